@@ -1,0 +1,42 @@
+package v1alpha1
+
+// Types of conditions.
+const (
+	// ConditionReady on a Deployment says whether the devices it matches run it.
+	ConditionReady = "Ready"
+	// ConditionOnline on a Device says whether its pulse is heard.
+	ConditionOnline = "Online"
+	// ConditionDuplicateIdentity on a Device says that two machines report
+	// under its one identity.
+	ConditionDuplicateIdentity = "DuplicateIdentity"
+)
+
+// Reasons of a Deployment's condition Ready. The predicates use the words of
+// docs/status.md: matched = succeeded + failed + pending.
+const (
+	// ReasonAllSucceeded (True): at least one device matches and each succeeded.
+	ReasonAllSucceeded = "AllSucceeded"
+	// ReasonOnlineSucceeded (True): at least one device succeeded, and those that
+	// didn't are all offline.
+	ReasonOnlineSucceeded = "OnlineSucceeded"
+	// ReasonNoDeviceMatches (True): the selector matches no device.
+	ReasonNoDeviceMatches = "NoDeviceMatches"
+	// ReasonProgressing (False): an online device is pending, and none failed.
+	ReasonProgressing = "Progressing"
+	// ReasonDeviceFailed (False): at least one online device failed.
+	ReasonDeviceFailed = "DeviceFailed"
+	// ReasonAllOffline (False): devices match, none succeeded, all are offline.
+	ReasonAllOffline = "AllOffline"
+	// ReasonNameConflict (False): on at least one device a Deployment of the same
+	// name in another namespace holds the place.
+	ReasonNameConflict = "NameConflict"
+	// ReasonUnsupportedScore (False): the operator doesn't know the score's type
+	// or can't read its data.
+	ReasonUnsupportedScore = "UnsupportedScore"
+	// ReasonInvalidSelector (False): targetSelector isn't one; the API refuses
+	// such, so this shows only on objects stored before a rule existed.
+	ReasonInvalidSelector = "InvalidSelector"
+	// ReasonNewGeneration (Unknown): the spec has changed and nothing is known
+	// about the new one yet.
+	ReasonNewGeneration = "NewGeneration"
+)

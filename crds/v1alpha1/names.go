@@ -1,0 +1,20 @@
+package v1alpha1
+
+// LabelDevice is on every Device; its value is the device's own id. The
+// operator puts it there, so that a selector can name one device, or mean all
+// of them on purpose:
+//
+//	matchExpressions: [{key: fleet.nationtech.io/device, operator: Exists}]
+const LabelDevice = "fleet.nationtech.io/device"
+
+// RestrictedLabelPrefix begins the label keys that are never taken from what a
+// device reports; only a person or an enrolment sets them.
+const RestrictedLabelPrefix = "restricted.fleet.nationtech.io/"
+
+// FinalizerWithdraw holds a Deployment that is being deleted until its desired
+// state has been withdrawn from every device.
+const FinalizerWithdraw = "fleet.nationtech.io/withdraw"
+
+// MaxScoreBytes is the most that a score may weigh as JSON. It leaves room for
+// the envelope in the log's maximum message of 256 KiB.
+const MaxScoreBytes = 200 << 10
