@@ -1,0 +1,3 @@
+module fleet.nationtech.io/agent
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module fleet.nationtech.io/callout
+
+go 1.26.0

@@ -1,0 +1,3 @@
+module fleet.nationtech.io/deploy
+
+go 1.26.0

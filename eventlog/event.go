@@ -1,0 +1,227 @@
+// Package eventlog is the fleet's one truth: an append-only log of events in a
+// JetStream stream. It names the subjects, describes the events, appends them
+// behind a fence and reads them back.
+package eventlog
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Event is one message of the log, decoded. The header of the envelope is
+// CloudEvents 1.0 in binary mode; what the families that plain KV clients write
+// lack is filled in from the subject.
+type Event struct {
+	Sequence uint64    // of the stream
+	Recorded time.Time // when the log learned it: the stream's own timestamp
+	Address  Address
+	Type     Type
+	Version  int
+
+	ID            string
+	Source        string
+	Time          time.Time // when it happened, by the writer's clock; Recorded where the writer did not say
+	CorrelationID string
+	CausationID   string
+	Actor         string
+	Traceparent   string
+
+	Namespace string // of the Deployment: desired events
+	Revision  uint64 // of the Deployment: desired events
+	Counter   Counter
+
+	Data []byte
+}
+
+// Counter numbers what one agent sends to the log. Epoch is random, made with
+// the agent's store; N rises by one and survives restarts. The zero Counter is
+// that of a client that does not number.
+type Counter struct {
+	Epoch string
+	N     uint64
+}
+
+// String is the form of the header Fleet-N.
+func (c Counter) String() string { return c.Epoch + "." + strconv.FormatUint(c.N, 10) }
+
+func parseCounter(s string) (Counter, bool) {
+	epoch, n, ok := strings.Cut(s, ".")
+	if !ok || epoch == "" || len(epoch) > 32 {
+		return Counter{}, false
+	}
+	v, err := strconv.ParseUint(n, 10, 64)
+	if err != nil || v == 0 {
+		return Counter{}, false
+	}
+	return Counter{Epoch: epoch, N: v}, true
+}
+
+// ErrForeign says that a message's subject, type and payload do not agree, or
+// that its payload cannot be decoded. A fold skips and counts it; it never stops
+// anything.
+var ErrForeign = errors.New("foreign message")
+
+// Headers of the envelope (CloudEvents 1.0, NATS protocol binding, binary mode)
+// and our own.
+const (
+	HeaderSpecVersion   = "ce-specversion"
+	HeaderID            = "ce-id"
+	HeaderSource        = "ce-source"
+	HeaderType          = "ce-type"
+	HeaderTime          = "ce-time"
+	HeaderCorrelationID = "ce-correlationid"
+	HeaderCausationID   = "ce-causationid"
+	HeaderActor         = "ce-actor"
+	HeaderTraceparent   = "traceparent"
+
+	HeaderCounter   = "Fleet-N"
+	HeaderNamespace = "Fleet-Namespace"
+	HeaderRevision  = "Fleet-Revision"
+	HeaderSync      = "Fleet-Sync"
+	HeaderKey       = "Fleet-Key"
+
+	HeaderKVOperation  = "KV-Operation"
+	HeaderStreamSource = "Nats-Stream-Source"
+
+	kvDelete    = "DEL"
+	kvPurge     = "PURGE"
+	specVersion = "1.0"
+)
+
+// Decode reads a message of the log: subject, header, sequence and timestamp as
+// the stream gave them. It does not look into the payload, so that folding costs
+// only what the fold asks for: see Payload. A message whose subject and type do
+// not agree gives ErrForeign, together with all that could be read of it.
+func Decode(subject string, h nats.Header, data []byte, sequence uint64, recorded time.Time) (Event, error) {
+	e := Event{Sequence: sequence, Recorded: recorded, Time: recorded, Version: 1, Data: data}
+	addr, err := ParseSubject(subject)
+	if err != nil {
+		return e, fmt.Errorf("%w: %w", ErrForeign, err)
+	}
+	e.Address = addr
+	removal := false
+	if len(h) > 0 {
+		e.ID = first(h, HeaderID)
+		e.Source = first(h, HeaderSource)
+		e.CorrelationID = first(h, HeaderCorrelationID)
+		e.CausationID = first(h, HeaderCausationID)
+		e.Actor = first(h, HeaderActor)
+		e.Traceparent = first(h, HeaderTraceparent)
+		if s := first(h, HeaderTime); s != "" {
+			t, err := time.Parse(time.RFC3339Nano, s)
+			if err != nil {
+				return e, fmt.Errorf("%w: header %s %q is not RFC 3339", ErrForeign, HeaderTime, s)
+			}
+			e.Time = t
+		}
+		if s := first(h, HeaderCounter); s != "" {
+			e.Counter, _ = parseCounter(s) // a bad number is no number: the report still counts
+		}
+		op := first(h, HeaderKVOperation)
+		removal = op == kvDelete || op == kvPurge
+	}
+	return decodeType(e, h, removal)
+}
+
+// decodeType settles the event's type. The families info and state may come
+// from plain KV clients, so there the subject and the KV operation decide, and
+// a type that says otherwise makes the message foreign.
+func decodeType(e Event, h nats.Header, removal bool) (Event, error) {
+	said := first(h, HeaderType)
+	if said != "" {
+		t, v, ok := parseCloudEventType(said)
+		if !ok {
+			return e, fmt.Errorf("%w: header %s %q is none of the fleet's types", ErrForeign, HeaderType, said)
+		}
+		e.Type, e.Version = t, v
+		if f := t.Family(); f != "" && f != e.Address.Family {
+			return e, fmt.Errorf("%w: type %s does not belong on a subject of family %s", ErrForeign, t, e.Address.Family)
+		}
+	}
+	var plain Type
+	switch e.Address.Family {
+	case FamilyState:
+		plain = StateReported
+		if removal {
+			plain = StateCleared
+		}
+	case FamilyInfo:
+		plain = InfoReported
+		if removal {
+			plain = InfoCleared
+		}
+	case FamilyDesired:
+		if s := first(h, HeaderRevision); s != "" {
+			r, err := strconv.ParseUint(s, 10, 64)
+			if err != nil {
+				return e, fmt.Errorf("%w: header %s %q is not a number", ErrForeign, HeaderRevision, s)
+			}
+			e.Revision = r
+		}
+		e.Namespace = first(h, HeaderNamespace)
+		if e.Type.Removes() != removal {
+			return e, fmt.Errorf("%w: type %q and header %s do not agree", ErrForeign, e.Type, HeaderKVOperation)
+		}
+	}
+	if plain != "" {
+		if e.Type == "" {
+			e.Type = plain
+		}
+		if e.Type != plain {
+			return e, fmt.Errorf("%w: type %q and header %s do not agree", ErrForeign, e.Type, HeaderKVOperation)
+		}
+		return e, nil
+	}
+	if e.Type == "" {
+		return e, fmt.Errorf("%w: no header %s", ErrForeign, HeaderType)
+	}
+	return e, nil
+}
+
+func first(h nats.Header, key string) string {
+	if v := h[key]; len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// Check decodes an event's payload as its type demands and compares the names in
+// it with the subject's. It fails with ErrForeign. Types that this version does
+// not know pass: they come from a newer one.
+func Check(e Event) error {
+	switch e.Type {
+	case StateReported:
+		s, err := Payload[DeploymentState](e)
+		if err != nil {
+			return err
+		}
+		return s.check(e)
+	case InfoReported:
+		i, err := Payload[DeviceInfo](e)
+		if err != nil {
+			return err
+		}
+		return i.check(e)
+	case DesiredAssigned:
+		if _, err := DecodeScore(e.Data); err != nil {
+			return fmt.Errorf("%w: %w", ErrForeign, err)
+		}
+		return nil
+	}
+	if e.Type.Removes() {
+		if len(e.Data) != 0 {
+			return fmt.Errorf("%w: %s carries a payload", ErrForeign, e.Type)
+		}
+		return nil
+	}
+	p := payloadOf(e.Type)
+	if p == nil {
+		return nil
+	}
+	return decodeInto(e, p)
+}

@@ -1,0 +1,265 @@
+package eventlog
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Phase is what a device says of one Deployment on it. docs/status.md has the
+// predicate of each.
+type Phase string
+
+// The phases of the contract.
+const (
+	PhasePending Phase = "Pending"
+	PhaseRunning Phase = "Running"
+	PhaseFailed  Phase = "Failed"
+)
+
+// Valid says whether the phase is one of the contract's.
+func (p Phase) Valid() bool { return p == PhasePending || p == PhaseRunning || p == PhaseFailed }
+
+// DeploymentState is the value of device-state and the payload of state.reported.
+type DeploymentState struct {
+	DeviceID    string         `json:"device_id"`
+	Deployment  string         `json:"deployment"`
+	Phase       Phase          `json:"phase"`
+	LastEventAt time.Time      `json:"last_event_at"`
+	LastError   *string        `json:"last_error"`
+	Reason      string         `json:"reason,omitempty"`
+	ScoreHash   string         `json:"score_hash,omitempty"`
+	Revision    uint64         `json:"revision,omitempty"`
+	Services    []ServiceState `json:"services,omitempty"`
+}
+
+// ServiceState is one container of a Deployment, as the device sees it.
+type ServiceState struct {
+	Name        string   `json:"name"`
+	ContainerID string   `json:"container_id,omitempty"`
+	ImageDigest string   `json:"image_digest,omitempty"`
+	State       string   `json:"state"`
+	Health      string   `json:"health,omitempty"` // healthy, unhealthy, starting; empty without a check
+	Restarts    int      `json:"restarts"`
+	Ports       []string `json:"ports,omitempty"` // "<host>:<container>"
+}
+
+// DeviceInfo is the value of device-info and the payload of info.reported.
+type DeviceInfo struct {
+	DeviceID  string            `json:"device_id"`
+	Labels    map[string]string `json:"labels"`
+	Inventory Inventory         `json:"inventory"`
+	UpdatedAt time.Time         `json:"updated_at"`
+}
+
+// Inventory is the hardware and software of a device.
+type Inventory struct {
+	Hostname      string `json:"hostname"`
+	Arch          string `json:"arch"`
+	OS            string `json:"os"`
+	Kernel        string `json:"kernel"`
+	CPUCores      int    `json:"cpu_cores"`
+	MemoryMB      int    `json:"memory_mb"` // MiB of memory
+	AgentVersion  string `json:"agent_version"`
+	PodmanVersion string `json:"podman_version"`
+}
+
+// Heartbeat is the value of device-heartbeat and the payload of a pulse.
+type Heartbeat struct {
+	DeviceID string    `json:"device_id"`
+	At       time.Time `json:"at"`
+}
+
+// Leader is the payload of leader.elected.
+type Leader struct {
+	Identity   string `json:"identity"`
+	ClusterUID string `json:"cluster_uid"` // uid of the namespace kube-system
+	Version    string `json:"version"`
+}
+
+// Selector is a label selector, in Kubernetes' own JSON shape.
+type Selector struct {
+	MatchLabels      map[string]string     `json:"matchLabels,omitempty"`
+	MatchExpressions []SelectorRequirement `json:"matchExpressions,omitempty"`
+}
+
+// SelectorRequirement is one expression: In, NotIn, Exists or DoesNotExist.
+type SelectorRequirement struct {
+	Key      string   `json:"key"`
+	Operator string   `json:"operator"`
+	Values   []string `json:"values,omitempty"`
+}
+
+// Deployment is the payload of deployment.applied: the whole spec as the
+// operator saw it.
+type Deployment struct {
+	UID        string          `json:"uid"`
+	Generation int64           `json:"generation"`
+	Revision   uint64          `json:"revision"` // +1 each time the score of namespace/name changes, for ever
+	Selector   Selector        `json:"selector"`
+	Score      json.RawMessage `json:"score"` // canonical (RFC 8785)
+	ScoreHash  string          `json:"score_hash"`
+	Rollout    json.RawMessage `json:"rollout,omitempty"`
+	Annotation string          `json:"change_cause,omitempty"` // kubernetes.io/change-cause
+}
+
+// DeploymentEnd is the payload of deployment.deleted, orphaned and adopted.
+type DeploymentEnd struct {
+	UID    string `json:"uid,omitempty"`
+	Reason string `json:"reason"`
+}
+
+// Rollout is the payload of the rollout events.
+type Rollout struct {
+	Revision uint64 `json:"revision"`
+	Strategy string `json:"strategy"`
+	Devices  int    `json:"devices"` // matched at that moment
+	Reason   string `json:"reason,omitempty"`
+}
+
+// Registration is the payload of device.registered.
+type Registration struct {
+	AgentVersion string `json:"agent_version,omitempty"`
+}
+
+// Labels is the payload of device.relabeled: the labels that select, each with
+// the field manager that owns it.
+type Labels struct {
+	Labels map[string]OwnedLabel `json:"labels"`
+}
+
+// OwnedLabel is a label's value and who set it: OwnerDevice for what the agent
+// reports, else the field manager's name.
+type OwnedLabel struct {
+	Value string `json:"value"`
+	Owner string `json:"owner"`
+}
+
+// OwnerDevice owns the labels that a device reports itself.
+const OwnerDevice = "device"
+
+// Presence is the payload of device.online and device.offline.
+type Presence struct {
+	Reason   string    `json:"reason"`
+	LastSeen time.Time `json:"last_seen"`
+	Timeout  float64   `json:"timeout_seconds,omitempty"` // the silence that was allowed
+}
+
+// Removal is the payload of device.decommissioned.
+type Removal struct {
+	Reason string `json:"reason"`
+}
+
+// AgentStart is the payload of agent.started.
+type AgentStart struct {
+	AgentVersion string    `json:"agent_version"`
+	Engine       string    `json:"engine"`
+	At           time.Time `json:"at"`
+}
+
+// Step is the payload of the other agent events: one thing done to one service.
+type Step struct {
+	Deployment string    `json:"deployment"`
+	Service    string    `json:"service,omitempty"`
+	Step       string    `json:"step"`
+	Reason     string    `json:"reason,omitempty"`
+	Error      string    `json:"error,omitempty"`
+	Revision   uint64    `json:"revision,omitempty"`
+	Duration   float64   `json:"duration_seconds,omitempty"`
+	At         time.Time `json:"at"`
+}
+
+// Command is the payload of command.requested and command.completed.
+type Command struct {
+	Verb  string   `json:"verb"`
+	Args  []string `json:"args,omitempty"`
+	Error string   `json:"error,omitempty"`
+}
+
+// Request verbs: what a person can ask of the operator beside the CR.
+const (
+	RequestWithdraw = "withdraw"
+)
+
+// Request is the payload of request.made.
+type Request struct {
+	Verb   string `json:"verb"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Access is the payload of access.revoked and access.allowed.
+type Access struct {
+	Reason  string `json:"reason"`
+	Message string `json:"message,omitempty"`
+}
+
+// Auth is the payload of auth.granted and auth.denied.
+type Auth struct {
+	Subject string `json:"subject,omitempty"`
+	Reason  string `json:"reason,omitempty"`
+	Count   int    `json:"count,omitempty"`
+}
+
+// Seal is the payload of seal.created: a signed Merkle tree head (RFC 6962).
+type Seal struct {
+	TreeSize  uint64 `json:"tree_size"`
+	RootHash  []byte `json:"root_hash"`
+	Sequence  uint64 `json:"sequence"` // the last one that the tree covers
+	PublicKey string `json:"public_key"`
+	Signature []byte `json:"signature"`
+}
+
+// payloadOf gives an empty payload of a type and version, for decoding; nil where
+// the payload is a bucket's opaque value or absent.
+func payloadOf(t Type) any {
+	switch t {
+	case LeaderElected:
+		return &Leader{}
+	case DeploymentApplied:
+		return &Deployment{}
+	case DeploymentDeleted, DeploymentOrphaned, DeploymentAdopted:
+		return &DeploymentEnd{}
+	case RolloutStarted, RolloutBatchStarted, RolloutBatchSucceeded, RolloutPaused, RolloutResumed,
+		RolloutStalled, RolloutAborted, RolloutRolledBack, RolloutCompleted:
+		return &Rollout{}
+	case DesiredAssigned:
+		return &Score{}
+	case DeviceRegistered:
+		return &Registration{}
+	case DeviceRelabeled:
+		return &Labels{}
+	case DeviceOnline, DeviceOffline:
+		return &Presence{}
+	case DeviceDecommissioned:
+		return &Removal{}
+	case InfoReported:
+		return &DeviceInfo{}
+	case StateReported:
+		return &DeploymentState{}
+	case AgentStarted:
+		return &AgentStart{}
+	case AgentStepSucceeded, AgentStepFailed, AgentDriftDetected, AgentDriftRepaired, AgentRolledBack:
+		return &Step{}
+	case CommandRequested, CommandCompleted:
+		return &Command{}
+	case RequestMade:
+		return &Request{}
+	case AccessRevoked, AccessAllowed:
+		return &Access{}
+	case AuthGranted, AuthDenied:
+		return &Auth{}
+	case SealCreated:
+		return &Seal{}
+	}
+	return nil
+}
+
+// Payload decodes an event's data into T, the struct that this file names for
+// its type. It fails with ErrForeign when the data does not have that shape.
+func Payload[T any](e Event) (T, error) {
+	var v T
+	if err := json.Unmarshal(e.Data, &v); err != nil {
+		return v, fmt.Errorf("%w: %s: payload: %w", ErrForeign, e.Type, err)
+	}
+	return v, nil
+}

@@ -1,0 +1,50 @@
+package eventlog
+
+import (
+	"encoding/json"
+	"fmt"
+)
+
+// State decodes a state.reported. It fails with ErrForeign when the payload is
+// not a DeploymentState or speaks of another device or Deployment than the
+// subject: a device must not be able to say anything of another.
+func (e Event) State() (DeploymentState, error) {
+	s, err := Payload[DeploymentState](e)
+	if err != nil {
+		return s, err
+	}
+	return s, s.check(e)
+}
+
+// Info decodes an info.reported. It fails with ErrForeign as State does.
+func (e Event) Info() (DeviceInfo, error) {
+	i, err := Payload[DeviceInfo](e)
+	if err != nil {
+		return i, err
+	}
+	return i, i.check(e)
+}
+
+func (s DeploymentState) check(e Event) error {
+	if s.DeviceID != e.Address.Device || s.Deployment != e.Address.Deployment {
+		return fmt.Errorf("%w: payload speaks of %s.%s", ErrForeign, s.DeviceID, s.Deployment)
+	}
+	if !s.Phase.Valid() {
+		return fmt.Errorf("%w: phase %q is none of Pending, Running, Failed", ErrForeign, s.Phase)
+	}
+	return nil
+}
+
+func (i DeviceInfo) check(e Event) error {
+	if i.DeviceID != e.Address.Device {
+		return fmt.Errorf("%w: payload speaks of device %q", ErrForeign, i.DeviceID)
+	}
+	return nil
+}
+
+func decodeInto(e Event, p any) error {
+	if err := json.Unmarshal(e.Data, p); err != nil {
+		return fmt.Errorf("%w: %s: payload: %w", ErrForeign, e.Type, err)
+	}
+	return nil
+}

@@ -1,0 +1,56 @@
+package eventlog
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/gowebpki/jcs"
+)
+
+// Score is a ReconcileScore: a tagged description of what a device should run.
+// The log does not look into Data; an unknown Type is kept, and refused with a
+// reason by whoever would have to act on it.
+type Score struct {
+	Type string          `json:"type"`
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// Canonical gives the score's canonical JSON (RFC 8785), the bytes that the log
+// and the bucket hold, so that its hash does not depend on who encoded it. It
+// fails on a score without a type and on data that is not JSON.
+func (s Score) Canonical() ([]byte, error) {
+	if s.Type == "" {
+		return nil, errors.New("score has no type")
+	}
+	raw, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode score: %w", err)
+	}
+	c, err := jcs.Transform(raw)
+	if err != nil {
+		return nil, fmt.Errorf("canonical form of score (RFC 8785): %w", err)
+	}
+	return c, nil
+}
+
+// DecodeScore reads a desired value. It fails on what is not a tagged object.
+func DecodeScore(b []byte) (Score, error) {
+	var s Score
+	if err := json.Unmarshal(b, &s); err != nil {
+		return Score{}, fmt.Errorf("decode score: %w", err)
+	}
+	if s.Type == "" {
+		return Score{}, errors.New("decode score: field \"type\" is missing")
+	}
+	return s, nil
+}
+
+// Hash is the identity of a desired value: "sha256:" and the hex digest of its
+// bytes as they stand in the log.
+func Hash(b []byte) string {
+	d := sha256.Sum256(b)
+	return "sha256:" + hex.EncodeToString(d[:])
+}

@@ -1,0 +1,151 @@
+package eventlog
+
+import (
+	"strconv"
+	"strings"
+)
+
+// Type names what happened, in the past tense: the ce-type without its prefix
+// and version.
+type Type string
+
+// The catalogue. The prefix of a type is the family of the subject it lives on,
+// but for rollouts, which belong to their Deployment's aggregate.
+const (
+	LeaderElected Type = "leader.elected"
+
+	DeploymentApplied  Type = "deployment.applied"
+	DeploymentDeleted  Type = "deployment.deleted"
+	DeploymentOrphaned Type = "deployment.orphaned"
+	DeploymentAdopted  Type = "deployment.adopted"
+
+	RolloutStarted        Type = "rollout.started"
+	RolloutBatchStarted   Type = "rollout.batch_started"
+	RolloutBatchSucceeded Type = "rollout.batch_succeeded"
+	RolloutPaused         Type = "rollout.paused"
+	RolloutResumed        Type = "rollout.resumed"
+	RolloutStalled        Type = "rollout.stalled"
+	RolloutAborted        Type = "rollout.aborted"
+	RolloutRolledBack     Type = "rollout.rolled_back"
+	RolloutCompleted      Type = "rollout.completed"
+
+	DesiredAssigned  Type = "desired.assigned"
+	DesiredWithdrawn Type = "desired.withdrawn"
+
+	DeviceRegistered     Type = "device.registered"
+	DeviceRelabeled      Type = "device.relabeled"
+	DeviceOnline         Type = "device.online"
+	DeviceOffline        Type = "device.offline"
+	DeviceDecommissioned Type = "device.decommissioned"
+
+	InfoReported Type = "info.reported"
+	InfoCleared  Type = "info.cleared"
+
+	StateReported Type = "state.reported"
+	StateCleared  Type = "state.cleared"
+
+	AgentStarted       Type = "agent.started"
+	AgentStepSucceeded Type = "agent.step_succeeded"
+	AgentStepFailed    Type = "agent.step_failed"
+	AgentDriftDetected Type = "agent.drift_detected"
+	AgentDriftRepaired Type = "agent.drift_repaired"
+	AgentRolledBack    Type = "agent.rolled_back"
+
+	CommandRequested Type = "command.requested"
+	CommandCompleted Type = "command.completed"
+
+	RequestMade Type = "request.made"
+
+	AuthGranted Type = "auth.granted"
+	AuthDenied  Type = "auth.denied"
+
+	AccessRevoked Type = "access.revoked"
+	AccessAllowed Type = "access.allowed"
+
+	SealCreated Type = "seal.created"
+)
+
+// familyOf maps every type of the catalogue to the family whose subjects carry it.
+var familyOf = map[Type]Family{
+	LeaderElected:         FamilyLeader,
+	DeploymentApplied:     FamilyDeployment,
+	DeploymentDeleted:     FamilyDeployment,
+	DeploymentOrphaned:    FamilyDeployment,
+	DeploymentAdopted:     FamilyDeployment,
+	RolloutStarted:        FamilyDeployment,
+	RolloutBatchStarted:   FamilyDeployment,
+	RolloutBatchSucceeded: FamilyDeployment,
+	RolloutPaused:         FamilyDeployment,
+	RolloutResumed:        FamilyDeployment,
+	RolloutStalled:        FamilyDeployment,
+	RolloutAborted:        FamilyDeployment,
+	RolloutRolledBack:     FamilyDeployment,
+	RolloutCompleted:      FamilyDeployment,
+	DesiredAssigned:       FamilyDesired,
+	DesiredWithdrawn:      FamilyDesired,
+	DeviceRegistered:      FamilyDevice,
+	DeviceRelabeled:       FamilyDevice,
+	DeviceOnline:          FamilyDevice,
+	DeviceOffline:         FamilyDevice,
+	DeviceDecommissioned:  FamilyDevice,
+	InfoReported:          FamilyInfo,
+	InfoCleared:           FamilyInfo,
+	StateReported:         FamilyState,
+	StateCleared:          FamilyState,
+	AgentStarted:          FamilyAgent,
+	AgentStepSucceeded:    FamilyAgent,
+	AgentStepFailed:       FamilyAgent,
+	AgentDriftDetected:    FamilyAgent,
+	AgentDriftRepaired:    FamilyAgent,
+	AgentRolledBack:       FamilyAgent,
+	CommandRequested:      FamilyCommand,
+	CommandCompleted:      FamilyCommand,
+	RequestMade:           FamilyRequest,
+	AuthGranted:           FamilyAuth,
+	AuthDenied:            FamilyAuth,
+	AccessRevoked:         FamilyAccess,
+	AccessAllowed:         FamilyAccess,
+	SealCreated:           FamilySeal,
+}
+
+// Types lists the catalogue, in no order.
+func Types() []Type {
+	ts := make([]Type, 0, len(familyOf))
+	for t := range familyOf {
+		ts = append(ts, t)
+	}
+	return ts
+}
+
+// Family is the family whose subjects carry the type, empty for an unknown one.
+func (t Type) Family() Family { return familyOf[t] }
+
+// Removes says whether the event takes its key out of the bucket it projects into.
+func (t Type) Removes() bool {
+	return t == DesiredWithdrawn || t == StateCleared || t == InfoCleared
+}
+
+const typePrefix = "io.nationtech.fleet."
+
+// CloudEventType is the value of the attribute type, such as
+// io.nationtech.fleet.rollout.started.v1.
+func CloudEventType(t Type, version int) string {
+	return typePrefix + string(t) + ".v" + strconv.Itoa(version)
+}
+
+// parseCloudEventType reads a ce-type; ok is false when it is none of ours.
+func parseCloudEventType(s string) (t Type, version int, ok bool) {
+	rest, ok := strings.CutPrefix(s, typePrefix)
+	if !ok {
+		return "", 0, false
+	}
+	dot := strings.LastIndex(rest, ".v")
+	if dot <= 0 {
+		return "", 0, false
+	}
+	version, err := strconv.Atoi(rest[dot+2:])
+	if err != nil || version < 1 {
+		return "", 0, false
+	}
+	return Type(rest[:dot]), version, true
+}

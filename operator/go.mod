@@ -1,0 +1,3 @@
+module fleet.nationtech.io/operator
+
+go 1.26.0

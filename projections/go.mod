@@ -1,0 +1,3 @@
+module fleet.nationtech.io/projections
+
+go 1.26.0
