@@ -20,7 +20,7 @@ const (
 	// watchGrace is how long open watches are given to end at shutdown, and
 	// connectionGrace the connections after them. The defaults are a minute.
 	watchGrace      = 500 * time.Millisecond
-	connectionGrace = time.Second
+	connectionGrace = 2 * time.Second
 	// drainLimit bounds the API server's part of a shutdown, so that etcd has
 	// the rest of shutdownLimit to close in.
 	drainLimit = 6 * time.Second

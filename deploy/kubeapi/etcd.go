@@ -24,7 +24,7 @@ const (
 
 // startEtcd starts the store in dataDir, serves it on socket and returns once it
 // takes requests. Close it last.
-func startEtcd(ctx context.Context, dataDir string, socket *etcdSocket, opts Options) (*embed.Etcd, error) {
+func startEtcd(ctx context.Context, dataDir string, socket *etcdSocket, opts Options, quiet *quietLog) (*embed.Etcd, error) {
 	peer := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	client := url.URL{Scheme: "unix", Path: socket.path}
 
@@ -38,8 +38,7 @@ func startEtcd(ctx context.Context, dataDir string, socket *etcdSocket, opts Opt
 	cfg.BootstrapDefragThresholdMegabytes = defragAtStart
 	cfg.UnsafeNoFsync = opts.NoFsync
 	cfg.WarningApplyDuration, cfg.WarningUnaryRequestDuration = slowRequest, slowRequest
-	cfg.LogOutputs = []string{"stderr"}
-	cfg.LogLevel = etcdLogLevel(opts.Verbosity)
+	cfg.ZapLoggerBuilder = etcdLogger(opts.Verbosity, quiet)
 
 	etcd, err := embed.StartEtcd(cfg)
 	if err != nil {
@@ -56,15 +55,4 @@ func startEtcd(ctx context.Context, dataDir string, socket *etcdSocket, opts Opt
 	}
 	etcd.Close()
 	return nil, fmt.Errorf("start etcd in %s: %w", cfg.Dir, err)
-}
-
-func etcdLogLevel(verbosity int) string {
-	switch {
-	case verbosity >= 4:
-		return "debug"
-	case verbosity >= 2:
-		return "info"
-	default:
-		return "warn"
-	}
 }

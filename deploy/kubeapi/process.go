@@ -3,18 +3,14 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/spf13/pflag"
-	"k8s.io/client-go/rest"
-	"k8s.io/klog/v2"
 )
 
 // Why the process ends; each is a cause of its context.
@@ -38,8 +34,9 @@ func execute(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if errors.Is(err, pflag.ErrHelp) {
 		return 0
 	}
+	quiet := &quietLog{out: stderr}
 	if err == nil {
-		err = configureLog(opts.Verbosity)
+		err = configureLog(opts.Verbosity, quiet)
 	}
 	if err != nil {
 		fmt.Fprintf(stderr, "kubeapi: %v\n", err)
@@ -55,19 +52,23 @@ func execute(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	if opts.ExitWithStdin {
 		go cancelOnEOF(stdin, cancel)
 	}
-	stop := context.AfterFunc(ctx, func() { exitAfterLimit(context.Cause(ctx), opts, stderr) })
+	stop := context.AfterFunc(ctx, func() { exitAfterLimit(context.Cause(ctx), opts, quiet) })
 	defer stop()
 
-	err = run(ctx, opts, stdout)
-	if err == nil {
+	switch err := run(ctx, opts, stdout, quiet); {
+	case err == nil:
 		return 0
-	}
-	fmt.Fprintf(stderr, "kubeapi: %v\n", err)
-	if askedToEnd(err) {
+	case askedToEnd(err):
 		// It was interrupted before it was ready, which is no failure of its own.
+		fmt.Fprintf(stderr, "kubeapi: %v\n", err)
 		return 0
+	case errors.Is(err, errDataDirInUse):
+		fmt.Fprintf(stderr, "kubeapi: %v\n", err)
+		return 1
+	default:
+		fmt.Fprintf(stderr, "kubeapi: %v\n", errors.Join(err, quiet.showKept()))
+		return 1
 	}
-	return 1
 }
 
 // askedToEnd tells an end that somebody wanted from a failure.
@@ -95,37 +96,16 @@ func cancelOnEOF(stdin io.Reader, cancel context.CancelCauseFunc) {
 
 // exitAfterLimit ends a shutdown that hangs. The kernel then releases the lock of
 // the data directory, and the next start cleans up.
-func exitAfterLimit(cause error, opts Options, stderr io.Writer) {
+func exitAfterLimit(cause error, opts Options, quiet *quietLog) {
 	limit := shutdownLimit
 	if errors.Is(cause, errStdinEnded) {
 		limit = orphanLimit
 	}
 	<-time.After(limit)
-	if err := os.Remove(opts.Kubeconfig); err != nil && !errors.Is(err, os.ErrNotExist) {
-		fmt.Fprintf(stderr, "kubeapi: remove kubeconfig: %v\n", err)
+	err := errors.Join(quiet.showKept(), removeIfPresent(opts.Kubeconfig))
+	fmt.Fprintf(quiet.out, "kubeapi: shutting down took more than %s; leaving now, the data is safe\n", limit)
+	if err != nil {
+		fmt.Fprintf(quiet.out, "kubeapi: %v\n", err)
 	}
-	fmt.Fprintf(stderr, "kubeapi: shutting down took more than %s; leaving now, the data is safe\n", limit)
 	os.Exit(1)
-}
-
-// configureLog makes klog, through which all of Kubernetes logs, as quiet as a
-// child process ought to be: at verbosity 0 only warnings and errors are written.
-func configureLog(verbosity int) error {
-	flags := flag.NewFlagSet("klog", flag.ContinueOnError)
-	klog.InitFlags(flags)
-	set := map[string]string{"v": strconv.Itoa(verbosity)}
-	if verbosity == 0 {
-		// klog filters by severity only when it believes to write files too.
-		set["logtostderr"] = "false"
-		set["stderrthreshold"] = "WARNING"
-		klog.SetOutput(io.Discard)
-	}
-	for name, value := range set {
-		if err := flags.Set(name, value); err != nil {
-			return fmt.Errorf("set log flag %s: %w", name, err)
-		}
-	}
-	// The server's own clients must not log the deprecation warnings that it sends itself.
-	rest.SetDefaultWarningHandler(rest.NoWarnings{})
-	return nil
 }

@@ -19,7 +19,7 @@ import (
 //
 // Each step's undoing is deferred, so the shutdown is the same way backwards:
 // the kubeconfig goes first, etcd and then the lock go last.
-func run(ctx context.Context, opts Options, stdout io.Writer) (err error) {
+func run(ctx context.Context, opts Options, stdout io.Writer, quiet *quietLog) (err error) {
 	if err := os.MkdirAll(opts.DataDir, 0o700); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
@@ -38,7 +38,7 @@ func run(ctx context.Context, opts Options, stdout io.Writer) (err error) {
 	}
 	defer joinError(&err, "remove etcd socket", socket.remove)
 
-	etcd, err := startEtcd(ctx, opts.DataDir, socket, opts)
+	etcd, err := startEtcd(ctx, opts.DataDir, socket, opts, quiet)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,9 @@ func run(ctx context.Context, opts Options, stdout io.Writer) (err error) {
 	if _, err := fmt.Fprintf(stdout, "ready %s\n", server); err != nil {
 		return fmt.Errorf("say ready: %w", err)
 	}
+	quiet.setLoud(true)
 	<-ctx.Done()
+	quiet.setLoud(false)
 	cause := context.Cause(ctx)
 	klog.InfoS("Shutting down", "cause", cause)
 	if askedToEnd(cause) {
