@@ -93,14 +93,14 @@ type SelectorRequirement struct {
 // Deployment is the payload of deployment.applied: the whole spec as the
 // operator saw it.
 type Deployment struct {
-	UID        string          `json:"uid"`
-	Generation int64           `json:"generation"`
-	Revision   uint64          `json:"revision"` // +1 each time the score of namespace/name changes, for ever
-	Selector   Selector        `json:"selector"`
-	Score      json.RawMessage `json:"score"` // canonical (RFC 8785)
-	ScoreHash  string          `json:"score_hash"`
-	Rollout    json.RawMessage `json:"rollout,omitempty"`
-	Annotation string          `json:"change_cause,omitempty"` // kubernetes.io/change-cause
+	UID         string          `json:"uid"`
+	Generation  int64           `json:"generation"`
+	Revision    uint64          `json:"revision"` // +1 each time the score of namespace/name changes, for ever
+	Selector    Selector        `json:"selector"`
+	Score       json.RawMessage `json:"score"` // canonical (RFC 8785)
+	ScoreHash   string          `json:"score_hash"`
+	Rollout     json.RawMessage `json:"rollout,omitempty"`
+	ChangeCause string          `json:"change_cause,omitempty"` // kubernetes.io/change-cause
 }
 
 // DeploymentEnd is the payload of deployment.deleted, orphaned and adopted.

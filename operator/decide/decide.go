@@ -1,0 +1,78 @@
+// Package decide holds the operator's decisions: which events the fleet's log
+// still owes, given what the log says and what the Kubernetes API asks. It is
+// pure: no client, no clock, no logger.
+package decide
+
+import (
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// Input says what a decision is about. Exactly one field is set.
+type Input struct {
+	Deployment fleet.Key // its CR or its place in the log changed
+	Progress   fleet.Key // its devices reported
+	Device     string    // its labels, reports or presence changed
+}
+
+// OfDeployment is the input for a Deployment whose CR changed.
+func OfDeployment(k fleet.Key) Input { return Input{Deployment: k} }
+
+// OfProgress is the input for a Deployment whose devices reported.
+func OfProgress(k fleet.Key) Input { return Input{Progress: k} }
+
+// OfDevice is the input for a device.
+func OfDevice(id string) Input { return Input{Device: id} }
+
+// Decide gives the events that are due because of an input. It is asked again
+// once the fold has passed them, until there are none: so a crash between two
+// appends costs nothing, and an event can name the one that caused it.
+func Decide(s *State, in Input, now time.Time) ([]eventlog.Draft, error) {
+	switch {
+	case in.Device != "":
+		return firstDue(deviceRules, deviceCase{State: s, id: in.Device, dev: s.view.Devices[in.Device], now: now})
+	case in.Progress != fleet.Key{}:
+		return firstDue(progressRules, s.deploymentCase(in.Progress, now))
+	default:
+		return firstDue(deploymentRules, s.deploymentCase(in.Deployment, now))
+	}
+}
+
+// rule gives the events that it finds due, and stop to end the list though it
+// finds none.
+type rule[C any] func(C) (due []eventlog.Draft, stop bool, err error)
+
+func firstDue[C any](rules []rule[C], c C) ([]eventlog.Draft, error) {
+	for _, r := range rules {
+		due, stop, err := r(c)
+		if err != nil || stop || len(due) > 0 {
+			return due, err
+		}
+	}
+	return nil, nil
+}
+
+// deploymentCase is one Deployment before the rules.
+type deploymentCase struct {
+	*State
+	key    fleet.Key
+	spec   Spec
+	exists bool              // the CR is there
+	log    *fleet.Deployment // nil: the log never heard of it
+	now    time.Time
+}
+
+func (s *State) deploymentCase(key fleet.Key, now time.Time) deploymentCase {
+	spec, exists := s.specs[key]
+	return deploymentCase{State: s, key: key, spec: spec, exists: exists, log: s.view.Deployments[key], now: now}
+}
+
+// deviceCase is one device before the rules.
+type deviceCase struct {
+	*State
+	id  string
+	dev *fleet.Device // nil: the log never heard of it
+	now time.Time
+}

@@ -1,0 +1,220 @@
+package decide
+
+import (
+	"slices"
+	"strings"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// Reasons of a Deployment's end and return, as its events carry them.
+const (
+	// ReasonCRMissing: the CR is not there, though nobody was seen deleting it
+	// (etcd lost, another cluster, a finalizer forced off).
+	ReasonCRMissing = "CRMissing"
+	// ReasonCRDeleted: the CR carries a deletionTimestamp.
+	ReasonCRDeleted = "CRDeleted"
+	// ReasonCRReturned: an orphan's CR is there again.
+	ReasonCRReturned = "CRReturned"
+	// ReasonRequested: a person asked for it.
+	ReasonRequested = "Requested"
+)
+
+// deploymentRules are tried in order; the first that finds something due ends
+// the round.
+var deploymentRules = []rule[deploymentCase]{
+	orphan,
+	withdrawOnRequest,
+	end,
+	emptyEnded,
+	adopt,
+	apply,
+	refuse,
+	place,
+}
+
+// progressRules look at a Deployment whose devices reported.
+var progressRules = []rule[deploymentCase]{
+	withdrawOnRequest,
+	emptyEnded,
+	complete,
+}
+
+// orphan: a CR that is simply not there leaves its devices as they are.
+func orphan(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	if c.exists || c.log == nil || c.log.Lifecycle != fleet.Applied {
+		return nil, false, nil
+	}
+	return c.ending(eventlog.DeploymentOrphaned, ReasonCRMissing, "")
+}
+
+// withdrawOnRequest: a person ends an orphan by `fleetctl withdraw`.
+func withdrawOnRequest(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	if c.exists || c.log == nil || c.log.Lifecycle != fleet.Orphaned || c.log.Withdraw == nil {
+		return nil, false, nil
+	}
+	due, stop, err := c.ending(eventlog.DeploymentDeleted, ReasonRequested, c.log.Withdraw.Mark.ID)
+	for i := range due {
+		due[i].Actor = c.log.Withdraw.User
+	}
+	return due, stop, err
+}
+
+// end: only an observed deletionTimestamp ends a Deployment.
+func end(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	if !c.exists || !c.spec.Deleting {
+		return nil, false, nil
+	}
+	if c.log == nil || c.log.Lifecycle == "" {
+		return nil, true, nil // the log never heard of it: nothing to withdraw
+	}
+	if c.log.Lifecycle == fleet.Deleted {
+		return nil, false, nil
+	}
+	return c.ending(eventlog.DeploymentDeleted, ReasonCRDeleted, "")
+}
+
+// emptyEnded: what a Deployment that ended still holds is withdrawn.
+func emptyEnded(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	if c.exists && !c.spec.Deleting {
+		return nil, false, nil
+	}
+	if c.log == nil || c.log.Lifecycle != fleet.Deleted {
+		return nil, true, nil
+	}
+	var due []eventlog.Draft
+	for p := range c.log.Assigned {
+		due = append(due, c.withdrawn(p, c.log.Changed.ID))
+	}
+	sortBySubject(due)
+	return due, true, nil
+}
+
+// adopt: an orphan whose CR is there again goes on as if nothing had been.
+func adopt(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	if c.log == nil || c.log.Lifecycle != fleet.Orphaned {
+		return nil, false, nil
+	}
+	return c.ending(eventlog.DeploymentAdopted, ReasonCRReturned, "")
+}
+
+// apply: the log learns the spec before anything is done about it.
+func apply(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	if c.spec.Score == nil || c.current(c.spec) {
+		return nil, false, nil
+	}
+	revision := uint64(1)
+	if c.log != nil && c.log.Spec.Revision > 0 {
+		revision = c.log.Spec.Revision
+		if c.log.Spec.ScoreHash != c.spec.Hash {
+			revision++
+		}
+	}
+	d, err := eventlog.NewDraft(eventlog.DeploymentSubject(c.key.Namespace, c.key.Name), eventlog.DeploymentApplied, c.now,
+		eventlog.Deployment{
+			UID: c.spec.UID, Generation: c.spec.Generation, Revision: revision,
+			Selector: c.spec.Recorded, Score: c.spec.Score, ScoreHash: c.spec.Hash,
+			Rollout: c.spec.Rollout, ChangeCause: c.spec.ChangeCause,
+		})
+	d.CorrelationID = correlation(c.key, revision)
+	return []eventlog.Draft{d}, false, err
+}
+
+// refuse: a spec with a problem is in the log, and goes no further. What its
+// devices run stays.
+func refuse(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	return nil, c.spec.Problem != nil, nil
+}
+
+// place: each device that matches is assigned the score, each that no longer
+// does loses it. Where another Deployment holds the name, it keeps it.
+func place(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	matching := c.matching(c.spec.Selector)
+	var due []eventlog.Draft
+	for _, id := range matching {
+		if c.owes(c.log, id) {
+			due = append(due, c.assigned(id, c.log.Applied.ID))
+		}
+	}
+	for p := range c.log.Assigned {
+		labels, known := c.devices[p.Device.ID]
+		if known && !c.spec.Selector.Matches(labels.set) {
+			due = append(due, c.withdrawn(p, c.log.Applied.ID))
+		}
+	}
+	sortBySubject(due)
+	if c.log.Rollout.Last == "" && len(due) > 0 {
+		started, err := c.rollout(eventlog.RolloutStarted, len(matching))
+		if err != nil {
+			return nil, true, err
+		}
+		due = append([]eventlog.Draft{started}, due...)
+	}
+	return due, false, nil
+}
+
+// complete: a rollout is over when every device that the log assigned it to
+// succeeded.
+func complete(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	if c.log == nil || c.log.Lifecycle != fleet.Applied || c.log.Rollout.Last != eventlog.RolloutStarted {
+		return nil, false, nil
+	}
+	n := c.log.Counts
+	if n.Matched == 0 || n.Succeeded != n.Matched || !c.Placed(c.key) {
+		return nil, false, nil
+	}
+	d, err := c.rollout(eventlog.RolloutCompleted, n.Matched)
+	return []eventlog.Draft{d}, false, err
+}
+
+// owes says whether a device that matches has not been told the present score.
+func (s *State) owes(d *fleet.Deployment, device string) bool {
+	p := s.pair(device, d.Key.Name)
+	if p == nil || !p.Assigned() {
+		return eventlog.CheckName("device", device) == nil
+	}
+	return p.Deployment == d && (p.Desired.Hash != d.Spec.ScoreHash || p.Desired.Revision != d.Spec.Revision)
+}
+
+func (c deploymentCase) assigned(device, cause string) eventlog.Draft {
+	return assigned(c.log, device, cause, c)
+}
+
+func assigned(d *fleet.Deployment, device, cause string, c deploymentCase) eventlog.Draft {
+	return eventlog.Draft{
+		Subject: eventlog.DesiredSubject(device, d.Key.Name), Type: eventlog.DesiredAssigned, Time: c.now,
+		CorrelationID: correlation(d.Key, d.Spec.Revision), CausationID: cause,
+		Namespace: d.Key.Namespace, Revision: d.Spec.Revision, Data: d.Spec.Score,
+	}
+}
+
+func (c deploymentCase) withdrawn(p *fleet.Pair, cause string) eventlog.Draft {
+	return eventlog.Draft{
+		Subject: eventlog.DesiredSubject(p.Device.ID, p.Name), Type: eventlog.DesiredWithdrawn, Time: c.now,
+		CorrelationID: correlation(c.key, p.Desired.Revision), CausationID: cause,
+		Namespace: c.key.Namespace, Revision: p.Desired.Revision,
+	}
+}
+
+func (c deploymentCase) ending(t eventlog.Type, reason, cause string) ([]eventlog.Draft, bool, error) {
+	uid := c.spec.UID
+	if uid == "" {
+		uid = c.log.Spec.UID
+	}
+	d, err := eventlog.NewDraft(eventlog.DeploymentSubject(c.key.Namespace, c.key.Name), t, c.now,
+		eventlog.DeploymentEnd{UID: uid, Reason: reason})
+	d.CorrelationID, d.CausationID = correlation(c.key, c.log.Spec.Revision), cause
+	return []eventlog.Draft{d}, false, err
+}
+
+func (c deploymentCase) rollout(t eventlog.Type, devices int) (eventlog.Draft, error) {
+	d, err := eventlog.NewDraft(eventlog.DeploymentSubject(c.key.Namespace, c.key.Name), t, c.now,
+		eventlog.Rollout{Revision: c.log.Spec.Revision, Strategy: c.spec.Strategy, Devices: devices})
+	d.CorrelationID, d.CausationID = correlation(c.key, c.log.Spec.Revision), c.log.Applied.ID
+	return d, err
+}
+
+func sortBySubject(ds []eventlog.Draft) {
+	slices.SortFunc(ds, func(a, b eventlog.Draft) int { return strings.Compare(a.Subject, b.Subject) })
+}

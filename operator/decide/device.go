@@ -1,0 +1,139 @@
+package decide
+
+import (
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// ReasonFlooding: a device wrote more to the log than its budget.
+const ReasonFlooding = "Flooding"
+
+// deviceRules are tried in order; the first that finds something due ends the
+// round.
+var deviceRules = []rule[deviceCase]{
+	register,
+	relabel,
+	placeOnDevice,
+	withdrawAgain,
+	cutOff,
+}
+
+// register: a device is known from its first info on.
+func register(c deviceCase) ([]eventlog.Draft, bool, error) {
+	if c.dev == nil || c.dev.Info == nil || c.dev.Registered {
+		return nil, false, nil
+	}
+	d, err := eventlog.NewDraft(eventlog.DeviceSubject(c.id), eventlog.DeviceRegistered, c.now,
+		eventlog.Registration{AgentVersion: c.dev.Info.Inventory.AgentVersion})
+	return []eventlog.Draft{d}, false, err
+}
+
+// relabel: the log learns the labels that select before anything is done about
+// them, with who set each.
+func relabel(c deviceCase) ([]eventlog.Draft, bool, error) {
+	ls, ok := c.devices[c.id]
+	if !ok || eventlog.CheckName("device", c.id) != nil {
+		return nil, true, nil // no Device CR: nothing is decided about it
+	}
+	if c.dev != nil && maps.Equal(c.dev.Labels, ls.owned) {
+		return nil, false, nil
+	}
+	d, err := eventlog.NewDraft(eventlog.DeviceSubject(c.id), eventlog.DeviceRelabeled, c.now, eventlog.Labels{Labels: ls.owned})
+	return []eventlog.Draft{d}, false, err
+}
+
+// placeOnDevice: only the Deployments whose selectors the device's labels can
+// concern, and those that it holds, are asked.
+func placeOnDevice(c deviceCase) ([]eventlog.Draft, bool, error) {
+	set := c.devices[c.id].set
+	keys := map[fleet.Key]struct{}{}
+	c.selectors.candidates(keys, set)
+	for p := range c.dev.Pairs {
+		if p.Assigned() {
+			keys[p.Deployment.Key] = struct{}{}
+		}
+	}
+	var due []eventlog.Draft
+	claimed := map[string]bool{} // names that this round gives away
+	for _, key := range slices.SortedFunc(maps.Keys(keys), byApplied(c.State)) {
+		dc := c.deploymentCase(key, c.now)
+		if !dc.exists || dc.spec.Deleting || dc.spec.Problem != nil || !c.current(dc.spec) {
+			continue // the Deployment's own turn will come
+		}
+		matches := dc.spec.Selector.Matches(set)
+		switch p := c.dev.Pair(key.Name); {
+		case matches && !claimed[key.Name] && c.owes(dc.log, c.id):
+			due = append(due, dc.assigned(c.id, c.dev.LabelsID))
+			claimed[key.Name] = true
+		case !matches && p != nil && p.Deployment == dc.log:
+			due = append(due, dc.withdrawn(p, c.dev.LabelsID))
+			claimed[key.Name] = true // what is taken off now is given away in the next round
+		}
+	}
+	return due, false, nil
+}
+
+// byApplied puts the Deployment that the log applied first in front: it wins a
+// name.
+func byApplied(s *State) func(a, b fleet.Key) int {
+	seq := func(k fleet.Key) uint64 {
+		if d := s.view.Deployments[k]; d != nil {
+			return d.Applied.Sequence
+		}
+		return 0
+	}
+	return func(a, b fleet.Key) int {
+		if x, y := seq(a), seq(b); x != y {
+			if x < y {
+				return -1
+			}
+			return 1
+		}
+		return strings.Compare(a.String(), b.String())
+	}
+}
+
+// How long a device may go on reporting what was withdrawn before it is told
+// again, and how often it is told.
+const strayPatience = 30 * time.Second
+
+// withdrawAgain: what a device still reports after the log withdrew it there is
+// withdrawn again. What it reports of a Deployment that this log never knew is
+// left alone.
+func withdrawAgain(c deviceCase) ([]eventlog.Draft, bool, error) {
+	var due []eventlog.Draft
+	for p := range c.dev.Pairs {
+		if p.Withdrawn() && p.Reported.Sequence > p.Desired.Sequence && p.Reported.Recorded.Sub(p.Desired.At) > strayPatience {
+			due = append(due, eventlog.Draft{
+				Subject: eventlog.DesiredSubject(c.id, p.Name), Type: eventlog.DesiredWithdrawn, Time: c.now,
+				CausationID: "state@" + strconv.FormatUint(p.Reported.Sequence, 10), Namespace: p.Namespace, Revision: p.Desired.Revision,
+			})
+		}
+	}
+	return due, false, nil
+}
+
+// cutOff: a device that floods the log loses its access; where there is no
+// callout to enforce it, the event is the alarm.
+func cutOff(c deviceCase) ([]eventlog.Draft, bool, error) {
+	if !c.dev.Traffic.Flooding() || c.dev.Access != nil {
+		return nil, false, nil
+	}
+	d, err := eventlog.NewDraft(eventlog.AccessSubject(c.id), eventlog.AccessRevoked, c.now, eventlog.Access{
+		Reason:  ReasonFlooding,
+		Message: "the device wrote more to the log than its budget of " + strconv.Itoa(fleet.TrafficRate) + " bytes a second",
+	})
+	return []eventlog.Draft{d}, false, err
+}
+
+// correlation is what all events of one revision share, from its apply to its
+// last assignment: namespace/name@revision.
+func correlation(k fleet.Key, revision uint64) string {
+	return k.String() + "@" + strconv.FormatUint(revision, 10)
+}

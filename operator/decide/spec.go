@@ -1,0 +1,116 @@
+package decide
+
+import (
+	"encoding/json"
+	"fmt"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// Spec is a Deployment's CR as a decision sees it: parsed once, when it comes.
+type Spec struct {
+	Key         fleet.Key
+	UID         string
+	Generation  int64
+	Deleting    bool // a deletionTimestamp was observed
+	Selector    labels.Selector
+	Recorded    eventlog.Selector // the selector as the log keeps it
+	Score       []byte            // canonical JSON (RFC 8785)
+	Hash        string            // of Score
+	Strategy    string
+	Rollout     json.RawMessage
+	ChangeCause string
+	// Problem says why nothing of it can be assigned; nil when all is well.
+	Problem *Problem
+}
+
+// Problem is what is wrong with a spec, for a condition.
+type Problem struct {
+	Reason  string
+	Message string
+}
+
+// annotationChangeCause is kubectl's own way of saying why.
+const annotationChangeCause = "kubernetes.io/change-cause"
+
+// SpecOf reads a CR. What cannot be used comes back as the Spec's Problem, so
+// that the person sees it in the CR's condition and the rest goes on.
+func SpecOf(d *v1alpha1.Deployment) Spec {
+	s := Spec{
+		Key:         fleet.Key{Namespace: d.Namespace, Name: d.Name},
+		UID:         string(d.UID),
+		Generation:  d.Generation,
+		Deleting:    d.DeletionTimestamp != nil,
+		Selector:    labels.Nothing(),
+		Recorded:    recorded(d.Spec.TargetSelector),
+		Strategy:    string(d.Spec.Rollout.Strategy),
+		ChangeCause: d.Annotations[annotationChangeCause],
+	}
+	if s.Strategy == "" {
+		s.Strategy = string(v1alpha1.RolloutImmediate)
+	}
+	if err := s.read(d); err != nil && s.Problem == nil {
+		s.Problem = &Problem{Reason: v1alpha1.ReasonUnsupportedScore, Message: err.Error()}
+	}
+	return s
+}
+
+func (s *Spec) read(d *v1alpha1.Deployment) error {
+	rollout, err := json.Marshal(d.Spec.Rollout)
+	if err != nil {
+		return fmt.Errorf("encode spec.rollout: %w", err)
+	}
+	s.Rollout = rollout
+	raw, err := json.Marshal(d.Spec.Score)
+	if err != nil {
+		return fmt.Errorf("encode spec.score: %w", err)
+	}
+	score, err := eventlog.DecodeScore(raw)
+	if err != nil {
+		return err
+	}
+	if s.Score, err = score.Canonical(); err != nil {
+		return err
+	}
+	s.Hash = eventlog.Hash(s.Score)
+	if d.Spec.Score.Type != v1alpha1.ScorePodmanV0 {
+		return fmt.Errorf("score type %q is not known to this operator; it knows %s", d.Spec.Score.Type, v1alpha1.ScorePodmanV0)
+	}
+	if len(s.Score) > v1alpha1.MaxScoreBytes {
+		return fmt.Errorf("score is %d bytes as canonical JSON; at most %d fit into the log: move large configs out of it",
+			len(s.Score), v1alpha1.MaxScoreBytes)
+	}
+	if err := eventlog.CheckName("Deployment", d.Name); err != nil {
+		return err
+	}
+	sel, err := metav1.LabelSelectorAsSelector(&d.Spec.TargetSelector)
+	if err != nil {
+		s.Problem = &Problem{Reason: v1alpha1.ReasonInvalidSelector, Message: err.Error()}
+		return nil
+	}
+	if sel.Empty() {
+		s.Problem = &Problem{
+			Reason: v1alpha1.ReasonInvalidSelector,
+			Message: "spec.targetSelector is empty; to mean every device, write matchExpressions: [{key: " +
+				v1alpha1.LabelDevice + ", operator: Exists}]",
+		}
+		return nil
+	}
+	s.Selector = sel
+	return nil
+}
+
+func recorded(sel metav1.LabelSelector) eventlog.Selector {
+	r := eventlog.Selector{MatchLabels: sel.MatchLabels}
+	for _, e := range sel.MatchExpressions {
+		r.MatchExpressions = append(r.MatchExpressions, eventlog.SelectorRequirement{
+			Key: e.Key, Operator: string(e.Operator), Values: e.Values,
+		})
+	}
+	return r
+}

@@ -1,0 +1,189 @@
+package decide
+
+import (
+	"maps"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// State is all that a decision looks at: the fold of the log, and what the
+// Kubernetes API says now. It is not safe for concurrent use; its owner holds
+// the fold's lock.
+type State struct {
+	view *fleet.View
+
+	specs   map[fleet.Key]Spec
+	byName  map[string]map[fleet.Key]struct{}
+	placed  map[fleet.Key]int64 // generation that was placed to the end
+	devices map[string]deviceLabels
+
+	byLabel   deviceIndex
+	selectors selectorIndex
+}
+
+// NewState makes a state over a view that the caller folds.
+func NewState(v *fleet.View) *State {
+	return &State{
+		view:      v,
+		specs:     map[fleet.Key]Spec{},
+		byName:    map[string]map[fleet.Key]struct{}{},
+		placed:    map[fleet.Key]int64{},
+		devices:   map[string]deviceLabels{},
+		byLabel:   deviceIndex{},
+		selectors: newSelectorIndex(),
+	}
+}
+
+// View is the fold that decisions look at.
+func (s *State) View() *fleet.View { return s.view }
+
+// SetView puts another fold in its place: the log was read anew.
+func (s *State) SetView(v *fleet.View) {
+	s.view = v
+	clear(s.placed)
+}
+
+// SetDeployment notes a CR as the API shows it now.
+func (s *State) SetDeployment(spec Spec) {
+	s.RemoveDeployment(spec.Key)
+	s.specs[spec.Key] = spec
+	if s.byName[spec.Key.Name] == nil {
+		s.byName[spec.Key.Name] = map[fleet.Key]struct{}{}
+	}
+	s.byName[spec.Key.Name][spec.Key] = struct{}{}
+	if !spec.Deleting {
+		s.selectors.put(spec.Key, spec.Selector)
+	}
+}
+
+// RemoveDeployment notes that a CR is not there.
+func (s *State) RemoveDeployment(key fleet.Key) {
+	old, ok := s.specs[key]
+	if !ok {
+		return
+	}
+	s.selectors.drop(key, old.Selector)
+	delete(s.specs, key)
+	delete(s.placed, key)
+	delete(s.byName[key.Name], key)
+	if len(s.byName[key.Name]) == 0 {
+		delete(s.byName, key.Name)
+	}
+}
+
+// Deployment gives a CR's spec.
+func (s *State) Deployment(key fleet.Key) (Spec, bool) {
+	spec, ok := s.specs[key]
+	return spec, ok
+}
+
+// Deployments iterates over the keys of all CRs.
+func (s *State) Deployments(yield func(fleet.Key) bool) {
+	for k := range s.specs {
+		if !yield(k) {
+			return
+		}
+	}
+}
+
+// SetDevice notes a Device CR's labels with their owners. It says whether they
+// changed.
+func (s *State) SetDevice(id string, owned map[string]eventlog.OwnedLabel) bool {
+	old, ok := s.devices[id]
+	if ok && maps.Equal(old.owned, owned) {
+		return false
+	}
+	if ok {
+		s.byLabel.drop(id, old.set)
+	}
+	set := make(labels.Set, len(owned))
+	for k, l := range owned {
+		set[k] = l.Value
+	}
+	s.devices[id] = deviceLabels{set: set, owned: owned}
+	s.byLabel.put(id, set)
+	return true
+}
+
+// RemoveDevice notes that a Device CR is not there. What runs on the device is
+// then left as it is: absence never withdraws.
+func (s *State) RemoveDevice(id string) {
+	if old, ok := s.devices[id]; ok {
+		s.byLabel.drop(id, old.set)
+		delete(s.devices, id)
+	}
+}
+
+// Placed says whether a Deployment's present generation has been decided to the
+// end: all that it matches is assigned, all else withdrawn.
+func (s *State) Placed(key fleet.Key) bool {
+	spec, ok := s.specs[key]
+	g, placed := s.placed[key]
+	return ok && placed && g == spec.Generation
+}
+
+// MarkPlaced notes that Decide had nothing more to say of a Deployment.
+func (s *State) MarkPlaced(key fleet.Key) {
+	if spec, ok := s.specs[key]; ok && s.current(spec) {
+		s.placed[key] = spec.Generation
+	}
+}
+
+// Conflict names another Deployment that holds this one's name on devices that
+// this one matches, and counts them. Zero devices: no conflict.
+func (s *State) Conflict(key fleet.Key) (holder fleet.Key, devices int) {
+	spec, ok := s.specs[key]
+	if !ok || spec.Deleting || spec.Problem != nil {
+		return fleet.Key{}, 0
+	}
+	if !s.heldElsewhere(key) {
+		return fleet.Key{}, 0
+	}
+	for _, id := range s.matching(spec.Selector) {
+		if p := s.pair(id, key.Name); p != nil && p.Assigned() && p.Deployment.Key != key {
+			if devices == 0 || p.Deployment.Key.Namespace < holder.Namespace {
+				holder = p.Deployment.Key
+			}
+			devices++
+		}
+	}
+	return holder, devices
+}
+
+// heldElsewhere is the cheap question before the dear one: is there another
+// Deployment of the name, as a CR or in the log?
+func (s *State) heldElsewhere(key fleet.Key) bool {
+	if len(s.byName[key.Name]) > 1 {
+		return true
+	}
+	for k, d := range s.view.Deployments {
+		if k.Name == key.Name && k != key && d.Counts.Matched > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// Ended says whether a Deployment that is being deleted is withdrawn from every
+// device, in the log: its finalizer may go.
+func (s *State) Ended(key fleet.Key) bool {
+	d, ok := s.view.Deployments[key]
+	return !ok || (d.Lifecycle == fleet.Deleted || d.Lifecycle == "") && d.Counts.Matched == 0
+}
+
+// current says whether the log has the spec as the API shows it.
+func (s *State) current(spec Spec) bool {
+	d := s.view.Deployments[spec.Key]
+	return d != nil && d.Lifecycle == fleet.Applied && d.Spec.Generation == spec.Generation &&
+		d.Spec.UID == spec.UID && d.Spec.ScoreHash == spec.Hash
+}
+
+func (s *State) pair(device, name string) *fleet.Pair {
+	if d := s.view.Devices[device]; d != nil {
+		return d.Pair(name)
+	}
+	return nil
+}

@@ -1,0 +1,187 @@
+// Package status says in the words of the Kubernetes API how Deployments and
+// devices fare. It is pure; docs/status.md has the same predicates as a table.
+package status
+
+import (
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// Deployments is all that a Deployment's status is made of.
+type Deployments struct {
+	Spec   decide.Spec
+	Log    *fleet.Deployment // nil: the log has not heard of it
+	Placed bool              // this generation is assigned to all that it matches
+
+	// Another Deployment of the name, and on how many devices it is in the way.
+	Holder     fleet.Key
+	Conflicted int
+
+	// ClusterMismatch is set where the log belongs to another cluster: nothing
+	// is decided here, and this says why.
+	ClusterMismatch string
+
+	Previous v1alpha1.DeploymentStatus
+}
+
+// Deployment is the status that follows.
+func Deployment(in Deployments, now time.Time) v1alpha1.DeploymentStatus {
+	s := v1alpha1.DeploymentStatus{ObservedGeneration: in.Spec.Generation}
+	if in.Log != nil {
+		s.Revision = int64(in.Log.Spec.Revision)
+		s.Aggregate = aggregate(in.Log, in.Previous.Aggregate)
+		s.Rollout = rollout(in.Spec, in.Log)
+	}
+	ready := Ready(in)
+	ready.Type = v1alpha1.ConditionReady
+	ready.ObservedGeneration = in.Spec.Generation
+	ready.LastTransitionTime = metav1.NewTime(now)
+	s.Conditions = append(s.Conditions, in.Previous.Conditions...)
+	meta.SetStatusCondition(&s.Conditions, ready)
+	return s
+}
+
+func aggregate(d *fleet.Deployment, before *v1alpha1.DeploymentAggregate) *v1alpha1.DeploymentAggregate {
+	a := &v1alpha1.DeploymentAggregate{
+		MatchedDeviceCount: int32(d.Counts.Matched),
+		Succeeded:          int32(d.Counts.Succeeded),
+		Failed:             int32(d.Counts.Failed),
+		Pending:            int32(d.Counts.Pending),
+	}
+	if p := d.LastFailed(); p != nil {
+		at := metav1.NewTime(p.Reported.At.Truncate(time.Second))
+		a.LastError = &v1alpha1.DeviceError{
+			Device: p.Device.ID, Reason: clip(p.Reported.Reason, 128), Message: clip(p.Reported.Error, 4096), At: &at,
+		}
+		if before != nil && before.LastError != nil && sameError(*before.LastError, *a.LastError) {
+			a.LastError.At = before.LastError.At // the same failure, tried again: no news
+		}
+	}
+	return a
+}
+
+func sameError(a, b v1alpha1.DeviceError) bool {
+	return a.Device == b.Device && a.Reason == b.Reason && a.Message == b.Message
+}
+
+func rollout(spec decide.Spec, d *fleet.Deployment) *v1alpha1.RolloutStatus {
+	r := &v1alpha1.RolloutStatus{
+		Strategy:           v1alpha1.RolloutStrategy(spec.Strategy),
+		Phase:              v1alpha1.RolloutProgressing,
+		UpdatedDeviceCount: int32(d.Counts.Updated),
+	}
+	if d.Counts.Updated == d.Counts.Matched {
+		r.Phase = v1alpha1.RolloutCompleted
+	}
+	return r
+}
+
+// Ready is the condition Ready, without its times. The predicates are tried in
+// order, and each has one reason.
+func Ready(in Deployments) metav1.Condition {
+	if in.ClusterMismatch != "" {
+		return condition(metav1.ConditionFalse, ReasonClusterMismatch, "%s", in.ClusterMismatch)
+	}
+	if in.Spec.Problem != nil {
+		return condition(metav1.ConditionFalse, in.Spec.Problem.Reason, "%s", in.Spec.Problem.Message)
+	}
+	if in.Previous.ObservedGeneration != in.Spec.Generation || in.Log == nil {
+		return condition(metav1.ConditionUnknown, v1alpha1.ReasonNewGeneration,
+			"generation %d was seen; nothing is known of it yet", in.Spec.Generation)
+	}
+	if in.Conflicted > 0 {
+		return condition(metav1.ConditionFalse, v1alpha1.ReasonNameConflict,
+			"Deployment %s holds the name %q on %s that this one matches too; rename one of them, or make their selectors disjoint",
+			in.Holder, in.Spec.Key.Name, devices(in.Conflicted))
+	}
+	return byCounts(in)
+}
+
+func byCounts(in Deployments) metav1.Condition {
+	n := in.Log.Counts
+	switch {
+	case !in.Placed:
+		return condition(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "revision %d is being assigned; %s so far",
+			in.Log.Spec.Revision, devices(n.Matched))
+	case n.Matched == 0:
+		return condition(metav1.ConditionTrue, v1alpha1.ReasonNoDeviceMatches, "no device matches the selector %s", in.Spec.Selector)
+	case n.Succeeded == n.Matched:
+		return condition(metav1.ConditionTrue, v1alpha1.ReasonAllSucceeded, "%s: all run revision %d",
+			devices(n.Matched), in.Log.Spec.Revision)
+	case n.Succeeded > 0 && n.Succeeded+n.Offline == n.Matched:
+		return condition(metav1.ConditionTrue, v1alpha1.ReasonOnlineSucceeded, "%d of %s succeeded; %s",
+			n.Succeeded, devices(n.Matched), offline(n.Offline))
+	case n.Offline == n.Matched:
+		return condition(metav1.ConditionFalse, v1alpha1.ReasonAllOffline, "%s; none has succeeded", offline(n.Offline))
+	case n.FailedOnline > 0:
+		return condition(metav1.ConditionFalse, v1alpha1.ReasonDeviceFailed, "%d of %s failed%s",
+			n.Failed, devices(n.Matched), newestError(in.Log))
+	default:
+		return condition(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "%d of %s succeeded, %d pending%s",
+			n.Succeeded, devices(n.Matched), n.Pending, alsoOffline(n.Offline))
+	}
+}
+
+// ReasonClusterMismatch (False): the log belongs to another Kubernetes cluster,
+// so this operator decides nothing.
+const ReasonClusterMismatch = "ClusterMismatch"
+
+func newestError(d *fleet.Deployment) string {
+	p := d.LastFailed()
+	if p == nil {
+		return ""
+	}
+	return fmt.Sprintf("; the newest: %s on %s: %s", orUnknown(p.Reported.Reason), p.Device.ID, clip(p.Reported.Error, 1024))
+}
+
+func orUnknown(reason string) string {
+	if reason == "" {
+		return "no reason given"
+	}
+	return reason
+}
+
+func condition(st metav1.ConditionStatus, reason, format string, args ...any) metav1.Condition {
+	return metav1.Condition{Status: st, Reason: reason, Message: clip(fmt.Sprintf(format, args...), 32768)}
+}
+
+func devices(n int) string {
+	if n == 1 {
+		return "1 device"
+	}
+	return fmt.Sprintf("%d devices", n)
+}
+
+func offline(n int) string {
+	if n == 1 {
+		return "1 device is offline"
+	}
+	return fmt.Sprintf("%d devices are offline", n)
+}
+
+func alsoOffline(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf(" (%d of them offline)", n)
+}
+
+// clip keeps a device's words within what the schema allows.
+func clip(s string, most int) string {
+	if len(s) <= most {
+		return s
+	}
+	const more = " …"
+	cut := most - len(more)
+	for cut > 0 && s[cut]&0xC0 == 0x80 { // not in the middle of a rune
+		cut--
+	}
+	return s[:cut] + more
+}

@@ -1,0 +1,138 @@
+package status
+
+import (
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// Reasons of a Device's conditions.
+const (
+	// ReasonPulseReceived (Online=True): a pulse came within the timeout.
+	ReasonPulseReceived = "PulseReceived"
+	// ReasonPulseMissed (Online=False): none came for three intervals.
+	ReasonPulseMissed = "PulseMissed"
+	// ReasonNotYetHeard (Online=Unknown): no verdict has been reached.
+	ReasonNotYetHeard = "NotYetHeard"
+	// ReasonTwoMachines (DuplicateIdentity=True): reports of two stores
+	// alternate under one id.
+	ReasonTwoMachines = "TwoMachines"
+	// ReasonOneMachine (DuplicateIdentity=False): they no longer do.
+	ReasonOneMachine = "OneMachine"
+	// ReasonAccessRevoked (AccessRevoked=True) is used where the event gives none.
+	ReasonAccessRevoked = "AccessRevoked"
+)
+
+// ConditionAccessRevoked on a Device says that it may no longer connect.
+const ConditionAccessRevoked = "AccessRevoked"
+
+// Devices is all that a Device's status is made of.
+type Devices struct {
+	Log        *fleet.Device
+	Generation int64
+	Reported   map[string]string // labels, as the agent reports them
+	Conflicts  []v1alpha1.LabelConflict
+	Previous   v1alpha1.DeviceStatus
+}
+
+// Device is the status that follows.
+func Device(in Devices, now time.Time) v1alpha1.DeviceStatus {
+	s := v1alpha1.DeviceStatus{
+		ObservedGeneration: in.Generation,
+		ReportedLabels:     in.Reported,
+		LabelConflicts:     in.Conflicts,
+		Deployments:        phases(in.Log),
+	}
+	if in.Log.Info != nil {
+		s.AgentVersion = in.Log.Info.Inventory.AgentVersion
+	}
+	s.Conditions = append(s.Conditions, in.Previous.Conditions...)
+	set := func(c metav1.Condition) {
+		c.ObservedGeneration = in.Generation
+		c.LastTransitionTime = metav1.NewTime(now)
+		meta.SetStatusCondition(&s.Conditions, c)
+	}
+	set(online(in.Log))
+	if c, ok := duplicate(in, now); ok {
+		set(c)
+	}
+	if a := in.Log.Access; a != nil {
+		reason := a.Reason
+		if reason == "" {
+			reason = ReasonAccessRevoked
+		}
+		set(metav1.Condition{Type: ConditionAccessRevoked, Status: metav1.ConditionTrue, Reason: reason, Message: a.Message})
+	} else {
+		meta.RemoveStatusCondition(&s.Conditions, ConditionAccessRevoked)
+	}
+	return s
+}
+
+func online(d *fleet.Device) metav1.Condition {
+	c := metav1.Condition{Type: v1alpha1.ConditionOnline}
+	switch d.Presence.Online {
+	case fleet.OnlineTrue:
+		c.Status, c.Reason = metav1.ConditionTrue, ReasonPulseReceived
+		c.Message = "its pulse is heard"
+	case fleet.OnlineFalse:
+		c.Status, c.Reason = metav1.ConditionFalse, ReasonPulseMissed
+		c.Message = "no pulse since " + d.Presence.LastSeen.UTC().Format(time.RFC3339) + "; it runs what it last had"
+	default:
+		c.Status, c.Reason = metav1.ConditionUnknown, ReasonNotYetHeard
+		c.Message = "no pulse was heard yet"
+	}
+	if r := d.Presence.Reason; r != "" {
+		c.Reason = r
+	}
+	return c
+}
+
+func duplicate(in Devices, now time.Time) (metav1.Condition, bool) {
+	c := metav1.Condition{Type: v1alpha1.ConditionDuplicateIdentity}
+	if in.Log.Identity.Duplicate(now) {
+		c.Status, c.Reason = metav1.ConditionTrue, ReasonTwoMachines
+		c.Message = "two machines report as " + in.Log.ID + " (a cloned SD card?): give one of them another device_id"
+		return c, true
+	}
+	if meta.IsStatusConditionTrue(in.Previous.Conditions, c.Type) {
+		c.Status, c.Reason, c.Message = metav1.ConditionFalse, ReasonOneMachine, "one machine reports under this id"
+		return c, true
+	}
+	return c, false
+}
+
+func phases(d *fleet.Device) *v1alpha1.DeviceDeployments {
+	n := &v1alpha1.DeviceDeployments{}
+	for p := range d.Pairs {
+		if !p.Assigned() {
+			continue
+		}
+		n.Total++
+		switch {
+		case p.Succeeded():
+			n.Running++
+		case p.Failed():
+			n.Failed++
+		default:
+			n.Pending++
+		}
+	}
+	return n
+}
+
+// Unknown counts what the device reports of Deployments that this log never
+// knew: they are shown, and left alone.
+func Unknown(d *fleet.Device) int {
+	n := 0
+	for p := range d.Pairs {
+		if p.Desired.Sequence == 0 && p.Reported.Phase != eventlog.Phase("") {
+			n++
+		}
+	}
+	return n
+}

@@ -1,0 +1,307 @@
+package fleet
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// Apply folds one event into the view and returns the view. err is what
+// decoding the event gave: a foreign message is counted and changes nothing
+// else. Apply is deterministic: it knows no clock and no order but the log's.
+// An event at or before the view's sequence changes nothing.
+func Apply(v *View, e eventlog.Event, err error) *View {
+	if e.Sequence != 0 && e.Sequence <= v.Sequence {
+		return v
+	}
+	v.Sequence, v.Recorded = e.Sequence, e.Recorded
+	if err == nil {
+		err = v.apply(e)
+	}
+	if errors.Is(err, eventlog.ErrForeign) {
+		v.Foreign[e.Address.Family]++
+	}
+	return v
+}
+
+func (v *View) apply(e eventlog.Event) error {
+	switch e.Address.Family {
+	case eventlog.FamilyState, eventlog.FamilyInfo, eventlog.FamilyAgent:
+		dev := v.device(e.Address.Device)
+		dev.Traffic.add(len(e.Data), e.Recorded)
+		if !dev.Identity.accept(e) {
+			v.touchDevice(dev)
+			return nil // the fold has seen it: a repeat
+		}
+		return v.applyReport(dev, e)
+	case eventlog.FamilyDesired:
+		return v.applyDesired(e)
+	case eventlog.FamilyDevice:
+		return v.applyDevice(e)
+	case eventlog.FamilyDeployment:
+		return v.applyDeployment(e)
+	case eventlog.FamilyLeader:
+		l, err := eventlog.Payload[eventlog.Leader](e)
+		if err != nil {
+			return err
+		}
+		v.Leader = Leader{Leader: l, Sequence: e.Sequence, At: e.Time}
+	case eventlog.FamilyRequest:
+		return v.applyRequest(e)
+	case eventlog.FamilyAccess:
+		return v.applyAccess(e)
+	}
+	return nil
+}
+
+func (v *View) applyReport(dev *Device, e eventlog.Event) error {
+	switch e.Type {
+	case eventlog.StateReported:
+		s, err := decodeReport(e)
+		if err != nil {
+			return err
+		}
+		p := v.pair(dev, e.Address.Deployment)
+		v.change(p, func() {
+			p.Reported = Reported{
+				Sequence: e.Sequence, Phase: s.Phase, Hash: v.hashOf(p, s.ScoreHash), Reason: v.intern(s.Reason),
+				Revision: s.Revision, At: s.LastEventAt, Recorded: e.Recorded,
+			}
+			if s.LastError != nil {
+				p.Reported.Error = v.intern(*s.LastError)
+			}
+		})
+	case eventlog.StateCleared:
+		if p := dev.Pair(e.Address.Deployment); p != nil {
+			v.change(p, func() { p.Reported = Reported{} })
+			v.forget(p)
+		}
+	case eventlog.InfoReported:
+		i, err := e.Info()
+		if err != nil {
+			return err
+		}
+		dev.Info, dev.InfoSequence, dev.Decommissioned = &i, e.Sequence, false
+		v.touchDevice(dev)
+	case eventlog.InfoCleared:
+		dev.Info, dev.InfoSequence = nil, e.Sequence
+		v.touchDevice(dev)
+	}
+	return nil
+}
+
+func (v *View) applyDesired(e eventlog.Event) error {
+	if e.Namespace == "" {
+		return fmt.Errorf("%w: no header %s", eventlog.ErrForeign, eventlog.HeaderNamespace)
+	}
+	dev := v.device(e.Address.Device)
+	dev.LastDesired = e.Sequence
+	p := v.pair(dev, e.Address.Deployment)
+	p.Namespace = v.intern(e.Namespace)
+	switch e.Type {
+	case eventlog.DesiredAssigned:
+		d := v.deployment(Key{e.Namespace, e.Address.Deployment})
+		hash := d.Spec.ScoreHash
+		if hash == "" || !bytes.Equal(e.Data, d.Spec.Score) {
+			hash = eventlog.Hash(e.Data)
+		}
+		v.change(p, func() {
+			v.detach(p)
+			p.Deployment = d
+			d.pairs[dev] = p
+			p.Desired = Desired{Sequence: e.Sequence, Hash: hash, Revision: e.Revision, At: e.Time}
+		})
+	case eventlog.DesiredWithdrawn:
+		v.change(p, func() {
+			v.detach(p)
+			p.Desired = Desired{Sequence: e.Sequence, Revision: e.Revision, At: e.Time}
+		})
+	}
+	return nil
+}
+
+func (v *View) detach(p *Pair) {
+	if d := p.Deployment; d != nil {
+		delete(d.pairs, p.Device)
+		if d.lastFailed == p {
+			d.staleError = true
+		}
+		v.touchDeployment(d)
+		p.Deployment = nil
+	}
+}
+
+// forget drops a pair that the log neither wants nor hears of: a withdrawn one
+// whose report was cleared stays, since its delete marker counts in a sync.
+func (v *View) forget(p *Pair) {
+	if p.Deployment != nil || p.Desired.Sequence > 0 {
+		return
+	}
+	for i, q := range p.Device.pairs {
+		if q == p {
+			p.Device.pairs = append(p.Device.pairs[:i], p.Device.pairs[i+1:]...)
+			return
+		}
+	}
+}
+
+func (v *View) applyDevice(e eventlog.Event) error {
+	dev := v.device(e.Address.Device)
+	v.touchDevice(dev)
+	switch e.Type {
+	case eventlog.DeviceRegistered:
+		dev.Registered, dev.Decommissioned = true, false
+	case eventlog.DeviceRelabeled:
+		l, err := eventlog.Payload[eventlog.Labels](e)
+		if err != nil {
+			return err
+		}
+		dev.Labels, dev.LabelsID = l.Labels, e.ID
+	case eventlog.DeviceOnline, eventlog.DeviceOffline:
+		p, err := eventlog.Payload[eventlog.Presence](e)
+		if err != nil {
+			return err
+		}
+		online := OnlineTrue
+		if e.Type == eventlog.DeviceOffline {
+			online = OnlineFalse
+		}
+		v.changePresence(dev, Presence{Online: online, Reason: v.intern(p.Reason), LastSeen: p.LastSeen, Since: e.Time})
+	case eventlog.DeviceDecommissioned:
+		dev.Decommissioned, dev.Registered = true, false
+	}
+	return nil
+}
+
+func (v *View) applyDeployment(e eventlog.Event) error {
+	d := v.deployment(Key{e.Address.Namespace, e.Address.Name})
+	v.touchDeployment(d)
+	mark := Mark{Sequence: e.Sequence, ID: e.ID, At: e.Time}
+	switch e.Type {
+	case eventlog.DeploymentApplied:
+		spec, err := eventlog.Payload[eventlog.Deployment](e)
+		if err != nil {
+			return err
+		}
+		if spec.Revision != d.Spec.Revision {
+			d.Rollout = Rollout{}
+		}
+		d.Spec, d.Lifecycle, d.Applied, d.Withdraw = spec, Applied, mark, nil
+	case eventlog.DeploymentAdopted:
+		d.Lifecycle, d.Withdraw = Applied, nil
+	case eventlog.DeploymentOrphaned:
+		d.Lifecycle = Orphaned
+	case eventlog.DeploymentDeleted:
+		d.Lifecycle, d.Withdraw = Deleted, nil
+	default:
+		if e.Type.Family() != eventlog.FamilyDeployment {
+			return nil // a newer writer's: nothing that this fold knows to do
+		}
+		r, err := eventlog.Payload[eventlog.Rollout](e)
+		if err != nil {
+			return err
+		}
+		d.Rollout = Rollout{Rollout: r, Last: e.Type, At: e.Time}
+	}
+	d.Changed = mark
+	return nil
+}
+
+func (v *View) applyRequest(e eventlog.Event) error {
+	r, err := eventlog.Payload[eventlog.Request](e)
+	if err != nil {
+		return err
+	}
+	d, ok := v.Deployments[Key{e.Address.Namespace, e.Address.Name}]
+	if !ok || r.Verb != eventlog.RequestWithdraw || d.Lifecycle != Orphaned {
+		return nil
+	}
+	d.Withdraw = &Request{Request: r, User: e.Address.User, Mark: Mark{Sequence: e.Sequence, ID: e.ID, At: e.Time}}
+	v.touchDeployment(d)
+	return nil
+}
+
+func (v *View) applyAccess(e eventlog.Event) error {
+	dev := v.device(e.Address.Device)
+	v.touchDevice(dev)
+	a, err := eventlog.Payload[eventlog.Access](e)
+	if err != nil {
+		return err
+	}
+	dev.Access = nil
+	if e.Type == eventlog.AccessRevoked {
+		dev.Access = &a
+	}
+	return nil
+}
+
+func (v *View) device(id string) *Device {
+	d, ok := v.Devices[id]
+	if !ok {
+		d = &Device{ID: id}
+		v.Devices[id] = d
+	}
+	return d
+}
+
+func (v *View) deployment(k Key) *Deployment {
+	d, ok := v.Deployments[k]
+	if !ok {
+		d = &Deployment{Key: k, pairs: map[*Device]*Pair{}}
+		v.Deployments[k] = d
+	}
+	return d
+}
+
+func (v *View) pair(dev *Device, name string) *Pair {
+	if p := dev.Pair(name); p != nil {
+		return p
+	}
+	p := &Pair{Device: dev, Name: v.intern(name)}
+	dev.pairs = append(dev.pairs, p)
+	return p
+}
+
+// hashOf keeps one copy of a hash where the device reports what it was told.
+func (v *View) hashOf(p *Pair, hash string) string {
+	if hash == p.Desired.Hash {
+		return p.Desired.Hash
+	}
+	return v.intern(hash)
+}
+
+// maxInterned bounds the memory that hostile reports can take in the intern
+// table; past it, strings are simply not shared.
+const maxInterned = 1 << 16
+
+func (v *View) intern(s string) string {
+	if s == "" {
+		return ""
+	}
+	if k, ok := v.strings[s]; ok {
+		return k
+	}
+	if len(v.strings) < maxInterned && len(s) <= 256 {
+		s = string([]byte(s)) // detach from the message
+		v.strings[s] = s
+	}
+	return s
+}
+
+func (v *View) touchDeployment(d *Deployment) {
+	if v.touchedDeployments != nil && d != nil {
+		v.touchedDeployments[d] = struct{}{}
+	}
+}
+
+func (v *View) touchDevice(d *Device) {
+	if v.touchedDevices != nil {
+		v.touchedDevices[d] = struct{}{}
+	}
+}
+
+// Silence is how long a device has not been heard by the last verdict.
+func (p Presence) Silence(now time.Time) time.Duration { return now.Sub(p.LastSeen) }

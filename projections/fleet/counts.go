@@ -1,0 +1,72 @@
+package fleet
+
+// change runs a mutation of a pair between taking it out of its Deployment's
+// counts and putting it back, so that counting costs what changed and never the
+// number of devices.
+func (v *View) change(p *Pair, mutate func()) {
+	before := p.Deployment
+	if before != nil {
+		before.Counts.add(p, -1)
+	}
+	wasFailed := p.Failed()
+	mutate()
+	if d := p.Deployment; d != nil {
+		d.Counts.add(p, +1)
+		switch failed := p.Failed(); {
+		case failed:
+			if !d.staleError {
+				d.lastFailed = newest(d.lastFailed, p)
+			}
+		case wasFailed && d.lastFailed == p:
+			d.staleError = true
+		}
+		v.touchDeployment(d)
+	}
+	v.touchDevice(p.Device)
+}
+
+func newest(a, b *Pair) *Pair {
+	if a == nil || b.Reported.Sequence > a.Reported.Sequence {
+		return b
+	}
+	return a
+}
+
+func (v *View) changePresence(dev *Device, to Presence) {
+	for _, p := range dev.pairs {
+		if p.Deployment != nil {
+			p.Deployment.Counts.add(p, -1)
+		}
+	}
+	dev.Presence = to
+	for _, p := range dev.pairs {
+		if p.Deployment != nil {
+			p.Deployment.Counts.add(p, +1)
+			v.touchDeployment(p.Deployment)
+		}
+	}
+}
+
+func (c *Counts) add(p *Pair, n int) {
+	c.Matched += n
+	updated := p.Updated()
+	if updated {
+		c.Updated += n
+	}
+	offline := p.Device.Presence.Online == OnlineFalse
+	switch {
+	case p.Succeeded():
+		c.Succeeded += n
+		return
+	case p.Failed():
+		c.Failed += n
+		if !offline {
+			c.FailedOnline += n
+		}
+	default:
+		c.Pending += n
+	}
+	if offline {
+		c.Offline += n
+	}
+}

@@ -1,0 +1,286 @@
+// Package fleet folds the event log into the fleet as it is, or as it was at any
+// sequence. The operator, the command line and the dashboards all use this one
+// fold, so they cannot disagree.
+package fleet
+
+import (
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// View is the fleet at one sequence of the log. Apply changes it in place, so
+// it has one owner; see Follower for sharing one. The zero View is not usable:
+// call New.
+type View struct {
+	Sequence uint64    // of the last event folded
+	Recorded time.Time // its timestamp in the log
+
+	Leader      Leader
+	Deployments map[Key]*Deployment
+	Devices     map[string]*Device
+
+	// Foreign counts the messages that the fold skipped, by family ("" where
+	// the subject is none of the log's).
+	Foreign map[eventlog.Family]uint64
+
+	touchedDeployments map[*Deployment]struct{} // nil unless tracked
+	touchedDevices     map[*Device]struct{}
+	strings            map[string]string // values that repeat a lot, kept once
+}
+
+// Key names a Deployment.
+type Key struct{ Namespace, Name string }
+
+// String is namespace/name, as kubectl writes it.
+func (k Key) String() string { return k.Namespace + "/" + k.Name }
+
+// Leader is the last election in the log. Its sequence is the fencing token.
+type Leader struct {
+	eventlog.Leader
+	Sequence uint64
+	At       time.Time
+}
+
+// Lifecycle is where a Deployment is between apply and delete.
+type Lifecycle string
+
+// A Deployment in the log is applied, then deleted (an observed
+// deletionTimestamp, or a person's withdrawal) or orphaned (its CR is simply not
+// there). Only the first ends it on devices.
+const (
+	Applied  Lifecycle = "Applied"
+	Orphaned Lifecycle = "Orphaned"
+	Deleted  Lifecycle = "Deleted"
+)
+
+// Deployment is what the log knows of one namespace/name.
+type Deployment struct {
+	Key       Key
+	Lifecycle Lifecycle
+	Spec      eventlog.Deployment // the last applied
+	Applied   Mark                // the event that applied it
+	Changed   Mark                // the last event on its subject
+	Withdraw  *Request            // a person's request to end it that is still open
+
+	// Rollout is the last rollout event of the current revision.
+	Rollout Rollout
+
+	Counts Counts
+
+	pairs      map[*Device]*Pair
+	lastFailed *Pair
+	staleError bool // lastFailed no longer fails: look for another when asked
+}
+
+// Mark is where in the log something was said.
+type Mark struct {
+	Sequence uint64
+	ID       string
+	At       time.Time
+}
+
+// Request is what a person asked of the operator.
+type Request struct {
+	eventlog.Request
+	User string
+	Mark Mark
+}
+
+// Rollout is how far a revision's rollout has got.
+type Rollout struct {
+	eventlog.Rollout
+	Last eventlog.Type // empty: never started
+	At   time.Time
+}
+
+// Counts are a Deployment's devices by how they fare; docs/status.md has the
+// predicates. Matched is the number of devices that the log assigned it to.
+type Counts struct {
+	Matched   int
+	Updated   int
+	Succeeded int
+	Failed    int
+	Pending   int
+	// Offline counts the devices that are offline and did not succeed.
+	Offline int
+	// FailedOnline counts the failed ones that are not offline.
+	FailedOnline int
+}
+
+// Assigned iterates over the devices that the Deployment is assigned to.
+func (d *Deployment) Assigned(yield func(*Pair) bool) {
+	for _, p := range d.pairs {
+		if !yield(p) {
+			return
+		}
+	}
+}
+
+// On gives the Deployment's assignment to a device, nil without one.
+func (d *Deployment) On(dev *Device) *Pair { return d.pairs[dev] }
+
+// LastFailed is the pair with the newest failing report, nil when none fails.
+func (d *Deployment) LastFailed() *Pair {
+	if d.staleError {
+		d.staleError, d.lastFailed = false, nil
+		for _, p := range d.pairs {
+			if p.Failed() && (d.lastFailed == nil || p.Reported.Sequence > d.lastFailed.Reported.Sequence) {
+				d.lastFailed = p
+			}
+		}
+	}
+	return d.lastFailed
+}
+
+// Device is what the log knows of one device.
+type Device struct {
+	ID           string
+	Registered   bool
+	Info         *eventlog.DeviceInfo // the last report, nil before the first
+	InfoSequence uint64
+	// Labels are those that select, with their owners: what the log last said.
+	Labels   map[string]eventlog.OwnedLabel
+	LabelsID string // id of the event that set them
+	Presence Presence
+	Access   *eventlog.Access // set while access is revoked
+	Identity Identity
+	Traffic  Traffic
+
+	Decommissioned bool
+
+	// LastDesired is the sequence of the last desired event of the device: a
+	// sync answer is complete when it reaches it.
+	LastDesired uint64
+
+	pairs []*Pair
+}
+
+// Online says whether a device's pulse is heard. Before the operator's first
+// verdict it is unknown.
+type Online string
+
+// The three states of presence.
+const (
+	OnlineUnknown Online = ""
+	OnlineTrue    Online = "Online"
+	OnlineFalse   Online = "Offline"
+)
+
+// Presence is the last verdict about a device's pulse.
+type Presence struct {
+	Online   Online
+	Reason   string
+	LastSeen time.Time
+	Since    time.Time // when the verdict was reached
+}
+
+// Pairs iterates over all that the log knows of Deployments on the device,
+// withdrawn and unknown ones included.
+func (d *Device) Pairs(yield func(*Pair) bool) {
+	for _, p := range d.pairs {
+		if !yield(p) {
+			return
+		}
+	}
+}
+
+// Pair gives what the log knows of a Deployment's name on the device, or nil.
+func (d *Device) Pair(name string) *Pair {
+	for _, p := range d.pairs {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// Pair is one Deployment's name on one device: what it should run and what it
+// reports.
+type Pair struct {
+	Device *Device
+	Name   string
+	// Namespace is that of the Deployment which the last desired event spoke of.
+	Namespace string
+	// Deployment holds the place while assigned; nil once withdrawn, and where
+	// the log never knew what the device reports.
+	Deployment *Deployment
+	Desired    Desired
+	Reported   Reported
+}
+
+// Desired is the last thing that the log said should run.
+type Desired struct {
+	Sequence uint64 // 0: the log never knew it
+	Hash     string // empty once withdrawn
+	Revision uint64
+	At       time.Time
+}
+
+// Reported is the last thing that the device said of it.
+type Reported struct {
+	Sequence uint64 // 0: nothing, or cleared
+	Phase    eventlog.Phase
+	Hash     string
+	Reason   string
+	Error    string
+	Revision uint64
+	At       time.Time // by the device's clock
+	Recorded time.Time // by the log's
+}
+
+// Assigned says whether the log wants the Deployment on the device.
+func (p *Pair) Assigned() bool { return p.Deployment != nil }
+
+// Withdrawn says whether the log took it off the device. What was never
+// assigned was never withdrawn either.
+func (p *Pair) Withdrawn() bool { return p.Deployment == nil && p.Desired.Sequence > 0 }
+
+// Updated: the device reported score_hash equal to the hash of its desired
+// value; a report without one, from an older agent, counts if it is later in
+// the log than the assignment.
+func (p *Pair) Updated() bool {
+	if p.Deployment == nil || p.Reported.Sequence == 0 {
+		return false
+	}
+	if p.Reported.Hash == "" {
+		return p.Reported.Sequence > p.Desired.Sequence
+	}
+	return p.Reported.Hash == p.Desired.Hash
+}
+
+// Succeeded: updated, and Running.
+func (p *Pair) Succeeded() bool { return p.Reported.Phase == eventlog.PhaseRunning && p.Updated() }
+
+// Failed: updated, and Failed.
+func (p *Pair) Failed() bool { return p.Reported.Phase == eventlog.PhaseFailed && p.Updated() }
+
+// New makes the view of an empty log.
+func New() *View {
+	return &View{
+		Deployments: map[Key]*Deployment{},
+		Devices:     map[string]*Device{},
+		Foreign:     map[eventlog.Family]uint64{},
+		strings:     map[string]string{},
+	}
+}
+
+// Track makes the view remember what Apply changes, for Drain.
+func (v *View) Track() {
+	v.touchedDeployments = map[*Deployment]struct{}{}
+	v.touchedDevices = map[*Device]struct{}{}
+}
+
+// Drain gives the Deployments and devices that changed since it was last
+// called, and forgets them. Without Track it gives none.
+func (v *View) Drain() (deployments []Key, devices []string) {
+	for d := range v.touchedDeployments {
+		deployments = append(deployments, d.Key)
+	}
+	for d := range v.touchedDevices {
+		devices = append(devices, d.ID)
+	}
+	clear(v.touchedDeployments)
+	clear(v.touchedDevices)
+	return deployments, devices
+}
