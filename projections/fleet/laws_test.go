@@ -1,0 +1,147 @@
+package fleet_test
+
+import (
+	"fmt"
+	"reflect"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// drawStory makes a log of anything that writers may do, in any order.
+func drawStory(t *rapid.T, tb testing.TB) *story {
+	s := &story{t: tb}
+	devices := []string{"a", "b", "c"}
+	names := []string{"web", "db"}
+	spaces := []string{"shop", "lab"}
+	images := []string{"app:1", "app:2"}
+	counters := map[string]int{}
+	steps := rapid.IntRange(1, 60).Draw(t, "steps")
+	for i := range steps {
+		pick := func(what string, of []string) string { return rapid.SampledFrom(of).Draw(t, fmt.Sprint(what, i)) }
+		dev, name, ns, image := pick("device", devices), pick("name", names), pick("namespace", spaces), pick("image", images)
+		switch rapid.IntRange(0, 8).Draw(t, fmt.Sprint("kind", i)) {
+		case 0:
+			s.apply(ns, name, image, uint64(i+1))
+		case 1, 2:
+			s.assign(dev, ns, name, image, uint64(i+1))
+		case 3:
+			s.withdraw(dev, ns, name)
+		case 4, 5:
+			counters[dev]++
+			phase := rapid.SampledFrom([]eventlog.Phase{eventlog.PhasePending, eventlog.PhaseRunning, eventlog.PhaseFailed}).Draw(t, fmt.Sprint("phase", i))
+			s.report(dev, name, phase, eventlog.Hash(score(image)), fmt.Sprintf("%s.%d", dev, counters[dev]))
+		case 6:
+			s.presence(dev, rapid.SampledFrom([]eventlog.Type{eventlog.DeviceOnline, eventlog.DeviceOffline}).Draw(t, fmt.Sprint("presence", i)))
+		case 7:
+			s.draft(eventlog.DeploymentSubject(ns, name), eventlog.DeploymentDeleted, eventlog.DeploymentEnd{Reason: "CRDeleted"})
+		case 8:
+			s.report(dev, name, "Nonsense", "", "")
+		}
+	}
+	return s
+}
+
+// recount counts a Deployment's devices the slow way, by the predicates alone.
+func recount(d *fleet.Deployment) fleet.Counts {
+	var c fleet.Counts
+	for p := range d.Assigned {
+		c.Matched++
+		if p.Updated() {
+			c.Updated++
+		}
+		offline := p.Device.Presence.Online == fleet.OnlineFalse
+		switch {
+		case p.Succeeded():
+			c.Succeeded++
+		case p.Failed():
+			c.Failed++
+			if !offline {
+				c.FailedOnline++
+			}
+		default:
+			c.Pending++
+		}
+		if offline && !p.Succeeded() {
+			c.Offline++
+		}
+	}
+	return c
+}
+
+func newestFailure(d *fleet.Deployment) uint64 {
+	var newest uint64
+	for p := range d.Assigned {
+		if p.Failed() {
+			newest = max(newest, p.Reported.Sequence)
+		}
+	}
+	return newest
+}
+
+func TestCountsKeptByChangeEqualCountsMadeAnew(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		s := drawStory(rt, t)
+		v := fleet.New()
+		for _, e := range s.events {
+			v = fleet.Apply(v, e.Event, e.err)
+			for k, d := range v.Deployments {
+				if want := recount(d); d.Counts != want {
+					rt.Fatalf("at sequence %d, %s: counts %+v, made anew %+v", v.Sequence, k, d.Counts, want)
+				}
+				var got uint64
+				if p := d.LastFailed(); p != nil {
+					got = p.Reported.Sequence
+				}
+				if want := newestFailure(d); got != want {
+					rt.Fatalf("at sequence %d, %s: newest failure at %d, made anew %d", v.Sequence, k, got, want)
+				}
+			}
+		}
+	})
+}
+
+func TestFoldingTwiceGivesTheSameView(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		s := drawStory(rt, t)
+		a, b := s.fold(fleet.New()), s.fold(fleet.New())
+		if !reflect.DeepEqual(summary(a), summary(b)) {
+			rt.Fatalf("two folds of one log differ:\n%v\n%v", summary(a), summary(b))
+		}
+	})
+}
+
+func TestAnEventFoldedTwiceChangesNothing(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		s := drawStory(rt, t)
+		once := s.fold(fleet.New())
+		twice := fleet.New()
+		for _, e := range s.events {
+			twice = fleet.Apply(fleet.Apply(twice, e.Event, e.err), e.Event, e.err)
+		}
+		if !reflect.DeepEqual(summary(once), summary(twice)) {
+			rt.Fatalf("a duplicate changed the view:\n%v\n%v", summary(once), summary(twice))
+		}
+	})
+}
+
+// summary is all of a view that can be seen, as plain values.
+func summary(v *fleet.View) map[string]string {
+	m := map[string]string{"view": fmt.Sprint(v.Sequence, v.Leader, v.Foreign)}
+	for k, d := range v.Deployments {
+		m["deployment "+k.String()] = fmt.Sprint(d.Lifecycle, d.Spec.Revision, d.Spec.ScoreHash, d.Applied, d.Changed, d.Counts, d.Rollout)
+	}
+	for id, dev := range v.Devices {
+		m["device "+id] = fmt.Sprint(dev.Registered, dev.InfoSequence, dev.Labels, dev.Presence, dev.Identity, dev.LastDesired)
+		for p := range dev.Pairs {
+			m["pair "+id+"."+p.Name] = fmt.Sprint(p.Namespace, p.Assigned(), p.Desired, p.Reported)
+		}
+	}
+	return m
+}

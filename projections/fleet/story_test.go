@@ -1,0 +1,98 @@
+package fleet_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+var epoch = time.Date(2026, 11, 24, 14, 3, 0, 0, time.UTC)
+
+// story is a log in the making: each call appends what a real writer would.
+type story struct {
+	t      testing.TB
+	events []recordedEvent
+}
+
+type recordedEvent struct {
+	eventlog.Event
+	err error
+}
+
+func (s *story) add(m *nats.Msg) uint64 {
+	seq := uint64(len(s.events) + 1)
+	e, err := eventlog.Decode(m.Subject, m.Header, m.Data, seq, epoch.Add(time.Duration(seq)*time.Second))
+	s.events = append(s.events, recordedEvent{e, err})
+	return seq
+}
+
+func (s *story) draft(subject string, typ eventlog.Type, payload any) uint64 {
+	d, err := eventlog.NewDraft(subject, typ, epoch, payload)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.add(d.Message("test", fmt.Sprintf("ID-%d", len(s.events)+1)))
+}
+
+func score(image string) []byte {
+	b, err := eventlog.Score{Type: "PodmanV0", Data: json.RawMessage(`{"services":[{"name":"web","image":"` + image + `"}]}`)}.Canonical()
+	if err != nil {
+		panic(err)
+	}
+	return b
+}
+
+func (s *story) apply(ns, name, image string, revision uint64) uint64 {
+	b := score(image)
+	return s.draft(eventlog.DeploymentSubject(ns, name), eventlog.DeploymentApplied, eventlog.Deployment{
+		UID: "uid-" + name, Generation: int64(revision), Revision: revision, Score: b, ScoreHash: eventlog.Hash(b),
+	})
+}
+
+func (s *story) assign(device, ns, name, image string, revision uint64) uint64 {
+	d := eventlog.Draft{
+		Subject: eventlog.DesiredSubject(device, name), Type: eventlog.DesiredAssigned, Time: epoch,
+		Namespace: ns, Revision: revision, Data: score(image),
+	}
+	return s.add(d.Message("test", fmt.Sprintf("ID-%d", len(s.events)+1)))
+}
+
+func (s *story) withdraw(device, ns, name string) uint64 {
+	d := eventlog.Draft{Subject: eventlog.DesiredSubject(device, name), Type: eventlog.DesiredWithdrawn, Time: epoch, Namespace: ns}
+	return s.add(d.Message("test", fmt.Sprintf("ID-%d", len(s.events)+1)))
+}
+
+// report is what an agent sends; counter may be empty, as of a plain KV client.
+func (s *story) report(device, name string, phase eventlog.Phase, hash, counter string) uint64 {
+	st := eventlog.DeploymentState{DeviceID: device, Deployment: name, Phase: phase, ScoreHash: hash, LastEventAt: epoch}
+	if phase == eventlog.PhaseFailed {
+		msg := "image not found on " + device
+		st.LastError, st.Reason = &msg, "ImagePullFailed"
+	}
+	b, err := json.Marshal(st)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	m := &nats.Msg{Subject: eventlog.StateSubject(device, name), Data: b, Header: nats.Header{}}
+	if counter != "" {
+		m.Header.Set(eventlog.HeaderCounter, counter)
+	}
+	return s.add(m)
+}
+
+func (s *story) presence(device string, typ eventlog.Type) uint64 {
+	return s.draft(eventlog.DeviceSubject(device), typ, eventlog.Presence{Reason: "Test", LastSeen: epoch})
+}
+
+func (s *story) fold(v *fleet.View) *fleet.View {
+	for _, e := range s.events {
+		v = fleet.Apply(v, e.Event, e.err)
+	}
+	return v
+}
