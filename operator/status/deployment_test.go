@@ -1,0 +1,142 @@
+package status_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/status"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+var now = time.Date(2026, 11, 24, 14, 3, 0, 0, time.UTC)
+
+func spec(change ...func(*decide.Spec)) decide.Spec {
+	s := decide.Spec{
+		Key: fleet.Key{Namespace: "shop", Name: "web"}, Generation: 3, Strategy: "Immediate",
+		Selector: labels.SelectorFromSet(labels.Set{"site": "lab"}),
+	}
+	for _, c := range change {
+		c(&s)
+	}
+	return s
+}
+
+func TestReady(t *testing.T) {
+	t.Parallel()
+	logged := func(c fleet.Counts) *fleet.Deployment {
+		return &fleet.Deployment{Counts: c, Spec: eventlog.Deployment{Revision: 7, Generation: 3}}
+	}
+	seen := v1alpha1.DeploymentStatus{ObservedGeneration: 3}
+	tests := map[string]struct {
+		in     status.Deployments
+		status metav1.ConditionStatus
+		reason string
+		says   string
+	}{
+		"a new generation is Unknown in the write that first sees it": {
+			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 1, Succeeded: 1}), Placed: true, Previous: v1alpha1.DeploymentStatus{ObservedGeneration: 2}},
+			status: metav1.ConditionUnknown, reason: v1alpha1.ReasonNewGeneration, says: "generation 3",
+		},
+		"every matched device succeeded": {
+			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 2, Updated: 2, Succeeded: 2}), Placed: true, Previous: seen},
+			status: metav1.ConditionTrue, reason: v1alpha1.ReasonAllSucceeded, says: "2 devices",
+		},
+		"not all are assigned yet, so counts do not speak": {
+			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 2, Updated: 2, Succeeded: 2}), Previous: seen},
+			status: metav1.ConditionFalse, reason: v1alpha1.ReasonProgressing, says: "being assigned",
+		},
+		"no device matches, and the message shows the selector": {
+			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{}), Placed: true, Previous: seen},
+			status: metav1.ConditionTrue, reason: v1alpha1.ReasonNoDeviceMatches, says: "site=lab",
+		},
+		"those that did not succeed are all offline": {
+			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 3, Succeeded: 1, Pending: 1, Failed: 1, Offline: 2}), Placed: true, Previous: seen},
+			status: metav1.ConditionTrue, reason: v1alpha1.ReasonOnlineSucceeded, says: "2 devices are offline",
+		},
+		"all are offline and none succeeded": {
+			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 2, Pending: 2, Offline: 2}), Placed: true, Previous: seen},
+			status: metav1.ConditionFalse, reason: v1alpha1.ReasonAllOffline, says: "offline",
+		},
+		"one that is online fails": {
+			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 2, Succeeded: 1, Failed: 1, FailedOnline: 1}), Placed: true, Previous: seen},
+			status: metav1.ConditionFalse, reason: v1alpha1.ReasonDeviceFailed, says: "1 of 2 devices failed",
+		},
+		"one that failed is offline and another is still at work": {
+			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 2, Failed: 1, Pending: 1, Offline: 1}), Placed: true, Previous: seen},
+			status: metav1.ConditionFalse, reason: v1alpha1.ReasonProgressing, says: "1 of them offline",
+		},
+		"a conflict names the other and counts the devices": {
+			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 1, Succeeded: 1}), Placed: true, Holder: fleet.Key{Namespace: "lab", Name: "web"}, Conflicted: 4, Previous: seen},
+			status: metav1.ConditionFalse, reason: v1alpha1.ReasonNameConflict, says: "lab/web holds the name \"web\" on 4 devices",
+		},
+		"a score that nobody knows": {
+			in:     status.Deployments{Spec: spec(func(s *decide.Spec) { s.Problem = &decide.Problem{Reason: v1alpha1.ReasonUnsupportedScore, Message: "no"} }), Previous: seen},
+			status: metav1.ConditionFalse, reason: v1alpha1.ReasonUnsupportedScore, says: "no",
+		},
+		"the log belongs to another cluster": {
+			in:     status.Deployments{Spec: spec(), ClusterMismatch: "run with --adopt-cluster", Previous: seen},
+			status: metav1.ConditionFalse, reason: status.ReasonClusterMismatch, says: "--adopt-cluster",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got := status.Ready(tt.in)
+			if got.Status != tt.status || got.Reason != tt.reason || !strings.Contains(got.Message, tt.says) {
+				t.Errorf("Ready = %s, %s, %q; want %s, %s, something with %q", got.Status, got.Reason, got.Message, tt.status, tt.reason, tt.says)
+			}
+		})
+	}
+}
+
+func TestAStatusThatSaysTheSameIsTheSame(t *testing.T) {
+	t.Parallel()
+	in := status.Deployments{Spec: spec(), Placed: true, Log: &fleet.Deployment{Counts: fleet.Counts{Matched: 1, Pending: 1}}}
+	in.Previous = status.Deployment(in, now)
+	in.Previous = status.Deployment(in, now.Add(time.Second))
+	again := status.Deployment(in, now.Add(time.Hour))
+	if diff := cmp.Diff(in.Previous, again); diff != "" {
+		t.Errorf("an hour later, with nothing changed (-before +after):\n%s", diff)
+	}
+}
+
+func TestDeviceStatus(t *testing.T) {
+	t.Parallel()
+	dev := &fleet.Device{ID: "pi-01", Presence: fleet.Presence{Online: fleet.OnlineFalse, Reason: status.ReasonPulseMissed, LastSeen: now}}
+	s := status.Device(status.Devices{Log: dev, Generation: 2}, now)
+	want := []metav1.Condition{{
+		Type: v1alpha1.ConditionOnline, Status: metav1.ConditionFalse, Reason: status.ReasonPulseMissed, ObservedGeneration: 2,
+		LastTransitionTime: metav1.NewTime(now), Message: "no pulse since 2026-11-24T14:03:00Z; it runs what it last had",
+	}}
+	if diff := cmp.Diff(want, s.Conditions); diff != "" {
+		t.Errorf("conditions (-want +got):\n%s", diff)
+	}
+	dev.Presence = fleet.Presence{Online: fleet.OnlineTrue, Reason: status.ReasonPulseReceived, LastSeen: now}
+	s = status.Device(status.Devices{Log: dev, Generation: 2, Previous: s}, now.Add(time.Minute))
+	c := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionOnline)
+	if c == nil || c.Status != metav1.ConditionTrue || !c.LastTransitionTime.Time.Equal(now.Add(time.Minute)) {
+		t.Errorf("after a pulse: %+v", c)
+	}
+	dev.Identity.Alternated = now
+	s = status.Device(status.Devices{Log: dev, Previous: s}, now.Add(time.Minute))
+	if !meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionDuplicateIdentity) {
+		t.Error("two epochs alternate and no condition says so")
+	}
+	s = status.Device(status.Devices{Log: dev, Previous: s}, now.Add(time.Hour))
+	if meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionDuplicateIdentity) {
+		t.Error("the alternation is an hour ago and the condition still says so")
+	}
+	if diff := cmp.Diff(&v1alpha1.DeviceDeployments{}, s.Deployments, cmpopts.EquateEmpty()); diff != "" {
+		t.Errorf("deployments (-want +got):\n%s", diff)
+	}
+}
