@@ -1,0 +1,95 @@
+# Harmony Fleet. `make help` lists the targets.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# Podman's client library compiles with just these tags, everywhere the same.
+PODMAN_TAGS := remote containers_image_openpgp exclude_graphdriver_btrfs
+TAGS        := $(PODMAN_TAGS)
+VERSION     ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS     := -s -w -X fleet.nationtech.io/eventlog/version.Version=$(VERSION)
+MODULES     := agent callout crds deploy eventlog operator projections
+KUBE        := v1.37.2
+KUBE_LDFLAGS := -s -w \
+	-X k8s.io/component-base/version.gitVersion=$(KUBE) \
+	-X k8s.io/component-base/version.gitMajor=1 \
+	-X k8s.io/component-base/version.gitMinor=37
+# The race detector wants a C compiler; without one the tests run without it.
+RACE        ?= $(shell command -v gcc >/dev/null 2>&1 && echo -race)
+TESTFLAGS   ?=
+BENCH       ?= .
+
+GO_SOURCES := $(shell git ls-files '*.go' '*.mod' '*.yaml' 2>/dev/null | grep -v '^deploy/kubeapi/')
+BINARIES   := fleet-operator fleet-agent fleet-callout fleetctl fleet-dev fleet-hello
+
+##@ Use
+.PHONY: demo
+demo: build ## Run the main job from end to end on real parts, and print the evidence
+	@bin/fleet-dev demo
+
+.PHONY: up
+up: build ## Start a fleet on this machine (FLAGS="--devices 3 --engine auto"); Ctrl-C ends it
+	@bin/fleet-dev up $(FLAGS)
+
+##@ Build
+.PHONY: build
+build: $(addprefix bin/,$(BINARIES)) bin/kubeapi bin/kubectl-fleet ## Put the binaries into bin/
+
+bin/fleet-operator: PKG = ./operator/cmd/fleet-operator
+bin/fleet-agent:    PKG = ./agent/cmd/fleet-agent
+bin/fleet-callout:  PKG = ./callout/cmd/fleet-callout
+bin/fleetctl:       PKG = ./deploy/cmd/fleetctl
+bin/fleet-dev:      PKG = ./deploy/cmd/fleet-dev
+bin/fleet-hello:    PKG = ./agent/cmd/fleet-hello
+$(addprefix bin/,$(BINARIES)): $(GO_SOURCES)
+	@echo "build $@"
+	@CGO_ENABLED=0 go build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o $@ $(PKG)
+
+# kubectl finds plugins by their names: `kubectl fleet` is fleetctl.
+bin/kubectl-fleet: bin/fleetctl
+	@ln -sf fleetctl $@
+
+# Kubernetes' API server compiles in a module of its own. It takes long once.
+KUBEAPI_SOURCES := $(shell git ls-files deploy/kubeapi 2>/dev/null)
+bin/kubeapi: $(KUBEAPI_SOURCES)
+	@echo "build $@ (4 to 12 minutes on 2 cores the first time, seconds after)"
+	@mkdir -p bin; \
+	( while sleep 30; do echo "  … still compiling Kubernetes' API server"; done ) & beat=$$!; \
+	trap "kill $$beat 2>/dev/null" EXIT; \
+	cd deploy/kubeapi && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags "$(KUBE_LDFLAGS)" -o ../../bin/kubeapi .
+
+##@ Test
+.PHONY: test
+test: bin/kubeapi bin/fleet-hello ## Run the tests of all modules (but the end-to-end ones that want Podman and minutes)
+	go test $(RACE) -shuffle=on -short -tags "$(TAGS)" $(TESTFLAGS) work
+
+.PHONY: e2e
+e2e: build ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman
+	go test -count=1 -timeout 40m -tags "$(TAGS) e2e" $(TESTFLAGS) ./deploy/e2e/...
+
+.PHONY: bench
+bench: bin/kubeapi ## Print each benchmark beside the bare alternative, and the ratio
+	go test -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 30m -tags "$(TAGS)" ./projections/... ./operator/...
+
+##@ Guard
+.PHONY: lint
+lint: ## Vet, format and lint, with the rule of who may import whom
+	tools/lint.sh "$(TAGS)"
+
+.PHONY: generate
+generate: ## Make the CRDs and the clients anew
+	crds/hack/generate.sh
+
+.PHONY: verify
+verify: ## Fail where generated files or go.mod files are not what the sources say
+	tools/verify.sh
+
+##@ Help
+.PHONY: help
+help: ## List the targets
+	@awk 'BEGIN {FS = ":.*##"; print "Usage: make <target>"} \
+	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+	  /^[a-zA-Z0-9_-]+:.*##/ {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: clean
+clean: ## Remove bin/ and the local fleet's data
+	rm -rf bin .fleet
