@@ -25,8 +25,8 @@ const (
 // startEtcd starts the store in dataDir, serves it on socket and returns once it
 // takes requests. Close it last.
 func startEtcd(ctx context.Context, dataDir string, socket *etcdSocket, opts Options, quiet *quietLog) (*embed.Etcd, error) {
-	peer := url.URL{Scheme: "http", Host: "127.0.0.1:0"}
 	client := url.URL{Scheme: "unix", Path: socket.path}
+	peer := url.URL{Scheme: "unix", Path: socket.peerPath()}
 
 	cfg := embed.NewConfig()
 	cfg.Dir = filepath.Join(dataDir, "etcd")

@@ -155,5 +155,7 @@ func TestServerEndsWithoutAParentFromTheStart(t *testing.T) {
 	if err := p.stdin.Close(); err != nil {
 		t.Fatal(err)
 	}
-	p.wait(t, endLimit)
+	if code := p.wait(t, endLimit); code != 0 {
+		t.Errorf("exit code %d, want 0", code)
+	}
 }

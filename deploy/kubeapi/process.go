@@ -58,7 +58,7 @@ func execute(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	switch err := run(ctx, opts, stdout, quiet); {
 	case err == nil:
 		return 0
-	case askedToEnd(err):
+	case askedToEnd(err), askedToEnd(context.Cause(ctx)) && errors.Is(err, context.Canceled):
 		// It was interrupted before it was ready, which is no failure of its own.
 		fmt.Fprintf(stderr, "kubeapi: %v\n", err)
 		return 0

@@ -13,6 +13,8 @@ import (
 
 const (
 	socketFile = "etcd.sock"
+	// peerSocketFile is for the other members of the store, of which there are none.
+	peerSocketFile = "peer.sock"
 	// maxSocketPath is the shortest limit of the systems that this runs on:
 	// sun_path holds 108 bytes on Linux, 104 elsewhere, one of them a NUL.
 	maxSocketPath = 103
@@ -42,16 +44,18 @@ func newEtcdSocket(dataDir string, tempDirs ...string) (*etcdSocket, error) {
 		}
 		socket.path, socket.shortDir = filepath.Join(dir, socketFile), dir
 	}
-	if err := removeIfPresent(socket.path); err != nil {
+	if err := errors.Join(removeIfPresent(socket.path), removeIfPresent(socket.peerPath())); err != nil {
 		return nil, fmt.Errorf("remove stale etcd socket: %w", err)
 	}
 	return socket, nil
 }
 
+func (s *etcdSocket) peerPath() string { return filepath.Join(filepath.Dir(s.path), peerSocketFile) }
+
 func (s *etcdSocket) url() string { return "unix://" + s.path }
 
 func (s *etcdSocket) remove() error {
-	err := removeIfPresent(s.path)
+	err := errors.Join(removeIfPresent(s.path), removeIfPresent(s.peerPath()))
 	if s.shortDir != "" {
 		err = errors.Join(err, removeIfPresent(s.shortDir))
 	}
