@@ -284,3 +284,54 @@ func CheckName(what, name string) error {
 	}
 	return nil
 }
+
+// Mapping says that the server turns a publish on one subject into a publish on
+// another: $1 and $2 stand for what the wildcards matched.
+type Mapping struct {
+	From, To string
+}
+
+// KVMappings turn what a plain KV client puts and deletes in the buckets that
+// agents write into appends. There is none for desired-state: nobody puts there.
+func KVMappings() []Mapping {
+	return []Mapping{
+		{KVSubject(BucketState, StateKey(any1, any1)), StateSubject("$1", "$2")},
+		{KVSubject(BucketInfo, InfoKey(any1)), InfoSubject("$1")},
+		{KVSubject(BucketHeartbeat, HeartbeatKey(any1)), PulseSubject("$1")},
+	}
+}
+
+// Everything under an account's own prefixes, for the permissions of those who
+// may do more than a device.
+const (
+	JetStreamSubjects = "$JS.>"
+	KVSubjects        = kvPrefix + ">"
+	InboxSubjects     = inboxPrefix + ">"
+)
+
+// DeviceInboxSubjects matches the private inbox of a device.
+func DeviceInboxSubjects(device string) string { return InboxPrefix(device) + ".>" }
+
+// StreamInfoAPI is where JetStream tells about a stream (ADR-1 and ADR-31 of
+// NATS name the API's subjects).
+func StreamInfoAPI(stream string) string { return jsAPIPrefix + "STREAM.INFO." + stream }
+
+// ConsumerCreateAPI is where a consumer of any name with one filter is made.
+func ConsumerCreateAPI(stream, filter string) string {
+	return jsAPIPrefix + "CONSUMER.CREATE." + stream + "." + any1 + "." + filter
+}
+
+// ConsumerDeleteAPI is where any consumer of a stream is deleted.
+func ConsumerDeleteAPI(stream string) string {
+	return jsAPIPrefix + "CONSUMER.DELETE." + stream + "." + any1
+}
+
+// DirectGetAPI is where the last message of one subject is read.
+func DirectGetAPI(stream, subject string) string {
+	return jsAPIPrefix + "DIRECT.GET." + stream + "." + subject
+}
+
+// FlowControlSubjects is where a push consumer's client answers flow control.
+func FlowControlSubjects(stream string) string { return "$JS.FC." + stream + ".>" }
+
+const jsAPIPrefix = "$JS.API."

@@ -1,0 +1,112 @@
+package natstest
+
+import (
+	"fmt"
+	"net"
+	"net/url"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Servers is a cluster whose JetStream has elected its leader.
+type Servers struct {
+	Nodes []*Server
+}
+
+// Cluster starts n servers that form one cluster and end with the test.
+func Cluster(tb testing.TB, n int, options ...Option) *Servers {
+	tb.Helper()
+	routes := make([]*url.URL, n)
+	ports := make([]int, n)
+	for i := range n {
+		ports[i] = freePort(tb)
+		routes[i] = &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", ports[i])}
+	}
+	c := &Servers{}
+	for i := range n {
+		o := &server.Options{
+			ServerName: fmt.Sprintf("node-%d", i+1), StoreDir: tb.TempDir(), Routes: routes,
+			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]},
+		}
+		quiet(o)
+		for _, f := range options {
+			f(o)
+		}
+		s := &Server{tb: tb, opts: o}
+		srv, err := server.NewServer(o.Clone())
+		if err != nil {
+			tb.Fatalf("start NATS server: %v", err)
+		}
+		srv.Start()
+		s.srv = srv
+		tb.Cleanup(s.Stop)
+		c.Nodes = append(c.Nodes, s)
+	}
+	for _, s := range c.Nodes {
+		if !s.srv.ReadyForConnections(30 * time.Second) {
+			tb.Fatal("NATS cluster: not ready after 30 s")
+		}
+		s.opts.Port = s.srv.Addr().(*net.TCPAddr).Port
+	}
+	deadline := time.Now().Add(60 * time.Second)
+	for !c.current(n) {
+		if time.Now().After(deadline) {
+			tb.Fatal("NATS cluster: JetStream has no leader after 60 s")
+		}
+		time.Sleep(50 * time.Millisecond) // poll: the election takes what it takes
+	}
+	return c
+}
+
+func (c *Servers) current(n int) bool {
+	leader := false
+	for _, s := range c.Nodes {
+		if s.srv.JetStreamIsLeader() {
+			leader = true
+		}
+		if s.srv.NumRoutes() < n-1 {
+			return false
+		}
+	}
+	if !leader {
+		return false
+	}
+	for _, s := range c.Nodes {
+		if !s.srv.JetStreamIsCurrent() {
+			return false
+		}
+	}
+	return true
+}
+
+// Connect connects to all servers.
+func (c *Servers) Connect(tb testing.TB, options ...nats.Option) (*nats.Conn, jetstream.JetStream) {
+	tb.Helper()
+	return connect(tb, c.URL(), options...)
+}
+
+// URL lists all servers.
+func (c *Servers) URL() string {
+	all := ""
+	for i, s := range c.Nodes {
+		if i > 0 {
+			all += ","
+		}
+		all += s.URL()
+	}
+	return all
+}
+
+func freePort(tb testing.TB) int {
+	tb.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
+}

@@ -1,0 +1,138 @@
+// Package natstest starts real NATS servers, in process, for the tests of every
+// module. JetStream is never mocked.
+package natstest
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Server is one NATS server with JetStream, on a free port of the loopback.
+type Server struct {
+	tb   testing.TB
+	opts *server.Options
+	srv  *server.Server
+}
+
+// Option changes how a server starts.
+type Option func(*server.Options)
+
+// Config starts the server with a configuration file's text: accounts, users,
+// permissions. Port and store directory are still the test's own.
+func Config(tb testing.TB, text string) Option {
+	tb.Helper()
+	file := filepath.Join(tb.TempDir(), "nats.conf")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
+	parsed, err := server.ProcessConfigFile(file)
+	if err != nil {
+		tb.Fatalf("NATS configuration: %v", err)
+	}
+	return func(o *server.Options) {
+		store, port, cluster, name := o.StoreDir, o.Port, o.Cluster, o.ServerName
+		routes := o.Routes
+		*o = *parsed.Clone()
+		o.ConfigFile = ""
+		o.StoreDir, o.Port, o.Cluster, o.ServerName, o.Routes = store, port, cluster, name, routes
+		quiet(o)
+	}
+}
+
+// StoreDir keeps the server's data in a directory that the test chose.
+func StoreDir(dir string) Option { return func(o *server.Options) { o.StoreDir = dir } }
+
+func quiet(o *server.Options) {
+	o.Host, o.NoLog, o.NoSigs, o.JetStream, o.DontListen = "127.0.0.1", true, true, true, false
+	if o.Port == 0 {
+		o.Port = server.RANDOM_PORT
+	}
+}
+
+// Start starts a server that stops with the test.
+func Start(tb testing.TB, options ...Option) *Server {
+	tb.Helper()
+	o := &server.Options{StoreDir: tb.TempDir(), ServerName: "test"}
+	quiet(o)
+	for _, f := range options {
+		f(o)
+	}
+	s := &Server{tb: tb, opts: o}
+	s.up()
+	tb.Cleanup(s.Stop)
+	return s
+}
+
+func (s *Server) up() {
+	s.tb.Helper()
+	srv, err := server.NewServer(s.opts.Clone())
+	if err != nil {
+		s.tb.Fatalf("start NATS server: %v", err)
+	}
+	srv.Start()
+	if !srv.ReadyForConnections(20 * time.Second) {
+		s.tb.Fatal("NATS server: not ready after 20 s")
+	}
+	s.srv = srv
+	s.opts.Port = srv.Addr().(*net.TCPAddr).Port // kept over a restart
+}
+
+// Stop ends the server and waits until it is gone.
+func (s *Server) Stop() {
+	if s.srv != nil {
+		s.srv.Shutdown()
+		s.srv.WaitForShutdown()
+		s.srv = nil
+	}
+}
+
+// Restart stops the server and starts it on the same port and store.
+func (s *Server) Restart() {
+	s.tb.Helper()
+	s.Stop()
+	s.up()
+}
+
+// Start starts a stopped server again, on the same port and store.
+func (s *Server) Start() {
+	s.tb.Helper()
+	s.up()
+}
+
+// Dir is where the server keeps its streams.
+func (s *Server) Dir() string { return s.opts.StoreDir }
+
+// URL is the server's address, without a user.
+func (s *Server) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", s.opts.Port) }
+
+// Connect connects as options say and closes with the test.
+func (s *Server) Connect(tb testing.TB, options ...nats.Option) (*nats.Conn, jetstream.JetStream) {
+	tb.Helper()
+	return connect(tb, s.URL(), options...)
+}
+
+func connect(tb testing.TB, url string, options ...nats.Option) (*nats.Conn, jetstream.JetStream) {
+	tb.Helper()
+	options = append([]nats.Option{
+		nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+	}, options...)
+	nc, err := nats.Connect(url, options...)
+	if err != nil {
+		tb.Fatalf("connect to %s: %v", url, err)
+	}
+	tb.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return nc, js
+}

@@ -1,0 +1,135 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+)
+
+// MaxMessageBytes bounds one event, headers included.
+const MaxMessageBytes = 256 << 10
+
+// reserve is the share of the log's size that is kept back: it opens once those
+// who filled the log are cut off.
+const reservePercent = 10
+
+// Metadata keys of the streams.
+const (
+	metaLogID      = "fleet-log-id"
+	metaRebuilding = "fleet-rebuilding"
+)
+
+// LogConfig says how large the log may be and how often it is kept.
+type LogConfig struct {
+	Replicas int   // 1 for development, 3 in production; 0 means 1
+	MaxBytes int64 // 0: no limit. The stream is made 10 % smaller, see OpenReserve
+}
+
+// LogInfo is what a stream says of itself.
+type LogInfo struct {
+	ID       string // random; renewed when a log is restored from an archive
+	Replicas int
+	First    uint64
+	Last     uint64
+	Bytes    uint64
+	MaxBytes int64 // 0: no limit
+}
+
+func (c LogConfig) replicas() int { return max(1, c.Replicas) }
+
+// EnsureLog makes the stream FLEET, or brings an existing one to the
+// configuration, and keeps its log id. It fails with the server's error.
+func EnsureLog(ctx context.Context, js jetstream.JetStream, c LogConfig) (LogInfo, error) {
+	info, err := Log(ctx, js)
+	switch {
+	case err == nil:
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		info.ID = ulid.Make().String()
+	default:
+		return LogInfo{}, err
+	}
+	if _, err := js.CreateOrUpdateStream(ctx, logStream(c, info.ID)); err != nil {
+		return LogInfo{}, fmt.Errorf("ensure stream %s: %w", LogStream, err)
+	}
+	return Log(ctx, js)
+}
+
+func logStream(c LogConfig, id string) jetstream.StreamConfig {
+	limit := int64(-1)
+	if c.MaxBytes > 0 {
+		limit = c.MaxBytes / 100 * (100 - reservePercent)
+	}
+	return jetstream.StreamConfig{
+		Name:               LogStream,
+		Description:        "The fleet's event log: the one truth, appended to and never changed.",
+		Subjects:           []string{LogSubjects},
+		Storage:            jetstream.FileStorage,
+		Compression:        jetstream.S2Compression,
+		Retention:          jetstream.LimitsPolicy,
+		Discard:            jetstream.DiscardNew,
+		MaxBytes:           limit,
+		MaxMsgSize:         MaxMessageBytes,
+		Replicas:           c.replicas(),
+		Duplicates:         2 * time.Minute,
+		DenyDelete:         true,
+		DenyPurge:          true,
+		AllowDirect:        true,
+		AllowAtomicPublish: true,
+		Metadata:           map[string]string{metaLogID: id},
+	}
+}
+
+// OpenReserve lets the log grow into the last tenth of its size.
+func OpenReserve(ctx context.Context, js jetstream.JetStream, c LogConfig) error {
+	info, err := Log(ctx, js)
+	if err != nil {
+		return err
+	}
+	cfg := logStream(c, info.ID)
+	if c.MaxBytes > 0 {
+		cfg.MaxBytes = c.MaxBytes
+	}
+	if _, err := js.UpdateStream(ctx, cfg); err != nil {
+		return fmt.Errorf("open the reserve of stream %s: %w", LogStream, err)
+	}
+	return nil
+}
+
+// Log asks the stream FLEET about itself. Without one it fails with
+// jetstream.ErrStreamNotFound.
+func Log(ctx context.Context, js jetstream.JetStream) (LogInfo, error) {
+	s, err := js.Stream(ctx, LogStream)
+	if err != nil {
+		return LogInfo{}, fmt.Errorf("stream %s: %w", LogStream, err)
+	}
+	i := s.CachedInfo()
+	return LogInfo{
+		ID: i.Config.Metadata[metaLogID], Replicas: i.Config.Replicas,
+		First: i.State.FirstSeq, Last: i.State.LastSeq, Bytes: i.State.Bytes, MaxBytes: max(0, i.Config.MaxBytes),
+	}, nil
+}
+
+// EnsurePulse makes the stream PULSE: in memory, the last message of each
+// device. One replica is gone when its server restarts, so it is ensured again
+// at each reconnect.
+func EnsurePulse(ctx context.Context, js jetstream.JetStream, replicas int) error {
+	_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
+		Name:              PulseStream,
+		Description:       "The last pulse of each device. Not history: only the turns between online and offline are events.",
+		Subjects:          []string{PulseSubjects},
+		Storage:           jetstream.MemoryStorage,
+		Retention:         jetstream.LimitsPolicy,
+		MaxMsgsPerSubject: 1,
+		MaxMsgSize:        4 << 10,
+		Replicas:          max(1, replicas),
+		AllowDirect:       true,
+	})
+	if err != nil {
+		return fmt.Errorf("ensure stream %s: %w", PulseStream, err)
+	}
+	return nil
+}
