@@ -1,0 +1,189 @@
+package eventlog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
+)
+
+var at = time.Date(2026, 11, 24, 14, 3, 0, 0, time.UTC)
+
+func ensure(t testing.TB, js jetstream.JetStream, replicas int) eventlog.LogInfo {
+	t.Helper()
+	info, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{Replicas: replicas})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return info
+}
+
+// state publishes what an agent does: a plain message, without a fence.
+func state(t testing.TB, js jetstream.JetStream, device, deployment string) {
+	t.Helper()
+	body := fmt.Sprintf(`{"device_id":%q,"deployment":%q,"phase":"Running"}`, device, deployment)
+	if _, err := js.Publish(t.Context(), eventlog.StateSubject(device, deployment), []byte(body)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func read(t testing.TB, js jetstream.JetStream, o eventlog.ReadOptions) []string {
+	t.Helper()
+	var got []string
+	for e, err := range eventlog.Read(t.Context(), js, o) {
+		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
+			t.Fatal(err)
+		}
+		mark := ""
+		if err != nil {
+			mark = " foreign"
+		}
+		got = append(got, fmt.Sprintf("%d %s%s", e.Sequence, e.Address.Device, mark))
+	}
+	return got
+}
+
+func TestReadGivesWhatWasAskedFor(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	ensure(t, js, 1)
+	for i := range 6 {
+		state(t, js, fmt.Sprintf("d%d", i%2), "web")
+	}
+	if _, err := js.Publish(t.Context(), "fleet.evt.device.d9", []byte("not an event")); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct {
+		o    eventlog.ReadOptions
+		want []string
+	}{
+		"all, foreign messages told apart": {eventlog.ReadOptions{}, []string{"1 d0", "2 d1", "3 d0", "4 d1", "5 d0", "6 d1", "7 d9 foreign"}},
+		"from a sequence":                  {eventlog.ReadOptions{From: 6}, []string{"6 d1", "7 d9 foreign"}},
+		"to a sequence":                    {eventlog.ReadOptions{Until: 2}, []string{"1 d0", "2 d1"}},
+		"one device":                       {eventlog.ReadOptions{Subjects: []string{eventlog.StateSubject("d0", "*")}}, []string{"1 d0", "3 d0", "5 d0"}},
+		"a device that never spoke":        {eventlog.ReadOptions{Subjects: []string{eventlog.StateSubject("none", "*")}}, nil},
+		"from beyond the end":              {eventlog.ReadOptions{From: 99}, nil},
+		"since now":                        {eventlog.ReadOptions{Since: time.Now().Add(time.Hour)}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if diff := cmp.Diff(tt.want, read(t, js, tt.o)); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestReadTellsItsProgress(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	ensure(t, js, 1)
+	for range 3 {
+		state(t, js, "d0", "web")
+	}
+	var done, total uint64
+	read(t, js, eventlog.ReadOptions{Progress: func(d, n uint64) { done, total = d, n }})
+	if done != 3 || total != 3 {
+		t.Errorf("progress at the end: %d of %d, want 3 of 3", done, total)
+	}
+}
+
+func TestReadOfAnEmptyLogEnds(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	ensure(t, js, 1)
+	if got := read(t, js, eventlog.ReadOptions{}); got != nil {
+		t.Errorf("events %v of an empty log", got)
+	}
+}
+
+// follower follows the log in the background and hands over what it sees.
+type follower struct {
+	events chan uint64
+	done   chan error
+}
+
+func follow(ctx context.Context, js jetstream.JetStream) follower {
+	f := follower{events: make(chan uint64, 1000), done: make(chan error, 1)}
+	go func() {
+		for e, err := range eventlog.Follow(ctx, js, eventlog.ReadOptions{}) {
+			if err != nil {
+				f.done <- err
+				return
+			}
+			f.events <- e.Sequence
+		}
+		f.done <- nil
+	}()
+	return f
+}
+
+func (f follower) expect(t *testing.T, seq uint64) {
+	t.Helper()
+	select {
+	case got := <-f.events:
+		if got != seq {
+			t.Fatalf("followed to sequence %d, want %d", got, seq)
+		}
+	case err := <-f.done:
+		t.Fatalf("following ended before sequence %d: %v", seq, err)
+	case <-time.After(30 * time.Second):
+		t.Fatalf("sequence %d has not come", seq)
+	}
+}
+
+func (f follower) ended(t *testing.T) error {
+	t.Helper()
+	select {
+	case err := <-f.done:
+		return err
+	case <-time.After(60 * time.Second):
+		t.Fatal("following has not ended")
+		return nil
+	}
+}
+
+func TestFollowSurvivesARestartOfTheServer(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	ensure(t, js, 1)
+	state(t, js, "d0", "web")
+	ctx, cancel := context.WithCancel(t.Context())
+	f := follow(ctx, js)
+	f.expect(t, 1)
+	s.Restart()
+	_, again := s.Connect(t)
+	state(t, again, "d0", "web")
+	f.expect(t, 2)
+	cancel()
+	if err := f.ended(t); !errors.Is(err, context.Canceled) {
+		t.Errorf("following ended with %v, want the context's error", err)
+	}
+}
+
+func TestFollowNoticesThatTheLogWasMadeAnew(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	ensure(t, js, 1)
+	state(t, js, "d0", "web")
+	f := follow(t.Context(), js)
+	f.expect(t, 1)
+	if err := js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
+		t.Fatal(err)
+	}
+	ensure(t, js, 1)
+	state(t, js, "d0", "web")
+	if err := f.ended(t); !errors.Is(err, eventlog.ErrLogReset) {
+		t.Errorf("following ended with %v, want ErrLogReset", err)
+	}
+}
