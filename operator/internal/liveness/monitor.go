@@ -1,0 +1,115 @@
+package liveness
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// Ear is where pulses are heard.
+type Ear interface {
+	// Hear calls pulse for each device that pulses, and connected with true
+	// whenever hearing begins (again) and false when it is broken off, until
+	// the context ends.
+	Hear(ctx context.Context, pulse func(device string), connected func(bool)) error
+}
+
+// Monitor shares a Tracker and keeps its time.
+type Monitor struct {
+	ear      Ear
+	interval time.Duration
+	turned   func(devices []string)
+
+	mu        sync.Mutex
+	tracker   *Tracker
+	connected bool
+}
+
+// NewMonitor wires a monitor. turned is told which devices' verdicts changed; it
+// must not wait.
+func NewMonitor(ear Ear, interval time.Duration, turned func([]string)) *Monitor {
+	return &Monitor{ear: ear, interval: interval, turned: turned, tracker: NewTracker(interval, time.Now())}
+}
+
+// Run listens until the context ends.
+func (m *Monitor) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- m.ear.Hear(ctx, m.pulse, m.connection) }()
+	tick := time.NewTicker(Resolution(m.interval))
+	defer tick.Stop()
+	for {
+		select {
+		case now := <-tick.C:
+			m.expire(now)
+		case err := <-ended:
+			if err != nil && ctx.Err() == nil {
+				return fmt.Errorf("hear the pulse: %w", err)
+			}
+			return nil
+		}
+	}
+}
+
+// Listen begins the wait for every device anew: leadership was gained.
+func (m *Monitor) Listen() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.connected {
+		m.tracker.Listen(time.Now())
+	}
+}
+
+// Know makes sure that a device is watched, with the log's verdict about it.
+func (m *Monitor) Know(id string, p fleet.Presence) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tracker.Know(id, p, time.Now())
+}
+
+// Forget ends the watch of a device.
+func (m *Monitor) Forget(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tracker.Forget(id)
+}
+
+// Verdict gives what is known of a device's pulse.
+func (m *Monitor) Verdict(id string) Verdict {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tracker.Verdict(id)
+}
+
+func (m *Monitor) pulse(id string) {
+	m.mu.Lock()
+	turned := m.tracker.Pulse(id, time.Now())
+	m.mu.Unlock()
+	if turned {
+		m.turned([]string{id})
+	}
+}
+
+func (m *Monitor) connection(up bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.connected = up
+	if up {
+		m.tracker.Listen(time.Now())
+	} else {
+		m.tracker.Deafen()
+	}
+}
+
+func (m *Monitor) expire(now time.Time) {
+	m.mu.Lock()
+	offline := m.tracker.Expire(now)
+	m.mu.Unlock()
+	if len(offline) > 0 {
+		m.turned(offline)
+	}
+}

@@ -1,0 +1,162 @@
+// Package liveness tells from the pulse which devices are online. A pulse costs
+// one map look-up and is no event; only the turns are.
+package liveness
+
+import (
+	"time"
+
+	"fleet.nationtech.io/projections/fleet"
+)
+
+const (
+	// missedPulses is how many intervals of silence mean offline.
+	missedPulses = 3
+	// flapWindow: a device that comes back within it after it went offline
+	// flaps; one that was online for as long no longer does.
+	flapWindow = 10 * time.Minute
+	// longestTimeout bounds what flapping can make of the timeout.
+	longestTimeout = 5 * time.Minute
+)
+
+// Verdict is what is known of a device's pulse.
+type Verdict struct {
+	Online   fleet.Online
+	LastSeen time.Time     // zero: never heard
+	Since    time.Time     // when the verdict was reached
+	Timeout  time.Duration // the silence that is allowed
+}
+
+// Tracker reaches the verdicts. It knows no clock: its owner tells it the time,
+// which never goes back. It is not safe for concurrent use.
+//
+// Guarantee: no device is found offline before the tracker itself has listened
+// for that device's whole timeout without a break.
+type Tracker struct {
+	base      time.Duration
+	longest   time.Duration
+	listening time.Time // since when without a break; zero: deaf
+	devices   map[string]*device
+	wheel     wheel
+}
+
+type device struct {
+	id string
+	Verdict
+	heard time.Time // by this tracker; zero: never
+	gone  bool
+	hung  bool // on the wheel
+}
+
+// NewTracker makes a tracker of devices that pulse every interval.
+func NewTracker(interval time.Duration, now time.Time) *Tracker {
+	base := missedPulses * interval
+	longest := max(base, longestTimeout)
+	return &Tracker{
+		base: base, longest: longest,
+		devices: map[string]*device{},
+		wheel:   newWheel(now, Resolution(interval), longest),
+	}
+}
+
+// Resolution is how often Expire should be called: how late a verdict may be.
+func Resolution(interval time.Duration) time.Duration {
+	return min(max(interval/10, 5*time.Millisecond), time.Second)
+}
+
+// Listen says that pulses are heard from now on: at the start, after each
+// reconnect, and when leadership is gained.
+func (t *Tracker) Listen(now time.Time) { t.listening = now }
+
+// Deafen says that pulses are no longer heard, so that silence means nothing.
+func (t *Tracker) Deafen() { t.listening = time.Time{} }
+
+// Know makes sure that a device is watched, with the verdict that the log holds.
+// What the tracker heard itself outweighs the log.
+func (t *Tracker) Know(id string, p fleet.Presence, now time.Time) {
+	if d, ok := t.devices[id]; ok {
+		if d.heard.IsZero() && p.Since.After(d.Since) {
+			d.Online, d.LastSeen, d.Since = p.Online, p.LastSeen, p.Since
+			t.wheel.add(d, now.Add(d.Timeout))
+		}
+		return
+	}
+	d := t.watch(id, now)
+	d.Online, d.LastSeen, d.Since = p.Online, p.LastSeen, p.Since
+}
+
+// Forget ends the watch of a device.
+func (t *Tracker) Forget(id string) {
+	if d, ok := t.devices[id]; ok {
+		d.gone = true
+		delete(t.devices, id)
+	}
+}
+
+// Pulse notes a device's pulse and says whether the verdict changed.
+func (t *Tracker) Pulse(id string, now time.Time) bool {
+	d, ok := t.devices[id]
+	if !ok {
+		d = t.watch(id, now)
+	}
+	d.heard, d.LastSeen = now, now
+	switch d.Online {
+	case fleet.OnlineTrue:
+		if now.Sub(d.Since) >= flapWindow {
+			d.Timeout = t.base
+		}
+		return false
+	case fleet.OnlineFalse:
+		if now.Sub(d.Since) <= flapWindow {
+			d.Timeout = min(2*d.Timeout, t.longest)
+		} else {
+			d.Timeout = t.base
+		}
+		t.wheel.add(d, now.Add(d.Timeout))
+	}
+	d.Online, d.Since = fleet.OnlineTrue, now
+	return true
+}
+
+// Expire gives the devices whose silence became a verdict.
+func (t *Tracker) Expire(now time.Time) []string {
+	var offline []string
+	for _, d := range t.wheel.advance(now) {
+		switch due := t.due(d, now); {
+		case d.gone || d.Online == fleet.OnlineFalse:
+			// It comes back onto the wheel with its next pulse.
+		case due.After(now):
+			t.wheel.add(d, due)
+		default:
+			d.Online, d.Since = fleet.OnlineFalse, now
+			offline = append(offline, d.id)
+		}
+	}
+	return offline
+}
+
+// Verdict gives what is known of a device. Without Know or Pulse: nothing.
+func (t *Tracker) Verdict(id string) Verdict {
+	if d, ok := t.devices[id]; ok {
+		return d.Verdict
+	}
+	return Verdict{}
+}
+
+func (t *Tracker) watch(id string, now time.Time) *device {
+	d := &device{id: id, Verdict: Verdict{Timeout: t.base}}
+	t.devices[id] = d
+	t.wheel.add(d, now.Add(t.base))
+	return d
+}
+
+// due is when a device's silence would become a verdict.
+func (t *Tracker) due(d *device, now time.Time) time.Time {
+	switch {
+	case t.listening.IsZero():
+		return now.Add(d.Timeout)
+	case d.heard.After(t.listening):
+		return d.heard.Add(d.Timeout)
+	default:
+		return t.listening.Add(d.Timeout)
+	}
+}
