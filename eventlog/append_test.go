@@ -1,0 +1,297 @@
+package eventlog_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
+)
+
+// place is a server or a cluster: what the appender promises holds on both.
+type place struct {
+	replicas int
+	connect  func(testing.TB, ...nats.Option) (*nats.Conn, jetstream.JetStream)
+}
+
+func onBoth(t *testing.T, test func(*testing.T, place)) {
+	t.Helper()
+	t.Run("one server", func(t *testing.T) {
+		t.Parallel()
+		test(t, place{1, natstest.Start(t).Connect})
+	})
+	t.Run("three servers", func(t *testing.T) {
+		t.Parallel()
+		test(t, place{3, natstest.Cluster(t, 3).Connect})
+	})
+}
+
+func (p place) log(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	_, js := p.connect(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	for { // the first stream of a young cluster may have to wait for its peers
+		_, err := eventlog.EnsureLog(ctx, js, eventlog.LogConfig{Replicas: p.replicas})
+		if err == nil {
+			return js
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (p place) appender(t *testing.T) *eventlog.Appender {
+	t.Helper()
+	nc, _ := p.connect(t)
+	a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a
+}
+
+func elect(t *testing.T, a *eventlog.Appender, who string) uint64 {
+	t.Helper()
+	token, err := a.Elect(t.Context(), eventlog.Leader{Identity: who}, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
+
+func assignments(n int) []eventlog.Draft {
+	ds := make([]eventlog.Draft, n)
+	for i := range ds {
+		ds[i] = eventlog.Draft{
+			Subject: eventlog.DesiredSubject(fmt.Sprintf("d%d", i), "web"), Type: eventlog.DesiredAssigned, Time: at,
+			Namespace: "shop", Revision: 1, Data: []byte(`{"data":{},"type":"PodmanV0"}`),
+		}
+	}
+	return ds
+}
+
+func countBySubject(t *testing.T, js jetstream.JetStream, f eventlog.Family) map[string]int {
+	t.Helper()
+	n := map[string]int{}
+	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{Subjects: []string{eventlog.FamilySubjects(f)}}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		n[e.Address.Device]++
+	}
+	return n
+}
+
+func TestTheLeaderAppendsAll(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, p place) {
+		js := p.log(t)
+		a := p.appender(t)
+		token := elect(t, a, "a")
+		last, err := a.Append(t.Context(), assignments(2500))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := token + 2500; last != want {
+			t.Errorf("last sequence %d, want %d", last, want)
+		}
+		if got := countBySubject(t, js, eventlog.FamilyDesired); len(got) != 2500 {
+			t.Errorf("%d devices in the log, want 2500", len(got))
+		}
+	})
+}
+
+func TestADeposedLeaderIsRefused(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, p place) {
+		js := p.log(t)
+		old, young := p.appender(t), p.appender(t)
+		elect(t, old, "old")
+		if _, err := old.Append(t.Context(), assignments(3)); err != nil {
+			t.Fatal(err)
+		}
+		elect(t, young, "young")
+		for _, n := range []int{1, 50} {
+			if _, err := old.Append(t.Context(), assignments(n)); !errors.Is(err, eventlog.ErrDeposed) && !errors.Is(err, eventlog.ErrNotElected) {
+				t.Errorf("the deposed leader's append of %d: %v, want ErrDeposed", n, err)
+			}
+		}
+		if got := countBySubject(t, js, eventlog.FamilyDesired); len(got) != 3 {
+			t.Errorf("%d assignments in the log, want the 3 from before", len(got))
+		}
+		if _, err := young.Append(t.Context(), assignments(2)); err != nil {
+			t.Errorf("the new leader's append: %v", err)
+		}
+	})
+}
+
+func TestAnAppenderWithoutAnElectionMayNotAppend(t *testing.T) {
+	t.Parallel()
+	p := place{1, natstest.Start(t).Connect}
+	p.log(t)
+	if _, err := p.appender(t).Append(t.Context(), assignments(1)); !errors.Is(err, eventlog.ErrNotElected) {
+		t.Errorf("append = %v, want ErrNotElected", err)
+	}
+}
+
+func TestATooLargeEventIsRefusedBeforeAnythingIsSent(t *testing.T) {
+	t.Parallel()
+	p := place{1, natstest.Start(t).Connect}
+	js := p.log(t)
+	a := p.appender(t)
+	elect(t, a, "a")
+	ds := assignments(2)
+	ds[1].Data = []byte(strings.Repeat("x", eventlog.MaxMessageBytes))
+	if _, err := a.Append(t.Context(), ds); !errors.Is(err, eventlog.ErrTooLarge) {
+		t.Errorf("append = %v, want ErrTooLarge", err)
+	}
+	if got := countBySubject(t, js, eventlog.FamilyDesired); len(got) != 0 {
+		t.Errorf("%d events were sent all the same", len(got))
+	}
+}
+
+func TestAFullLogSaysSo(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc, js := s.Connect(t)
+	if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{MaxBytes: 64 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	elect(t, a, "a")
+	if _, err := a.Append(t.Context(), assignments(500)); !errors.Is(err, eventlog.ErrLogFull) {
+		t.Fatalf("append to a full log = %v, want ErrLogFull", err)
+	}
+	if err := eventlog.OpenReserve(t.Context(), js, eventlog.LogConfig{MaxBytes: 64 << 10}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Append(t.Context(), assignments(1)); err != nil {
+		t.Errorf("append into the reserve: %v", err)
+	}
+}
+
+// The appender loses its connection with appends outstanding: some are in the
+// log, some are not, and it cannot know which. It elects itself anew and says
+// what the log lacks: nothing is there twice.
+func TestAfterALostAnswerNothingIsSaidTwice(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	p := place{1, s.Connect}
+	js := p.log(t)
+	nc, _ := p.connect(t, nats.ReconnectBufSize(-1))
+	a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	elect(t, a, "a")
+	all := assignments(20_000)
+	var once sync.Once
+	go func() {
+		for range eventlog.Follow(t.Context(), js, eventlog.ReadOptions{From: 2000}) {
+			once.Do(func() { _ = nc.ForceReconnect() })
+			return
+		}
+	}()
+	_, err = a.Append(t.Context(), all)
+	if err != nil && !errors.Is(err, eventlog.ErrUncertain) {
+		t.Fatalf("append over a cut connection = %v, want ErrUncertain", err)
+	}
+	token := uint64(0)
+	for token == 0 {
+		if token, err = a.Elect(t.Context(), eventlog.Leader{Identity: "a"}, at); err != nil && t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	have := countBySubject(t, js, eventlog.FamilyDesired)
+	var missing []eventlog.Draft
+	for _, d := range all {
+		addr, err := eventlog.ParseSubject(d.Subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if have[addr.Device] == 0 {
+			missing = append(missing, d)
+		}
+	}
+	if _, err := a.Append(t.Context(), missing); err != nil {
+		t.Fatal(err)
+	}
+	got := countBySubject(t, js, eventlog.FamilyDesired)
+	if len(got) != len(all) {
+		t.Errorf("%d devices in the log, want %d", len(got), len(all))
+	}
+	for device, n := range got {
+		if n != 1 {
+			t.Errorf("%s was told %d times", device, n)
+		}
+	}
+}
+
+// A hostile writer can set any header on the messages that it may publish. It
+// may slow the leader; it can neither stop nor depose it.
+func TestAHostileWriterNeitherStopsNorDeposesTheLeader(t *testing.T) {
+	t.Parallel()
+	onBoth(t, func(t *testing.T, p place) {
+		js := p.log(t)
+		a := p.appender(t)
+		token := elect(t, a, "a")
+		hostile, _ := p.connect(t)
+		ctx, cancel := context.WithCancel(t.Context())
+		var attacks sync.WaitGroup
+		attack := func(f func(i int) *nats.Msg) {
+			attacks.Go(func() {
+				for i := 0; ctx.Err() == nil; i++ {
+					m := f(i)
+					m.Subject, m.Data = eventlog.StateSubject("evil", "web"), []byte(`{"device_id":"evil","deployment":"web","phase":"Running"}`)
+					if _, err := hostile.RequestMsg(m, 100*time.Millisecond); err != nil && ctx.Err() == nil && !errors.Is(err, nats.ErrTimeout) {
+						t.Errorf("attack: %v", err)
+						return
+					}
+				}
+			})
+		}
+		attack(func(i int) *nats.Msg { // holds open as many batches as it can
+			return &nats.Msg{Header: nats.Header{"Nats-Batch-Id": {fmt.Sprintf("evil-%d", i%60)}, "Nats-Batch-Sequence": {"1"}}}
+		})
+		attack(func(int) *nats.Msg { // claims the fence
+			return &nats.Msg{Header: nats.Header{
+				"Nats-Expected-Last-Subject-Sequence": {fmt.Sprint(token)}, "Nats-Expected-Last-Subject-Sequence-Subject": {eventlog.LeaderSubject},
+			}}
+		})
+		attack(func(i int) *nats.Msg { // burns ids that it guesses
+			return &nats.Msg{Header: nats.Header{"Nats-Msg-Id": {fmt.Sprintf("shop/web@1/d%d", i)}}}
+		})
+		for round := range 5 {
+			bounded, stop := context.WithTimeout(t.Context(), 60*time.Second)
+			_, err := a.Append(bounded, assignments(40))
+			stop()
+			if err != nil {
+				t.Fatalf("round %d: the leader's append: %v", round, err)
+			}
+			state(t, js, "good", "web")
+		}
+		cancel()
+		attacks.Wait()
+		if got := countBySubject(t, js, eventlog.FamilyState); got["good"] != 5 {
+			t.Errorf("%d reports of the good device are in the log, want 5", got["good"])
+		}
+		for device, n := range countBySubject(t, js, eventlog.FamilyDesired) {
+			if n != 5 {
+				t.Errorf("%s was told %d times, want 5", device, n)
+			}
+		}
+	})
+}
