@@ -19,7 +19,8 @@ import (
 type Event struct {
 	Sequence uint64    // of the stream
 	Recorded time.Time // when the log learned it: the stream's own timestamp
-	Address  Address
+	Subject  string
+	Address  Address // Subject, parsed
 	Type     Type
 	Version  int
 
@@ -98,7 +99,7 @@ const (
 // only what the fold asks for: see Payload. A message whose subject and type do
 // not agree gives ErrForeign, together with all that could be read of it.
 func Decode(subject string, h nats.Header, data []byte, sequence uint64, recorded time.Time) (Event, error) {
-	e := Event{Sequence: sequence, Recorded: recorded, Time: recorded, Version: 1, Data: data}
+	e := Event{Sequence: sequence, Recorded: recorded, Subject: subject, Time: recorded, Version: 1, Data: data}
 	addr, err := ParseSubject(subject)
 	if err != nil {
 		return e, fmt.Errorf("%w: %w", ErrForeign, err)

@@ -1,0 +1,289 @@
+package projections_test
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// Each benchmark measures the bare alternative in the same run, in turns with
+// ours, and prints the median of the ratios: what the machine does meanwhile
+// then weighs on both.
+const rounds = 5
+
+func median(rs []float64) float64 {
+	s := slices.Sorted(slices.Values(rs))
+	return s[len(s)/2]
+}
+
+func perSecond(n int, took []time.Duration) float64 {
+	s := slices.SortedFunc(slices.Values(took), cmp.Compare)
+	return float64(n) / s[len(s)/2].Seconds()
+}
+
+func timed(f func()) time.Duration {
+	start := time.Now()
+	f()
+	return time.Since(start)
+}
+
+// score is a desired value of about 450 bytes.
+func score(n int) []byte {
+	return fmt.Appendf(nil, `{"data":{"services":[{"env":{"ROUND":"%d","PAD":%q},"image":"docker.io/library/nginx:1.27","name":"web","ports":["80"]}]},"type":"PodmanV0"}`,
+		n, strings.Repeat("x", 320))
+}
+
+func drafts(n, round int) []eventlog.Draft {
+	body := score(round)
+	ds := make([]eventlog.Draft, n)
+	for i := range ds {
+		ds[i] = eventlog.Draft{
+			Subject: eventlog.DesiredSubject(fmt.Sprintf("device-%06d", i), "web"), Type: eventlog.DesiredAssigned, Time: time.Now(),
+			CausationID: "01JDFA7Q6Z0000000000000000", Namespace: "shop", Revision: uint64(round + 1), Data: body,
+		}
+	}
+	return ds
+}
+
+func mustNot(b *testing.B, err error) {
+	b.Helper()
+	if err != nil {
+		b.Fatal(err)
+	}
+}
+
+// place is a server or a cluster with the log and its four buckets.
+type place struct {
+	nc *nats.Conn
+	js jetstream.JetStream
+}
+
+func newPlace(b *testing.B, replicas int) place {
+	b.Helper()
+	var nc *nats.Conn
+	var js jetstream.JetStream
+	if replicas > 1 {
+		nc, js = natstest.Cluster(b, replicas).Connect(b)
+	} else {
+		nc, js = natstest.Start(b).Connect(b)
+	}
+	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
+	defer cancel()
+	for { // a young cluster's peers may not all be known yet
+		_, err := eventlog.EnsureLog(ctx, js, eventlog.LogConfig{Replicas: replicas})
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			b.Fatal(err)
+		}
+	}
+	_, err := projections.Ensure(ctx, js, projections.Config{Replicas: replicas})
+	mustNot(b, err)
+	return place{nc, js}
+}
+
+// settle waits until the projections are as far as the log, so that one turn's
+// tail does not burden the next turn.
+func (p place) settle(b *testing.B) {
+	b.Helper()
+	info, err := eventlog.Log(b.Context(), p.js)
+	mustNot(b, err)
+	mustNot(b, projections.WaitFor(b.Context(), p.js, eventlog.BucketDesired, info.Last))
+}
+
+// BenchmarkAppend is what appending through the Appender costs, beside bare
+// asynchronous publishes of the same messages to the same stream.
+func BenchmarkAppend(b *testing.B) {
+	for _, c := range []struct{ replicas, events int }{{1, 50_000}, {3, 20_000}} {
+		b.Run(fmt.Sprintf("R%d", c.replicas), func(b *testing.B) {
+			p := newPlace(b, c.replicas)
+			a, err := eventlog.NewAppender(p.nc, eventlog.AppenderOptions{Source: "operator"})
+			mustNot(b, err)
+			_, err = a.Elect(b.Context(), eventlog.Leader{Identity: "bench"}, time.Now())
+			mustNot(b, err)
+			bare, err := jetstream.New(p.nc, jetstream.WithPublishAsyncMaxPending(4096))
+			mustNot(b, err)
+
+			ours := func(round int) time.Duration {
+				ds := drafts(c.events, round)
+				return timed(func() {
+					_, err := a.Append(b.Context(), ds)
+					mustNot(b, err)
+				})
+			}
+			theirs := func(round int) time.Duration {
+				ds := drafts(c.events, round)
+				return timed(func() {
+					for _, d := range ds {
+						_, err := bare.PublishMsgAsync(d.Message("operator", ulid.Make().String()), jetstream.WithStallWait(time.Minute))
+						mustNot(b, err)
+					}
+					<-bare.PublishAsyncComplete()
+				})
+			}
+			ours(0)
+			p.settle(b)
+			var ratios []float64
+			var ourTimes, bareTimes []time.Duration
+			b.ResetTimer()
+			for range b.N {
+				for round := range rounds {
+					var t1, t2 time.Duration
+					if round%2 == 0 { // whoever comes second finds a warmer store
+						t1 = ours(2*round + 1)
+						p.settle(b)
+						t2 = theirs(2*round + 2)
+					} else {
+						t2 = theirs(2*round + 1)
+						p.settle(b)
+						t1 = ours(2*round + 2)
+					}
+					p.settle(b)
+					ourTimes, bareTimes = append(ourTimes, t1), append(bareTimes, t2)
+					ratios = append(ratios, t2.Seconds()/t1.Seconds())
+				}
+			}
+			b.StopTimer()
+			puts := plainPuts(b, p.js, c.replicas)
+			b.Logf("R%d, %d events of 450 bytes: eventlog %.0f/s, bare PublishMsgAsync %.0f/s, plain KV puts %.0f/s",
+				c.replicas, c.events, perSecond(c.events, ourTimes), perSecond(c.events, bareTimes), puts)
+			b.Logf("append R%d: ratio %.2f (goal ≥ 0.9), rounds %.2f", c.replicas, median(ratios), ratios)
+			b.ReportMetric(median(ratios), "ratio")
+		})
+	}
+}
+
+// plainPuts is the rate of kv.Put, one after the other, into an ordinary bucket:
+// what a design without a log would do.
+func plainPuts(b *testing.B, js jetstream.JetStream, replicas int) float64 {
+	b.Helper()
+	kv, err := js.CreateKeyValue(b.Context(), jetstream.KeyValueConfig{Bucket: "plain", Replicas: replicas, Storage: jetstream.FileStorage})
+	mustNot(b, err)
+	const n = 2000
+	body := score(0)
+	took := timed(func() {
+		for i := range n {
+			_, err := kv.Put(b.Context(), fmt.Sprintf("device-%06d.web", i), body)
+			mustNot(b, err)
+		}
+	})
+	mustNot(b, js.DeleteKeyValue(b.Context(), "plain"))
+	return n / took.Seconds()
+}
+
+// BenchmarkFold is what folding the log into the fleet costs, beside a bare
+// ordered consumer that throws the same messages away.
+func BenchmarkFold(b *testing.B) {
+	const events, devices = 200_000, 10_000
+	p := newPlace(b, 1)
+	fill(b, p, events, devices)
+
+	read := func() time.Duration {
+		n := 0
+		return timed(func() {
+			for _, err := range eventlog.Read(b.Context(), p.js, eventlog.ReadOptions{}) {
+				mustNot(b, err)
+				n++
+			}
+			if n != events {
+				b.Fatalf("read %d events, want %d", n, events)
+			}
+		})
+	}
+	fold := func() time.Duration {
+		return timed(func() {
+			v := fleet.New()
+			for e, err := range eventlog.Read(b.Context(), p.js, eventlog.ReadOptions{}) {
+				mustNot(b, err)
+				fleet.Apply(v, e, err)
+			}
+			if v.Sequence != events || len(v.Devices) != devices {
+				b.Fatalf("folded %d events of %d devices, want %d of %d", v.Sequence, len(v.Devices), events, devices)
+			}
+		})
+	}
+	bare := func() time.Duration {
+		cons, err := p.js.OrderedConsumer(b.Context(), eventlog.LogStream, jetstream.OrderedConsumerConfig{})
+		mustNot(b, err)
+		done, n := make(chan struct{}), 0
+		return timed(func() {
+			cc, err := cons.Consume(func(jetstream.Msg) {
+				if n++; n == events {
+					close(done)
+				}
+			}, jetstream.PullMaxMessages(8192))
+			mustNot(b, err)
+			<-done
+			cc.Stop()
+			<-cc.Closed()
+		})
+	}
+	bare()
+	var folds, reads []float64
+	var foldTimes, readTimes, bareTimes []time.Duration
+	b.ResetTimer()
+	for range b.N {
+		for range rounds {
+			t0, t1, t2 := bare(), read(), fold()
+			bareTimes, readTimes, foldTimes = append(bareTimes, t0), append(readTimes, t1), append(foldTimes, t2)
+			reads, folds = append(reads, t0.Seconds()/t1.Seconds()), append(folds, t0.Seconds()/t2.Seconds())
+		}
+	}
+	b.StopTimer()
+	b.Logf("%d events of %d devices: fold %.0f/s, read %.0f/s, bare ordered consumer %.0f/s", events, devices,
+		perSecond(events, foldTimes), perSecond(events, readTimes), perSecond(events, bareTimes))
+	b.Logf("read: ratio %.2f, rounds %.2f", median(reads), reads)
+	b.Logf("fold: ratio %.2f (goal ≥ 0.6), rounds %.2f", median(folds), folds)
+	b.ReportMetric(median(folds), "ratio")
+}
+
+// fill appends what a fleet's life looks like: each device informs, is assigned
+// a Deployment, and then mostly reports.
+func fill(b *testing.B, p place, events, devices int) {
+	b.Helper()
+	js, err := jetstream.New(p.nc, jetstream.WithPublishAsyncMaxPending(4096))
+	mustNot(b, err)
+	body := score(0)
+	hash := eventlog.Hash(body)
+	for i := range events {
+		device := fmt.Sprintf("device-%06d", i%devices)
+		at := time.Now()
+		var d eventlog.Draft
+		switch i / devices {
+		case 0:
+			d, err = eventlog.NewDraft(eventlog.InfoSubject(device), eventlog.InfoReported, at, eventlog.DeviceInfo{
+				DeviceID: device, Labels: map[string]string{"site": "lab"}, UpdatedAt: at,
+				Inventory: eventlog.Inventory{Hostname: device, Arch: "arm64", OS: "linux", CPUCores: 4, MemoryMB: 3906},
+			})
+		case 1:
+			d = eventlog.Draft{
+				Subject: eventlog.DesiredSubject(device, "web"), Type: eventlog.DesiredAssigned, Time: at,
+				Namespace: "shop", Revision: 1, Data: body,
+			}
+		default:
+			d, err = eventlog.NewDraft(eventlog.StateSubject(device, "web"), eventlog.StateReported, at, eventlog.DeploymentState{
+				DeviceID: device, Deployment: "web", Phase: eventlog.PhaseRunning, LastEventAt: at, ScoreHash: hash, Revision: 1,
+				Services: []eventlog.ServiceState{{Name: "web", ContainerID: strings.Repeat("c", 12), State: "running", Ports: []string{"43117:80"}}},
+			})
+		}
+		mustNot(b, err)
+		_, err = js.PublishMsgAsync(d.Message("agent", ulid.Make().String()), jetstream.WithStallWait(time.Minute))
+		mustNot(b, err)
+	}
+	<-js.PublishAsyncComplete()
+	p.settle(b)
+}

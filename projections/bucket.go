@@ -1,0 +1,148 @@
+// Package projections keeps the four buckets of the contract: key-value views of
+// the log that the NATS server itself maintains, and that nobody writes to.
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// Config says how the buckets are kept.
+type Config struct {
+	Replicas int // 1 for development, 3 in production; 0 means 1
+}
+
+// Metadata keys of a bucket's stream.
+const (
+	metaLogID      = "fleet-log-id"     // of the log that it projects
+	metaRebuilding = "fleet-rebuilding" // set while a rebuild is under way
+)
+
+// stream is the configuration of a bucket: a KV stream without subjects of its
+// own, so that nothing but its source can write it.
+func stream(bucket string, c Config, logID string) jetstream.StreamConfig {
+	p := eventlog.ProjectionOf(bucket)
+	storage := jetstream.FileStorage
+	if p.Stream == eventlog.PulseStream {
+		storage = jetstream.MemoryStorage // as its source: they are lost together
+	}
+	return jetstream.StreamConfig{
+		Name:              eventlog.BucketStream(bucket),
+		Description:       "Projection of the event log, kept by the server; write to the log instead.",
+		Storage:           storage,
+		MaxMsgsPerSubject: 1,
+		MaxMsgSize:        eventlog.MaxMessageBytes,
+		Discard:           jetstream.DiscardNew,
+		AllowDirect:       true,
+		AllowRollup:       true,
+		DenyDelete:        true,
+		Duplicates:        100 * time.Millisecond, // no client writes here: nothing to deduplicate
+		Replicas:          max(1, c.Replicas),
+		Metadata:          map[string]string{metaLogID: logID},
+		Sources: []*jetstream.StreamSource{{
+			Name:              p.Stream,
+			SubjectTransforms: []jetstream.SubjectTransformConfig{{Source: p.From, Destination: p.To}},
+		}},
+	}
+}
+
+// live is the configuration of a bucket in service: desired-state also sends
+// each new value to its device.
+func live(bucket string, c Config, logID string) jetstream.StreamConfig {
+	s := stream(bucket, c, logID)
+	if p := eventlog.ProjectionOf(bucket); p.Live != "" {
+		s.RePublish = &jetstream.RePublish{Source: p.KV, Destination: p.Live}
+	}
+	return s
+}
+
+// Ensure makes what is missing of the buckets, rebuilds those that the log has
+// left behind (see Check) and finishes rebuilds that were cut short. It returns
+// the buckets that were rebuilt: when desired-state is among them, every device
+// must be told to sync. Nothing may be decided before it has returned. The log
+// must be there.
+func Ensure(ctx context.Context, js jetstream.JetStream, c Config) (rebuilt []string, err error) {
+	log, err := eventlog.Log(ctx, js)
+	if err != nil {
+		return nil, err
+	}
+	if err := eventlog.EnsurePulse(ctx, js, c.Replicas); err != nil {
+		return nil, err
+	}
+	for _, b := range eventlog.Buckets() {
+		why, err := Check(ctx, js, b)
+		if err != nil {
+			return rebuilt, err
+		}
+		switch {
+		case why == Sound:
+			if _, err := js.UpdateStream(ctx, live(b, c, log.ID)); err != nil {
+				return rebuilt, fmt.Errorf("ensure bucket %s: %w", b, err)
+			}
+		case why == Missing && log.Last == 0:
+			if _, err := js.CreateStream(ctx, live(b, c, log.ID)); err != nil {
+				return rebuilt, fmt.Errorf("make bucket %s: %w", b, err)
+			}
+		default:
+			if err := Rebuild(ctx, js, c, b, nil); err != nil {
+				return rebuilt, err
+			}
+			rebuilt = append(rebuilt, b)
+		}
+	}
+	return rebuilt, nil
+}
+
+// Finding is what Check says of a bucket.
+type Finding string
+
+// What a bucket can be. All but Sound call for a rebuild.
+const (
+	Sound      Finding = "Sound"
+	Missing    Finding = "Missing"    // it is not there
+	Unfinished Finding = "Unfinished" // a rebuild of it was cut short
+	OtherLog   Finding = "OtherLog"   // it projects a log that is not this one
+	Ahead      Finding = "Ahead"      // it has what the log does not: the log lost its tail
+	Diverged   Finding = "Diverged"   // it has other than the log at the same sequence
+)
+
+// checked is how many of a bucket's newest messages are compared with the log:
+// where the log lost its tail and went on, the bucket's older part is sound and
+// what was written since is short.
+const checked = 512
+
+// Check compares a bucket with the log that it projects: its log id, and its
+// newest messages with those that the log has at the sequences from which the
+// server says it took them.
+func Check(ctx context.Context, js jetstream.JetStream, bucket string) (Finding, error) {
+	p := eventlog.ProjectionOf(bucket)
+	s, err := js.Stream(ctx, eventlog.BucketStream(bucket))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return Missing, nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("check bucket %s: %w", bucket, err)
+	}
+	log, err := eventlog.Log(ctx, js)
+	if err != nil {
+		return "", err
+	}
+	info := s.CachedInfo()
+	switch {
+	case info.Config.Metadata[metaRebuilding] != "":
+		return Unfinished, nil
+	case info.Config.Metadata[metaLogID] != log.ID:
+		return OtherLog, nil
+	}
+	source, err := js.Stream(ctx, p.Stream)
+	if err != nil {
+		return "", fmt.Errorf("check bucket %s: stream %s: %w", bucket, p.Stream, err)
+	}
+	return compare(ctx, js, s, source, p)
+}

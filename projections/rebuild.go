@@ -1,0 +1,144 @@
+package projections
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// Rebuild throws a bucket away and has the server project it from the log anew.
+// It is built without republishing, which would send every old value to the
+// devices once more; that is switched on when the bucket has caught up. Until
+// then its metadata says that a rebuild is under way, so that any leader can
+// finish it by Ensure. progress is told the sequences of the log that have been
+// passed and are to be passed; it may be nil. Afterwards every device should be
+// told to sync.
+func Rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket string, progress func(done, total uint64)) error {
+	log, err := eventlog.Log(ctx, js)
+	if err != nil {
+		return err
+	}
+	name := eventlog.BucketStream(bucket)
+	if err := js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return fmt.Errorf("rebuild bucket %s: %w", bucket, err)
+	}
+	building := stream(bucket, c, log.ID)
+	building.Metadata[metaRebuilding] = "true"
+	if _, err := js.CreateStream(ctx, building); err != nil {
+		return fmt.Errorf("rebuild bucket %s: %w", bucket, err)
+	}
+	for { // the log goes on meanwhile: catch up with what it has now, and look again
+		target, err := lastProjected(ctx, js, bucket)
+		if err != nil {
+			return err
+		}
+		at, err := position(ctx, js, bucket)
+		if err != nil {
+			return err
+		}
+		if at >= target {
+			break
+		}
+		if err := waitFor(ctx, js, bucket, target, progress); err != nil {
+			return fmt.Errorf("rebuild bucket %s: %w", bucket, err)
+		}
+	}
+	if _, err := js.UpdateStream(ctx, live(bucket, c, log.ID)); err != nil {
+		return fmt.Errorf("rebuild bucket %s: put it in service: %w", bucket, err)
+	}
+	return nil
+}
+
+// Rebuilding says whether a bucket is being rebuilt, so that what it holds is
+// not all there is.
+func Rebuilding(ctx context.Context, js jetstream.JetStream, bucket string) (bool, error) {
+	s, err := js.Stream(ctx, eventlog.BucketStream(bucket))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return true, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("bucket %s: %w", bucket, err)
+	}
+	return s.CachedInfo().Config.Metadata[metaRebuilding] != "", nil
+}
+
+// WaitFor returns once a bucket holds all that the log had for it up to a
+// sequence, or with the context's error.
+func WaitFor(ctx context.Context, js jetstream.JetStream, bucket string, sequence uint64) error {
+	last, err := lastProjected(ctx, js, bucket)
+	if err != nil {
+		return err
+	}
+	return waitFor(ctx, js, bucket, min(sequence, last), nil)
+}
+
+func waitFor(ctx context.Context, js jetstream.JetStream, bucket string, target uint64, progress func(done, total uint64)) error {
+	const first, most = 2 * time.Millisecond, 200 * time.Millisecond
+	for pause := first; ; pause = min(2*pause, most) {
+		at, err := position(ctx, js, bucket)
+		if err != nil {
+			return err
+		}
+		if progress != nil {
+			progress(min(at, target), target)
+		}
+		if at >= target {
+			return nil
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("bucket %s is at sequence %d of the log, waited for %d: %w", bucket, at, target, ctx.Err())
+		}
+	}
+}
+
+// lastProjected is the sequence of the last message in the source that the
+// bucket projects; 0 without one.
+func lastProjected(ctx context.Context, js jetstream.JetStream, bucket string) (uint64, error) {
+	p := eventlog.ProjectionOf(bucket)
+	s, err := js.Stream(ctx, p.Stream)
+	if err != nil {
+		return 0, fmt.Errorf("bucket %s: stream %s: %w", bucket, p.Stream, err)
+	}
+	m, err := s.GetLastMsgForSubject(ctx, p.From)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("bucket %s: last message of %s: %w", bucket, p.From, err)
+	}
+	return m.Sequence, nil
+}
+
+// position is the source's sequence of the bucket's newest message; 0 while it
+// is empty.
+func position(ctx context.Context, js jetstream.JetStream, bucket string) (uint64, error) {
+	s, err := js.Stream(ctx, eventlog.BucketStream(bucket))
+	if err != nil {
+		return 0, fmt.Errorf("bucket %s: %w", bucket, err)
+	}
+	last := s.CachedInfo().State.LastSeq
+	if last == 0 {
+		return 0, nil
+	}
+	m, err := s.GetMsg(ctx, last)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return 0, nil // overtaken by the next one: ask again
+	}
+	if err != nil {
+		return 0, fmt.Errorf("bucket %s: newest message: %w", bucket, err)
+	}
+	_, seq, ok := eventlog.SourceOf(m.Header)
+	if !ok {
+		return 0, fmt.Errorf("bucket %s: its newest message has no header %s", bucket, eventlog.HeaderStreamSource)
+	}
+	return seq, nil
+}
