@@ -15,6 +15,8 @@ trap 'rm -rf "$out"' EXIT
 
 tool controller-gen object:headerFile=$header paths=./v1alpha1
 tool controller-gen crd paths=./v1alpha1 output:crd:dir="$out/crds"
+rm -f manifests/*.yaml
+go run ./hack/crdgen "$out/crds" manifests
 
 tool applyconfiguration-gen --go-header-file $header \
 	--output-dir "$out/client/applyconfiguration" --output-pkg $pkg/client/applyconfiguration \

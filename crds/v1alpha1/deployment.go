@@ -27,7 +27,6 @@ import (
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Last-Error",type=string,priority=1,JSONPath=`.status.aggregate.lastError.message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",fieldPath=".metadata.name",message="a Deployment's name must be a label: lower-case letters, digits and '-', no dots, at most 63 characters, first and last a letter or digit; it is a part of keys on the devices"
 type Deployment struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

@@ -31,7 +31,6 @@ import (
 // +kubebuilder:printcolumn:name="Podman",type=string,priority=1,JSONPath=`.spec.inventory.podmanVersion`
 // +kubebuilder:printcolumn:name="Labels",type=string,priority=1,JSONPath=`.metadata.labels`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="self.metadata.name.size() <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",fieldPath=".metadata.name",message="a device's id must be a label: lower-case letters, digits and '-', no dots, at most 63 characters, first and last a letter or digit; it is a part of keys and subjects"
 type Device struct {
 	metav1.TypeMeta `json:",inline"`
 	// +optional

@@ -99,8 +99,8 @@ type Service struct {
 	// "data:/data:ro" or "/srv:/srv:rw,z".
 	// +optional
 	// +listType=atomic
-	// +kubebuilder:validation:MaxItems=32
-	// +kubebuilder:validation:items:MaxLength=1024
+	// +kubebuilder:validation:MaxItems=20
+	// +kubebuilder:validation:items:MaxLength=256
 	Volumes []string `json:"volumes,omitempty"`
 
 	// The network: bridge (the default), host (the device's own, where ports need

@@ -1,0 +1,50 @@
+package rules
+
+// The patterns are RE2, as in Go. Each is meant for the whole string.
+const (
+	// LabelPattern is an RFC 1123 label.
+	LabelPattern = `[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?`
+
+	// ImagePattern is an image reference as github.com/distribution/reference
+	// defines it: any of them, with registry, port, tag and digest or without.
+	ImagePattern = `(?:` + imageDomain + `/)?` + imagePart + `(?:/` + imagePart + `)*` +
+		`(?::\w[\w.-]{0,127})?` + // tag
+		`(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?` // digest
+	imageDomain = `(?:` + imageLabel + `(?:\.` + imageLabel + `)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?`
+	imageLabel  = `[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?`
+	imagePart   = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
+
+	// PortPattern is CONTAINER, HOST:CONTAINER or IP:HOST:CONTAINER, each port
+	// from 1 to 65535.
+	PortPattern = `(?:(?:(?:` + ipv4 + `|\[[0-9a-fA-F:.]+\]):)?` + port + `:)?` + port + `(?:/(?:tcp|udp))?`
+	port        = `(?:[1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])`
+	ipv4        = `(?:` + octet + `\.){3}` + octet
+	octet       = `(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])`
+
+	// VolumePattern is NAME:/path or /host/path:/path, and options.
+	VolumePattern = `(?:/[^:]*|[a-zA-Z0-9][a-zA-Z0-9_.-]*):/[^:]*(?::` + volumeOption + `(?:,` + volumeOption + `)*)?`
+	volumeOption  = `(?:ro|rw|z|Z|U|O|dev|nodev|exec|noexec|suid|nosuid|bind|rbind|r?shared|r?slave|r?private|copy|nocopy)`
+
+	// DurationPattern is a duration as Go and CEL write it. The digits are few,
+	// so that it can't overflow.
+	DurationPattern = `(?:[0-9]{1,6}(?:\.[0-9]{1,6})?(?:ms|s|m|h))+`
+
+	// MemoryPattern is a whole number, alone or with a unit of 1024s.
+	MemoryPattern = `[1-9][0-9]{0,17}(?:[bkmgBKMG]|[KMG]i)?`
+
+	// CPUPattern is a decimal number; zero is for the rule to refuse.
+	CPUPattern = `[0-9]{1,6}(?:\.[0-9]{1,6})?|\.[0-9]{1,6}`
+
+	// CapabilityPattern is a Linux capability, with or without CAP_, or ALL.
+	CapabilityPattern = `[A-Z][A-Z0-9_]*`
+
+	// UserPattern is a name or number, and optionally a group.
+	UserPattern = `[a-zA-Z0-9_][a-zA-Z0-9_.-]*\$?(?::[a-zA-Z0-9_][a-zA-Z0-9_.-]*)?`
+
+	// LabelKeyPattern is the key of a Kubernetes label.
+	LabelKeyPattern = `(?:[a-z0-9](?:[-a-z0-9]*[a-z0-9])?(?:\.[a-z0-9](?:[-a-z0-9]*[a-z0-9])?)*/)?` + labelPart
+
+	// LabelValuePattern is the value of a Kubernetes label; it may be empty.
+	LabelValuePattern = `(?:` + labelPart + `)?`
+	labelPart         = `[A-Za-z0-9](?:[-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?`
+)
