@@ -335,3 +335,14 @@ func DirectGetAPI(stream, subject string) string {
 func FlowControlSubjects(stream string) string { return "$JS.FC." + stream + ".>" }
 
 const jsAPIPrefix = "$JS.API."
+
+// ReadAPIs matches the parts of the JetStream API that only read: streams and
+// messages, and the consumers by which they are read.
+func ReadAPIs() []string {
+	apis := []string{"INFO", "STREAM.NAMES", "STREAM.LIST", "STREAM.INFO.*", "STREAM.MSG.GET.*", "DIRECT.GET.>",
+		"CONSUMER.CREATE.>", "CONSUMER.INFO.>", "CONSUMER.NAMES.*", "CONSUMER.LIST.*", "CONSUMER.DELETE.>", "CONSUMER.MSG.NEXT.>"}
+	for i, api := range apis {
+		apis[i] = jsAPIPrefix + api
+	}
+	return append(apis, "$JS.FC.>", "$JS.ACK.>")
+}
