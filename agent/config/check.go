@@ -1,0 +1,125 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// restrictedPrefix marks labels that a device may not give itself: a stolen key
+// must not be able to choose what it is sent.
+const restrictedPrefix = "restricted.fleet.nationtech.io/"
+
+// Check says all that is wrong with the configuration, a sentence each.
+func (c Config) Check() error {
+	return errors.Join(append(c.checkLabels(),
+		c.checkDevice(), c.checkDataDir(), c.NATS.check(), c.Auth.check(), c.Podman.check(), c.Report.check())...)
+}
+
+func (c Config) checkDevice() error {
+	if c.DeviceID == "" {
+		return errors.New(`device_id is missing: write device_id = "…", the name of this device in the fleet`)
+	}
+	return eventlog.CheckName("device_id", c.DeviceID)
+}
+
+func (c Config) checkDataDir() error {
+	if !filepath.IsAbs(c.DataDir) {
+		return fmt.Errorf("data_dir %q must be an absolute path, such as %q", c.DataDir, DefaultDataDir)
+	}
+	return nil
+}
+
+// Labels become labels of the Device, so they are checked as Kubernetes checks
+// them (https://kubernetes.io/docs/concepts/overview/working-with-objects/labels).
+var (
+	labelName   = regexp.MustCompile(`^[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$`)
+	labelPrefix = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$`)
+)
+
+const maxLabelPrefix = 253
+
+func (c Config) checkLabels() []error {
+	var errs []error
+	for _, k := range slices.Sorted(maps.Keys(c.Labels)) {
+		v := c.Labels[k]
+		prefix, name, prefixed := strings.Cut(k, "/")
+		if !prefixed {
+			prefix, name = "", k
+		}
+		switch {
+		case strings.HasPrefix(k, restrictedPrefix):
+			errs = append(errs, fmt.Errorf("label %q: what begins with %s is never taken from a device: "+
+				"remove it here, and set it with kubectl label fleetdev/%s", k, restrictedPrefix, c.DeviceID))
+		case !labelName.MatchString(name) || prefixed && (len(prefix) > maxLabelPrefix || !labelPrefix.MatchString(prefix)):
+			errs = append(errs, fmt.Errorf("label %q: its name must be letters, digits, '-', '_' and '.', at most 63, "+
+				"beginning and ending with a letter or digit, with an optional DNS name and '/' before it", k))
+		case v != "" && !labelName.MatchString(v):
+			errs = append(errs, fmt.Errorf("label %q: value %q must be letters, digits, '-', '_' and '.', at most 63, "+
+				"beginning and ending with a letter or digit", k, v))
+		}
+	}
+	return errs
+}
+
+func (n NATS) check() error {
+	if n.URL == "" {
+		return errors.New(`nats.url is missing: write url = "wss://…" or "tls://…" under [nats]`)
+	}
+	for one := range strings.SplitSeq(n.URL, ",") {
+		u, err := url.Parse(strings.TrimSpace(one))
+		switch {
+		case err != nil || u.Host == "":
+			return fmt.Errorf("nats.url %q is not a URL such as \"wss://nats.example.org:443\"", one)
+		case u.User != nil:
+			return fmt.Errorf("nats.url holds a user: write user and password under [auth] instead (server %s)", u.Host)
+		}
+		switch u.Scheme {
+		case "wss", "tls":
+		case "nats", "ws":
+			if !n.AllowPlaintext {
+				return fmt.Errorf("nats.url %q is not encrypted: use wss:// or tls://, or say allow_plaintext = true "+
+					"under [nats] where the network can be trusted", one)
+			}
+		default:
+			return fmt.Errorf("nats.url %q: its scheme must be wss, tls, or (with allow_plaintext = true) nats or ws", one)
+		}
+	}
+	return nil
+}
+
+func (a Auth) check() error {
+	switch a.Mode {
+	case ModeShared:
+		if a.User == "" && a.Password != "" {
+			return errors.New("auth.password without auth.user: write both under [auth]")
+		}
+		return nil
+	case ModeZitadelJWT:
+		return fmt.Errorf("auth.mode %q comes with identity support, which this agent does not have yet: "+
+			"use mode = %q with user and password", a.Mode, ModeShared)
+	}
+	return fmt.Errorf("auth.mode %q must be %q or %q", a.Mode, ModeShared, ModeZitadelJWT)
+}
+
+func (p Podman) check() error {
+	if p.Engine != EnginePodman && p.Engine != EngineMemory {
+		return fmt.Errorf("podman.engine %q must be %q or %q", p.Engine, EnginePodman, EngineMemory)
+	}
+	return nil
+}
+
+func (r Report) check() error {
+	if d := time.Duration(r.PulseInterval); d < MinPulseInterval {
+		return fmt.Errorf("report.pulse_interval %s must be at least %s", d, MinPulseInterval)
+	}
+	return nil
+}

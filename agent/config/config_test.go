@@ -1,0 +1,188 @@
+package config_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fleet.nationtech.io/agent/config"
+)
+
+const small = `
+device_id = "pi-01"
+[nats]
+url = "wss://nats.example.org:443"
+`
+
+// The configuration of DESIGN.md, whole.
+const whole = `
+device_id = "pi-01"
+data_dir = "/data/agent"
+[labels]
+site = "lab"
+"example.org/rack" = "7"
+[nats]
+url = "nats://127.0.0.1:4222"
+ca_file = "/etc/ca.pem"
+allow_plaintext = true
+[auth]
+mode = "shared"
+user = "pi-01"
+password = "secret"
+key_file = "/etc/fleet-agent/zitadel-key.json"
+issuer = "https://id.example.org"
+project_id = "1"
+[podman]
+engine = "memory"
+socket = "unix:///run/user/1000/podman/podman.sock"
+[commands]
+allow_exec = true
+[report]
+pulse_interval = "5s"
+`
+
+func TestParse(t *testing.T) {
+	t.Parallel()
+	want := config.Config{
+		DeviceID: "pi-01", DataDir: "/data/agent",
+		Labels: map[string]string{"site": "lab", "example.org/rack": "7"},
+		NATS:   config.NATS{URL: "nats://127.0.0.1:4222", CAFile: "/etc/ca.pem", AllowPlaintext: true},
+		Auth: config.Auth{
+			Mode: config.ModeShared, User: "pi-01", Password: "secret",
+			KeyFile: config.DefaultKeyFile, Issuer: "https://id.example.org", ProjectID: "1",
+		},
+		Podman:   config.Podman{Engine: config.EngineMemory, Socket: "unix:///run/user/1000/podman/podman.sock"},
+		Commands: config.Commands{AllowExec: true},
+		Report:   config.Report{PulseInterval: config.Duration(5 * time.Second)},
+	}
+	got, err := config.Parse([]byte(whole))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error("(-want +got)\n" + diff)
+	}
+	encoded, err := got.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := config.Parse(encoded)
+	if err != nil {
+		t.Fatalf("%v in\n%s", err, encoded)
+	}
+	if diff := cmp.Diff(want, again); diff != "" {
+		t.Error("encoded and read back (-want +got)\n" + diff)
+	}
+}
+
+func TestParseFillsInDefaults(t *testing.T) {
+	t.Parallel()
+	got, err := config.Parse([]byte(small))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Default()
+	want.DeviceID, want.NATS.URL = "pi-01", "wss://nats.example.org:443"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error("(-want +got)\n" + diff)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		text string
+		want []string
+	}{
+		"an unknown key, by its name, its line and the keys there are": {
+			small + "ca_fiel = \"x\"\n", []string{"line 5", `unknown key "nats.ca_fiel"`, "correct or remove it", "ca_file"},
+		},
+		"an unknown table": {
+			small + "[pod]\nx = 1\n", []string{"line 5", `unknown key "pod`, "podman"},
+		},
+		"all unknown keys at once": {
+			"a = 1\nb = 2\n" + small, []string{`unknown key "a"`, `unknown key "b"`},
+		},
+		"a value of the wrong kind": {
+			small + "allow_plaintext = \"yes\"\n", []string{"line 5", "allow_plaintext"},
+		},
+		"a duration without a unit": {
+			small + "[report]\npulse_interval = \"30\"\n", []string{"line 6", "pulse_interval", `write it as "30s"`},
+		},
+		"a pulse that would flood": {
+			small + "[report]\npulse_interval = \"1ms\"\n", []string{"at least 100ms"},
+		},
+		"what is not TOML": {
+			"device_id = pi\n", []string{"line 1", "not TOML"},
+		},
+		"no device id": {
+			"[nats]\nurl = \"tls://x:1\"\n", []string{"device_id is missing"},
+		},
+		"a device id with a dot": {
+			"device_id = \"pi.01\"\n[nats]\nurl = \"tls://x:1\"\n", []string{`device_id "pi.01"`, "RFC 1123"},
+		},
+		"no server": {
+			"device_id = \"pi-01\"\n", []string{"nats.url is missing"},
+		},
+		"a plaintext server without leave": {
+			"device_id = \"pi-01\"\n[nats]\nurl = \"nats://x:4222\"\n", []string{"not encrypted", "allow_plaintext = true"},
+		},
+		"a server of another scheme": {
+			"device_id = \"pi-01\"\n[nats]\nurl = \"http://x\"\n", []string{"scheme must be wss, tls"},
+		},
+		"a user in the URL, without showing the password": {
+			"device_id = \"pi-01\"\n[nats]\nurl = \"tls://u:hunter2@x:1\"\n", []string{"write user and password under [auth]"},
+		},
+		"an identity that is not supported yet": {
+			small + "[auth]\nmode = \"zitadel-jwt\"\n", []string{"comes with identity support"},
+		},
+		"a mode that does not exist": {
+			small + "[auth]\nmode = \"magic\"\n", []string{`auth.mode "magic"`},
+		},
+		"a password without a user": {
+			small + "[auth]\npassword = \"hunter2\"\n", []string{"without auth.user"},
+		},
+		"an engine that does not exist": {
+			small + "[podman]\nengine = \"docker\"\n", []string{`podman.engine "docker"`},
+		},
+		"a relative data directory": {
+			"data_dir = \"x\"\n" + small, []string{"data_dir", "absolute"},
+		},
+		"a label that only a person may set": {
+			small + "[labels]\n\"restricted.fleet.nationtech.io/zone\" = \"a\"\n", []string{"never taken from a device", "kubectl label"},
+		},
+		"a label that Kubernetes refuses": {
+			small + "[labels]\n\"a b\" = \"x\"\nc = \"not good\"\n", []string{`label "a b"`, `label "c"`},
+		},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := config.Parse([]byte(tc.text))
+			if err == nil {
+				t.Fatal("no error")
+			}
+			for _, w := range tc.want {
+				if !strings.Contains(err.Error(), w) {
+					t.Errorf("error %q does not say %q", err, w)
+				}
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("error %q shows the password", err)
+			}
+		})
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(whole))
+	f.Add([]byte(small))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		c, err := config.Parse(text)
+		if err == nil && c.Check() != nil {
+			t.Error("accepted, but the check refuses it")
+		}
+	})
+}
