@@ -3,4 +3,4 @@ package fleet
 import "fleet.nationtech.io/eventlog"
 
 // decodeReport reads what the fold keeps of a state.reported.
-func decodeReport(e eventlog.Event) (eventlog.DeploymentState, error) { return e.State() }
+func decodeReport(e eventlog.Event) (eventlog.DeploymentState, error) { return e.Report() }

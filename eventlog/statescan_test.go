@@ -1,0 +1,48 @@
+package eventlog_test
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// Report must say of every payload what State says of it, without the services.
+func FuzzReport(f *testing.F) {
+	oops := "no “image”"
+	full, err := json.Marshal(eventlog.DeploymentState{
+		DeviceID: "pi-01", Deployment: "web", Phase: eventlog.PhaseFailed, LastEventAt: at, LastError: &oops, Reason: "ImagePullFailed",
+		ScoreHash: "sha256:00", Revision: 3, Services: []eventlog.ServiceState{
+			{Name: "a", ContainerID: "c1", ImageDigest: "sha256:11", State: "running", Health: "healthy", Restarts: 2, Ports: []string{"43117:80", "1:2"}}, {},
+		},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(full)
+	for _, s := range []string{
+		`{"device_id":"pi-01","deployment":"web","phase":"Running"}`, ` { "phase" : "Pending" , "revision":0 } `, `{}`, ``, `null`, `[]`, `{"phase":"Running"}x`, `{"phase":"Running",}`, `{,}`,
+		`{"device_id":"pi-01","deployment":"web","phase":"Running","PHASE":"Failed"}`, `{"phase":"Run\u006eing"}`, `{"reason":null}`, `{"revision":-1}`, `{"revision":1.0}`, `{"revision":01}`,
+		`{"revision":99999999999999999999}`, `{"last_error":null}`, `{"last_error":nul}`, `{"last_event_at":"noon"}`, `{"last_event_at":"2026-11-24T14:03:00,5Z"}`,
+		`{"services":null}`, `{"services":[]}`, `{"services":[{"ports":[]}]}`, `{"services":[{"ports":["1",2]}]}`, `{"services":[{"restarts":-1}]}`, `{"services":[[]]}`, "{\"reason\":\"\xff\"}", "{\"reason\":\"a\tb\"}", "{}\x00", "\x00{}",
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e := eventlog.Event{Address: eventlog.Address{Device: "pi-01", Deployment: "web"}, Type: eventlog.StateReported, Data: data}
+		want, wantErr := e.State()
+		got, err := e.Report()
+		if (err == nil) != (wantErr == nil) || errors.Is(err, eventlog.ErrForeign) != errors.Is(wantErr, eventlog.ErrForeign) {
+			t.Fatalf("report of %q: %v, want %v", data, err, wantErr)
+		}
+		if want.Services = nil; err != nil {
+			return
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("report of %q (-want +got):\n%s", data, diff)
+		}
+	})
+}
