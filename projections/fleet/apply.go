@@ -60,7 +60,7 @@ func (v *View) apply(e eventlog.Event) error {
 func (v *View) applyReport(dev *Device, e eventlog.Event) error {
 	switch e.Type {
 	case eventlog.StateReported:
-		s, err := decodeReport(e)
+		s, err := e.Report()
 		if err != nil {
 			return err
 		}
