@@ -1,0 +1,53 @@
+package dev
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+)
+
+// Env is what kubectl and fleetctl need to find the fleet.
+type Env struct {
+	Kubeconfig   string
+	NATSURL      string
+	User         string // a person in the account FLEET
+	Password     string
+	MetricsURL   string
+	DashboardURL string
+	// The lab user that simulated devices may share, in the account DEVICES.
+	LabUser     string
+	LabPassword string
+}
+
+// write puts shell assignments into a file, so that `set -a; . FILE` is enough.
+// Its being there means that all is ready.
+func (e Env) write(file string) error {
+	var b strings.Builder
+	for _, kv := range [][2]string{
+		{"KUBECONFIG", e.Kubeconfig},
+		{"FLEET_NATS_URL", e.NATSURL},
+		{"FLEET_NATS_USER", e.User},
+		{"FLEET_NATS_PASSWORD", e.Password},
+		{"FLEET_METRICS_URL", e.MetricsURL},
+		{"FLEET_DASHBOARD_URL", e.DashboardURL},
+		{"FLEET_LAB_USER", e.LabUser},
+		{"FLEET_LAB_PASSWORD", e.LabPassword},
+	} {
+		fmt.Fprintf(&b, "%s=%s\n", kv[0], shellQuote(kv[1]))
+	}
+	if err := writeFile(file, []byte(b.String()), 0o600); err != nil {
+		return fmt.Errorf("write the environment: %w", err)
+	}
+	return nil
+}
+
+func shellQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'" }
+
+func removeEnv(file string) error {
+	if err := os.Remove(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("remove the old environment: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,314 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
+
+	"fleet.nationtech.io/agent"
+	"fleet.nationtech.io/deploy/accounts"
+	"fleet.nationtech.io/operator"
+)
+
+// Fleet is a running one.
+type Fleet struct {
+	Env        Env
+	RestConfig *rest.Config
+	Devices    []Device
+	Engine     string // EnginePodman or EngineMemory
+	EngineWhy  string // why it is memory, where nobody asked for that
+	Socket     string // of Podman
+}
+
+// Run brings a fleet up in the order of its needs, calls use once all is ready,
+// and takes it down in the reverse order when use returns, the context ends or
+// a part fails. Containers go on running; the next Run finds them.
+//
+//	lock ─▶ Kubernetes API ─▶ CRDs ──┐
+//	     ─▶ NATS + accounts ─────────┼─▶ operator ─▶ agents ─▶ .fleet/env ─▶ use
+//	     ─▶ Podman, sample images ───┘
+func Run(ctx context.Context, o Options, use func(context.Context, *Fleet) error) (err error) {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	held, err := lock(o.path("lock"))
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	if err := removeEnv(o.path("env")); err != nil {
+		return err
+	}
+	r := &runner{Options: o, began: time.Now(), fleet: &Fleet{Devices: devices(o.Devices)}}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r.fail = cancel
+	defer func() { err = errors.Join(err, r.down()) }()
+	if err := r.up(ctx); err != nil {
+		return cause(ctx, err)
+	}
+	return cause(ctx, use(ctx, r.fleet))
+}
+
+// cause prefers the failure of a part over the cancelled context that followed.
+func cause(ctx context.Context, err error) error {
+	if c := context.Cause(ctx); c != nil && !errors.Is(c, context.Canceled) {
+		return c
+	}
+	return err
+}
+
+// runner is a fleet in the making, and what has to be undone.
+type runner struct {
+	Options
+	fleet *Fleet
+	began time.Time
+	fail  context.CancelCauseFunc
+
+	mu   sync.Mutex // parts come up side by side
+	undo []func() error
+}
+
+func (r *runner) down() error {
+	var errs []error
+	for i := len(r.undo) - 1; i >= 0; i-- {
+		errs = append(errs, r.undo[i]())
+	}
+	errs = append(errs, removeEnv(r.path("env")))
+	return errors.Join(errs...)
+}
+
+// say tells the person that a part is up.
+func (r *runner) say(format string, args ...any) {
+	fmt.Fprintf(r.Out, "  %5.1fs  %s\n", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
+}
+
+func (r *runner) up(ctx context.Context) error {
+	remembered, err := loadPorts(r.path("ports.json"))
+	if err != nil {
+		return err
+	}
+	users, err := accounts.LoadUsers(r.path("passwords.json"), accounts.Names{
+		Operator: userOperator, System: userSystem, Lab: userLab, People: []string{userPerson}, Devices: ids(r.fleet.Devices), Developers: true,
+	})
+	if err != nil {
+		return err
+	}
+	clusterUp := r.inBackground(func() error { return r.upCluster(ctx) })
+	engineUp := r.inBackground(func() error { return r.upEngine(ctx) })
+	natsErr := r.upNATS(remembered, users)
+	if err := errors.Join(natsErr, <-clusterUp, <-engineUp); err != nil {
+		return err
+	}
+	if err := r.upOperator(ctx, remembered, users); err != nil {
+		return err
+	}
+	if err := r.upAgents(ctx, users); err != nil {
+		return err
+	}
+	return r.fleet.Env.write(r.path("env"))
+}
+
+func (r *runner) inBackground(f func() error) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- f() }()
+	return done
+}
+
+func (r *runner) onDown(f func() error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.undo = append(r.undo, f)
+}
+
+func (r *runner) upCluster(ctx context.Context) error {
+	c, err := startCluster(ctx, r.Options)
+	if err != nil {
+		return err
+	}
+	r.onDown(c.stop)
+	if done := c.done(); done != nil {
+		go func() {
+			select {
+			case <-done:
+				r.fail(fmt.Errorf("the Kubernetes API ended; see %s", r.path("kubeapi.log")))
+			case <-ctx.Done():
+			}
+		}()
+	}
+	if err := c.prepare(ctx); err != nil {
+		return err
+	}
+	r.fleet.RestConfig, r.fleet.Env.Kubeconfig = c.config, c.kubeconfig
+	r.say("Kubernetes API  %s", c.config.Host)
+	return nil
+}
+
+func (r *runner) upNATS(remembered ports, users accounts.Users) error {
+	port, err := pick(r.NATSPort, remembered.NATS)
+	if err != nil {
+		return fmt.Errorf("NATS server: %w", err)
+	}
+	s, err := startNATS(r.Options, port, users)
+	if err != nil {
+		return err
+	}
+	r.onDown(func() error { s.Shutdown(); s.WaitForShutdown(); return nil })
+	remembered.NATS = port
+	if err := remembered.save(r.path("ports.json")); err != nil {
+		return err
+	}
+	r.fleet.Env.NATSURL = fmt.Sprintf("nats://127.0.0.1:%d", port)
+	r.fleet.Env.User, r.fleet.Env.Password = userPerson, users.People[0].Password
+	r.fleet.Env.LabUser, r.fleet.Env.LabPassword = userLab, users.Lab.Password
+	r.say("NATS server     %s", r.fleet.Env.NATSURL)
+	return nil
+}
+
+func (r *runner) upOperator(ctx context.Context, remembered ports, users accounts.Users) error {
+	l, err := listen(r.MetricsPort, remembered.Metrics)
+	if err != nil {
+		return fmt.Errorf("operator's metrics: %w", err)
+	}
+	remembered, err = loadPorts(r.path("ports.json"))
+	if err != nil {
+		return err
+	}
+	remembered.Metrics = portOf(l)
+	if err := remembered.save(r.path("ports.json")); err != nil {
+		return err
+	}
+	op, err := operator.New(operator.Options{
+		URL:         r.fleet.Env.NATSURL,
+		NATSOptions: []nats.Option{nats.UserInfo(userOperator, users.Operator.Password), nats.Name("fleet-operator")},
+		RestConfig:  r.fleet.RestConfig, Identity: "fleet-dev",
+		LogMaxBytes: r.LogMaxBytes, PulseInterval: r.PulseInterval, AdoptCluster: r.AdoptCluster,
+		Listener: l, Logger: r.Logger.With("component", "operator"), Registry: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		return err
+	}
+	base := "http://" + l.Addr().(*net.TCPAddr).String()
+	r.fleet.Env.MetricsURL, r.fleet.Env.DashboardURL = base+"/metrics", base
+	r.background(ctx, "operator", op.Run)
+	if err := r.await(ctx, base+"/readyz", 60*time.Second); err != nil {
+		return fmt.Errorf("operator: %w", err)
+	}
+	r.say("operator        %s", r.fleet.Env.MetricsURL)
+	return nil
+}
+
+func (r *runner) upAgents(ctx context.Context, users accounts.Users) error {
+	for _, d := range r.fleet.Devices {
+		c, err := d.configure(r.Options, r.fleet.Env.NATSURL, r.fleet.Engine, r.fleet.Socket, users)
+		if err != nil {
+			return err
+		}
+		e, err := r.newEngine(c)
+		if err != nil {
+			return fmt.Errorf("device %s: %w", d.ID, err)
+		}
+		a, err := agent.New(c, agent.Options{Engine: e, Logger: r.Logger.With("component", "agent", "device", d.ID)})
+		if err != nil {
+			return fmt.Errorf("device %s: %w", d.ID, err)
+		}
+		r.background(ctx, "agent of "+d.ID, a.Run)
+	}
+	online, err := r.awaitDevices(ctx)
+	if err != nil {
+		return err
+	}
+	how := "containers are real: Podman at " + r.fleet.Socket
+	if r.fleet.Engine == EngineMemory {
+		how = "containers exist in memory alone"
+		if r.fleet.EngineWhy != "" {
+			how += ": " + r.fleet.EngineWhy
+		}
+	}
+	r.say("%d of %d devices are online; %s", online, len(r.fleet.Devices), how)
+	return nil
+}
+
+// background runs a part until the fleet goes down; its failure ends the fleet.
+func (r *runner) background(ctx context.Context, name string, run func(context.Context) error) {
+	ctx, cancel := context.WithCancel(ctx)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := run(ctx); err != nil && ctx.Err() == nil {
+			r.fail(fmt.Errorf("%s: %w", name, err))
+		}
+	}()
+	r.onDown(func() error {
+		cancel()
+		<-ended
+		return nil
+	})
+}
+
+// await polls a URL until it answers 200.
+func (r *runner) await(ctx context.Context, url string, most time.Duration) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	var last error
+	for {
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+		if err != nil {
+			return err
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err == nil {
+			_ = res.Body.Close()
+			if res.StatusCode == http.StatusOK {
+				return nil
+			}
+			err = errors.New(res.Status)
+		}
+		if ctx.Err() == nil {
+			last = err
+		}
+		t := time.NewTimer(50 * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("%s is not ready: %w", url, last)
+		}
+	}
+}
+
+// Remove deletes all that a fleet left behind in a data directory, containers
+// included.
+func Remove(ctx context.Context, o Options) error {
+	if err := o.complete(); err != nil {
+		return err
+	}
+	if _, err := os.Stat(filepath.Join(o.DataDir, "lock")); err != nil {
+		return fmt.Errorf("%s is no data directory of fleet-dev: %w", o.DataDir, err)
+	}
+	held, err := lock(o.path("lock"))
+	if err != nil {
+		return err
+	}
+	defer held.Close()
+	if err := removeContainers(ctx, o); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(o.DataDir); err != nil {
+		return fmt.Errorf("remove %s: %w", o.DataDir, err)
+	}
+	return nil
+}

@@ -1,0 +1,72 @@
+package dev
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"path/filepath"
+	"time"
+)
+
+// Engines that Options.Engine can name.
+const (
+	EngineAuto   = "auto"   // Podman where a socket answers or can be made to, else memory
+	EnginePodman = "podman" // Podman, or an error that says what is missing
+	EngineMemory = "memory" // containers that exist in memory alone
+)
+
+// Options say what fleet to run.
+type Options struct {
+	DataDir string // keeps everything
+	Devices int
+	Engine  string
+	// Kubeconfig names another cluster to use; empty runs one.
+	Kubeconfig string
+	// AdoptCluster lets the operator take the log over from another cluster.
+	AdoptCluster bool
+	// Ports that are 0 are free ones, remembered in DataDir.
+	NATSPort    int
+	MetricsPort int
+
+	PulseInterval time.Duration
+	LogMaxBytes   int64
+
+	Out    io.Writer // what a person should read
+	Logger *slog.Logger
+}
+
+func (o *Options) complete() error {
+	if o.DataDir == "" {
+		return errors.New("no data directory")
+	}
+	abs, err := filepath.Abs(o.DataDir)
+	if err != nil {
+		return fmt.Errorf("data directory %s: %w", o.DataDir, err)
+	}
+	o.DataDir = abs
+	switch o.Engine {
+	case "":
+		o.Engine = EngineAuto
+	case EngineAuto, EnginePodman, EngineMemory:
+	default:
+		return fmt.Errorf("engine %q: must be %s, %s or %s", o.Engine, EngineAuto, EnginePodman, EngineMemory)
+	}
+	if o.Devices < 0 || o.Devices > 10_000 {
+		return fmt.Errorf("%d devices: between 0 and 10000 run on one machine", o.Devices)
+	}
+	if o.PulseInterval == 0 {
+		o.PulseInterval = 5 * time.Second // a person is watching
+	}
+	if o.Out == nil {
+		o.Out = io.Discard
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	return nil
+}
+
+func (o *Options) path(elem ...string) string {
+	return filepath.Join(append([]string{o.DataDir}, elem...)...)
+}

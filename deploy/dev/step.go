@@ -1,0 +1,323 @@
+package dev
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/yaml"
+
+	"fleet.nationtech.io/crds/samples"
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+)
+
+const namespace = "default"
+
+func (s *story) apply(ctx context.Context) error { return s.applyYAML(ctx, samples.Hello) }
+
+// applyYAML is `kubectl apply --server-side`.
+func (s *story) applyYAML(ctx context.Context, text []byte) error {
+	b, err := yaml.YAMLToJSON(text)
+	if err != nil {
+		return err
+	}
+	d, err := s.kube.FleetV1alpha1().Deployments(namespace).Patch(ctx, s.name, types.ApplyPatchType, b, metav1.PatchOptions{FieldManager: "kubectl"})
+	if err != nil {
+		return err
+	}
+	s.tell("deployment.fleet.nationtech.io/%s serverside-applied (generation %d)", d.Name, d.Generation)
+	return nil
+}
+
+func (s *story) ready(revision int64) func(context.Context) error {
+	return func(ctx context.Context) error {
+		return until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
+			d, err := s.kube.FleetV1alpha1().Deployments(namespace).Get(ctx, s.name, metav1.GetOptions{})
+			if err != nil {
+				return false, "", err
+			}
+			c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionReady)
+			if c == nil {
+				return false, "no condition Ready", nil
+			}
+			saw := fmt.Sprintf("Ready=%s %s: %s", c.Status, c.Reason, c.Message)
+			a := d.Status.Aggregate
+			if c.Status != metav1.ConditionTrue || d.Status.ObservedGeneration != d.Generation || d.Status.Revision != revision ||
+				a == nil || int(a.Succeeded) != len(s.devices) {
+				return false, saw, nil
+			}
+			s.tell("%s", saw)
+			return true, "", nil
+		})
+	}
+}
+
+// containersAnswer looks for each device's container at the host port that its
+// state reports. Without Podman, the state has to do.
+func (s *story) containersAnswer(greeting string) func(context.Context) error {
+	return func(ctx context.Context) error {
+		states, err := s.states(ctx)
+		if err != nil {
+			return err
+		}
+		for _, d := range s.devices {
+			st := states[d]
+			if st.Phase != eventlog.PhaseRunning || len(st.Services) != 1 {
+				return fmt.Errorf("%s reports %s with %d services", d, st.Phase, len(st.Services))
+			}
+			sv := st.Services[0]
+			if s.fleet.Engine == EngineMemory {
+				s.tell("%s  %.12s  %s (in memory)", d, sv.ContainerID, sv.State)
+				continue
+			}
+			url, body, err := ask(ctx, sv)
+			if err != nil {
+				return fmt.Errorf("%s: %w", d, err)
+			}
+			if !strings.Contains(body, greeting) {
+				return fmt.Errorf("%s answers %q, which lacks %q", d, body, greeting)
+			}
+			s.tell("%s  %.12s  %s  %s", d, sv.ContainerID, url, body)
+		}
+		return nil
+	}
+}
+
+// ask makes one request to a service's first host port.
+func ask(ctx context.Context, sv eventlog.ServiceState) (url, body string, err error) {
+	if len(sv.Ports) == 0 {
+		return "", "", fmt.Errorf("service %s reports no port", sv.Name)
+	}
+	host, _, _ := strings.Cut(sv.Ports[0], ":")
+	url = "http://127.0.0.1:" + host + "/"
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return url, "", err
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return url, "", err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(res.Body, 4096))
+	return url, strings.TrimSpace(string(b)), err
+}
+
+func (s *story) buckets(ctx context.Context) error {
+	for bucket, key := range map[string]string{
+		eventlog.BucketDesired:   eventlog.DesiredKey(s.devices[0], s.name),
+		eventlog.BucketState:     eventlog.StateKey(s.devices[0], s.name),
+		eventlog.BucketInfo:      eventlog.InfoKey(s.devices[0]),
+		eventlog.BucketHeartbeat: eventlog.HeartbeatKey(s.devices[0]),
+	} {
+		kv, err := s.js.KeyValue(ctx, bucket)
+		if err != nil {
+			return fmt.Errorf("bucket %s: %w", bucket, err)
+		}
+		e, err := kv.Get(ctx, key)
+		if err != nil {
+			return fmt.Errorf("bucket %s, key %s: %w", bucket, key, err)
+		}
+		s.tell("%-16s %-22s %.90s", bucket, key, e.Value())
+	}
+	return nil
+}
+
+func (s *story) change(ctx context.Context) error {
+	var d v1alpha1.Deployment
+	if err := yaml.Unmarshal(samples.Hello, &d); err != nil {
+		return err
+	}
+	sv := d.Spec.Score.Data.Services
+	sv[0].Env = map[string]v1alpha1.EnvValue{"GREETING": "bonjour"}
+	d.Spec.Score.Data = v1alpha1.ScoreData{Services: sv}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	return s.applyYAML(ctx, b)
+}
+
+// kill stops a container as a person on the device could, and waits for the
+// agent to bring one back.
+func (s *story) kill(ctx context.Context) error {
+	if s.fleet.Engine == EngineMemory {
+		s.tell("skipped: the containers exist in memory alone")
+		return nil
+	}
+	states, err := s.states(ctx)
+	if err != nil {
+		return err
+	}
+	victim := states[s.devices[0]].Services[0]
+	for _, args := range [][]string{{"kill", victim.ContainerID}, {"rm", "-f", victim.ContainerID}} {
+		if args[0] == "rm" {
+			if states, err = s.states(ctx); err != nil {
+				return err
+			}
+			args[2] = states[s.devices[0]].Services[0].ContainerID
+		}
+		if err := s.podman(ctx, args...); err != nil {
+			return err
+		}
+		hit := time.Now()
+		err := until(ctx, 5*time.Second, func(ctx context.Context) (bool, string, error) {
+			states, err := s.states(ctx)
+			if err != nil {
+				return false, "", err
+			}
+			st := states[s.devices[0]]
+			if st.Phase != eventlog.PhaseRunning || len(st.Services) != 1 {
+				return false, string(st.Phase) + " " + st.Reason, nil
+			}
+			_, body, err := ask(ctx, st.Services[0])
+			if err != nil {
+				return false, err.Error(), nil
+			}
+			return strings.Contains(body, "bonjour"), body, nil
+		})
+		if err != nil {
+			return fmt.Errorf("podman %s: %w", args[0], err)
+		}
+		s.tell("podman %-4s on %s: answers again after %.1f s", args[0], s.devices[0], time.Since(hit).Seconds())
+	}
+	return nil
+}
+
+// podman runs the command line on the fleet's socket.
+func (s *story) podman(ctx context.Context, args ...string) error {
+	path, err := exec.LookPath("podman")
+	if err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, path, append([]string{"--remote", "--url", s.fleet.Socket}, args...)...)
+	cmd.Env = append(os.Environ(), "HOME="+filepath.Dir(s.fleet.Env.Kubeconfig))
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("podman %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func (s *story) moveAway(ctx context.Context) error {
+	if err := s.label(ctx, `{"metadata":{"labels":{"site":"other"}}}`); err != nil {
+		return err
+	}
+	return until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+		states, err := s.states(ctx)
+		if err != nil {
+			return false, "", err
+		}
+		if st, there := states[s.devices[0]]; there {
+			return false, "it still reports " + string(st.Phase), nil
+		}
+		s.tell("%s let %s go, although its agent goes on reporting site=lab; %d devices keep it", s.devices[0], s.name, len(states))
+		return true, "", nil
+	})
+}
+
+func (s *story) moveBack(ctx context.Context) error {
+	if err := s.label(ctx, `{"metadata":{"labels":{"site":null}}}`); err != nil {
+		return err
+	}
+	if err := s.ready(2)(ctx); err != nil {
+		return err
+	}
+	s.tell("the label that the agent reports came back, and with it the Deployment")
+	return nil
+}
+
+// label is `kubectl label`, which patches as the field manager kubectl-label.
+func (s *story) label(ctx context.Context, patch string) error {
+	_, err := s.kube.FleetV1alpha1().Devices().Patch(ctx, s.devices[0], types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "kubectl-label"})
+	return err
+}
+
+func (s *story) remove(ctx context.Context) error {
+	if err := s.kube.FleetV1alpha1().Deployments(namespace).Delete(ctx, s.name, metav1.DeleteOptions{}); err != nil {
+		return err
+	}
+	return until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+		_, err := s.kube.FleetV1alpha1().Deployments(namespace).Get(ctx, s.name, metav1.GetOptions{})
+		if apierrors.IsNotFound(err) {
+			s.tell("deployment.fleet.nationtech.io \"%s\" deleted", s.name)
+			return true, "", nil
+		}
+		return false, "the CR is still there", err
+	})
+}
+
+func (s *story) nothingLeft(ctx context.Context) error {
+	err := until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+		for _, bucket := range []string{eventlog.BucketDesired, eventlog.BucketState} {
+			kv, err := s.js.KeyValue(ctx, bucket)
+			if err != nil {
+				return false, "", err
+			}
+			keys, err := kv.Keys(ctx)
+			if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
+				return false, "", err
+			}
+			for _, k := range keys {
+				if strings.HasSuffix(k, "."+s.name) {
+					return false, "key " + k + " in " + bucket, nil
+				}
+			}
+		}
+		return true, "", nil
+	})
+	if err != nil {
+		return err
+	}
+	n, err := s.fleet.containers(ctx, s.name)
+	if err != nil {
+		return err
+	}
+	if n > 0 {
+		return fmt.Errorf("%d containers of %s are left", n, s.name)
+	}
+	s.tell("desired-state and device-state hold no key of %s, and no device a container", s.name)
+	return nil
+}
+
+// log tells the story once more, as the log has it.
+func (s *story) log(ctx context.Context) error {
+	want := map[eventlog.Type]bool{
+		eventlog.DeploymentApplied: false, eventlog.DesiredAssigned: false, eventlog.StateReported: false, eventlog.RolloutCompleted: false,
+		eventlog.DeviceRelabeled: false, eventlog.DesiredWithdrawn: false, eventlog.DeploymentDeleted: false, eventlog.StateCleared: false,
+	}
+	n := 0
+	for e, err := range eventlog.Read(ctx, s.js, eventlog.ReadOptions{}) {
+		if err != nil {
+			return fmt.Errorf("event %d: %w", e.Sequence, err)
+		}
+		n++
+		want[e.Type] = true
+		switch e.Address.Family {
+		case eventlog.FamilyDeployment, eventlog.FamilyDesired:
+			s.tell("%4d  %s  %-22s %s", e.Sequence, e.Time.Local().Format("15:04:05.000"), e.Type, strings.TrimPrefix(e.Subject, "fleet.evt."))
+		}
+	}
+	for t, seen := range want {
+		if !seen {
+			return fmt.Errorf("no %s in the log", t)
+		}
+	}
+	s.tell("… of %d events in all", n)
+	return nil
+}

@@ -1,0 +1,126 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/crds/client/clientset/versioned"
+	"fleet.nationtech.io/eventlog"
+)
+
+// story is the main job told from end to end: each step does one thing that a
+// person would do, and checks on the real parts what came of it.
+type story struct {
+	fleet *Fleet
+	kube  *versioned.Clientset
+	js    jetstream.JetStream
+	out   io.Writer
+	began time.Time
+
+	name    string // of the Deployment
+	devices []string
+}
+
+// Tell runs the story on a fleet. It fails with the first step that did not come
+// true, and says what was seen instead.
+func Tell(ctx context.Context, f *Fleet, out io.Writer) error {
+	kube, err := versioned.NewForConfig(f.RestConfig)
+	if err != nil {
+		return fmt.Errorf("story: %w", err)
+	}
+	nc, err := nats.Connect(f.Env.NATSURL, nats.UserInfo(f.Env.User, f.Env.Password), nats.Name("fleet-dev demo"))
+	if err != nil {
+		return fmt.Errorf("story: %w", err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return fmt.Errorf("story: %w", err)
+	}
+	s := &story{fleet: f, kube: kube, js: js, out: out, began: time.Now(), name: "hello", devices: ids(f.Devices)}
+	for i, step := range []struct {
+		what string
+		do   func(context.Context) error
+	}{
+		{"kubectl apply -f crds/samples/hello.yaml", s.apply},
+		{"the Deployment becomes Ready", s.ready(1)},
+		{"its containers run on every device that matches, and answer", s.containersAnswer("hello")},
+		{"the four buckets hold what any NATS client would read", s.buckets},
+		{"a change: another greeting, so revision 2", s.change},
+		{"the change becomes Ready", s.ready(2)},
+		{"the containers were replaced, and answer with it", s.containersAnswer("bonjour")},
+		{"a container is killed behind the agent's back, and is back within 5 s", s.kill},
+		{"kubectl label --overwrite fleetdev/" + s.devices[0] + " site=other", s.moveAway},
+		{"kubectl label fleetdev/" + s.devices[0] + " site-", s.moveBack},
+		{"kubectl delete fleetdep hello", s.remove},
+		{"no container, no key and no CR is left", s.nothingLeft},
+		{"and the log still holds all of it", s.log},
+	} {
+		fmt.Fprintf(out, "\n%2d. %s\n", i+1, step.what)
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("step %d (%s): %w", i+1, step.what, err)
+		}
+	}
+	fmt.Fprintf(out, "\nAll of it came true, in %.1f s.\n", time.Since(s.began).Seconds())
+	return nil
+}
+
+func (s *story) tell(format string, args ...any) {
+	fmt.Fprintf(s.out, "      "+format+"\n", args...)
+}
+
+// until polls a check, which says what it sees, until it holds.
+func until(ctx context.Context, most time.Duration, check func(context.Context) (bool, string, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
+	saw := "nothing"
+	for {
+		ok, now, err := check(ctx)
+		if err != nil && ctx.Err() == nil {
+			return err
+		}
+		if ok {
+			return nil
+		}
+		if now != "" {
+			saw = now
+		}
+		t := time.NewTimer(50 * time.Millisecond)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return fmt.Errorf("not within %s; seen instead: %s", most, saw)
+		}
+	}
+}
+
+// states reads device-state as any KV client would: device to value.
+func (s *story) states(ctx context.Context) (map[string]eventlog.DeploymentState, error) {
+	kv, err := s.js.KeyValue(ctx, eventlog.BucketState)
+	if err != nil {
+		return nil, fmt.Errorf("bucket %s: %w", eventlog.BucketState, err)
+	}
+	got := map[string]eventlog.DeploymentState{}
+	for _, d := range s.devices {
+		e, err := kv.Get(ctx, eventlog.StateKey(d, s.name))
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("bucket %s: %w", eventlog.BucketState, err)
+		}
+		st, err := eventlog.Payload[eventlog.DeploymentState](eventlog.Event{Data: e.Value()})
+		if err != nil {
+			return nil, err
+		}
+		got[d] = st
+	}
+	return got, nil
+}
