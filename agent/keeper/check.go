@@ -1,0 +1,95 @@
+package keeper
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"time"
+
+	"fleet.nationtech.io/agent/engine"
+	"fleet.nationtech.io/agent/plan"
+	"fleet.nationtech.io/agent/score"
+)
+
+// A check that has not answered after its interval is a no; but even a quick
+// rhythm leaves a slow device the time to answer.
+const (
+	checkLeast = time.Second
+	checkMost  = 10 * time.Second
+)
+
+type checkResult struct {
+	check   plan.Check
+	made    bool // whether it could be made at all
+	passed  bool
+	message string
+}
+
+// check begins a health check, unless one is under way for the container.
+func (k *Keeper) check(ctx context.Context, c plan.Check) {
+	if k.checking[c.Container] {
+		return
+	}
+	k.checking[c.Container] = true
+	k.work.Go(func() {
+		limited, cancel := context.WithTimeout(ctx, min(max(c.Check.Interval, checkLeast), checkMost))
+		defer cancel()
+		r := k.ask(limited, c)
+		r.made = r.made && ctx.Err() == nil
+		k.checks <- r
+	})
+}
+
+// ask makes one check.
+func (k *Keeper) ask(ctx context.Context, c plan.Check) checkResult {
+	r := checkResult{check: c, made: true}
+	if c.Check.HTTP != nil {
+		status, err := k.o.Engine.Get(ctx, c.Container, c.Check.HTTP.Port, c.Check.HTTP.Path)
+		if err != nil {
+			r.made = counts(err)
+			r.message = fmt.Sprintf("GET :%d%s: %v", c.Check.HTTP.Port, c.Check.HTTP.Path, err)
+			return r
+		}
+		r.passed = status >= 200 && status < 400
+		r.message = fmt.Sprintf("GET :%d%s answered %d", c.Check.HTTP.Port, c.Check.HTTP.Path, status)
+		return r
+	}
+	result, err := k.o.Engine.Exec(ctx, c.Container, c.Check.Exec)
+	if err != nil {
+		r.made = counts(err)
+		r.message = fmt.Sprintf("%s: %v", c.Check.Exec[0], err)
+		return r
+	}
+	r.passed = result.ExitCode == 0
+	r.message = execMessage(c.Check, result)
+	return r
+}
+
+// counts tells a check that was answered with no, or not in time, from one that
+// could not be made because the engine or the container is not there.
+func counts(err error) bool {
+	e := engine.AsError(err, engine.ReasonExecFailed)
+	return e.Class != engine.ClassAway && e.Reason != engine.ReasonContainerGone
+}
+
+func execMessage(c score.HealthCheck, r engine.ExecResult) string {
+	const most = 200 // characters of output: a report is no log
+	output := strings.Join(strings.Fields(r.Output), " ")
+	if len(output) > most {
+		output = strings.ToValidUTF8(output[:most], "") + "…"
+	}
+	if r.ExitCode == 127 {
+		return fmt.Sprintf("%s is not in the container (exit code 127)", c.Exec[0])
+	}
+	return strings.TrimSuffix(fmt.Sprintf("%s ended with %d: %s", c.Exec[0], r.ExitCode, output), ": ")
+}
+
+// checked tells the memory what a check said.
+func (k *Keeper) checked(r checkResult) {
+	delete(k.checking, r.check.Container)
+	if !r.made {
+		return
+	}
+	k.metrics.check(r.passed)
+	k.memory = k.memory.Checked(r.check, r.passed, r.message, k.o.Clock())
+}

@@ -1,0 +1,185 @@
+// Package keeper keeps a device's containers as they are desired: it observes,
+// asks package plan what to do, does it, and says what came of it. It decides
+// nothing itself.
+package keeper
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fleet.nationtech.io/agent/engine"
+	"fleet.nationtech.io/agent/plan"
+	"fleet.nationtech.io/eventlog"
+)
+
+// Source is where the desired set comes from.
+type Source interface {
+	// Desired is the whole set, withdrawn Deployments included.
+	Desired() ([]plan.Desired, error)
+	// Changed receives after the set changed; signals may coalesce.
+	Changed() <-chan struct{}
+}
+
+// Reports is where what happened goes. None of the methods waits for the bus.
+type Reports interface {
+	// State is the newest report of a Deployment; it replaces what was not sent.
+	State(s eventlog.DeploymentState)
+	// Cleared says that nothing of a withdrawn Deployment is left here. It is
+	// repeated until the Source no longer lists the Deployment, or lists it as
+	// assigned; the receiver sends it once.
+	Cleared(deployment string)
+	// Journal tells one thing that was done to one service.
+	Journal(t eventlog.Type, s eventlog.Step)
+}
+
+// Options are what the keeper works with. All but Memory's are required.
+type Options struct {
+	Device   string
+	Engine   engine.Engine
+	Source   Source
+	Reports  Reports
+	Log      *slog.Logger
+	Clock    func() time.Time
+	Registry prometheus.Registerer
+}
+
+// Rhythm of looking. Events make the keeper quick; looking makes it right, since
+// events come late, get lost, and end without an error.
+const (
+	lookAnyway      = 10 * time.Second
+	lookWithoutFeed = 2 * time.Second       // while the engine's events don't come
+	lookAtMost      = 50 * time.Millisecond // between two looks
+	lookTimeout     = 30 * time.Second
+)
+
+// awayGrace is how long the engine may be silent before the reports say so: a
+// restart of its service is nobody's failure.
+const awayGrace = 10 * time.Second
+
+// Keeper is the loop. Make one with New, then Run it once.
+type Keeper struct {
+	o       Options
+	metrics *metrics
+	poke    chan struct{} // an event came, or the feed of events was lost
+	chains  chan chainResult
+	checks  chan checkResult
+	feed    atomic.Bool  // the engine's events come
+	turned  atomic.Int64 // when the loop last turned, in nanoseconds since 1970
+	ready   chan struct{}
+	once    sync.Once
+
+	// What follows belongs to the loop alone.
+	memory    plan.Memory
+	observed  []engine.Container
+	looked    time.Time // when observed was seen; zero is never
+	stale     bool      // observed is known to be out of date: nothing is planned on it
+	awaySince time.Time // since when the engine does not answer; zero while it does
+	awayError *engine.Error
+	busy      map[plan.Key]*work // chains under way
+	checking  map[string]bool    // containers whose check is under way
+	states    map[string]eventlog.DeploymentState
+	failed    map[plan.Key]string // the failure that the journal has last
+	work      sync.WaitGroup
+}
+
+// New makes a keeper. It touches nothing.
+func New(o Options) (*Keeper, error) {
+	m, err := newMetrics(o.Registry)
+	if err != nil {
+		return nil, err
+	}
+	return &Keeper{
+		o: o, metrics: m,
+		poke: make(chan struct{}, 1), chains: make(chan chainResult), checks: make(chan checkResult),
+		ready: make(chan struct{}), busy: map[plan.Key]*work{}, checking: map[string]bool{},
+		stale: true, states: map[string]eventlog.DeploymentState{}, failed: map[plan.Key]string{},
+	}, nil
+}
+
+// Ready is closed when the loop has turned once.
+func (k *Keeper) Ready() <-chan struct{} { return k.ready }
+
+// Turned is when the loop last turned, for a watchdog.
+func (k *Keeper) Turned() time.Time { return time.Unix(0, k.turned.Load()) }
+
+// Run works until the context ends. Containers go on running; what was under way
+// is cut short, and the next keeper continues from what it observes.
+func (k *Keeper) Run(ctx context.Context) error {
+	k.work.Go(func() { k.follow(ctx) })
+	defer k.work.Wait()
+	for {
+		wait := k.turn(ctx)
+		k.turned.Store(time.Now().UnixNano())
+		k.once.Do(func() { close(k.ready) })
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+		case <-timer.C:
+			k.stale = true
+		case <-k.poke:
+			k.stale = true
+		case <-k.o.Source.Changed():
+		case r := <-k.chains:
+			k.finish(r)
+			k.stale = true
+		case r := <-k.checks:
+			k.checked(r)
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
+			k.drain()
+			return nil
+		}
+	}
+}
+
+// drain takes the results of the work that the context's end cut short, so that
+// nobody waits to hand one over.
+func (k *Keeper) drain() {
+	for len(k.busy) > 0 || len(k.checking) > 0 {
+		select {
+		case r := <-k.chains:
+			delete(k.busy, r.key)
+		case r := <-k.checks:
+			delete(k.checking, r.check.Container)
+		}
+	}
+}
+
+// follow listens to the engine's events until the context ends.
+func (k *Keeper) follow(ctx context.Context) {
+	const least, most = 200 * time.Millisecond, 5 * time.Second
+	for pause := least; ; pause = min(2*pause, most) {
+		began := time.Now()
+		k.feed.Store(true)
+		err := k.o.Engine.Events(ctx, func(engine.Event) { k.signal() })
+		k.feed.Store(false)
+		if ctx.Err() != nil {
+			return
+		}
+		k.o.Log.Warn("the engine's events ended", "error", err, "retry", pause)
+		k.signal() // something may have been missed
+		if time.Since(began) > most {
+			pause = least
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		}
+	}
+}
+
+func (k *Keeper) signal() {
+	select {
+	case k.poke <- struct{}{}:
+	default: // one is waiting
+	}
+}

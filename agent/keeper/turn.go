@@ -1,0 +1,165 @@
+package keeper
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"fleet.nationtech.io/agent/engine"
+	"fleet.nationtech.io/agent/plan"
+	"fleet.nationtech.io/eventlog"
+)
+
+// turn looks (if what it saw is out of date), plans, starts what is to be done
+// and reports. It gives the time until it wants to be called again.
+func (k *Keeper) turn(ctx context.Context) time.Duration {
+	if rest := lookAtMost - time.Since(k.looked); k.stale && !k.looked.IsZero() && rest > 0 {
+		return rest // events come in bursts
+	}
+	if k.stale {
+		k.look(ctx)
+	}
+	desired, err := k.o.Source.Desired()
+	if err != nil {
+		k.o.Log.Error("the desired set cannot be read", "error", err)
+		return lookWithoutFeed
+	}
+	if k.stale {
+		k.reportAway(desired)
+		return k.pause(time.Time{})
+	}
+	k.abandon(desired)
+	out := plan.Plan(plan.Input{
+		Device: k.o.Device, Desired: desired, Observed: k.view(), Memory: k.memory, Now: k.o.Clock(),
+	})
+	k.memory = out.Memory
+	for _, c := range out.Chains {
+		k.start(ctx, c)
+	}
+	for _, c := range out.Checks {
+		k.check(ctx, c)
+	}
+	k.report(out)
+	return k.pause(out.Wake)
+}
+
+// pause is the time until the next look.
+func (k *Keeper) pause(wake time.Time) time.Duration {
+	rest := lookAnyway
+	if !k.feed.Load() || !k.awaySince.IsZero() {
+		rest = lookWithoutFeed
+	}
+	if !wake.IsZero() {
+		rest = min(rest, wake.Sub(k.o.Clock()))
+	}
+	return max(rest, lookAtMost)
+}
+
+// look observes the containers.
+func (k *Keeper) look(ctx context.Context) {
+	limited, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	began := time.Now()
+	found, err := k.o.Engine.Observe(limited)
+	if ctx.Err() != nil {
+		return
+	}
+	k.metrics.observed(time.Since(began), err)
+	if err != nil {
+		k.awayError = engine.AsError(err, engine.ReasonObserveFailed)
+		if k.awaySince.IsZero() {
+			k.awaySince = k.o.Clock()
+			k.o.Log.Warn("the containers cannot be seen: looking again", "reason", k.awayError.Reason, "error", err)
+		}
+		return
+	}
+	if !k.awaySince.IsZero() {
+		k.o.Log.Info("the containers can be seen again", "after", k.o.Clock().Sub(k.awaySince))
+	}
+	k.awaySince, k.awayError = time.Time{}, nil
+	k.observed, k.looked, k.stale = found, time.Now(), false
+}
+
+// view is what was observed, but for the services that are being worked on:
+// these look as they did when the work began, lest its middle be taken for
+// something that happened to them.
+func (k *Keeper) view() []engine.Container {
+	if len(k.busy) == 0 {
+		return k.observed
+	}
+	seen := slices.DeleteFunc(slices.Clone(k.observed), func(c engine.Container) bool {
+		return c.Device == k.o.Device && k.busy[plan.Key{Deployment: c.Deployment, Service: c.Service}] != nil
+	})
+	for _, w := range k.busy {
+		seen = append(seen, w.before...)
+	}
+	return seen
+}
+
+// report passes on the states that changed.
+func (k *Keeper) report(out plan.Output) {
+	now := k.o.Clock()
+	current := make(map[string]eventlog.DeploymentState, len(out.States))
+	phases := map[eventlog.Phase]int{}
+	for _, s := range out.States {
+		phases[s.Phase]++
+		current[s.Deployment] = k.say(s, now)
+	}
+	k.states = current
+	k.metrics.phases(phases)
+	for _, deployment := range out.Gone {
+		k.o.Reports.Cleared(deployment)
+	}
+}
+
+// say reports a state if it says something new, and gives what stands reported.
+func (k *Keeper) say(s eventlog.DeploymentState, now time.Time) eventlog.DeploymentState {
+	before, known := k.states[s.Deployment]
+	s.LastEventAt = before.LastEventAt
+	if known && same(before, s) {
+		return before
+	}
+	s.LastEventAt = now.UTC()
+	k.o.Reports.State(s)
+	if before.Phase != s.Phase || before.Reason != s.Reason {
+		text := ""
+		if s.LastError != nil {
+			text = *s.LastError
+		}
+		k.o.Log.Info("phase changed", "deployment", s.Deployment, "phase", s.Phase, "reason", s.Reason, "error", text, "revision", s.Revision)
+	}
+	return s
+}
+
+// reportAway says of what was reported that the engine does not answer.
+func (k *Keeper) reportAway(desired []plan.Desired) {
+	now := k.o.Clock()
+	if k.awayError == nil || now.Sub(k.awaySince) < awayGrace {
+		return
+	}
+	text := k.awayError.Error()
+	for _, d := range desired {
+		if d.Withdrawn {
+			continue
+		}
+		s, known := k.states[d.Deployment]
+		if !known {
+			s = eventlog.DeploymentState{DeviceID: k.o.Device, Deployment: d.Deployment}
+		}
+		s.Phase, s.Reason, s.LastError = eventlog.PhaseFailed, k.awayError.Reason, &text
+		s.ScoreHash, s.Revision = d.ScoreHash, d.Revision
+		k.states[d.Deployment] = k.say(s, now)
+	}
+}
+
+func same(a, b eventlog.DeploymentState) bool {
+	if (a.LastError == nil) != (b.LastError == nil) || a.LastError != nil && *a.LastError != *b.LastError {
+		return false
+	}
+	return a.DeviceID == b.DeviceID && a.Phase == b.Phase && a.Reason == b.Reason &&
+		a.ScoreHash == b.ScoreHash && a.Revision == b.Revision &&
+		slices.EqualFunc(a.Services, b.Services, func(x, y eventlog.ServiceState) bool {
+			return x.Name == y.Name && x.ContainerID == y.ContainerID && x.ImageDigest == y.ImageDigest &&
+				x.State == y.State && x.Health == y.Health && x.Restarts == y.Restarts && slices.Equal(x.Ports, y.Ports)
+		})
+}
