@@ -149,8 +149,8 @@ type Service struct {
 	// +kubebuilder:validation:MaxLength=128
 	User string `json:"user,omitempty"`
 
-	// Labels on the container. Keys that begin with fleet.nationtech.io/ are the
-	// agent's own.
+	// Labels on the container. Keys that begin with fleet.nationtech.io/ or
+	// io.nationtech.fleet. are the agent's own.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=64
 	Labels map[string]LabelValue `json:"labels,omitempty"`

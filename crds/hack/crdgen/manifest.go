@@ -9,7 +9,7 @@ import (
 // belongs to the API server.
 type manifest struct {
 	metav1.TypeMeta `json:",inline"`
-	Metadata        metadata                                         `json:"metadata"`
+	Metadata        metadata                                     `json:"metadata"`
 	Spec            apiextensionsv1.CustomResourceDefinitionSpec `json:"spec"`
 }
 

@@ -22,8 +22,8 @@ const (
 	octet       = `(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])`
 
 	// VolumePattern is NAME:/path or /host/path:/path, and options.
-	VolumePattern = `(?:/[^:]*|[a-zA-Z0-9][a-zA-Z0-9_.-]*):/[^:]*(?::` + volumeOption + `(?:,` + volumeOption + `)*)?`
-	volumeOption  = `(?:ro|rw|z|Z|U|O|dev|nodev|exec|noexec|suid|nosuid|bind|rbind|r?shared|r?slave|r?private|copy|nocopy)`
+	VolumePattern = `(?:/[^:]*|[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}):/[^:]+(?::` + volumeOption + `(?:,` + volumeOption + `)*)?`
+	volumeOption  = `(?:r[ow]|[zZ]|(?:no)?(?:exec|suid|dev|copy)|r?(?:shared|slave|private|bind))`
 
 	// DurationPattern is a duration as Go and CEL write it. The digits are few,
 	// so that it can't overflow.

@@ -87,6 +87,7 @@ func podmanServices() apiextensionsv1.ValidationRules {
 }
 
 func podmanLists() apiextensionsv1.ValidationRules {
+	const filePath = "k.startsWith('/') && !k.endsWith('/')"
 	const envName = "k != '' && !k.contains('=')"
 	const capability = "a Linux capability in capitals, such as NET_ADMIN, or ALL"
 	return apiextensionsv1.ValidationRules{
@@ -102,12 +103,12 @@ func podmanLists() apiextensionsv1.ValidationRules {
 		everyService("!has(s.env) || s.env.all(k, "+envName+")",
 			`', env "' + s.env.map(k, !(`+envName+`), k)[0] + '"'`,
 			"the name of an environment variable is not empty and has no '='"),
-		everyService("!has(s.configs) || s.configs.all(k, k.startsWith('/'))",
-			`', configs "' + s.configs.map(k, !k.startsWith('/'), k)[0] + '"'`,
+		everyService("!has(s.configs) || s.configs.all(k, "+filePath+")",
+			`', configs "' + s.configs.map(k, !(`+filePath+`), k)[0] + '"'`,
 			"each key is the absolute path of a file in the container, such as /etc/app.conf"),
-		everyService("!has(s.labels) || s.labels.all(k, k != '' && !k.startsWith('fleet.nationtech.io/') && !k.startsWith('io.nationtech.fleet'))",
+		everyService("!has(s.labels) || s.labels.all(k, k != '' && !k.startsWith('fleet.nationtech.io/') && !k.startsWith('io.nationtech.fleet.'))",
 			"', labels'",
-			"a label needs a key, and keys that begin with fleet.nationtech.io/ or io.nationtech.fleet are the agent's own"),
+			"a label needs a key, and keys that begin with fleet.nationtech.io/ or io.nationtech.fleet. are the agent's own"),
 	}
 }
 
@@ -123,8 +124,8 @@ func podmanFields() apiextensionsv1.ValidationRules {
 			"a user is a name or number, and optionally :group, such as \"1000:1000\""),
 		eachField("resources.memory", matches("v", MemoryPattern),
 			"memory is a whole number, alone in bytes or with Ki, Mi, Gi, k, m or g, which count in 1024s, such as \"64Mi\""),
-		eachField("resources.cpus", matches("v", CPUPattern)+" && double(v) > 0.0",
-			"cpus is a number of processors above 0, such as \"0.5\""),
+		eachField("resources.cpus", matches("v", CPUPattern)+" && double(v) >= 0.01 && double(v) <= 1000.0",
+			"cpus is a number of processors, from \"0.01\" to \"1000\", such as \"0.5\""),
 		eachNumber("resources.pids", "v > 0",
 			"pids is a number of processes above 0"),
 		everyService("!has(s.healthCheck) || ((has(s.healthCheck.exec) && s.healthCheck.exec.size() > 0) != has(s.healthCheck.http))",
@@ -133,6 +134,9 @@ func podmanFields() apiextensionsv1.ValidationRules {
 		everyService("!"+present("healthCheck.http")+" || (has(s.healthCheck.http.port) && s.healthCheck.http.port >= 1 && s.healthCheck.http.port <= 65535)",
 			"', healthCheck.http'",
 			"a health check by http needs the container's port, from 1 to 65535"),
+		everyService("!"+present("healthCheck.http")+" || !has(s.network) || s.network != 'none'",
+			"', healthCheck.http'",
+			"a container on network none can't be asked by http: write exec"),
 		eachField("healthCheck.http.path", "v.startsWith('/')",
 			"the path of a health check begins with '/'"),
 		eachField("healthCheck.interval", matches("v", DurationPattern)+" && duration(v) >= duration('100ms')",

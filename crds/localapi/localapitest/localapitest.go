@@ -78,10 +78,14 @@ type sharedAPI struct {
 }
 
 func (s *sharedAPI) stop() error {
-	if s.api == nil {
-		return nil
+	var err error
+	if s.api != nil {
+		err = s.api.Stop()
 	}
-	return errors.Join(s.api.Stop(), os.RemoveAll(s.dir))
+	if s.dir != "" {
+		err = errors.Join(err, os.RemoveAll(s.dir))
+	}
+	return err
 }
 
 // Shared returns the API that this test process shares. Its namespaces and
