@@ -1,0 +1,147 @@
+package plan
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"time"
+
+	"fleet.nationtech.io/agent/engine"
+)
+
+// Key names one service of one Deployment.
+type Key struct {
+	Deployment string
+	Service    string
+}
+
+// MarshalText writes a key as "deployment/service", so that a Memory is JSON.
+func (k Key) MarshalText() ([]byte, error) { return []byte(k.Deployment + "/" + k.Service), nil }
+
+// UnmarshalText reads what MarshalText wrote.
+func (k *Key) UnmarshalText(b []byte) error {
+	deployment, service, ok := bytes.Cut(b, []byte{'/'})
+	if !ok {
+		return fmt.Errorf("key %q has no '/'", b)
+	}
+	k.Deployment, k.Service = string(deployment), string(service)
+	return nil
+}
+
+// Memory is what can't be read off the containers: how often something failed,
+// when to try again, what the checks said. Nil is an empty one. Its methods
+// change nothing; each gives a new Memory. Lost, it costs a try too many and a
+// check that has to pass again, nothing else.
+type Memory map[Key]Record
+
+// Record is what is remembered of one service, for as long as its part of the
+// score stays the same.
+type Record struct {
+	Hash string `json:"hash"`
+	// Container is the id seen last.
+	Container string `json:"container,omitempty"`
+	// Lost says that a container was seen, and then was gone.
+	Lost bool `json:"lost,omitempty"`
+	// Ran says that a container ran, so that the next start is a restart.
+	Ran bool `json:"ran,omitempty"`
+	// Counted is when the last end that was counted happened.
+	Counted   time.Time `json:"counted,omitzero"`
+	Restarts  int       `json:"restarts,omitempty"`  // starts after the first, whatever the cause
+	Crashes   int       `json:"crashes,omitempty"`   // in a row, without a stable run between
+	RestartAt time.Time `json:"restart_at,omitzero"` // not to be started again before
+	LastEnd   string    `json:"last_end,omitempty"`  // how the last crash ended, in words
+	Failures  int       `json:"failures,omitempty"`  // of steps, in a row
+	Failure   *Failure  `json:"failure,omitempty"`   // of the last step, if it failed
+	Odd       *Odd      `json:"odd,omitempty"`       // a state that should pass by itself
+	Health    Health    `json:"health,omitzero"`
+}
+
+// Failure is a step that failed.
+type Failure struct {
+	Verb    Verb         `json:"verb"`
+	Class   engine.Class `json:"class"`
+	Reason  string       `json:"reason"`
+	Message string       `json:"message"`
+	At      time.Time    `json:"at"`
+	// RetryAt is when to try again; zero is not until the score changes, or
+	// someone removes the container.
+	RetryAt time.Time `json:"retry_at,omitzero"`
+}
+
+// Odd is since when a container has been in a state that should pass by itself.
+type Odd struct {
+	State engine.State `json:"state"`
+	Since time.Time    `json:"since"`
+}
+
+// Health is what the checks of one run said.
+type Health struct {
+	Container string    `json:"container,omitempty"`
+	StartedAt time.Time `json:"started_at,omitzero"` // of the run
+	CheckedAt time.Time `json:"checked_at,omitzero"`
+	Passed    bool      `json:"passed,omitempty"`  // a check of this run passed
+	Failing   int       `json:"failing,omitempty"` // in a row, those in the start period not counted
+	Message   string    `json:"message,omitempty"` // of the last one that failed
+}
+
+func (m Memory) clone() Memory {
+	if m == nil {
+		return Memory{}
+	}
+	return maps.Clone(m)
+}
+
+func (m Memory) with(key Key, r Record) Memory {
+	c := m.clone()
+	c[key] = r
+	return c
+}
+
+// Failed tells that a step failed. Steps that a context's end cut short are not
+// to be told: they failed at nothing.
+func (m Memory) Failed(step Step, err *engine.Error, now time.Time) Memory {
+	r := m[step.Key]
+	r.Failures++
+	r.Failure = &Failure{Verb: step.Verb, Class: err.Class, Reason: err.Reason, Message: err.Error(), At: now}
+	if d, ok := err.Class.Delay(r.Failures); ok {
+		r.Failure.RetryAt = now.Add(d)
+	}
+	return m.with(step.Key, r)
+}
+
+// Succeeded tells that a step was done.
+func (m Memory) Succeeded(step Step, _ time.Time) Memory {
+	r := m[step.Key]
+	switch step.Verb {
+	case VerbStart:
+		if r.Ran {
+			r.Restarts++
+		}
+		r.Ran = true
+	case VerbPull, VerbCreate, VerbStop:
+		// Only the end of a chain ends a row of failures: a pull succeeds each time
+		// although the start after it never does.
+		return m
+	}
+	r.Failures, r.Failure = 0, nil
+	return m.with(step.Key, r)
+}
+
+// Checked tells what a health check said; message matters only where it failed.
+func (m Memory) Checked(check Check, passed bool, message string, now time.Time) Memory {
+	r := m[check.Key]
+	if r.Health.Container != check.Container || !r.Health.StartedAt.Equal(check.StartedAt) {
+		r.Health = Health{Container: check.Container, StartedAt: check.StartedAt}
+	}
+	r.Health.CheckedAt = now
+	switch {
+	case passed:
+		r.Health.Passed, r.Health.Failing, r.Health.Message = true, 0, ""
+	case now.Sub(check.StartedAt) < check.Check.StartPeriod && !r.Health.Passed:
+		r.Health.Message = message
+	default:
+		r.Health.Failing++
+		r.Health.Message = message
+	}
+	return m.with(check.Key, r)
+}

@@ -1,0 +1,145 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"fleet.nationtech.io/agent/engine"
+)
+
+// How long things take until they mean something else.
+const (
+	// StableRun is the run after which earlier crashes are forgotten.
+	StableRun = 10 * time.Minute
+	// SettleRun is how long a container must run after a crash to count as running
+	// again, so that a crash loop is reported as one.
+	SettleRun = 10 * time.Second
+	// killedRun is the shortest run whose end by a signal counts as somebody's wish,
+	// not as a crash.
+	killedRun = 3 * time.Second
+	// oddGrace is how long a state that should pass by itself is given.
+	oddGrace = 30 * time.Second
+	// longestWait bounds every wait, lest a clock that was set back stretch one.
+	longestWait = 2 * time.Hour
+)
+
+// Exit codes by which a shell's convention tells the signals that people and
+// init systems send: interrupt, kill, terminate.
+const (
+	exitInterrupted = 128 + 2
+	exitKilled      = 128 + 9
+	exitTerminated  = 128 + 15
+)
+
+// remember brings the memory up to what was observed.
+func (p *planner) remember() {
+	for _, d := range p.desired {
+		for _, s := range d.Score.Services {
+			key := Key{d.Deployment, s.Name}
+			r := p.memory[key]
+			if r.Hash != s.Hash {
+				r = Record{Hash: s.Hash}
+			}
+			var best *engine.Container
+			if cs := p.found[key]; len(cs) > 0 {
+				best = &cs[0]
+			}
+			p.memory[key] = r.observed(best, p.in.Now)
+		}
+	}
+}
+
+// observed counts what happened to a service's container since the last look.
+func (r Record) observed(c *engine.Container, now time.Time) Record {
+	if c == nil {
+		if r.Container != "" {
+			// Somebody removed it. Whatever had failed may do so again, but the first try
+			// is due at once: this is how a person says "again".
+			return Record{Hash: r.Hash, Restarts: r.Restarts, Ran: r.Ran, Lost: true}
+		}
+		return r
+	}
+	if c.Hash != r.Hash {
+		return r
+	}
+	r.Container, r.Lost = c.ID, false
+	if !c.StartedAt.IsZero() {
+		r.Ran = true
+	}
+	switch c.State {
+	case engine.StateStopping, engine.StateRemoving, engine.StateUnknown:
+		if r.Odd == nil || r.Odd.State != c.State {
+			r.Odd = &Odd{State: c.State, Since: now}
+		}
+		return r
+	}
+	r.Odd = nil
+	if c.State == engine.StateRunning {
+		if f := r.Failure; f != nil && (f.Verb == VerbPull || f.Verb == VerbCreate || f.Verb == VerbStart) {
+			r.Failures, r.Failure = 0, nil
+		}
+		r.RestartAt = time.Time{}
+		if now.Sub(c.StartedAt) >= StableRun {
+			r.Crashes, r.LastEnd = 0, ""
+		}
+	}
+	if c.State.Ended() {
+		r = r.ended(*c, now)
+	}
+	return r
+}
+
+// ended counts the end of a run, once, and says when the next may begin: at once
+// after a stable run or when somebody ended it, else with back-off.
+func (r Record) ended(c engine.Container, now time.Time) Record {
+	end := c.FinishedAt
+	if end.IsZero() {
+		end = c.StartedAt
+	}
+	if end.Equal(r.Counted) {
+		return r
+	}
+	r.Counted = end
+	ran := end.Sub(c.StartedAt)
+	if c.StartedAt.IsZero() {
+		ran = 0
+	}
+	from := end
+	if from.After(now) {
+		from = now // the clock was set back meanwhile
+	}
+	switch {
+	case ran >= StableRun:
+		r.Crashes, r.LastEnd, r.RestartAt = 0, "", from
+	case endedByHand(c) && ran >= killedRun:
+		r.RestartAt = from
+	case endedByHand(c) && r.Crashes == 0:
+		r.Crashes, r.LastEnd, r.RestartAt = 1, endInWords(c), from
+	default:
+		r.Crashes++
+		r.LastEnd = endInWords(c)
+		r.RestartAt = from.Add(engine.CrashDelay(r.Crashes))
+	}
+	return r
+}
+
+func endedByHand(c engine.Container) bool {
+	if c.OOMKilled {
+		return false
+	}
+	return c.ExitCode == exitKilled || c.ExitCode == exitTerminated || c.ExitCode == exitInterrupted
+}
+
+func endInWords(c engine.Container) string {
+	if c.OOMKilled {
+		return "it was killed for using more memory than resources.memory allows"
+	}
+	return fmt.Sprintf("it exited with %d", c.ExitCode)
+}
+
+// due says whether a time has come. One that lies further ahead than any wait
+// that is ever asked for comes from a clock that was set back: it has.
+func due(at, now time.Time) bool {
+	wait := at.Sub(now)
+	return wait <= 0 || wait > longestWait
+}

@@ -1,0 +1,133 @@
+package plan
+
+import (
+	"fmt"
+	"time"
+
+	"fleet.nationtech.io/agent/engine"
+	"fleet.nationtech.io/agent/score"
+)
+
+// Reasons of a phase that are the plan's own; those of the engine and the score
+// are theirs.
+const (
+	ReasonCrashLoop         = "CrashLoop"         // Failed: it ended although it should run, and is started again with back-off
+	ReasonContainerExited   = "ContainerExited"   // Failed: it ended with an error, and its policy is Never
+	ReasonUnhealthy         = "Unhealthy"         // Failed: as many checks in a row failed as the score allows
+	ReasonCreating          = "Creating"          // Pending: it has no container yet
+	ReasonReplacing         = "Replacing"         // Pending: its container is of an earlier score
+	ReasonStarting          = "Starting"          // Pending: its container does not run yet, or its first check has not passed
+	ReasonRemoving          = "Removing"          // Pending: containers that are no longer wanted are being removed
+	ReasonUnknownDeployment = "UnknownDeployment" // the log says nothing of it: it is left alone
+)
+
+// Health words, as a report has them.
+const (
+	HealthStarting  = "starting"
+	HealthHealthy   = "healthy"
+	HealthUnhealthy = "unhealthy"
+)
+
+// Status is all that the predicates of one service look at.
+type Status struct {
+	Service   score.Service
+	Container *engine.Container // the best one; nil is none
+	Record    Record
+	Now       time.Time
+}
+
+// Current: there is a container, made from this very part of the score.
+func (s Status) Current() bool { return s.Container != nil && s.Container.Hash == s.Service.Hash }
+
+// Restarts says whether the policy wants a container that ended so started again.
+func Restarts(policy score.RestartPolicy, exitCode int) bool {
+	switch policy {
+	case score.RestartNever:
+		return false
+	case score.RestartOnFailure:
+		return exitCode != 0
+	}
+	return true
+}
+
+// Health is empty where there is no check or the container does not run;
+// healthy when a check of this run passed and fewer than the allowed number
+// failed in a row since; unhealthy when that many did; else starting.
+func (s Status) Health() string {
+	if s.Service.HealthCheck == nil || !s.Current() || s.Container.State != engine.StateRunning {
+		return ""
+	}
+	h := s.Record.Health
+	switch {
+	case !h.of(*s.Container):
+		return HealthStarting
+	case h.Failing >= s.Service.HealthCheck.Retries:
+		return HealthUnhealthy
+	case h.Passed:
+		return HealthHealthy
+	}
+	return HealthStarting
+}
+
+// of says whether the results are of the container's present run.
+func (h Health) of(c engine.Container) bool {
+	return h.Container == c.ID && h.StartedAt.Equal(c.StartedAt)
+}
+
+// Settled: the container runs, and has done so long enough if it crashed before.
+func (s Status) Settled() bool {
+	return s.Current() && s.Container.State == engine.StateRunning &&
+		(s.Record.Crashes == 0 || s.Now.Sub(s.Container.StartedAt) >= SettleRun)
+}
+
+// Completed: the container exited with 0, and its policy wants no more of it.
+func (s Status) Completed() bool {
+	return s.Current() && s.Container.State.Ended() && s.Container.ExitCode == 0 &&
+		!Restarts(s.Service.RestartPolicy, 0)
+}
+
+// Running: the service is as its restartPolicy wants it. Its container runs,
+// settled, and healthy where it has a check; or it is completed.
+func (s Status) Running() bool {
+	if s.Completed() {
+		return true
+	}
+	health := s.Health()
+	return s.Settled() && (health == "" || health == HealthHealthy)
+}
+
+// Failed: the service can't be made as it is wanted, for the time being. The
+// last step failed; or its container ended for good with an error; or crashes;
+// or is unhealthy.
+func (s Status) Failed() (reason, message string, failed bool) {
+	if f := s.Record.Failure; f != nil {
+		return f.Reason, fmt.Sprintf("%s: %s", f.Verb, f.Message), true
+	}
+	if !s.Current() {
+		return "", "", false
+	}
+	ended := s.Container.State.Ended()
+	switch {
+	case s.Completed():
+		return "", "", false
+	case ended && !Restarts(s.Service.RestartPolicy, s.Container.ExitCode):
+		return ReasonContainerExited, endInWords(*s.Container) + ", and restartPolicy Never keeps it so", true
+	case s.Record.Crashes > 0 && !s.Settled():
+		return ReasonCrashLoop, fmt.Sprintf("%s, %d times in a row", s.Record.LastEnd, s.Record.Crashes), true
+	case s.Health() == HealthUnhealthy:
+		return ReasonUnhealthy, fmt.Sprintf("%d checks in a row failed: %s", s.Record.Health.Failing, s.Record.Health.Message), true
+	}
+	return "", "", false
+}
+
+// Pending gives the reason why a service that neither runs nor failed is not yet
+// as it is wanted.
+func (s Status) Pending() string {
+	switch {
+	case s.Container == nil:
+		return ReasonCreating
+	case !s.Current():
+		return ReasonReplacing
+	}
+	return ReasonStarting
+}
