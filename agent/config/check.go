@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net"
 	"net/url"
 	"path/filepath"
 	"regexp"
@@ -21,7 +22,7 @@ const restrictedPrefix = "restricted.fleet.nationtech.io/"
 // Check says all that is wrong with the configuration, a sentence each.
 func (c Config) Check() error {
 	return errors.Join(append(c.checkLabels(),
-		c.checkDevice(), c.checkDataDir(), c.NATS.check(), c.Auth.check(), c.Podman.check(), c.Report.check())...)
+		c.checkDevice(), c.checkDataDir(), c.NATS.check(), c.Auth.check(), c.Podman.check(), c.Report.check(), c.Metrics.check())...)
 }
 
 func (c Config) checkDevice() error {
@@ -120,6 +121,16 @@ func (p Podman) check() error {
 func (r Report) check() error {
 	if d := time.Duration(r.PulseInterval); d < MinPulseInterval {
 		return fmt.Errorf("report.pulse_interval %s must be at least %s", d, MinPulseInterval)
+	}
+	return nil
+}
+
+func (m Metrics) check() error {
+	if m.Listen == "" {
+		return nil
+	}
+	if _, _, err := net.SplitHostPort(m.Listen); err != nil {
+		return fmt.Errorf("metrics.listen %q must be host:port, such as \"127.0.0.1:9101\", or empty", m.Listen)
 	}
 	return nil
 }

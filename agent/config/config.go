@@ -34,6 +34,12 @@ type Config struct {
 	Podman   Podman            `toml:"podman"`
 	Commands Commands          `toml:"commands"`
 	Report   Report            `toml:"report"`
+	Metrics  Metrics           `toml:"metrics"`
+}
+
+// Metrics is where the agent serves /metrics, /healthz and /readyz.
+type Metrics struct {
+	Listen string `toml:"listen"` // host:port; empty: nowhere
 }
 
 // NATS is how the fleet is reached.

@@ -41,6 +41,8 @@ socket = "unix:///run/user/1000/podman/podman.sock"
 allow_exec = true
 [report]
 pulse_interval = "5s"
+[metrics]
+listen = "127.0.0.1:9101"
 `
 
 func TestParse(t *testing.T) {
@@ -56,6 +58,7 @@ func TestParse(t *testing.T) {
 		Podman:   config.Podman{Engine: config.EngineMemory, Socket: "unix:///run/user/1000/podman/podman.sock"},
 		Commands: config.Commands{AllowExec: true},
 		Report:   config.Report{PulseInterval: config.Duration(5 * time.Second)},
+		Metrics:  config.Metrics{Listen: "127.0.0.1:9101"},
 	}
 	got, err := config.Parse([]byte(whole))
 	if err != nil {
@@ -146,6 +149,9 @@ func TestParseRefuses(t *testing.T) {
 		},
 		"an engine that does not exist": {
 			small + "[podman]\nengine = \"docker\"\n", []string{`podman.engine "docker"`},
+		},
+		"a metrics address without a port": {
+			small + "[metrics]\nlisten = \"localhost\"\n", []string{"metrics.listen", "host:port"},
 		},
 		"a relative data directory": {
 			"data_dir = \"x\"\n" + small, []string{"data_dir", "absolute"},
