@@ -17,11 +17,8 @@ const MaxMessageBytes = 256 << 10
 // who filled the log are cut off.
 const reservePercent = 10
 
-// Metadata keys of the streams.
-const (
-	metaLogID      = "fleet-log-id"
-	metaRebuilding = "fleet-rebuilding"
-)
+// metaLogID is the key of the log's id in its stream's metadata.
+const metaLogID = "fleet-log-id"
 
 // LogConfig says how large the log may be and how often it is kept.
 type LogConfig struct {
@@ -42,17 +39,28 @@ type LogInfo struct {
 func (c LogConfig) replicas() int { return max(1, c.Replicas) }
 
 // EnsureLog makes the stream FLEET, or brings an existing one to the
-// configuration, and keeps its log id. It fails with the server's error.
+// configuration, and keeps its log id, and its reserve open where it is. It fails
+// with the server's error.
 func EnsureLog(ctx context.Context, js jetstream.JetStream, c LogConfig) (LogInfo, error) {
 	info, err := Log(ctx, js)
-	switch {
-	case err == nil:
-	case errors.Is(err, jetstream.ErrStreamNotFound):
-		info.ID = ulid.Make().String()
-	default:
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		_, err = js.CreateStream(ctx, logStream(c, ulid.Make().String()))
+		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return LogInfo{}, fmt.Errorf("make stream %s: %w", LogStream, err)
+		}
+		return Log(ctx, js) // where another was faster, the log is theirs, and its id
+	}
+	if err != nil {
 		return LogInfo{}, err
 	}
-	if _, err := js.CreateOrUpdateStream(ctx, logStream(c, info.ID)); err != nil {
+	if info.ID == "" { // made by other hands
+		info.ID = ulid.Make().String()
+	}
+	cfg := logStream(c, info.ID)
+	if c.MaxBytes > 0 && info.MaxBytes == c.MaxBytes {
+		cfg.MaxBytes = c.MaxBytes // OpenReserve was here
+	}
+	if _, err := js.UpdateStream(ctx, cfg); err != nil {
 		return LogInfo{}, fmt.Errorf("ensure stream %s: %w", LogStream, err)
 	}
 	return Log(ctx, js)
