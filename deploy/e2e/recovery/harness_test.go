@@ -1,0 +1,356 @@
+//go:build e2e
+
+// Package recovery_test runs the real fleet-dev as a process, does to it what
+// happens to processes, clusters and disks, and looks at what is left.
+package recovery_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"fleet.nationtech.io/crds/client/clientset/versioned"
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+)
+
+// machine is a place where a fleet-dev lives, dies and lives again.
+type machine struct {
+	t      *testing.T
+	dir    string
+	engine string
+	env    []string // of its processes: a Podman store of its own
+	cmd    *exec.Cmd
+	output bytes.Buffer
+	exited chan error
+}
+
+// newMachine prefers real Podman; FLEET_REQUIRE_ALL insists on it.
+func newMachine(t *testing.T) *machine {
+	t.Helper()
+	m := &machine{t: t, dir: filepath.Join(t.TempDir(), "fleet"), engine: "podman", env: os.Environ()}
+	if _, err := exec.LookPath("podman"); err != nil || os.Geteuid() != 0 {
+		if os.Getenv("FLEET_REQUIRE_ALL") != "" {
+			t.Fatal("podman is not there for root, and FLEET_REQUIRE_ALL wants it: apt-get install podman runc")
+		}
+		m.engine = "memory"
+		t.Log("podman is not there for root: the containers of this test exist in memory alone")
+		return m
+	}
+	store, err := os.MkdirTemp("", "fleet-e2e-") // short: paths of sockets in it are limited
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := func(name, text string) string {
+		file := filepath.Join(store, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	m.env = append(m.env,
+		"CONTAINERS_STORAGE_CONF="+conf("storage.conf", fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n",
+			filepath.Join(store, "graph"), filepath.Join(store, "run"))),
+		"CONTAINERS_CONF="+conf("containers.conf", `[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+`), "CONTAINER_HOST=")
+	t.Cleanup(func() {
+		if out, err := m.command("podman", "rm", "-f", "-a").CombinedOutput(); err != nil {
+			t.Logf("podman rm: %v: %s", err, out)
+		}
+		_ = m.command("podman", "system", "reset", "-f").Run()
+		_ = os.RemoveAll(store)
+	})
+	return m
+}
+
+func (m *machine) command(name string, args ...string) *exec.Cmd {
+	c := exec.Command(name, args...)
+	c.Env = m.env
+	return c
+}
+
+func binary(t *testing.T, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("..", "..", "..", "bin", name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(path); err != nil {
+		t.Fatalf("%v; run: make build", err)
+	}
+	return path
+}
+
+// up starts fleet-dev and waits until it says that all is ready.
+func (m *machine) up(flags ...string) *fleet {
+	m.t.Helper()
+	args := append([]string{"up", "--data-dir", m.dir, "--devices", "3", "--engine", m.engine, "--pulse-interval", "1s"}, flags...)
+	m.cmd = m.command(binary(m.t, "fleet-dev"), args...)
+	m.output.Reset()
+	m.cmd.Stdout, m.cmd.Stderr = &m.output, &m.output
+	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	if err := m.cmd.Start(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.exited = make(chan error, 1)
+	go func(c *exec.Cmd) { m.exited <- c.Wait() }(m.cmd)
+	m.t.Cleanup(m.kill)
+	deadline := time.Now().Add(120 * time.Second)
+	for {
+		if _, err := os.Stat(filepath.Join(m.dir, "env")); err == nil {
+			return m.connect()
+		}
+		select {
+		case err := <-m.exited:
+			m.exited <- err
+			m.t.Fatalf("fleet-dev ended: %v\n%s", err, m.output.String())
+		case <-time.After(50 * time.Millisecond):
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatalf("fleet-dev is not ready after 120 s:\n%s", m.output.String())
+		}
+	}
+}
+
+// kill is kill -9, and the proof that no child outlives it.
+func (m *machine) kill() {
+	if m.cmd == nil {
+		return
+	}
+	_ = m.cmd.Process.Kill()
+	err := <-m.exited
+	m.exited <- err
+	_ = os.Remove(filepath.Join(m.dir, "env")) // what a dead fleet left behind is no sign of life
+	m.eventually(15*time.Second, func() error {
+		out, err := exec.Command("pgrep", "-af", m.dir+"|podman system service .*fleet-podman-").Output()
+		var none *exec.ExitError
+		if errors.As(err, &none) {
+			return nil
+		}
+		return fmt.Errorf("children of the dead fleet-dev: %s", out)
+	})
+	m.cmd = nil
+}
+
+// stop is Ctrl-C.
+func (m *machine) stop() {
+	m.t.Helper()
+	if err := m.cmd.Process.Signal(syscall.SIGINT); err != nil {
+		m.t.Fatal(err)
+	}
+	select {
+	case err := <-m.exited:
+		m.exited <- err
+		if err != nil {
+			m.t.Fatalf("fleet-dev ended badly: %v\n%s", err, m.output.String())
+		}
+	case <-time.After(60 * time.Second):
+		m.t.Fatalf("fleet-dev has not stopped after 60 s:\n%s", m.output.String())
+	}
+	m.cmd = nil
+}
+
+func (m *machine) eventually(most time.Duration, check func() error) {
+	m.t.Helper()
+	deadline := time.Now().Add(most)
+	for {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			m.t.Fatalf("not within %s: %v", most, err)
+		}
+		time.Sleep(50 * time.Millisecond) // poll
+	}
+}
+
+// container is what Podman says of one.
+type container struct {
+	ID      string            `json:"Id"`
+	Started int64             `json:"StartedAt"`
+	State   string            `json:"State"`
+	Labels  map[string]string `json:"Labels"`
+	Names   []string          `json:"Names"`
+}
+
+// containers lists the containers of a Deployment, by name.
+func (m *machine) containers(deployment string) map[string]container {
+	m.t.Helper()
+	if m.engine != "podman" {
+		return m.remembered(deployment)
+	}
+	out, err := m.command("podman", "ps", "-a", "--format", "json").Output()
+	if err != nil {
+		m.t.Fatalf("podman ps: %v", err)
+	}
+	var list []container
+	if err := json.Unmarshal(out, &list); err != nil {
+		m.t.Fatal(err)
+	}
+	got := map[string]container{}
+	for _, c := range list {
+		if strings.Contains(c.Names[0], "-"+deployment+"-") {
+			got[c.Names[0]] = c
+		}
+	}
+	return got
+}
+
+// remembered stands in for Podman: the ids that the devices report.
+func (m *machine) remembered(deployment string) map[string]container {
+	m.t.Helper()
+	f := m.connect()
+	got := map[string]container{}
+	for d, s := range f.states(deployment) {
+		for _, sv := range s.Services {
+			got[d+"-"+sv.Name] = container{ID: sv.ContainerID, State: sv.State, Names: []string{d}}
+		}
+	}
+	return got
+}
+
+// fleet is a connection to a running one.
+type fleet struct {
+	*machine
+	kube *versioned.Clientset
+	js   jetstream.JetStream
+	env  map[string]string
+}
+
+func (m *machine) connect() *fleet {
+	m.t.Helper()
+	b, err := os.ReadFile(filepath.Join(m.dir, "env"))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	env := map[string]string{}
+	for line := range strings.Lines(string(b)) {
+		k, v, _ := strings.Cut(strings.TrimSpace(line), "=")
+		env[k] = strings.Trim(v, "'")
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", env["KUBECONFIG"])
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	kube, err := versioned.NewForConfig(config)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	nc, err := nats.Connect(env["FLEET_NATS_URL"], nats.UserInfo(env["FLEET_NATS_USER"], env["FLEET_NATS_PASSWORD"]))
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return &fleet{machine: m, kube: kube, js: js, env: env}
+}
+
+// apply is kubectl apply --server-side of a Deployment on all devices of the lab.
+func (f *fleet) apply(name, revision string) error {
+	d := v1alpha1.Deployment{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
+		Spec: v1alpha1.DeploymentSpec{
+			TargetSelector: metav1.LabelSelector{MatchLabels: map[string]string{"site": "lab"}},
+			Score: v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{Services: []v1alpha1.Service{{
+				Name: "web", Image: "localhost/fleet-hello:1", Ports: []string{"8080"}, Env: map[string]v1alpha1.EnvValue{"GREETING": v1alpha1.EnvValue(revision)},
+			}}}},
+		},
+	}
+	b, err := json.Marshal(d)
+	if err != nil {
+		return err
+	}
+	force := true
+	_, err = f.kube.FleetV1alpha1().Deployments("default").Patch(context.Background(), name, types.ApplyPatchType, b, metav1.PatchOptions{FieldManager: "kubectl", Force: &force})
+	return err
+}
+
+func (f *fleet) condition(name string) (metav1.Condition, *v1alpha1.Deployment, error) {
+	d, err := f.kube.FleetV1alpha1().Deployments("default").Get(context.Background(), name, metav1.GetOptions{})
+	if err != nil {
+		return metav1.Condition{}, nil, err
+	}
+	if c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionReady); c != nil {
+		return *c, d, nil
+	}
+	return metav1.Condition{}, d, nil
+}
+
+// ready waits until the newest generation succeeded on all three devices.
+func (f *fleet) ready(name string) {
+	f.t.Helper()
+	f.eventually(90*time.Second, func() error {
+		c, d, err := f.condition(name)
+		if err != nil {
+			return err
+		}
+		if c.Status != metav1.ConditionTrue || c.ObservedGeneration != d.Generation || d.Status.Aggregate == nil || d.Status.Aggregate.Succeeded != 3 {
+			return fmt.Errorf("%s: generation %d, Ready=%s %s %q (observed %d)", name, d.Generation, c.Status, c.Reason, c.Message, c.ObservedGeneration)
+		}
+		return nil
+	})
+}
+
+func (f *fleet) states(name string) map[string]eventlog.DeploymentState {
+	f.t.Helper()
+	kv, err := f.js.KeyValue(context.Background(), eventlog.BucketState)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	got := map[string]eventlog.DeploymentState{}
+	for i := range 3 {
+		device := fmt.Sprintf("edge-%02d", i+1)
+		e, err := kv.Get(context.Background(), eventlog.StateKey(device, name))
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			continue
+		}
+		if err != nil {
+			f.t.Fatal(err)
+		}
+		var s eventlog.DeploymentState
+		if err := json.Unmarshal(e.Value(), &s); err != nil {
+			f.t.Fatal(err)
+		}
+		got[device] = s
+	}
+	return got
+}
+
+// gone waits until a CR is away.
+func (f *fleet) gone(name string) {
+	f.t.Helper()
+	f.eventually(30*time.Second, func() error {
+		_, _, err := f.condition(name)
+		if apierrors.IsNotFound(err) {
+			return nil
+		}
+		return fmt.Errorf("%s is still there (%v)", name, err)
+	})
+}
