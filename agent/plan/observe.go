@@ -75,9 +75,6 @@ func (r Record) observed(c *engine.Container, now time.Time) Record {
 	}
 	r.Odd = nil
 	if c.State == engine.StateRunning {
-		if f := r.Failure; f != nil && (f.Verb == VerbPull || f.Verb == VerbCreate || f.Verb == VerbStart) {
-			r.Failures, r.Failure = 0, nil
-		}
 		r.RestartAt = time.Time{}
 		if now.Sub(c.StartedAt) >= StableRun {
 			r.Crashes, r.LastEnd = 0, ""

@@ -27,6 +27,7 @@ func (p *planner) assign(d Desired) {
 			status.Container = &cs[0]
 		}
 		p.keep(d, key, status, cs)
+		status.Record = p.memory[key]
 		p.check(key, status)
 		statuses = append(statuses, status)
 	}
@@ -55,9 +56,6 @@ func (p *planner) withdraw(d Desired) {
 
 // keep plans what brings one service to what its score says.
 func (p *planner) keep(d Desired, key Key, s Status, cs []engine.Container) {
-	if p.backsOff(s.Record) {
-		return
-	}
 	chain := Chain{Key: key}
 	if len(cs) > 1 {
 		chain.Why = WhyDuplicate
@@ -70,7 +68,13 @@ func (p *planner) keep(d Desired, key Key, s Status, cs []engine.Container) {
 		chain.Why = why
 		chain.Steps = append(chain.Steps, steps...)
 	}
-	if len(chain.Steps) > 0 {
+	switch {
+	case len(chain.Steps) == 0:
+		// What had failed has come about without us, or isn't wanted any more.
+		r := s.Record
+		r.Failures, r.Failure = 0, nil
+		p.memory[key] = r
+	case !p.backsOff(s.Record):
 		p.out.Chains = append(p.out.Chains, chain)
 	}
 }
