@@ -176,8 +176,8 @@ func fit(cs []v1alpha1.LabelConflict) []v1alpha1.LabelConflict {
 	return out[:min(len(out), mostLabels)]
 }
 
-// reportedLabels is what the status shows of what the agent reports.
-func reportedLabels(reported map[string]string) map[string]string {
+// Reported is what the status shows of what the agent reports.
+func Reported(reported map[string]string) map[string]string {
 	if len(reported) <= mostLabels {
 		return reported
 	}

@@ -154,7 +154,7 @@ func (s *Service) answer(ctx context.Context, r *request) {
 		// The replica ends; the device asks another one.
 	default:
 		s.options.Logger.Warn("sync not answered", "device", r.device, "error", err)
-		s.refuse(r, reasonNotReady, "the bucket cannot be read; ask again")
+		s.refuse(r, eventlog.SyncNotReady, "the bucket cannot be read; ask again")
 	}
 }
 
@@ -171,7 +171,7 @@ func (s *Service) gather(ctx context.Context, device string) (answer, error) {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
 		before, ok := s.fold.Position(device)
 		if !ok {
-			return answer{}, &notYet{reasonNotReady, "this replica still reads the log; ask again"}
+			return answer{}, &notYet{eventlog.SyncNotReady, "this replica still reads the log; ask again"}
 		}
 		msgs, err := s.bucket.Read(ctx, device, before.Names)
 		if err != nil {
@@ -186,7 +186,7 @@ func (s *Service) gather(ctx context.Context, device string) (answer, error) {
 			return answer{position: after, msgs: msgs}, nil
 		}
 		if time.Now().After(deadline) {
-			return answer{}, &notYet{reasonRebuilding, "the bucket does not agree with the log yet; ask again"}
+			return answer{}, &notYet{eventlog.SyncRebuilding, "the bucket does not agree with the log yet; ask again"}
 		}
 		select {
 		case <-ctx.Done():

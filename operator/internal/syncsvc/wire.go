@@ -40,7 +40,7 @@ func parse(m *nats.Msg) (*request, error) {
 func nonceOf(m *nats.Msg) (string, error) {
 	nonce := m.Header.Get(eventlog.HeaderSync)
 	if len(m.Data) > 0 {
-		var q question
+		var q eventlog.SyncRequest
 		if err := json.Unmarshal(m.Data, &q); err != nil {
 			return "", fmt.Errorf("payload: %w", err)
 		}
@@ -81,13 +81,13 @@ func (s *Service) send(r *request, a answer) {
 			return
 		}
 	}
-	body, err := json.Marshal(end{LogID: a.position.LogID, LogSequence: a.position.Sequence, Count: len(a.msgs)})
+	body, err := json.Marshal(eventlog.SyncEnd{LogID: a.position.LogID, LogSequence: a.position.Sequence, Count: len(a.msgs)})
 	if err != nil {
 		s.options.Logger.Error("sync end not encoded", "error", err)
 		return
 	}
 	out := r.message(body)
-	out.Header.Set(headerEnd, "true")
+	out.Header.Set(eventlog.HeaderSyncEnd, "true")
 	if s.publish(out) {
 		s.metrics.answered(resultComplete)
 	}
@@ -95,7 +95,7 @@ func (s *Service) send(r *request, a answer) {
 
 func (s *Service) refuse(r *request, reason, message string) {
 	out := r.message([]byte(message))
-	out.Header.Set(headerError, reason)
+	out.Header.Set(eventlog.HeaderSyncError, reason)
 	if s.publish(out) {
 		s.metrics.answered(reason)
 	}

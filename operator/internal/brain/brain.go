@@ -1,0 +1,253 @@
+// Package brain is the shell around Decide: it takes what may have something due
+// in batches, decides under the fold's lock, appends once, and asks again once
+// the fold has passed what was appended, until nothing is due.
+package brain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/util/workqueue"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/internal/liveness"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+const (
+	// mostInputs bounds how long one round holds the fold's lock. It bounds the
+	// inputs alone: one Deployment may have a hundred thousand events due.
+	mostInputs = 4096
+	// fullPause is how long a full log is left alone.
+	fullPause = 5 * time.Second
+)
+
+// Input is what a round looks at: one that Decide takes, or a device whose
+// presence turned.
+type Input struct {
+	decide.Input
+	Presence string
+}
+
+// Log is where what was decided goes. See eventlog.Appender for the errors.
+type Log interface {
+	Append(ctx context.Context, drafts []eventlog.Draft) (last uint64, err error)
+}
+
+// Fold is what decisions look at.
+type Fold interface {
+	Do(fn func(*decide.State))
+	WaitFor(ctx context.Context, sequence uint64) error
+}
+
+// Options wire a Brain.
+type Options struct {
+	Fold Fold
+	// Verdict says whether a device is online.
+	Verdict func(device string) liveness.Verdict
+	// Withheld says that a Deployment's CR is there and not to be decided about
+	// yet: its finalizer is still to come.
+	Withheld func(fleet.Key) bool
+	// Settled is told which inputs have nothing more due.
+	Settled func([]decide.Input)
+	// Appended is told what the log acknowledged.
+	Appended func([]eventlog.Draft)
+	// Full is told whether the log is full.
+	Full   func(bool)
+	Now    func() time.Time
+	Logger *slog.Logger
+}
+
+// Brain decides while its replica leads.
+type Brain struct {
+	options Options
+
+	mu    sync.Mutex
+	queue workqueue.TypedDelayingInterface[Input] // nil while nobody leads
+}
+
+// New wires a brain.
+func New(o Options) *Brain { return &Brain{options: o} }
+
+// Add asks for a decision. While the replica does not lead it is forgotten: who
+// begins to lead looks at everything.
+func (b *Brain) Add(ins ...Input) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.queue == nil {
+		return
+	}
+	for _, in := range ins {
+		b.queue.Add(in)
+	}
+}
+
+// Run decides until the context ends, and then returns nil, or until the log
+// does not take what was decided. begun is called once inputs count.
+func (b *Brain) Run(ctx context.Context, log Log, begun func()) error {
+	queue := workqueue.NewTypedDelayingQueue[Input]()
+	b.mu.Lock()
+	b.queue = queue
+	b.mu.Unlock()
+	end := func() {
+		b.mu.Lock()
+		b.queue = nil
+		b.mu.Unlock()
+		queue.ShutDown()
+	}
+	defer context.AfterFunc(ctx, end)()
+	defer end()
+	begun()
+	for {
+		batch := take(queue)
+		if batch == nil {
+			return nil
+		}
+		if err := b.round(ctx, log, queue, batch); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			return err
+		}
+		for _, in := range batch {
+			queue.Done(in)
+		}
+	}
+}
+
+// take waits for an input and takes what else is there; nil at the end.
+func take(queue workqueue.TypedInterface[Input]) []Input {
+	in, down := queue.Get()
+	if down {
+		return nil
+	}
+	batch := []Input{in}
+	for len(batch) < mostInputs && queue.Len() > 0 {
+		if in, down = queue.Get(); down {
+			return nil
+		}
+		batch = append(batch, in)
+	}
+	return batch
+}
+
+func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], batch []Input) error {
+	r := b.decide(batch)
+	if len(r.settled) > 0 {
+		b.options.Settled(r.settled)
+	}
+	if len(r.drafts) > 0 {
+		last, err := log.Append(ctx, r.drafts)
+		switch {
+		case errors.Is(err, eventlog.ErrLogFull):
+			b.options.Full(true)
+			b.options.Logger.Error("the log is full; nothing is decided until it has room", "error", err)
+			for _, in := range batch {
+				queue.AddAfter(in, fullPause)
+			}
+			return nil
+		case err != nil:
+			return fmt.Errorf("append what was decided: %w", err)
+		}
+		b.options.Full(false)
+		b.options.Appended(r.drafts)
+		if err := b.options.Fold.WaitFor(ctx, last); err != nil {
+			return err
+		}
+	}
+	for _, in := range r.again {
+		queue.Add(in)
+	}
+	return nil
+}
+
+// result is what a round came to.
+type result struct {
+	drafts  []eventlog.Draft
+	settled []decide.Input // nothing more is due
+	again   []Input        // to be asked again after the drafts
+}
+
+// decide asks for each input. One whose events touch a subject that another has
+// spoken of in this round waits for the next: it was decided without knowing
+// what the other said.
+func (b *Brain) decide(batch []Input) result {
+	var r result
+	spoken := map[string]struct{}{}
+	now := b.options.Now()
+	b.options.Fold.Do(func(s *decide.State) {
+		for _, in := range batch {
+			due, err := b.due(s, in, now)
+			switch {
+			case err != nil:
+				b.options.Logger.Error("not decided", "input", in, "error", err)
+			case len(due) == 0:
+				if key := in.Deployment; key != (fleet.Key{}) && !s.Placed(key) {
+					s.MarkPlaced(key)
+					r.again = append(r.again, Input{Input: decide.OfProgress(key)}) // its devices may have been faster
+				}
+				if in.Presence == "" {
+					r.settled = append(r.settled, in.Input)
+				}
+			case touches(spoken, due):
+				r.again = append(r.again, in)
+			default:
+				for i := range due {
+					spoken[due[i].Subject] = struct{}{}
+				}
+				r.drafts = append(r.drafts, due...)
+				r.again = append(r.again, in)
+			}
+		}
+	})
+	return r
+}
+
+func (b *Brain) due(s *decide.State, in Input, now time.Time) ([]eventlog.Draft, error) {
+	if in.Presence != "" {
+		d, due, err := liveness.Draft(s.View().Devices[in.Presence], b.options.Verdict(in.Presence), now)
+		if !due {
+			return nil, err
+		}
+		return []eventlog.Draft{d}, nil
+	}
+	for _, key := range []fleet.Key{in.Deployment, in.Progress} {
+		if key == (fleet.Key{}) {
+			continue
+		}
+		if _, known := s.Deployment(key); !known && b.options.Withheld(key) {
+			return nil, nil
+		}
+	}
+	due, err := decide.Decide(s, in.Input, now)
+	if err != nil {
+		return nil, err
+	}
+	for i := range due {
+		if n := len(due[i].Data); n > mostData {
+			return nil, fmt.Errorf("%s on %s: %w: %d bytes, at most %d", due[i].Type, due[i].Subject, eventlog.ErrTooLarge, n, mostData)
+		}
+	}
+	return due, nil
+}
+
+// mostData is what an event's payload may weigh, so that one that is too large
+// stops only its own input.
+const mostData = eventlog.MaxMessageBytes - 4<<10
+
+func touches(spoken map[string]struct{}, due []eventlog.Draft) bool {
+	if len(spoken) == 0 {
+		return false
+	}
+	for i := range due {
+		if _, ok := spoken[due[i].Subject]; ok {
+			return true
+		}
+	}
+	return false
+}

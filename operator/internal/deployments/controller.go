@@ -1,0 +1,233 @@
+// Package deployments is the shell around the Deployments' CRs: what the API
+// shows of them goes into the state that decisions look at, and their finalizer
+// and status follow the log.
+package deployments
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
+
+	"fleet.nationtech.io/crds/client/clientset/versioned"
+	"fleet.nationtech.io/crds/client/informers/externalversions"
+	listers "fleet.nationtech.io/crds/client/listers/crds/v1alpha1"
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/internal/kube"
+	"fleet.nationtech.io/operator/internal/statuswriter"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// byName finds the Deployments that compete for a name.
+const byName = "name"
+
+// statusWriters is how many statuses are written at a time.
+const statusWriters = 4
+
+// Options wire a Controller.
+type Options struct {
+	Client versioned.Interface
+	// Do runs with the state that decisions look at.
+	Do func(func(*decide.State))
+	// Decide asks for a decision about a Deployment.
+	Decide func(fleet.Key)
+	// Patched is told of each status patch.
+	Patched func()
+	Now     func() time.Time
+	Logger  *slog.Logger
+}
+
+// Controller watches the Deployments of a cluster. The watching goes on in every
+// replica; only one that leads writes.
+type Controller struct {
+	options  Options
+	informer cache.SharedIndexInformer
+	handler  cache.ResourceEventHandlerRegistration
+	lister   listers.DeploymentLister
+	writer   *statuswriter.Writer[fleet.Key]
+
+	guards atomic.Pointer[workqueue.TypedRateLimitingInterface[fleet.Key]] // nil while not leading
+
+	mu       sync.Mutex
+	mismatch string
+	written  map[fleet.Key]*v1alpha1.Deployment // as the API answered our last patch
+}
+
+// New wires a controller into a factory that the caller starts.
+func New(factory externalversions.SharedInformerFactory, o Options) (*Controller, error) {
+	deployments := factory.Fleet().V1alpha1().Deployments()
+	c := &Controller{
+		options: o, informer: deployments.Informer(), lister: deployments.Lister(),
+		written: map[fleet.Key]*v1alpha1.Deployment{},
+	}
+	c.writer = statuswriter.New(time.Second, statusWriters, c.writeStatus, o.Logger)
+	if err := c.informer.SetTransform(withoutManagedFields); err != nil {
+		return nil, fmt.Errorf("watch Deployments: %w", err)
+	}
+	err := c.informer.AddIndexers(cache.Indexers{byName: func(o any) ([]string, error) {
+		d, ok := o.(*v1alpha1.Deployment)
+		if !ok {
+			return nil, nil
+		}
+		return []string{d.Name}, nil
+	}})
+	if err != nil {
+		return nil, fmt.Errorf("watch Deployments: %w", err)
+	}
+	c.handler, err = c.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc: func(o any) { c.seen(nil, o.(*v1alpha1.Deployment)) },
+		UpdateFunc: func(before, o any) {
+			c.seen(before.(*v1alpha1.Deployment), o.(*v1alpha1.Deployment))
+		},
+		DeleteFunc: c.gone,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch Deployments: %w", err)
+	}
+	return c, nil
+}
+
+// Synced says whether all that the API showed at first has been seen.
+func (c *Controller) Synced() bool { return c.handler.HasSynced() }
+
+// withoutManagedFields halves what a Deployment costs in memory; nobody here
+// looks at them.
+func withoutManagedFields(o any) (any, error) {
+	if d, ok := o.(*v1alpha1.Deployment); ok {
+		d.ManagedFields = nil
+	}
+	return o, nil
+}
+
+func keyOf(d *v1alpha1.Deployment) fleet.Key { return fleet.Key{Namespace: d.Namespace, Name: d.Name} }
+
+// seen takes a CR into the state, unless it is new and not guarded yet: nothing
+// is assigned before our finalizer makes sure that its end will be seen.
+func (c *Controller) seen(before, d *v1alpha1.Deployment) {
+	key := keyOf(d)
+	c.newest(key, d) // forgets our own patch once the watch has shown it
+	c.guard(key)
+	if before != nil && sameToDecide(before, d) {
+		return
+	}
+	c.writer.Mark(key)
+	if !kube.Guarded(d) && d.DeletionTimestamp == nil {
+		return
+	}
+	spec := decide.SpecOf(d)
+	c.options.Do(func(s *decide.State) { s.SetDeployment(spec) })
+	c.options.Decide(key)
+}
+
+// sameToDecide says whether two versions of a CR differ in their status at most.
+func sameToDecide(a, b *v1alpha1.Deployment) bool {
+	return a.UID == b.UID && a.Generation == b.Generation && kube.Guarded(a) == kube.Guarded(b) &&
+		(a.DeletionTimestamp == nil) == (b.DeletionTimestamp == nil)
+}
+
+func (c *Controller) gone(o any) {
+	if last, ok := o.(cache.DeletedFinalStateUnknown); ok {
+		o = last.Obj
+	}
+	d, ok := o.(*v1alpha1.Deployment)
+	if !ok {
+		return
+	}
+	key := keyOf(d)
+	c.mu.Lock()
+	delete(c.written, key)
+	c.mu.Unlock()
+	c.options.Do(func(s *decide.State) { s.RemoveDeployment(key) })
+	c.options.Decide(key)
+	c.rivals(key)
+}
+
+// Withheld says that a CR is there and waits for its finalizer.
+func (c *Controller) Withheld(key fleet.Key) bool {
+	d, err := c.lister.Deployments(key.Namespace).Get(key.Name)
+	return err == nil && !kube.Guarded(d) && d.DeletionTimestamp == nil
+}
+
+// Changed is told which Deployments the log spoke of.
+func (c *Controller) Changed(keys []fleet.Key) {
+	for _, key := range keys {
+		c.writer.Mark(key)
+		c.rivals(key)
+		if d, err := c.lister.Deployments(key.Namespace).Get(key.Name); err == nil && d.DeletionTimestamp != nil {
+			c.guard(key)
+		}
+	}
+}
+
+// Settled is told that nothing more is due of a Deployment.
+func (c *Controller) Settled(key fleet.Key) { c.writer.Mark(key) }
+
+// rivals marks the others of a name: a conflict may have come or gone.
+func (c *Controller) rivals(key fleet.Key) {
+	others, err := c.informer.GetIndexer().IndexKeys(byName, key.Name)
+	if err != nil || len(others) < 2 {
+		return
+	}
+	for _, k := range others {
+		ns, name, err := cache.SplitMetaNamespaceKey(k)
+		if err == nil && ns != key.Namespace {
+			c.writer.Mark(fleet.Key{Namespace: ns, Name: name})
+		}
+	}
+}
+
+// all iterates over the keys of the CRs that the API shows.
+func (c *Controller) all(yield func(fleet.Key) bool) {
+	for _, o := range c.informer.GetStore().List() {
+		if d, ok := o.(*v1alpha1.Deployment); ok && !yield(keyOf(d)) {
+			return
+		}
+	}
+}
+
+// Keys lists the CRs that the API shows.
+func (c *Controller) Keys() []fleet.Key {
+	var keys []fleet.Key
+	c.all(func(k fleet.Key) bool { keys = append(keys, k); return true })
+	return keys
+}
+
+// Lead guards and writes status until the context ends. begun is called once
+// changes count.
+func (c *Controller) Lead(ctx context.Context, begun func()) {
+	c.setMismatch("")
+	var parts sync.WaitGroup
+	ready := make(chan struct{})
+	parts.Go(func() {
+		c.guardAll(ctx, func() { close(ready) })
+	})
+	<-ready
+	parts.Go(func() {
+		c.writer.Run(ctx, func() {
+			c.all(func(k fleet.Key) bool { c.guard(k); c.writer.Mark(k); return true })
+			begun()
+		})
+	})
+	parts.Wait()
+}
+
+// Mismatch writes into each CR why nothing is decided here, until the context
+// ends.
+func (c *Controller) Mismatch(ctx context.Context, why string) {
+	c.setMismatch(why)
+	c.writer.Run(ctx, func() {
+		c.all(func(k fleet.Key) bool { c.writer.Mark(k); return true })
+	})
+}
+
+func (c *Controller) setMismatch(why string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.mismatch = why
+}

@@ -1,0 +1,278 @@
+// Package devices is the shell around the Device CRs: they show what the log
+// knows of each device, and the labels on them go into the state that decisions
+// look at.
+package devices
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/client-go/tools/cache"
+
+	"fleet.nationtech.io/crds/client/clientset/versioned"
+	"fleet.nationtech.io/crds/client/informers/externalversions"
+	listers "fleet.nationtech.io/crds/client/listers/crds/v1alpha1"
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/internal/kube"
+	"fleet.nationtech.io/operator/internal/statuswriter"
+	"fleet.nationtech.io/operator/status"
+)
+
+const (
+	// writers is how many Devices are written at a time.
+	writers = 12
+	// duplicateCheck is how often a Device is looked at whose condition goes
+	// away by time alone.
+	duplicateCheck = time.Minute
+)
+
+// Options wire a Controller.
+type Options struct {
+	Client versioned.Interface
+	Labels kube.LabelSource
+	// Do runs with the state that decisions look at.
+	Do func(func(*decide.State))
+	// Decide asks for a decision about a device.
+	Decide func(id string)
+	// Patched is told of each write.
+	Patched func()
+	Now     func() time.Time
+	Logger  *slog.Logger
+}
+
+// Controller watches the Devices of a cluster. The watching goes on in every
+// replica; only one that leads writes.
+type Controller struct {
+	options  Options
+	devices  kube.Devices
+	informer cache.SharedIndexInformer
+	handler  cache.ResourceEventHandlerRegistration
+	lister   listers.DeviceLister
+	writer   *statuswriter.Writer[string]
+
+	mu      sync.Mutex
+	written map[string]*v1alpha1.Device // as the API answered our last write
+}
+
+// New wires a controller into a factory that the caller starts.
+func New(factory externalversions.SharedInformerFactory, o Options) (*Controller, error) {
+	devices := factory.Fleet().V1alpha1().Devices()
+	c := &Controller{
+		options: o, devices: kube.Devices{Client: o.Client, Source: o.Labels},
+		informer: devices.Informer(), lister: devices.Lister(),
+		written: map[string]*v1alpha1.Device{},
+	}
+	c.writer = statuswriter.New(time.Second, writers, c.write, o.Logger)
+	var err error
+	c.handler, err = c.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+		AddFunc:    func(o any) { c.seen(nil, o.(*v1alpha1.Device)) },
+		UpdateFunc: func(before, o any) { c.seen(before.(*v1alpha1.Device), o.(*v1alpha1.Device)) },
+		DeleteFunc: c.gone,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("watch Devices: %w", err)
+	}
+	return c, nil
+}
+
+// Synced says whether all that the API showed at first has been seen.
+func (c *Controller) Synced() bool { return c.handler.HasSynced() }
+
+func (c *Controller) seen(before, d *v1alpha1.Device) {
+	c.newest(d.Name, d) // forgets our own write once the watch has shown it
+	owned, err := kube.Effective(d)
+	if err != nil {
+		c.options.Logger.Error("labels not read; the Device selects as before", "device", d.Name, "error", err)
+		return
+	}
+	changed := false
+	c.options.Do(func(s *decide.State) { changed = s.SetDevice(d.Name, owned) })
+	if changed {
+		c.options.Decide(d.Name)
+	}
+	if changed || before == nil || before.Generation != d.Generation {
+		c.writer.Mark(d.Name)
+	}
+}
+
+// gone takes a Device out of the state; the log still knows it, so it is made
+// again.
+func (c *Controller) gone(o any) {
+	if last, ok := o.(cache.DeletedFinalStateUnknown); ok {
+		o = last.Obj
+	}
+	d, ok := o.(*v1alpha1.Device)
+	if !ok {
+		return
+	}
+	c.mu.Lock()
+	delete(c.written, d.Name)
+	c.mu.Unlock()
+	c.options.Do(func(s *decide.State) { s.RemoveDevice(d.Name) })
+	c.writer.Mark(d.Name)
+}
+
+// Changed is told which devices the log spoke of.
+func (c *Controller) Changed(ids []string) {
+	for _, id := range ids {
+		c.writer.Mark(id)
+	}
+}
+
+// Names lists the Devices that the API shows.
+func (c *Controller) Names() []string { return c.informer.GetStore().ListKeys() }
+
+// Lead writes until the context ends. begun is called once changes count.
+func (c *Controller) Lead(ctx context.Context, begun func()) { c.writer.Run(ctx, begun) }
+
+// known is what the log knows of a device that its CR shows; ok is false where
+// it should have none.
+func (c *Controller) known(id string) (dev kube.Device, ok bool) {
+	if eventlog.CheckName("device", id) != nil {
+		return dev, false
+	}
+	c.options.Do(func(s *decide.State) {
+		d := s.View().Devices[id]
+		if d == nil || d.Info == nil && !d.Registered {
+			return
+		}
+		dev, ok = kube.Device{ID: id, Remembered: d.Labels}, true
+		if d.Info != nil { // replaced by Apply, never changed: safe to look at later
+			dev.Inventory, dev.Reported = &d.Info.Inventory, d.Info.Labels
+		}
+	})
+	return dev, ok
+}
+
+// write makes a Device's CR, labels and status what the log says.
+func (c *Controller) write(ctx context.Context, id string) (time.Duration, error) {
+	dev, ok := c.known(id)
+	if !ok {
+		return 0, nil
+	}
+	cr, err := c.lister.Get(id)
+	if apierrors.IsNotFound(err) {
+		cr = nil
+	} else if err != nil {
+		return 0, err
+	}
+	lagging := cr == nil
+	cr = c.newest(id, cr)
+	lagging = lagging && cr != nil
+	if cr != nil && cr.DeletionTimestamp != nil {
+		return 0, nil // it is made again once it is gone
+	}
+	cr, conflicts, wrote, err := c.devices.Reflect(ctx, cr, dev)
+	if wrote {
+		c.options.Patched()
+	}
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return time.Second, nil // it changed under our hands: look again
+	}
+	if err != nil {
+		return 0, err
+	}
+	if wrote {
+		c.remember(cr)
+	}
+	again, err := c.writeStatus(ctx, cr, dev, conflicts)
+	if lagging && again == 0 {
+		again = time.Second // or it was deleted, and is to be made again
+	}
+	return again, err
+}
+
+func (c *Controller) writeStatus(ctx context.Context, cr *v1alpha1.Device, dev kube.Device, conflicts []v1alpha1.LabelConflict) (time.Duration, error) {
+	var s v1alpha1.DeviceStatus
+	there := false
+	c.options.Do(func(state *decide.State) {
+		d := state.View().Devices[dev.ID]
+		if there = d != nil; there {
+			s = status.Device(status.Devices{
+				Log: d, Generation: cr.Generation, Reported: kube.Reported(dev.Reported), Conflicts: conflicts, Previous: cr.Status,
+			}, c.options.Now())
+		}
+	})
+	if !there {
+		return 0, nil
+	}
+	again := time.Duration(0)
+	if meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionDuplicateIdentity) {
+		again = duplicateCheck
+	}
+	if equality.Semantic.DeepEqual(s, cr.Status) {
+		return again, nil
+	}
+	b, err := json.Marshal(statusPatch{
+		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Device",
+		Metadata: statusMetadata{Name: cr.Name, UID: cr.UID}, Status: s,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("encode the status of Device %s: %w", dev.ID, err)
+	}
+	force := true
+	answer, err := c.options.Client.FleetV1alpha1().Devices().Patch(ctx, cr.Name, types.ApplyPatchType, b,
+		metav1.PatchOptions{FieldManager: kube.FieldManager, Force: &force}, "status")
+	c.options.Patched()
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return time.Second, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("apply the status of Device %s: %w", dev.ID, err)
+	}
+	c.remember(answer)
+	return again, nil
+}
+
+type statusPatch struct {
+	APIVersion string                `json:"apiVersion"`
+	Kind       string                `json:"kind"`
+	Metadata   statusMetadata        `json:"metadata"`
+	Status     v1alpha1.DeviceStatus `json:"status"`
+}
+
+type statusMetadata struct {
+	Name string    `json:"name"`
+	UID  types.UID `json:"uid"`
+}
+
+func (c *Controller) remember(cr *v1alpha1.Device) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.written[cr.Name] = cr
+}
+
+// newest is the later of what the watch showed (nil: nothing) and what the API
+// answered to our own write: the watch may lag, and must not make us write
+// things twice.
+func (c *Controller) newest(id string, watched *v1alpha1.Device) *v1alpha1.Device {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w, ok := c.written[id]
+	if !ok {
+		return watched
+	}
+	if watched == nil {
+		delete(c.written, id)
+		return w
+	}
+	if w.UID == watched.UID {
+		if order, err := resourceversion.CompareResourceVersion(w.ResourceVersion, watched.ResourceVersion); err == nil && order > 0 {
+			return w
+		}
+	}
+	delete(c.written, id)
+	return watched
+}

@@ -1,0 +1,232 @@
+// Package fold keeps what one replica knows: the log folded into the fleet, and
+// beside it what the Kubernetes API shows, so that decisions see both under one
+// lock.
+package fold
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/internal/syncsvc"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// retry is how long a log that cannot be read is left alone.
+const retry = 200 * time.Millisecond
+
+// Fold follows the log for as long as the replica lives. A log that went back is
+// folded anew, from its beginning.
+type Fold struct {
+	js      jetstream.JetStream
+	logger  *slog.Logger
+	changed func(deployments []fleet.Key, devices []string)
+
+	mu       sync.Mutex // guards all below, and the state with its view
+	state    *decide.State
+	follower *fleet.Follower
+	logID    string
+	current  bool          // caught up with the log as it was when following began
+	arrived  chan struct{} // closes when current becomes true
+	lost     chan struct{} // closes when this fold no longer holds
+}
+
+// New wires a fold. changed is told what events changed; it must not wait.
+func New(js jetstream.JetStream, logger *slog.Logger, changed func([]fleet.Key, []string)) *Fold {
+	f := &Fold{js: js, logger: logger, changed: changed, state: decide.NewState(fleet.New())}
+	f.reset()
+	return f
+}
+
+// Do runs fn with the state, alone. fn must neither keep the state nor wait.
+func (f *Fold) Do(fn func(*decide.State)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.follower.Do(func(*fleet.View) { fn(f.state) })
+}
+
+// Position implements syncsvc.Fold.
+func (f *Fold) Position(device string) (p syncsvc.Position, ok bool) {
+	f.Do(func(s *decide.State) {
+		p, ok = syncsvc.Position{LogID: f.logID, Sequence: s.View().Sequence}, f.current
+		if dev := s.View().Devices[device]; dev != nil {
+			p.LastDesired = dev.LastDesired
+			for pair := range dev.Pairs {
+				if pair.Desired.Sequence > 0 {
+					p.Names = append(p.Names, pair.Name)
+				}
+			}
+		}
+	})
+	return p, ok
+}
+
+// Current says whether the fold has caught up with the log.
+func (f *Fold) Current() bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.current
+}
+
+// Await returns once the fold has caught up with the log, with a channel that
+// closes when that fold no longer holds; or with the context's error.
+func (f *Fold) Await(ctx context.Context) (lost <-chan struct{}, err error) {
+	for {
+		f.mu.Lock()
+		arrived, lost := f.arrived, f.lost
+		f.mu.Unlock()
+		select {
+		case <-arrived:
+			return lost, nil
+		case <-lost: // and another took its place
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for the fold of the log: %w", ctx.Err())
+		}
+	}
+}
+
+// WaitFor returns once the fold has passed a sequence, or with the context's
+// error.
+func (f *Fold) WaitFor(ctx context.Context, sequence uint64) error {
+	f.mu.Lock()
+	follower := f.follower
+	f.mu.Unlock()
+	return follower.WaitFor(ctx, sequence)
+}
+
+// Run follows until the context ends.
+func (f *Fold) Run(ctx context.Context) error {
+	for {
+		err := f.follow(ctx)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if errors.Is(err, eventlog.ErrLogReset) {
+			f.logger.Warn("the log went back; it is folded anew", "error", err)
+			f.mu.Lock()
+			close(f.lost)
+			f.reset()
+			f.mu.Unlock()
+		} else if !errors.Is(err, jetstream.ErrStreamNotFound) { // the leader is about to make it
+			f.logger.Warn("the log cannot be followed; will be tried again", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(retry):
+		}
+	}
+}
+
+// follow folds from where the fold is, until it fails.
+func (f *Fold) follow(ctx context.Context) error {
+	info, err := f.check(ctx)
+	if err != nil {
+		return err
+	}
+	f.mu.Lock()
+	follower := f.follower
+	f.mu.Unlock()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var done sync.WaitGroup
+	defer done.Wait()
+	done.Go(func() { f.tell(ctx, follower) })
+	done.Go(func() {
+		if follower.WaitFor(ctx, info.Last) == nil {
+			f.caughtUp(info.Last)
+		}
+	})
+	err = follower.Run(ctx)
+	cancel()
+	if err == nil {
+		err = errors.New("the log ended")
+	}
+	return err
+}
+
+// check makes sure that the log is the one whose events were folded: the guard
+// of a reader begins only with its first event.
+func (f *Fold) check(ctx context.Context) (eventlog.LogInfo, error) {
+	info, err := eventlog.Log(ctx, f.js)
+	if err != nil {
+		return info, err
+	}
+	var at uint64
+	var recorded time.Time
+	f.Do(func(s *decide.State) {
+		at, recorded = s.View().Sequence, s.View().Recorded
+		if f.logID == "" {
+			f.logID = info.ID
+		}
+	})
+	switch {
+	case f.logID != info.ID:
+		return info, fmt.Errorf("%w: it is another log", eventlog.ErrLogReset)
+	case at == 0:
+		return info, nil
+	case at > info.Last:
+		return info, fmt.Errorf("%w: it ends at sequence %d, after %d had been read", eventlog.ErrLogReset, info.Last, at)
+	}
+	s, err := f.js.Stream(ctx, eventlog.LogStream)
+	if err != nil {
+		return info, fmt.Errorf("stream %s: %w", eventlog.LogStream, err)
+	}
+	m, err := s.GetMsg(ctx, at)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return info, fmt.Errorf("%w: sequence %d is gone", eventlog.ErrLogReset, at)
+	}
+	if err != nil {
+		return info, fmt.Errorf("stream %s: sequence %d: %w", eventlog.LogStream, at, err)
+	}
+	if !m.Time.Equal(recorded) {
+		return info, fmt.Errorf("%w: sequence %d is another message", eventlog.ErrLogReset, at)
+	}
+	return info, nil
+}
+
+func (f *Fold) caughtUp(sequence uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.current {
+		f.current = true
+		close(f.arrived)
+		f.logger.Info("the fold has caught up with the log", "sequence", sequence, "log", f.logID)
+	}
+}
+
+// tell passes on what was folded, as much as has gathered each time.
+func (f *Fold) tell(ctx context.Context, follower *fleet.Follower) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-follower.Changed():
+			var deployments []fleet.Key
+			var devices []string
+			follower.Do(func(v *fleet.View) { deployments, devices = v.Drain() })
+			if len(deployments) > 0 || len(devices) > 0 {
+				f.changed(deployments, devices)
+			}
+		}
+	}
+}
+
+// reset begins with an empty fold; what the API shows is kept. The caller holds
+// the lock, or is alone.
+func (f *Fold) reset() {
+	f.follower = fleet.NewFollower(func(ctx context.Context, from uint64) iter.Seq2[eventlog.Event, error] {
+		return eventlog.Follow(ctx, f.js, eventlog.ReadOptions{From: from})
+	})
+	f.follower.Do(f.state.SetView)
+	f.logID, f.current = "", false
+	f.arrived, f.lost = make(chan struct{}), make(chan struct{})
+}

@@ -1,0 +1,80 @@
+package kube
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	eventsv1 "k8s.io/api/events/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+const (
+	longestNote   = 1024
+	mostEvents    = 256 // that wait to be written; past it they are only logged
+	eventPatience = 10 * time.Second
+)
+
+// Events says in the operator's own namespace what somebody must act on. It is
+// told at turns, not in loops, and never holds its caller up.
+type Events struct {
+	client   kubernetes.Interface
+	identity string
+	about    corev1.ObjectReference
+	logger   *slog.Logger
+	queue    chan *eventsv1.Event
+}
+
+// NewEvents wires Events that hang on an object in the operator's namespace.
+func NewEvents(client kubernetes.Interface, identity string, about corev1.ObjectReference, logger *slog.Logger) *Events {
+	return &Events{client: client, identity: identity, about: about, logger: logger, queue: make(chan *eventsv1.Event, mostEvents)}
+}
+
+// Warn has one Event written. related names another object that it is about; it
+// may be nil.
+func (e *Events) Warn(reason, action, note string, related *corev1.ObjectReference) {
+	event := &eventsv1.Event{
+		ObjectMeta:          metav1.ObjectMeta{GenerateName: FieldManager + "-", Namespace: e.about.Namespace},
+		EventTime:           metav1.MicroTime{Time: time.Now()},
+		ReportingController: FieldManager,
+		ReportingInstance:   clip(e.identity, 128),
+		Action:              action,
+		Reason:              reason,
+		Regarding:           e.about,
+		Related:             related,
+		Note:                clip(note, longestNote),
+		Type:                corev1.EventTypeWarning,
+	}
+	select {
+	case e.queue <- event:
+	default:
+		e.logger.Warn("too many Events wait; this one is not written", "reason", reason, "note", note)
+	}
+}
+
+// Run writes until the context ends.
+func (e *Events) Run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case event := <-e.queue:
+			if err := e.write(ctx, event); err != nil && ctx.Err() == nil {
+				e.logger.Warn("Event not written", "error", err, "note", event.Note)
+			}
+		}
+	}
+}
+
+func (e *Events) write(ctx context.Context, event *eventsv1.Event) error {
+	ctx, cancel := context.WithTimeout(ctx, eventPatience)
+	defer cancel()
+	_, err := e.client.EventsV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{})
+	if err != nil {
+		return fmt.Errorf("write Event %s: %w", event.Reason, err)
+	}
+	return nil
+}

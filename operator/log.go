@@ -1,0 +1,88 @@
+package operator
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+)
+
+const (
+	logCheck = 15 * time.Second // how often the log's size is looked at
+	logAlarm = 0.8              // share of the log's size
+)
+
+// Reasons of the operator's own Events.
+const (
+	// ReasonOrphaned: a Deployment's CR is missing, though nobody was seen
+	// deleting it; its devices are left as they are.
+	ReasonOrphaned = "DeploymentOrphaned"
+	// ReasonLogFull: the log takes no more events.
+	ReasonLogFull = "LogFull"
+	// ReasonLogFilling: the log has passed 80 % of its size.
+	ReasonLogFilling = "LogFilling"
+)
+
+// appended is told what the log acknowledged: only then is it said elsewhere.
+func (r *replica) appended(drafts []eventlog.Draft) {
+	r.metrics.appended(drafts)
+	for _, d := range drafts {
+		if d.Type != eventlog.DeploymentOrphaned {
+			continue
+		}
+		a, err := eventlog.ParseSubject(d.Subject)
+		if err != nil {
+			continue // Decide made it of the same package
+		}
+		r.options.Logger.Warn("a Deployment is orphaned: its CR is missing, its devices are left as they are", "deployment", a.Namespace+"/"+a.Name)
+		r.events.Warn(ReasonOrphaned, "Orphan", fmt.Sprintf(
+			"Deployment %s/%s is in the log and its object is missing, though nobody was seen deleting it. Its devices go on running it. "+
+				"Apply it again to adopt it, or end it by: fleetctl withdraw deployment/%s -n %s", a.Namespace, a.Name, a.Name, a.Namespace),
+			&corev1.ObjectReference{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment", Namespace: a.Namespace, Name: a.Name})
+	}
+}
+
+// full is told after each append whether the log was full.
+func (r *replica) full(yes bool) {
+	was := r.wasFull
+	r.wasFull = yes
+	r.metrics.full.Set(number(yes))
+	if yes && !was {
+		r.events.Warn(ReasonLogFull, "Append", eventlog.ErrLogFull.Error(), nil)
+	}
+}
+
+// watchLog looks at the log's size until the context ends.
+func (r *replica) watchLog(ctx context.Context) error {
+	tick := time.NewTicker(logCheck)
+	defer tick.Stop()
+	alarmed := false
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+		}
+		info, err := eventlog.Log(ctx, r.js)
+		if err != nil {
+			r.options.Logger.Debug("the log's size is not known", "error", err)
+			continue
+		}
+		ratio := 0.0
+		if info.MaxBytes > 0 {
+			ratio = float64(info.Bytes) / float64(info.MaxBytes)
+		}
+		r.metrics.logBytes.Set(float64(info.Bytes))
+		r.metrics.logRatio.Set(ratio)
+		r.metrics.logEvents.Set(float64(info.Last))
+		if ratio >= logAlarm && !alarmed {
+			r.options.Logger.Error("the log is filling up: raise --log-max-bytes", "bytes", info.Bytes, "max_bytes", info.MaxBytes)
+			r.events.Warn(ReasonLogFilling, "Append", fmt.Sprintf("the log has %d of %d bytes; raise --log-max-bytes", info.Bytes, info.MaxBytes), nil)
+		}
+		alarmed = ratio >= logAlarm
+	}
+}

@@ -1,0 +1,126 @@
+package operator
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// metrics are the operator's own; its parts have theirs.
+type metrics struct {
+	appends   *prometheus.CounterVec
+	patches   *prometheus.CounterVec
+	leader    prometheus.Gauge
+	mismatch  prometheus.Gauge
+	full      prometheus.Gauge
+	logBytes  prometheus.Gauge
+	logRatio  prometheus.Gauge
+	logEvents prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer, r *replica) *metrics {
+	gauge := func(name, help string) prometheus.Gauge {
+		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
+	}
+	counter := func(name, help, label string) *prometheus.CounterVec {
+		return prometheus.NewCounterVec(prometheus.CounterOpts{Name: name, Help: help}, []string{label})
+	}
+	m := &metrics{
+		appends:   counter("fleet_operator_appends_total", "Events appended to the log, by type.", "type"),
+		patches:   counter("fleet_operator_patches_total", "Writes of CRs and their status, by kind.", "kind"),
+		leader:    gauge("fleet_operator_leader", "1 while this replica leads."),
+		mismatch:  gauge("fleet_operator_cluster_mismatch", "1 while the log belongs to another cluster, so that nothing is decided."),
+		full:      gauge("fleet_operator_log_full", "1 while the log takes no more events."),
+		logBytes:  gauge("fleet_operator_log_bytes", "Size of the log on disk."),
+		logRatio:  gauge("fleet_operator_log_bytes_ratio", "Size of the log as a share of what it may take; 0 without a limit. 0.8 is the alarm."),
+		logEvents: gauge("fleet_operator_log_last_sequence", "Last sequence of the log."),
+	}
+	reg.MustRegister(m.appends, m.patches, m.leader, m.mismatch, m.full, m.logBytes, m.logRatio, m.logEvents, collector{r})
+	return m
+}
+
+func (m *metrics) leading(yes bool) { m.leader.Set(number(yes)) }
+
+func (m *metrics) mismatched(yes bool) { m.mismatch.Set(number(yes)) }
+
+func (m *metrics) patched(kind string) { m.patches.WithLabelValues(kind).Inc() }
+
+func (m *metrics) appended(drafts []eventlog.Draft) {
+	for i := range drafts {
+		m.appends.WithLabelValues(string(drafts[i].Type)).Inc()
+	}
+}
+
+func number(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// collector reads what the fold says when it is asked.
+type collector struct{ r *replica }
+
+var (
+	descForeign     = prometheus.NewDesc("fleet_operator_foreign_messages_total", "Messages of the log that the fold skipped, by family.", []string{"family"}, nil)
+	descDeployments = prometheus.NewDesc("fleet_operator_deployments", "Deployments in the log, by where they are between apply and delete.", []string{"lifecycle"}, nil)
+	descOrphaned    = prometheus.NewDesc("fleet_operator_orphaned_deployments", "Deployments whose CR is missing though nobody was seen deleting it.", nil, nil)
+	descPhases      = prometheus.NewDesc("fleet_operator_assignments", "Deployments on devices, by how they fare.", []string{"phase"}, nil)
+	descDevices     = prometheus.NewDesc("fleet_operator_devices", "Registered devices, by whether their pulse is heard.", []string{"online"}, nil)
+	descSequence    = prometheus.NewDesc("fleet_operator_folded_sequence", "Sequence of the log that the fold has passed.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (collector) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{descForeign, descDeployments, descOrphaned, descPhases, descDevices, descSequence} {
+		ch <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (c collector) Collect(ch chan<- prometheus.Metric) {
+	lifecycles := map[fleet.Lifecycle]int{fleet.Applied: 0, fleet.Orphaned: 0, fleet.Deleted: 0}
+	online := map[fleet.Online]int{fleet.OnlineTrue: 0, fleet.OnlineFalse: 0, fleet.OnlineUnknown: 0}
+	foreign := map[eventlog.Family]uint64{}
+	var counts fleet.Counts
+	var sequence uint64
+	c.r.fold.Do(func(s *decide.State) {
+		v := s.View()
+		sequence = v.Sequence
+		for _, d := range v.Deployments {
+			if d.Lifecycle != "" {
+				lifecycles[d.Lifecycle]++
+			}
+			counts.Succeeded += d.Counts.Succeeded
+			counts.Failed += d.Counts.Failed
+			counts.Pending += d.Counts.Pending
+		}
+		for _, d := range v.Devices {
+			if d.Registered {
+				online[d.Presence.Online]++
+			}
+		}
+		for f, n := range v.Foreign {
+			foreign[f] += n
+		}
+	})
+	gauge := func(d *prometheus.Desc, n float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, n, labels...)
+	}
+	for f, n := range foreign {
+		ch <- prometheus.MustNewConstMetric(descForeign, prometheus.CounterValue, float64(n), string(f))
+	}
+	for l, n := range lifecycles {
+		gauge(descDeployments, float64(n), string(l))
+	}
+	gauge(descOrphaned, float64(lifecycles[fleet.Orphaned]))
+	gauge(descPhases, float64(counts.Succeeded), "Succeeded")
+	gauge(descPhases, float64(counts.Failed), "Failed")
+	gauge(descPhases, float64(counts.Pending), "Pending")
+	gauge(descDevices, float64(online[fleet.OnlineTrue]), "True")
+	gauge(descDevices, float64(online[fleet.OnlineFalse]), "False")
+	gauge(descDevices, float64(online[fleet.OnlineUnknown]), "Unknown")
+	gauge(descSequence, float64(sequence))
+}

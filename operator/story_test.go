@@ -1,0 +1,81 @@
+package operator_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+)
+
+func TestFromApplyToReadyToDelete(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	op := w.operate()
+	w.logged()
+	w.device("pi-01", map[string]string{"site": "lab"})
+	w.device("pi-02", map[string]string{"site": "shop"})
+	ns := w.api.Namespace(t)
+	w.apply(deployment(ns, "web", "app:1", map[string]string{"site": "lab"}))
+	d := w.ready(ns, "web", v1alpha1.ReasonAllSucceeded)
+	if a := d.Status.Aggregate; a == nil || a.MatchedDeviceCount != 1 || a.Succeeded != 1 {
+		t.Errorf("aggregate %+v, want one matched and succeeded", a)
+	}
+	if d.Status.Revision != 1 || d.Finalizers[0] != v1alpha1.FinalizerWithdraw {
+		t.Errorf("revision %d, finalizers %v", d.Status.Revision, d.Finalizers)
+	}
+
+	d.Spec.Score = deployment(ns, "web", "app:2", nil).Spec.Score
+	if _, err := w.fleet.FleetV1alpha1().Deployments(ns).Update(t.Context(), d, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if d = w.ready(ns, "web", v1alpha1.ReasonAllSucceeded); d.Status.Revision != 2 {
+		t.Errorf("revision %d after a change, want 2", d.Status.Revision)
+	}
+	eventually(t, "the rollout completes", func() string {
+		if got := w.told(eventlog.FamilyDeployment); got[len(got)-1] != "rollout.completed "+ns+"/web" {
+			return fmt.Sprint(got)
+		}
+		return ""
+	})
+	eventually(t, "the counts on the Device", func() string {
+		dev, err := w.fleet.FleetV1alpha1().Devices().Get(t.Context(), "pi-01", metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		if n := dev.Status.Deployments; n == nil || n.Total != 1 || n.Running != 1 || dev.Status.AgentVersion != "1.2.3" || len(dev.Status.Conditions) == 0 || dev.Status.Conditions[0].Status != "True" {
+			return fmt.Sprintf("%+v", dev.Status)
+		}
+		return ""
+	})
+
+	if err := w.fleet.FleetV1alpha1().Deployments(ns).Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the CR goes", func() string {
+		_, err := w.fleet.FleetV1alpha1().Deployments(ns).Get(t.Context(), "web", metav1.GetOptions{})
+		if !apierrors.IsNotFound(err) {
+			return "it is there"
+		}
+		return ""
+	})
+	want := []string{
+		"deployment.applied " + ns + "/web", "rollout.started " + ns + "/web", "desired.assigned pi-01 /web", "rollout.completed " + ns + "/web",
+		"deployment.applied " + ns + "/web", "rollout.started " + ns + "/web", "desired.assigned pi-01 /web", "rollout.completed " + ns + "/web",
+		"deployment.deleted " + ns + "/web", "desired.withdrawn pi-01 /web",
+	}
+	if diff := cmp.Diff(want, w.told(eventlog.FamilyDeployment, eventlog.FamilyDesired)); diff != "" {
+		t.Errorf("the log (-want +got):\n%s", diff)
+	}
+	eventually(t, "the bucket", func() string { return w.desired("pi-01.web") })
+	if code, _ := op.get(t, "/readyz"); code != 200 {
+		t.Errorf("/readyz: %d", code)
+	}
+	if n := op.metric(t, "fleet_operator_leader"); n != 1 {
+		t.Errorf("fleet_operator_leader %v", n)
+	}
+}

@@ -1,0 +1,283 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"k8s.io/client-go/tools/cache"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/version"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/internal/brain"
+	"fleet.nationtech.io/operator/internal/leader"
+	"fleet.nationtech.io/operator/status"
+	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+const (
+	// termPause is how long a term that failed is left alone.
+	termPause = time.Second
+	// termBreath keeps a server that refuses at once from being asked without end.
+	termBreath = 50 * time.Millisecond
+	// mismatchCheck is how often it is looked whether the log still belongs to
+	// another cluster.
+	mismatchCheck = 5 * time.Second
+	// syncPace is how many devices a second are told to sync after a rebuild.
+	syncPace = 2000
+)
+
+// Why a term ended though the Lease is still held. The next one begins at once.
+var (
+	errReconnected = errors.New("the connection to NATS was lost and is back: the buckets are checked and the election is renewed")
+	errLogWentBack = errors.New("the log went back: it is folded anew")
+	errAdopted     = errors.New("the log belongs to this cluster now")
+)
+
+// lead holds one term after another while the Lease is held.
+func (r *replica) lead(ctx context.Context) error {
+	if !cache.WaitForCacheSync(ctx.Done(), r.synced) {
+		return nil
+	}
+	for {
+		err := r.term(ctx)
+		r.metrics.leading(false)
+		r.appender.Resign()
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, eventlog.ErrDeposed):
+			return err // another holds the log: step down, and stand again
+		case errors.Is(err, errReconnected), errors.Is(err, errLogWentBack), errors.Is(err, errAdopted), errors.Is(err, eventlog.ErrUncertain):
+			r.options.Logger.Info("a new term begins", "reason", err)
+			pause(ctx, termBreath)
+		default:
+			r.options.Logger.Warn("the term failed; will be tried again", "error", err)
+			pause(ctx, termPause)
+		}
+	}
+}
+
+// term leads from one election to the first thing that calls for another.
+//
+// Guarantees, in this order: nothing is appended to a log of another cluster;
+// nothing is decided before the buckets are those of the log, nor before the
+// fold has passed this replica's own election, which fences what it appends.
+func (r *replica) term(ctx context.Context) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	reconnected := r.nc.StatusChanged(nats.CONNECTED)
+	defer r.nc.RemoveStatusListener(reconnected)
+	go endOn(ctx, reconnected, func() { end(errReconnected) })
+
+	uid, err := leader.ClusterUID(ctx, r.kube)
+	if err != nil {
+		return cause(ctx, err)
+	}
+	if err := r.ensureLog(ctx); err != nil {
+		return cause(ctx, err)
+	}
+	lost, err := r.fold.Await(ctx)
+	if err != nil {
+		return cause(ctx, err)
+	}
+	go endOn(ctx, lost, func() { end(errLogWentBack) })
+	if other := r.otherCluster(uid); other != "" {
+		return r.refuse(ctx, other, uid)
+	}
+	r.metrics.mismatched(false)
+	config := eventlog.LogConfig{Replicas: r.options.Replicas, MaxBytes: r.options.LogMaxBytes}
+	if _, err := eventlog.EnsureLog(ctx, r.js, config); err != nil {
+		return cause(ctx, err)
+	}
+	rebuilt, err := projections.Ensure(ctx, r.js, projections.Config{Replicas: r.options.Replicas})
+	if err != nil {
+		return cause(ctx, err)
+	}
+	token, err := r.appender.Elect(ctx, eventlog.Leader{Identity: r.options.Identity, ClusterUID: uid, Version: version.Version}, r.options.Now())
+	if err != nil {
+		return cause(ctx, err)
+	}
+	if err := r.fold.WaitFor(ctx, token); err != nil {
+		return cause(ctx, err)
+	}
+	r.options.Logger.Info("elected", "identity", r.options.Identity, "token", token, "rebuilt", rebuilt)
+	r.monitor.Listen()
+	r.metrics.leading(true)
+	return cause(ctx, r.work(ctx, rebuilt))
+}
+
+// ensureLog makes the log where there is none at all. One that is there is left
+// alone until it is known whose it is.
+func (r *replica) ensureLog(ctx context.Context) error {
+	_, err := eventlog.Log(ctx, r.js)
+	if !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	_, err = eventlog.EnsureLog(ctx, r.js, eventlog.LogConfig{Replicas: r.options.Replicas, MaxBytes: r.options.LogMaxBytes})
+	return err
+}
+
+// otherCluster is the uid of the cluster that the log belongs to, where that is
+// another and may not be taken over.
+func (r *replica) otherCluster(uid string) string {
+	var owner string
+	r.fold.Do(func(s *decide.State) { owner = s.View().Leader.ClusterUID })
+	if owner == uid || r.options.AdoptCluster {
+		return ""
+	}
+	return owner
+}
+
+// refuse says why nothing is done here, in every place where somebody would
+// look, until the log belongs to this cluster or the term ends.
+func (r *replica) refuse(ctx context.Context, owner, uid string) error {
+	why := fmt.Sprintf("the event log belongs to the cluster with uid %s, this is %s: nothing is decided here. "+
+		"If this cluster takes the other's place, start the operator with --adopt-cluster; else point it at its own NATS", owner, uid)
+	r.metrics.mismatched(true)
+	r.options.Logger.Error("cluster mismatch: nothing is decided", "log", owner, "cluster", uid, "reason", status.ReasonClusterMismatch)
+	r.events.Warn(status.ReasonClusterMismatch, "Refuse", why, nil)
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	go func() {
+		for ctx.Err() == nil {
+			if r.otherCluster(uid) == "" {
+				end(errAdopted)
+			}
+			pause(ctx, mismatchCheck)
+		}
+	}()
+	r.deployments.Mismatch(ctx, why)
+	return cause(ctx, ctx.Err())
+}
+
+// work decides and writes until the term ends.
+func (r *replica) work(ctx context.Context, rebuilt []string) error {
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	parts := []func(begun func()){
+		func(begun func()) { r.deployments.Lead(ctx, begun) },
+		func(begun func()) { r.devices.Lead(ctx, begun) },
+		func(begun func()) { begun(); r.tellToSync(ctx, rebuilt) },
+	}
+	done := make(chan struct{}, len(parts))
+	for _, part := range parts {
+		ready := make(chan struct{})
+		go func() {
+			part(func() { close(ready) })
+			done <- struct{}{}
+		}()
+		<-ready
+	}
+	err := r.brain.Run(ctx, r.appender, r.lookAtAll)
+	end(err)
+	for range parts {
+		<-done
+	}
+	return err
+}
+
+// lookAtAll asks about everything that the log and the API know: whatever was
+// left undone, by whomever, is found so.
+func (r *replica) lookAtAll() {
+	deployments, devices := map[fleet.Key]struct{}{}, map[string]struct{}{}
+	for _, k := range r.deployments.Keys() {
+		deployments[k] = struct{}{}
+	}
+	for _, id := range r.devices.Names() {
+		devices[id] = struct{}{}
+	}
+	r.fold.Do(func(s *decide.State) {
+		for k := range s.View().Deployments {
+			deployments[k] = struct{}{}
+		}
+		for id := range s.View().Devices {
+			devices[id] = struct{}{}
+		}
+	})
+	for k := range deployments {
+		r.brain.Add(brain.Input{Input: decide.OfDeployment(k)}, brain.Input{Input: decide.OfProgress(k)})
+	}
+	ids := make([]string, 0, len(devices))
+	for id := range devices {
+		ids = append(ids, id)
+		r.brain.Add(brain.Input{Input: decide.OfDevice(id)}, brain.Input{Presence: id})
+	}
+	r.watch(ids)
+	r.devices.Changed(ids)
+}
+
+// tellToSync asks every device to ask for its desired state: the bucket was
+// rebuilt without telling anybody what is in it.
+func (r *replica) tellToSync(ctx context.Context, rebuilt []string) {
+	affected := false
+	for _, b := range rebuilt {
+		affected = affected || b == eventlog.BucketDesired
+	}
+	if !affected {
+		return
+	}
+	var ids []string
+	r.fold.Do(func(s *decide.State) {
+		for id := range s.View().Devices {
+			if eventlog.CheckName("device", id) == nil {
+				ids = append(ids, id)
+			}
+		}
+	})
+	r.options.Logger.Info("devices are told to sync", "devices", len(ids))
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for len(ids) > 0 {
+		n := min(len(ids), syncPace/100)
+		for _, id := range ids[:n] {
+			// A request, as commands are; nobody waits for the answer.
+			if err := r.nc.PublishRequest(eventlog.DeviceCommandSubject(id, eventlog.VerbSync), r.nc.NewRespInbox(), nil); err != nil {
+				r.options.Logger.Warn("device not told to sync; it asks by itself within minutes", "error", err)
+			}
+		}
+		ids = ids[n:]
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// cause is why the term ended, where that is known better than by the error
+// that it caused.
+func cause(ctx context.Context, err error) error {
+	if ctx.Err() == nil {
+		return err
+	}
+	if c := context.Cause(ctx); c != nil && !errors.Is(c, context.Canceled) {
+		return c
+	}
+	return err
+}
+
+// endOn calls end when the channel says something or closes.
+func endOn[T any](ctx context.Context, ch <-chan T, end func()) {
+	select {
+	case <-ctx.Done():
+	case <-ch:
+		if ctx.Err() == nil {
+			end()
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
