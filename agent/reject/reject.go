@@ -4,6 +4,7 @@
 package reject
 
 import (
+	"fmt"
 	"log/slog"
 	"sync"
 	"time"
@@ -30,22 +31,22 @@ type told struct {
 	skipped int
 }
 
-// New wires a Log; logger, registerer and now may be nil.
-func New(logger *slog.Logger, r prometheus.Registerer, now func() time.Time) *Log {
+// New wires a Log; logger and registerer may be nil. It fails where the
+// registerer has something else under the counter's name.
+func New(logger *slog.Logger, r prometheus.Registerer) (*Log, error) {
 	if logger == nil {
 		logger = slog.New(slog.DiscardHandler)
 	}
-	if now == nil {
-		now = time.Now
-	}
-	l := &Log{logger: logger, now: now, last: map[string]told{}, total: prometheus.NewCounterVec(prometheus.CounterOpts{
+	l := &Log{logger: logger, now: time.Now, last: map[string]told{}, total: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fleet_agent_messages_rejected_total",
 		Help: "Messages that the agent did not believe, by the reason.",
 	}, []string{"reason"})}
 	if r != nil {
-		r.MustRegister(l.total)
+		if err := r.Register(l.total); err != nil {
+			return nil, fmt.Errorf("register metrics: %w", err)
+		}
 	}
-	return l
+	return l, nil
 }
 
 // Message says that a message on a subject was not believed. reason is one of a

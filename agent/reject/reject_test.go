@@ -1,4 +1,4 @@
-package reject_test
+package reject
 
 import (
 	"bytes"
@@ -9,8 +9,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-
-	"fleet.nationtech.io/agent/reject"
 )
 
 func TestAFloodIsCountedAndLoggedOnce(t *testing.T) {
@@ -18,7 +16,11 @@ func TestAFloodIsCountedAndLoggedOnce(t *testing.T) {
 	var out bytes.Buffer
 	now := time.Unix(1000, 0)
 	r := prometheus.NewRegistry()
-	l := reject.New(slog.New(slog.NewTextHandler(&out, nil)), r, func() time.Time { return now })
+	l, err := New(slog.New(slog.NewTextHandler(&out, nil)), r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.now = func() time.Time { return now }
 	for range 500 {
 		l.Message("NotFromLog", "a.b", "why")
 		now = now.Add(time.Millisecond)
@@ -41,6 +43,6 @@ fleet_agent_messages_rejected_total{reason="NotFromLog"} 501
 	if err := testutil.GatherAndCompare(r, strings.NewReader(want)); err != nil {
 		t.Error(err)
 	}
-	var none *reject.Log
+	var none *Log
 	none.Message("x", "y", "z")
 }
