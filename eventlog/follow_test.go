@@ -4,11 +4,16 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
+	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"go.uber.org/goleak"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
@@ -185,5 +190,202 @@ func TestFollowNoticesThatTheLogWasMadeAnew(t *testing.T) {
 	state(t, js, "d0", "web")
 	if err := f.ended(t); !errors.Is(err, eventlog.ErrLogReset) {
 		t.Errorf("following ended with %v, want ErrLogReset", err)
+	}
+}
+
+// While the server was down the log lost its tail, and went on from there past
+// the place that had been read. No event of what came since is yielded.
+func TestFollowYieldsNothingOfALogThatLostItsTail(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	ensure(t, js, 1)
+	dir := filepath.Join(s.Dir(), "jetstream", "$G", "streams", eventlog.LogStream)
+	state(t, js, "d0", "web")
+	s.Stop()
+	saved := t.TempDir()
+	if err := os.CopyFS(saved, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	_, writer := s.Connect(t)
+	for range 4 {
+		state(t, writer, "d0", "web")
+	}
+	f := follow(t.Context(), js)
+	for seq := range uint64(5) {
+		f.expect(t, seq+1)
+	}
+	s.Stop()
+	if err := os.RemoveAll(dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.CopyFS(dir, os.DirFS(saved)); err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	_, writer = s.Connect(t)
+	for range 9 {
+		state(t, writer, "d0", "other")
+	}
+	if err := f.ended(t); !errors.Is(err, eventlog.ErrLogReset) {
+		t.Errorf("following ended with %v, want ErrLogReset", err)
+	}
+	if n := len(f.events); n > 0 {
+		t.Errorf("%d events were yielded after the log had gone back", n)
+	}
+}
+
+func TestFollowRefusesAPlaceThatTheLogDoesNotHave(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	info := ensure(t, js, 1)
+	state(t, js, "d0", "web")
+	tests := map[string]struct {
+		o     eventlog.ReadOptions
+		reset bool
+	}{
+		"beyond the end":        {eventlog.ReadOptions{From: 3}, true},
+		"of another log":        {eventlog.ReadOptions{From: 1, LogID: "another"}, true},
+		"just after the end":    {eventlog.ReadOptions{From: 2, LogID: info.ID}, false},
+		"the end, of this log":  {eventlog.ReadOptions{From: 1, LogID: info.ID}, false},
+		"the beginning, of any": {eventlog.ReadOptions{}, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			defer cancel()
+			if !tt.reset {
+				time.AfterFunc(100*time.Millisecond, cancel)
+			}
+			var last error
+			for _, err := range eventlog.Follow(ctx, js, tt.o) {
+				last = err
+			}
+			if errors.Is(last, eventlog.ErrLogReset) != tt.reset {
+				t.Errorf("following ended with %v, want ErrLogReset = %v", last, tt.reset)
+			}
+		})
+	}
+}
+
+func TestALogThatIsNotThereIsAnError(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	for name, events := range map[string]iter.Seq2[eventlog.Event, error]{
+		"read":   eventlog.Read(t.Context(), js, eventlog.ReadOptions{}),
+		"follow": eventlog.Follow(t.Context(), js, eventlog.ReadOptions{}),
+	} {
+		n := 0
+		for _, err := range events {
+			if n++; !errors.Is(err, jetstream.ErrStreamNotFound) {
+				t.Errorf("%s: %v, want ErrStreamNotFound", name, err)
+			}
+		}
+		if n != 1 {
+			t.Errorf("%s yielded %d times, want once", name, n)
+		}
+	}
+}
+
+// Who reads slowly, or stops, leaves nothing behind: no message is lost, no
+// goroutine runs on, and the server's consumer goes.
+func TestReadingLeavesNothingBehind(t *testing.T) {
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	ensure(t, js, 1)
+	const n = 30_000 // several requests' worth
+	for i := range n {
+		if _, err := js.PublishMsgAsync(&nats.Msg{Subject: eventlog.InfoSubject(fmt.Sprintf("d%d", i)), Data: []byte(`{}`)}, jetstream.WithStallWait(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	before := goleak.IgnoreCurrent()
+	want := uint64(0)
+	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+		if want++; err != nil || e.Sequence != want {
+			t.Fatalf("read sequence %d (%v), want %d", e.Sequence, err, want)
+		}
+		if want%10_000 == 1 {
+			time.Sleep(300 * time.Millisecond) // a slow reader
+		}
+	}
+	if want != n {
+		t.Errorf("read %d events, want %d", want, n)
+	}
+	for e := range eventlog.Follow(t.Context(), js, eventlog.ReadOptions{}) {
+		if e.Sequence == 100 {
+			break
+		}
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	var last error
+	for _, last = range eventlog.Follow(ctx, js, eventlog.ReadOptions{From: n}) {
+		cancel()
+	}
+	if !errors.Is(last, context.Canceled) {
+		t.Errorf("following ended with %v, want the context's error", last)
+	}
+	goleak.VerifyNone(t, before)
+	stream, err := js.Stream(t.Context(), eventlog.LogStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		info, err := stream.Info(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.State.Consumers == 0 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d consumers are left", info.State.Consumers)
+		}
+	}
+}
+
+// On three servers a reader's consumer may live on any of them, behind the
+// leader or not: all that was acknowledged is read.
+func TestWhatWasAcknowledgedIsReadOnThreeServers(t *testing.T) {
+	t.Parallel()
+	p := place{3, natstest.Cluster(t, 3).Connect}
+	js := p.log(t)
+	for i := range uint64(30) {
+		state(t, js, "d0", "web")
+		if got := read(t, js, eventlog.ReadOptions{}); uint64(len(got)) != i+1 {
+			t.Fatalf("read %d events, %d were acknowledged", len(got), i+1)
+		}
+	}
+}
+
+func TestFollowOnThreeServersOutlivesEachOfThem(t *testing.T) {
+	t.Parallel()
+	cluster := natstest.Cluster(t, 3)
+	p := place{3, cluster.Connect}
+	js := p.log(t)
+	f := follow(t.Context(), js)
+	seq := uint64(0)
+	for _, s := range cluster.Nodes {
+		state(t, js, "d0", "web")
+		seq++
+		f.expect(t, seq)
+		s.Restart()
+		for deadline := time.Now().Add(30 * time.Second); ; {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			ack, err := js.Publish(ctx, eventlog.StateSubject("d0", "web"), []byte(`{"device_id":"d0","deployment":"web","phase":"Running"}`), jetstream.WithMsgID(fmt.Sprint(seq)))
+			cancel()
+			if err == nil {
+				seq = ack.Sequence
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatal(err)
+			}
+		}
+		f.expect(t, seq)
 	}
 }

@@ -326,6 +326,16 @@ func ConsumerDeleteAPI(stream string) string {
 	return jsAPIPrefix + "CONSUMER.DELETE." + stream + "." + any1
 }
 
+// ConsumerDeleteAPIOf is where one consumer of a stream is deleted.
+func ConsumerDeleteAPIOf(stream, consumer string) string {
+	return jsAPIPrefix + "CONSUMER.DELETE." + stream + "." + consumer
+}
+
+// ConsumerNextAPI is where the next messages of one consumer are asked for.
+func ConsumerNextAPI(stream, consumer string) string {
+	return jsAPIPrefix + "CONSUMER.MSG.NEXT." + stream + "." + consumer
+}
+
 // DirectGetAPI is where the last message of one subject is read.
 func DirectGetAPI(stream, subject string) string {
 	return jsAPIPrefix + "DIRECT.GET." + stream + "." + subject

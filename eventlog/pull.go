@@ -1,0 +1,155 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// pull is one consumer of the log and the requests that keep its messages
+// coming: straight from the connection into a channel, which is what makes
+// reading quick.
+type pull struct {
+	nc      *nats.Conn
+	name    string
+	inbox   string
+	sub     *nats.Subscription
+	msgs    chan *nats.Msg
+	changes chan nats.Status
+	quiet   *time.Timer
+	asked   int    // messages that were asked for and have not come
+	got     uint64 // the consumer's number of the last message
+	pending uint64 // what there was to come when the consumer was made
+}
+
+const (
+	pullMost = 8192             // messages asked for, at most
+	expires  = 30 * time.Second // after which an unanswered request ends
+	beat     = 2 * time.Second  // between the server's signs of life
+)
+
+// pullRequest asks for the next messages (the payload of MSG.NEXT, ADR-13 of NATS).
+const pullRequest = `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`
+
+func newPull(ctx context.Context, js jetstream.JetStream, c jetstream.ConsumerConfig) (*pull, error) {
+	cons, err := js.CreateConsumer(ctx, LogStream, c)
+	if err != nil {
+		return nil, fmt.Errorf("read stream %s: %w", LogStream, err)
+	}
+	info := cons.CachedInfo()
+	p := &pull{
+		nc: js.Conn(), name: info.Name, pending: info.NumPending, inbox: js.Conn().NewInbox(),
+		msgs:  make(chan *nats.Msg, pullMost+pullMost/4), // all that was asked for, and signs of life
+		quiet: time.NewTimer(2 * beat),
+	}
+	p.changes = p.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	if p.sub, err = p.nc.ChanSubscribe(p.inbox, p.msgs); err != nil {
+		p.stop()
+		return nil, fmt.Errorf("read stream %s: %w", LogStream, err)
+	}
+	return p, nil
+}
+
+// stop ends the consumer, without waiting for the server's word: one that cannot
+// be told ends by itself within a minute.
+func (p *pull) stop() {
+	p.quiet.Stop()
+	p.nc.RemoveStatusListener(p.changes)
+	if p.sub != nil {
+		_ = p.sub.Unsubscribe() // fails only where the connection has ended, and it with it
+	}
+	_ = p.nc.Publish(ConsumerDeleteAPIOf(LogStream, p.name), nil) // as above
+}
+
+// Errors that end a session, and no more than that.
+var (
+	errReconnected = errors.New("the connection was lost and found")
+	errSilent      = errors.New("the server gave no sign of life")
+	errGap         = errors.New("the connection dropped a message")
+)
+
+// next gives the next message. It fails with the context's error, or with one
+// that asks for a new session.
+func (p *pull) next(ctx context.Context) (*nats.Msg, *nats.MsgMetadata, error) {
+	for {
+		if p.asked <= pullMost/2 {
+			if err := p.ask(ctx); err != nil {
+				return nil, nil, err
+			}
+		}
+		m, err := p.receive(ctx)
+		if err != nil {
+			return nil, nil, err
+		}
+		if m.Subject == p.inbox {
+			if err := p.status(m); err != nil {
+				return nil, nil, err
+			}
+			continue
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return nil, nil, fmt.Errorf("read stream %s: %w", LogStream, err)
+		}
+		p.asked--
+		p.got++
+		if meta.Sequence.Consumer != p.got {
+			return nil, nil, errGap
+		}
+		return m, meta, nil
+	}
+}
+
+func (p *pull) ask(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n := pullMost - p.asked
+	if err := p.nc.PublishRequest(ConsumerNextAPI(LogStream, p.name), p.inbox, fmt.Appendf(nil, pullRequest, n, expires, beat)); err != nil {
+		return fmt.Errorf("read stream %s: %w", LogStream, err)
+	}
+	p.asked = pullMost
+	return nil
+}
+
+func (p *pull) receive(ctx context.Context) (*nats.Msg, error) {
+	select {
+	case m := <-p.msgs:
+		return m, nil
+	default:
+	}
+	p.quiet.Reset(2 * beat)
+	select {
+	case m := <-p.msgs:
+		return m, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	case <-p.changes:
+		return nil, errReconnected
+	case <-p.quiet.C:
+		return nil, errSilent
+	}
+}
+
+// status heeds a message of the server's own: a sign of life, the end of a
+// request, or that of the consumer.
+func (p *pull) status(m *nats.Msg) error {
+	switch s := first(m.Header, "Status"); s {
+	case "100":
+		return nil
+	case "404", "408":
+		n, err := strconv.Atoi(first(m.Header, "Nats-Pending-Messages"))
+		if err != nil || n > p.asked {
+			n = p.asked
+		}
+		p.asked -= n
+		return nil
+	default:
+		return fmt.Errorf("read stream %s: the server says %s %s", LogStream, s, first(m.Header, "Description"))
+	}
+}

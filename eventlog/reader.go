@@ -1,0 +1,163 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// reader reads the log in sessions, each with a consumer of its own that holds
+// for as long as its connection. Between two sessions it makes sure that the log
+// is still the one that it read: so no event of another log is ever yielded.
+type reader struct {
+	js     jetstream.JetStream
+	o      ReadOptions
+	target uint64 // Read: the last event that there is; 0 for Follow
+	logID  string // empty until the first session
+
+	sequence uint64    // of the event that was yielded last
+	recorded time.Time // its time in the log
+	done     uint64    // events yielded
+	total    uint64    // about how many there are
+	finished bool      // nothing more is to be yielded
+}
+
+func (r *reader) run(ctx context.Context, yield func(Event, error) bool) {
+	began, pause := time.Now(), minPause
+	for {
+		before := r.done
+		err := r.session(ctx, yield)
+		if r.finished {
+			return
+		}
+		if r.done > before {
+			began, pause = time.Now(), minPause
+		}
+		lost := errors.Is(err, ErrLogReset) || errors.Is(err, jetstream.ErrStreamNotFound)
+		unread := r.target > 0 || r.logID == ""
+		if cause := ctx.Err(); cause != nil {
+			err, lost = cause, true
+		}
+		if lost || unread && time.Since(began) > patience {
+			yield(Event{}, err)
+			return
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+		}
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// Pauses between sessions that failed.
+const (
+	minPause = 20 * time.Millisecond
+	maxPause = 2 * time.Second
+)
+
+// session reads until it fails, or r.finished.
+func (r *reader) session(ctx context.Context, yield func(Event, error) bool) error {
+	if err := r.verify(ctx); err != nil {
+		return err
+	}
+	p, err := newPull(ctx, r.js, r.o.consumer(r.sequence))
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	if r.done == 0 {
+		r.total = p.pending
+	}
+	for {
+		m, meta, err := p.next(ctx)
+		if err != nil {
+			return err
+		}
+		seq := meta.Sequence.Stream
+		if r.o.Until > 0 && seq > r.o.Until {
+			r.finish()
+			return nil
+		}
+		e, foreign := Decode(m.Subject, m.Header, m.Data, seq, meta.Timestamp)
+		r.sequence, r.recorded = seq, e.Recorded
+		r.done++
+		if !yield(e, foreign) {
+			r.finished = true
+			return nil
+		}
+		if r.target > 0 && (seq >= r.target || seq == r.o.Until) {
+			r.finish()
+			return nil
+		}
+		if r.done%progressEvery == 0 {
+			r.o.report(r.done, max(r.total, r.done))
+		}
+	}
+}
+
+func (r *reader) finish() {
+	r.finished = true
+	r.o.report(r.done, r.done)
+}
+
+// verify fails with ErrLogReset when the log is not the one that was read. A
+// leader that was elected this moment may not know its tail yet, so it is asked
+// more than once before it is believed that the log went back.
+func (r *reader) verify(ctx context.Context) error {
+	const tries, pause = 5, 300 * time.Millisecond
+	for try := 1; ; try++ {
+		err := r.compare(ctx)
+		if !errors.Is(err, ErrLogReset) || try == tries {
+			return err
+		}
+		t := time.NewTimer(pause)
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return ctx.Err()
+		}
+	}
+}
+
+func (r *reader) compare(ctx context.Context) error {
+	s, err := Authoritative(ctx, r.js, LogStream)
+	if errors.Is(err, jetstream.ErrStreamNotFound) && r.logID != "" {
+		return fmt.Errorf("%w: %w", ErrLogReset, err)
+	}
+	if err != nil {
+		return err
+	}
+	info := s.CachedInfo()
+	id, last := info.Config.Metadata[metaLogID], info.State.LastSeq
+	if r.logID == "" {
+		r.logID = id
+	}
+	switch {
+	case r.logID != id:
+		return fmt.Errorf("%w: it is another log", ErrLogReset)
+	case last < r.sequence:
+		return fmt.Errorf("%w: it ends at sequence %d, after %d had been read", ErrLogReset, last, r.sequence)
+	case r.o.From > last+1:
+		return fmt.Errorf("%w: it ends at sequence %d, and was to be read from %d", ErrLogReset, last, r.o.From)
+	case r.sequence == 0:
+		return nil
+	}
+	m, err := s.GetMsg(ctx, r.sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return fmt.Errorf("%w: sequence %d is gone", ErrLogReset, r.sequence)
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: sequence %d: %w", LogStream, r.sequence, err)
+	}
+	if !m.Time.Equal(r.recorded) {
+		return fmt.Errorf("%w: sequence %d is another message", ErrLogReset, r.sequence)
+	}
+	return nil
+}
