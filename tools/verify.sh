@@ -3,12 +3,15 @@
 # module does not build by its own go.mod.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-before=$(git status --porcelain)
+# The tree's state is its list of changes and what they are, so that this also
+# works on a tree that has some.
+state() { git status --porcelain; git diff; }
+before=$(state)
 crds/hack/generate.sh
 for m in eventlog projections crds callout agent operator deploy; do
   ( cd "$m" && GOWORK=off go mod tidy -diff )
 done
-after=$(git status --porcelain)
+after=$(state)
 if [ "$before" != "$after" ]; then
   echo "verify: generated files were not up to date; run: make generate" >&2
   git --no-pager diff --stat >&2

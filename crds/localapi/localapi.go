@@ -86,7 +86,7 @@ func Start(ctx context.Context, options Options) (*API, error) {
 		return nil, fmt.Errorf("start the Kubernetes API: %w", err)
 	}
 	api := &API{Kubeconfig: options.Kubeconfig, done: make(chan struct{}), last: &tail{limit: 4 << 10}}
-	ready, err := api.launch(options)
+	ready, err := api.launch(ctx, options)
 	if err != nil {
 		return nil, fmt.Errorf("start the Kubernetes API: %w", err)
 	}
@@ -101,12 +101,13 @@ func Start(ctx context.Context, options Options) (*API, error) {
 }
 
 // launch starts the child. The channel gives its address once it is ready.
-func (a *API) launch(options Options) (<-chan string, error) {
+func (a *API) launch(ctx context.Context, options Options) (<-chan string, error) {
 	args := []string{"--data-dir", options.DataDir, "--kubeconfig", options.Kubeconfig, "--exit-with-stdin"}
 	if options.NoFsync {
 		args = append(args, "--no-fsync")
 	}
-	a.child = exec.Command(options.Binary, args...)
+	// The context bounds the start; the child outlives it until Stop.
+	a.child = exec.CommandContext(context.WithoutCancel(ctx), options.Binary, args...)
 	a.child.SysProcAttr = ownGroup()
 	a.child.Stderr = a.last
 	if options.Stderr != nil {
@@ -154,7 +155,11 @@ func (a *API) await(ctx context.Context, ready <-chan string) error {
 	case a.URL = <-ready:
 		return nil
 	case <-a.done:
-		return fmt.Errorf("it ended before it was ready (%v); it said last:\n%s", a.err, a.last)
+		how := a.err
+		if how == nil {
+			how = errors.New("exit status 0")
+		}
+		return fmt.Errorf("it ended before it was ready: %w; it said last:\n%s", how, a.last)
 	case <-ctx.Done():
 		return fmt.Errorf("it is not ready yet: %w; it said last:\n%s", context.Cause(ctx), a.last)
 	}

@@ -174,9 +174,9 @@ type DeviceError struct {
 type RolloutPhase string
 
 const (
-	// RolloutProgressing: a matching device has yet to report the current score.
+	// RolloutProgressing means that a matching device has yet to report the current score.
 	RolloutProgressing RolloutPhase = "Progressing"
-	// RolloutCompleted: every matching device reported the current score.
+	// RolloutCompleted means that every matching device reported the current score.
 	RolloutCompleted RolloutPhase = "Completed"
 )
 

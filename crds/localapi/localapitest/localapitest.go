@@ -32,7 +32,7 @@ import (
 	"fleet.nationtech.io/crds/localapi"
 )
 
-// RequireEnv, set to 1, makes a missing part a failure instead of a skip.
+// RequireEnv names the environment variable that, set to 1, makes a missing part a failure instead of a skip.
 const RequireEnv = "FLEET_REQUIRE_ALL"
 
 // startTimeout bounds the start of an API and the installation of the CRDs; on

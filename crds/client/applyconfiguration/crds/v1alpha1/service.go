@@ -54,8 +54,8 @@ type ServiceApplyConfiguration struct {
 	// Who runs the process in the container: a name or number, and optionally
 	// ":group", as in "1000:1000".
 	User *string `json:"user,omitempty"`
-	// Labels on the container. Keys that begin with fleet.nationtech.io/ are the
-	// agent's own.
+	// Labels on the container. Keys that begin with fleet.nationtech.io/ or
+	// io.nationtech.fleet. are the agent's own.
 	Labels map[string]crdsv1alpha1.LabelValue `json:"labels,omitempty"`
 	// When the image is pulled: IfNotPresent (the default), Always (each time the
 	// container is created) or Never.
