@@ -80,7 +80,9 @@ func TestReady(t *testing.T) {
 			status: metav1.ConditionFalse, reason: v1alpha1.ReasonNameConflict, says: "lab/web holds the name \"web\" on 4 devices",
 		},
 		"a score that nobody knows": {
-			in:     status.Deployments{Spec: spec(func(s *decide.Spec) { s.Problem = &decide.Problem{Reason: v1alpha1.ReasonUnsupportedScore, Message: "no"} }), Previous: seen},
+			in: status.Deployments{Spec: spec(func(s *decide.Spec) {
+				s.Problem = &decide.Problem{Reason: v1alpha1.ReasonUnsupportedScore, Message: "no"}
+			}), Previous: seen},
 			status: metav1.ConditionFalse, reason: v1alpha1.ReasonUnsupportedScore, says: "no",
 		},
 		"the log belongs to another cluster": {
