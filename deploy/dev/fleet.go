@@ -28,6 +28,8 @@ type Fleet struct {
 	Engine     string // EnginePodman or EngineMemory
 	EngineWhy  string // why it is memory, where nobody asked for that
 	Socket     string // of Podman
+
+	engines map[string]agent.Engine // by device
 }
 
 // Run brings a fleet up in the order of its needs, calls use once all is ready,
@@ -52,7 +54,7 @@ func Run(ctx context.Context, o Options, use func(context.Context, *Fleet) error
 	if err := removeEnv(o.path("env")); err != nil {
 		return err
 	}
-	r := &runner{Options: o, began: time.Now(), fleet: &Fleet{Devices: devices(o.Devices)}}
+	r := &runner{Options: o, began: time.Now(), fleet: &Fleet{Devices: devices(o.Devices), engines: map[string]agent.Engine{}}}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r.fail = cancel
@@ -221,6 +223,7 @@ func (r *runner) upAgents(ctx context.Context, users accounts.Users) error {
 		if err != nil {
 			return fmt.Errorf("device %s: %w", d.ID, err)
 		}
+		r.fleet.engines[d.ID] = e
 		a, err := agent.New(c, agent.Options{Engine: e, Logger: r.Logger.With("component", "agent", "device", d.ID)})
 		if err != nil {
 			return fmt.Errorf("device %s: %w", d.ID, err)
