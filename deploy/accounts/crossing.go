@@ -1,0 +1,39 @@
+package accounts
+
+import "fleet.nationtech.io/eventlog"
+
+// crossing is one thing that an account offers and another takes over.
+type crossing struct {
+	from, to string // accounts
+	subject  string
+	kind     string // service or stream
+	streamed bool   // a service whose answer is any number of messages
+	// share lets the answering side see who asked (Nats-Request-Info), which the
+	// asker cannot forge.
+	share bool
+}
+
+const (
+	service = "service"
+	stream  = "stream"
+)
+
+// crossings is all that crosses between devices and the log. A device's report
+// is a request to a service, so that the acknowledgement goes back into account
+// DEVICES, where no subject of the log exists: whatever reply subject a device
+// chooses, it cannot make the server write for it.
+func crossings() []crossing {
+	any1 := eventlog.Wildcard
+	report := func(subject string) crossing {
+		return crossing{from: Fleet, to: Devices, kind: service, subject: subject}
+	}
+	return []crossing{
+		report(eventlog.StateSubject(any1, any1)),
+		report(eventlog.InfoSubject(any1)),
+		report(eventlog.AgentSubject(any1)),
+		report(eventlog.PulseSubject(any1)),
+		{from: Fleet, to: Devices, kind: service, subject: eventlog.SyncSubject(any1), streamed: true},
+		{from: Fleet, to: Devices, kind: stream, subject: eventlog.LiveSubject(any1, any1)},
+		{from: Devices, to: Fleet, kind: service, subject: eventlog.DeviceCommandSubjects, streamed: true, share: true},
+	}
+}

@@ -1,0 +1,141 @@
+package accounts_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fleet.nationtech.io/deploy/accounts"
+)
+
+func users() accounts.Users {
+	return accounts.Users{
+		Operator: accounts.Login{User: "operator", Password: "o"},
+		System:   accounts.Login{User: "sys", Password: "s"},
+		People:   []accounts.Person{{Login: accounts.Login{User: "alice", Password: "a"}}},
+		Devices:  []accounts.Device{{ID: "pi-01", Password: "p1"}, {ID: "pi-02", Password: "p2"}},
+		Lab:      accounts.Login{User: "lab", Password: "l"},
+		Legacy:   []accounts.Device{{ID: "old-01", Password: "x"}},
+	}
+}
+
+func TestTheServerReadsWhatIsRendered(t *testing.T) {
+	t.Parallel()
+	text, err := accounts.Render(users(), accounts.RenderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := accounts.Server{
+		Name: "n1", Host: "127.0.0.1", Port: 4222, HTTPPort: 8222, StoreDir: t.TempDir(), SyncAlways: true,
+		Cluster: &accounts.Cluster{Name: "c", Host: "127.0.0.1", Port: 6222, Routes: []string{"nats://127.0.0.1:6223"}},
+	}
+	o, err := accounts.Parse(append(server.Render(), text...))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if o.SystemAccount != accounts.System || len(o.Accounts) != 4 || len(o.Users) != 7 || !o.SyncAlways ||
+		o.JetStreamLimits.MaxBatchTimeout != accounts.BatchTimeout || len(o.Routes) != 1 {
+		t.Errorf("the server understood something else: %d accounts, %d users, sync always %v, batches %v",
+			len(o.Accounts), len(o.Users), o.SyncAlways, o.JetStreamLimits.MaxBatchTimeout)
+	}
+	golden(t, text)
+}
+
+func golden(t *testing.T, got []byte) {
+	t.Helper()
+	file := filepath.Join("testdata", "accounts.conf")
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.WriteFile(file, got, 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), string(got)); diff != "" {
+		t.Errorf("configuration changed; UPDATE_GOLDEN=1 accepts it (-want +got):\n%s", diff)
+	}
+}
+
+func TestHashesHideThePasswords(t *testing.T) {
+	t.Parallel()
+	u := accounts.Users{Operator: accounts.Login{User: "operator", Password: "plain-text"}}
+	text, err := accounts.Render(u, accounts.RenderOptions{Hash: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(string(text), "plain-text") || !strings.Contains(string(text), `"$2a$`) {
+		t.Errorf("no bcrypt hash:\n%s", text)
+	}
+	if _, err := accounts.Parse(text); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUsersThatCannotBeAreRefusedWithASentence(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		users accounts.Users
+		want  string
+	}{
+		"a device id with a dot would be two tokens": {
+			accounts.Users{Devices: []accounts.Device{{ID: "pi.01", Password: "p"}}}, `device "pi.01" must be an RFC 1123 label`,
+		},
+		"a wildcard is no device": {
+			accounts.Users{Devices: []accounts.Device{{ID: "*", Password: "p"}}}, `device "*" must be`,
+		},
+		"an empty password would let anybody in": {
+			accounts.Users{Lab: accounts.Login{User: "lab"}}, "lab user lab has no password",
+		},
+		"two with one name would be one": {
+			accounts.Users{
+				Operator: accounts.Login{User: "op", Password: "p"},
+				People:   []accounts.Person{{Login: accounts.Login{User: "op", Password: "q"}}},
+			}, "user op is there twice",
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := accounts.Render(tt.users, accounts.RenderOptions{})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+func TestPasswordsAreMadeOnceAndKeptPrivate(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "nats", "passwords.json")
+	names := accounts.Names{Operator: "operator", People: []string{"me"}, Devices: []string{"edge-01"}, Developers: true}
+	first, err := accounts.LoadUsers(file, names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	names.Devices = append(names.Devices, "edge-02")
+	second, err := accounts.LoadUsers(file, names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(first.Devices, second.Devices[:1]); diff != "" || first.Operator != second.Operator {
+		t.Errorf("passwords changed (-first +second):\n%s", diff)
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, want 0600", info.Mode().Perm())
+	}
+	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := accounts.LoadUsers(file, names); err == nil || !strings.Contains(err.Error(), "remove it to make new ones") {
+		t.Errorf("a broken file: got %v", err)
+	}
+}
