@@ -1,0 +1,113 @@
+package session
+
+import (
+	mathrand "math/rand/v2"
+
+	"github.com/nats-io/nats.go"
+
+	"fleet.nationtech.io/agent/store"
+	"fleet.nationtech.io/eventlog"
+)
+
+// statusNoResponders is what the server itself answers where nobody listens.
+const statusNoResponders = "503"
+
+func (s *Session) takeLive(m *nats.Msg) {
+	d, no := believeLive(s.options.Device, m)
+	if no != nil {
+		s.options.Rejected.Message(no.reason, m.Subject, no.why)
+		return
+	}
+	s.metrics.live.Inc()
+	if s.gap(d.Deployment, m.Header) {
+		s.metrics.gaps.Inc()
+		s.askSoon()
+	}
+	s.learn(s.known.live(d))
+}
+
+// gap says whether something was missed: a value between this one and the last
+// of its Deployment in this session, or any for which there was no place.
+func (s *Session) gap(deployment string, h nats.Header) bool {
+	before := s.last[deployment]
+	s.last[deployment] = h.Get(eventlog.HeaderSequence)
+	missed := before != "" && h.Get(eventlog.HeaderLastSequence) != before
+	if n, err := s.live.Dropped(); err == nil && n != s.dropped {
+		s.dropped, missed = n, true
+	}
+	return missed
+}
+
+func (s *Session) takeAnswer(m *nats.Msg) {
+	q := s.question
+	if q != nil && len(m.Data) == 0 && m.Header.Get("Status") == statusNoResponders {
+		s.failed(resultNoAnswer)
+		return
+	}
+	nonce := ""
+	if q != nil {
+		nonce = q.nonce
+	}
+	p, no := believeAnswer(s.options.Device, nonce, m)
+	if no != nil {
+		s.options.Rejected.Message(no.reason, m.Subject, no.why)
+		return
+	}
+	q.deadline = s.options.Clock().Add(s.options.Timeout)
+	switch p.kind {
+	case answerRefusal:
+		s.failed(refusal(p.reason))
+	case answerValue:
+		q.values = append(q.values, p.value)
+	case answerEnd:
+		if len(q.values) != p.end.Count {
+			s.failed(resultIncomplete)
+			return
+		}
+		s.whole(answer{position: store.Position{LogID: p.end.LogID, Sequence: p.end.LogSequence}, values: q.values})
+	}
+}
+
+// whole takes an answer of which nothing is missing.
+func (s *Session) whole(a answer) {
+	o := s.options
+	before := s.known.position
+	l := s.known.answer(a, o.Clock())
+	if !l.believed {
+		o.Logger.Warn("the answer is behind what this device knows of the log; asking again",
+			"log", a.position.LogID, "sequence", a.position.Sequence, "known", before.Sequence)
+		s.failed(resultBehind)
+		return
+	}
+	s.metrics.syncs.WithLabelValues(resultComplete).Inc()
+	s.question, s.failures = nil, 0
+	s.next = o.Clock().Add(o.Resync*4/5 + mathrand.N(max(1, o.Resync*2/5)))
+	if l.logChanged {
+		o.Logger.Warn("the log is not the one that this device knew; what it says now holds",
+			"log", a.position.LogID, "sequence", a.position.Sequence, "known_log", before.LogID, "known_sequence", before.Sequence)
+	}
+	s.learn(l)
+	if l.logChanged {
+		o.LogChanged()
+	}
+	if s.again {
+		s.ask()
+	}
+}
+
+// learn tells the store, and then whoever acts upon it.
+func (s *Session) learn(l learned) {
+	o := s.options
+	if err := o.Store.Apply(l.changes, s.known.position); err != nil {
+		// The store still has it in memory, so containers follow; what is lost is
+		// only that a reboot without a network knows it.
+		o.Logger.Error("the desired state could not be written down", "error", err)
+	}
+	for _, d := range l.changes {
+		o.Logger.Info("desired state changed", "deployment", d.Deployment, "namespace", d.Namespace,
+			"revision", d.Revision, "sequence", d.Sequence, "withdrawn", d.Withdrawn)
+	}
+	if len(l.changes) > 0 {
+		o.Changed()
+	}
+}
