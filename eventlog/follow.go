@@ -55,8 +55,8 @@ func Read(ctx context.Context, js jetstream.JetStream, o ReadOptions) iter.Seq2[
 // Follow yields the events from a place in the log on, for ever: until the
 // context ends (its error is the last pair), or the log proves to be another one
 // (ErrLogReset), of which no event is yielded. It survives reconnects and
-// restarts of the server; only a log that cannot be read to begin with is an
-// error, after half a minute. Foreign messages come as with Read; Until and
+// restarts of the server; a log that is not there, or cannot be read for half a
+// minute to begin with, is an error, and so is a connection that was closed. Foreign messages come as with Read; Until and
 // Progress are not used.
 func Follow(ctx context.Context, js jetstream.JetStream, o ReadOptions) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {

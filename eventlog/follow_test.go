@@ -289,6 +289,19 @@ func TestALogThatIsNotThereIsAnError(t *testing.T) {
 	}
 }
 
+func TestFollowEndsWithItsConnection(t *testing.T) {
+	t.Parallel()
+	nc, js := natstest.Start(t).Connect(t)
+	ensure(t, js, 1)
+	state(t, js, "d0", "web")
+	f := follow(t.Context(), js)
+	f.expect(t, 1)
+	nc.Close()
+	if err := f.ended(t); !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Errorf("following ended with %v, want ErrConnectionClosed", err)
+	}
+}
+
 // Who reads slowly, or stops, leaves nothing behind: no message is lost, no
 // goroutine runs on, and the server's consumer goes.
 func TestReadingLeavesNothingBehind(t *testing.T) {

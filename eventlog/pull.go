@@ -20,7 +20,6 @@ type pull struct {
 	inbox   string
 	sub     *nats.Subscription
 	msgs    chan *nats.Msg
-	changes chan nats.Status
 	quiet   *time.Timer
 	asked   int    // messages that were asked for and have not come
 	got     uint64 // the consumer's number of the last message
@@ -47,7 +46,6 @@ func newPull(ctx context.Context, js jetstream.JetStream, c jetstream.ConsumerCo
 		msgs:  make(chan *nats.Msg, pullMost+pullMost/4), // all that was asked for, and signs of life
 		quiet: time.NewTimer(2 * beat),
 	}
-	p.changes = p.nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	if p.sub, err = p.nc.ChanSubscribe(p.inbox, p.msgs); err != nil {
 		p.stop()
 		return nil, fmt.Errorf("read stream %s: %w", LogStream, err)
@@ -59,7 +57,6 @@ func newPull(ctx context.Context, js jetstream.JetStream, c jetstream.ConsumerCo
 // be told ends by itself within a minute.
 func (p *pull) stop() {
 	p.quiet.Stop()
-	p.nc.RemoveStatusListener(p.changes)
 	if p.sub != nil {
 		_ = p.sub.Unsubscribe() // fails only where the connection has ended, and it with it
 	}
@@ -68,9 +65,8 @@ func (p *pull) stop() {
 
 // Errors that end a session, and no more than that.
 var (
-	errReconnected = errors.New("the connection was lost and found")
-	errSilent      = errors.New("the server gave no sign of life")
-	errGap         = errors.New("the connection dropped a message")
+	errSilent = errors.New("the server gave no sign of life")
+	errGap    = errors.New("the connection dropped a message")
 )
 
 // next gives the next message. It fails with the context's error, or with one
@@ -106,8 +102,8 @@ func (p *pull) next(ctx context.Context) (*nats.Msg, *nats.MsgMetadata, error) {
 }
 
 func (p *pull) ask(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
 	}
 	n := pullMost - p.asked
 	if err := p.nc.PublishRequest(ConsumerNextAPI(LogStream, p.name), p.inbox, fmt.Appendf(nil, pullRequest, n, expires, beat)); err != nil {
@@ -128,9 +124,7 @@ func (p *pull) receive(ctx context.Context) (*nats.Msg, error) {
 	case m := <-p.msgs:
 		return m, nil
 	case <-ctx.Done():
-		return nil, ctx.Err()
-	case <-p.changes:
-		return nil, errReconnected
+		return nil, context.Cause(ctx)
 	case <-p.quiet.C:
 		return nil, errSilent
 	}

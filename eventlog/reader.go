@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -36,7 +37,7 @@ func (r *reader) run(ctx context.Context, yield func(Event, error) bool) {
 		if r.done > before {
 			began, pause = time.Now(), minPause
 		}
-		lost := errors.Is(err, ErrLogReset) || errors.Is(err, jetstream.ErrStreamNotFound)
+		lost := errors.Is(err, ErrLogReset) || errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, nats.ErrConnectionClosed)
 		unread := r.target > 0 || r.logID == ""
 		if cause := ctx.Err(); cause != nil {
 			err, lost = cause, true
@@ -45,12 +46,7 @@ func (r *reader) run(ctx context.Context, yield func(Event, error) bool) {
 			yield(Event{}, err)
 			return
 		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-		}
+		wait(ctx, r.js.Conn(), pause)
 		pause = min(2*pause, maxPause)
 	}
 }
@@ -61,8 +57,53 @@ const (
 	maxPause = 2 * time.Second
 )
 
+// wait pauses, and goes on waiting while there is no connection.
+func wait(ctx context.Context, nc *nats.Conn, pause time.Duration) {
+	found := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
+	defer nc.RemoveStatusListener(found)
+	t := time.NewTimer(pause)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+	if nc.IsConnected() || nc.IsClosed() {
+		return
+	}
+	select {
+	case <-found:
+	case <-ctx.Done():
+	}
+}
+
+// errReconnected ends a session, and no more than that.
+var errReconnected = errors.New("the connection changed")
+
+// whileConnected gives a context that ends when the connection is lost: a
+// request that was lost with it would be waited for in vain.
+func whileConnected(ctx context.Context, nc *nats.Conn) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	changes := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		defer nc.RemoveStatusListener(changes)
+		select {
+		case <-ctx.Done():
+		case <-changes:
+			cancel(errReconnected)
+		}
+	}()
+	return ctx, func() {
+		cancel(nil)
+		<-watched
+	}
+}
+
 // session reads until it fails, or r.finished.
 func (r *reader) session(ctx context.Context, yield func(Event, error) bool) error {
+	ctx, end := whileConnected(ctx, r.js.Conn())
+	defer end()
 	if err := r.verify(ctx); err != nil {
 		return err
 	}
