@@ -344,3 +344,7 @@ func (c *counting) wrap(config *rest.Config) *rest.Config {
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { c.next = next; return c })
 	return config
 }
+
+func msg(subject, data string) *nats.Msg { return &nats.Msg{Subject: subject, Data: []byte(data)} }
+
+func contains(s, part string) bool { return strings.Contains(s, part) }

@@ -1,0 +1,68 @@
+// Command fleet-operator runs one replica of the fleet's operator.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"k8s.io/klog/v2"
+
+	"github.com/go-logr/logr"
+
+	"fleet.nationtech.io/operator"
+)
+
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it ran, and what it needs failed
+	exitUsage  = 2 // it was told wrongly
+)
+
+func main() {
+	os.Exit(run(os.Args[1:], os.Getenv, os.Stderr))
+}
+
+// run is
+//
+//	flags, $FLEET_… ──▶ settings ──▶ operator.Options ──▶ operator.Run until SIGINT or SIGTERM
+func run(args []string, getenv func(string) string, stderr io.Writer) int {
+	s, err := parse(args, getenv, stderr)
+	switch {
+	case errors.Is(err, errHelp):
+		return exitOK
+	case err != nil:
+		fmt.Fprintln(stderr, "fleet-operator:", err)
+		return exitUsage
+	}
+	logger := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: s.logLevel}))
+	klog.SetLogger(logr.FromSlogHandler(logger.Handler()))
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+
+	options, err := s.options(logger, registry)
+	if err != nil {
+		fmt.Fprintln(stderr, "fleet-operator:", err)
+		return exitUsage
+	}
+	op, err := operator.New(options)
+	if err != nil {
+		fmt.Fprintln(stderr, "fleet-operator:", err)
+		return exitUsage
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := op.Run(ctx); err != nil {
+		logger.Error("the operator ended", "error", err)
+		return exitFailed
+	}
+	return exitOK
+}

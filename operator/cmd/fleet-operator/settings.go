@@ -1,0 +1,134 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+
+	"fleet.nationtech.io/eventlog/version"
+	"fleet.nationtech.io/operator"
+)
+
+// settings are what a person can say, by a flag or, weaker, by an environment
+// variable: --nats-url is $FLEET_NATS_URL.
+type settings struct {
+	natsURL, natsUser, natsPassword, natsCreds, natsCA string
+	kubeconfig, namespace, identity                    string
+	replicas                                           int
+	logMaxBytes                                        int64
+	pulseInterval                                      time.Duration
+	deviceLabels                                       string
+	adoptCluster                                       bool
+	listen                                             string
+	logLevel                                           slog.Level
+}
+
+var errHelp = errors.New("help was asked for")
+
+const envPrefix = "FLEET_"
+
+func parse(args []string, getenv func(string) string, stderr io.Writer) (settings, error) {
+	var s settings
+	f := flag.NewFlagSet("fleet-operator", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.StringVar(&s.natsURL, "nats-url", "nats://127.0.0.1:4222", "NATS servers, comma separated, and the account FLEET by the user")
+	f.StringVar(&s.natsUser, "nats-user", "", "user in the account FLEET")
+	f.StringVar(&s.natsPassword, "nats-password", "", "its password; better by $FLEET_NATS_PASSWORD")
+	f.StringVar(&s.natsCreds, "nats-creds", "", "credentials file, instead of user and password")
+	f.StringVar(&s.natsCA, "nats-ca-file", "", "certificate authority of the NATS servers")
+	f.StringVar(&s.kubeconfig, "kubeconfig", getenv("KUBECONFIG"), "kubeconfig file; without one the pod's own service account is used")
+	f.StringVar(&s.namespace, "namespace", operator.DefaultNamespace, "namespace of the Lease and of the operator's own Events")
+	f.StringVar(&s.identity, "identity", "", "name of this replica; by default the host's name and the process id")
+	f.IntVar(&s.replicas, "replicas", operator.DefaultReplicas, "replicas of each NATS stream: 1 for development, 3 in production")
+	f.Int64Var(&s.logMaxBytes, "log-max-bytes", 0, "bytes that the event log may take; 0 for no limit")
+	f.DurationVar(&s.pulseInterval, "pulse-interval", operator.DefaultPulseInterval, "how often a device pulses; three missed ones mean offline")
+	f.StringVar(&s.deviceLabels, "device-labels", string(operator.LabelsReported), "which labels select: reported (by the agents, and set by persons) or registered (set by persons alone)")
+	f.BoolVar(&s.adoptCluster, "adopt-cluster", false, "take over an event log that belongs to another cluster")
+	f.StringVar(&s.listen, "listen", ":18080", "address of /metrics, /healthz and /readyz; empty for none")
+	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "DEBUG, INFO, WARN or ERROR")
+	showVersion := f.Bool("version", false, "print the version and end")
+
+	var bad error
+	f.VisitAll(func(fl *flag.Flag) {
+		name := envPrefix + strings.ToUpper(strings.ReplaceAll(fl.Name, "-", "_"))
+		if v := getenv(name); v != "" && bad == nil && fl.Name != "version" {
+			if err := f.Set(fl.Name, v); err != nil {
+				bad = fmt.Errorf("$%s: %w", name, err)
+			}
+		}
+	})
+	if bad != nil {
+		return s, bad
+	}
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintln(stderr, "fleet-operator decides what runs on which devices. Each flag is also an environment variable: --nats-url is $FLEET_NATS_URL.")
+		f.SetOutput(stderr)
+		f.PrintDefaults()
+		return s, errHelp
+	case err != nil:
+		return s, fmt.Errorf("%w; see fleet-operator --help", err)
+	case f.NArg() > 0:
+		return s, fmt.Errorf("unexpected argument %q; see fleet-operator --help", f.Arg(0))
+	}
+	if *showVersion {
+		fmt.Fprintln(stderr, version.Version)
+		return s, errHelp
+	}
+	return s, nil
+}
+
+// options reads the files that the settings name.
+func (s settings) options(logger *slog.Logger, registry *prometheus.Registry) (operator.Options, error) {
+	config, err := s.kubernetes()
+	if err != nil {
+		return operator.Options{}, err
+	}
+	var opts []nats.Option
+	switch {
+	case s.natsCreds != "" && s.natsUser != "":
+		return operator.Options{}, errors.New("give --nats-creds or --nats-user, not both")
+	case s.natsCreds != "":
+		if _, err := os.Stat(s.natsCreds); err != nil {
+			return operator.Options{}, fmt.Errorf("--nats-creds: %w", err)
+		}
+		opts = append(opts, nats.UserCredentials(s.natsCreds))
+	case s.natsUser != "":
+		opts = append(opts, nats.UserInfo(s.natsUser, s.natsPassword))
+	}
+	if s.natsCA != "" {
+		opts = append(opts, nats.RootCAs(s.natsCA))
+	}
+	return operator.Options{
+		URL: s.natsURL, NATSOptions: opts, RestConfig: config,
+		Identity: s.identity, Namespace: s.namespace,
+		Replicas: s.replicas, LogMaxBytes: s.logMaxBytes,
+		PulseInterval: s.pulseInterval, DeviceLabels: operator.DeviceLabels(s.deviceLabels), AdoptCluster: s.adoptCluster,
+		ListenAddr: s.listen, Logger: logger, Registry: registry,
+	}, nil
+}
+
+func (s settings) kubernetes() (*rest.Config, error) {
+	if s.kubeconfig == "" {
+		config, err := rest.InClusterConfig()
+		if err != nil {
+			return nil, fmt.Errorf("no --kubeconfig, and not in a pod: %w", err)
+		}
+		return config, nil
+	}
+	config, err := clientcmd.BuildConfigFromFlags("", s.kubeconfig)
+	if err != nil {
+		return nil, fmt.Errorf("kubeconfig: %w", err)
+	}
+	return config, nil
+}

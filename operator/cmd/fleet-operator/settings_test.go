@@ -1,0 +1,34 @@
+package main
+
+import (
+	"strings"
+	"testing"
+)
+
+func TestExit(t *testing.T) { // not parallel: run sets the process's logger
+	tests := map[string]struct {
+		args []string
+		env  map[string]string
+		code int
+		says string
+	}{
+		"help is no failure":               {args: []string{"--help"}, code: 0, says: "$FLEET_NATS_URL"},
+		"an unknown flag":                  {args: []string{"--nats"}, code: 2, says: "not defined"},
+		"an argument":                      {args: []string{"start"}, code: 2, says: `unexpected argument "start"`},
+		"a bad value in the environment":   {env: map[string]string{"FLEET_REPLICAS": "three"}, code: 2, says: "$FLEET_REPLICAS"},
+		"a kubeconfig that is not there":   {args: []string{"--kubeconfig", "/nowhere"}, code: 2, says: "/nowhere"},
+		"neither a kubeconfig nor a pod":   {code: 2, says: "no --kubeconfig, and not in a pod"},
+		"credentials and a user together":  {args: []string{"--nats-creds", "a", "--nats-user", "b"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "not both"},
+		"a label source that is not known": {args: []string{"--device-labels", "any"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: `must be "reported" or "registered"`},
+		"a NATS server that is not there":  {args: []string{"--nats-url", "nats://127.0.0.1:1"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 1, says: "connect to NATS at nats://127.0.0.1:1"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			code := run(tt.args, func(k string) string { return tt.env[k] }, &out)
+			if code != tt.code || !strings.Contains(out.String(), tt.says) {
+				t.Errorf("exit %d, %q; want %d, something with %q", code, out.String(), tt.code, tt.says)
+			}
+		})
+	}
+}

@@ -1,0 +1,160 @@
+package operator_test
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator"
+)
+
+// 500 states reported in one second for one Deployment cause at most 2 status
+// patches in that second, counted at the API, and within 2 s the status counts
+// all 500.
+func TestStatusIsPatchedOnceASecondWhateverTheChurn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	counter := &counting{}
+	w.operate(func(o *operator.Options) { o.RestConfig = counter.wrap(o.RestConfig) })
+	w.logged()
+	const n = 500
+	devices := make([]*device, n)
+	for i := range devices {
+		devices[i] = w.device(fmt.Sprintf("pi-%03d", i), map[string]string{"site": "lab"})
+		devices[i].mute.Store(true)
+	}
+	ns := w.api.Namespace(t)
+	w.apply(deployment(ns, "web", "app:1", map[string]string{"site": "lab"}))
+	eventually(t, "all are assigned", func() string {
+		a := w.deployment(ns, "web").Status.Aggregate
+		if a == nil || a.MatchedDeviceCount != n || a.Pending != n {
+			return fmt.Sprintf("%+v", a)
+		}
+		return ""
+	})
+	hash := eventlog.Hash([]byte(w.desired("pi-000.web")))
+
+	began := time.Now()
+	for i, d := range devices {
+		time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / n))) // the second's pace is the test
+		d.report("web", eventlog.PhaseRunning, hash, "")
+	}
+	ended := time.Now()
+	eventually(t, "the status counts all", func() string {
+		if a := w.deployment(ns, "web").Status.Aggregate; a.Succeeded != n {
+			return fmt.Sprintf("%+v", a)
+		}
+		return ""
+	})
+	counted := time.Since(ended)
+	patches := counter.between(began, began.Add(time.Second))
+	t.Logf("%d reports in %s: %d status patches in that second; all counted %s after the last", n, ended.Sub(began).Round(time.Millisecond), patches, counted.Round(time.Millisecond))
+	if patches > 2 {
+		t.Errorf("%d status patches in one second, want at most 2", patches)
+	}
+	if counted > 2*time.Second {
+		t.Errorf("all counted after %s, want 2 s", counted)
+	}
+}
+
+func TestTwoNamespacesWithOneName(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.operate()
+	w.logged()
+	w.device("pi-01", map[string]string{"site": "lab"})
+	w.device("pi-02", map[string]string{"site": "lab"})
+	first, second := w.api.Namespace(t), w.api.Namespace(t)
+	w.apply(deployment(first, "web", "app:1", map[string]string{"site": "lab"}))
+	w.ready(first, "web", v1alpha1.ReasonAllSucceeded)
+	w.apply(deployment(second, "web", "app:2", map[string]string{"site": "lab"}))
+	d := w.ready(second, "web", v1alpha1.ReasonNameConflict)
+	c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionReady)
+	if want := first + "/web holds the name \"web\" on 2 devices"; c.Status != metav1.ConditionFalse || !contains(c.Message, want) {
+		t.Errorf("Ready=%s %q, want False and %q", c.Status, c.Message, want)
+	}
+	w.ready(first, "web", v1alpha1.ReasonAllSucceeded)
+	if err := w.fleet.FleetV1alpha1().Deployments(first).Delete(t.Context(), "web", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	d = w.ready(second, "web", v1alpha1.ReasonAllSucceeded)
+	if d.Status.Aggregate.Succeeded != 2 {
+		t.Errorf("once the name is free: %+v", d.Status.Aggregate)
+	}
+}
+
+func TestBadInputIsSaidWhereOneLooksAndTheRestGoesOn(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	op := w.operate()
+	w.logged()
+	pi := w.device("pi-01", map[string]string{"site": "lab"})
+	ns := w.api.Namespace(t)
+	strange := deployment(ns, "strange", "app:1", map[string]string{"site": "lab"})
+	strange.Spec.Score.Type = "WasmV7"
+	w.apply(strange)
+	w.ready(ns, "strange", v1alpha1.ReasonUnsupportedScore)
+	w.apply(deployment(ns, "nobody", "app:1", map[string]string{"site": "moon"}))
+	w.ready(ns, "nobody", v1alpha1.ReasonNoDeviceMatches)
+
+	w.publish(msg("fleet.evt.state.pi-01.web", "not JSON"))
+	w.publish(msg("fleet.evt.device.pi-01", "not an event"))
+	w.publish(msg("fleet.evt.info.Not_A_Name", `{"device_id":"Not_A_Name"}`))
+	pi.mute.Store(true)
+	w.apply(deployment(ns, "web", "app:1", map[string]string{"site": "lab"}))
+	w.assigned("pi-01", "web", true)
+	pi.report("web", eventlog.PhaseFailed, eventlog.Hash([]byte(w.desired("pi-01.web"))), "manifest unknown")
+	d := w.ready(ns, "web", v1alpha1.ReasonDeviceFailed)
+	if e := d.Status.Aggregate.LastError; e == nil || e.Device != "pi-01" || e.Reason != "ImagePullFailed" || e.Message != "manifest unknown" {
+		t.Errorf("last error %+v", e)
+	}
+	if n := op.metric(t, "fleet_operator_foreign_messages_total"); n != 2 {
+		t.Errorf("%v foreign messages counted, want 2", n)
+	}
+}
+
+func TestADeviceThatFallsSilentIsOffline(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.operate(func(o *operator.Options) { o.PulseInterval = 500 * time.Millisecond })
+	w.logged()
+	alive, silent := w.device("pi-01", map[string]string{"site": "lab"}), w.device("pi-02", map[string]string{"site": "lab"})
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
+		tick := time.NewTicker(400 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+				alive.pulse()
+			}
+		}
+	}()
+	silent.mute.Store(true)
+	online := func(id string, want metav1.ConditionStatus, reason string) {
+		t.Helper()
+		eventually(t, id+" is "+string(want), func() string {
+			c := meta.FindStatusCondition(w.cr(id).Status.Conditions, v1alpha1.ConditionOnline)
+			if c == nil || c.Status != want || c.Reason != reason {
+				return fmt.Sprintf("%+v", c)
+			}
+			return ""
+		})
+	}
+	online("pi-01", metav1.ConditionTrue, "PulseReceived")
+	online("pi-02", metav1.ConditionFalse, "PulseMissed")
+	ns := w.api.Namespace(t)
+	w.apply(deployment(ns, "web", "app:1", map[string]string{"site": "lab"}))
+	w.ready(ns, "web", v1alpha1.ReasonOnlineSucceeded)
+	silent.mute.Store(false)
+	silent.pulse()
+	online("pi-02", metav1.ConditionTrue, "PulseReceived")
+}
