@@ -1,21 +1,111 @@
+// Package podman is the engine that runs containers on a Podman service, through
+// its bindings. Restarts and health checks are not left to Podman: they are the
+// agent's, see the package plan.
 package podman
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"sync"
+
 	"github.com/containers/podman/v5/pkg/bindings"
-	"github.com/containers/podman/v5/pkg/bindings/containers"
-	"github.com/containers/podman/v5/pkg/bindings/images"
 	"github.com/containers/podman/v5/pkg/bindings/system"
-	"github.com/containers/podman/v5/pkg/bindings/volumes"
-	"github.com/containers/podman/v5/pkg/errorhandling"
-	"github.com/containers/podman/v5/pkg/specgen"
+
+	"fleet.nationtech.io/agent/engine"
 )
 
-var (
-	_ = bindings.NewConnection
-	_ = containers.List
-	_ = images.Pull
-	_ = system.Events
-	_ = volumes.List
-	_ errorhandling.ErrorModel
-	_ specgen.SpecGenerator
-)
+// DefaultSocket is where Podman's service listens on a device.
+const DefaultSocket = "unix:///run/podman/podman.sock"
+
+// Options of an engine.
+type Options struct {
+	// Device is the id of the device whose containers these are. Required.
+	Device string
+	// Socket is the service's address, such as unix:///run/podman/podman.sock;
+	// empty is DefaultSocket.
+	Socket string
+	// DataDir is where the files of a score's configs are kept. Required; the
+	// service must see it under the same path.
+	DataDir string
+}
+
+// Podman is a Podman service, as one device sees it.
+type Podman struct {
+	options Options
+
+	mu      sync.Mutex
+	service context.Context //nolint:containedctx // the bindings keep a connection in a context
+	seen    map[string]inspected
+}
+
+var _ engine.Engine = (*Podman)(nil)
+
+// New validates. The service is dialled at first use, and again when it was away.
+func New(o Options) (*Podman, error) {
+	if o.Socket == "" {
+		o.Socket = DefaultSocket
+	}
+	switch u, err := url.Parse(o.Socket); {
+	case err != nil:
+		return nil, fmt.Errorf("podman socket: %w", err)
+	case u.Scheme != "unix" && u.Scheme != "tcp":
+		return nil, fmt.Errorf("podman socket %q: it begins with unix:// or tcp://", o.Socket)
+	case o.Device == "":
+		return nil, errors.New("podman engine: a device id is needed")
+	case o.DataDir == "":
+		return nil, errors.New("podman engine: a data directory is needed")
+	}
+	return &Podman{options: o, seen: map[string]inspected{}}, nil
+}
+
+// connected is a call's context that also carries the connection.
+type connected struct {
+	context.Context
+	service context.Context //nolint:containedctx // see Podman.service
+}
+
+func (c connected) Value(key any) any {
+	if v := c.Context.Value(key); v != nil {
+		return v
+	}
+	return c.service.Value(key)
+}
+
+// connect gives a context for the bindings' calls. One connection serves for the
+// life of the engine: it dials anew for a service that was away and came back.
+func (p *Podman) connect(ctx context.Context) (context.Context, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.service == nil {
+		service, err := dial(ctx, p.options.Socket)
+		if err != nil {
+			return nil, err
+		}
+		p.service = service
+	}
+	return connected{Context: ctx, service: p.service}, nil
+}
+
+// dial connects to the service and pings it. What it gives outlives ctx.
+func dial(ctx context.Context, socket string) (context.Context, error) {
+	service, err := bindings.NewConnection(ctx, socket)
+	if err != nil {
+		return nil, fail(ctx, engine.ReasonEngineAway, fmt.Errorf("podman at %s: %w", socket, err))
+	}
+	return context.WithoutCancel(service), nil
+}
+
+// Info asks the service for its version.
+func (p *Podman) Info(ctx context.Context) (engine.Info, error) {
+	conn, err := p.connect(ctx)
+	if err != nil {
+		return engine.Info{}, err
+	}
+	v, err := system.Version(conn, nil)
+	if err != nil {
+		return engine.Info{}, fail(ctx, engine.ReasonEngineAway, err)
+	}
+	return engine.Info{Name: "podman", Version: v.Server.Version, Real: true}, nil
+}

@@ -1,0 +1,158 @@
+package podman
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+
+	"github.com/containers/podman/v5/pkg/api/handlers"
+	"github.com/containers/podman/v5/pkg/bindings"
+	"github.com/containers/podman/v5/pkg/bindings/containers"
+	dockercontainer "github.com/docker/docker/api/types/container"
+
+	"fleet.nationtech.io/agent/engine"
+)
+
+// maxOutput is how much of a command's output is kept, in bytes.
+const maxOutput = 4 << 10
+
+// Exec runs a command in a container and waits for it. When the context ends, the
+// waiting does; the command goes on, as Podman has no way to end it.
+func (p *Podman) Exec(ctx context.Context, id string, argv []string) (engine.ExecResult, error) {
+	conn, err := p.connect(ctx)
+	if err != nil {
+		return engine.ExecResult{}, err
+	}
+	if _, err := p.own(conn, id); err != nil {
+		return engine.ExecResult{}, err
+	}
+	session, err := containers.ExecCreate(conn, id, &handlers.ExecCreateConfig{ExecOptions: dockercontainer.ExecOptions{
+		Cmd: argv, AttachStdout: true, AttachStderr: true,
+	}})
+	if err != nil {
+		return engine.ExecResult{}, fail(ctx, engine.ReasonExecFailed, err)
+	}
+	output := &keeper{most: maxOutput}
+	if err := p.attach(ctx, session, output); err != nil {
+		return engine.ExecResult{}, err
+	}
+	done, err := containers.ExecInspect(conn, session, nil)
+	if err != nil {
+		return engine.ExecResult{}, fail(ctx, engine.ReasonExecFailed, err)
+	}
+	return engine.ExecResult{ExitCode: done.ExitCode, Output: output.String()}, nil
+}
+
+// attach starts a session and reads its output to the end. It has a connection
+// of its own, as the bindings exchange the client of the one that they attach on,
+// and closes it when the context ends, which the bindings don't look at.
+func (p *Podman) attach(ctx context.Context, session string, output io.Writer) error {
+	service, err := dial(ctx, p.options.Socket)
+	if err != nil {
+		return err
+	}
+	client, err := bindings.GetClient(service)
+	if err != nil {
+		return fail(ctx, engine.ReasonExecFailed, err)
+	}
+	plain, ok := client.Client.Transport.(*http.Transport)
+	if !ok {
+		return &engine.Error{Class: engine.ClassChange, Reason: engine.ReasonExecFailed, Err: fmt.Errorf("podman's bindings connect by %T", client.Client.Transport)}
+	}
+	defer plain.CloseIdleConnections()
+	dialed := plain.DialContext
+	closing := &http.Transport{DialContext: func(dialing context.Context, network, address string) (net.Conn, error) {
+		c, err := dialed(dialing, network, address)
+		if err == nil {
+			context.AfterFunc(ctx, func() { _ = c.Close() })
+		}
+		return c, err
+	}}
+	client.Client = &http.Client{Transport: closing}
+	defer closing.CloseIdleConnections()
+	options := new(containers.ExecStartAndAttachOptions).
+		WithOutputStream(output).WithErrorStream(output).WithAttachOutput(true).WithAttachError(true)
+	if err := containers.ExecStartAndAttach(connected{Context: ctx, service: service}, session, options); err != nil {
+		return fail(ctx, engine.ReasonExecFailed, err)
+	}
+	return ctx.Err()
+}
+
+// Get asks a container by HTTP: where its port is published if it is, else at
+// its own address.
+func (p *Podman) Get(ctx context.Context, id string, port uint16, path string) (int, error) {
+	conn, err := p.connect(ctx)
+	if err != nil {
+		return 0, err
+	}
+	p.mu.Lock()
+	i, found := p.seen[id]
+	p.mu.Unlock()
+	if !found {
+		if i, err = p.own(conn, id); err != nil {
+			return 0, err
+		}
+	}
+	host, err := i.reach(port)
+	if err != nil {
+		return 0, err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+host+path, nil)
+	if err != nil {
+		return 0, &engine.Error{Class: engine.ClassChange, Reason: engine.ReasonExecFailed, Err: err}
+	}
+	// A redirect is an answer by itself; what it leads to may not be the container.
+	client := &http.Client{
+		Transport:     &http.Transport{DisableKeepAlives: true},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	answer, err := client.Do(request)
+	if err != nil {
+		return 0, &engine.Error{Class: engine.ClassRetry, Reason: engine.ReasonExecFailed, Err: err}
+	}
+	return answer.StatusCode, answer.Body.Close()
+}
+
+func (i inspected) reach(port uint16) (string, error) {
+	number := strconv.Itoa(int(port))
+	if i.host {
+		return net.JoinHostPort("127.0.0.1", number), nil
+	}
+	for _, pub := range i.published {
+		if pub.container == port && pub.protocol != "udp" && pub.host != 0 {
+			ip := pub.ip
+			if ip == "" || ip == "0.0.0.0" || ip == "::" {
+				ip = "127.0.0.1"
+			}
+			return net.JoinHostPort(ip, strconv.Itoa(int(pub.host))), nil
+		}
+	}
+	if i.address == "" {
+		return "", &engine.Error{Class: engine.ClassRetry, Reason: engine.ReasonExecFailed, Err: fmt.Errorf("container %.12s has no address, and its port %d is not published", i.container.ID, port)}
+	}
+	return net.JoinHostPort(i.address, number), nil
+}
+
+// keeper keeps the first bytes that are written to it.
+type keeper struct {
+	most int
+	mu   sync.Mutex
+	kept []byte
+}
+
+func (k *keeper) Write(b []byte) (int, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.kept = append(k.kept, b[:min(len(b), k.most-len(k.kept))]...)
+	return len(b), nil
+}
+
+func (k *keeper) String() string {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return string(k.kept)
+}
