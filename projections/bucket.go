@@ -140,9 +140,9 @@ func Check(ctx context.Context, js jetstream.JetStream, bucket string) (Finding,
 	case info.Config.Metadata[metaLogID] != log.ID:
 		return OtherLog, nil
 	}
-	source, err := js.Stream(ctx, p.Stream)
+	found, err := compare(ctx, js, info, p)
 	if err != nil {
-		return "", fmt.Errorf("check bucket %s: stream %s: %w", bucket, p.Stream, err)
+		return "", fmt.Errorf("check bucket %s: %w", bucket, err)
 	}
-	return compare(ctx, js, s, source, p)
+	return found, nil
 }

@@ -12,48 +12,81 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-// compare holds the newest messages of a bucket against its source.
-func compare(ctx context.Context, js jetstream.JetStream, bucket, source jetstream.Stream, p eventlog.Projection) (Finding, error) {
-	b, src := bucket.CachedInfo().State, source.CachedInfo().State
+// compare holds the newest messages of a bucket against its source, both as they
+// were when the bucket was asked about itself: what either got since is not the
+// question.
+func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.StreamInfo, p eventlog.Projection) (Finding, error) {
+	b := bucket.State
 	if b.Msgs == 0 {
 		return Sound, nil
+	}
+	at, err := position(ctx, js, p.Bucket)
+	if err != nil {
+		return "", err
+	}
+	source, err := js.Stream(ctx, p.Stream) // asked after the bucket, so it has all that the bucket has
+	if err != nil {
+		return "", fmt.Errorf("stream %s: %w", p.Stream, err)
+	}
+	last := source.CachedInfo().State.LastSeq
+	if at > last {
+		return Ahead, nil
 	}
 	from := uint64(1)
 	if b.LastSeq > checked {
 		from = b.LastSeq - checked + 1
 	}
-	msgs, err := jetstreamext.GetBatch(ctx, js, bucket.CachedInfo().Config.Name, checked, jetstreamext.GetBatchSeq(max(from, b.FirstSeq)))
+	msgs, err := jetstreamext.GetBatch(ctx, js, bucket.Config.Name, checked, jetstreamext.GetBatchSeq(max(from, b.FirstSeq)))
 	if err != nil {
-		return "", fmt.Errorf("check bucket %s: %w", p.Bucket, err)
+		return "", err
 	}
 	for m, err := range msgs {
 		if errors.Is(err, jetstreamext.ErrNoMessages) {
 			break
 		}
 		if err != nil {
-			return "", fmt.Errorf("check bucket %s: %w", p.Bucket, err)
+			return "", err
+		}
+		if m.Sequence > b.LastSeq {
+			break
 		}
 		_, seq, ok := eventlog.SourceOf(m.Header)
 		if !ok {
 			return Diverged, nil
 		}
-		if seq > src.LastSeq {
+		if seq > last {
 			return Ahead, nil
 		}
 		if p.Stream == eventlog.PulseStream {
 			continue // it keeps one pulse a device, so older ones cannot be looked up
 		}
-		origin, err := source.GetMsg(ctx, seq)
-		switch {
-		case errors.Is(err, jetstream.ErrMsgNotFound):
-			return Diverged, nil
-		case err != nil:
-			return "", fmt.Errorf("check bucket %s: %w", p.Bucket, err)
-		case !same(p, m, origin):
-			return Diverged, nil
+		if ok, err := projected(ctx, js, source, p, m, seq); err != nil || !ok {
+			return Diverged, err
 		}
 	}
 	return Sound, nil
+}
+
+// projected says whether a bucket's message is what the source has at seq. A
+// direct read is quick and may meet a replica that is behind, so a no is asked of
+// the source's leader once more.
+func projected(ctx context.Context, js jetstream.JetStream, source jetstream.Stream, p eventlog.Projection, m *jetstream.RawStreamMsg, seq uint64) (bool, error) {
+	origin, err := source.GetMsg(ctx, seq)
+	if err == nil && same(p, m, origin) {
+		return true, nil
+	}
+	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, err
+	}
+	leader, err := eventlog.Authoritative(ctx, js, p.Stream)
+	if err != nil {
+		return false, err
+	}
+	origin, err = leader.GetMsg(ctx, seq)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	return err == nil && same(p, m, origin), err
 }
 
 // same says whether a bucket's message is the projection of a message of the log.

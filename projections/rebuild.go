@@ -104,24 +104,17 @@ func waitFor(ctx context.Context, js jetstream.JetStream, bucket string, target 
 // bucket projects; 0 without one.
 func lastProjected(ctx context.Context, js jetstream.JetStream, bucket string) (uint64, error) {
 	p := eventlog.ProjectionOf(bucket)
-	s, err := js.Stream(ctx, p.Stream)
+	n, err := eventlog.LastSequence(ctx, js, p.Stream, p.From)
 	if err != nil {
-		return 0, fmt.Errorf("bucket %s: stream %s: %w", bucket, p.Stream, err)
+		return 0, fmt.Errorf("bucket %s: %w", bucket, err)
 	}
-	m, err := s.GetLastMsgForSubject(ctx, p.From)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("bucket %s: last message of %s: %w", bucket, p.From, err)
-	}
-	return m.Sequence, nil
+	return n, nil
 }
 
 // position is the source's sequence of the bucket's newest message; 0 while it
 // is empty.
 func position(ctx context.Context, js jetstream.JetStream, bucket string) (uint64, error) {
-	s, err := js.Stream(ctx, eventlog.BucketStream(bucket))
+	s, err := eventlog.Authoritative(ctx, js, eventlog.BucketStream(bucket))
 	if err != nil {
 		return 0, fmt.Errorf("bucket %s: %w", bucket, err)
 	}
