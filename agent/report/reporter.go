@@ -1,0 +1,253 @@
+// Package report tells the log what happens on the device: states, what the
+// device is, the journal, and beside the log the pulse.
+//
+// Guarantees:
+//   - Messages to the log are numbered, one is in flight at a time, and each is
+//     tried until the log has it or will never take it, always with the number
+//     and the id that it was given. So numbers arrive in order and without gaps,
+//     and a repeat is told from news however late it comes.
+//   - Of a Deployment at most one state a second is sent, the latest, and over
+//     time no more than a budget: a container that crashes in a loop cannot fill
+//     the log.
+//   - The journal is written down before anyone relies on it, and sent in order.
+package report
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/oklog/ulid/v2"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fleet.nationtech.io/agent/store"
+	"fleet.nationtech.io/eventlog"
+)
+
+// Limits of what one device says.
+const (
+	stateSpacing  = time.Second
+	stateBurst    = 20
+	stateRefill   = 15 * time.Second
+	journalBurst  = 200
+	journalRefill = 5 * time.Second
+
+	ackTimeout    = 5 * time.Second
+	firstRetry    = 200 * time.Millisecond
+	mostRetry     = 15 * time.Second
+	storeRetry    = 5 * time.Second
+	clearedPrefix = "cleared/"
+)
+
+// Store numbers messages and keeps the journal until the log has it.
+type Store interface {
+	Next() (eventlog.Counter, error)
+	Enqueue(t eventlog.Type, at time.Time, data []byte) (dropped int, err error)
+	Head() (store.Record, eventlog.Counter, bool, error)
+	Done(store.Record) error
+	Remember(name string, value []byte) error
+	Recall(name string) ([]byte, error)
+}
+
+// Options wire a Reporter. Device, Store and Conn are required.
+type Options struct {
+	Device string
+	Store  Store
+	Conn   *nats.Conn // the caller's
+
+	PulseInterval time.Duration // 0: 30 s
+
+	Logger     *slog.Logger
+	Registerer prometheus.Registerer
+	Clock      func() time.Time
+	NewID      func() string // a ULID a message: one that can be guessed can be burnt
+}
+
+// Reporter is told what is so, and tells the log. The methods that tell it
+// something don't wait for the bus.
+type Reporter struct {
+	options Options
+	metrics *metrics
+	wake    chan struct{}
+
+	mu      sync.Mutex
+	info    statement
+	states  map[string]*statement
+	journal budget
+	waiting bool // the outbox may hold something
+	// generation rises when all is to be said again; what was on its way then
+	// does not count as said.
+	generation uint64
+}
+
+// New wires a reporter. It fails where something required is missing.
+func New(o Options) (*Reporter, error) {
+	if o.Device == "" || o.Store == nil || o.Conn == nil {
+		return nil, errors.New("a reporter needs a device, a store and a connection")
+	}
+	if o.PulseInterval == 0 {
+		o.PulseInterval = 30 * time.Second
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	if o.NewID == nil {
+		o.NewID = func() string { return ulid.Make().String() }
+	}
+	m, err := newMetrics(o.Registerer)
+	if err != nil {
+		return nil, err
+	}
+	return &Reporter{
+		options: o, metrics: m, wake: make(chan struct{}, 1), states: map[string]*statement{}, waiting: true,
+		journal: budget{burst: journalBurst, refill: journalRefill},
+	}, nil
+}
+
+// Run sends until the context ends; then it returns nil. It fails when the
+// connection was closed by another.
+func (r *Reporter) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var pulse error
+	var group sync.WaitGroup
+	group.Go(func() {
+		defer stop()
+		pulse = r.pulse(ctx)
+	})
+	err := r.send(ctx)
+	stop()
+	group.Wait()
+	return errors.Join(err, pulse)
+}
+
+// State replaces what is to be said of a Deployment. A state that differs from
+// the last one in nothing but its time is not sent.
+func (r *Reporter) State(s eventlog.DeploymentState) {
+	at := s.LastEventAt
+	s.LastEventAt = time.Time{}
+	content, err := json.Marshal(s)
+	s.LastEventAt = at
+	data, err2 := json.Marshal(s)
+	if err := errors.Join(err, err2); err != nil {
+		r.options.Logger.Error("a state cannot be encoded", "deployment", s.Deployment, "error", err)
+		return
+	}
+	r.say(s.Deployment, string(content), data)
+}
+
+// contentCleared is the content of a statement that there is nothing left.
+const contentCleared = "cleared"
+
+// Cleared says that nothing of a withdrawn Deployment is left on the device, so
+// that its key leaves the bucket. It may be said as often as one likes, over
+// restarts too: it is sent once.
+func (r *Reporter) Cleared(deployment string) { r.say(deployment, contentCleared, nil) }
+
+func (r *Reporter) say(deployment, content string, data []byte) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := r.states[deployment]
+	if s == nil {
+		s = &statement{budget: budget{burst: stateBurst, refill: stateRefill}, said: r.saidBefore(deployment)}
+		r.states[deployment] = s
+	}
+	if s.say(content, data, r.options.Clock()) {
+		r.signal()
+	}
+}
+
+// saidBefore is what an earlier run of the agent said last, as far as it matters:
+// a state is said once by each run, so that a log that lost it has it again.
+func (r *Reporter) saidBefore(deployment string) string {
+	v, err := r.options.Store.Recall(clearedPrefix + deployment)
+	if err != nil {
+		r.options.Logger.Warn("the store cannot be read", "error", err)
+	}
+	if v != nil {
+		return contentCleared
+	}
+	return ""
+}
+
+// Info replaces what is to be said of the device.
+func (r *Reporter) Info(i eventlog.DeviceInfo) {
+	at := i.UpdatedAt
+	i.UpdatedAt = time.Time{}
+	content, err := json.Marshal(i)
+	i.UpdatedAt = at
+	data, err2 := json.Marshal(i)
+	if err := errors.Join(err, err2); err != nil {
+		r.options.Logger.Error("the device's info cannot be encoded", "error", err)
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.info.say(string(content), data, r.options.Clock()) {
+		r.signal()
+	}
+}
+
+// Started tells that the agent runs.
+func (r *Reporter) Started(s eventlog.AgentStart) { r.enqueue(eventlog.AgentStarted, s.At, s) }
+
+// Journal tells one thing that was done to one service. Over its budget the
+// journal is cut, and the cuts are counted.
+func (r *Reporter) Journal(t eventlog.Type, s eventlog.Step) {
+	r.mu.Lock()
+	ok := r.journal.spend(r.options.Clock())
+	r.mu.Unlock()
+	if !ok {
+		r.metrics.dropped.WithLabelValues(droppedBudget).Inc()
+		return
+	}
+	r.enqueue(t, s.At, s)
+}
+
+func (r *Reporter) enqueue(t eventlog.Type, at time.Time, payload any) {
+	data, err := json.Marshal(payload)
+	if err != nil {
+		r.options.Logger.Error("an event cannot be encoded", "type", t, "error", err)
+		return
+	}
+	if at.IsZero() {
+		at = r.options.Clock()
+	}
+	dropped, err := r.options.Store.Enqueue(t, at, data)
+	if err != nil {
+		r.metrics.dropped.WithLabelValues(droppedStore).Inc()
+		r.options.Logger.Error("an event of the journal is lost", "type", t, "error", err)
+		return
+	}
+	r.metrics.dropped.WithLabelValues(droppedFull).Add(float64(dropped))
+	r.mu.Lock()
+	r.waiting = true
+	r.mu.Unlock()
+	r.signal()
+}
+
+// Resend says all again: the log lost what it had been told.
+func (r *Reporter) Resend() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.generation++
+	r.info.said = ""
+	for _, s := range r.states {
+		s.said = ""
+	}
+	r.signal()
+}
+
+func (r *Reporter) signal() {
+	select {
+	case r.wake <- struct{}{}:
+	default: // it will look anyway
+	}
+}
