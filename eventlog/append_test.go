@@ -162,81 +162,137 @@ func TestATooLargeEventIsRefusedBeforeAnythingIsSent(t *testing.T) {
 
 func TestAFullLogSaysSo(t *testing.T) {
 	t.Parallel()
-	s := natstest.Start(t)
-	nc, js := s.Connect(t)
-	if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{MaxBytes: 64 << 10}); err != nil {
-		t.Fatal(err)
-	}
-	a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	elect(t, a, "a")
-	if _, err := a.Append(t.Context(), assignments(500)); !errors.Is(err, eventlog.ErrLogFull) {
-		t.Fatalf("append to a full log = %v, want ErrLogFull", err)
-	}
-	if err := eventlog.OpenReserve(t.Context(), js, eventlog.LogConfig{MaxBytes: 64 << 10}); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := a.Append(t.Context(), assignments(1)); err != nil {
-		t.Errorf("append into the reserve: %v", err)
-	}
+	onBoth(t, func(t *testing.T, p place) {
+		js := p.log(t)
+		size := eventlog.LogConfig{Replicas: p.replicas, MaxBytes: 64 << 10}
+		if _, err := eventlog.EnsureLog(t.Context(), js, size); err != nil {
+			t.Fatal(err)
+		}
+		a := p.appender(t)
+		elect(t, a, "a")
+		var err error
+		for n := 0; err == nil && n < 500; n += 50 {
+			_, err = a.Append(t.Context(), assignments(50))
+		}
+		if !errors.Is(err, eventlog.ErrLogFull) {
+			t.Fatalf("append to a full log = %v, want ErrLogFull", err)
+		}
+		if err := eventlog.OpenReserve(t.Context(), js, size); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.Append(t.Context(), assignments(1)); err != nil {
+			t.Errorf("append into the reserve: %v", err)
+		}
+	})
 }
 
 // The appender loses its connection with appends outstanding: some are in the
-// log, some are not, and it cannot know which. It elects itself anew and says
-// what the log lacks: nothing is there twice.
+// log, some are not, and it cannot know which. It may say nothing more before it
+// has elected itself anew; then it says what the log lacks: nothing is there
+// twice.
 func TestAfterALostAnswerNothingIsSaidTwice(t *testing.T) {
 	t.Parallel()
-	s := natstest.Start(t)
-	p := place{1, s.Connect}
-	js := p.log(t)
-	nc, _ := p.connect(t, nats.ReconnectBufSize(-1))
-	a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "test"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	elect(t, a, "a")
-	all := assignments(20_000)
-	var once sync.Once
-	go func() {
-		for range eventlog.Follow(t.Context(), js, eventlog.ReadOptions{From: 2000}) {
-			once.Do(func() { _ = nc.ForceReconnect() })
-			return
-		}
-	}()
-	_, err = a.Append(t.Context(), all)
-	if err != nil && !errors.Is(err, eventlog.ErrUncertain) {
-		t.Fatalf("append over a cut connection = %v, want ErrUncertain", err)
-	}
-	token := uint64(0)
-	for token == 0 {
-		if token, err = a.Elect(t.Context(), eventlog.Leader{Identity: "a"}, at); err != nil && t.Context().Err() != nil {
-			t.Fatal(err)
-		}
-	}
-	have := countBySubject(t, js, eventlog.FamilyDesired)
-	var missing []eventlog.Draft
-	for _, d := range all {
-		addr, err := eventlog.ParseSubject(d.Subject)
+	onBoth(t, func(t *testing.T, p place) {
+		js := p.log(t)
+		nc, _ := p.connect(t, nats.ReconnectBufSize(-1))
+		a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "test"})
 		if err != nil {
 			t.Fatal(err)
 		}
-		if have[addr.Device] == 0 {
-			missing = append(missing, d)
+		at0 := elect(t, a, "a")
+		all := assignments(10_000)
+		said := 1 // times that each device was told
+		for ; ; said++ {
+			ctx, cancel := context.WithCancel(t.Context())
+			cut := make(chan struct{})
+			go func() {
+				defer close(cut)
+				for range eventlog.Follow(ctx, js, eventlog.ReadOptions{From: at0 + 2000}) {
+					_ = nc.ForceReconnect()
+					return
+				}
+			}()
+			last, err := a.Append(t.Context(), all)
+			cancel()
+			<-cut
+			if errors.Is(err, eventlog.ErrUncertain) {
+				break
+			}
+			if err != nil || said == 10 {
+				t.Fatalf("append %d over a cut connection = %v, want ErrUncertain", said, err)
+			}
+			at0 = last // the cut came too late to lose an answer
+		}
+		if _, err := a.Append(t.Context(), all[:1]); !errors.Is(err, eventlog.ErrNotElected) {
+			t.Errorf("append before a new election = %v, want ErrNotElected", err)
+		}
+		token := uint64(0)
+		for token == 0 {
+			if token, err = a.Elect(t.Context(), eventlog.Leader{Identity: "a"}, at); err != nil && t.Context().Err() != nil {
+				t.Fatal(err)
+			}
+		}
+		have := countBySubject(t, js, eventlog.FamilyDesired)
+		var missing []eventlog.Draft
+		for _, d := range all {
+			addr, err := eventlog.ParseSubject(d.Subject)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if have[addr.Device] < said {
+				missing = append(missing, d)
+			}
+		}
+		if len(missing) == 0 {
+			t.Error("the log lacks nothing: the connection was not cut in the middle")
+		}
+		if _, err := a.Append(t.Context(), missing); err != nil {
+			t.Fatal(err)
+		}
+		got := countBySubject(t, js, eventlog.FamilyDesired)
+		if len(got) != len(all) {
+			t.Errorf("%d devices in the log, want %d", len(got), len(all))
+		}
+		for device, n := range got {
+			if n != said {
+				t.Errorf("%s was told %d times, want %d", device, n, said)
+			}
+		}
+	})
+}
+
+// A device that holds as many batches open as the server allows keeps the leader
+// from opening one: it goes on with single appends.
+func TestWhereNoBatchCanBeOpenedTheLeaderAppendsOneByOne(t *testing.T) {
+	t.Parallel()
+	p := place{3, natstest.Cluster(t, 3).Connect}
+	js := p.log(t)
+	a := p.appender(t)
+	elect(t, a, "a")
+	hostile, _ := p.connect(t)
+	for i := range 60 {
+		m := &nats.Msg{Subject: eventlog.StateSubject("evil", "web"), Header: nats.Header{"Nats-Batch-Id": {fmt.Sprintf("evil-%d", i)}, "Nats-Batch-Sequence": {"1"}}}
+		if _, err := hostile.RequestMsg(m, 5*time.Second); err != nil {
+			t.Fatal(err)
 		}
 	}
-	if _, err := a.Append(t.Context(), missing); err != nil {
+	last, err := a.Append(t.Context(), assignments(20))
+	if err != nil {
 		t.Fatal(err)
 	}
-	got := countBySubject(t, js, eventlog.FamilyDesired)
-	if len(got) != len(all) {
-		t.Errorf("%d devices in the log, want %d", len(got), len(all))
+	s, err := js.Stream(t.Context(), eventlog.LogStream)
+	if err != nil {
+		t.Fatal(err)
 	}
-	for device, n := range got {
-		if n != 1 {
-			t.Errorf("%s was told %d times", device, n)
-		}
+	m, err := s.GetMsg(t.Context(), last)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if id := m.Header.Get("Nats-Batch-Id"); id != "" {
+		t.Errorf("the leader got its batch %s: the attack did not hold them all", id)
+	}
+	if got := countBySubject(t, js, eventlog.FamilyDesired); len(got) != 20 {
+		t.Errorf("%d devices in the log, want 20", len(got))
 	}
 }
 
