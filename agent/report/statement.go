@@ -41,14 +41,14 @@ type budget struct {
 	burst  int
 	refill time.Duration
 
-	spent float64 // of the burst
+	spent time.Duration // of the burst, as the time that refills it
 	at    time.Time
 }
 
 // settle gives back what time has refilled.
 func (b *budget) settle(now time.Time) {
-	if passed := now.Sub(b.at); passed > 0 && b.refill > 0 {
-		b.spent = max(0, b.spent-float64(passed)/float64(b.refill))
+	if passed := now.Sub(b.at); passed > 0 {
+		b.spent = max(0, b.spent-passed)
 	}
 	b.at = now
 }
@@ -59,8 +59,7 @@ func (b *budget) wait(now time.Time) time.Duration {
 		return 0
 	}
 	b.settle(now)
-	over := b.spent + 1 - float64(b.burst)
-	return time.Duration(max(0, over) * float64(b.refill))
+	return max(0, b.spent+b.refill-time.Duration(b.burst)*b.refill)
 }
 
 // spend takes one; ok is false when there is none.
@@ -68,6 +67,6 @@ func (b *budget) spend(now time.Time) (ok bool) {
 	if b.wait(now) > 0 {
 		return false
 	}
-	b.spent++
+	b.spent += b.refill
 	return true
 }
