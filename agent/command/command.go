@@ -1,0 +1,143 @@
+// Package command answers what is asked of the device over the bus.
+package command
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"fleet.nationtech.io/agent/reject"
+	"fleet.nationtech.io/eventlog"
+)
+
+// Reasons for which a command is not believed. Any device can aim the answers to
+// its own questions at this one's command subjects; but such an answer has no
+// reply subject, or not the server's own word that it comes from the fleet.
+const (
+	ReasonNoReply       = "CommandWithoutReply"
+	ReasonNoRequestInfo = "CommandWithoutRequestInfo"
+	ReasonOtherAccount  = "CommandFromOtherAccount"
+)
+
+const buffer = 64 // commands that may wait
+
+// Options wire a Service. Device and Conn are required.
+type Options struct {
+	Device  string
+	Version string
+	Conn    *nats.Conn // the caller's
+	Resync  func()     // asks for the whole desired state; it does not wait
+
+	Rejected *reject.Log
+	Logger   *slog.Logger
+	Clock    func() time.Time
+}
+
+// Pong is the answer to ping.
+type Pong struct {
+	DeviceID     string    `json:"device_id"`
+	AgentVersion string    `json:"agent_version"`
+	At           time.Time `json:"at"`
+}
+
+// Syncing is the answer to sync: the device has begun to ask.
+type Syncing struct {
+	DeviceID string    `json:"device_id"`
+	At       time.Time `json:"at"`
+}
+
+// Failure is the answer to what cannot be done.
+type Failure struct {
+	Error string `json:"error"`
+}
+
+// Service answers the commands of one device.
+type Service struct{ options Options }
+
+// New wires a service. It fails where something required is missing.
+func New(o Options) (*Service, error) {
+	if o.Device == "" || o.Conn == nil {
+		return nil, errors.New("a command service needs a device and a connection")
+	}
+	if o.Resync == nil {
+		o.Resync = func() {}
+	}
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Clock == nil {
+		o.Clock = time.Now
+	}
+	return &Service{options: o}, nil
+}
+
+// Run answers until the context ends; then it returns nil.
+func (s *Service) Run(ctx context.Context) error {
+	subject := eventlog.DeviceCommandSubject(s.options.Device, eventlog.Wildcard)
+	commands := make(chan *nats.Msg, buffer)
+	sub, err := s.options.Conn.ChanSubscribe(subject, commands)
+	if err != nil {
+		return fmt.Errorf("subscribe %s: %w", subject, err)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			if err := sub.Unsubscribe(); err != nil && !s.options.Conn.IsClosed() {
+				return fmt.Errorf("unsubscribe %s: %w", subject, err)
+			}
+			return nil
+		case m := <-commands:
+			s.take(m)
+		}
+	}
+}
+
+func (s *Service) take(m *nats.Msg) {
+	info, reason, why := believe(m)
+	if reason != "" {
+		s.options.Rejected.Message(reason, m.Subject, why)
+		return
+	}
+	_, verb, _ := eventlog.ParseDeviceCommand(m.Subject)
+	s.options.Logger.Debug("command", "verb", verb, "user", info.User)
+	answer, err := json.Marshal(s.answer(verb))
+	if err != nil {
+		s.options.Logger.Error("an answer cannot be encoded", "verb", verb, "error", err)
+		return
+	}
+	if err := m.Respond(answer); err != nil {
+		s.options.Logger.Warn("a command is not answered", "verb", verb, "error", err)
+	}
+}
+
+// believe says who sent a command, or why it is none.
+func believe(m *nats.Msg) (info eventlog.RequestInfo, reason, why string) {
+	if m.Reply == "" {
+		return info, ReasonNoReply, "it has no reply subject, so nobody asks"
+	}
+	info, err := eventlog.RequestInfoOf(m.Header)
+	if err != nil {
+		return info, ReasonNoRequestInfo, err.Error()
+	}
+	if info.Account != eventlog.AccountFleet {
+		return info, ReasonOtherAccount, fmt.Sprintf("it comes from account %.80q", info.Account)
+	}
+	return info, "", ""
+}
+
+func (s *Service) answer(verb string) any {
+	o := s.options
+	switch verb {
+	case eventlog.VerbPing:
+		return Pong{DeviceID: o.Device, AgentVersion: o.Version, At: o.Clock().UTC()}
+	case eventlog.VerbSync:
+		o.Resync()
+		return Syncing{DeviceID: o.Device, At: o.Clock().UTC()}
+	}
+	return Failure{Error: fmt.Sprintf("%.80q is no command of this agent, which knows %s and %s", verb, eventlog.VerbPing, eventlog.VerbSync)}
+}
