@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -215,21 +217,21 @@ func (r *replica) lookAtAll() {
 // tellToSync asks every device to ask for its desired state: the bucket was
 // rebuilt without telling anybody what is in it.
 func (r *replica) tellToSync(ctx context.Context, rebuilt []string) {
-	affected := false
-	for _, b := range rebuilt {
-		affected = affected || b == eventlog.BucketDesired
-	}
-	if !affected {
+	if !slices.Contains(rebuilt, eventlog.BucketDesired) {
 		return
 	}
-	var ids []string
+	known := map[string]struct{}{}
+	for _, id := range r.devices.Names() { // a log that was lost does not know them yet
+		known[id] = struct{}{}
+	}
 	r.fold.Do(func(s *decide.State) {
 		for id := range s.View().Devices {
 			if eventlog.CheckName("device", id) == nil {
-				ids = append(ids, id)
+				known[id] = struct{}{}
 			}
 		}
 	})
+	ids := slices.Collect(maps.Keys(known))
 	r.options.Logger.Info("devices are told to sync", "devices", len(ids))
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
