@@ -1,0 +1,171 @@
+package accounts_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
+
+	"fleet.nationtech.io/deploy/accounts"
+	"fleet.nationtech.io/eventlog"
+)
+
+// Permissions do not check headers, so a hostile device can hold batches open,
+// claim the fence and burn message ids that it guesses. On three servers it may
+// slow the leader; it neither stops nor deposes it, and no other device's report
+// is lost.
+func TestAHostileDeviceOnThreeServersStopsNobody(t *testing.T) {
+	t.Parallel()
+	if testing.Short() {
+		t.Skip("three servers under attack take half a minute")
+	}
+	w := newCluster(t)
+	nc, _ := w.as("operator")
+	leader, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "operator"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := leader.Elect(t.Context(), eventlog.Leader{Identity: "leader"}, time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+
+	attackers, tried := w.attack(token)
+	defer attackers()
+	eventually(t, "all batches are held open", func() bool { return tried.Load() > 1000 && w.noBatchIsFree() })
+	const rounds, each, reports = 10, 100, 120
+	var reporting sync.WaitGroup
+	reporting.Go(func() { w.report(reports) })
+	for round := range rounds {
+		drafts := make([]eventlog.Draft, each)
+		for i := range drafts {
+			drafts[i] = assigned(fmt.Sprintf("d%d-%d", round, i), "web")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		began := time.Now()
+		_, err := leader.Append(ctx, drafts)
+		cancel()
+		if err != nil {
+			t.Fatalf("round %d: the leader was stopped: %v", round, err)
+		}
+		t.Logf("round %d: %d fenced appends in %v, %d hostile messages so far", round, each, time.Since(began).Round(time.Millisecond), tried.Load())
+	}
+	reporting.Wait()
+	attackers()
+	if leader.Token() != token {
+		t.Errorf("the leader's token is %d, was %d: deposed", leader.Token(), token)
+	}
+	told := 0
+	for subject, n := range w.logged() {
+		a, err := eventlog.ParseSubject(subject)
+		if err != nil {
+			t.Errorf("the log has %s: %v", subject, err)
+			continue
+		}
+		switch {
+		case a.Family == eventlog.FamilyDesired:
+			told++
+			if n != 1 {
+				t.Errorf("%s was said %d times", subject, n)
+			}
+		case a.Family == eventlog.FamilyState && a.Device == victim && n != reports:
+			t.Errorf("the victim's log has %d reports, want %d", n, reports)
+		case a.Device != victim && a.Device != mallory && a.Family != eventlog.FamilyLeader:
+			t.Errorf("the log has %s", subject)
+		}
+	}
+	if told != rounds*each {
+		t.Errorf("%d devices were told, want %d", told, rounds*each)
+	}
+	eventually(t, "the bucket has all", func() bool { return len(w.subjects("KV_desired-state")) == rounds*each })
+	t.Logf("%d hostile messages were sent meanwhile", tried.Load())
+}
+
+// noBatchIsFree says whether the log refuses to open another batch.
+func (w *world) noBatchIsFree() bool {
+	m := nats.NewMsg("fleet.evt.state.probe.web")
+	m.Header.Set("Nats-Batch-Id", ulid.Make().String())
+	m.Header.Set("Nats-Batch-Sequence", "1")
+	answer, err := w.nc.RequestMsg(m, 2*time.Second)
+	var refused struct {
+		Error struct {
+			Code int `json:"err_code"`
+		}
+	}
+	const tooManyOpen = 10210
+	return err == nil && json.Unmarshal(answer.Data, &refused) == nil && refused.Error.Code == tooManyOpen
+}
+
+// attack floods until the returned function is called, which tells how much it
+// was. Everything that a device may set is tried.
+func (w *world) attack(token uint64) (stop func(), sent *atomic.Int64) {
+	ctx, cancel := context.WithCancel(w.t.Context())
+	var all sync.WaitGroup
+	n := &atomic.Int64{}
+	flood := func(subject string, header func(i int) nats.Header) {
+		nc := w.device(mallory)
+		all.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				m := &nats.Msg{Subject: subject, Reply: "_INBOX.mallory.x", Header: header(i), Data: []byte(`{"device_id":"mallory","deployment":"web","phase":"Running"}`)}
+				n.Add(1)
+				_ = nc.PublishMsg(m)
+				if i%20 == 19 { // some thousands a second from each connection: more than that slows the machine itself
+					_ = nc.FlushTimeout(time.Second)
+					time.Sleep(2 * time.Millisecond)
+				}
+			}
+		})
+	}
+	const state, info = "fleet.evt.state.mallory.web", "$KV.device-info.info.mallory"
+	flood(state, func(i int) nats.Header { // holds open as many batches as there may be: 50
+		return nats.Header{"Nats-Batch-Id": {fmt.Sprintf("held-%d", i)}, "Nats-Batch-Sequence": {"1"}}
+	})
+	flood(state, func(int) nats.Header { // claims the leader's fence
+		return nats.Header{jetstream.ExpectedLastSubjSeqHeader: {fmt.Sprint(token)}, jetstream.ExpectedLastSubjSeqSubjHeader: {"fleet.evt.leader"}}
+	})
+	flood(info, func(i int) nats.Header { // claims a fence that is none
+		return nats.Header{jetstream.ExpectedLastSubjSeqHeader: {fmt.Sprint(i)}, jetstream.ExpectedLastSubjSeqSubjHeader: {"fleet.evt.leader"}}
+	})
+	flood(state, func(i int) nats.Header { // burns ids that can be guessed
+		return nats.Header{jetstream.MsgIDHeader: {fmt.Sprintf("victim/web/%d", i)}}
+	})
+	flood(state, func(int) nats.Header { // asks for what the log must refuse
+		return nats.Header{jetstream.MsgRollup: {"all"}, "Nats-TTL": {"1s"}, jetstream.ExpectedStreamHeader: {"FLEET"}}
+	})
+	return func() {
+		cancel()
+		all.Wait()
+	}, n
+}
+
+// report reports for the victim as an agent does: an id each, again until it is
+// acknowledged.
+func (w *world) report(n int) {
+	nc, _ := w.as(accounts.DeviceUser(victim), nats.CustomInboxPrefix(eventlog.InboxPrefix(victim)))
+	for i := range n {
+		m := nats.NewMsg("fleet.evt.state.victim.web")
+		m.Header.Set(jetstream.MsgIDHeader, ulid.Make().String())
+		m.Data = fmt.Appendf(nil, `{"device_id":"victim","deployment":"web","phase":"Running","revision":%d}`, i+1)
+		for try := 0; ; try++ {
+			answer, err := nc.RequestMsg(m, 2*time.Second)
+			var ack struct {
+				Seq   uint64
+				Error *struct{ Description string }
+			}
+			if err == nil && json.Unmarshal(answer.Data, &ack) == nil && ack.Seq > 0 && ack.Error == nil {
+				break
+			}
+			if try == 20 {
+				w.t.Errorf("report %d is lost: %v", i, err)
+				return
+			}
+		}
+	}
+}
