@@ -3,16 +3,17 @@
 package agent
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fleet.nationtech.io/agent/config"
 	"fleet.nationtech.io/agent/engine"
+	"fleet.nationtech.io/agent/keeper"
 )
 
 // Config is the agent's configuration, as config.toml holds it.
@@ -39,6 +40,7 @@ type Agent struct {
 	config  Config
 	options Options
 	ready   chan struct{}
+	keeper  atomic.Pointer[keeper.Keeper]
 }
 
 // New validates and wires. It touches neither disk nor network nor engine. The
@@ -63,14 +65,15 @@ func New(c Config, o Options) (*Agent, error) {
 	return &Agent{config: c, options: o, ready: make(chan struct{})}, nil
 }
 
-// Ready is closed once the agent has looked at its containers for the first
-// time. The bus need not be there for it.
+// Ready is closed once the agent looks after its containers. Neither the bus nor
+// the engine need be there for it.
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
-// Run works until the context ends, and then returns nil; containers go on
-// running. Any other return is an error that a restart might cure, such as a
-// data directory that cannot be written.
-func (a *Agent) Run(ctx context.Context) error {
-	<-ctx.Done()
-	return nil
+// Turned is when the agent last looked after its containers, for a watchdog. It
+// is now as long as Run has not come that far.
+func (a *Agent) Turned() time.Time {
+	if k := a.keeper.Load(); k != nil {
+		return k.Turned()
+	}
+	return time.Now()
 }

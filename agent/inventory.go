@@ -2,16 +2,64 @@ package agent
 
 import (
 	"bufio"
+	"context"
 	"io"
+	"maps"
 	"os"
 	"runtime"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/version"
 )
+
+// How often the agent looks what it runs on: memory is plugged in seldom, but an
+// engine that was away at first has a version yet to be told.
+const (
+	inventoryInterval = 5 * time.Minute
+	inventoryRetry    = 5 * time.Second
+	inventoryTimeout  = 5 * time.Second
+)
+
+// informer is where what the device says of itself goes.
+type informer interface {
+	Info(eventlog.DeviceInfo)
+}
+
+// tellInventory reports what the device is, at the start and when it changes.
+func (a *Agent) tellInventory(ctx context.Context, to informer) error {
+	var last eventlog.DeviceInfo
+	labels := maps.Clone(a.config.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	for {
+		wait := inventoryInterval
+		limited, cancel := context.WithTimeout(ctx, inventoryTimeout)
+		engine, err := a.options.Engine.Info(limited)
+		cancel()
+		if err != nil {
+			wait = inventoryRetry
+			engine.Version = last.Inventory.PodmanVersion
+		}
+		info := eventlog.DeviceInfo{DeviceID: a.config.DeviceID, Labels: labels, Inventory: inventory(engine.Version)}
+		if last.UpdatedAt.IsZero() || info.Inventory != last.Inventory {
+			info.UpdatedAt = a.options.Clock().UTC()
+			to.Info(info)
+			last = info
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-timer.C:
+		}
+	}
+}
 
 // inventory reads what the device is. What cannot be read stays empty: a report
 // with a hole in it is worth more than none.
