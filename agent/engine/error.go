@@ -13,7 +13,7 @@ const (
 	ClassRetry       Class = iota // again soon: the network, a race, a port in use
 	ClassRetrySlowly              // somebody must act elsewhere: no such image, no access
 	ClassRetryLate                // the other side asked us to stay away: too many requests
-	ClassChange                   // not until the score changes, or a person acts on the container
+	ClassChange                   // not until the score or the device's set-up changes
 	ClassAway                     // the engine itself is not there
 )
 
@@ -59,19 +59,21 @@ func AsError(err error, reason string) *Error {
 }
 
 // Delay is the time to wait after the n-th failure in a row (from 1) until the
-// next try. ok is false for ClassChange: no time helps.
-func (c Class) Delay(n int) (d time.Duration, ok bool) {
+// next try.
+func (c Class) Delay(n int) time.Duration {
 	switch c {
 	case ClassRetrySlowly:
-		return doubled(30*time.Second, n, 30*time.Minute), true
+		return doubled(30*time.Second, n, 30*time.Minute)
 	case ClassRetryLate:
-		return doubled(10*time.Minute, n, 2*time.Hour), true
+		return doubled(10*time.Minute, n, 2*time.Hour)
 	case ClassChange:
-		return 0, false
+		// Not until something changes. A changed score and a removed container are
+		// seen; a changed set-up, such as a directory that now exists, is not.
+		return time.Hour
 	case ClassAway:
-		return doubled(time.Second, n, 10*time.Second), true
+		return doubled(time.Second, n, 10*time.Second)
 	default:
-		return doubled(time.Second, n, 5*time.Minute), true
+		return doubled(time.Second, n, 5*time.Minute)
 	}
 }
 

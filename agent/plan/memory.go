@@ -63,9 +63,9 @@ type Failure struct {
 	Reason  string       `json:"reason"`
 	Message string       `json:"message"`
 	At      time.Time    `json:"at"`
-	// RetryAt is when to try again; zero is not until the score changes, or
-	// someone removes the container.
-	RetryAt time.Time `json:"retry_at,omitzero"`
+	// RetryAt is when to try again, unless the score changes or somebody removes the
+	// container before.
+	RetryAt time.Time `json:"retry_at"`
 }
 
 // Odd is since when a container has been in a state that should pass by itself.
@@ -102,9 +102,9 @@ func (m Memory) with(key Key, r Record) Memory {
 func (m Memory) Failed(step Step, err *engine.Error, now time.Time) Memory {
 	r := m[step.Key]
 	r.Failures++
-	r.Failure = &Failure{Verb: step.Verb, Class: err.Class, Reason: err.Reason, Message: err.Error(), At: now}
-	if d, ok := err.Class.Delay(r.Failures); ok {
-		r.Failure.RetryAt = now.Add(d)
+	r.Failure = &Failure{
+		Verb: step.Verb, Class: err.Class, Reason: err.Reason, Message: err.Error(), At: now,
+		RetryAt: now.Add(err.Class.Delay(r.Failures)),
 	}
 	return m.with(step.Key, r)
 }

@@ -79,6 +79,7 @@ func TestPlanTakesTheStepsThatAStateNeeds(t *testing.T) {
 	old := assigned(`"image":"a:0"`)
 	onFailure := assigned(image + `,"restartPolicy":"OnFailure"`)
 	never := assigned(image + `,"restartPolicy":"Never"`)
+	fixed, chosen := assigned(image+`,"ports":["80:80"]`), assigned(image+`,"ports":["80"]`)
 	two := []engine.Container{
 		container(always, engine.StateRunning),
 		container(always, engine.StateRunning, func(c *engine.Container) { c.ID, c.CreatedAt = "c2", t0 }),
@@ -103,6 +104,8 @@ func TestPlanTakesTheStepsThatAStateNeeds(t *testing.T) {
 		"created: started":                             {desired: always, observed: []engine.Container{container(always, engine.StateCreated)}, want: []string{"hello/web Unstarted: start(c1)"}},
 		"configured: started":                          {desired: always, observed: []engine.Container{container(always, engine.StateConfigured)}, want: []string{"hello/web Unstarted: start(c1)"}},
 		"initialized: started":                         {desired: always, observed: []engine.Container{container(always, engine.StateInitialized)}, want: []string{"hello/web Unstarted: start(c1)"}},
+		"created, and its fixed port is in use":        {desired: fixed, observed: []engine.Container{container(fixed, engine.StateCreated)}, memory: portInUse(fixed), want: []string{"hello/web Unstarted: start(c1)"}},
+		"created, and its chosen port was taken":       {desired: chosen, observed: []engine.Container{container(chosen, engine.StateCreated)}, memory: portInUse(chosen), want: []string{"hello/web Unstarted: pull remove(c1) create start"}},
 		"paused: started again":                        {desired: always, observed: []engine.Container{container(always, engine.StatePaused)}, want: []string{"hello/web Paused: start(c1)"}},
 		"stopping: given time":                         {desired: always, observed: []engine.Container{container(always, engine.StateStopping)}, wake: 30 * time.Second},
 		"removing: given time":                         {desired: always, observed: []engine.Container{container(always, engine.StateRemoving)}, wake: 30 * time.Second},
@@ -166,6 +169,12 @@ func failed(d plan.Desired, class engine.Class, times int) plan.Memory {
 			&engine.Error{Class: class, Reason: engine.ReasonImagePullFailed, Err: errors.New("no")}, t0)
 	}
 	return m
+}
+
+func portInUse(d plan.Desired) plan.Memory {
+	m := plan.Memory{{Deployment: "hello", Service: "web"}: {Hash: d.Score.Services[0].Hash, Container: "c1"}}
+	return m.Failed(plan.Step{Key: plan.Key{Deployment: "hello", Service: "web"}, Verb: plan.VerbStart},
+		&engine.Error{Reason: engine.ReasonPortInUse, Err: errors.New("in use")}, t0.Add(-time.Minute))
 }
 
 func checked(d plan.Desired, c engine.Container, results ...bool) plan.Memory {
@@ -252,7 +261,7 @@ func TestBackOffFollowsTheClassOfTheError(t *testing.T) {
 		"for long: five minutes":             {engine.ClassRetry, 50, 5 * time.Minute},
 		"no such image: slowly":              {engine.ClassRetrySlowly, 1, 30 * time.Second},
 		"too many requests: much later":      {engine.ClassRetryLate, 1, 10 * time.Minute},
-		"wrong input: not until it changes":  {engine.ClassChange, 1, 0},
+		"wrong input: hardly ever":           {engine.ClassChange, 1, time.Hour},
 		"the engine is away: soon, for ever": {engine.ClassAway, 50, 10 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -261,12 +270,6 @@ func TestBackOffFollowsTheClassOfTheError(t *testing.T) {
 			out := plan.Plan(in)
 			if len(out.Chains) > 0 {
 				t.Fatalf("plans %v before its time", chains(out))
-			}
-			if test.wake == 0 {
-				if !out.Wake.IsZero() {
-					t.Fatalf("wakes at %s, want never", out.Wake)
-				}
-				return
 			}
 			if got := out.Wake.Sub(t0); got != test.wake {
 				t.Fatalf("wakes after %s, want %s", got, test.wake)

@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"fleet.nationtech.io/agent/engine"
@@ -48,6 +49,14 @@ func Restarts(policy score.RestartPolicy, exitCode int) bool {
 		return exitCode != 0
 	}
 	return true
+}
+
+// lostPort says that the container can't have a host port any more that was
+// chosen for it when it was free: another container gets another.
+func (s Status) lostPort() bool {
+	f := s.Record.Failure
+	return f != nil && f.Reason == engine.ReasonPortInUse && f.Verb == VerbStart &&
+		slices.ContainsFunc(s.Service.Ports, func(p score.Port) bool { return p.Host == 0 })
 }
 
 // Health is empty where there is no check or the container does not run;

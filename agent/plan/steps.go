@@ -111,6 +111,10 @@ func (p *planner) steps(d Desired, key Key, s Status) (Why, []Step) {
 	case engine.StateRunning:
 		return "", nil
 	case engine.StateCreated, engine.StateConfigured, engine.StateInitialized:
+		if s.lostPort() {
+			start.Container = ""
+			return WhyUnstarted, []Step{pull, remove, create, start}
+		}
 		return WhyUnstarted, []Step{start}
 	case engine.StatePaused:
 		return WhyPaused, []Step{start}
@@ -121,6 +125,10 @@ func (p *planner) steps(d Desired, key Key, s Status) (Why, []Step) {
 		if !due(s.Record.RestartAt, p.in.Now) {
 			p.wake(s.Record.RestartAt)
 			return "", nil
+		}
+		if s.lostPort() {
+			start.Container = ""
+			return WhyExited, []Step{pull, remove, create, start}
 		}
 		return WhyExited, []Step{start}
 	case engine.StateStopping, engine.StateRemoving:
@@ -143,9 +151,6 @@ func (p *planner) backsOff(r Record) bool {
 	f := r.Failure
 	if f == nil {
 		return false
-	}
-	if f.RetryAt.IsZero() {
-		return true
 	}
 	if !due(f.RetryAt, p.in.Now) {
 		p.wake(f.RetryAt)

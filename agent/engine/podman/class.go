@@ -80,15 +80,16 @@ func (r rule) matches(text string) bool {
 
 // rules are looked at in order; the first that matches counts.
 var rules = []rule{
+	{engine.ClassRetry, "", []string{"container state improper"}},
 	{engine.ClassRetry, engine.ReasonPortInUse, []string{"address already in use", "ports are not available", "port is already allocated"}},
 	{engine.ClassRetry, engine.ReasonNameTaken, []string{"name is already in use", "container name already exists"}},
 	{engine.ClassRetry, engine.ReasonContainerGone, []string{"no such container", "no container with name or ID"}},
 	{engine.ClassRetry, engine.ReasonImageNotPresent, []string{"image not known", "no such image"}},
 	{engine.ClassRetry, "", []string{"no such volume", "volume is being used"}},
 	{engine.ClassChange, engine.ReasonInvalidContainer, []string{
-		"invalid argument", "command that was not found", "no such file or directory", "permission denied",
+		"invalid argument", "command that was not found", "no such file or directory", "OCI permission denied",
 		"unknown capability", "is not a valid capability", "invalid capability", "no matching entries in passwd", "unable to find user", "unable to find group",
-		"invalid mount option", "must be", "not supported",
+		"invalid mount option",
 	}},
 }
 

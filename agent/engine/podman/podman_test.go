@@ -4,6 +4,7 @@ import (
 	"context"
 	"os/exec"
 	"testing"
+	"time"
 
 	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/agent/engine/enginetest"
@@ -21,4 +22,8 @@ func TestPodmanIsAnEngine(t *testing.T) {
 			return cmd.Run()
 		},
 	})
+}
+
+func contextFor(t *testing.T, d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), d)
 }
