@@ -15,7 +15,9 @@ import (
 
 	"fleet.nationtech.io/agent"
 	"fleet.nationtech.io/agent/config"
+	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/agent/engine/memory"
+	"fleet.nationtech.io/agent/engine/podman"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
@@ -58,7 +60,9 @@ type world struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	dir    string // of the device
-	engine *memory.Memory
+	// engine runs the containers; nil is a memory engine for each agent, which
+	// remembers its containers in the device's directory, as Podman would.
+	engine engine.Engine
 }
 
 func newWorld(t *testing.T) *world {
@@ -135,8 +139,7 @@ func (w *world) answer(m *nats.Msg) error {
 	}})
 }
 
-// agent starts the device's agent; what the containers do is remembered in the
-// device's directory, as Podman would.
+// agent starts the device's agent.
 func (w *world) agent() (stop func()) {
 	w.t.Helper()
 	c := config.Default()
@@ -145,10 +148,12 @@ func (w *world) agent() (stop func()) {
 	c.Auth.User, c.Auth.Password = device, "secret"
 	c.Podman.Engine = config.EngineMemory
 	c.Report.PulseInterval = config.Duration(100 * time.Millisecond)
-	var err error
-	w.engine, err = memory.New(memory.Options{Device: device, StateFile: filepath.Join(w.dir, "containers.json")})
-	if err != nil {
-		w.t.Fatal(err)
+	if _, real := w.engine.(*podman.Podman); !real {
+		m, err := memory.New(memory.Options{Device: device, StateFile: filepath.Join(w.dir, "containers.json")})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.engine = m
 	}
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
