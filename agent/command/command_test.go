@@ -1,0 +1,37 @@
+package command
+
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+)
+
+func TestBelieve(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		reply  string
+		info   string
+		reason string
+	}{
+		"a request of the fleet's":                    {"_INBOX.x", `{"acc":"FLEET","user":"alice"}`, ""},
+		"an answer to another question: no reply":     {"", `{"acc":"FLEET","user":"alice"}`, ReasonNoReply},
+		"a request that does not say who asks":        {"_INBOX.x", "", ReasonNoRequestInfo},
+		"a request whose asker is not JSON":           {"_INBOX.x", "alice", ReasonNoRequestInfo},
+		"a request of another device":                 {"_INBOX.x", `{"acc":"DEVICES","user":"pi-02"}`, ReasonOtherAccount},
+		"a request of an account with a similar name": {"_INBOX.x", `{"acc":"fleet"}`, ReasonOtherAccount},
+	}
+	for name, tc := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			m := nats.NewMsg("device-commands.pi-01.ping")
+			m.Reply = tc.reply
+			if tc.info != "" {
+				m.Header.Set("Nats-Request-Info", tc.info)
+			}
+			_, reason, why := believe(m)
+			if reason != tc.reason || (reason == "") != (why == "") {
+				t.Errorf("reason %q (%s), want %q", reason, why, tc.reason)
+			}
+		})
+	}
+}

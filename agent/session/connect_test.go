@@ -1,0 +1,101 @@
+package session_test
+
+import (
+	"bytes"
+	"log/slog"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/nats-io/nats-server/v2/server"
+
+	"fleet.nationtech.io/agent/config"
+	"fleet.nationtech.io/agent/session"
+	"fleet.nationtech.io/eventlog/natstest"
+)
+
+const onePassword = `authorization { users: [{ user: pi-01, password: right }] }`
+
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
+}
+
+func settings(url, password string) config.Config {
+	c := config.Default()
+	c.DeviceID = device
+	c.NATS = config.NATS{URL: url, AllowPlaintext: true}
+	c.Auth.User, c.Auth.Password = device, password
+	return c
+}
+
+func TestConnectWaitsForAServerThatIsNotThereYet(t *testing.T) {
+	t.Parallel()
+	srv := natstest.Start(t, natstest.Config(t, onePassword))
+	address := srv.URL()
+	srv.Stop()
+	nc, err := session.Connect(settings(address, "right"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	srv.Start()
+	await(t, "a connection", nc.IsConnected)
+}
+
+func TestConnectSaysThatThePasswordIsWrongAndGoesOnTrying(t *testing.T) {
+	t.Parallel()
+	wrong := natstest.Start(t, natstest.Config(t, `authorization { users: [{ user: pi-01, password: other }] }`))
+	address := wrong.URL()
+	var log lines
+	nc, err := session.Connect(settings(address, "right"), slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	await(t, "a line that says why", func() bool { return strings.Contains(log.String(), "Authorization Violation") })
+	await(t, "three tries more", func() bool { return nc.Stats().Reconnects > 2 })
+	wrong.Stop()
+	natstest.Start(t, natstest.Config(t, onePassword), func(o *server.Options) { o.Port = port(t, address) })
+	await(t, "a connection, once the server knows the password", nc.IsConnected)
+}
+
+func port(t *testing.T, address string) int {
+	t.Helper()
+	u, err := url.Parse(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, err := strconv.Atoi(u.Port())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+func TestConnectRefusesACAFileThatIsNotThere(t *testing.T) {
+	t.Parallel()
+	c := settings("tls://127.0.0.1:1", "x")
+	c.NATS.CAFile = "/nonexistent/ca.pem"
+	if nc, err := session.Connect(c, nil); err == nil {
+		nc.Close()
+		t.Error("no error")
+	} else if !strings.Contains(err.Error(), "ca.pem") {
+		t.Errorf("error %v", err)
+	}
+}
