@@ -97,9 +97,9 @@ func findHello() (string, error) {
 // newEngine makes a device's engine as its configuration says.
 func (r *runner) newEngine(c agent.Config) (agent.Engine, error) {
 	if r.fleet.Engine == EngineMemory {
-		return memory.New(memory.Options{Device: c.DeviceID, StateFile: c.EngineStatePath()})
+		return memory.New(memory.Options{Device: c.DeviceID, StateFile: filepath.Join(c.DataDir, "containers.json")})
 	}
-	return podman.New(podman.Options{Device: c.DeviceID, Socket: c.Podman.Socket, DataDir: c.DataDir, Logger: r.Logger.With("device", c.DeviceID)})
+	return podman.New(podman.Options{Device: c.DeviceID, Socket: c.Podman.Socket, DataDir: c.DataDir})
 }
 
 // containers counts a Deployment's containers on all devices, as the engine
@@ -107,7 +107,7 @@ func (r *runner) newEngine(c agent.Config) (agent.Engine, error) {
 func (f *Fleet) containers(ctx context.Context, deployment string) (int, error) {
 	n := 0
 	for device, e := range f.engines {
-		list, err := e.List(ctx, device)
+		list, err := e.Observe(ctx)
 		if err != nil {
 			return 0, fmt.Errorf("containers of %s: %w", device, err)
 		}
@@ -137,11 +137,11 @@ func removeContainers(ctx context.Context, o Options) error {
 	}
 	for _, dir := range found {
 		id := filepath.Base(dir)
-		e, err := podman.New(podman.Options{Device: id, Socket: p.URI, DataDir: filepath.Join(dir, "data"), Logger: o.Logger})
+		e, err := podman.New(podman.Options{Device: id, Socket: p.URI, DataDir: filepath.Join(dir, "data")})
 		if err != nil {
 			return fmt.Errorf("remove the containers of %s: %w", id, err)
 		}
-		list, err := e.List(ctx, id)
+		list, err := e.Observe(ctx)
 		if err != nil {
 			return fmt.Errorf("remove the containers of %s: %w", id, err)
 		}
