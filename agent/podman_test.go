@@ -28,7 +28,7 @@ func TestOnPodman(t *testing.T) {
 		t.Skip("real containers take seconds")
 	}
 	t.Parallel()
-	service := podmantest.Start(t, podmantest.Options{Subnet: "10.92.0.0/16"})
+	service := podmantest.Start(t, podmantest.Options{})
 	if err := hello.Load(t.Context(), service.Socket(), service.Build("fleet.nationtech.io/agent/cmd/fleet-hello")); err != nil {
 		t.Fatal(err)
 	}

@@ -11,8 +11,8 @@ import (
 const (
 	// StableRun is the run after which earlier crashes are forgotten.
 	StableRun = 10 * time.Minute
-	// SettleRun is how long a container must run after a crash to count as running
-	// again, so that a crash loop is reported as one.
+	// SettleRun is how long a container that crashed in a row must run to count as
+	// running again, so that a crash loop is reported as one.
 	SettleRun = 10 * time.Second
 	// killedRun is the shortest run whose end by a signal counts as somebody's wish,
 	// not as a crash.

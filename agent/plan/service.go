@@ -12,7 +12,7 @@ import (
 // Reasons of a phase that are the plan's own; those of the engine and the score
 // are theirs.
 const (
-	ReasonCrashLoop         = "CrashLoop"         // Failed: it ended although it should run, and is started again with back-off
+	ReasonCrashLoop         = "CrashLoop"         // Failed: it ended at least twice soon after its start, and is started again with back-off
 	ReasonContainerExited   = "ContainerExited"   // Failed: it ended with an error, and its policy is Never
 	ReasonUnhealthy         = "Unhealthy"         // Failed: as many checks in a row failed as the score allows
 	ReasonCreating          = "Creating"          // Pending: it has no container yet
@@ -83,10 +83,14 @@ func (h Health) of(c engine.Container) bool {
 	return h.Container == c.ID && h.StartedAt.Equal(c.StartedAt)
 }
 
-// Settled: the container runs, and has done so long enough if it crashed before.
+// Loops: it crashed again soon after it was started again. One crash is repaired
+// and no more said.
+func (s Status) Loops() bool { return s.Record.Crashes > 1 }
+
+// Settled: the container runs, and has done so long enough if it crashed in a row.
 func (s Status) Settled() bool {
 	return s.Current() && s.Container.State == engine.StateRunning &&
-		(s.Record.Crashes == 0 || s.Now.Sub(s.Container.StartedAt) >= SettleRun)
+		(!s.Loops() || s.Now.Sub(s.Container.StartedAt) >= SettleRun)
 }
 
 // Completed: the container exited with 0, and its policy wants no more of it.
@@ -106,8 +110,8 @@ func (s Status) Running() bool {
 }
 
 // Failed: the service can't be made as it is wanted, for the time being. The
-// last step failed; or its container ended for good with an error; or crashes;
-// or is unhealthy.
+// last step failed; or its container ended for good with an error; or crashes
+// in a row; or is unhealthy.
 func (s Status) Failed() (reason, message string, failed bool) {
 	if f := s.Record.Failure; f != nil {
 		return f.Reason, fmt.Sprintf("%s: %s", f.Verb, f.Message), true
@@ -121,7 +125,7 @@ func (s Status) Failed() (reason, message string, failed bool) {
 		return "", "", false
 	case ended && !Restarts(s.Service.RestartPolicy, s.Container.ExitCode):
 		return ReasonContainerExited, endInWords(*s.Container) + ", and restartPolicy Never keeps it so", true
-	case s.Record.Crashes > 0 && !s.Settled():
+	case s.Loops() && !s.Settled():
 		return ReasonCrashLoop, fmt.Sprintf("%s, %d times in a row", s.Record.LastEnd, s.Record.Crashes), true
 	case s.Health() == HealthUnhealthy:
 		return ReasonUnhealthy, fmt.Sprintf("%d checks in a row failed: %s", s.Record.Health.Failing, s.Record.Health.Message), true

@@ -25,8 +25,6 @@ type Harness struct {
 	Image string
 	// Kill ends a container's process as kill -9 does.
 	Kill func(ctx context.Context, e engine.Engine, id string) error
-	// Shared tells whether host ports are one namespace for all devices.
-	Shared bool
 }
 
 // patience is how long the suite waits for what engines may take time for.

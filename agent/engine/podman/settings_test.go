@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/agent/engine"
+	"fleet.nationtech.io/agent/engine/podmantest"
 	"fleet.nationtech.io/agent/score"
 )
 
@@ -79,7 +80,7 @@ func ask(t *testing.T, c engine.Container, path string) (int, string) {
 
 func TestAContainerIsMadeAsItsServiceSays(t *testing.T) {
 	t.Parallel()
-	s := startService(t, "registry.invalid")
+	s := start(t, podmantest.Options{})
 	e := s.engine(t, "pi-01")
 	c := run(t, e, web(t, "pi-01", `"ports":["8080"],"args":["a","b"],"env":{"K":"V"},"user":"1000:1001","readOnly":true,
 		"capAdd":["net_admin"],"capDrop":["CHOWN"],"volumes":["data:/data"],"configs":{"/etc/x.conf":"text of x"},
@@ -109,7 +110,7 @@ func TestAContainerIsMadeAsItsServiceSays(t *testing.T) {
 			t.Errorf("may write %s: %d", path, status)
 		}
 	}
-	limits := s.cli(t, "inspect", "-f", "{{.HostConfig.Memory}} {{.HostConfig.CpuQuota}} {{.HostConfig.CpuPeriod}} {{.HostConfig.PidsLimit}} {{.HostConfig.RestartPolicy.Name}} {{.Config.StopTimeout}} {{.HostConfig.CapAdd}} {{.HostConfig.CapDrop}}", c.ID)
+	limits := s.CLI("inspect", "-f", "{{.HostConfig.Memory}} {{.HostConfig.CpuQuota}} {{.HostConfig.CpuPeriod}} {{.HostConfig.PidsLimit}} {{.HostConfig.RestartPolicy.Name}} {{.Config.StopTimeout}} {{.HostConfig.CapAdd}} {{.HostConfig.CapDrop}}", c.ID)
 	if want := "67108864 50000 100000 50 no 10 [CAP_NET_ADMIN] [CAP_CHOWN]"; limits != want {
 		t.Errorf("limits %q, want %q", limits, want)
 	}
@@ -119,7 +120,7 @@ func TestAContainerIsMadeAsItsServiceSays(t *testing.T) {
 // config goes with its container.
 func TestVolumesStayAndConfigsGo(t *testing.T) {
 	t.Parallel()
-	s := startService(t, "registry.invalid")
+	s := start(t, podmantest.Options{})
 	e := s.engine(t, "pi-01")
 	fields := `"ports":["8080"],"volumes":["data:/data"],"configs":{"/etc/x.conf":"%s"}`
 	first := run(t, e, web(t, "pi-01", fmt.Sprintf(fields, "one")))
@@ -143,7 +144,7 @@ func TestVolumesStayAndConfigsGo(t *testing.T) {
 	if err := e.Remove(t.Context(), second.ID); err != nil {
 		t.Fatal(err)
 	}
-	left, err := os.ReadDir(filepath.Join(s.dir, "d", "pi-01", "configs"))
+	left, err := os.ReadDir(filepath.Join(s.data("pi-01"), "configs"))
 	if err != nil || len(left) > 0 {
 		t.Errorf("configs left: %v, %v", left, err)
 	}
@@ -170,7 +171,7 @@ func TestErrorsHaveTheirClass(t *testing.T) {
 	}))
 	t.Cleanup(registry.Close)
 	host := strings.TrimPrefix(registry.URL, "http://")
-	s := startService(t, host)
+	s := start(t, podmantest.Options{Insecure: host})
 	e := s.engine(t, "pi-01")
 	for name, test := range map[string]struct {
 		image  string
@@ -219,7 +220,7 @@ func TestErrorsHaveTheirClass(t *testing.T) {
 		t.Parallel()
 		spec := web(t, "pi-01", "")
 		spec.Deployment = "taken"
-		s.cli(t, "create", "--name", spec.Name(), image)
+		s.CLI("create", "--name", spec.Name(), image)
 		_, err := e.Create(t.Context(), spec)
 		mustBe(t, err, engine.ClassRetrySlowly, engine.ReasonNameTaken)
 	})
@@ -238,19 +239,19 @@ func mustBe(t *testing.T, err error, class engine.Class, reason string) {
 
 func TestTheServiceMayGoAndComeBack(t *testing.T) {
 	t.Parallel()
-	s := startService(t, "registry.invalid")
+	s := start(t, podmantest.Options{})
 	e := s.engine(t, "pi-01")
 	before := run(t, e, web(t, "pi-01", ""))
 	ended := make(chan error, 1)
 	go func() { ended <- e.Events(t.Context(), func(engine.Event) {}) }()
 	time.Sleep(200 * time.Millisecond) // until the stream is there; sooner, it is refused, which is as good
-	s.stop(t)
+	s.Down()
 	mustBe(t, <-ended, engine.ClassAway, engine.ReasonEngineAway)
 	_, err := e.Observe(t.Context())
 	mustBe(t, err, engine.ClassAway, engine.ReasonEngineAway)
 	_, err = s.engine(t, "pi-02").Info(t.Context())
 	mustBe(t, err, engine.ClassAway, engine.ReasonEngineAway)
-	s.start(t)
+	s.Up()
 	if after := observed(t, e, before.ID); after.State != engine.StateRunning || !after.StartedAt.Equal(before.StartedAt) {
 		t.Errorf("is %s, started at %s, want running since %s", after.State, after.StartedAt, before.StartedAt)
 	}
@@ -263,10 +264,10 @@ func TestTheServiceMayGoAndComeBack(t *testing.T) {
 // A person's pause, stop and crash are each told as what they are.
 func TestStatesAreToldAsTheyAre(t *testing.T) {
 	t.Parallel()
-	s := startService(t, "registry.invalid")
+	s := start(t, podmantest.Options{})
 	e := s.engine(t, "pi-01")
 	c := run(t, e, web(t, "pi-01", ""))
-	s.cli(t, "pause", c.ID)
+	s.CLI("pause", c.ID)
 	if got := observed(t, e, c.ID).State; got != engine.StatePaused {
 		t.Errorf("paused: %s", got)
 	}

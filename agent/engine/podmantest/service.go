@@ -6,6 +6,7 @@ package podmantest
 import (
 	"context"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -20,9 +21,6 @@ import (
 type Options struct {
 	// Insecure is a registry (host:port) that is asked by plain HTTP; empty is none.
 	Insecure string
-	// Subnet is where the service's default network is, in CIDR form. Two services
-	// that run at once need two.
-	Subnet string
 }
 
 // Service is a running Podman service. It ends with the test, and its containers
@@ -59,6 +57,9 @@ func Start(t testing.TB, o Options) *Service {
 	}
 	s := &Service{t: t, dir: dir}
 	for file, text := range s.files(o) {
+		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700); err != nil {
+			t.Fatal(err)
+		}
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -71,9 +72,7 @@ func Start(t testing.TB, o Options) *Service {
 }
 
 func (s *Service) files(o Options) map[string]string {
-	if o.Subnet == "" {
-		o.Subnet = "10.91.0.0/16"
-	}
+	link, subnet := network()
 	conf := fmt.Sprintf(`[containers]
 default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
 [engine]
@@ -82,15 +81,26 @@ events_logger = "file"
 tmp_dir = %q
 %s
 [network]
-default_subnet = %q
+network_backend = "netavark"
 network_config_dir = %q
-`, s.path("t"), ociRuntime(), o.Subnet, s.path("n"))
+`, s.path("t"), ociRuntime(), s.path("n"))
 	store := fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", s.path("g"), s.path("r"))
 	registries := "unqualified-search-registries = []\n"
 	if o.Insecure != "" {
 		registries += fmt.Sprintf("[[registry]]\nlocation = %q\ninsecure = true\n", o.Insecure)
 	}
-	return map[string]string{"c.conf": conf, "s.conf": store, "r.conf": registries}
+	bridge := fmt.Sprintf(`{"name":"podman","id":%q,"driver":"bridge","network_interface":%q,
+"subnets":[{"subnet":"%s.0/24","gateway":"%s.1"}],"ipv6_enabled":false,"internal":false,"dns_enabled":false,
+"ipam_options":{"driver":"host-local"}}`, strings.Repeat("ab", 32), link, subnet, subnet)
+	return map[string]string{"c.conf": conf, "s.conf": store, "r.conf": registries, "n/podman.json": bridge}
+}
+
+// network gives a bridge's name and the first three numbers of its addresses.
+// Services don't know of each other's containers: on one bridge they would give
+// two containers the same address.
+func network() (link, subnet string) {
+	n := rand.N(1 << 16)
+	return fmt.Sprintf("fp%04x", n), fmt.Sprintf("10.%d.%d", 100+n>>8&0x7f, n&0xff)
 }
 
 // ociRuntime takes runc where there is one: crun refuses machines whose kernel
