@@ -56,10 +56,12 @@ func (r *Reporter) send(ctx context.Context) error {
 
 // endOf gives nil where the context ended, as that is how one stops a reporter.
 func endOf(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
+	select {
+	case <-ctx.Done():
 		return nil
+	default:
+		return err
 	}
-	return err
 }
 
 // deliver tries one message until the log has it or will never take it. It

@@ -34,7 +34,8 @@ func TestBelieveLive(t *testing.T) {
 	}{
 		"a value that the server republished": {
 			message(subject, `{"type":"PodmanV0"}`, with("Fleet-Namespace", "shop", "Fleet-Revision", "3")...),
-			store.Desired{Deployment: "web", Namespace: "shop", Revision: 3, Sequence: 21, Value: []byte(`{"type":"PodmanV0"}`)}, "",
+			store.Desired{Deployment: "web", Namespace: "shop", Revision: 3, Sequence: 21, Value: []byte(`{"type":"PodmanV0"}`)},
+			"",
 		},
 		"a delete marker": {
 			message(subject, "", with("KV-Operation", "DEL")...), store.Desired{Deployment: "web", Sequence: 21, Withdrawn: true}, "",
@@ -88,20 +89,24 @@ func TestBelieveAnswer(t *testing.T) {
 		"a value": {
 			nonce,
 			message(inbox, "{}", "Fleet-Sync", nonce, "Fleet-Key", "pi-01.web", "Nats-Stream-Source", "FLEET 7", "Fleet-Revision", "2"),
-			part{value: store.Desired{Deployment: "web", Revision: 2, Sequence: 7, Value: []byte("{}")}}, "",
+			part{value: store.Desired{Deployment: "web", Revision: 2, Sequence: 7, Value: []byte("{}")}},
+			"",
 		},
 		"a delete marker": {
 			nonce,
 			message(inbox, "", "Fleet-Sync", nonce, "Fleet-Key", "pi-01.web", "Nats-Stream-Source", "FLEET 8", "KV-Operation", "DEL"),
-			part{value: store.Desired{Deployment: "web", Sequence: 8, Withdrawn: true}}, "",
+			part{value: store.Desired{Deployment: "web", Sequence: 8, Withdrawn: true}},
+			"",
 		},
 		"the end": {
 			nonce, message(inbox, `{"log_id":"L","log_sequence":9,"count":1}`, "Fleet-Sync", nonce, "Fleet-Sync-End", "true"),
-			part{kind: answerEnd, end: eventlog.SyncEnd{LogID: "L", LogSequence: 9, Count: 1}}, "",
+			part{kind: answerEnd, end: eventlog.SyncEnd{LogID: "L", LogSequence: 9, Count: 1}},
+			"",
 		},
 		"a refusal": {
 			nonce, message(inbox, "again", "Fleet-Sync", nonce, "Fleet-Sync-Error", "Rebuilding"),
-			part{kind: answerRefusal, reason: "Rebuilding"}, "",
+			part{kind: answerRefusal, reason: "Rebuilding"},
+			"",
 		},
 		"an end that names no log": {
 			nonce, message(inbox, `{"count":1}`, "Fleet-Sync", nonce, "Fleet-Sync-End", "true"), part{}, ReasonMalformed,
@@ -121,7 +126,8 @@ func TestBelieveAnswer(t *testing.T) {
 		"a live value, aimed here": {
 			nonce,
 			message(inbox, "{}", "Fleet-Sync", nonce, "Fleet-Key", "pi-01.web", "Nats-Stream-Source", "FLEET 7", "Nats-Subject", "x"),
-			part{}, ReasonRepublished,
+			part{},
+			ReasonRepublished,
 		},
 		"the value of another device": {
 			nonce, message(inbox, "{}", "Fleet-Sync", nonce, "Fleet-Key", "pi-02.web", "Nats-Stream-Source", "FLEET 7"), part{}, ReasonOtherDevice,
