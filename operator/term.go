@@ -52,7 +52,7 @@ func (r *replica) lead(ctx context.Context) error {
 		r.appender.Resign()
 		switch {
 		case ctx.Err() != nil:
-			return nil
+			return nil //nolint:nilerr // the Lease is lost, or the replica ends
 		case errors.Is(err, eventlog.ErrDeposed):
 			return err // another holds the log: step down, and stand again
 		case errors.Is(err, errReconnected), errors.Is(err, errLogWentBack), errors.Is(err, errAdopted), errors.Is(err, eventlog.ErrUncertain):
@@ -208,9 +208,9 @@ func (r *replica) lookAtAll() {
 	ids := make([]string, 0, len(devices))
 	for id := range devices {
 		ids = append(ids, id)
-		r.brain.Add(brain.Input{Input: decide.OfDevice(id)}, brain.Input{Presence: id})
+		r.brain.Add(brain.Input{Input: decide.OfDevice(id)})
 	}
-	r.watch(ids)
+	r.turned(r.watch(ids))
 	r.devices.Changed(ids)
 }
 

@@ -82,6 +82,9 @@ func online(d *fleet.Device) metav1.Condition {
 	case fleet.OnlineFalse:
 		c.Status, c.Reason = metav1.ConditionFalse, ReasonPulseMissed
 		c.Message = "no pulse since " + d.Presence.LastSeen.UTC().Format(time.RFC3339) + "; it runs what it last had"
+		if d.Presence.LastSeen.IsZero() {
+			c.Message = "no pulse was ever heard"
+		}
 	default:
 		c.Status, c.Reason = metav1.ConditionUnknown, ReasonNotYetHeard
 		c.Message = "no pulse was heard yet"

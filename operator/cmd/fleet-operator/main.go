@@ -11,11 +11,10 @@ import (
 	"os/signal"
 	"syscall"
 
+	"github.com/go-logr/logr"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"k8s.io/klog/v2"
-
-	"github.com/go-logr/logr"
 
 	"fleet.nationtech.io/operator"
 )
@@ -35,13 +34,16 @@ func main() {
 //
 //	flags, $FLEET_… ──▶ settings ──▶ operator.Options ──▶ operator.Run until SIGINT or SIGTERM
 func run(args []string, getenv func(string) string, stderr io.Writer) int {
+	refuse := func(err error) int {
+		_, _ = fmt.Fprintln(stderr, "fleet-operator:", err) // nobody to tell when it fails
+		return exitUsage
+	}
 	s, err := parse(args, getenv, stderr)
 	switch {
 	case errors.Is(err, errHelp):
 		return exitOK
 	case err != nil:
-		fmt.Fprintln(stderr, "fleet-operator:", err)
-		return exitUsage
+		return refuse(err)
 	}
 	logger := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: s.logLevel}))
 	klog.SetLogger(logr.FromSlogHandler(logger.Handler()))
@@ -50,13 +52,11 @@ func run(args []string, getenv func(string) string, stderr io.Writer) int {
 
 	options, err := s.options(logger, registry)
 	if err != nil {
-		fmt.Fprintln(stderr, "fleet-operator:", err)
-		return exitUsage
+		return refuse(err)
 	}
 	op, err := operator.New(options)
 	if err != nil {
-		fmt.Fprintln(stderr, "fleet-operator:", err)
-		return exitUsage
+		return refuse(err)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()

@@ -72,8 +72,8 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	}
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
-		fmt.Fprintln(stderr, "fleet-operator decides what runs on which devices. Each flag is also an environment variable: --nats-url is $FLEET_NATS_URL.")
 		f.SetOutput(stderr)
+		_, _ = fmt.Fprintln(stderr, "fleet-operator decides what runs on which devices. Each flag is also an environment variable: --nats-url is $FLEET_NATS_URL.")
 		f.PrintDefaults()
 		return s, errHelp
 	case err != nil:
@@ -82,7 +82,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 		return s, fmt.Errorf("unexpected argument %q; see fleet-operator --help", f.Arg(0))
 	}
 	if *showVersion {
-		fmt.Fprintln(stderr, version.Version)
+		_, _ = fmt.Fprintln(stderr, version.Version)
 		return s, errHelp
 	}
 	return s, nil

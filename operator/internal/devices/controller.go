@@ -5,17 +5,12 @@ package devices
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"log/slog"
 	"sync"
 	"time"
 
-	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/cache"
 
@@ -27,7 +22,6 @@ import (
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/kube"
 	"fleet.nationtech.io/operator/internal/statuswriter"
-	"fleet.nationtech.io/operator/status"
 )
 
 const (
@@ -192,60 +186,6 @@ func (c *Controller) write(ctx context.Context, id string) (time.Duration, error
 		again = time.Second // or it was deleted, and is to be made again
 	}
 	return again, err
-}
-
-func (c *Controller) writeStatus(ctx context.Context, cr *v1alpha1.Device, dev kube.Device, conflicts []v1alpha1.LabelConflict) (time.Duration, error) {
-	var s v1alpha1.DeviceStatus
-	there := false
-	c.options.Do(func(state *decide.State) {
-		d := state.View().Devices[dev.ID]
-		if there = d != nil; there {
-			s = status.Device(status.Devices{
-				Log: d, Generation: cr.Generation, Reported: kube.Reported(dev.Reported), Conflicts: conflicts, Previous: cr.Status,
-			}, c.options.Now())
-		}
-	})
-	if !there {
-		return 0, nil
-	}
-	again := time.Duration(0)
-	if meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionDuplicateIdentity) {
-		again = duplicateCheck
-	}
-	if equality.Semantic.DeepEqual(s, cr.Status) {
-		return again, nil
-	}
-	b, err := json.Marshal(statusPatch{
-		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Device",
-		Metadata: statusMetadata{Name: cr.Name, UID: cr.UID}, Status: s,
-	})
-	if err != nil {
-		return 0, fmt.Errorf("encode the status of Device %s: %w", dev.ID, err)
-	}
-	force := true
-	answer, err := c.options.Client.FleetV1alpha1().Devices().Patch(ctx, cr.Name, types.ApplyPatchType, b,
-		metav1.PatchOptions{FieldManager: kube.FieldManager, Force: &force}, "status")
-	c.options.Patched()
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
-		return time.Second, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("apply the status of Device %s: %w", dev.ID, err)
-	}
-	c.remember(answer)
-	return again, nil
-}
-
-type statusPatch struct {
-	APIVersion string                `json:"apiVersion"`
-	Kind       string                `json:"kind"`
-	Metadata   statusMetadata        `json:"metadata"`
-	Status     v1alpha1.DeviceStatus `json:"status"`
-}
-
-type statusMetadata struct {
-	Name string    `json:"name"`
-	UID  types.UID `json:"uid"`
 }
 
 func (c *Controller) remember(cr *v1alpha1.Device) {

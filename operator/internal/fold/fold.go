@@ -107,7 +107,7 @@ func (f *Fold) Run(ctx context.Context) error {
 	for {
 		err := f.follow(ctx)
 		if ctx.Err() != nil {
-			return nil
+			return nil //nolint:nilerr // it was told to end
 		}
 		if errors.Is(err, eventlog.ErrLogReset) {
 			f.logger.Warn("the log went back; it is folded anew", "error", err)

@@ -64,11 +64,14 @@ func (m *Monitor) Listen() {
 	}
 }
 
-// Know makes sure that a device is watched, with the log's verdict about it.
-func (m *Monitor) Know(id string, p fleet.Presence) {
+// Know makes sure that a device is watched, with the log's verdict about it. It
+// says whether the log is owed another.
+func (m *Monitor) Know(id string, p fleet.Presence) (differs bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tracker.Know(id, p, time.Now())
+	v := m.tracker.Verdict(id)
+	return v.Online != fleet.OnlineUnknown && v.Online != p.Online
 }
 
 // Forget ends the watch of a device.

@@ -1,0 +1,200 @@
+package brain_test
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/internal/brain"
+	"fleet.nationtech.io/operator/internal/liveness"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// log folds what is appended at once, and fails as it is told to.
+type log struct {
+	mu     sync.Mutex
+	state  *decide.State
+	fails  []error
+	rounds [][]string
+	seq    uint64
+}
+
+func (l *log) Do(fn func(*decide.State)) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	fn(l.state)
+}
+
+func (l *log) WaitFor(context.Context, uint64) error { return nil }
+
+func (l *log) Append(_ context.Context, drafts []eventlog.Draft) (uint64, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.fails) > 0 {
+		err := l.fails[0]
+		l.fails = l.fails[1:]
+		if err != nil {
+			return 0, err
+		}
+	}
+	var round []string
+	for _, d := range drafts {
+		l.seq++
+		m := d.Message("test", "ID")
+		e, err := eventlog.Decode(m.Subject, m.Header, m.Data, l.seq, time.Now())
+		if err != nil {
+			return 0, err
+		}
+		fleet.Apply(l.state.View(), e, nil)
+		round = append(round, string(d.Type)+" "+strings.TrimPrefix(d.Subject, "fleet.evt."))
+	}
+	l.rounds = append(l.rounds, round)
+	return l.seq, nil
+}
+
+// think runs a brain until nothing is due, for a minute at most.
+func think(t *testing.T, l *log, withheld bool, ins ...brain.Input) (rounds [][]string, full []bool, err error) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		b := brain.New(brain.Options{
+			Fold:     l,
+			Verdict:  func(string) liveness.Verdict { return liveness.Verdict{Online: fleet.OnlineTrue, LastSeen: time.Now()} },
+			Withheld: func(fleet.Key) bool { return withheld },
+			Settled:  func([]decide.Input) {}, Appended: func([]eventlog.Draft) {},
+			Full: func(yes bool) {
+				if len(full) == 0 || full[len(full)-1] != yes {
+					full = append(full, yes)
+				}
+			},
+			Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- b.Run(ctx, l, func() { b.Add(ins...) }) }()
+		time.Sleep(time.Minute)
+		cancel()
+		err = <-done
+	})
+	return l.rounds, full, err
+}
+
+func labelled(ids ...string) *log {
+	l := &log{state: decide.NewState(fleet.New())}
+	for _, id := range ids {
+		l.state.SetDevice(id, map[string]eventlog.OwnedLabel{"site": {Value: "lab", Owner: "device"}})
+	}
+	return l
+}
+
+func TestEachRoundIsOneAppendUntilNothingIsDue(t *testing.T) {
+	t.Parallel()
+	l := labelled("a", "b")
+	spec := deployment()
+	l.state.SetDeployment(spec)
+	rounds, _, err := think(t, l, false,
+		brain.Input{Input: decide.OfDevice("a")}, brain.Input{Input: decide.OfDevice("b")}, brain.Input{Input: decide.OfDeployment(spec.Key)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := [][]string{
+		{"device.relabeled device.a", "device.relabeled device.b", "deployment.applied deployment.shop.web"},
+		{"desired.assigned desired.a.web", "desired.assigned desired.b.web"}, // once each, though both ask
+		{"rollout.started deployment.shop.web"},
+	}
+	if len(rounds) < 2 {
+		t.Fatalf("rounds: %v", rounds)
+	}
+	if diff := cmp.Diff(want[0], rounds[0]); diff != "" {
+		t.Errorf("first round (-want +got):\n%s", diff)
+	}
+	assigned := map[string]int{}
+	for _, r := range rounds[1:] {
+		for _, e := range r {
+			assigned[e]++
+		}
+	}
+	for _, e := range want[1] {
+		if assigned[e] != 1 {
+			t.Errorf("%q said %d times, want once; rounds: %v", e, assigned[e], rounds)
+		}
+	}
+	if !l.state.Placed(spec.Key) {
+		t.Error("not marked as placed")
+	}
+}
+
+func TestAFullLogIsLeftAloneAndTriedAgain(t *testing.T) {
+	t.Parallel()
+	l := labelled("a")
+	l.fails = []error{eventlog.ErrLogFull, eventlog.ErrLogFull, nil}
+	rounds, full, err := think(t, l, false, brain.Input{Input: decide.OfDevice("a")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([][]string{{"device.relabeled device.a"}}, rounds); diff != "" {
+		t.Errorf("rounds (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]bool{true, false}, full); diff != "" {
+		t.Errorf("full (-want +got):\n%s", diff)
+	}
+}
+
+func TestWhoIsDeposedEnds(t *testing.T) {
+	t.Parallel()
+	l := labelled("a")
+	l.fails = []error{eventlog.ErrDeposed}
+	if _, _, err := think(t, l, false, brain.Input{Input: decide.OfDevice("a")}); !errors.Is(err, eventlog.ErrDeposed) {
+		t.Errorf("error %v, want ErrDeposed", err)
+	}
+}
+
+func TestACRThatWaitsForItsFinalizerIsNoOrphan(t *testing.T) {
+	t.Parallel()
+	for _, withheld := range []bool{true, false} {
+		l := labelled()
+		spec := deployment()
+		l.state.SetDeployment(spec)
+		if _, _, err := think(t, l, false, brain.Input{Input: decide.OfDeployment(spec.Key)}); err != nil {
+			t.Fatal(err)
+		}
+		l.state.RemoveDeployment(spec.Key)
+		l.rounds = nil
+		rounds, _, err := think(t, l, withheld, brain.Input{Input: decide.OfDeployment(spec.Key)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if orphaned := len(rounds) > 0; orphaned == withheld {
+			t.Errorf("withheld %v: orphaned %v", withheld, orphaned)
+		}
+	}
+}
+
+func TestAPresenceIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	l := labelled("a")
+	d, err := eventlog.NewDraft(eventlog.DeviceSubject("a"), eventlog.DeviceRegistered, time.Now(), eventlog.Registration{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(t.Context(), []eventlog.Draft{d}); err != nil {
+		t.Fatal(err)
+	}
+	l.rounds = nil
+	rounds, _, err := think(t, l, false, brain.Input{Presence: "a"}, brain.Input{Input: decide.OfDevice("a")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Both speak on the device's subject, so they take a round each.
+	if diff := cmp.Diff([][]string{{"device.online device.a"}, {"device.relabeled device.a"}}, rounds); diff != "" {
+		t.Errorf("rounds (-want +got):\n%s", diff)
+	}
+}

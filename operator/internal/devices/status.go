@@ -1,0 +1,75 @@
+package devices
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/internal/kube"
+	"fleet.nationtech.io/operator/status"
+)
+
+// writeStatus writes what is to be said of a device now, if that is not what its
+// CR says.
+func (c *Controller) writeStatus(ctx context.Context, cr *v1alpha1.Device, dev kube.Device, conflicts []v1alpha1.LabelConflict) (time.Duration, error) {
+	var s v1alpha1.DeviceStatus
+	there := false
+	c.options.Do(func(state *decide.State) {
+		d := state.View().Devices[dev.ID]
+		if there = d != nil; there {
+			s = status.Device(status.Devices{
+				Log: d, Generation: cr.Generation, Reported: kube.Reported(dev.Reported), Conflicts: conflicts, Previous: cr.Status,
+			}, c.options.Now())
+		}
+	})
+	if !there {
+		return 0, nil
+	}
+	again := time.Duration(0)
+	if meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionDuplicateIdentity) {
+		again = duplicateCheck
+	}
+	if equality.Semantic.DeepEqual(s, cr.Status) {
+		return again, nil
+	}
+	b, err := json.Marshal(statusPatch{
+		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Device",
+		Metadata: statusMetadata{Name: cr.Name, UID: cr.UID}, Status: s,
+	})
+	if err != nil {
+		return 0, fmt.Errorf("encode the status of Device %s: %w", dev.ID, err)
+	}
+	force := true
+	answer, err := c.options.Client.FleetV1alpha1().Devices().Patch(ctx, cr.Name, types.ApplyPatchType, b,
+		metav1.PatchOptions{FieldManager: kube.FieldManager, Force: &force}, "status")
+	c.options.Patched()
+	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return time.Second, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("apply the status of Device %s: %w", dev.ID, err)
+	}
+	c.remember(answer)
+	return again, nil
+}
+
+type statusPatch struct {
+	APIVersion string                `json:"apiVersion"`
+	Kind       string                `json:"kind"`
+	Metadata   statusMetadata        `json:"metadata"`
+	Status     v1alpha1.DeviceStatus `json:"status"`
+}
+
+type statusMetadata struct {
+	Name string    `json:"name"`
+	UID  types.UID `json:"uid"`
+}
