@@ -48,7 +48,10 @@ func Connect(c config.Config, logger *slog.Logger) (*nats.Conn, error) {
 		}),
 		nats.ConnectHandler(func(nc *nats.Conn) { logger.Info("connected to the bus", "server", nc.ConnectedUrlRedacted()) }),
 		nats.ReconnectHandler(func(nc *nats.Conn) { logger.Info("connected to the bus again", "server", nc.ConnectedUrlRedacted()) }),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			if nc.IsClosed() {
+				return // by ourselves
+			}
 			logger.Warn("the bus is away; containers go on running", "error", err)
 		}),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { logger.Warn("no connection to the bus yet", "error", err) }),

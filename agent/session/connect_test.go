@@ -73,6 +73,11 @@ func TestConnectSaysThatThePasswordIsWrongAndGoesOnTrying(t *testing.T) {
 	wrong.Stop()
 	natstest.Start(t, natstest.Config(t, onePassword), func(o *server.Options) { o.Port = port(t, address) })
 	await(t, "a connection, once the server knows the password", nc.IsConnected)
+	nc.Close()
+	await(t, "the end", nc.IsClosed)
+	if strings.Contains(log.String(), "the bus is away") {
+		t.Error("our own closing is told as the bus being away")
+	}
 }
 
 func port(t *testing.T, address string) int {
