@@ -4,8 +4,10 @@
 // Guarantees:
 //   - Messages to the log are numbered, one is in flight at a time, and each is
 //     tried until the log has it or will never take it, always with the number
-//     and the id that it was given. So numbers arrive in order and without gaps,
-//     and a repeat is told from news however late it comes.
+//     and the id that it was given. So numbers arrive in order, and a repeat is
+//     told from news however late it comes. There are no gaps while the agent
+//     lives; one that is killed with a state in flight leaves one number out, or
+//     says that state again with the next.
 //   - Of a Deployment at most one state a second is sent, the latest, and over
 //     time no more than a budget: a container that crashes in a loop cannot fill
 //     the log.
