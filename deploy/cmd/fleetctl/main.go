@@ -1,0 +1,32 @@
+// Command fleetctl is the fleet's command line; named kubectl-fleet it is a
+// plugin of kubectl.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"fleet.nationtech.io/deploy/fleetctl"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := fleetctl.Run(ctx, streams(), os.Args[1:])
+	stop()
+	os.Exit(code)
+}
+
+func streams() fleetctl.Streams {
+	terminal := term.IsTerminal(int(os.Stdout.Fd()))
+	return fleetctl.Streams{
+		Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Now: time.Now, Name: filepath.Base(os.Args[0]),
+		Terminal: terminal,
+		Color:    terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", // no-color.org
+	}
+}

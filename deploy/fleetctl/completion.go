@@ -1,0 +1,86 @@
+package fleetctl
+
+import (
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// completionPatience is how long a person waits for the Tab key.
+const completionPatience = time.Second
+
+// completions completes the flags of log.
+func (c *connection) completions(cmd *cobra.Command) {
+	fixed := func(words []string) cobra.CompletionFunc {
+		return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+			return words, cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	for flag, f := range map[string]cobra.CompletionFunc{
+		"device":     c.completeDevice,
+		"deployment": c.completeQualified,
+		"type":       fixed(typeWords()),
+		"output":     fixed([]string{outputJSON, outputText}),
+		"since":      fixed([]string{"15m", "1h", "1d"}),
+	} {
+		if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
+			panic(err) // a flag that this file misspells
+		}
+	}
+}
+
+func (c *connection) completeDevice(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return c.names(eventlog.DeviceSubject(eventlog.Wildcard), func(a eventlog.Address) string { return a.Device })
+}
+
+func (c *connection) completeDeployment(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	return c.names(eventlog.DeploymentSubject(eventlog.Wildcard, eventlog.Wildcard), func(a eventlog.Address) string { return "deployment/" + a.Name })
+}
+
+func (c *connection) completeQualified(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return c.names(eventlog.DeploymentSubject(eventlog.Wildcard, eventlog.Wildcard), func(a eventlog.Address) string { return a.Namespace + "/" + a.Name })
+}
+
+// names asks the log which subjects there are. Without a log nothing is
+// completed: the shell shows no errors.
+func (c *connection) names(filter string, name func(eventlog.Address) string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	const none = cobra.ShellCompDirectiveNoFileComp
+	if c.url == "" {
+		return nil, none
+	}
+	nc, js, err := c.open()
+	if err != nil {
+		return nil, none
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), completionPatience)
+	defer cancel()
+	s, err := js.Stream(ctx, eventlog.LogStream)
+	if err != nil {
+		return nil, none
+	}
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
+	if err != nil {
+		return nil, none
+	}
+	var out []string
+	for subject := range info.State.Subjects {
+		if a, err := eventlog.ParseSubject(subject); err == nil && !strings.ContainsAny(name(a), " \t") {
+			out = append(out, name(a))
+		}
+	}
+	slices.Sort(out)
+	return slices.Compact(out), none
+}

@@ -1,0 +1,198 @@
+package fleetctl
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// gistOf says in a few words what an event carries; empty where the type says
+// it all or the payload is of a newer version.
+func gistOf(e eventlog.Event) string {
+	switch e.Type {
+	case eventlog.LeaderElected:
+		return gist(e, func(p eventlog.Leader) []string { return []string{p.Identity, word("version", p.Version)} })
+	case eventlog.DeploymentApplied:
+		return gist(e, func(p eventlog.Deployment) []string {
+			return []string{fmt.Sprintf("revision %d", p.Revision), word("on", selectorText(p.Selector)), scoreText(p.Score), quoted(p.ChangeCause)}
+		})
+	case eventlog.DeploymentDeleted, eventlog.DeploymentOrphaned, eventlog.DeploymentAdopted:
+		return gist(e, func(p eventlog.DeploymentEnd) []string { return []string{p.Reason, word("by", e.Actor)} })
+	case eventlog.DesiredAssigned:
+		return join(fmt.Sprintf("revision %d", e.Revision), scoreText(e.Data))
+	case eventlog.DeviceRegistered:
+		return gist(e, func(p eventlog.Registration) []string { return []string{word("agent", p.AgentVersion)} })
+	case eventlog.DeviceRelabeled:
+		return gist(e, func(p eventlog.Labels) []string { return []string{labelsText(p.Labels)} })
+	case eventlog.DeviceOnline, eventlog.DeviceOffline:
+		return gist(e, func(p eventlog.Presence) []string {
+			return []string{p.Reason, word("last seen", clock(p.LastSeen))}
+		})
+	case eventlog.DeviceDecommissioned:
+		return gist(e, func(p eventlog.Removal) []string { return []string{p.Reason} })
+	case eventlog.InfoReported:
+		return gist(e, func(p eventlog.DeviceInfo) []string {
+			i := p.Inventory
+			return []string{mapText(p.Labels), i.OS, i.Arch, word("agent", i.AgentVersion), word("podman", i.PodmanVersion)}
+		})
+	case eventlog.StateReported:
+		return gist(e, stateText)
+	case eventlog.AgentStarted:
+		return gist(e, func(p eventlog.AgentStart) []string { return []string{p.AgentVersion, word("engine", p.Engine)} })
+	case eventlog.CommandRequested, eventlog.CommandCompleted:
+		return gist(e, func(p eventlog.Command) []string {
+			return []string{p.Verb, strings.Join(p.Args, " "), p.Error, word("by", e.Actor)}
+		})
+	case eventlog.RequestMade:
+		return gist(e, func(p eventlog.Request) []string { return []string{p.Verb, "by " + e.Address.User, quoted(p.Reason)} })
+	case eventlog.AccessRevoked, eventlog.AccessAllowed:
+		return gist(e, func(p eventlog.Access) []string { return []string{p.Reason, p.Message, word("by", e.Actor)} })
+	case eventlog.AuthGranted, eventlog.AuthDenied:
+		return gist(e, func(p eventlog.Auth) []string {
+			return []string{p.Reason, p.Subject, count(p.Count, "time", "times")}
+		})
+	case eventlog.SealCreated:
+		return gist(e, func(p eventlog.Seal) []string {
+			return []string{fmt.Sprintf("tree of %d, to %d", p.TreeSize, p.Sequence)}
+		})
+	}
+	switch e.Address.Family {
+	case eventlog.FamilyAgent:
+		return gist(e, stepText)
+	case eventlog.FamilyDeployment:
+		return gist(e, func(p eventlog.Rollout) []string {
+			return []string{fmt.Sprintf("revision %d", p.Revision), p.Strategy, count(p.Devices, "device", "devices"), p.Reason}
+		})
+	}
+	return ""
+}
+
+func gist[T any](e eventlog.Event, text func(T) []string) string {
+	p, err := eventlog.Payload[T](e)
+	if err != nil {
+		return ""
+	}
+	return join(text(p)...)
+}
+
+func stateText(s eventlog.DeploymentState) []string {
+	out := []string{string(s.Phase), s.Reason}
+	if s.Revision > 0 {
+		out = append(out, fmt.Sprintf("revision %d", s.Revision))
+	}
+	for _, c := range s.Services {
+		ports := ""
+		if len(c.Ports) > 0 {
+			ports = " on " + strings.Join(c.Ports, " ")
+		}
+		out = append(out, c.Name+" "+join(c.State, c.Health)+ports)
+	}
+	if s.LastError != nil {
+		out = append(out, quoted(*s.LastError))
+	}
+	return out
+}
+
+func stepText(s eventlog.Step) []string {
+	took := ""
+	if s.Duration > 0 {
+		took = time.Duration(s.Duration * float64(time.Second)).Round(time.Millisecond).String()
+	}
+	return []string{s.Step, strings.Trim(s.Deployment+"/"+s.Service, "/"), s.Reason, quoted(s.Error), took}
+}
+
+// scoreText names the images, or the type of a score that is none of ours.
+func scoreText(raw []byte) string {
+	var s struct {
+		Type string
+		Data struct {
+			Services []struct{ Name, Image string }
+		}
+	}
+	if json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	if len(s.Data.Services) == 0 {
+		return s.Type
+	}
+	images := make([]string, len(s.Data.Services))
+	for i, svc := range s.Data.Services {
+		images[i] = svc.Name + "=" + svc.Image
+	}
+	return strings.Join(images, " ")
+}
+
+func selectorText(s eventlog.Selector) string {
+	parts := []string{}
+	if t := mapText(s.MatchLabels); t != "" {
+		parts = append(parts, t)
+	}
+	for _, r := range s.MatchExpressions {
+		parts = append(parts, strings.TrimSpace(r.Key+" "+r.Operator+" "+strings.Join(r.Values, ",")))
+	}
+	if len(parts) == 0 {
+		return "every device"
+	}
+	return strings.Join(parts, ",")
+}
+
+func labelsText(labels map[string]eventlog.OwnedLabel) string {
+	flat := make(map[string]string, len(labels))
+	for k, v := range labels {
+		flat[k] = v.Value
+		if v.Owner != eventlog.OwnerDevice {
+			flat[k] += " (by " + v.Owner + ")"
+		}
+	}
+	return mapText(flat)
+}
+
+func mapText(m map[string]string) string {
+	parts := make([]string, 0, len(m))
+	for k, v := range m {
+		parts = append(parts, k+"="+v)
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ",")
+}
+
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("15:04:05")
+}
+
+func count(n int, one, many string) string {
+	switch n {
+	case 0:
+		return ""
+	case 1:
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}
+
+// word puts a name before a value, and nothing before none.
+func word(name, value string) string {
+	if value == "" {
+		return ""
+	}
+	return name + " " + value
+}
+
+func quoted(s string) string {
+	if s == "" {
+		return ""
+	}
+	return "“" + s + "”"
+}
+
+// join puts the parts that are there beside each other.
+func join(parts ...string) string {
+	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " ")
+}

@@ -1,0 +1,86 @@
+package fleetctl
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+func newPing(s Streams, c *connection) *cobra.Command {
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:     "ping DEVICE",
+		Short:   "Ask a device whether it is there",
+		Long:    "Ask a device whether it is there, and tell how long the answer took. Exits with 3 if none comes.",
+		Example: "  fleetctl ping edge-01",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return ping(cmd.Context(), s, c, args[0], timeout)
+		},
+		ValidArgsFunction: c.completeDevice,
+	}
+	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Second, "how long to wait for the answer")
+	return cmd
+}
+
+func ping(ctx context.Context, s Streams, c *connection, device string, timeout time.Duration) error {
+	if err := eventlog.CheckName("device", device); err != nil {
+		return misused(err, display(s.Name)+" ping edge-01")
+	}
+	nc, _, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	began := s.Now()
+	answer, err := nc.RequestWithContext(bounded, eventlog.DeviceCommandSubject(device, eventlog.VerbPing), nil)
+	took := s.Now().Sub(began)
+	switch {
+	case ctx.Err() != nil:
+		return failed(errors.New("interrupted"), "")
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) {
+			return c.explain(err, nc)
+		}
+		why := fmt.Sprintf("no answer within %v", timeout)
+		if errors.Is(err, nats.ErrNoResponders) {
+			why = "nobody listens: it is not connected, or there is no such device"
+		}
+		return &failure{
+			fmt.Errorf("ping %s: %s", device, why),
+			fmt.Sprintf("kubectl get fleetdev %s, and what it last said: %s log --device %s --since 1d -o text", device, display(s.Name), device),
+			ExitNoAnswer,
+		}
+	case err != nil:
+		return failed(fmt.Errorf("ping %s: %w", device, err), "")
+	}
+	var pong struct {
+		DeviceID     string `json:"device_id"`
+		AgentVersion string `json:"agent_version"`
+		Error        string `json:"error"`
+	}
+	if err := json.Unmarshal(answer.Data, &pong); err != nil {
+		return failed(fmt.Errorf("ping %s: the answer is none: %q", device, printable(string(answer.Data))), "")
+	}
+	if pong.Error != "" {
+		return failed(fmt.Errorf("ping %s: the device says: %s", device, printable(pong.Error)), "")
+	}
+	fmt.Fprintf(s.Out, "%s answered in %v%s\n", device, took.Round(10*time.Microsecond), printable(suffix(pong.AgentVersion)))
+	return nil
+}
+
+func suffix(agentVersion string) string {
+	if agentVersion == "" {
+		return ""
+	}
+	return " (agent " + agentVersion + ")"
+}

@@ -1,0 +1,183 @@
+package fleetctl
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// typeForeign selects the messages that are none of the fleet's.
+const typeForeign = "foreign"
+
+// selection is which events a person wants to see. The zero value selects all.
+type selection struct {
+	device    string
+	namespace string // of the Deployment; empty for any
+	name      string // of the Deployment
+	types     []string
+}
+
+// newSelection checks what a person typed.
+func newSelection(device, deployment string, types []string) (selection, error) {
+	s := selection{device: device, name: deployment}
+	if ns, name, ok := strings.Cut(deployment, "/"); ok {
+		s.namespace, s.name = ns, name
+		if err := eventlog.CheckName("namespace", ns); err != nil {
+			return s, err
+		}
+	}
+	if deployment != "" {
+		if err := eventlog.CheckName("deployment", s.name); err != nil {
+			return s, err
+		}
+	}
+	if device != "" {
+		if err := eventlog.CheckName("device", device); err != nil {
+			return s, err
+		}
+	}
+	for _, t := range types {
+		if !knownType(t) {
+			return s, fmt.Errorf("%q is no type of event, nor the first word of one; there are: %s", t, strings.Join(typeWords(), ", "))
+		}
+		s.types = append(s.types, t)
+	}
+	return s, nil
+}
+
+// knownType takes a type, its first word, or foreign.
+func knownType(t string) bool { return slices.Contains(typeWords(), t) }
+
+// typeWords lists what --type takes, sorted.
+func typeWords() []string {
+	words := []string{typeForeign}
+	for _, t := range eventlog.Types() {
+		first, _, _ := strings.Cut(string(t), ".")
+		words = append(words, string(t), first)
+	}
+	slices.Sort(words)
+	return slices.Compact(words)
+}
+
+// subjects narrows what the server sends; nil is all. It may be wider than the
+// selection, never narrower: match decides.
+func (s selection) subjects() []string {
+	wanted := s.families()
+	if wanted == nil && s.device == "" && s.name == "" {
+		return nil
+	}
+	var out []string
+	for _, f := range eventlog.Families() {
+		if wanted != nil && !slices.Contains(wanted, f) {
+			continue
+		}
+		if subject := s.subject(f); subject != "" {
+			out = append(out, subject)
+		}
+	}
+	return out
+}
+
+// subject is the part of a family that can match, empty for none.
+func (s selection) subject(f eventlog.Family) string {
+	any1 := eventlog.Wildcard
+	device, namespace, name := orAny(s.device), orAny(s.namespace), orAny(s.name)
+	ofDevice := func(subject func(string) string, mayNameDeployment bool) string {
+		if s.name != "" && !mayNameDeployment {
+			return ""
+		}
+		return subject(device)
+	}
+	switch f {
+	case eventlog.FamilyDesired:
+		return eventlog.DesiredSubject(device, name)
+	case eventlog.FamilyState:
+		return eventlog.StateSubject(device, name)
+	case eventlog.FamilyAgent: // the payload names the Deployment
+		return ofDevice(eventlog.AgentSubject, true)
+	case eventlog.FamilyDevice:
+		return ofDevice(eventlog.DeviceSubject, false)
+	case eventlog.FamilyInfo:
+		return ofDevice(eventlog.InfoSubject, false)
+	case eventlog.FamilyCommand:
+		return ofDevice(eventlog.CommandSubject, false)
+	case eventlog.FamilyAuth:
+		return ofDevice(eventlog.AuthSubject, false)
+	case eventlog.FamilyAccess:
+		return ofDevice(eventlog.AccessSubject, false)
+	}
+	if s.device != "" {
+		return ""
+	}
+	switch f {
+	case eventlog.FamilyDeployment:
+		return eventlog.DeploymentSubject(namespace, name)
+	case eventlog.FamilyRequest:
+		return eventlog.RequestSubject(any1, namespace, name)
+	}
+	if s.name != "" {
+		return ""
+	}
+	return eventlog.FamilySubjects(f)
+}
+
+// families is where the wanted types live; nil is everywhere.
+func (s selection) families() []eventlog.Family {
+	if len(s.types) == 0 || slices.Contains(s.types, typeForeign) {
+		return nil
+	}
+	var out []eventlog.Family
+	for _, t := range eventlog.Types() {
+		if s.hasType(t) {
+			out = append(out, t.Family())
+		}
+	}
+	return out
+}
+
+func (s selection) hasType(t eventlog.Type) bool {
+	first, _, _ := strings.Cut(string(t), ".")
+	return len(s.types) == 0 || slices.Contains(s.types, string(t)) || slices.Contains(s.types, first)
+}
+
+// match says whether an event is selected. foreign is what came with it.
+func (s selection) match(e eventlog.Event, foreign error) bool {
+	if foreign != nil {
+		return (len(s.types) == 0 || slices.Contains(s.types, typeForeign)) && s.matchAddress(e)
+	}
+	return s.hasType(e.Type) && s.matchAddress(e)
+}
+
+func (s selection) matchAddress(e eventlog.Event) bool {
+	a := e.Address
+	if s.device != "" && a.Device != s.device {
+		return false
+	}
+	if s.name == "" {
+		return true
+	}
+	namespace, name := a.Namespace, a.Name
+	switch a.Family {
+	case eventlog.FamilyDesired:
+		namespace, name = e.Namespace, a.Deployment
+	case eventlog.FamilyState:
+		namespace, name = "", a.Deployment
+	case eventlog.FamilyAgent:
+		step, err := eventlog.Payload[eventlog.Step](e)
+		if err != nil {
+			return false
+		}
+		namespace, name = "", step.Deployment
+	}
+	// What a device says of a Deployment names no namespace: it has one of a name.
+	return name == s.name && (s.namespace == "" || namespace == "" || namespace == s.namespace)
+}
+
+func orAny(s string) string {
+	if s == "" {
+		return eventlog.Wildcard
+	}
+	return s
+}

@@ -1,0 +1,177 @@
+package fleetctl
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+func TestASelectionNarrowsWhatTheServerSends(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		device, deployment string
+		types              []string
+		want               []string
+	}{
+		"nothing said is everything": {want: nil},
+		"a device is each family that names it": {
+			device: "edge-01",
+			want: []string{
+				"fleet.evt.desired.edge-01.*", "fleet.evt.device.edge-01", "fleet.evt.info.edge-01", "fleet.evt.state.edge-01.*",
+				"fleet.evt.agent.edge-01", "fleet.evt.command.edge-01", "fleet.evt.auth.edge-01", "fleet.evt.access.edge-01",
+			},
+		},
+		"a Deployment is its own events, those of its devices and the agents' steps": {
+			deployment: "shop/web",
+			want:       []string{"fleet.evt.deployment.shop.web", "fleet.evt.desired.*.web", "fleet.evt.state.*.web", "fleet.evt.agent.*", "fleet.evt.request.*.shop.web"},
+		},
+		"a Deployment of any namespace": {
+			deployment: "web", types: []string{"deployment"},
+			want: []string{"fleet.evt.deployment.*.web"},
+		},
+		"both narrow": {
+			device: "edge-01", deployment: "web",
+			want: []string{"fleet.evt.desired.edge-01.web", "fleet.evt.state.edge-01.web", "fleet.evt.agent.edge-01"},
+		},
+		"a type is its family": {types: []string{"leader.elected", "rollout"}, want: []string{"fleet.evt.leader", "fleet.evt.deployment.*.*"}},
+		"what is foreign may be anywhere": {
+			device: "edge-01", deployment: "web", types: []string{"foreign"},
+			want: []string{"fleet.evt.desired.edge-01.web", "fleet.evt.state.edge-01.web", "fleet.evt.agent.edge-01"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := newSelection(tt.device, tt.deployment, tt.types)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, s.subjects()); diff != "" {
+				t.Errorf("subjects (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeSelectedIsSaid(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct{ device, deployment, kind, want string }{
+		"a device with a dot":     {device: "a.b", want: "RFC 1123"},
+		"a wildcard":              {deployment: "*", want: "RFC 1123"},
+		"an unknown type":         {kind: "state.exploded", want: "state.reported"},
+		"an impossible namespace": {deployment: "Shop/web", want: `namespace "Shop"`},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var types []string
+			if tt.kind != "" {
+				types = []string{tt.kind}
+			}
+			_, err := newSelection(tt.device, tt.deployment, types)
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("got %v, want an error with %q", err, tt.want)
+			}
+		})
+	}
+}
+
+// The server's filter is never narrower than the selection.
+func TestWhateverMatchesIsAskedFor(t *testing.T) {
+	t.Parallel()
+	names := []string{"a", "b"}
+	types := eventlog.Types()
+	slices.Sort(types)
+	rapid.Check(t, func(t *rapid.T) {
+		name := func(label string) string { return rapid.SampledFrom(names).Draw(t, label) }
+		maybe := func(label string) string {
+			return rapid.SampledFrom([]string{"", "a", "b"}).Draw(t, label)
+		}
+		kind := rapid.SampledFrom(types).Draw(t, "type")
+		subject := map[eventlog.Family]string{
+			eventlog.FamilyLeader: eventlog.LeaderSubject, eventlog.FamilySeal: eventlog.SealSubject,
+			eventlog.FamilyDeployment: eventlog.DeploymentSubject(name("ns"), name("name")),
+			eventlog.FamilyRequest:    eventlog.RequestSubject(name("user"), name("ns"), name("name")),
+			eventlog.FamilyDesired:    eventlog.DesiredSubject(name("device"), name("name")),
+			eventlog.FamilyState:      eventlog.StateSubject(name("device"), name("name")),
+			eventlog.FamilyDevice:     eventlog.DeviceSubject(name("device")),
+			eventlog.FamilyInfo:       eventlog.InfoSubject(name("device")),
+			eventlog.FamilyAgent:      eventlog.AgentSubject(name("device")),
+			eventlog.FamilyCommand:    eventlog.CommandSubject(name("device")),
+			eventlog.FamilyAuth:       eventlog.AuthSubject(name("device")),
+			eventlog.FamilyAccess:     eventlog.AccessSubject(name("device")),
+		}[kind.Family()]
+		address, err := eventlog.ParseSubject(subject)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := eventlog.Event{Subject: subject, Address: address, Type: kind, Namespace: name("ns"), Data: []byte(`{"deployment":"a"}`)}
+
+		deployment := maybe("deployment")
+		if ns := maybe("namespace"); ns != "" && deployment != "" {
+			deployment = ns + "/" + deployment
+		}
+		var chosen []string
+		if rapid.Bool().Draw(t, "by type") {
+			chosen = append(chosen, rapid.SampledFrom(typeWords()).Draw(t, "chosen"))
+		}
+		s, err := newSelection(maybe("selected device"), deployment, chosen)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var foreign error
+		if rapid.Bool().Draw(t, "foreign") {
+			foreign = eventlog.ErrForeign
+		}
+		if s.match(e, foreign) && s.subjects() != nil && !slices.ContainsFunc(s.subjects(), func(f string) bool { return matches(f, subject) }) {
+			t.Fatalf("%s on %s matches %+v, but only %v is asked for", kind, subject, s, s.subjects())
+		}
+	})
+}
+
+func matches(filter, subject string) bool {
+	f, s := strings.Split(filter, "."), strings.Split(subject, ".")
+	for i, token := range f {
+		if token == ">" {
+			return len(s) > i
+		}
+		if i >= len(s) || token != "*" && token != s[i] {
+			return false
+		}
+	}
+	return len(f) == len(s)
+}
+
+func TestSinceIsAMomentOrHowLongAgo(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	tests := map[string]struct {
+		in   string
+		want time.Time
+	}{
+		"nothing":  {"", time.Time{}},
+		"minutes":  {"15m", now.Add(-15 * time.Minute)},
+		"days":     {"3d", now.Add(-72 * time.Hour)},
+		"a moment": {"2026-11-23T08:00:00Z", time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := parseSince(tt.in, now)
+			if err != nil || !got.Equal(tt.want) {
+				t.Errorf("got %v, %v, want %v", got, err, tt.want)
+			}
+		})
+	}
+	for _, bad := range []string{"yesterday", "-5m", "5", "d"} {
+		if _, err := parseSince(bad, now); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}

@@ -1,0 +1,95 @@
+package fleetctl
+
+import (
+	"fmt"
+	"strings"
+	"unicode"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// ANSI colours: what went well, what did not, what is odd, what matters less.
+const (
+	green  = "\x1b[32m"
+	red    = "\x1b[31m"
+	yellow = "\x1b[33m"
+	dim    = "\x1b[2m"
+	plain  = "\x1b[0m"
+)
+
+// textLine is one event for people: when the log learned of it, its place, its
+// type, what it is about, the gist.
+func textLine(e eventlog.Event, foreign error, color bool) string {
+	paint := func(c, s string) string {
+		if !color || c == "" {
+			return s
+		}
+		return c + s + plain
+	}
+	kind, hue := string(e.Type), hueOf(e)
+	gist := gistOf(e)
+	if foreign != nil {
+		kind, hue = typeForeign, yellow
+		gist = strings.TrimPrefix(foreign.Error(), eventlog.ErrForeign.Error()+": ")
+	}
+	line := fmt.Sprintf("%s  %6d  %s  %s",
+		paint(dim, e.Recorded.Local().Format("2006-01-02 15:04:05.000")), e.Sequence,
+		paint(hue, fmt.Sprintf("%-21s", kind)), about(e))
+	if gist != "" {
+		line += "  " + printable(gist)
+	}
+	return line
+}
+
+// about names the aggregate as a person would.
+func about(e eventlog.Event) string {
+	a := e.Address
+	switch {
+	case a.Family == "":
+		return printable(e.Subject)
+	case a.Device != "" && a.Deployment != "" && e.Namespace != "":
+		return a.Device + " " + e.Namespace + "/" + a.Deployment
+	case a.Device != "" && a.Deployment != "":
+		return a.Device + " " + a.Deployment
+	case a.Device != "":
+		return a.Device
+	case a.Name != "":
+		return a.Namespace + "/" + a.Name
+	}
+	return string(a.Family)
+}
+
+func hueOf(e eventlog.Event) string {
+	switch e.Type {
+	case eventlog.DeviceOnline, eventlog.RolloutCompleted, eventlog.AgentDriftRepaired, eventlog.AccessAllowed, eventlog.DeploymentAdopted:
+		return green
+	case eventlog.DeviceOffline, eventlog.AgentStepFailed, eventlog.AuthDenied, eventlog.AccessRevoked, eventlog.RolloutAborted, eventlog.RolloutStalled:
+		return red
+	case eventlog.DeploymentOrphaned, eventlog.AgentDriftDetected, eventlog.RolloutPaused, eventlog.RolloutRolledBack:
+		return yellow
+	case eventlog.StateReported:
+		switch s, err := e.State(); {
+		case err != nil:
+			return yellow
+		case s.Phase == eventlog.PhaseRunning:
+			return green
+		case s.Phase == eventlog.PhaseFailed:
+			return red
+		}
+	}
+	return ""
+}
+
+// printable keeps what comes from devices from moving the cursor or ending the
+// line.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' {
+			return ' '
+		}
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, s)
+}

@@ -1,0 +1,133 @@
+package fleetctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+func newWithdraw(s Streams, c *connection) *cobra.Command {
+	var namespace, reason string
+	var timeout time.Duration
+	cmd := &cobra.Command{
+		Use:   "withdraw deployment/NAME",
+		Short: "End an orphaned Deployment: take it off its devices",
+		Long: `End an orphaned Deployment: take it off its devices.
+
+A Deployment whose custom resource is simply gone (a lost cluster, a finalizer
+forced off) is orphaned: its devices are left as they are, until the resource is
+applied again, which adopts it, or a person withdraws it. One whose resource is
+there ends by kubectl delete.`,
+		Example: "  fleetctl withdraw deployment/hello -n default --reason 'replaced by web'",
+		Args:    cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			kind, name, ok := strings.Cut(args[0], "/")
+			if !ok || (kind != "deployment" && kind != "fleetdep" && kind != "deployments") {
+				return misused(fmt.Errorf("%q is not of the form deployment/NAME", args[0]), display(s.Name)+" withdraw deployment/hello")
+			}
+			return withdraw(cmd.Context(), s, c, fleet.Key{Namespace: namespace, Name: name}, reason, timeout)
+		},
+		ValidArgsFunction: c.completeDeployment,
+	}
+	cmd.Flags().StringVarP(&namespace, "namespace", "n", "default", "the Deployment's namespace")
+	cmd.Flags().StringVar(&reason, "reason", "", "why, for the log")
+	cmd.Flags().DurationVar(&timeout, "timeout", 10*time.Second, "how long to wait for the operator")
+	return cmd
+}
+
+func withdraw(ctx context.Context, s Streams, c *connection, key fleet.Key, reason string, timeout time.Duration) error {
+	for what, name := range map[string]string{"namespace": key.Namespace, "deployment": key.Name} {
+		if err := eventlog.CheckName(what, name); err != nil {
+			return misused(err, display(s.Name)+" withdraw --help")
+		}
+	}
+	nc, js, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	if err := eventlog.CheckName("user", c.user); err != nil {
+		return misused(fmt.Errorf("a request bears its user's name: %w", err), "--user")
+	}
+	devices, err := orphan(ctx, js, key)
+	if err != nil {
+		var f *failure
+		if errors.As(err, &f) {
+			return err
+		}
+		return c.explain(err, nc)
+	}
+	d, err := eventlog.NewDraft(eventlog.RequestSubject(c.user, key.Namespace, key.Name), eventlog.RequestMade, s.Now(),
+		eventlog.Request{Verb: eventlog.RequestWithdraw, Reason: reason})
+	if err != nil {
+		return failed(err, "")
+	}
+	d.Actor = c.user
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	seq, err := eventlog.AppendUnfenced(bounded, js, "fleetctl", d)
+	if err != nil {
+		return c.explain(err, nc)
+	}
+	fmt.Fprintf(s.Out, "asked the operator to withdraw %s from %s (event %d)\n", key, orNone(count(devices, "device", "devices")), seq)
+	for e, err := range eventlog.Follow(bounded, js, eventlog.ReadOptions{
+		From: seq, Subjects: []string{eventlog.DeploymentSubject(key.Namespace, key.Name)},
+	}) {
+		switch {
+		case err != nil && !errors.Is(err, eventlog.ErrForeign):
+			if bounded.Err() != nil {
+				return failed(fmt.Errorf("the operator did not withdraw %s within %v; the request stays in the log, and it will", key, timeout),
+					"is an operator running? "+display(s.Name)+" log --type leader -o text shows the last one")
+			}
+			return c.explain(err, nc)
+		case err == nil && e.Type == eventlog.DeploymentDeleted:
+			fmt.Fprintf(s.Out, "%s is withdrawn (event %d); devices that are offline follow when they return\n", key, e.Sequence)
+			return nil
+		case err == nil && e.Type == eventlog.DeploymentAdopted:
+			return failed(fmt.Errorf("%s was adopted meanwhile: its custom resource is there again", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))
+		}
+	}
+	return nil
+}
+
+// orphan folds one Deployment's part of the log: how many devices hold it, or
+// why it cannot be withdrawn.
+func orphan(ctx context.Context, js jetstream.JetStream, key fleet.Key) (devices int, err error) {
+	view := fleet.New()
+	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{Subjects: []string{
+		eventlog.DeploymentSubject(key.Namespace, key.Name), eventlog.DesiredSubject(eventlog.Wildcard, key.Name),
+	}}) {
+		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
+			return 0, err
+		}
+		fleet.Apply(view, e, err)
+	}
+	d := view.Deployments[key]
+	switch {
+	case d == nil:
+		return 0, failed(fmt.Errorf("the log knows no Deployment %s", key), "-n with its namespace; all that there were: fleetctl log --type deployment -o text")
+	case d.Lifecycle == fleet.Deleted:
+		return 0, failed(fmt.Errorf("%s has already ended", key), "")
+	case d.Lifecycle != fleet.Orphaned:
+		return 0, failed(fmt.Errorf("%s is no orphan: its custom resource is there", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))
+	}
+	for range d.Assigned {
+		devices++
+	}
+	return devices, nil
+}
+
+func orNone(s string) string {
+	if s == "" {
+		return "no device"
+	}
+	return s
+}
