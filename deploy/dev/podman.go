@@ -52,7 +52,11 @@ func startPodman(ctx context.Context, podman, dataDir string) (*podmanService, e
 	}
 	sock := filepath.Join(dir, "podman.sock")
 	cmd := exec.Command(podman, "system", "service", "--time=0", "unix://"+sock)
-	cmd.Env = os.Environ()
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "CONTAINER_HOST=") { // even an empty one makes podman a client
+			cmd.Env = append(cmd.Env, kv)
+		}
+	}
 	if conf, err := containersConf(dataDir); err != nil {
 		return nil, err
 	} else if conf != "" {

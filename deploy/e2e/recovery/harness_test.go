@@ -45,7 +45,12 @@ type machine struct {
 // newMachine prefers real Podman; FLEET_REQUIRE_ALL insists on it.
 func newMachine(t *testing.T) *machine {
 	t.Helper()
-	m := &machine{t: t, dir: filepath.Join(t.TempDir(), "fleet"), engine: "podman", env: os.Environ()}
+	m := &machine{t: t, dir: filepath.Join(t.TempDir(), "fleet"), engine: "podman"}
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "CONTAINER_HOST=") { // the fleet is to run a Podman of its own
+			m.env = append(m.env, kv)
+		}
+	}
 	if _, err := exec.LookPath("podman"); err != nil || os.Geteuid() != 0 {
 		if os.Getenv("FLEET_REQUIRE_ALL") != "" {
 			t.Fatal("podman is not there for root, and FLEET_REQUIRE_ALL wants it: apt-get install podman runc")
@@ -74,7 +79,7 @@ default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-`), "CONTAINER_HOST=")
+`))
 	t.Cleanup(func() {
 		if out, err := m.command("podman", "rm", "-f", "-a").CombinedOutput(); err != nil {
 			t.Logf("podman rm: %v: %s", err, out)
