@@ -2,6 +2,7 @@ package podman
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -44,7 +45,22 @@ func (p *Podman) Exec(ctx context.Context, id string, argv []string) (engine.Exe
 	if err != nil {
 		return engine.ExecResult{}, fail(ctx, engine.ReasonExecFailed, err)
 	}
+	if err := removeSession(conn, session); err != nil {
+		return engine.ExecResult{}, fail(ctx, engine.ReasonExecFailed, err)
+	}
 	return engine.ExecResult{ExitCode: done.ExitCode, Output: output.String()}, nil
+}
+
+// removeSession forgets a session that ended. A service before 4.8 can't be asked
+// to: there each session keeps a process of Podman's for exit_command_delay
+// ([engine] in containers.conf, 300 s by default), which devices should set low.
+func removeSession(conn context.Context, session string) error {
+	err := containers.ExecRemove(conn, session, nil)
+	var old *bindings.APIVersionError
+	if errors.As(err, &old) {
+		return nil
+	}
+	return err
 }
 
 // attach starts a session and reads its output to the end. It has a connection
