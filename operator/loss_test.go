@@ -1,7 +1,10 @@
 package operator_test
 
 import (
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -196,6 +199,40 @@ func TestALostLogIsMadeAnewFromTheClusterAndTakesNothingOffDevices(t *testing.T)
 		pi.info() // as an agent does once it notices another log
 		pi.report("web", eventlog.PhaseRunning, eventlog.Hash([]byte(value)), "")
 		w.ready(ns, "web", v1alpha1.ReasonAllSucceeded)
+	}
+}
+
+func TestALogThatLostItsTailIsCompletedAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.operate()
+	w.logged()
+	pi := w.device("pi-01", map[string]string{"site": "lab"})
+	ns := w.api.Namespace(t)
+	w.apply(deployment(ns, "web", "app:1", map[string]string{"site": "lab"}))
+	w.ready(ns, "web", v1alpha1.ReasonAllSucceeded)
+
+	dir := filepath.Join(w.server.Dir(), "jetstream", "$G", "streams", eventlog.LogStream)
+	saved := t.TempDir()
+	w.server.Stop()
+	if err := os.CopyFS(saved, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	w.server.Start()
+	w.apply(deployment(ns, "db", "app:1", map[string]string{"site": "lab"}))
+	w.ready(ns, "db", v1alpha1.ReasonAllSucceeded)
+	w.server.Stop()
+	if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(saved))); err != nil {
+		t.Fatal(err)
+	}
+	w.server.Start()
+	eventually(t, "the log is completed", func() string {
+		return cmp.Diff([]string{"desired.assigned pi-01 /web", "desired.assigned pi-01 /db"}, w.told(eventlog.FamilyDesired))
+	})
+	for _, name := range []string{"web", "db"} {
+		w.assigned("pi-01", name, true)
+		pi.report(name, eventlog.PhaseRunning, eventlog.Hash([]byte(w.desired("pi-01."+name))), "")
+		w.ready(ns, name, v1alpha1.ReasonAllSucceeded)
 	}
 }
 

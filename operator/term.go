@@ -84,6 +84,9 @@ func (r *replica) term(ctx context.Context) error {
 	if err := r.ensureLog(ctx); err != nil {
 		return cause(ctx, err)
 	}
+	if err := r.fold.Verify(ctx); err != nil {
+		return cause(ctx, err)
+	}
 	lost, err := r.fold.Await(ctx)
 	if err != nil {
 		return cause(ctx, err)

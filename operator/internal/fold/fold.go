@@ -37,6 +37,7 @@ type Fold struct {
 	current  bool          // caught up with the log as it was when following began
 	arrived  chan struct{} // closes when current becomes true
 	lost     chan struct{} // closes when this fold no longer holds
+	abort    context.CancelCauseFunc
 }
 
 // New wires a fold. changed is told what events changed; it must not wait.
@@ -102,6 +103,26 @@ func (f *Fold) WaitFor(ctx context.Context, sequence uint64) error {
 	return follower.WaitFor(ctx, sequence)
 }
 
+// Verify makes sure that what was folded is in the log. Where it is not, it
+// returns once that fold is given up. To be asked before the log is written to:
+// a log that lost its tail and grew again looks the same from afar.
+func (f *Fold) Verify(ctx context.Context) error {
+	f.mu.Lock()
+	abort, lost := f.abort, f.lost
+	f.mu.Unlock()
+	_, err := f.check(ctx)
+	if !errors.Is(err, eventlog.ErrLogReset) || abort == nil {
+		return err
+	}
+	abort(err)
+	select {
+	case <-lost:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Run follows until the context ends.
 func (f *Fold) Run(ctx context.Context) error {
 	for {
@@ -132,11 +153,12 @@ func (f *Fold) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	f.mu.Lock()
 	follower := f.follower
+	f.logID, f.abort = info.ID, cancel
 	f.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
 	var done sync.WaitGroup
 	defer done.Wait()
 	done.Go(func() { f.tell(ctx, follower) })
@@ -146,10 +168,13 @@ func (f *Fold) follow(ctx context.Context) error {
 		}
 	})
 	err = follower.Run(ctx)
-	cancel()
+	if err == nil {
+		err = context.Cause(ctx)
+	}
 	if err == nil {
 		err = errors.New("the log ended")
 	}
+	cancel(nil)
 	return err
 }
 
@@ -160,16 +185,14 @@ func (f *Fold) check(ctx context.Context) (eventlog.LogInfo, error) {
 	if err != nil {
 		return info, err
 	}
+	var id string
 	var at uint64
 	var recorded time.Time
 	f.Do(func(s *decide.State) {
-		at, recorded = s.View().Sequence, s.View().Recorded
-		if f.logID == "" {
-			f.logID = info.ID
-		}
+		id, at, recorded = f.logID, s.View().Sequence, s.View().Recorded
 	})
 	switch {
-	case f.logID != info.ID:
+	case id != "" && id != info.ID:
 		return info, fmt.Errorf("%w: it is another log", eventlog.ErrLogReset)
 	case at == 0:
 		return info, nil
