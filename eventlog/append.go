@@ -41,12 +41,9 @@ type Appender struct {
 	replicated bool
 }
 
-// NewAppender wires an appender to a connection that it may use alone for
-// asynchronous publishing.
+// NewAppender wires an appender to a connection.
 func NewAppender(nc *nats.Conn, o AppenderOptions) (*Appender, error) {
-	js, err := jetstream.New(nc,
-		jetstream.WithPublishAsyncMaxPending(2*window),
-		jetstream.WithPublishAsyncTimeout(ackTimeout))
+	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("appender: %w", err)
 	}

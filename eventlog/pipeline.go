@@ -1,10 +1,16 @@
 package eventlog
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
+	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
@@ -15,45 +21,71 @@ const window = 4096
 // it; what is in flight then is waited for, so that the caller knows what the
 // log took, or that nobody knows.
 func (a *Appender) pipeline(ctx context.Context, drafts []Draft) (uint64, error) {
-	p := inFlight{token: a.token}
-	for _, d := range drafts {
+	nc := a.js.Conn()
+	ctx, end := whileConnected(ctx, nc)
+	defer end()
+	p := inFlight{token: a.token, acks: make(chan *nats.Msg, window+1), quiet: time.NewTimer(ackTimeout)}
+	defer p.quiet.Stop()
+	inbox := nc.NewInbox()
+	sub, err := nc.ChanSubscribe(inbox, p.acks)
+	if err != nil {
+		return 0, fmt.Errorf("await the answers: %w", err)
+	}
+	defer func() { _ = sub.Unsubscribe() }() // fails only where the connection has ended, and it with it
+	token, subject := []string{strconv.FormatUint(a.token, 10)}, []string{LeaderSubject}
+	for i := range drafts {
 		if p.settle(ctx, window-1); p.err != nil {
 			break
 		}
-		m := d.Message(a.options.Source, a.options.NewID())
-		fence(m, a.token)
-		f, err := a.js.PublishMsgAsync(m, jetstream.WithStallWait(ackTimeout))
-		if err != nil {
-			p.fail(fmt.Errorf("%s: %w: %w", d.Type, ErrUncertain, err))
+		m := drafts[i].Message(a.options.Source, a.options.NewID())
+		m.Reply = inbox
+		m.Header[headerExpectedSeq], m.Header[headerExpectedSeqSubject] = token, subject
+		if err := nc.PublishMsg(m); err != nil {
+			p.fail(fmt.Errorf("%s: %w: %w", drafts[i].Type, ErrUncertain, err))
 			break
 		}
-		p.futures = append(p.futures, f)
+		p.outstanding++
 	}
 	p.settle(ctx, 0)
 	return p.last, p.err
 }
 
-// inFlight are the appends that await their answers, oldest first.
+// inFlight are the appends that await their answers. It matters how many there
+// are, not which: the first refusal ends them all.
 type inFlight struct {
-	token   uint64
-	futures []jetstream.PubAckFuture
-	last    uint64 // the highest sequence that was acknowledged
-	err     error  // the worst of what was heard
+	token       uint64
+	acks        chan *nats.Msg
+	quiet       *time.Timer
+	outstanding int
+	last        uint64 // the highest sequence that was acknowledged
+	err         error  // the worst of what was heard
 }
 
-// settle waits for answers until at most keep are outstanding.
+// settle waits for answers until at most keep are outstanding. Once that has
+// failed for want of an answer it gives up at once.
 func (p *inFlight) settle(ctx context.Context, keep int) {
-	for len(p.futures) > keep {
+	for p.outstanding > keep && !errors.Is(p.err, ErrUncertain) && !errors.Is(p.err, ErrDeposed) {
+		var m *nats.Msg
 		select {
-		case ack := <-p.futures[0].Ok():
-			p.last = max(p.last, ack.Sequence)
-		case err := <-p.futures[0].Err():
-			p.fail(refusal(err, p.token))
-		case <-ctx.Done():
-			p.fail(fmt.Errorf("%w: %w", ErrUncertain, ctx.Err()))
-			return
+		case m = <-p.acks:
+		default:
+			p.quiet.Reset(ackTimeout)
+			select {
+			case m = <-p.acks:
+			case <-ctx.Done():
+				p.fail(fmt.Errorf("%w: %w", ErrUncertain, context.Cause(ctx)))
+				return
+			case <-p.quiet.C:
+				p.fail(fmt.Errorf("%w: none within %s", ErrUncertain, ackTimeout))
+				return
+			}
 		}
-		p.futures = p.futures[1:]
+		p.outstanding--
+		if seq, err := ack(m); err != nil {
+			p.fail(refusal(err, p.token))
+		} else {
+			p.last = max(p.last, seq)
+		}
 	}
 }
 
@@ -67,4 +99,33 @@ func (p *inFlight) fail(err error) {
 		errors.Is(err, ErrUncertain) && errors.Is(p.err, ErrLogFull):
 		p.err = err
 	}
+}
+
+// ack reads the server's answer to an append. It fails with a
+// *jetstream.APIError where that is a refusal.
+func ack(m *nats.Msg) (uint64, error) {
+	const plain = `{"stream":"` + LogStream + `","seq":`
+	if rest, ok := bytes.CutPrefix(m.Data, []byte(plain)); ok {
+		if n, err := strconv.ParseUint(strings.TrimSuffix(string(rest), "}"), 10, 64); err == nil {
+			return n, nil
+		}
+	}
+	if first(m.Header, "Status") == "503" {
+		return 0, nats.ErrNoResponders
+	}
+	var said struct {
+		Error  *jetstream.APIError `json:"error"`
+		Stream string              `json:"stream"`
+		Seq    uint64              `json:"seq"`
+	}
+	if err := json.Unmarshal(m.Data, &said); err != nil {
+		return 0, fmt.Errorf("answer of the server: %w", err)
+	}
+	if said.Error != nil {
+		return 0, said.Error
+	}
+	if said.Stream != LogStream || said.Seq == 0 {
+		return 0, fmt.Errorf("answer of the server: %w", jetstream.ErrInvalidJSAck)
+	}
+	return said.Seq, nil
 }
