@@ -44,7 +44,9 @@ func findPodman(ctx context.Context, dataDir string) (*podmanService, error) {
 	return startPodman(ctx, path, dataDir)
 }
 
-// startPodman runs podman's own service for as long as we live.
+// startPodman runs podman's own service for as long as we live. When we are
+// killed, the kernel sends it SIGTERM, not SIGKILL: Podman then finishes what it
+// has in hand, where a kill could leave a container that exists by half.
 func startPodman(ctx context.Context, podman, dataDir string) (*podmanService, error) {
 	dir, err := os.MkdirTemp("", "fleet-podman-") // a socket's path is limited to 107 bytes
 	if err != nil {
@@ -68,7 +70,7 @@ func startPodman(ctx context.Context, podman, dataDir string) (*podmanService, e
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	started := make(chan error, 1)
 	s := &podmanService{URI: "unix://" + sock, child: cmd}
 	go s.hold(started, dir)
@@ -136,6 +138,7 @@ default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
+exit_command_delay = 5
 `
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		return "", fmt.Errorf("podman service: %w", err)

@@ -47,10 +47,9 @@ func (p *Podman) Observe(ctx context.Context) ([]engine.Container, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, err := containers.List(conn, new(containers.ListOptions).WithAll(true).
-		WithFilters(map[string][]string{"label": {engine.LabelDevice + "=" + p.options.Device}}))
+	list, err := p.list(ctx, conn)
 	if err != nil {
-		return nil, fail(ctx, engine.ReasonObserveFailed, err)
+		return nil, err
 	}
 	seen := make(map[string]inspected, len(list))
 	out := make([]engine.Container, 0, len(list))

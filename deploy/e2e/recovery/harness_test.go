@@ -73,13 +73,15 @@ func newMachine(t *testing.T) *machine {
 	m.env = append(m.env,
 		"CONTAINERS_STORAGE_CONF="+conf("storage.conf", fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n",
 			filepath.Join(store, "graph"), filepath.Join(store, "run"))),
-		"CONTAINERS_CONF="+conf("containers.conf", `[containers]
+		"CONTAINERS_CONF="+conf("containers.conf", fmt.Sprintf(`[containers]
 default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
 events_logger = "file"
-`))
+exit_command_delay = 5
+tmp_dir = %q
+`, filepath.Join(store, "tmp"))))
 	t.Cleanup(func() {
 		if out, err := m.command("podman", "rm", "-f", "-a").CombinedOutput(); err != nil {
 			t.Logf("podman rm: %v: %s", err, out)
