@@ -172,7 +172,7 @@ func complete(c deploymentCase) ([]eventlog.Draft, bool, error) {
 func (s *State) owes(d *fleet.Deployment, device string) bool {
 	p := s.pair(device, d.Key.Name)
 	if p == nil || !p.Assigned() {
-		return eventlog.CheckName("device", device) == nil
+		return nameable(device)
 	}
 	return p.Deployment == d && (p.Desired.Hash != d.Spec.ScoreHash || p.Desired.Revision != d.Spec.Revision)
 }

@@ -11,7 +11,7 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// ReasonFlooding: a device wrote more to the log than its budget.
+// ReasonFlooding says that a device wrote more to the log than its budget.
 const ReasonFlooding = "Flooding"
 
 // deviceRules are tried in order; the first that finds something due ends the
@@ -38,7 +38,7 @@ func register(c deviceCase) ([]eventlog.Draft, bool, error) {
 // them, with who set each.
 func relabel(c deviceCase) ([]eventlog.Draft, bool, error) {
 	ls, ok := c.devices[c.id]
-	if !ok || eventlog.CheckName("device", c.id) != nil {
+	if !ok || !nameable(c.id) {
 		return nil, true, nil // no Device CR: nothing is decided about it
 	}
 	if c.dev != nil && maps.Equal(c.dev.Labels, ls.owned) {
@@ -47,6 +47,9 @@ func relabel(c deviceCase) ([]eventlog.Draft, bool, error) {
 	d, err := eventlog.NewDraft(eventlog.DeviceSubject(c.id), eventlog.DeviceRelabeled, c.now, eventlog.Labels{Labels: ls.owned})
 	return []eventlog.Draft{d}, false, err
 }
+
+// nameable says whether an id can be a token of a subject.
+func nameable(device string) bool { return eventlog.CheckName("device", device) == nil }
 
 // placeOnDevice: only the Deployments whose selectors the device's labels can
 // concern, and those that it holds, are asked.

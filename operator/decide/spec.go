@@ -46,7 +46,6 @@ func SpecOf(d *v1alpha1.Deployment) Spec {
 		UID:         string(d.UID),
 		Generation:  d.Generation,
 		Deleting:    d.DeletionTimestamp != nil,
-		Selector:    labels.Nothing(),
 		Recorded:    recorded(d.Spec.TargetSelector),
 		Strategy:    string(d.Spec.Rollout.Strategy),
 		ChangeCause: d.Annotations[annotationChangeCause],
@@ -54,13 +53,16 @@ func SpecOf(d *v1alpha1.Deployment) Spec {
 	if s.Strategy == "" {
 		s.Strategy = string(v1alpha1.RolloutImmediate)
 	}
-	if err := s.read(d); err != nil && s.Problem == nil {
+	s.Selector, s.Problem = readSelector(d.Spec.TargetSelector)
+	if err := s.readScore(d); err != nil {
 		s.Problem = &Problem{Reason: v1alpha1.ReasonUnsupportedScore, Message: err.Error()}
+		s.Selector = labels.Nothing()
 	}
 	return s
 }
 
-func (s *Spec) read(d *v1alpha1.Deployment) error {
+// readScore fails with what makes the score one that cannot be assigned.
+func (s *Spec) readScore(d *v1alpha1.Deployment) error {
 	rollout, err := json.Marshal(d.Spec.Rollout)
 	if err != nil {
 		return fmt.Errorf("encode spec.rollout: %w", err)
@@ -88,21 +90,23 @@ func (s *Spec) read(d *v1alpha1.Deployment) error {
 	if err := eventlog.CheckName("Deployment", d.Name); err != nil {
 		return err
 	}
-	sel, err := metav1.LabelSelectorAsSelector(&d.Spec.TargetSelector)
-	if err != nil {
-		s.Problem = &Problem{Reason: v1alpha1.ReasonInvalidSelector, Message: err.Error()}
-		return nil
-	}
-	if sel.Empty() {
-		s.Problem = &Problem{
+	return nil
+}
+
+// readSelector gives the selector, or what is wrong with it.
+func readSelector(sel metav1.LabelSelector) (labels.Selector, *Problem) {
+	parsed, err := metav1.LabelSelectorAsSelector(&sel)
+	switch {
+	case err != nil:
+		return labels.Nothing(), &Problem{Reason: v1alpha1.ReasonInvalidSelector, Message: err.Error()}
+	case parsed.Empty():
+		return labels.Nothing(), &Problem{
 			Reason: v1alpha1.ReasonInvalidSelector,
 			Message: "spec.targetSelector is empty; to mean every device, write matchExpressions: [{key: " +
 				v1alpha1.LabelDevice + ", operator: Exists}]",
 		}
-		return nil
 	}
-	s.Selector = sel
-	return nil
+	return parsed, nil
 }
 
 func recorded(sel metav1.LabelSelector) eventlog.Selector {
