@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -71,34 +72,71 @@ var (
 
 // next gives the next message. It fails with the context's error, or with one
 // that asks for a new session.
-func (p *pull) next(ctx context.Context) (*nats.Msg, *nats.MsgMetadata, error) {
+func (p *pull) next(ctx context.Context) (*nats.Msg, place, error) {
 	for {
 		if p.asked <= pullMost/2 {
 			if err := p.ask(ctx); err != nil {
-				return nil, nil, err
+				return nil, place{}, err
 			}
 		}
 		m, err := p.receive(ctx)
 		if err != nil {
-			return nil, nil, err
+			return nil, place{}, err
 		}
 		if m.Subject == p.inbox {
 			if err := p.status(m); err != nil {
-				return nil, nil, err
+				return nil, place{}, err
 			}
 			continue
 		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return nil, nil, fmt.Errorf("read stream %s: %w", LogStream, err)
+		at, ok := placeOf(m.Reply)
+		if !ok {
+			return nil, place{}, fmt.Errorf("read stream %s: reply subject %q: %w", LogStream, m.Reply, nats.ErrNotJSMessage)
 		}
 		p.asked--
 		p.got++
-		if meta.Sequence.Consumer != p.got {
-			return nil, nil, errGap
+		if at.delivered != p.got {
+			return nil, place{}, errGap
 		}
-		return m, meta, nil
+		return m, at, nil
 	}
+}
+
+// place is where a message stands.
+type place struct {
+	sequence  uint64 // in the stream
+	delivered uint64 // among those of its consumer, from 1
+	recorded  time.Time
+}
+
+// placeOf reads the reply subject of a message that a consumer delivered (ADR-15
+// of NATS): $JS.ACK.<stream>.<consumer>.<tries>.<sequence>.<delivered>.<time>.<pending>,
+// or with <domain>.<account> after ACK, and then perhaps with more at its end.
+func placeOf(reply string) (place, bool) {
+	const short, long = 8, 10 // dots
+	before := 5               // tokens
+	switch n := strings.Count(reply, "."); {
+	case !strings.HasPrefix(reply, "$JS.ACK."):
+		return place{}, false
+	case n >= long:
+		before = 7
+	case n != short:
+		return place{}, false
+	}
+	for range before {
+		_, reply, _ = strings.Cut(reply, ".")
+	}
+	var n [3]uint64
+	for i := range n {
+		var token string
+		token, reply, _ = strings.Cut(reply, ".")
+		v, err := strconv.ParseUint(token, 10, 63)
+		if err != nil {
+			return place{}, false
+		}
+		n[i] = v
+	}
+	return place{sequence: n[0], delivered: n[1], recorded: time.Unix(0, int64(n[2]))}, true
 }
 
 func (p *pull) ask(ctx context.Context) error {

@@ -116,16 +116,16 @@ func (r *reader) session(ctx context.Context, yield func(Event, error) bool) err
 		r.total = p.pending
 	}
 	for {
-		m, meta, err := p.next(ctx)
+		m, at, err := p.next(ctx)
 		if err != nil {
 			return err
 		}
-		seq := meta.Sequence.Stream
+		seq := at.sequence
 		if r.o.Until > 0 && seq > r.o.Until {
 			r.finish()
 			return nil
 		}
-		e, foreign := Decode(m.Subject, m.Header, m.Data, seq, meta.Timestamp)
+		e, foreign := Decode(m.Subject, m.Header, m.Data, seq, at.recorded)
 		r.sequence, r.recorded = seq, e.Recorded
 		r.done++
 		if !yield(e, foreign) {

@@ -11,7 +11,7 @@ import (
 // write is read without reflection; every other goes the way of State. The
 // verdict is the same either way, as FuzzReport proves.
 func (e Event) Report() (DeploymentState, error) {
-	if s, ok := scanState(e.Data); ok {
+	if s, ok := scanState(e.Data, e.Address); ok {
 		return s, s.check(e)
 	}
 	s, err := e.State()
@@ -22,15 +22,17 @@ func (e Event) Report() (DeploymentState, error) {
 // scanState reads a DeploymentState in its plain shape: known keys in their own
 // spelling, strings without escapes, no null but for last_error. It is false for
 // all else, be it valid or not.
-func scanState(b []byte) (DeploymentState, bool) {
+//
+// Names that are the subject's own are not copied.
+func scanState(b []byte, a Address) (DeploymentState, bool) {
 	var s DeploymentState
 	p := scanner{rest: b}
 	p.each('{', '}', func() {
 		switch string(p.key()) {
 		case "device_id":
-			s.DeviceID = string(p.text())
+			s.DeviceID = same(p.text(), a.Device)
 		case "deployment":
-			s.Deployment = string(p.text())
+			s.Deployment = same(p.text(), a.Deployment)
 		case "phase":
 			s.Phase = phaseOf(p.text())
 		case "last_event_at":
@@ -54,6 +56,13 @@ func scanState(b []byte) (DeploymentState, bool) {
 		}
 	})
 	return s, !p.bad && p.next() == 0 && len(p.rest) == 0
+}
+
+func same(b []byte, name string) string {
+	if string(b) == name {
+		return name
+	}
+	return string(b)
 }
 
 // phaseOf spares the copy of a phase of the contract.
