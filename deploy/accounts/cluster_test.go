@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"fleet.nationtech.io/deploy/accounts"
+	"fleet.nationtech.io/deploy/e2e/hostile"
 	"fleet.nationtech.io/eventlog"
 )
 
@@ -23,9 +23,6 @@ import (
 // is lost.
 func TestAHostileDeviceOnThreeServersStopsNobody(t *testing.T) {
 	t.Parallel()
-	if testing.Short() {
-		t.Skip("three servers under attack take half a minute")
-	}
 	w := newCluster(t)
 	nc, _ := w.as("operator")
 	leader, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "operator"})
@@ -37,9 +34,9 @@ func TestAHostileDeviceOnThreeServersStopsNobody(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	attackers, tried := w.attack(token)
-	defer attackers()
-	eventually(t, "all batches are held open", func() bool { return tried.Load() > 1000 && w.noBatchIsFree() })
+	attack := hostile.Begin(mallory, token, func() *nats.Conn { return w.device(mallory) })
+	defer attack.Stop()
+	eventually(t, "all batches are held open", func() bool { return attack.Sent.Load() > 1000 && w.noBatchIsFree() })
 	const rounds, each, reports = 10, 100, 120
 	var reporting sync.WaitGroup
 	reporting.Go(func() { w.report(reports) })
@@ -55,10 +52,10 @@ func TestAHostileDeviceOnThreeServersStopsNobody(t *testing.T) {
 		if err != nil {
 			t.Fatalf("round %d: the leader was stopped: %v", round, err)
 		}
-		t.Logf("round %d: %d fenced appends in %v, %d hostile messages so far", round, each, time.Since(began).Round(time.Millisecond), tried.Load())
+		t.Logf("round %d: %d fenced appends in %v, %d hostile messages so far", round, each, time.Since(began).Round(time.Millisecond), attack.Sent.Load())
 	}
 	reporting.Wait()
-	attackers()
+	attack.Stop()
 	if leader.Token() != token {
 		t.Errorf("the leader's token is %d, was %d: deposed", leader.Token(), token)
 	}
@@ -85,7 +82,7 @@ func TestAHostileDeviceOnThreeServersStopsNobody(t *testing.T) {
 		t.Errorf("%d devices were told, want %d", told, rounds*each)
 	}
 	eventually(t, "the bucket has all", func() bool { return len(w.subjects("KV_desired-state")) == rounds*each })
-	t.Logf("%d hostile messages were sent meanwhile", tried.Load())
+	t.Logf("%d hostile messages were sent meanwhile", attack.Sent.Load())
 }
 
 // noBatchIsFree says whether the log refuses to open another batch.
@@ -101,48 +98,6 @@ func (w *world) noBatchIsFree() bool {
 	}
 	const tooManyOpen = 10210
 	return err == nil && json.Unmarshal(answer.Data, &refused) == nil && refused.Error.Code == tooManyOpen
-}
-
-// attack floods until the returned function is called, which tells how much it
-// was. Everything that a device may set is tried.
-func (w *world) attack(token uint64) (stop func(), sent *atomic.Int64) {
-	ctx, cancel := context.WithCancel(w.t.Context())
-	var all sync.WaitGroup
-	n := &atomic.Int64{}
-	flood := func(subject string, header func(i int) nats.Header) {
-		nc := w.device(mallory)
-		all.Go(func() {
-			for i := 0; ctx.Err() == nil; i++ {
-				m := &nats.Msg{Subject: subject, Reply: "_INBOX.mallory.x", Header: header(i), Data: []byte(`{"device_id":"mallory","deployment":"web","phase":"Running"}`)}
-				n.Add(1)
-				_ = nc.PublishMsg(m)
-				if i%20 == 19 { // some thousands a second from each connection: more than that slows the machine itself
-					_ = nc.FlushTimeout(time.Second)
-					time.Sleep(2 * time.Millisecond)
-				}
-			}
-		})
-	}
-	const state, info = "fleet.evt.state.mallory.web", "$KV.device-info.info.mallory"
-	flood(state, func(i int) nats.Header { // holds open as many batches as there may be: 50
-		return nats.Header{"Nats-Batch-Id": {fmt.Sprintf("held-%d", i)}, "Nats-Batch-Sequence": {"1"}}
-	})
-	flood(state, func(int) nats.Header { // claims the leader's fence
-		return nats.Header{jetstream.ExpectedLastSubjSeqHeader: {fmt.Sprint(token)}, jetstream.ExpectedLastSubjSeqSubjHeader: {"fleet.evt.leader"}}
-	})
-	flood(info, func(i int) nats.Header { // claims a fence that is none
-		return nats.Header{jetstream.ExpectedLastSubjSeqHeader: {fmt.Sprint(i)}, jetstream.ExpectedLastSubjSeqSubjHeader: {"fleet.evt.leader"}}
-	})
-	flood(state, func(i int) nats.Header { // burns ids that can be guessed
-		return nats.Header{jetstream.MsgIDHeader: {fmt.Sprintf("victim/web/%d", i)}}
-	})
-	flood(state, func(int) nats.Header { // asks for what the log must refuse
-		return nats.Header{jetstream.MsgRollup: {"all"}, "Nats-TTL": {"1s"}, jetstream.ExpectedStreamHeader: {"FLEET"}}
-	})
-	return func() {
-		cancel()
-		all.Wait()
-	}, n
 }
 
 // report reports for the victim as an agent does: an id each, again until it is
