@@ -37,6 +37,10 @@ type Event struct {
 	Counter   Counter
 
 	Data []byte
+
+	// HeaderBytes is what the headers weigh, of what devices write: they can
+	// fill the log by those too.
+	HeaderBytes int
 }
 
 // Counter numbers what one agent sends to the log. Epoch is random, made with
@@ -107,6 +111,9 @@ func Decode(subject string, h nats.Header, data []byte, sequence uint64, recorde
 	e.Address = addr
 	removal := false
 	if len(h) > 0 {
+		if addr.Family.OfDevices() {
+			e.HeaderBytes = weigh(h)
+		}
 		e.ID = first(h, HeaderID)
 		e.Source = first(h, HeaderSource)
 		e.CorrelationID = first(h, HeaderCorrelationID)
@@ -182,6 +189,16 @@ func decodeType(e Event, h nats.Header, removal bool) (Event, error) {
 		return e, fmt.Errorf("%w: no header %s", ErrForeign, HeaderType)
 	}
 	return e, nil
+}
+
+func weigh(h nats.Header) int {
+	n := 0
+	for k, vs := range h {
+		for _, v := range vs {
+			n += len(k) + len(v)
+		}
+	}
+	return n
 }
 
 func first(h nats.Header, key string) string {

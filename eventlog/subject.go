@@ -46,6 +46,11 @@ const (
 	FamilySeal       Family = "seal"
 )
 
+// OfDevices says whether devices write the family, each on subjects of its own.
+func (f Family) OfDevices() bool {
+	return f == FamilyState || f == FamilyInfo || f == FamilyAgent
+}
+
 // Families lists every family of the log.
 func Families() []Family {
 	return []Family{

@@ -69,12 +69,13 @@ var (
 	descOrphaned    = prometheus.NewDesc("fleet_operator_orphaned_deployments", "Deployments whose CR is missing though nobody was seen deleting it.", nil, nil)
 	descPhases      = prometheus.NewDesc("fleet_operator_assignments", "Deployments on devices, by how they fare.", []string{"phase"}, nil)
 	descDevices     = prometheus.NewDesc("fleet_operator_devices", "Registered devices, by whether their pulse is heard.", []string{"online"}, nil)
+	descRevoked     = prometheus.NewDesc("fleet_operator_access_revoked_devices", "Devices whose access is revoked, by a person or because they flooded the log.", nil, nil)
 	descSequence    = prometheus.NewDesc("fleet_operator_folded_sequence", "Sequence of the log that the fold has passed.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descForeign, descDeployments, descOrphaned, descPhases, descDevices, descSequence} {
+	for _, d := range []*prometheus.Desc{descForeign, descDeployments, descOrphaned, descPhases, descDevices, descRevoked, descSequence} {
 		ch <- d
 	}
 }
@@ -86,6 +87,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	foreign := map[eventlog.Family]uint64{}
 	var counts fleet.Counts
 	var sequence uint64
+	revoked := 0
 	c.r.fold.Do(func(s *decide.State) {
 		v := s.View()
 		sequence = v.Sequence
@@ -100,6 +102,9 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		for _, d := range v.Devices {
 			if d.Registered {
 				online[d.Presence.Online]++
+			}
+			if d.Access != nil {
+				revoked++
 			}
 		}
 		for f, n := range v.Foreign {
@@ -122,5 +127,6 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descDevices, float64(online[fleet.OnlineTrue]), "True")
 	gauge(descDevices, float64(online[fleet.OnlineFalse]), "False")
 	gauge(descDevices, float64(online[fleet.OnlineUnknown]), "Unknown")
+	gauge(descRevoked, float64(revoked))
 	gauge(descSequence, float64(sequence))
 }

@@ -17,11 +17,11 @@ const ReasonFlooding = "Flooding"
 // deviceRules are tried in order; the first that finds something due ends the
 // round.
 var deviceRules = []rule[deviceCase]{
+	cutOff, // first, so that nothing else that the device says can put it off
 	register,
 	relabel,
 	placeOnDevice,
 	withdrawAgain,
-	cutOff,
 }
 
 // register: a device is known from its first info on.
@@ -125,7 +125,7 @@ func withdrawAgain(c deviceCase) ([]eventlog.Draft, bool, error) {
 // cutOff: a device that floods the log loses its access; where there is no
 // callout to enforce it, the event is the alarm.
 func cutOff(c deviceCase) ([]eventlog.Draft, bool, error) {
-	if !c.dev.Traffic.Flooding() || c.dev.Access != nil {
+	if c.dev == nil || c.dev.Access != nil || !c.dev.Traffic.Flooding() {
 		return nil, false, nil
 	}
 	d, err := eventlog.NewDraft(eventlog.AccessSubject(c.id), eventlog.AccessRevoked, c.now, eventlog.Access{

@@ -29,7 +29,11 @@ type world struct {
 	*decide.State
 	log []eventlog.Draft
 	seq uint64
+
+	later time.Duration // seconds by which the log's clock is past now
 }
+
+func (w *world) at() time.Time { return now.Add(w.later * time.Second) }
 
 func newWorld(t failer) *world { return &world{failer: t, State: decide.NewState(fleet.New())} }
 
@@ -38,7 +42,7 @@ func (w *world) append(ds ...eventlog.Draft) {
 		w.seq++
 		w.log = append(w.log, d)
 		m := d.Message("test", fmt.Sprintf("ID-%d", w.seq))
-		e, err := eventlog.Decode(m.Subject, m.Header, m.Data, w.seq, now)
+		e, err := eventlog.Decode(m.Subject, m.Header, m.Data, w.seq, w.at())
 		if err != nil {
 			w.Fatalf("a decided event cannot be decoded: %v", err)
 		}

@@ -18,6 +18,9 @@ func Apply(v *View, e eventlog.Event, err error) *View {
 		return v
 	}
 	v.Sequence, v.Recorded = e.Sequence, e.Recorded
+	if e.Address.Family.OfDevices() && e.Address.Device != "" {
+		v.weigh(e)
+	}
 	if err == nil {
 		err = v.apply(e)
 	}
@@ -31,7 +34,6 @@ func (v *View) apply(e eventlog.Event) error {
 	switch e.Address.Family {
 	case eventlog.FamilyState, eventlog.FamilyInfo, eventlog.FamilyAgent:
 		dev := v.device(e.Address.Device)
-		dev.Traffic.add(len(e.Data), e.Recorded)
 		if !dev.Identity.accept(e) {
 			v.touchDevice(dev)
 			return nil // the fold has seen it: a repeat
@@ -55,6 +57,16 @@ func (v *View) apply(e eventlog.Event) error {
 		return v.applyAccess(e)
 	}
 	return nil
+}
+
+// weigh counts what a device writes against its budget, foreign messages too:
+// they fill the log as others do.
+func (v *View) weigh(e eventlog.Event) {
+	dev := v.device(e.Address.Device)
+	dev.Traffic.add(len(e.Data)+e.HeaderBytes, e.Recorded)
+	if dev.Traffic.Flooding() {
+		v.touchDevice(dev)
+	}
 }
 
 func (v *View) applyReport(dev *Device, e eventlog.Event) error {
@@ -231,9 +243,12 @@ func (v *View) applyAccess(e eventlog.Event) error {
 	if err != nil {
 		return err
 	}
-	dev.Access = nil
-	if e.Type == eventlog.AccessRevoked {
+	switch e.Type {
+	case eventlog.AccessRevoked:
 		dev.Access = &a
+	case eventlog.AccessAllowed:
+		dev.Access = nil
+		dev.Traffic.leak(e.Recorded)
 	}
 	return nil
 }

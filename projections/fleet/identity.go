@@ -79,16 +79,24 @@ const (
 	TrafficRate  = 32 << 10 // bytes a second
 	TrafficBurst = 8 << 20  // bytes
 
-	envelopeBytes = 300 // what headers and the store's own record add to a message
+	recordBytes = 150 // what subject and the store's own record add to a message
 )
 
-func (t *Traffic) add(payload int, at time.Time) {
+func (t *Traffic) add(bytes int, at time.Time) {
+	t.leak(at)
+	t.level = min(t.level+float64(bytes+recordBytes), 2*TrafficBurst)
+}
+
+// leak empties the bucket up to a moment of the log. Besides a write, only the
+// word that the device is allowed again does so: what it wrote before counts
+// until then, however late somebody looks.
+func (t *Traffic) leak(at time.Time) {
 	if gap := at.Sub(t.last).Seconds(); gap > 0 {
 		t.level = max(0, t.level-gap*TrafficRate)
 		t.last = at
 	}
-	t.level = min(t.level+float64(payload+envelopeBytes), 2*TrafficBurst)
 }
 
-// Flooding says whether the device was over its budget when it last wrote.
+// Flooding says whether the device was over its budget when it last wrote, or
+// was last allowed.
 func (t *Traffic) Flooding() bool { return t.level > TrafficBurst }
