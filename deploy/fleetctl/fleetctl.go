@@ -37,6 +37,12 @@ type Streams struct {
 	Name string
 }
 
+// tell answers the person. What cannot be written cannot be told either.
+func (s Streams) tell(format string, args ...any) { _, _ = fmt.Fprintf(s.Out, format, args...) }
+
+// warn speaks beside the answer.
+func (s Streams) warn(format string, args ...any) { _, _ = fmt.Fprintf(s.Err, format, args...) }
+
 // Run runs one command line and returns its exit code. The context ends what
 // follows the log.
 func Run(ctx context.Context, s Streams, args []string) int {
@@ -48,16 +54,16 @@ func Run(ctx context.Context, s Streams, args []string) int {
 	if err == nil {
 		return ExitOK
 	}
-	fmt.Fprintf(s.Err, "Error: %v\n", err)
+	s.warn("Error: %v\n", err)
 	var f *failure
 	if errors.As(err, &f) {
 		if f.try != "" {
-			fmt.Fprintf(s.Err, "Try: %s\n", f.try)
+			s.warn("Try: %s\n", f.try)
 		}
 		return f.code
 	}
 	// What is not ours is cobra's: the command line.
-	fmt.Fprintf(s.Err, "Try: %s --help\n", display(s.Name))
+	s.warn("Try: %s --help\n", display(s.Name))
 	return ExitUsage
 }
 

@@ -95,7 +95,7 @@ func showLog(ctx context.Context, s Streams, c *connection, f logFlags) error {
 		shown++
 	}
 	if shown == 0 && s.Terminal {
-		fmt.Fprintln(s.Err, "No event matches.")
+		s.warn("No event matches.\n")
 	}
 	return nil
 }

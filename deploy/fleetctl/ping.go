@@ -74,7 +74,7 @@ func ping(ctx context.Context, s Streams, c *connection, device string, timeout 
 	if pong.Error != "" {
 		return failed(fmt.Errorf("ping %s: the device says: %s", device, printable(pong.Error)), "")
 	}
-	fmt.Fprintf(s.Out, "%s answered in %v%s\n", device, took.Round(10*time.Microsecond), printable(suffix(pong.AgentVersion)))
+	s.tell("%s answered in %v%s\n", device, took.Round(10*time.Microsecond), printable(suffix(pong.AgentVersion)))
 	return nil
 }
 

@@ -77,7 +77,7 @@ func withdraw(ctx context.Context, s Streams, c *connection, key fleet.Key, reas
 	if err != nil {
 		return c.explain(err, nc)
 	}
-	fmt.Fprintf(s.Out, "asked the operator to withdraw %s from %s (event %d)\n", key, orNone(count(devices, "device", "devices")), seq)
+	s.tell("asked the operator to withdraw %s from %s (event %d)\n", key, orNone(count(devices, "device", "devices")), seq)
 	for e, err := range eventlog.Follow(bounded, js, eventlog.ReadOptions{
 		From: seq, Subjects: []string{eventlog.DeploymentSubject(key.Namespace, key.Name)},
 	}) {
@@ -89,7 +89,7 @@ func withdraw(ctx context.Context, s Streams, c *connection, key fleet.Key, reas
 			}
 			return c.explain(err, nc)
 		case err == nil && e.Type == eventlog.DeploymentDeleted:
-			fmt.Fprintf(s.Out, "%s is withdrawn (event %d); devices that are offline follow when they return\n", key, e.Sequence)
+			s.tell("%s is withdrawn (event %d); devices that are offline follow when they return\n", key, e.Sequence)
 			return nil
 		case err == nil && e.Type == eventlog.DeploymentAdopted:
 			return failed(fmt.Errorf("%s was adopted meanwhile: its custom resource is there again", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))
