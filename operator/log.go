@@ -9,6 +9,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/status"
 )
 
 const (
@@ -22,7 +23,9 @@ const (
 	// deleting it; its devices are left as they are.
 	ReasonOrphaned = "DeploymentOrphaned"
 	// ReasonLogFull: the log takes no more events.
-	ReasonLogFull = "LogFull"
+	ReasonLogFull = status.ReasonLogFull
+	// ReasonLogReserve: the log has reached its size, and its reserve was opened.
+	ReasonLogReserve = "LogReserveOpen"
 	// ReasonLogFilling: the log has passed 80 % of its size.
 	ReasonLogFilling = "LogFilling"
 )
@@ -30,6 +33,7 @@ const (
 // appended is told what the log acknowledged: only then is it said elsewhere.
 func (r *replica) appended(drafts []eventlog.Draft) {
 	r.metrics.appended(drafts)
+	r.hasRoom()
 	for _, d := range drafts {
 		if d.Type != eventlog.DeploymentOrphaned {
 			continue
@@ -43,16 +47,6 @@ func (r *replica) appended(drafts []eventlog.Draft) {
 			"Deployment %s/%s is in the log and its object is missing, though nobody was seen deleting it. Its devices go on running it. "+
 				"Apply it again to adopt it, or end it by: fleetctl withdraw deployment/%s -n %s", a.Namespace, a.Name, a.Name, a.Namespace),
 			&corev1.ObjectReference{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment", Namespace: a.Namespace, Name: a.Name})
-	}
-}
-
-// full is told after each append whether the log was full.
-func (r *replica) full(yes bool) {
-	was := r.wasFull
-	r.wasFull = yes
-	r.metrics.full.Set(number(yes))
-	if yes && !was {
-		r.events.Warn(ReasonLogFull, "Append", eventlog.ErrLogFull.Error(), nil)
 	}
 }
 

@@ -15,6 +15,7 @@ type metrics struct {
 	leader    prometheus.Gauge
 	mismatch  prometheus.Gauge
 	full      prometheus.Gauge
+	reserve   prometheus.Gauge
 	logBytes  prometheus.Gauge
 	logRatio  prometheus.Gauge
 	logEvents prometheus.Gauge
@@ -33,11 +34,12 @@ func newMetrics(reg prometheus.Registerer, r *replica) *metrics {
 		leader:    gauge("fleet_operator_leader", "1 while this replica leads."),
 		mismatch:  gauge("fleet_operator_cluster_mismatch", "1 while the log belongs to another cluster, so that nothing is decided."),
 		full:      gauge("fleet_operator_log_full", "1 while the log takes no more events."),
+		reserve:   gauge("fleet_operator_log_reserve_open", "1 while the log lives on its reserve, the last tenth of its size: raise --log-max-bytes."),
 		logBytes:  gauge("fleet_operator_log_bytes", "Size of the log on disk."),
 		logRatio:  gauge("fleet_operator_log_bytes_ratio", "Size of the log as a share of what it may take; 0 without a limit. 0.8 is the alarm."),
 		logEvents: gauge("fleet_operator_log_last_sequence", "Last sequence of the log."),
 	}
-	reg.MustRegister(m.appends, m.patches, m.leader, m.mismatch, m.full, m.logBytes, m.logRatio, m.logEvents, collector{r})
+	reg.MustRegister(m.appends, m.patches, m.leader, m.mismatch, m.full, m.reserve, m.logBytes, m.logRatio, m.logEvents, collector{r})
 	return m
 }
 

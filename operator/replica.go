@@ -45,7 +45,8 @@ type replica struct {
 	events      *kube.Events
 	metrics     *metrics
 
-	wasFull bool // the brain's own
+	room        room // the leading goroutine's own, as reserveOpen is
+	reserveOpen bool
 }
 
 func (o *Operator) wire(nc *nats.Conn) (*replica, error) {

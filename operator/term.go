@@ -96,15 +96,16 @@ func (r *replica) term(ctx context.Context) error {
 		return r.refuse(ctx, other, uid)
 	}
 	r.metrics.mismatched(false)
-	config := eventlog.LogConfig{Replicas: r.options.Replicas, MaxBytes: r.options.LogMaxBytes}
-	if _, err := eventlog.EnsureLog(ctx, r.js, config); err != nil {
+	info, err := eventlog.EnsureLog(ctx, r.js, r.logConfig())
+	if err != nil {
 		return cause(ctx, err)
 	}
+	r.reserveOpen = info.MaxBytes > 0 && info.MaxBytes == r.options.LogMaxBytes
 	rebuilt, err := projections.Ensure(ctx, r.js, projections.Config{Replicas: r.options.Replicas})
 	if err != nil {
 		return cause(ctx, err)
 	}
-	token, err := r.appender.Elect(ctx, eventlog.Leader{Identity: r.options.Identity, ClusterUID: uid, Version: version.Version}, r.options.Now())
+	token, err := r.elect(ctx, eventlog.Leader{Identity: r.options.Identity, ClusterUID: uid, Version: version.Version})
 	if err != nil {
 		return cause(ctx, err)
 	}
@@ -124,7 +125,7 @@ func (r *replica) ensureLog(ctx context.Context) error {
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return err
 	}
-	_, err = eventlog.EnsureLog(ctx, r.js, eventlog.LogConfig{Replicas: r.options.Replicas, MaxBytes: r.options.LogMaxBytes})
+	_, err = eventlog.EnsureLog(ctx, r.js, r.logConfig())
 	return err
 }
 

@@ -28,6 +28,11 @@ type Deployments struct {
 	// is decided here, and this says why.
 	ClusterMismatch string
 
+	// LogFull is set where the log takes no more events, LogReserve where it
+	// still does because its reserve was opened; both say what to do.
+	LogFull    string
+	LogReserve string
+
 	Previous v1alpha1.DeploymentStatus
 }
 
@@ -86,13 +91,25 @@ func rollout(spec decide.Spec, d *fleet.Deployment) *v1alpha1.RolloutStatus {
 // Ready is the condition Ready, without its times. The predicates are tried in
 // order, and each has one reason.
 func Ready(in Deployments) metav1.Condition {
+	c := ready(in)
+	if in.LogReserve != "" {
+		c.Message = clip(c.Message, mostMessage-len(in.LogReserve)-2) + "; " + in.LogReserve
+	}
+	return c
+}
+
+func ready(in Deployments) metav1.Condition {
 	if in.ClusterMismatch != "" {
 		return condition(metav1.ConditionFalse, ReasonClusterMismatch, "%s", in.ClusterMismatch)
 	}
 	if in.Spec.Problem != nil {
 		return condition(metav1.ConditionFalse, in.Spec.Problem.Reason, "%s", in.Spec.Problem.Message)
 	}
-	if in.Previous.ObservedGeneration != in.Spec.Generation || in.Log == nil {
+	first := in.Previous.ObservedGeneration != in.Spec.Generation
+	if in.LogFull != "" && !first {
+		return condition(metav1.ConditionFalse, ReasonLogFull, "nothing is decided and no report is heard: %s", in.LogFull)
+	}
+	if first || in.Log == nil {
 		return condition(metav1.ConditionUnknown, v1alpha1.ReasonNewGeneration,
 			"generation %d was seen; nothing is known of it yet", in.Spec.Generation)
 	}
@@ -129,9 +146,17 @@ func byCounts(in Deployments) metav1.Condition {
 	}
 }
 
-// ReasonClusterMismatch (False): the log belongs to another Kubernetes cluster,
-// so this operator decides nothing.
-const ReasonClusterMismatch = "ClusterMismatch"
+// Reasons of the condition Ready that lie with the log.
+const (
+	// ReasonClusterMismatch (False): the log belongs to another Kubernetes
+	// cluster, so this operator decides nothing.
+	ReasonClusterMismatch = "ClusterMismatch"
+	// ReasonLogFull (False): the log takes no more events.
+	ReasonLogFull = "LogFull"
+)
+
+// mostMessage is what the schema of conditions allows.
+const mostMessage = 32768
 
 func newestError(d *fleet.Deployment) string {
 	p := d.LastFailed()
@@ -149,7 +174,7 @@ func orUnknown(reason string) string {
 }
 
 func condition(st metav1.ConditionStatus, reason, format string, args ...any) metav1.Condition {
-	return metav1.Condition{Status: st, Reason: reason, Message: clip(fmt.Sprintf(format, args...), 32768)}
+	return metav1.Condition{Status: st, Reason: reason, Message: clip(fmt.Sprintf(format, args...), mostMessage)}
 }
 
 func devices(n int) string {

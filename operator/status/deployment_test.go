@@ -47,6 +47,22 @@ func TestReady(t *testing.T) {
 			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 1, Succeeded: 1}), Placed: true, Previous: v1alpha1.DeploymentStatus{ObservedGeneration: 2}},
 			status: metav1.ConditionUnknown, reason: v1alpha1.ReasonNewGeneration, says: "generation 3",
 		},
+		"a log that is full is said, whatever was known before": {
+			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 1, Updated: 1, Succeeded: 1}), Placed: true, Previous: seen, LogFull: "raise it"},
+			status: metav1.ConditionFalse, reason: status.ReasonLogFull, says: "raise it",
+		},
+		"a log that is full before it ever heard of the Deployment": {
+			in:     status.Deployments{Spec: spec(), Previous: seen, LogFull: "raise it"},
+			status: metav1.ConditionFalse, reason: status.ReasonLogFull, says: "raise it",
+		},
+		"a new generation is Unknown first, though the log is full": {
+			in:     status.Deployments{Spec: spec(), LogFull: "raise it"},
+			status: metav1.ConditionUnknown, reason: v1alpha1.ReasonNewGeneration, says: "generation 3",
+		},
+		"a log that lives on its reserve is said beside what is known": {
+			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 1, Updated: 1, Succeeded: 1}), Placed: true, Previous: seen, LogReserve: "raise it"},
+			status: metav1.ConditionTrue, reason: v1alpha1.ReasonAllSucceeded, says: "revision 7; raise it",
+		},
 		"every matched device succeeded": {
 			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 2, Updated: 2, Succeeded: 2}), Placed: true, Previous: seen},
 			status: metav1.ConditionTrue, reason: v1alpha1.ReasonAllSucceeded, says: "2 devices",

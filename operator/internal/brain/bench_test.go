@@ -136,7 +136,7 @@ func decideAndAppend(b *testing.B, n int) time.Duration {
 			default:
 			}
 		},
-		Appended: func([]eventlog.Draft) { last = time.Now() }, Full: func(bool) {},
+		Appended: func([]eventlog.Draft) { last = time.Now() }, Full: func(context.Context) bool { return false },
 	})
 	leads := make(chan struct{})
 	go func() { done <- br.Run(ctx, a, func() { close(leads) }) }()

@@ -57,8 +57,9 @@ type Options struct {
 	Settled func([]decide.Input)
 	// Appended is told what the log acknowledged.
 	Appended func([]eventlog.Draft)
-	// Full is told whether the log is full.
-	Full   func(bool)
+	// Full is told that the log took no more. It says whether it made room, so
+	// that one may go on at once.
+	Full   func(context.Context) (room bool)
 	Now    func() time.Time
 	Logger *slog.Logger
 }
@@ -145,16 +146,17 @@ func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayin
 		last, err := log.Append(ctx, r.drafts)
 		switch {
 		case errors.Is(err, eventlog.ErrLogFull):
-			b.options.Full(true)
-			b.options.Logger.Error("the log is full; nothing is decided until it has room", "error", err)
-			for _, in := range batch {
-				queue.AddAfter(in, fullPause)
+			wait := fullPause
+			if b.options.Full(ctx) {
+				wait = 0
 			}
-			return nil
+			for _, in := range batch {
+				queue.AddAfter(in, wait)
+			}
+			return b.options.Fold.WaitFor(ctx, last) // part of it may have been taken
 		case err != nil:
 			return fmt.Errorf("append what was decided: %w", err)
 		}
-		b.options.Full(false)
 		b.options.Appended(r.drafts)
 		if err := b.options.Fold.WaitFor(ctx, last); err != nil {
 			return err
@@ -179,6 +181,7 @@ type result struct {
 func (b *Brain) decide(batch []Input) result {
 	var r result
 	spoken := map[string]struct{}{}
+	var revoked []eventlog.Draft
 	now := b.options.Now()
 	b.options.Fold.Do(func(s *decide.State) {
 		for _, in := range batch {
@@ -200,11 +203,18 @@ func (b *Brain) decide(batch []Input) result {
 				for i := range due {
 					spoken[due[i].Subject] = struct{}{}
 				}
-				r.drafts = append(r.drafts, due...)
+				if due[0].Type == eventlog.AccessRevoked {
+					revoked = append(revoked, due...)
+				} else {
+					r.drafts = append(r.drafts, due...)
+				}
 				r.again = append(r.again, in)
 			}
 		}
 	})
+	if len(revoked) > 0 { // first, so that they have room where there is little
+		r.drafts = append(revoked, r.drafts...)
+	}
 	return r
 }
 

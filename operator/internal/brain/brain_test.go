@@ -61,19 +61,20 @@ func (l *log) Append(_ context.Context, drafts []eventlog.Draft) (uint64, error)
 	return l.seq, nil
 }
 
-// think runs a brain until nothing is due, for a minute at most.
-func think(t *testing.T, l *log, withheld bool, ins ...brain.Input) (rounds [][]string, full []bool, err error) {
+// think runs a brain until nothing is due, for a minute at most. refused is when
+// the log was full; the first time, room is made.
+func think(t *testing.T, l *log, withheld bool, ins ...brain.Input) (rounds [][]string, refused []time.Duration, err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
+		begun := time.Now()
 		b := brain.New(brain.Options{
 			Fold:     l,
 			Verdict:  func(string) liveness.Verdict { return liveness.Verdict{Online: fleet.OnlineTrue, LastSeen: time.Now()} },
 			Withheld: func(fleet.Key) bool { return withheld },
 			Settled:  func([]decide.Input) {}, Appended: func([]eventlog.Draft) {},
-			Full: func(yes bool) {
-				if len(full) == 0 || full[len(full)-1] != yes {
-					full = append(full, yes)
-				}
+			Full: func(context.Context) bool {
+				refused = append(refused, time.Since(begun))
+				return len(refused) == 1
 			},
 			Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 		})
@@ -84,7 +85,7 @@ func think(t *testing.T, l *log, withheld bool, ins ...brain.Input) (rounds [][]
 		cancel()
 		err = <-done
 	})
-	return l.rounds, full, err
+	return l.rounds, refused, err
 }
 
 func labelled(ids ...string) *log {
@@ -132,19 +133,39 @@ func TestEachRoundIsOneAppendUntilNothingIsDue(t *testing.T) {
 	}
 }
 
-func TestAFullLogIsLeftAloneAndTriedAgain(t *testing.T) {
+func TestAFullLogIsTriedAgainAtOnceWhereRoomWasMadeAndElseLeftAloneForAWhile(t *testing.T) {
 	t.Parallel()
 	l := labelled("a")
-	l.fails = []error{eventlog.ErrLogFull, eventlog.ErrLogFull, nil}
-	rounds, full, err := think(t, l, false, brain.Input{Input: decide.OfDevice("a")})
+	l.fails = []error{eventlog.ErrLogFull, eventlog.ErrLogFull, eventlog.ErrLogFull, nil}
+	rounds, refused, err := think(t, l, false, brain.Input{Input: decide.OfDevice("a")})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([][]string{{"device.relabeled device.a"}}, rounds); diff != "" {
 		t.Errorf("rounds (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]bool{true, false}, full); diff != "" {
-		t.Errorf("full (-want +got):\n%s", diff)
+	if diff := cmp.Diff([]time.Duration{0, 0, 5 * time.Second}, refused); diff != "" {
+		t.Errorf("refused at (-want +got):\n%s", diff)
+	}
+}
+
+func TestARevocationGoesBeforeAllElse(t *testing.T) {
+	t.Parallel()
+	l := labelled("a", "b")
+	for range fleet.TrafficBurst>>20 + 1 {
+		flood := eventlog.Draft{Subject: eventlog.AgentSubject("b"), Type: eventlog.AgentStarted, Data: make([]byte, 1<<20)}
+		if _, err := l.Append(t.Context(), []eventlog.Draft{flood}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.rounds = nil
+	rounds, _, err := think(t, l, false, brain.Input{Input: decide.OfDevice("a")}, brain.Input{Input: decide.OfDevice("b")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := [][]string{{"access.revoked access.b", "device.relabeled device.a"}, {"device.relabeled device.b"}}
+	if diff := cmp.Diff(want, rounds); diff != "" {
+		t.Errorf("rounds (-want +got):\n%s", diff)
 	}
 }
 

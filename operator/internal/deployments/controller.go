@@ -54,10 +54,13 @@ type Controller struct {
 
 	guards atomic.Pointer[workqueue.TypedRateLimitingInterface[fleet.Key]] // nil while not leading
 
-	mu       sync.Mutex
-	mismatch string
-	written  map[fleet.Key]*v1alpha1.Deployment // as the API answered our last patch
+	mu      sync.Mutex
+	says    says
+	written map[fleet.Key]*v1alpha1.Deployment // as the API answered our last patch
 }
+
+// says is what is to be said in every CR, whatever it is about.
+type says struct{ mismatch, full, reserve string }
 
 // New wires a controller into a factory that the caller starts.
 func New(factory externalversions.SharedInformerFactory, o Options) (*Controller, error) {
@@ -201,7 +204,7 @@ func (c *Controller) Keys() []fleet.Key {
 // Lead guards and writes status until the context ends. begun is called once
 // changes count.
 func (c *Controller) Lead(ctx context.Context, begun func()) {
-	c.setMismatch("")
+	c.say(func(s *says) { s.mismatch = "" })
 	var parts sync.WaitGroup
 	ready := make(chan struct{})
 	parts.Go(func() {
@@ -220,14 +223,30 @@ func (c *Controller) Lead(ctx context.Context, begun func()) {
 // Mismatch writes into each CR why nothing is decided here, until the context
 // ends.
 func (c *Controller) Mismatch(ctx context.Context, why string) {
-	c.setMismatch(why)
+	c.say(func(s *says) { s.mismatch = why })
+	c.Say(ctx)
+}
+
+// Say writes status alone until the context ends: nothing is decided meanwhile.
+func (c *Controller) Say(ctx context.Context) {
 	c.writer.Run(ctx, func() {
 		c.all(func(k fleet.Key) bool { c.writer.Mark(k); return true })
 	})
 }
 
-func (c *Controller) setMismatch(why string) {
+// SetLog notes for all CRs what is wrong with the log: full where it takes no
+// more events, reserve where its reserve was opened; both empty where all is well.
+func (c *Controller) SetLog(full, reserve string) {
+	c.say(func(s *says) { s.full, s.reserve = full, reserve })
+}
+
+func (c *Controller) say(change func(*says)) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.mismatch = why
+	before := c.says
+	change(&c.says)
+	changed := c.says != before
+	c.mu.Unlock()
+	if changed {
+		c.all(func(k fleet.Key) bool { c.writer.Mark(k); return true })
+	}
 }

@@ -93,20 +93,23 @@ func (c *Controller) newest(key fleet.Key, watched *v1alpha1.Deployment) *v1alph
 }
 
 // status makes what is to be said. known is false while a CR waits for its
-// finalizer: nothing has been looked at yet.
+// finalizer: nothing has been looked at yet, unless nothing will be.
 func (c *Controller) status(d *v1alpha1.Deployment) (s v1alpha1.DeploymentStatus, known bool) {
 	c.mu.Lock()
-	mismatch := c.mismatch
+	says := c.says
 	c.mu.Unlock()
-	in := status.Deployments{ClusterMismatch: mismatch, Previous: d.Status}
-	if mismatch != "" {
+	in := status.Deployments{ClusterMismatch: says.mismatch, LogFull: says.full, LogReserve: says.reserve, Previous: d.Status}
+	if says.mismatch != "" {
 		in.Spec = decide.SpecOf(d)
 		return status.Deployment(in, c.options.Now()), true
 	}
 	key := keyOf(d)
 	c.options.Do(func(state *decide.State) {
 		if in.Spec, known = state.Deployment(key); !known {
-			return
+			if known = says.full != ""; !known {
+				return
+			}
+			in.Spec = decide.SpecOf(d)
 		}
 		in.Log = state.View().Deployments[key]
 		in.Placed = state.Placed(key)
