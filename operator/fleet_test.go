@@ -35,7 +35,8 @@ func TestMain(m *testing.M) { os.Exit(localapitest.Suite{M: m}.Run()) }
 type world struct {
 	t      *testing.T
 	api    *localapitest.Cluster
-	server *natstest.Server
+	server *natstest.Server // nil in a cluster
+	dial   func(testing.TB, ...nats.Option) (*nats.Conn, jetstream.JetStream)
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	fleet  versioned.Interface
@@ -46,7 +47,16 @@ func newWorld(t *testing.T) *world {
 	api := localapitest.Private(t)
 	server := natstest.Start(t)
 	nc, js := server.Connect(t)
-	return &world{t: t, api: api, server: server, nc: nc, js: js, fleet: clients(t, api)}
+	return &world{t: t, api: api, server: server, dial: server.Connect, nc: nc, js: js, fleet: clients(t, api)}
+}
+
+// newClusteredWorld has three NATS servers, and three replicas of each stream.
+func newClusteredWorld(t *testing.T) *world {
+	t.Helper()
+	api := localapitest.Private(t)
+	servers := natstest.Cluster(t, 3)
+	nc, js := servers.Connect(t)
+	return &world{t: t, api: api, dial: servers.Connect, nc: nc, js: js, fleet: clients(t, api)}
 }
 
 func clients(t *testing.T, api *localapitest.Cluster) versioned.Interface {
@@ -68,7 +78,7 @@ type replica struct {
 // operate starts an operator; it is stopped at the test's end at the latest.
 func (w *world) operate(change ...func(*operator.Options)) *replica {
 	w.t.Helper()
-	nc, _ := w.server.Connect(w.t)
+	nc, _ := w.dial(w.t)
 	level := slog.LevelWarn
 	if testing.Verbose() {
 		level = slog.LevelInfo

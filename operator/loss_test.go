@@ -134,7 +134,7 @@ func TestAnotherClusterChangesNothingUntilItIsToldToAdopt(t *testing.T) {
 	}
 	lives := pi.live.Load()
 
-	empty := &world{t: t, api: localapitest.Private(t), server: w.server, nc: w.nc, js: w.js}
+	empty := &world{t: t, api: localapitest.Private(t), server: w.server, dial: w.dial, nc: w.nc, js: w.js}
 	empty.fleet = clients(t, empty.api)
 	core, err := kubernetes.NewForConfig(empty.api.Config)
 	if err != nil {

@@ -1,15 +1,21 @@
 package operator_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator"
 )
 
 func TestFromApplyToReadyToDelete(t *testing.T) {
@@ -17,6 +23,73 @@ func TestFromApplyToReadyToDelete(t *testing.T) {
 	w := newWorld(t)
 	op := w.operate()
 	w.logged()
+	w.fromApplyToReadyToDelete(t, op)
+}
+
+func TestOnThreeServersBesideAHostileWriter(t *testing.T) {
+	t.Parallel()
+	w := newClusteredWorld(t)
+	op := w.operate(func(o *operator.Options) { o.Replicas = 3 })
+	op.gauge(t, "fleet_operator_leader", 1) // so the streams have leaders of their own
+	stop := w.attack()
+	w.fromApplyToReadyToDelete(t, op)
+	stop()
+	if got := w.told(eventlog.FamilyLeader); len(got) != 1 {
+		t.Errorf("elections: %v, want one: the attack must not depose the leader", got)
+	}
+	if attacks := len(w.told(eventlog.FamilyState)); attacks < 20 {
+		t.Errorf("%d states in the log: the attack did not take place", attacks)
+	}
+	info, err := eventlog.Log(t.Context(), w.js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if info.Replicas != 3 {
+		t.Errorf("the log has %d replicas, want 3", info.Replicas)
+	}
+}
+
+// attack has a hostile device write with headers that are none of its business,
+// until stop.
+func (w *world) attack() (stop func()) {
+	w.t.Helper()
+	nc, _ := w.dial(w.t)
+	ctx, cancel := context.WithCancel(w.t.Context())
+	var attacks sync.WaitGroup
+	start := func(header func(i int) nats.Header) {
+		attacks.Go(func() {
+			for i := 0; ctx.Err() == nil; i++ {
+				m := &nats.Msg{
+					Subject: eventlog.StateSubject("evil", "web"), Header: header(i),
+					Data: []byte(`{"device_id":"evil","deployment":"web","phase":"Running"}`),
+				}
+				if _, err := nc.RequestMsg(m, 100*time.Millisecond); err != nil && ctx.Err() == nil && !errors.Is(err, nats.ErrTimeout) {
+					w.t.Errorf("attack: %v", err)
+					return
+				}
+			}
+		})
+	}
+	start(func(i int) nats.Header { // holds open as many batches as it can
+		return nats.Header{"Nats-Batch-Id": {fmt.Sprintf("evil-%d", i%60)}, "Nats-Batch-Sequence": {"1"}}
+	})
+	token, err := eventlog.LastSequence(ctx, w.js, eventlog.LogStream, eventlog.LeaderSubject)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	start(func(int) nats.Header { // claims the fence
+		return nats.Header{
+			"Nats-Expected-Last-Subject-Sequence": {fmt.Sprint(token)}, "Nats-Expected-Last-Subject-Sequence-Subject": {eventlog.LeaderSubject},
+		}
+	})
+	start(func(i int) nats.Header { // burns ids that it guesses
+		return nats.Header{"Nats-Msg-Id": {fmt.Sprintf("shop/web@1/d%d", i)}}
+	})
+	return func() { cancel(); attacks.Wait() }
+}
+
+func (w *world) fromApplyToReadyToDelete(t *testing.T, op *replica) {
+	t.Helper()
 	w.device("pi-01", map[string]string{"site": "lab"})
 	w.device("pi-02", map[string]string{"site": "shop"})
 	ns := w.api.Namespace(t)
