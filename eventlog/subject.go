@@ -354,8 +354,10 @@ const jsAPIPrefix = "$JS.API."
 // ReadAPIs matches the parts of the JetStream API that only read: streams and
 // messages, and the consumers by which they are read.
 func ReadAPIs() []string {
-	apis := []string{"INFO", "STREAM.NAMES", "STREAM.LIST", "STREAM.INFO.*", "STREAM.MSG.GET.*", "DIRECT.GET.>",
-		"CONSUMER.CREATE.>", "CONSUMER.INFO.>", "CONSUMER.NAMES.*", "CONSUMER.LIST.*", "CONSUMER.DELETE.>", "CONSUMER.MSG.NEXT.>"}
+	apis := []string{
+		"INFO", "STREAM.NAMES", "STREAM.LIST", "STREAM.INFO.*", "STREAM.MSG.GET.*", "DIRECT.GET.>",
+		"CONSUMER.CREATE.>", "CONSUMER.INFO.>", "CONSUMER.NAMES.*", "CONSUMER.LIST.*", "CONSUMER.DELETE.>", "CONSUMER.MSG.NEXT.>",
+	}
 	for i, api := range apis {
 		apis[i] = jsAPIPrefix + api
 	}

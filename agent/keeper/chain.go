@@ -122,8 +122,10 @@ func (k *Keeper) step(ctx context.Context, s plan.Step, created *string) error {
 		err = fmt.Errorf("step %q is not known", s.Verb)
 	}
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
-		return &engine.Error{Class: engine.ClassRetry, Reason: engine.AsError(err, engine.ReasonObserveFailed).Reason,
-			Err: fmt.Errorf("%s took longer than %s: %w", s.Verb, limit, err)}
+		return &engine.Error{
+			Class: engine.ClassRetry, Reason: engine.AsError(err, engine.ReasonObserveFailed).Reason,
+			Err: fmt.Errorf("%s took longer than %s: %w", s.Verb, limit, err),
+		}
 	}
 	return err
 }

@@ -53,7 +53,8 @@ func TestDecodeReadsEveryField(t *testing.T) {
 		Name: "web", Image: "r.example:5000/a/b:1", Command: []string{"/x"}, Args: []string{"-v"},
 		Ports: []score.Port{
 			{IP: "127.0.0.1", Host: 8080, Container: 80, Protocol: "tcp"},
-			{Host: 53, Container: 53, Protocol: "udp"}, {IP: "::1", Host: 1, Container: 2, Protocol: "tcp"},
+			{Host: 53, Container: 53, Protocol: "udp"},
+			{IP: "::1", Host: 1, Container: 2, Protocol: "tcp"},
 		},
 		Env:     map[string]string{"K": "V"},
 		Volumes: []score.Volume{{Name: "data", Path: "/data", Options: []string{"ro"}}, {Host: "/srv", Path: "/srv"}},

@@ -54,9 +54,9 @@ func (r *runner) chosenEngine() (string, error) {
 		return "", err
 	}
 	switch {
-	case begun == "" || begun == r.Options.Engine:
-		return r.Options.Engine, nil
-	case r.Options.Engine == EngineAuto:
+	case begun == "" || begun == r.Engine:
+		return r.Engine, nil
+	case r.Engine == EngineAuto:
 		return begun, nil
 	default:
 		return "", fmt.Errorf("%s was begun with engine %s; go on with that, or start afresh (fleet-dev down --data-dir %s)", r.DataDir, begun, r.DataDir)

@@ -111,7 +111,7 @@ func (r *runner) up(ctx context.Context) error {
 	}
 	clusterUp := r.inBackground(func() error { return r.upCluster(ctx) })
 	engineUp := r.inBackground(func() error { return r.upEngine(ctx) })
-	natsErr := r.upNATS(remembered, users)
+	natsErr := r.upNATS(ctx, remembered, users)
 	if err := errors.Join(natsErr, <-clusterUp, <-engineUp); err != nil {
 		return err
 	}
@@ -159,8 +159,8 @@ func (r *runner) upCluster(ctx context.Context) error {
 	return nil
 }
 
-func (r *runner) upNATS(remembered ports, users accounts.Users) error {
-	port, err := pick(r.NATSPort, remembered.NATS)
+func (r *runner) upNATS(ctx context.Context, remembered ports, users accounts.Users) error {
+	port, err := pick(ctx, r.NATSPort, remembered.NATS)
 	if err != nil {
 		return fmt.Errorf("NATS server: %w", err)
 	}
@@ -181,7 +181,7 @@ func (r *runner) upNATS(remembered ports, users accounts.Users) error {
 }
 
 func (r *runner) upOperator(ctx context.Context, remembered ports, users accounts.Users) error {
-	l, err := listen(r.MetricsPort, remembered.Metrics)
+	l, err := listen(ctx, r.MetricsPort, remembered.Metrics)
 	if err != nil {
 		return fmt.Errorf("operator's metrics: %w", err)
 	}

@@ -35,12 +35,12 @@ func startCluster(ctx context.Context, o Options) (*cluster, error) {
 	}
 	log, err := os.OpenFile(o.path("kubeapi.log"), os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
 	if err != nil {
-		return nil, fmt.Errorf("Kubernetes API: %w", err)
+		return nil, fmt.Errorf("start the Kubernetes API: %w", err)
 	}
 	api, err := localapi.Start(ctx, localapi.Options{DataDir: o.path("kube"), Kubeconfig: o.path("kubeconfig"), Stderr: log})
 	if err != nil {
 		_ = log.Close()
-		return nil, fmt.Errorf("Kubernetes API: %w", err)
+		return nil, fmt.Errorf("start the Kubernetes API: %w", err)
 	}
 	go func() {
 		<-api.Done()

@@ -53,7 +53,7 @@ func startPodman(ctx context.Context, podman, dataDir string) (*podmanService, e
 		return nil, fmt.Errorf("podman service: %w", err)
 	}
 	sock := filepath.Join(dir, "podman.sock")
-	cmd := exec.Command(podman, "system", "service", "--time=0", "unix://"+sock)
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), podman, "system", "service", "--time=0", "unix://"+sock)
 	for _, kv := range os.Environ() {
 		if !strings.HasPrefix(kv, "CONTAINER_HOST=") { // even an empty one makes podman a client
 			cmd.Env = append(cmd.Env, kv)

@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,20 +44,21 @@ func (p ports) save(file string) error {
 
 // listen opens the port that was asked for, else the remembered one if it is
 // free, else any.
-func listen(asked, remembered int) (net.Listener, error) {
+func listen(ctx context.Context, asked, remembered int) (net.Listener, error) {
+	var lc net.ListenConfig
 	if asked != 0 {
-		l, err := net.Listen("tcp", loopback(asked))
+		l, err := lc.Listen(ctx, "tcp", loopback(asked))
 		if err != nil {
 			return nil, fmt.Errorf("port %d: %w", asked, err)
 		}
 		return l, nil
 	}
 	if remembered != 0 {
-		if l, err := net.Listen("tcp", loopback(remembered)); err == nil {
+		if l, err := lc.Listen(ctx, "tcp", loopback(remembered)); err == nil {
 			return l, nil
 		}
 	}
-	l, err := net.Listen("tcp", loopback(0))
+	l, err := lc.Listen(ctx, "tcp", loopback(0))
 	if err != nil {
 		return nil, fmt.Errorf("a free port: %w", err)
 	}
@@ -64,8 +66,8 @@ func listen(asked, remembered int) (net.Listener, error) {
 }
 
 // pick finds a port that somebody else will open.
-func pick(asked, remembered int) (int, error) {
-	l, err := listen(asked, remembered)
+func pick(ctx context.Context, asked, remembered int) (int, error) {
+	l, err := listen(ctx, asked, remembered)
 	if err != nil {
 		return 0, err
 	}

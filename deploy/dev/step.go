@@ -120,12 +120,14 @@ func ask(ctx context.Context, sv eventlog.ServiceState) (url, body string, err e
 }
 
 func (s *story) buckets(ctx context.Context) error {
-	for bucket, key := range map[string]string{
+	keys := map[string]string{
 		eventlog.BucketDesired:   eventlog.DesiredKey(s.devices[0], s.name),
 		eventlog.BucketState:     eventlog.StateKey(s.devices[0], s.name),
 		eventlog.BucketInfo:      eventlog.InfoKey(s.devices[0]),
 		eventlog.BucketHeartbeat: eventlog.HeartbeatKey(s.devices[0]),
-	} {
+	}
+	for _, bucket := range eventlog.Buckets() {
+		key := keys[bucket]
 		kv, err := s.js.KeyValue(ctx, bucket)
 		if err != nil {
 			return fmt.Errorf("bucket %s: %w", bucket, err)
@@ -187,10 +189,7 @@ func (s *story) kill(ctx context.Context) error {
 				return false, string(st.Phase) + " " + st.Reason, nil
 			}
 			_, body, err := ask(ctx, st.Services[0])
-			if err != nil {
-				return false, err.Error(), nil
-			}
-			return strings.Contains(body, "bonjour"), body, nil
+			return err == nil && strings.Contains(body, "bonjour"), fmt.Sprint(body, err), nil
 		})
 		if err != nil {
 			return fmt.Errorf("podman %s: %w", args[0], err)

@@ -358,6 +358,9 @@ func (f *fleet) gone(name string) {
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("%s is still there (%v)", name, err)
+		if err != nil {
+			return err
+		}
+		return fmt.Errorf("%s is still there", name)
 	})
 }
