@@ -17,6 +17,7 @@ const (
 // replicated stream only one fenced message may be in flight.
 func (a *Appender) batches(ctx context.Context, drafts []Draft) (uint64, error) {
 	var last uint64
+	made := envelopes{source: a.options.Source}
 	for len(drafts) > 0 {
 		n, bytes := 0, 0
 		for n < len(drafts) && n < batchMost && (n == 0 || bytes+len(drafts[n].Data) < batchBytes) {
@@ -24,8 +25,8 @@ func (a *Appender) batches(ctx context.Context, drafts []Draft) (uint64, error) 
 			n++
 		}
 		msgs := make([]*nats.Msg, n)
-		for i, d := range drafts[:n] {
-			msgs[i] = d.Message(a.options.Source, a.options.NewID())
+		for i := range n {
+			msgs[i] = made.message(&drafts[i], a.options.NewID())
 		}
 		seq, err := a.batch(ctx, msgs)
 		last = max(last, seq)

@@ -43,32 +43,73 @@ func NewDraft(subject string, t Type, at time.Time, payload any) (Draft, error) 
 // Message makes the message that is appended: the envelope in headers, the data
 // as payload. id is a ULID and also deduplicates.
 func (d Draft) Message(source, id string) *nats.Msg {
-	v := d.Version
-	if v == 0 {
-		v = 1
+	e := envelopes{source: source}
+	return e.message(&d, id)
+}
+
+// envelopes makes the messages of one append. Most of what they say is the same,
+// so a header's value is kept and shared with the next message; whoever changes
+// a header of a message puts another value in its place.
+type envelopes struct {
+	source string
+	last   [lastOperation + 1][]string // the values, in the order of the headers below
+
+	at      time.Time // and what two of them were made of
+	typ     Type
+	version int
+	revised uint64
+}
+
+const (
+	lastSpecVersion = iota
+	lastSource
+	lastType
+	lastTime
+	lastCorrelationID
+	lastCausationID
+	lastActor
+	lastTraceparent
+	lastNamespace
+	lastRevision
+	lastOperation
+)
+
+func (e *envelopes) message(d *Draft, id string) *nats.Msg {
+	version := max(1, d.Version)
+	if e.typ != d.Type || e.version != version {
+		e.typ, e.version, e.last[lastType] = d.Type, version, []string{CloudEventType(d.Type, version)}
 	}
-	h := make(nats.Header, 10)
-	set := func(k, v string) {
-		if v != "" {
-			h[k] = []string{v}
+	if e.last[lastTime] == nil || !e.at.Equal(d.Time) {
+		e.at, e.last[lastTime] = d.Time, []string{d.Time.UTC().Format(time.RFC3339Nano)}
+	}
+	if e.revised != d.Revision {
+		e.revised, e.last[lastRevision] = d.Revision, []string{strconv.FormatUint(d.Revision, 10)}
+	}
+	h := make(nats.Header, 14)
+	set := func(k string, i int, v string) {
+		if v == "" {
+			return
 		}
+		if len(e.last[i]) == 0 || e.last[i][0] != v {
+			e.last[i] = []string{v}
+		}
+		h[k] = e.last[i]
 	}
-	set(HeaderSpecVersion, specVersion)
-	set(HeaderID, id)
-	set(jetstream.MsgIDHeader, id)
-	set(HeaderSource, source)
-	set(HeaderType, CloudEventType(d.Type, v))
-	set(HeaderTime, d.Time.UTC().Format(time.RFC3339Nano))
-	set(HeaderCorrelationID, d.CorrelationID)
-	set(HeaderCausationID, d.CausationID)
-	set(HeaderActor, d.Actor)
-	set(HeaderTraceparent, d.Traceparent)
-	set(HeaderNamespace, d.Namespace)
+	own := []string{id}
+	h[HeaderID], h[jetstream.MsgIDHeader] = own, own
+	h[HeaderType], h[HeaderTime] = e.last[lastType], e.last[lastTime]
+	set(HeaderSpecVersion, lastSpecVersion, specVersion)
+	set(HeaderSource, lastSource, e.source)
+	set(HeaderCorrelationID, lastCorrelationID, d.CorrelationID)
+	set(HeaderCausationID, lastCausationID, d.CausationID)
+	set(HeaderActor, lastActor, d.Actor)
+	set(HeaderTraceparent, lastTraceparent, d.Traceparent)
+	set(HeaderNamespace, lastNamespace, d.Namespace)
 	if d.Revision > 0 {
-		set(HeaderRevision, strconv.FormatUint(d.Revision, 10))
+		h[HeaderRevision] = e.last[lastRevision]
 	}
 	if d.Type.Removes() {
-		set(HeaderKVOperation, kvDelete)
+		set(HeaderKVOperation, lastOperation, kvDelete)
 	}
 	return &nats.Msg{Subject: d.Subject, Header: h, Data: d.Data}
 }

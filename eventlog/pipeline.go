@@ -32,12 +32,13 @@ func (a *Appender) pipeline(ctx context.Context, drafts []Draft) (uint64, error)
 		return 0, fmt.Errorf("await the answers: %w", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only where the connection has ended, and it with it
+	made := envelopes{source: a.options.Source}
 	token, subject := []string{strconv.FormatUint(a.token, 10)}, []string{LeaderSubject}
 	for i := range drafts {
 		if p.settle(ctx, window-1); p.err != nil {
 			break
 		}
-		m := drafts[i].Message(a.options.Source, a.options.NewID())
+		m := made.message(&drafts[i], a.options.NewID())
 		m.Reply = inbox
 		m.Header[headerExpectedSeq], m.Header[headerExpectedSeqSubject] = token, subject
 		if err := nc.PublishMsg(m); err != nil {

@@ -50,8 +50,12 @@ func (m *metrics) mismatched(yes bool) { m.mismatch.Set(number(yes)) }
 func (m *metrics) patched(kind string) { m.patches.WithLabelValues(kind).Inc() }
 
 func (m *metrics) appended(drafts []eventlog.Draft) {
+	types := map[eventlog.Type]int{}
 	for i := range drafts {
-		m.appends.WithLabelValues(string(drafts[i].Type)).Inc()
+		types[drafts[i].Type]++
+	}
+	for t, n := range types {
+		m.appends.WithLabelValues(string(t)).Add(float64(n))
 	}
 }
 

@@ -132,10 +132,14 @@ func refuse(c deploymentCase) ([]eventlog.Draft, bool, error) {
 func place(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	matching := c.matching(c.spec.Selector)
 	var due []eventlog.Draft
-	for _, id := range matching {
-		if c.owes(c.log, id) {
-			due = append(due, c.assigned(id, c.log.Applied.ID))
+	for i, id := range matching {
+		if !c.owes(c.log, id) {
+			continue
 		}
+		if due == nil {
+			due = make([]eventlog.Draft, 0, len(matching)-i+1) // and the rollout's start
+		}
+		due = append(due, c.assigned(id, c.log.Applied.ID))
 	}
 	for p := range c.log.Assigned {
 		labels, known := c.devices[p.Device.ID]
@@ -149,7 +153,7 @@ func place(c deploymentCase) ([]eventlog.Draft, bool, error) {
 		if err != nil {
 			return nil, true, err
 		}
-		due = append([]eventlog.Draft{started}, due...)
+		due = slices.Insert(due, 0, started)
 	}
 	return due, false, nil
 }

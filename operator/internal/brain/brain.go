@@ -200,8 +200,10 @@ func (b *Brain) decide(batch []Input) result {
 			case touches(spoken, due):
 				r.again = append(r.again, in)
 			default:
-				for i := range due {
-					spoken[due[i].Subject] = struct{}{}
+				if len(batch) > 1 {
+					for i := range due {
+						spoken[due[i].Subject] = struct{}{}
+					}
 				}
 				if due[0].Type == eventlog.AccessRevoked {
 					revoked = append(revoked, due...)

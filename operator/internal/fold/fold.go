@@ -20,6 +20,10 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
+// gather is how long the tidings of a busy log are put together, so that who is
+// told of them does not take the fold's lock for each event.
+const gather = 5 * time.Millisecond
+
 // retry is how long a log that cannot be read is left alone.
 const retry = 200 * time.Millisecond
 
@@ -228,17 +232,25 @@ func (f *Fold) caughtUp(sequence uint64) {
 
 // tell passes on what was folded, as much as has gathered each time.
 func (f *Fold) tell(ctx context.Context, follower *fleet.Follower) {
+	pause := time.NewTimer(gather)
+	defer pause.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
 		case <-follower.Changed():
-			var deployments []fleet.Key
-			var devices []string
-			follower.Do(func(v *fleet.View) { deployments, devices = v.Drain() })
-			if len(deployments) > 0 || len(devices) > 0 {
-				f.changed(deployments, devices)
-			}
+		}
+		var deployments []fleet.Key
+		var devices []string
+		follower.Do(func(v *fleet.View) { deployments, devices = v.Drain() })
+		if len(deployments) > 0 || len(devices) > 0 {
+			f.changed(deployments, devices)
+		}
+		pause.Reset(gather)
+		select {
+		case <-ctx.Done():
+			return
+		case <-pause.C:
 		}
 	}
 }
