@@ -80,7 +80,7 @@ func inventory(podmanVersion string) eventlog.Inventory {
 	}
 	var s unix.Sysinfo_t
 	if unix.Sysinfo(&s) == nil {
-		i.MemoryMB = int(uint64(s.Totalram) * uint64(s.Unit) >> 20)
+		i.MemoryMB = int(uint64(s.Totalram) * uint64(s.Unit) >> 20) //nolint:unconvert // 32 bits on arm
 	}
 	return i
 }

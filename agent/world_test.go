@@ -148,7 +148,7 @@ func (w *world) agent() (stop func()) {
 	c.Auth.User, c.Auth.Password = device, "secret"
 	c.Podman.Engine = config.EngineMemory
 	c.Report.PulseInterval = config.Duration(100 * time.Millisecond)
-	if _, real := w.engine.(*podman.Podman); !real {
+	if _, onPodman := w.engine.(*podman.Podman); !onPodman {
 		m, err := memory.New(memory.Options{Device: device, StateFile: filepath.Join(w.dir, "containers.json")})
 		if err != nil {
 			w.t.Fatal(err)

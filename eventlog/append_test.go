@@ -207,8 +207,10 @@ func TestAfterALostAnswerNothingIsSaidTwice(t *testing.T) {
 			cut := make(chan struct{})
 			go func() {
 				defer close(cut)
-				for range eventlog.Follow(ctx, js, eventlog.ReadOptions{From: at0 + 2000}) {
-					_ = nc.ForceReconnect()
+				for _, err := range eventlog.Follow(ctx, js, eventlog.ReadOptions{From: at0 + 2000}) {
+					if err == nil {
+						_ = nc.ForceReconnect()
+					}
 					return
 				}
 			}()

@@ -328,7 +328,10 @@ func TestReadingLeavesNothingBehind(t *testing.T) {
 	if want != n {
 		t.Errorf("read %d events, want %d", want, n)
 	}
-	for e := range eventlog.Follow(t.Context(), js, eventlog.ReadOptions{}) {
+	for e, err := range eventlog.Follow(t.Context(), js, eventlog.ReadOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if e.Sequence == 100 {
 			break
 		}

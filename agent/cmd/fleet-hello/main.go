@@ -19,15 +19,15 @@ import (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	if err := serve(ctx); err != nil {
+	if err := serve(); err != nil {
 		fmt.Fprintln(os.Stderr, "fleet-hello:", err)
 		os.Exit(1)
 	}
 }
 
-func serve(ctx context.Context) error {
+func serve() error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
 	host, err := os.Hostname()
 	if err != nil {
 		return err

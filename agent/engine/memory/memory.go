@@ -170,10 +170,10 @@ func (m *Memory) Start(_ context.Context, id string) error {
 	if err != nil {
 		return err
 	}
-	switch {
-	case c.Observed.State == engine.StateRunning:
+	switch c.Observed.State {
+	case engine.StateRunning:
 		return nil
-	case c.Observed.State == engine.StatePaused:
+	case engine.StatePaused:
 		c.Observed.State = engine.StateRunning
 		return m.changed(c, "unpause")
 	}
