@@ -37,7 +37,7 @@ func TestAHostileDeviceOnThreeServersStopsNobody(t *testing.T) {
 	attack := hostile.Begin(mallory, token, func() *nats.Conn { return w.device(mallory) })
 	defer attack.Stop()
 	eventually(t, "all batches are held open", func() bool { return attack.Sent.Load() > 1000 && w.noBatchIsFree() })
-	const rounds, each, reports = 10, 100, 120
+	const rounds, each, reports = 6, 100, 80
 	var reporting sync.WaitGroup
 	reporting.Go(func() { w.report(reports) })
 	for round := range rounds {

@@ -126,6 +126,22 @@ func (w *world) append(d eventlog.Draft) uint64 {
 	return seq
 }
 
+// lead appends as the elected operator does: many at once.
+func (w *world) lead(drafts []eventlog.Draft) {
+	w.t.Helper()
+	nc, _ := w.as("operator")
+	leader, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "operator"})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := leader.Elect(w.t.Context(), eventlog.Leader{Identity: "leader"}, time.Now()); err != nil {
+		w.t.Fatal(err)
+	}
+	if _, err := leader.Append(w.t.Context(), drafts); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
 func (w *world) bucket(js jetstream.JetStream, name string) jetstream.KeyValue {
 	w.t.Helper()
 	kv, err := js.KeyValue(w.t.Context(), name)

@@ -61,11 +61,11 @@ func TestAnOlderAgentNeedsTheKVAPIAlone(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	const many = 3000 // more than one window of flow control
-	drafts := 0
-	for i := range many {
-		w.append(assigned(old, fmt.Sprintf("app-%d", i)))
-		drafts++
+	drafts := make([]eventlog.Draft, many)
+	for i := range drafts {
+		drafts[i] = assigned(old, fmt.Sprintf("app-%d", i))
 	}
+	w.lead(drafts)
 	w.append(assigned(victim, "web"))
 	eventually(t, "the bucket has all", func() bool { return len(w.subjects("KV_desired-state")) == many+1 })
 
@@ -227,7 +227,9 @@ func TestAnybodyInTheAccountReadsTheBuckets(t *testing.T) {
 			return slices.Equal(got, keys)
 		})
 	}
-	if _, err := js.Publish(soon(t), "fleet.evt.state.victim.web", []byte(`{}`), jetstream.WithRetryAttempts(0)); err == nil {
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if _, err := js.Publish(ctx, "fleet.evt.state.victim.web", []byte(`{}`), jetstream.WithRetryAttempts(0)); err == nil {
 		t.Error("a person could report for a device")
 	} else if errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("refused for the wrong reason: %v", err)

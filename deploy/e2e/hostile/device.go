@@ -26,8 +26,9 @@ type Attack struct {
 	all    sync.WaitGroup
 }
 
-// pace is how long each connection rests after burst messages: some thousands a
-// second from each. More than that slows the machine, not the fleet.
+// burst is how many messages each connection sends before it waits for an answer
+// to the last, and pace how long it rests then. So the flood is as fast as the
+// servers are: more than they can take slows the machine, not the fleet.
 const (
 	burst = 20
 	pace  = 2 * time.Millisecond
@@ -75,14 +76,18 @@ func Begin(device string, fence uint64, connect func() *nats.Conn) *Attack {
 func (a *Attack) flood(ctx context.Context, nc *nats.Conn, m nats.Msg, header func(i int) nats.Header) {
 	for i := 0; ctx.Err() == nil; i++ {
 		m.Header = header(i)
-		_ = nc.PublishMsg(&m) // taken or not: the next one follows
 		a.Sent.Add(1)
-		if i%burst == burst-1 {
-			_ = nc.FlushTimeout(time.Second)
-			select {
-			case <-time.After(pace):
-			case <-ctx.Done():
-			}
+		if i%burst != burst-1 {
+			_ = nc.PublishMsg(&m) // taken or not: the next one follows
+			continue
+		}
+		last := m
+		bounded, cancel := context.WithTimeout(ctx, time.Second)
+		_, _ = nc.RequestMsgWithContext(bounded, &last)
+		cancel()
+		select {
+		case <-time.After(pace):
+		case <-ctx.Done():
 		}
 	}
 }
