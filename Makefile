@@ -59,8 +59,8 @@ bin/kubeapi: $(KUBEAPI_SOURCES)
 
 ##@ Test
 .PHONY: test
-test: bin/kubeapi bin/fleet-hello ## Run the tests of all modules (but the end-to-end ones that want Podman and minutes)
-	go test $(RACE) -shuffle=on -short -tags "$(TAGS)" $(TESTFLAGS) work
+test: bin/kubeapi bin/fleet-hello ## Run the tests of all modules (those on Podman where it is there); make e2e has the long ones
+	go test $(RACE) -p 2 -timeout 20m -shuffle=on -tags "$(TAGS)" $(TESTFLAGS) work
 
 .PHONY: e2e
 e2e: build ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman

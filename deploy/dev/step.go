@@ -290,7 +290,7 @@ func (s *story) nothingLeft(ctx context.Context) error {
 	if n > 0 {
 		return fmt.Errorf("%d containers of %s are left", n, s.name)
 	}
-	s.tell("desired-state and device-state hold no key of %s, and no device a container", s.name)
+	s.tell("%s and %s hold no key of %s, and no device a container", eventlog.BucketDesired, eventlog.BucketState, s.name)
 	return nil
 }
 
@@ -309,7 +309,7 @@ func (s *story) log(ctx context.Context) error {
 		want[e.Type] = true
 		switch e.Address.Family {
 		case eventlog.FamilyDeployment, eventlog.FamilyDesired:
-			s.tell("%4d  %s  %-22s %s", e.Sequence, e.Time.Local().Format("15:04:05.000"), e.Type, strings.TrimPrefix(e.Subject, "fleet.evt."))
+			s.tell("%4d  %s  %-22s %s", e.Sequence, e.Time.Local().Format("15:04:05.000"), e.Type, about(e.Address))
 		}
 	}
 	for t, seen := range want {
@@ -319,4 +319,12 @@ func (s *story) log(ctx context.Context) error {
 	}
 	s.tell("… of %d events in all", n)
 	return nil
+}
+
+// about names an aggregate for a person.
+func about(a eventlog.Address) string {
+	if a.Family == eventlog.FamilyDeployment {
+		return a.Namespace + "/" + a.Name
+	}
+	return a.Device + "  " + a.Deployment
 }
