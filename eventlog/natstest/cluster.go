@@ -106,9 +106,10 @@ func (c *Servers) URL() string {
 // no connection of another test takes it before the server listens.
 func freePort(tb testing.TB) int {
 	tb.Helper()
+	var listen net.ListenConfig
 	for range 100 {
 		port := 10_000 + rand.N(20_000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
+		l, err := listen.Listen(tb.Context(), "tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue
 		}
