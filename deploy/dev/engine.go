@@ -119,37 +119,3 @@ func (f *Fleet) containers(ctx context.Context, deployment string) (int, error) 
 	}
 	return n, nil
 }
-
-// removeContainers takes away what the devices of a stopped fleet still run.
-func removeContainers(ctx context.Context, o Options) error {
-	engine, err := engineOf(o)
-	if err != nil || engine != EnginePodman {
-		return err // what exists in memory alone goes with the data
-	}
-	p, err := findPodman(ctx, o.DataDir)
-	if err != nil {
-		return fmt.Errorf("remove the containers: %w", err)
-	}
-	defer p.stop()
-	found, err := filepath.Glob(o.path("devices", "*"))
-	if err != nil {
-		return err
-	}
-	for _, dir := range found {
-		id := filepath.Base(dir)
-		e, err := podman.New(podman.Options{Device: id, Socket: p.URI, DataDir: filepath.Join(dir, "data")})
-		if err != nil {
-			return fmt.Errorf("remove the containers of %s: %w", id, err)
-		}
-		list, err := e.Observe(ctx)
-		if err != nil {
-			return fmt.Errorf("remove the containers of %s: %w", id, err)
-		}
-		for _, c := range list {
-			if err := e.Remove(ctx, c.ID); err != nil {
-				return fmt.Errorf("remove a container of %s: %w", id, err)
-			}
-		}
-	}
-	return nil
-}

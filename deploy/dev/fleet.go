@@ -5,9 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -124,18 +122,6 @@ func (r *runner) up(ctx context.Context) error {
 	return r.fleet.Env.write(r.path("env"))
 }
 
-func (r *runner) inBackground(f func() error) <-chan error {
-	done := make(chan error, 1)
-	go func() { done <- f() }()
-	return done
-}
-
-func (r *runner) onDown(f func() error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.undo = append(r.undo, f)
-}
-
 func (r *runner) upCluster(ctx context.Context) error {
 	c, err := startCluster(ctx, r.Options)
 	if err != nil {
@@ -242,76 +228,5 @@ func (r *runner) upAgents(ctx context.Context, users accounts.Users) error {
 		}
 	}
 	r.say("%d of %d devices are online; %s", online, len(r.fleet.Devices), how)
-	return nil
-}
-
-// background runs a part until the fleet goes down; its failure ends the fleet.
-func (r *runner) background(ctx context.Context, name string, run func(context.Context) error) {
-	ctx, cancel := context.WithCancel(ctx)
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		if err := run(ctx); err != nil && ctx.Err() == nil {
-			r.fail(fmt.Errorf("%s: %w", name, err))
-		}
-	}()
-	r.onDown(func() error {
-		cancel()
-		<-ended
-		return nil
-	})
-}
-
-// await polls a URL until it answers 200.
-func (r *runner) await(ctx context.Context, url string, most time.Duration) error {
-	ctx, cancel := context.WithTimeout(ctx, most)
-	defer cancel()
-	var last error
-	for {
-		req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-		if err != nil {
-			return err
-		}
-		res, err := http.DefaultClient.Do(req)
-		if err == nil {
-			_ = res.Body.Close()
-			if res.StatusCode == http.StatusOK {
-				return nil
-			}
-			err = errors.New(res.Status)
-		}
-		if ctx.Err() == nil {
-			last = err
-		}
-		t := time.NewTimer(50 * time.Millisecond)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return fmt.Errorf("%s is not ready: %w", url, last)
-		}
-	}
-}
-
-// Remove deletes all that a fleet left behind in a data directory, containers
-// included.
-func Remove(ctx context.Context, o Options) error {
-	if err := o.complete(); err != nil {
-		return err
-	}
-	if _, err := os.Stat(filepath.Join(o.DataDir, "lock")); err != nil {
-		return fmt.Errorf("%s is no data directory of fleet-dev: %w", o.DataDir, err)
-	}
-	held, err := lock(o.path("lock"))
-	if err != nil {
-		return err
-	}
-	defer held.Close()
-	if err := removeContainers(ctx, o); err != nil {
-		return err
-	}
-	if err := os.RemoveAll(o.DataDir); err != nil {
-		return fmt.Errorf("remove %s: %w", o.DataDir, err)
-	}
 	return nil
 }

@@ -7,9 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -154,97 +151,6 @@ func (s *story) change(ctx context.Context) error {
 		return err
 	}
 	return s.applyYAML(ctx, b)
-}
-
-// kill stops a container as a person on the device could, and waits for the
-// agent to bring one back.
-func (s *story) kill(ctx context.Context) error {
-	if s.fleet.Engine == EngineMemory {
-		s.tell("skipped: the containers exist in memory alone")
-		return nil
-	}
-	states, err := s.states(ctx)
-	if err != nil {
-		return err
-	}
-	victim := states[s.devices[0]].Services[0]
-	for _, args := range [][]string{{"kill", victim.ContainerID}, {"rm", "-f", victim.ContainerID}} {
-		if args[0] == "rm" {
-			if states, err = s.states(ctx); err != nil {
-				return err
-			}
-			args[2] = states[s.devices[0]].Services[0].ContainerID
-		}
-		if err := s.podman(ctx, args...); err != nil {
-			return err
-		}
-		hit := time.Now()
-		err := until(ctx, 5*time.Second, func(ctx context.Context) (bool, string, error) {
-			states, err := s.states(ctx)
-			if err != nil {
-				return false, "", err
-			}
-			st := states[s.devices[0]]
-			if st.Phase != eventlog.PhaseRunning || len(st.Services) != 1 {
-				return false, string(st.Phase) + " " + st.Reason, nil
-			}
-			_, body, err := ask(ctx, st.Services[0])
-			return err == nil && strings.Contains(body, "bonjour"), fmt.Sprint(body, err), nil
-		})
-		if err != nil {
-			return fmt.Errorf("podman %s: %w", args[0], err)
-		}
-		s.tell("podman %-4s on %s: answers again after %.1f s", args[0], s.devices[0], time.Since(hit).Seconds())
-	}
-	return nil
-}
-
-// podman runs the command line on the fleet's socket.
-func (s *story) podman(ctx context.Context, args ...string) error {
-	path, err := exec.LookPath("podman")
-	if err != nil {
-		return err
-	}
-	cmd := exec.CommandContext(ctx, path, append([]string{"--remote", "--url", s.fleet.Socket}, args...)...)
-	cmd.Env = append(os.Environ(), "HOME="+filepath.Dir(s.fleet.Env.Kubeconfig))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		return fmt.Errorf("podman %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
-	}
-	return nil
-}
-
-func (s *story) moveAway(ctx context.Context) error {
-	if err := s.label(ctx, `{"metadata":{"labels":{"site":"other"}}}`); err != nil {
-		return err
-	}
-	return until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
-		states, err := s.states(ctx)
-		if err != nil {
-			return false, "", err
-		}
-		if st, there := states[s.devices[0]]; there {
-			return false, "it still reports " + string(st.Phase), nil
-		}
-		s.tell("%s let %s go, although its agent goes on reporting site=lab; %d devices keep it", s.devices[0], s.name, len(states))
-		return true, "", nil
-	})
-}
-
-func (s *story) moveBack(ctx context.Context) error {
-	if err := s.label(ctx, `{"metadata":{"labels":{"site":null}}}`); err != nil {
-		return err
-	}
-	if err := s.ready(2)(ctx); err != nil {
-		return err
-	}
-	s.tell("the label that the agent reports came back, and with it the Deployment")
-	return nil
-}
-
-// label is `kubectl label`, which patches as the field manager kubectl-label.
-func (s *story) label(ctx context.Context, patch string) error {
-	_, err := s.kube.FleetV1alpha1().Devices().Patch(ctx, s.devices[0], types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "kubectl-label"})
-	return err
 }
 
 func (s *story) remove(ctx context.Context) error {

@@ -1,0 +1,43 @@
+package dev
+
+import (
+	"context"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+)
+
+func (s *story) moveAway(ctx context.Context) error {
+	if err := s.label(ctx, `{"metadata":{"labels":{"site":"other"}}}`); err != nil {
+		return err
+	}
+	return until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+		states, err := s.states(ctx)
+		if err != nil {
+			return false, "", err
+		}
+		if st, there := states[s.devices[0]]; there {
+			return false, "it still reports " + string(st.Phase), nil
+		}
+		s.tell("%s let %s go, although its agent goes on reporting site=lab; %d devices keep it", s.devices[0], s.name, len(states))
+		return true, "", nil
+	})
+}
+
+func (s *story) moveBack(ctx context.Context) error {
+	if err := s.label(ctx, `{"metadata":{"labels":{"site":null}}}`); err != nil {
+		return err
+	}
+	if err := s.ready(2)(ctx); err != nil {
+		return err
+	}
+	s.tell("the label that the agent reports came back, and with it the Deployment")
+	return nil
+}
+
+// label is `kubectl label`, which patches as the field manager kubectl-label.
+func (s *story) label(ctx context.Context, patch string) error {
+	_, err := s.kube.FleetV1alpha1().Devices().Patch(ctx, s.devices[0], types.MergePatchType, []byte(patch), metav1.PatchOptions{FieldManager: "kubectl-label"})
+	return err
+}
