@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"bytes"
+	"encoding/binary"
 	"time"
 	"unicode/utf8"
 )
@@ -136,17 +137,33 @@ func (p *scanner) text() []byte {
 		return nil
 	}
 	s := p.rest[:end]
-	ascii := true
-	for _, c := range s {
-		if c < ' ' || c == '\\' {
-			p.bad = true
-			return nil
-		}
-		ascii = ascii && c < utf8.RuneSelf
+	if !plain(s) {
+		p.bad = true
+		return nil
 	}
-	p.bad = !ascii && !utf8.Valid(s)
 	p.rest = p.rest[end+1:]
 	return s
+}
+
+// plain says whether s is UTF-8 without control characters and backslashes. It
+// looks at eight bytes at once: most of a report is strings.
+func plain(s []byte) bool {
+	const ones, tops = 0x0101010101010101, 0x8080808080808080
+	var odd, high uint64
+	rest := s
+	for ; len(rest) >= 8; rest = rest[8:] {
+		x := binary.LittleEndian.Uint64(rest)
+		y := x ^ ones*'\\'
+		odd |= (x-ones*' ')&^x&tops | (y-ones)&^y&tops // a byte below a space, a byte that is a backslash
+		high |= x & tops
+	}
+	for _, c := range rest {
+		if c < ' ' || c == '\\' {
+			return false
+		}
+		high |= uint64(c & utf8.RuneSelf)
+	}
+	return odd == 0 && (high == 0 || utf8.Valid(s))
 }
 
 func (p *scanner) skipText() { p.text() }

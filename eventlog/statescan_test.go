@@ -1,8 +1,10 @@
 package eventlog_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -45,4 +47,23 @@ func FuzzReport(f *testing.F) {
 			t.Fatalf("report of %q (-want +got):\n%s", data, diff)
 		}
 	})
+}
+
+// A byte that matters is seen wherever in a string it stands.
+func TestReportLooksAtEachByte(t *testing.T) {
+	t.Parallel()
+	for length := range 20 {
+		for at := range length {
+			for _, c := range []byte{0x00, 0x1f, ' ', '!', '[', '\\', ']', 0x7f, 0x80, 0xff} {
+				text := bytes.Repeat([]byte{'!'}, length)
+				text[at] = c
+				e := eventlog.Event{Type: eventlog.StateReported, Data: slices.Concat([]byte(`{"phase":"Running","reason":"`), text, []byte(`"}`))}
+				want, wantErr := e.State()
+				got, err := e.Report()
+				if (err == nil) != (wantErr == nil) || err == nil && !cmp.Equal(want, got) {
+					t.Fatalf("report of %q: %+v (%v), want %+v (%v)", e.Data, got, err, want, wantErr)
+				}
+			}
+		}
+	}
 }
