@@ -18,7 +18,6 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
-	"fleet.nationtech.io/projections/fleet"
 )
 
 // Each benchmark measures the bare alternative in the same run, in turns with
@@ -198,107 +197,4 @@ func plainPuts(b *testing.B, js jetstream.JetStream, replicas int) float64 {
 	})
 	mustNot(b, js.DeleteKeyValue(b.Context(), "plain"))
 	return n / took.Seconds()
-}
-
-// BenchmarkFold is what folding the log into the fleet costs, beside a bare
-// ordered consumer that throws the same messages away.
-func BenchmarkFold(b *testing.B) {
-	const events, devices = 200_000, 10_000
-	p := newPlace(b, 1)
-	fill(b, p, events, devices)
-
-	read := func() time.Duration {
-		n := 0
-		return timed(func() {
-			for _, err := range eventlog.Read(b.Context(), p.js, eventlog.ReadOptions{}) {
-				mustNot(b, err)
-				n++
-			}
-			if n != events {
-				b.Fatalf("read %d events, want %d", n, events)
-			}
-		})
-	}
-	fold := func() time.Duration {
-		return timed(func() {
-			v := fleet.New()
-			for e, err := range eventlog.Read(b.Context(), p.js, eventlog.ReadOptions{}) {
-				mustNot(b, err)
-				fleet.Apply(v, e, err)
-			}
-			if v.Sequence != events || len(v.Devices) != devices {
-				b.Fatalf("folded %d events of %d devices, want %d of %d", v.Sequence, len(v.Devices), events, devices)
-			}
-		})
-	}
-	bare := func() time.Duration {
-		cons, err := p.js.OrderedConsumer(b.Context(), eventlog.LogStream, jetstream.OrderedConsumerConfig{})
-		mustNot(b, err)
-		done, n := make(chan struct{}), 0
-		return timed(func() {
-			cc, err := cons.Consume(func(jetstream.Msg) {
-				if n++; n == events {
-					close(done)
-				}
-			}, jetstream.PullMaxMessages(8192))
-			mustNot(b, err)
-			<-done
-			cc.Stop()
-			<-cc.Closed()
-		})
-	}
-	bare()
-	var folds, reads []float64
-	var foldTimes, readTimes, bareTimes []time.Duration
-	b.ResetTimer()
-	for range b.N {
-		for range rounds {
-			t0, t1, t2 := bare(), read(), fold()
-			bareTimes, readTimes, foldTimes = append(bareTimes, t0), append(readTimes, t1), append(foldTimes, t2)
-			reads, folds = append(reads, t0.Seconds()/t1.Seconds()), append(folds, t0.Seconds()/t2.Seconds())
-		}
-	}
-	b.StopTimer()
-	b.Logf("%d events of %d devices: fold %.0f/s, read %.0f/s, bare ordered consumer %.0f/s", events, devices,
-		perSecond(events, foldTimes), perSecond(events, readTimes), perSecond(events, bareTimes))
-	b.Logf("read: ratio %.2f, rounds %.2f", median(reads), reads)
-	b.Logf("fold: ratio %.2f (goal ≥ 0.6), rounds %.2f", median(folds), folds)
-	b.ReportMetric(median(folds), "ratio")
-}
-
-// fill appends what a fleet's life looks like: each device informs, is assigned
-// a Deployment, and then mostly reports.
-func fill(b *testing.B, p place, events, devices int) {
-	b.Helper()
-	js, err := jetstream.New(p.nc, jetstream.WithPublishAsyncMaxPending(4096))
-	mustNot(b, err)
-	body := score(0)
-	hash := eventlog.Hash(body)
-	for i := range events {
-		device := fmt.Sprintf("device-%06d", i%devices)
-		at := time.Now()
-		var d eventlog.Draft
-		switch i / devices {
-		case 0:
-			d, err = eventlog.NewDraft(eventlog.InfoSubject(device), eventlog.InfoReported, at, eventlog.DeviceInfo{
-				DeviceID: device, Labels: map[string]string{"site": "lab"}, UpdatedAt: at,
-				Inventory: eventlog.Inventory{Hostname: device, Arch: "arm64", OS: "linux", CPUCores: 4, MemoryMB: 3906},
-			})
-		case 1:
-			d = eventlog.Draft{
-				Subject: eventlog.DesiredSubject(device, "web"), Type: eventlog.DesiredAssigned, Time: at,
-				Namespace: "shop", Revision: 1, Data: body,
-			}
-		default:
-			d, err = eventlog.NewDraft(eventlog.StateSubject(device, "web"), eventlog.StateReported, at, eventlog.DeploymentState{
-				DeviceID: device, Deployment: "web", Phase: eventlog.PhaseRunning, LastEventAt: at, ScoreHash: hash, Revision: 1,
-				Services: []eventlog.ServiceState{{Name: "web", ContainerID: strings.Repeat("c", 12), State: "running", Ports: []string{"43117:80"}}},
-			})
-		}
-		mustNot(b, err)
-		_, err = js.PublishMsgAsync(d.Message("agent", ulid.Make().String()), jetstream.WithStallWait(time.Minute))
-		mustNot(b, err)
-	}
-	<-js.PublishAsyncComplete()
-	p.settle(b)
 }
