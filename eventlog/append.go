@@ -133,11 +133,11 @@ func fence(m *nats.Msg, token uint64) {
 func (a *Appender) publish(ctx context.Context, m *nats.Msg, token uint64) (uint64, error) {
 	for try := 1; ; try++ {
 		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
-		ack, err := a.js.PublishMsg(bounded, m)
+		seq, err := a.press(bounded, m, copies(try))
 		cancel()
 		switch {
 		case err == nil:
-			return ack.Sequence, nil
+			return seq, nil
 		case code(err) == jetstream.JSErrCodeStreamWrongLastSequenceConstant:
 			if err := a.options.Retry(ctx, try); err != nil {
 				return 0, err
@@ -148,10 +148,9 @@ func (a *Appender) publish(ctx context.Context, m *nats.Msg, token uint64) (uint
 	}
 }
 
-// jitter waits 2 ms to 200 ms, longer with each try.
+// jitter waits 1 ms to 12 ms: who waits long loses the next turn, too.
 func jitter(ctx context.Context, n int) error {
-	most := 4 * time.Millisecond << min(n, 6)
-	t := time.NewTimer(2*time.Millisecond + rand.N(min(most, 200*time.Millisecond)))
+	t := time.NewTimer(time.Millisecond + rand.N(time.Duration(min(n, 11))*time.Millisecond))
 	defer t.Stop()
 	select {
 	case <-t.C:

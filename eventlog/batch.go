@@ -10,6 +10,7 @@ import (
 
 const (
 	batchMost  = 1000 // messages in one atomic batch: the server's limit
+	batchTries = 4    // tries of a batch before its messages go one by one
 	batchBytes = 16 << 20
 )
 
@@ -57,6 +58,9 @@ func (a *Appender) batch(ctx context.Context, msgs []*nats.Msg) (uint64, error) 
 		case jetstreamext.JSErrCodeAtomicPublishTooManyInflight:
 			return a.oneByOne(ctx, msgs)
 		case jetstream.JSErrCodeStreamWrongLastSequenceConstant, jetstreamext.JSErrCodeBatchPublishIncomplete:
+			if try >= batchTries {
+				return a.oneByOne(ctx, msgs) // a single append can press, a batch cannot
+			}
 			if err := a.options.Retry(ctx, try); err != nil {
 				return 0, err
 			}
