@@ -81,14 +81,17 @@ func (s *story) containersAnswer(greeting string) func(context.Context) error {
 				s.tell("%s  %.12s  %s (in memory)", d, sv.ContainerID, sv.State)
 				continue
 			}
-			url, body, err := ask(ctx, sv)
+			err := until(ctx, 10*time.Second, func(ctx context.Context) (bool, string, error) {
+				url, body, err := ask(ctx, sv)
+				if err != nil || !strings.Contains(body, greeting) {
+					return false, fmt.Sprint(body, err), nil
+				}
+				s.tell("%s  %.12s  %s  %s", d, sv.ContainerID, url, body)
+				return true, "", nil
+			})
 			if err != nil {
-				return fmt.Errorf("%s: %w", d, err)
+				return fmt.Errorf("%s is to answer %q: %w", d, greeting, err)
 			}
-			if !strings.Contains(body, greeting) {
-				return fmt.Errorf("%s answers %q, which lacks %q", d, body, greeting)
-			}
-			s.tell("%s  %.12s  %s  %s", d, sv.ContainerID, url, body)
 		}
 		return nil
 	}
@@ -101,13 +104,16 @@ func ask(ctx context.Context, sv eventlog.ServiceState) (url, body string, err e
 	}
 	host, _, _ := strings.Cut(sv.Ports[0], ":")
 	url = "http://127.0.0.1:" + host + "/"
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	// A connection that was begun while its container was dying stays with the
+	// dead address (conntrack), so a try is short, and the next one is a new one.
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
 		return url, "", err
 	}
-	res, err := http.DefaultClient.Do(req)
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true}}
+	res, err := client.Do(req)
 	if err != nil {
 		return url, "", err
 	}
