@@ -185,6 +185,9 @@ func TestNoAnswerFromABucketThatDoesNotAgreeWithTheFold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	last := w.append("pi-01", "web", eventlog.DesiredAssigned, `{"type":"PodmanV0"}`)
+	if err := projections.WaitFor(t.Context(), w.js, eventlog.BucketDesired, last); err != nil {
+		t.Fatal(err)
+	}
 	w.serve(syncsvc.DesiredState{JS: w.js}, syncsvc.Options{Patience: 100 * time.Millisecond})
 	reason := func() string {
 		t.Helper()
