@@ -63,6 +63,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) serve(bucket syncsvc.Bucket, o syncsvc.Options) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
+	before := w.nc.NumSubscriptions() // the client has one of its own for answers
 	go func() { done <- syncsvc.New(w.nc, w.fold, bucket, o).Run(ctx) }()
 	w.t.Cleanup(func() {
 		cancel()
@@ -70,11 +71,11 @@ func (w *world) serve(bucket syncsvc.Bucket, o syncsvc.Options) {
 			w.t.Error(err)
 		}
 	})
+	for w.nc.NumSubscriptions() == before { // poll: Run subscribes when it gets its turn
+		time.Sleep(time.Millisecond)
+	}
 	if err := w.nc.Flush(); err != nil {
 		w.t.Fatal(err)
-	}
-	for w.nc.NumSubscriptions() == 0 { // poll: Run subscribes when it gets its turn
-		time.Sleep(time.Millisecond)
 	}
 }
 
