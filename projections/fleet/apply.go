@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"time"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -317,6 +316,3 @@ func (v *View) touchDevice(d *Device) {
 		v.touchedDevices[d] = struct{}{}
 	}
 }
-
-// Silence is how long a device has not been heard by the last verdict.
-func (p Presence) Silence(now time.Time) time.Duration { return now.Sub(p.LastSeen) }

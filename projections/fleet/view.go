@@ -117,9 +117,6 @@ func (d *Deployment) Assigned(yield func(*Pair) bool) {
 	}
 }
 
-// On gives the Deployment's assignment to a device, nil without one.
-func (d *Deployment) On(dev *Device) *Pair { return d.pairs[dev] }
-
 // LastFailed is the pair with the newest failing report, nil when none fails.
 func (d *Deployment) LastFailed() *Pair {
 	if d.staleError {
