@@ -38,6 +38,10 @@ type Event struct {
 
 	Data []byte
 
+	// Header is as the log stores it, nil where there is none. It is shared with
+	// the message: whoever changes it changes that.
+	Header nats.Header
+
 	// HeaderBytes is what the headers weigh, of what devices write: they can
 	// fill the log by those too.
 	HeaderBytes int
@@ -103,7 +107,7 @@ const (
 // only what the fold asks for: see Payload. A message whose subject and type do
 // not agree gives ErrForeign, together with all that could be read of it.
 func Decode(subject string, h nats.Header, data []byte, sequence uint64, recorded time.Time) (Event, error) {
-	e := Event{Sequence: sequence, Recorded: recorded, Subject: subject, Time: recorded, Version: 1, Data: data}
+	e := Event{Sequence: sequence, Recorded: recorded, Subject: subject, Time: recorded, Version: 1, Data: data, Header: h}
 	addr, err := ParseSubject(subject)
 	if err != nil {
 		return e, fmt.Errorf("%w: %w", ErrForeign, err)

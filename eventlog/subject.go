@@ -27,6 +27,10 @@ func Buckets() []string {
 	return []string{BucketDesired, BucketState, BucketInfo, BucketHeartbeat}
 }
 
+// BucketCheckpoints is the object-store bucket in which folds are saved. It is a
+// cache: whatever is in it can be made anew from the log.
+const BucketCheckpoints = "fleet-checkpoints"
+
 // Family is the second token of an event's subject: the kind of aggregate.
 type Family string
 
