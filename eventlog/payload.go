@@ -101,7 +101,22 @@ type Deployment struct {
 	ScoreHash   string          `json:"score_hash"`
 	Rollout     json.RawMessage `json:"rollout,omitempty"`
 	ChangeCause string          `json:"change_cause,omitempty"` // kubernetes.io/change-cause
+	RequestedBy Requester       `json:"requested_by,omitzero"`  // since version 2
 }
+
+// Requester is who asked for a change of a Deployment's spec, and how that is
+// known.
+type Requester struct {
+	Name string `json:"name,omitempty"` // a user or a field manager; empty when unknown
+	By   string `json:"by"`
+}
+
+// How a Requester is known. docs/audit.md says what each rests on.
+const (
+	RequestedByAdmission    = "admission"     // the API server authenticated the user and the policy stamped the name
+	RequestedByFieldManager = "field-manager" // the client's own word: the manager that last changed the spec
+	RequestedByUnknown      = "unknown"       // nothing tells
+)
 
 // DeploymentEnd is the payload of deployment.deleted, orphaned and adopted.
 type DeploymentEnd struct {

@@ -18,3 +18,9 @@ const FinalizerWithdraw = "fleet.nationtech.io/withdraw"
 // MaxScoreBytes is the most that a score may weigh as JSON. It leaves room for
 // the envelope in the log's maximum message of 256 KiB.
 const MaxScoreBytes = 200 << 10
+
+// AnnotationRequestedBy is on every Deployment of a cluster that serves
+// MutatingAdmissionPolicies; its value is the user who last changed the spec, as
+// the API server authenticated them. The policy alone writes it: what a client
+// says there is not believed.
+const AnnotationRequestedBy = "fleet.nationtech.io/requested-by"
