@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"time"
 )
 
 // ports are remembered, so that clients find a restarted fleet where it was.
@@ -43,26 +44,68 @@ func (p ports) save(file string) error {
 }
 
 // listen opens the port that was asked for, else the remembered one if it is
-// free, else any.
+// free, else any that connections arrive at.
 func listen(ctx context.Context, asked, remembered int) (net.Listener, error) {
-	var lc net.ListenConfig
 	if asked != 0 {
-		l, err := lc.Listen(ctx, "tcp", loopback(asked))
+		l, err := open(ctx, asked)
 		if err != nil {
 			return nil, fmt.Errorf("port %d: %w", asked, err)
 		}
 		return l, nil
 	}
 	if remembered != 0 {
-		if l, err := lc.Listen(ctx, "tcp", loopback(remembered)); err == nil {
+		if l, err := open(ctx, remembered); err == nil {
 			return l, nil
 		}
 	}
-	l, err := lc.Listen(ctx, "tcp", loopback(0))
-	if err != nil {
-		return nil, fmt.Errorf("a free port: %w", err)
+	var errs []error
+	for range 20 {
+		l, err := open(ctx, 0)
+		if err == nil {
+			return l, nil
+		}
+		errs = append(errs, err)
 	}
-	return l, nil
+	return nil, fmt.Errorf("a free port: %w", errors.Join(errs...))
+}
+
+// errElsewhere says that a port is free and yet of no use.
+var errElsewhere = errors.New("connections to it do not arrive here: a firewall rule of this machine sends them elsewhere, as containers that ended by force leave behind (iptables -t nat -S shows it); take another port")
+
+// open opens a port (0 for any) on the loopback, and makes sure that connections
+// arrive.
+func open(ctx context.Context, port int) (net.Listener, error) {
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", loopback(port))
+	if err != nil {
+		return nil, err
+	}
+	if arrives(ctx, l.(*net.TCPListener)) {
+		return l, nil
+	}
+	return nil, errors.Join(fmt.Errorf("port %d: %w", portOf(l), errElsewhere), l.Close())
+}
+
+// arrives connects to a listener and sees whether it was that which was reached.
+func arrives(ctx context.Context, l *net.TCPListener) bool {
+	const most = time.Second
+	c, err := (&net.Dialer{Timeout: most}).DialContext(ctx, "tcp", l.Addr().String())
+	if err != nil {
+		return false
+	}
+	defer c.Close()
+	if l.SetDeadline(time.Now().Add(most)) != nil {
+		return false
+	}
+	for { // a stranger's connection may come first
+		got, err := l.Accept()
+		if err != nil {
+			return false
+		}
+		_ = got.Close()
+		if got.RemoteAddr().String() == c.LocalAddr().String() {
+			return l.SetDeadline(time.Time{}) == nil
+		}
+	}
 }
 
 // pick finds a port that somebody else will open.
