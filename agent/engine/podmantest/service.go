@@ -72,7 +72,6 @@ func Start(t testing.TB, o Options) *Service {
 }
 
 func (s *Service) files(o Options) map[string]string {
-	link, subnet := network()
 	conf := fmt.Sprintf(`[containers]
 default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
 [engine]
@@ -90,18 +89,18 @@ network_config_dir = %q
 	if o.Insecure != "" {
 		registries += fmt.Sprintf("[[registry]]\nlocation = %q\ninsecure = true\n", o.Insecure)
 	}
-	bridge := fmt.Sprintf(`{"name":"podman","id":%q,"driver":"bridge","network_interface":%q,
-"subnets":[{"subnet":"%s.0/24","gateway":"%s.1"}],"ipv6_enabled":false,"internal":false,"dns_enabled":false,
-"ipam_options":{"driver":"host-local"}}`, strings.Repeat("ab", 32), link, subnet, subnet)
-	return map[string]string{"c.conf": conf, "s.conf": store, "r.conf": registries, "n/podman.json": bridge}
+	return map[string]string{"c.conf": conf, "s.conf": store, "r.conf": registries, "n/podman.json": Network()}
 }
 
-// network gives a bridge's name and the first three numbers of its addresses.
-// Services don't know of each other's containers: on one bridge they would give
-// two containers the same address.
-func network() (link, subnet string) {
+// Network is a configuration of the network podman on a bridge of its own, for
+// the file podman.json in a network_config_dir. Stores don't know of each other's
+// containers: on one bridge they would give two containers the same address.
+func Network() string {
 	n := rand.N(1 << 16)
-	return fmt.Sprintf("fp%04x", n), fmt.Sprintf("10.%d.%d", 100+n>>8&0x7f, n&0xff)
+	link, subnet := fmt.Sprintf("fp%04x", n), fmt.Sprintf("10.%d.%d", 100+n>>8&0x7f, n&0xff)
+	return fmt.Sprintf(`{"name":"podman","id":%q,"driver":"bridge","network_interface":%q,
+"subnets":[{"subnet":"%s.0/24","gateway":"%s.1"}],"ipv6_enabled":false,"internal":false,"dns_enabled":false,
+"ipam_options":{"driver":"host-local"}}`, strings.Repeat("ab", 32), link, subnet, subnet)
 }
 
 // ociRuntime takes runc where there is one: crun refuses machines whose kernel

@@ -26,6 +26,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
 
+	"fleet.nationtech.io/agent/engine/podmantest"
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
@@ -70,6 +71,11 @@ func newMachine(t *testing.T) *machine {
 		}
 		return file
 	}
+	networks := filepath.Join(store, "networks")
+	if err := os.Mkdir(networks, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	conf(filepath.Join("networks", "podman.json"), podmantest.Network())
 	m.env = append(m.env,
 		"CONTAINERS_STORAGE_CONF="+conf("storage.conf", fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n",
 			filepath.Join(store, "graph"), filepath.Join(store, "run"))),
@@ -81,7 +87,10 @@ cgroup_manager = "cgroupfs"
 events_logger = "file"
 exit_command_delay = 5
 tmp_dir = %q
-`, filepath.Join(store, "tmp"))))
+[network]
+network_backend = "netavark"
+network_config_dir = %q
+`, filepath.Join(store, "tmp"), networks)))
 	t.Cleanup(func() {
 		if out, err := m.command("podman", "rm", "-f", "-a").CombinedOutput(); err != nil {
 			t.Logf("podman rm: %v: %s", err, out)
