@@ -15,6 +15,20 @@ import (
 // completionPatience is how long a person waits for the Tab key.
 const completionPatience = time.Second
 
+// completeFlag registers how a flag's values are completed.
+func completeFlag(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
+	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
+		panic(err) // a flag that the command's own file misspells
+	}
+}
+
+// completeMoments completes a flag that takes a moment.
+func completeMoments(cmd *cobra.Command, flag string) {
+	completeFlag(cmd, flag, func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return []cobra.Completion{"-5m", "-15m", "-1h", "-1d"}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	})
+}
+
 // completions completes the flags of log.
 func (c *connection) completions(cmd *cobra.Command) {
 	fixed := func(words []string) cobra.CompletionFunc {
@@ -29,9 +43,7 @@ func (c *connection) completions(cmd *cobra.Command) {
 		"output":     fixed([]string{outputJSON, outputText}),
 		"since":      fixed([]string{"15m", "1h", "1d"}),
 	} {
-		if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
-			panic(err) // a flag that this file misspells
-		}
+		completeFlag(cmd, flag, f)
 	}
 }
 

@@ -11,6 +11,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/eventlog"
 )
 
 // The environment, as fleet-dev writes it.
@@ -38,10 +40,36 @@ func (c *connection) bind(cmd *cobra.Command, s Streams) {
 	}
 }
 
-const connectTimeout = 5 * time.Second
+const (
+	connectTimeout = 5 * time.Second
+	// reconnects is how often, a second apart, a connection that broke is tried
+	// again by what reads and ends. What follows tries for ever.
+	reconnects = 8
+)
 
-// open connects. Its errors say what to try.
+// open connects, for what comes to an end. Its errors say what to try.
 func (c *connection) open() (*nats.Conn, jetstream.JetStream, error) {
+	return c.connect(nats.MaxReconnects(reconnects))
+}
+
+// openToFollow connects, for what goes on until a person ends it: it survives
+// any outage, and says on a terminal that there is one.
+func (c *connection) openToFollow(s Streams) (*nats.Conn, jetstream.JetStream, error) {
+	say := func(format string, args ...any) {
+		if s.ErrTerminal {
+			s.warn(format, args...)
+		}
+	}
+	return c.connect(nats.MaxReconnects(-1),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				say("The connection to %s broke (%v); trying until it is back. Ctrl-C ends.\n", c.url, err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { say("Connected again.\n") }))
+}
+
+func (c *connection) connect(o ...nats.Option) (*nats.Conn, jetstream.JetStream, error) {
 	if c.url == "" {
 		try := "fleet-dev up, and in this shell: set -a; . .fleet/env; set +a"
 		if file := localEnv(); file != "" {
@@ -49,12 +77,13 @@ func (c *connection) open() (*nats.Conn, jetstream.JetStream, error) {
 		}
 		return nil, nil, misused(errors.New("no NATS server is given: neither --url nor $"+envURL), try)
 	}
-	nc, err := nats.Connect(c.url,
+	o = append(o,
 		nats.Name("fleetctl"), nats.UserInfo(c.user, c.password), nats.Timeout(connectTimeout),
-		nats.MaxReconnects(-1), nats.ReconnectWait(time.Second),
+		nats.ReconnectWait(time.Second), nats.ReconnectJitter(0, 0),
 		// What permissions refuse shows as a timeout of what asked; the reason
 		// is asked for there.
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	nc, err := nats.Connect(c.url, o...)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization):
 		return nil, nil, failed(fmt.Errorf("connect to %s as %q: the server does not know this user or password", c.url, c.user),
@@ -93,16 +122,30 @@ func localEnv() string {
 
 // explain turns an error of the log into one that says what to try.
 func (c *connection) explain(err error, nc *nats.Conn) error {
+	var f *failure
+	if errors.As(err, &f) {
+		return err // it says so already
+	}
+	if f := explainMoment(err); f != nil {
+		return f
+	}
 	last := nc.LastError()
 	switch {
 	case errors.Is(err, context.Canceled):
-		return failed(errors.New("interrupted"), "")
+		return &failure{err: errors.New("interrupted"), code: ExitInterrupted}
 	case errors.Is(last, nats.ErrPermissionViolation):
 		return failed(fmt.Errorf("%w: user %q may not do this: %w", err, c.user, last), "a user of account FLEET with more rights, by --user")
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
 		return failed(fmt.Errorf("%w: the account of user %q has no event log", err, c.user), "a user of account FLEET: devices' users cannot read the log")
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return failed(fmt.Errorf("%w: this server has no event log yet", err), "start an operator: it makes the log")
+	case errors.Is(err, eventlog.ErrLogReset):
+		return failed(err, "the same again: it reads the log that is there now")
+	case errors.Is(err, nats.ErrConnectionClosed), !nc.IsConnected():
+		return failed(fmt.Errorf("the connection to %s broke and did not come back within %v: %w", c.url, reconnects*time.Second, err),
+			"the same again once the server is up; for a local fleet: fleet-dev up")
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return failed(fmt.Errorf("the server did not answer in time: %w", err), "the same again; if it stays so, look at the server's health: nats server check jetstream")
 	}
 	return failed(err, "")
 }

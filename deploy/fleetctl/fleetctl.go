@@ -22,16 +22,21 @@ const (
 	ExitFailed   = 1 // it was tried and did not work; the message says what to try
 	ExitUsage    = 2 // the command line cannot be understood
 	ExitNoAnswer = 3 // ping: nobody answered
+	ExitForeign  = 4 // verify: all agrees, and foreign messages were found
+
+	ExitInterrupted = 130 // Ctrl-C or SIGTERM came before the end; to end what follows the log by it is no failure
+	ExitCut         = 141 // whoever read the output stopped (| head), as SIGPIPE ends other tools
 )
 
-// Streams is the world that a command sees. The zero value of Terminal and
-// Color is that of a pipe.
+// Streams is the world that a command sees. The zero value of Terminal,
+// ErrTerminal and Color is that of a pipe.
 type Streams struct {
-	Out, Err io.Writer
-	Terminal bool // Out is a terminal: people read it
-	Color    bool // Out takes colours: a terminal, and NO_COLOR is not set
-	Getenv   func(string) string
-	Now      func() time.Time
+	Out, Err    io.Writer
+	Terminal    bool // Out is a terminal: people read it
+	ErrTerminal bool // Err is a terminal: people see how far long work is
+	Color       bool // Out takes colours: a terminal, and NO_COLOR is not set
+	Getenv      func(string) string
+	Now         func() time.Time
 	// Name is how the program was called: fleetctl, or kubectl-fleet as a
 	// plugin of kubectl.
 	Name string
@@ -46,13 +51,22 @@ func (s Streams) warn(format string, args ...any) { _, _ = fmt.Fprintf(s.Err, fo
 // Run runs one command line and returns its exit code. The context ends what
 // follows the log.
 func Run(ctx context.Context, s Streams, args []string) int {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	out := &outlet{w: s.Out, stop: stop}
+	if !s.Terminal { // a picture on a terminal wants the terminal itself
+		s.Out = out
+	}
 	root := newRoot(s)
 	root.SetArgs(args)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	err := root.ExecuteContext(ctx)
-	if err == nil {
+	err := out.outcome(root.ExecuteContext(ctx))
+	switch {
+	case err == nil:
 		return ExitOK
+	case errors.Is(err, errCut):
+		return ExitCut
 	}
 	s.warn("Error: %v\n", err)
 	var f *failure
@@ -101,8 +115,10 @@ FLEET_NATS_USER and FLEET_NATS_PASSWORD. For a local fleet (fleet-dev up):
 
   set -a; . .fleet/env; set +a
 
-Exit codes: 0 done, 1 it did not work, 2 the command line was wrong, 3 (ping)
-nobody answered.`,
+Exit codes: 0 done, 1 it did not work (or differs, where that is asked), 2 the
+command line was wrong, 3 (ping) nobody answered, 4 (verify) all agrees but
+foreign messages were found, 130 interrupted before the end, 141 whoever read the
+output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		Version:       version.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,

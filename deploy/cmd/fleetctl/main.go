@@ -17,6 +17,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // the second Ctrl-C ends the program at once
 	code := fleetctl.Run(ctx, streams(), os.Args[1:])
 	stop()
 	os.Exit(code)
@@ -26,7 +27,8 @@ func streams() fleetctl.Streams {
 	terminal := term.IsTerminal(int(os.Stdout.Fd()))
 	return fleetctl.Streams{
 		Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Now: time.Now, Name: filepath.Base(os.Args[0]),
-		Terminal: terminal,
-		Color:    terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", // no-color.org
+		Terminal:    terminal,
+		ErrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
+		Color:       terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", // no-color.org
 	}
 }

@@ -1,0 +1,93 @@
+package fleetctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/past"
+)
+
+// momentHelp is what the flags of a moment take, for the long help of commands
+// that have them.
+const momentHelp = `A moment is a sequence of the log (1234), a time (2026-11-24T14:03:00Z, or
+"2026-11-24 14:03" and 14:03 in this machine's zone), or how long ago (-15m,
+-2h, -3d). --at asks what the log knew then. With --as-happened it is asked what
+was true then: a report that came late, from a device that was offline, counts
+from when it happened.`
+
+// momentFlags are the flags by which a person names a moment of the past. Every
+// command that reads the fleet has them.
+type momentFlags struct {
+	at         string
+	asHappened bool
+}
+
+func (f *momentFlags) bind(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.at, "at", "", "the fleet at a moment: a sequence (1234), a time (14:03, RFC 3339) or how long ago (-15m); default now")
+	flags.BoolVar(&f.asHappened, "as-happened", false, "by when things happened, not by when the log learned of them")
+	completeMoments(cmd, "at")
+}
+
+// parse reads the flags against the person's clock.
+func (f momentFlags) parse(s Streams) (moment, error) {
+	m, err := parseMoment(s, "--at", f.at)
+	return moment{Moment: m, AsHappened: f.asHappened}, err
+}
+
+// parseMoment reads what a person gave to a flag.
+func parseMoment(s Streams, flag, text string) (past.Moment, error) {
+	m, err := past.ParseMoment(text, s.Now())
+	if err != nil {
+		return m, misused(fmt.Errorf("%s %w", flag, err), flag+" -15m")
+	}
+	return m, nil
+}
+
+// moment is a moment of the past, and which of the two times it is about.
+type moment struct {
+	past.Moment
+	AsHappened bool // by when things happened; else by when the log learned of them
+}
+
+// clock is the time that ages are counted to: the moment's own.
+func (m moment) clock(s Streams, v *fleet.View) time.Time {
+	switch {
+	case m.IsNow():
+		return s.Now()
+	case m.Sequence > 0:
+		return v.Recorded
+	}
+	return m.Time
+}
+
+// view gives the fleet at a moment. Its errors say what to try; where it takes
+// long, a terminal shows how far it is.
+func (c *connection) view(ctx context.Context, s Streams, nc *nats.Conn, js jetstream.JetStream, m moment) (*fleet.View, error) {
+	p := s.progress("folding the log")
+	v, err := past.At(ctx, js, m.Moment, past.Options{Progress: p.report})
+	p.end()
+	if err != nil {
+		return nil, c.explain(err, nc)
+	}
+	return v, nil
+}
+
+// explainMoment says what to try where the log does not reach a moment, and nil
+// for other errors.
+func explainMoment(err error) error {
+	switch {
+	case errors.Is(err, past.ErrBeforeBeginning):
+		return failed(err, "a later moment; --at 1 is the first event of a log that was never restored in part")
+	case errors.Is(err, past.ErrBeyondEnd):
+		return failed(err, "a sequence up to that one, or none for now")
+	}
+	return nil
+}

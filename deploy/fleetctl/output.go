@@ -1,0 +1,57 @@
+package fleetctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"syscall"
+)
+
+// outlet is where the answer goes when it is no terminal. It remembers that it
+// broke, so that no answer is lost in silence, and ends the work then: nobody
+// reads what follows.
+//
+// Whoever reads may stop at any time (| head). The kernel then ends the program
+// by SIGPIPE, without a word, as it ends kubectl and every other tool of a pipe;
+// a shell sees 141 if it looks (set -o pipefail). Where the signal does not come,
+// because it is ignored or the pipe is not the standard output, Run gives the
+// same code by itself. It is not 0: an answer that was cut is not the answer.
+type outlet struct {
+	w    io.Writer
+	stop context.CancelFunc
+
+	mu  sync.Mutex
+	err error
+}
+
+func (o *outlet) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err != nil {
+		return 0, o.err
+	}
+	n, err := o.w.Write(p)
+	if err != nil {
+		o.err = err
+		o.stop()
+	}
+	return n, err
+}
+
+// outcome is what the command's error becomes in the light of what was written.
+func (o *outlet) outcome(err error) error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.err == nil:
+		return err
+	case errors.Is(o.err, syscall.EPIPE), errors.Is(o.err, io.ErrClosedPipe):
+		return errCut
+	}
+	return failed(fmt.Errorf("the answer is not whole: write: %w", o.err), "room where the output goes")
+}
+
+// errCut says that whoever read the answer stopped. It is said to nobody.
+var errCut = &failure{err: errors.New("the output was closed"), code: ExitCut}
