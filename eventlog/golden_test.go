@@ -78,7 +78,7 @@ func examples() map[eventlog.Type]struct {
 		eventlog.AuthDenied:       {eventlog.AuthSubject("_unknown"), eventlog.Auth{Reason: "BadToken", Count: 3}},
 		eventlog.AccessRevoked:    {eventlog.AccessSubject("pi-01"), eventlog.Access{Reason: "Flooding", Message: "too much"}},
 		eventlog.AccessAllowed:    {eventlog.AccessSubject("pi-01"), eventlog.Access{Reason: "Forgiven"}},
-		eventlog.SealCreated:      {eventlog.SealSubject, eventlog.Seal{TreeSize: 7, RootHash: []byte{1}, Sequence: 7, PublicKey: "N1", Signature: []byte{2}}},
+		eventlog.SealCreated:      {eventlog.SealSubject, eventlog.Seal{TreeSize: 7, RootHash: []byte{1}, Sequence: 7, SealedAt: at, PublicKey: "UA", Signature: []byte{2}, Peaks: [][]byte{{3}, {4}, {5}}}},
 	}
 	for _, t := range eventlog.Types() {
 		switch {

@@ -215,13 +215,18 @@ type Auth struct {
 	Count   int    `json:"count,omitempty"`
 }
 
-// Seal is the payload of seal.created: a signed Merkle tree head (RFC 6962).
+// Seal is the payload of seal.created: a signed Merkle tree head (RFC 6962) over
+// the messages 1 to TreeSize of the log, see projections/seal and docs/proof.md.
 type Seal struct {
-	TreeSize  uint64 `json:"tree_size"`
-	RootHash  []byte `json:"root_hash"`
-	Sequence  uint64 `json:"sequence"` // the last one that the tree covers
-	PublicKey string `json:"public_key"`
-	Signature []byte `json:"signature"`
+	TreeSize  uint64    `json:"tree_size"`
+	RootHash  []byte    `json:"root_hash"`
+	Sequence  uint64    `json:"sequence"` // the last one that the tree covers
+	SealedAt  time.Time `json:"sealed_at"`
+	PublicKey string    `json:"public_key"` // Ed25519, as an nkey of the type U
+	Signature []byte    `json:"signature"`
+	// Peaks are the roots of the perfect trees that make up the tree, from the
+	// left: with them the tree can be grown on without what it covers.
+	Peaks [][]byte `json:"peaks,omitempty"`
 }
 
 // payloadOf gives an empty payload of a type and version, for decoding; nil where
