@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"slices"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -16,7 +17,7 @@ func Apply(v *View, e eventlog.Event, err error) *View {
 	if e.Sequence != 0 && e.Sequence <= v.Sequence {
 		return v
 	}
-	v.Sequence, v.Recorded = e.Sequence, e.Recorded
+	v.Sequence, v.Recorded = e.Sequence, e.Recorded.UTC()
 	if e.Address.Family.OfDevices() && e.Address.Device != "" {
 		v.weigh(e)
 	}
@@ -49,7 +50,7 @@ func (v *View) apply(e eventlog.Event) error {
 		if err != nil {
 			return err
 		}
-		v.Leader = Leader{Leader: l, Sequence: e.Sequence, At: e.Time}
+		v.Leader = Leader{Leader: l, Sequence: e.Sequence, At: e.Time.UTC()}
 	case eventlog.FamilyRequest:
 		return v.applyRequest(e)
 	case eventlog.FamilyAccess:
@@ -79,7 +80,7 @@ func (v *View) applyReport(dev *Device, e eventlog.Event) error {
 		v.change(p, func() {
 			p.Reported = Reported{
 				Sequence: e.Sequence, Phase: s.Phase, Hash: v.hashOf(p, s.ScoreHash), Reason: v.intern(s.Reason),
-				Revision: s.Revision, At: s.LastEventAt, Recorded: e.Recorded,
+				Revision: s.Revision, At: s.LastEventAt.UTC(), Recorded: e.Recorded.UTC(),
 			}
 			if s.LastError != nil {
 				p.Reported.Error = v.intern(*s.LastError)
@@ -95,6 +96,7 @@ func (v *View) applyReport(dev *Device, e eventlog.Event) error {
 		if err != nil {
 			return err
 		}
+		i.UpdatedAt = i.UpdatedAt.UTC()
 		dev.Info, dev.InfoSequence, dev.Decommissioned = &i, e.Sequence, false
 		v.touchDevice(dev)
 	case eventlog.InfoCleared:
@@ -110,6 +112,9 @@ func (v *View) applyDesired(e eventlog.Event) error {
 	}
 	dev := v.device(e.Address.Device)
 	dev.LastDesired = e.Sequence
+	if e.Type != eventlog.DesiredAssigned && e.Type != eventlog.DesiredWithdrawn {
+		return nil // a newer writer's: nothing that this fold knows to do
+	}
 	p := v.pair(dev, e.Address.Deployment)
 	p.Namespace = v.intern(e.Namespace)
 	switch e.Type {
@@ -123,12 +128,12 @@ func (v *View) applyDesired(e eventlog.Event) error {
 			v.detach(p)
 			p.Deployment = d
 			d.pairs[dev] = p
-			p.Desired = Desired{Sequence: e.Sequence, Hash: hash, Revision: e.Revision, At: e.Time}
+			p.Desired = Desired{Sequence: e.Sequence, Hash: hash, Revision: e.Revision, At: e.Time.UTC()}
 		})
 	case eventlog.DesiredWithdrawn:
 		v.change(p, func() {
 			v.detach(p)
-			p.Desired = Desired{Sequence: e.Sequence, Revision: e.Revision, At: e.Time}
+			p.Desired = Desired{Sequence: e.Sequence, Revision: e.Revision, At: e.Time.UTC()}
 		})
 	}
 	return nil
@@ -151,11 +156,8 @@ func (v *View) forget(p *Pair) {
 	if p.Deployment != nil || p.Desired.Sequence > 0 {
 		return
 	}
-	for i, q := range p.Device.pairs {
-		if q == p {
-			p.Device.pairs = append(p.Device.pairs[:i], p.Device.pairs[i+1:]...)
-			return
-		}
+	if i, ok := p.Device.find(p.Name); ok {
+		p.Device.pairs = slices.Delete(p.Device.pairs, i, i+1)
 	}
 }
 
@@ -164,7 +166,7 @@ func (v *View) applyDevice(e eventlog.Event) error {
 	v.touchDevice(dev)
 	switch e.Type {
 	case eventlog.DeviceRegistered:
-		dev.Registered, dev.Decommissioned = true, false
+		dev.Registered, dev.RegisteredAt, dev.Decommissioned = true, e.Time.UTC(), false
 	case eventlog.DeviceRelabeled:
 		l, err := eventlog.Payload[eventlog.Labels](e)
 		if err != nil {
@@ -180,7 +182,7 @@ func (v *View) applyDevice(e eventlog.Event) error {
 		if e.Type == eventlog.DeviceOffline {
 			online = OnlineFalse
 		}
-		v.changePresence(dev, Presence{Online: online, Reason: v.intern(p.Reason), LastSeen: p.LastSeen, Since: e.Time})
+		v.changePresence(dev, Presence{Online: online, Reason: v.intern(p.Reason), LastSeen: p.LastSeen.UTC(), Since: e.Time.UTC()})
 	case eventlog.DeviceDecommissioned:
 		dev.Decommissioned, dev.Registered = true, false
 	}
@@ -190,7 +192,7 @@ func (v *View) applyDevice(e eventlog.Event) error {
 func (v *View) applyDeployment(e eventlog.Event) error {
 	d := v.deployment(Key{e.Address.Namespace, e.Address.Name})
 	v.touchDeployment(d)
-	mark := Mark{Sequence: e.Sequence, ID: e.ID, At: e.Time}
+	mark := Mark{Sequence: e.Sequence, ID: e.ID, At: e.Time.UTC()}
 	switch e.Type {
 	case eventlog.DeploymentApplied:
 		spec, err := eventlog.Payload[eventlog.Deployment](e)
@@ -199,6 +201,9 @@ func (v *View) applyDeployment(e eventlog.Event) error {
 		}
 		if spec.Revision != d.Spec.Revision {
 			d.Rollout = Rollout{}
+		}
+		if spec.UID != d.Spec.UID || d.Lifecycle == "" || d.Lifecycle == Deleted {
+			d.Created = e.Time.UTC()
 		}
 		d.Spec, d.Lifecycle, d.Applied, d.Withdraw = spec, Applied, mark, nil
 	case eventlog.DeploymentAdopted:
@@ -215,7 +220,7 @@ func (v *View) applyDeployment(e eventlog.Event) error {
 		if err != nil {
 			return err
 		}
-		d.Rollout = Rollout{Rollout: r, Last: e.Type, At: e.Time}
+		d.Rollout = Rollout{Rollout: r, Last: e.Type, At: e.Time.UTC()}
 	}
 	d.Changed = mark
 	return nil
@@ -230,7 +235,7 @@ func (v *View) applyRequest(e eventlog.Event) error {
 	if !ok || r.Verb != eventlog.RequestWithdraw || d.Lifecycle != Orphaned {
 		return nil
 	}
-	d.Withdraw = &Request{Request: r, User: e.Address.User, Mark: Mark{Sequence: e.Sequence, ID: e.ID, At: e.Time}}
+	d.Withdraw = &Request{Request: r, User: e.Address.User, Mark: Mark{Sequence: e.Sequence, ID: e.ID, At: e.Time.UTC()}}
 	v.touchDeployment(d)
 	return nil
 }
@@ -271,11 +276,12 @@ func (v *View) deployment(k Key) *Deployment {
 }
 
 func (v *View) pair(dev *Device, name string) *Pair {
-	if p := dev.Pair(name); p != nil {
-		return p
+	i, ok := dev.find(name)
+	if ok {
+		return dev.pairs[i]
 	}
 	p := &Pair{Device: dev, Name: v.intern(name)}
-	dev.pairs = append(dev.pairs, p)
+	dev.pairs = slices.Insert(dev.pairs, i, p)
 	return p
 }
 
@@ -289,7 +295,10 @@ func (v *View) hashOf(p *Pair, hash string) string {
 
 // maxInterned bounds the memory that hostile reports can take in the intern
 // table; past it, strings are simply not shared.
-const maxInterned = 1 << 16
+const (
+	maxInterned       = 1 << 16
+	maxInternedLength = 256 // bytes
+)
 
 func (v *View) intern(s string) string {
 	if s == "" {
@@ -298,7 +307,7 @@ func (v *View) intern(s string) string {
 	if k, ok := v.strings[s]; ok {
 		return k
 	}
-	if len(v.strings) < maxInterned && len(s) <= 256 {
+	if len(v.strings) < maxInterned && len(s) <= maxInternedLength {
 		s = string([]byte(s)) // detach from the message
 		v.strings[s] = s
 	}

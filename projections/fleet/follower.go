@@ -32,8 +32,11 @@ type waiter struct {
 }
 
 // NewFollower wires a follower of an empty view; Run folds.
-func NewFollower(source Source) *Follower {
-	v := New()
+func NewFollower(source Source) *Follower { return Resume(New(), source) }
+
+// Resume wires a follower that goes on from a view, which is the follower's from
+// then on; Run folds.
+func Resume(v *View, source Source) *Follower {
 	v.Track()
 	return &Follower{source: source, view: v, changed: make(chan struct{}, 1)}
 }

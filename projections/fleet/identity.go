@@ -69,7 +69,7 @@ func (i *Identity) Duplicate(now time.Time) bool {
 // Traffic measures what a device writes to the log, as a bucket that leaks at
 // TrafficRate and overflows at TrafficBurst.
 type Traffic struct {
-	level float64 // bytes
+	level int64 // bytes: whole ones, so that every machine counts the same
 	last  time.Time
 }
 
@@ -79,21 +79,27 @@ const (
 	TrafficRate  = 32 << 10 // bytes a second
 	TrafficBurst = 8 << 20  // bytes
 
+	emptied = 2 * TrafficBurst / TrafficRate * time.Second // after which nothing is left
+
 	recordBytes = 150 // what subject and the store's own record add to a message
 )
 
 func (t *Traffic) add(bytes int, at time.Time) {
 	t.leak(at)
-	t.level = min(t.level+float64(bytes+recordBytes), 2*TrafficBurst)
+	t.level = min(t.level+int64(bytes+recordBytes), 2*TrafficBurst)
 }
 
 // leak empties the bucket up to a moment of the log. Besides a write, only the
 // word that the device is allowed again does so: what it wrote before counts
 // until then, however late somebody looks.
 func (t *Traffic) leak(at time.Time) {
-	if gap := at.Sub(t.last).Seconds(); gap > 0 {
-		t.level = max(0, t.level-gap*TrafficRate)
-		t.last = at
+	if gap := at.Sub(t.last); gap > 0 {
+		if gap < emptied {
+			t.level = max(0, t.level-int64(gap)*TrafficRate/int64(time.Second))
+		} else {
+			t.level = 0
+		}
+		t.last = at.UTC()
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/nats-io/nats.go"
 	"pgregory.net/rapid"
 
 	"fleet.nationtech.io/eventlog"
@@ -23,7 +24,7 @@ func drawStory(t *rapid.T, tb testing.TB) *story {
 	for i := range steps {
 		pick := func(what string, of []string) string { return rapid.SampledFrom(of).Draw(t, fmt.Sprint(what, i)) }
 		dev, name, ns, image := pick("device", devices), pick("name", names), pick("namespace", spaces), pick("image", images)
-		switch rapid.IntRange(0, 8).Draw(t, fmt.Sprint("kind", i)) {
+		switch rapid.IntRange(0, 15).Draw(t, fmt.Sprint("kind", i)) {
 		case 0:
 			s.apply(ns, name, image, uint64(i+1))
 		case 1, 2:
@@ -40,6 +41,22 @@ func drawStory(t *rapid.T, tb testing.TB) *story {
 			s.draft(eventlog.DeploymentSubject(ns, name), eventlog.DeploymentDeleted, eventlog.DeploymentEnd{Reason: "CRDeleted"})
 		case 8:
 			s.report(dev, name, "Nonsense", "", "")
+		case 9:
+			s.info(dev, map[string]string{"site": image})
+		case 10:
+			s.relabel(dev, map[string]eventlog.OwnedLabel{"site": {Value: image, Owner: name}})
+		case 11:
+			s.add(&nats.Msg{Subject: eventlog.StateSubject(dev, name), Header: nats.Header{eventlog.HeaderKVOperation: {"DEL"}}})
+		case 12:
+			s.draft(eventlog.DeviceSubject(dev), rapid.SampledFrom([]eventlog.Type{eventlog.DeviceRegistered, eventlog.DeviceDecommissioned}).Draw(t, fmt.Sprint("life", i)), eventlog.Removal{})
+		case 13:
+			s.draft(eventlog.AccessSubject(dev), rapid.SampledFrom([]eventlog.Type{eventlog.AccessRevoked, eventlog.AccessAllowed}).Draw(t, fmt.Sprint("access", i)), eventlog.Access{Reason: "Flooding"})
+		case 14:
+			s.draft(eventlog.DeploymentSubject(ns, name), eventlog.DeploymentOrphaned, eventlog.DeploymentEnd{Reason: "CRMissing"})
+			s.draft(eventlog.RequestSubject("ada", ns, name), eventlog.RequestMade, eventlog.Request{Verb: eventlog.RequestWithdraw})
+		case 15:
+			s.draft(eventlog.DeploymentSubject(ns, name), eventlog.RolloutStarted, eventlog.Rollout{Revision: uint64(i), Strategy: "AllAtOnce"})
+			s.draft(eventlog.LeaderSubject, eventlog.LeaderElected, eventlog.Leader{Identity: name})
 		}
 	}
 	return s
@@ -133,12 +150,24 @@ func TestAnEventFoldedTwiceChangesNothing(t *testing.T) {
 
 // summary is all of a view that can be seen, as plain values.
 func summary(v *fleet.View) map[string]string {
-	m := map[string]string{"view": fmt.Sprint(v.Sequence, v.Leader, v.Foreign)}
+	m := map[string]string{"view": fmt.Sprint(v.Sequence, v.Recorded, v.Leader, v.Foreign)}
 	for k, d := range v.Deployments {
-		m["deployment "+k.String()] = fmt.Sprint(d.Lifecycle, d.Spec.Revision, d.Spec.ScoreHash, d.Applied, d.Changed, d.Counts, d.Rollout)
+		m["deployment "+k.String()] = fmt.Sprint(d.Lifecycle, d.Spec, d.Applied, d.Changed, d.Counts, d.Rollout)
+		if d.Withdraw != nil {
+			m["withdraw "+k.String()] = fmt.Sprint(*d.Withdraw)
+		}
+		if p := d.LastFailed(); p != nil {
+			m["error "+k.String()] = p.Device.ID
+		}
 	}
 	for id, dev := range v.Devices {
-		m["device "+id] = fmt.Sprint(dev.Registered, dev.InfoSequence, dev.Labels, dev.Presence, dev.Identity, dev.LastDesired)
+		m["device "+id] = fmt.Sprint(dev.Registered, dev.Decommissioned, dev.InfoSequence, dev.Labels, dev.LabelsID, dev.Presence, dev.Identity, dev.Traffic, dev.LastDesired)
+		if dev.Info != nil {
+			m["info "+id] = fmt.Sprint(*dev.Info)
+		}
+		if dev.Access != nil {
+			m["access "+id] = fmt.Sprint(*dev.Access)
+		}
 		for p := range dev.Pairs {
 			m["pair "+id+"."+p.Name] = fmt.Sprint(p.Namespace, p.Assigned(), p.Desired, p.Reported)
 		}

@@ -86,6 +86,22 @@ func (s *story) report(device, name string, phase eventlog.Phase, hash, counter 
 	return s.add(m)
 }
 
+func (s *story) info(device string, labels map[string]string) uint64 {
+	i := eventlog.DeviceInfo{
+		DeviceID: device, Labels: labels, UpdatedAt: epoch,
+		Inventory: eventlog.Inventory{Hostname: device + ".local", Arch: "arm64", OS: "linux", Kernel: "6.1", CPUCores: 4, MemoryMB: 3906, AgentVersion: "1.0", PodmanVersion: "4.3.1"},
+	}
+	b, err := json.Marshal(i)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.add(&nats.Msg{Subject: eventlog.InfoSubject(device), Data: b})
+}
+
+func (s *story) relabel(device string, labels map[string]eventlog.OwnedLabel) uint64 {
+	return s.draft(eventlog.DeviceSubject(device), eventlog.DeviceRelabeled, eventlog.Labels{Labels: labels})
+}
+
 func (s *story) presence(device string, typ eventlog.Type) uint64 {
 	return s.draft(eventlog.DeviceSubject(device), typ, eventlog.Presence{Reason: "Test", LastSeen: epoch})
 }

@@ -4,6 +4,8 @@
 package fleet
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
@@ -59,6 +61,7 @@ type Deployment struct {
 	Key       Key
 	Lifecycle Lifecycle
 	Spec      eventlog.Deployment // the last applied
+	Created   time.Time           // when the log first heard of the resource that it speaks of
 	Applied   Mark                // the event that applied it
 	Changed   Mark                // the last event on its subject
 	Withdraw  *Request            // a person's request to end it that is still open
@@ -134,6 +137,7 @@ func (d *Deployment) LastFailed() *Pair {
 type Device struct {
 	ID           string
 	Registered   bool
+	RegisteredAt time.Time
 	Info         *eventlog.DeviceInfo // the last report, nil before the first
 	InfoSequence uint64
 	// Labels are those that select, with their owners: what the log last said.
@@ -150,7 +154,7 @@ type Device struct {
 	// sync answer is complete when it reaches it.
 	LastDesired uint64
 
-	pairs []*Pair
+	pairs []*Pair // by name
 }
 
 // Online says whether a device's pulse is heard. Before the operator's first
@@ -173,7 +177,7 @@ type Presence struct {
 }
 
 // Pairs iterates over all that the log knows of Deployments on the device,
-// withdrawn and unknown ones included.
+// withdrawn and unknown ones included, by their names.
 func (d *Device) Pairs(yield func(*Pair) bool) {
 	for _, p := range d.pairs {
 		if !yield(p) {
@@ -184,12 +188,15 @@ func (d *Device) Pairs(yield func(*Pair) bool) {
 
 // Pair gives what the log knows of a Deployment's name on the device, or nil.
 func (d *Device) Pair(name string) *Pair {
-	for _, p := range d.pairs {
-		if p.Name == name {
-			return p
-		}
+	if i, ok := d.find(name); ok {
+		return d.pairs[i]
 	}
 	return nil
+}
+
+// find gives the place of a name among the pairs, or the one that it would take.
+func (d *Device) find(name string) (int, bool) {
+	return slices.BinarySearchFunc(d.pairs, name, func(p *Pair, name string) int { return strings.Compare(p.Name, name) })
 }
 
 // Pair is one Deployment's name on one device: what it should run and what it

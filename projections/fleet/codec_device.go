@@ -1,0 +1,243 @@
+package fleet
+
+import (
+	"maps"
+	"slices"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// What of a device is there, as bits.
+const (
+	hasInfo = 1 << iota
+	hasAccess
+	isRegistered
+	isDecommissioned
+)
+
+func (w *writer) device(d *Device) {
+	w.text(d.ID)
+	var has uint64
+	if d.Info != nil {
+		has |= hasInfo
+	}
+	if d.Access != nil {
+		has |= hasAccess
+	}
+	if d.Registered {
+		has |= isRegistered
+	}
+	if d.Decommissioned {
+		has |= isDecommissioned
+	}
+	w.uint(has)
+	w.time(d.RegisteredAt)
+	w.uint(d.InfoSequence)
+	if d.Info != nil {
+		w.info(d.Info)
+	}
+	w.uint(uint64(len(d.Labels)))
+	for _, k := range slices.Sorted(maps.Keys(d.Labels)) {
+		w.word(k)
+		w.word(d.Labels[k].Value)
+		w.word(d.Labels[k].Owner)
+	}
+	w.text(d.LabelsID)
+	w.word(string(d.Presence.Online))
+	w.word(d.Presence.Reason)
+	w.time(d.Presence.LastSeen)
+	w.time(d.Presence.Since)
+	if d.Access != nil {
+		w.json(d.Access)
+	}
+	w.identity(&d.Identity)
+	w.uint(uint64(d.Traffic.level))
+	w.time(d.Traffic.last)
+	w.uint(d.LastDesired)
+	w.uint(uint64(len(d.pairs)))
+	for _, p := range d.pairs {
+		w.pair(p)
+	}
+}
+
+func (r *reader) device(v *View) *Device {
+	d := &Device{ID: r.text()}
+	has := r.uint()
+	d.Registered, d.Decommissioned = has&isRegistered != 0, has&isDecommissioned != 0
+	d.RegisteredAt, d.InfoSequence = r.time(), r.uint()
+	if has&hasInfo != 0 {
+		d.Info = r.info()
+	}
+	if n := r.count(); n > 0 {
+		d.Labels = make(map[string]eventlog.OwnedLabel, n)
+		for range n {
+			k := r.word()
+			d.Labels[k] = eventlog.OwnedLabel{Value: r.word(), Owner: r.word()}
+		}
+	}
+	d.LabelsID = r.text()
+	d.Presence = Presence{Online: Online(r.word()), Reason: r.word(), LastSeen: r.time(), Since: r.time()}
+	if has&hasAccess != 0 {
+		d.Access = &eventlog.Access{}
+		r.json(d.Access)
+	}
+	d.Identity = r.identity()
+	d.Traffic.level = min(int64(r.uint()), 2*TrafficBurst)
+	d.Traffic.last = r.time()
+	d.LastDesired = r.uint()
+	n := r.count()
+	d.pairs = make([]*Pair, 0, n)
+	for i := range n {
+		p := r.pair(v, d)
+		if i > 0 && p.Name <= d.pairs[i-1].Name {
+			r.fail("deployment %q on device %q is out of order", p.Name, d.ID)
+			break
+		}
+		d.pairs = append(d.pairs, p)
+	}
+	return d
+}
+
+func (w *writer) info(i *eventlog.DeviceInfo) {
+	w.text(i.DeviceID)
+	w.time(i.UpdatedAt)
+	w.uint(uint64(len(i.Labels)))
+	for _, k := range slices.Sorted(maps.Keys(i.Labels)) {
+		w.word(k)
+		w.word(i.Labels[k])
+	}
+	n := &i.Inventory
+	w.text(n.Hostname)
+	for _, s := range [...]string{n.Arch, n.OS, n.Kernel, n.AgentVersion, n.PodmanVersion} {
+		w.word(s)
+	}
+	w.int(int64(n.CPUCores))
+	w.int(int64(n.MemoryMB))
+}
+
+func (r *reader) info() *eventlog.DeviceInfo {
+	i := &eventlog.DeviceInfo{DeviceID: r.text(), UpdatedAt: r.time()}
+	if n := r.count(); n > 0 {
+		i.Labels = make(map[string]string, n)
+		for range n {
+			k := r.word()
+			i.Labels[k] = r.word()
+		}
+	}
+	n := &i.Inventory
+	n.Hostname = r.text()
+	for _, s := range [...]*string{&n.Arch, &n.OS, &n.Kernel, &n.AgentVersion, &n.PodmanVersion} {
+		*s = r.word()
+	}
+	n.CPUCores, n.MemoryMB = int(r.int()), int(r.int())
+	return i
+}
+
+func (w *writer) identity(i *Identity) {
+	w.uint(i.Repeats)
+	w.uint(i.Gaps)
+	w.time(i.Alternated)
+	w.uint(uint64(len(i.epochs)))
+	for _, e := range i.epochs {
+		w.text(e.id)
+		w.uint(e.n)
+	}
+}
+
+func (r *reader) identity() Identity {
+	i := Identity{Repeats: r.uint(), Gaps: r.uint(), Alternated: r.time()}
+	n := r.count()
+	if n > maxEpochs {
+		r.fail("%d epochs of one device", n)
+		return i
+	}
+	for range n {
+		i.epochs = append(i.epochs, epoch{r.text(), r.uint()})
+	}
+	return i
+}
+
+// What of a pair is there, as bits.
+const (
+	isAssigned = 1 << iota
+	hasDesired
+	hasReported
+	isToldHash // what it reports is the hash that it was told
+)
+
+// phases numbers what a report can say.
+var phases = [...]eventlog.Phase{"", eventlog.PhasePending, eventlog.PhaseRunning, eventlog.PhaseFailed}
+
+func (w *writer) pair(p *Pair) {
+	var has uint64
+	if p.Deployment != nil {
+		has |= isAssigned
+	}
+	if p.Desired != (Desired{}) {
+		has |= hasDesired
+	}
+	if p.Reported != (Reported{}) {
+		has |= hasReported
+	}
+	if p.Reported.Hash == p.Desired.Hash {
+		has |= isToldHash
+	}
+	w.word(p.Name)
+	w.word(p.Namespace)
+	w.uint(has)
+	if d := &p.Desired; has&hasDesired != 0 {
+		w.uint(d.Sequence)
+		w.word(d.Hash)
+		w.uint(d.Revision)
+		w.time(d.At)
+	}
+	if s := &p.Reported; has&hasReported != 0 {
+		w.uint(s.Sequence)
+		w.uint(uint64(max(0, slices.Index(phases[:], s.Phase))))
+		if has&isToldHash == 0 {
+			w.word(s.Hash)
+		}
+		w.word(s.Reason)
+		w.word(s.Error)
+		w.uint(s.Revision)
+		w.time(s.At)
+		w.time(s.Recorded)
+	}
+}
+
+func (r *reader) pair(v *View, dev *Device) *Pair {
+	p := &Pair{Device: dev, Name: r.word(), Namespace: r.word()}
+	has := r.uint()
+	if has&hasDesired != 0 {
+		p.Desired = Desired{Sequence: r.uint(), Hash: r.word(), Revision: r.uint(), At: r.time()}
+	}
+	if has&hasReported != 0 {
+		s := &p.Reported
+		s.Sequence = r.uint()
+		if n := r.uint(); n < uint64(len(phases)) {
+			s.Phase = phases[n]
+		} else {
+			r.fail("phase %d", n)
+		}
+		s.Hash = p.Desired.Hash
+		if has&isToldHash == 0 {
+			s.Hash = r.word()
+		}
+		s.Reason, s.Error, s.Revision, s.At, s.Recorded = r.word(), r.word(), r.uint(), r.time(), r.time()
+	}
+	if has&isAssigned == 0 {
+		return p
+	}
+	d := v.Deployments[Key{p.Namespace, p.Name}]
+	if d == nil {
+		r.fail("device %q is assigned %s/%s, which is not there", dev.ID, p.Namespace, p.Name)
+		return p
+	}
+	// Counts follow from the pairs: they cannot disagree if they are not written.
+	p.Deployment, d.pairs[dev] = d, p
+	d.Counts.add(p, +1)
+	if p.Failed() {
+		d.lastFailed = newest(d.lastFailed, p)
+	}
+	return p
+}
