@@ -73,6 +73,9 @@ func lastOf(ctx context.Context, js jetstream.JetStream, o ReadOptions) (uint64,
 	if err != nil {
 		return 0, err
 	}
+	if RestoringArchive(s.CachedInfo().Config) != "" {
+		return 0, fmt.Errorf("stream %s: %w", LogStream, ErrRestoring)
+	}
 	subjects := o.Subjects
 	if len(subjects) == 0 {
 		subjects = []string{LogSubjects}

@@ -178,6 +178,9 @@ func (r *reader) compare(ctx context.Context) error {
 	info := s.CachedInfo()
 	id, last := info.Config.Metadata[metaLogID], info.State.LastSeq
 	if r.logID == "" {
+		if RestoringArchive(info.Config) != "" {
+			return fmt.Errorf("stream %s: %w", LogStream, ErrRestoring)
+		}
 		r.logID = id
 	}
 	switch {

@@ -34,6 +34,7 @@ type LogInfo struct {
 	Last     uint64
 	Bytes    uint64
 	MaxBytes int64 // 0: no limit
+	Restored Restored
 }
 
 func (c LogConfig) replicas() int { return max(1, c.Replicas) }
@@ -57,6 +58,7 @@ func EnsureLog(ctx context.Context, js jetstream.JetStream, c LogConfig) (LogInf
 		info.ID = ulid.Make().String()
 	}
 	cfg := logStream(c, info.ID)
+	info.Restored.write(cfg.Metadata)
 	if c.MaxBytes > 0 && info.MaxBytes == c.MaxBytes {
 		cfg.MaxBytes = c.MaxBytes // OpenReserve was here
 	}
@@ -98,6 +100,7 @@ func OpenReserve(ctx context.Context, js jetstream.JetStream, c LogConfig) error
 		return err
 	}
 	cfg := logStream(c, info.ID)
+	info.Restored.write(cfg.Metadata)
 	if c.MaxBytes > 0 {
 		cfg.MaxBytes = c.MaxBytes
 	}
@@ -108,16 +111,20 @@ func OpenReserve(ctx context.Context, js jetstream.JetStream, c LogConfig) error
 }
 
 // Log asks the stream FLEET about itself. Without one it fails with
-// jetstream.ErrStreamNotFound.
+// jetstream.ErrStreamNotFound, and with ErrRestoring while one is being restored.
 func Log(ctx context.Context, js jetstream.JetStream) (LogInfo, error) {
 	s, err := js.Stream(ctx, LogStream)
 	if err != nil {
 		return LogInfo{}, fmt.Errorf("stream %s: %w", LogStream, err)
 	}
 	i := s.CachedInfo()
+	if RestoringArchive(i.Config) != "" {
+		return LogInfo{}, fmt.Errorf("stream %s: %w", LogStream, ErrRestoring)
+	}
 	return LogInfo{
 		ID: i.Config.Metadata[metaLogID], Replicas: i.Config.Replicas,
 		First: i.State.FirstSeq, Last: i.State.LastSeq, Bytes: i.State.Bytes, MaxBytes: max(0, i.Config.MaxBytes),
+		Restored: restoredOf(i.Config.Metadata),
 	}, nil
 }
 

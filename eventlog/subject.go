@@ -77,6 +77,10 @@ const (
 // LogSubjects is what the stream FLEET listens on.
 const LogSubjects = logPrefix + ">"
 
+// restoringSubject is what the stream FLEET listens on while it is being
+// restored: none that anybody publishes to, so that nothing comes in between.
+const restoringSubject = "fleet.restoring"
+
 // PulseSubjects is what the stream PULSE listens on.
 const PulseSubjects = pulsePrefix + any1
 
