@@ -1,5 +1,6 @@
 // Package manifests holds the CustomResourceDefinitions of group
-// fleet.nationtech.io, embedded, so that what installs them needs no files.
+// fleet.nationtech.io and the admission policies that go with them, embedded, so
+// that what installs them needs no files.
 package manifests
 
 import (
