@@ -2,7 +2,10 @@ package eventlog
 
 import (
 	"encoding/binary"
+	"errors"
+	"fmt"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -56,4 +59,64 @@ func appendHeader(dst []byte, h nats.Header) []byte {
 func appendString(dst []byte, s string) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(s)))
 	return append(dst, s...)
+}
+
+// ErrNotCanonical says that bytes are not the canonical form of a message.
+var ErrNotCanonical = errors.New("not the canonical form of a message")
+
+// ParseCanonical reads a canonical form back. What it accepts has that one form:
+// appending it gives the same bytes. It fails with ErrNotCanonical; a foreign
+// message comes with an error that wraps ErrForeign, as from Decode.
+func ParseCanonical(b []byte) (Event, error) {
+	p := canonical{rest: b}
+	sequence, nanos, subject := p.uint64(), int64(p.uint64()), p.text()
+	var h nats.Header
+	last := ""
+	for n := p.uint32(); n > 0 && !p.bad; n-- {
+		name := p.text()
+		values := []string{}
+		for v := p.uint32(); v > 0 && !p.bad; v-- {
+			values = append(values, p.text())
+		}
+		if h == nil {
+			h = nats.Header{}
+		} else if name <= last {
+			p.bad = true
+		}
+		h[name], last = values, name
+	}
+	data := []byte(p.text())
+	if p.bad || len(p.rest) > 0 {
+		return Event{}, fmt.Errorf("%w: %d bytes", ErrNotCanonical, len(b))
+	}
+	return Decode(subject, h, data, sequence, time.Unix(0, nanos))
+}
+
+// canonical reads from the front of rest. Once it is bad it stays so.
+type canonical struct {
+	rest []byte
+	bad  bool
+}
+
+func (p *canonical) take(n int) []byte {
+	if p.bad || n > len(p.rest) {
+		p.bad, p.rest = true, nil
+		return make([]byte, 8)
+	}
+	b := p.rest[:n]
+	p.rest = p.rest[n:]
+	return b
+}
+
+func (p *canonical) uint64() uint64 { return binary.BigEndian.Uint64(p.take(8)) }
+
+func (p *canonical) uint32() uint32 { return binary.BigEndian.Uint32(p.take(4)) }
+
+func (p *canonical) text() string {
+	n := p.uint32()
+	if uint64(n) > uint64(len(p.rest)) {
+		p.bad = true
+		return ""
+	}
+	return string(p.take(int(n)))
 }

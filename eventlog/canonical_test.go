@@ -3,6 +3,7 @@ package eventlog_test
 import (
 	"bytes"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -50,6 +51,25 @@ func TestMessagesThatDifferHaveDifferentCanonicalForms(t *testing.T) {
 			fmt.Sprintf("%q", a.Header) == fmt.Sprintf("%q", b.Header) && bytes.Equal(a.Data, b.Data)
 		if got := bytes.Equal(a.AppendCanonical(nil), b.AppendCanonical(nil)); got != same {
 			t.Errorf("forms equal: %v, messages equal: %v", got, same)
+		}
+	})
+}
+
+// What is parsed has one form, the one that was parsed.
+func FuzzCanonical(f *testing.F) {
+	f.Add(eventlog.Event{
+		Sequence: 258, Recorded: time.Unix(1, 5), Subject: "fleet.evt.seal",
+		Header: nats.Header{"b": {"2", ""}, "A": {"1"}}, Data: []byte("{}"),
+	}.AppendCanonical(nil))
+	f.Add([]byte{})
+	f.Add(bytes.Repeat([]byte{0xff}, 40))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		e, err := eventlog.ParseCanonical(b)
+		if errors.Is(err, eventlog.ErrNotCanonical) {
+			return
+		}
+		if got := e.AppendCanonical(nil); !bytes.Equal(got, b) {
+			t.Errorf("parsed %x, appended %x", b, got)
 		}
 	})
 }
