@@ -3,14 +3,19 @@ package install_test
 import (
 	"context"
 	"errors"
+	"net/http"
+	"net/http/httptest"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/install"
 	"fleet.nationtech.io/crds/localapi/localapitest"
 )
@@ -47,5 +52,74 @@ func TestInstallEndsWithItsContext(t *testing.T) {
 	err := install.Install(ctx, &rest.Config{Host: "https://127.0.0.1:1"})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v, want the context's end", err)
+	}
+}
+
+func TestPoliciesAreInForceOnceAwaitedAndAgainChangesNothing(t *testing.T) {
+	t.Parallel()
+	config := localapitest.Shared(t).Config
+	policies := kubernetes.NewForConfigOrDie(config).AdmissionregistrationV1().MutatingAdmissionPolicies()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	var versions []string
+	for range 2 {
+		if err := install.Policies(ctx, config); err != nil {
+			t.Fatal(err)
+		}
+		if err := install.AwaitPolicies(ctx, config); err != nil {
+			t.Fatal(err)
+		}
+		policy, err := policies.Get(ctx, "requested-by.fleet.nationtech.io", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		versions = append(versions, policy.ResourceVersion)
+	}
+	if versions[0] != versions[1] {
+		t.Errorf("resourceVersion went from %s to %s", versions[0], versions[1])
+	}
+	left, err := versioned.NewForConfigOrDie(config).FleetV1alpha1().Deployments("").List(ctx, metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(left.Items) != 0 {
+		t.Errorf("the wait left %d Deployments behind", len(left.Items))
+	}
+}
+
+// An older API server has the group without the kinds, or not even that version.
+func TestPoliciesThatAreNotServedAreSaid(t *testing.T) {
+	t.Parallel()
+	for name, answer := range map[string]http.HandlerFunc{
+		"no such group": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			w.WriteHeader(http.StatusNotFound)
+			_, _ = w.Write([]byte(`{"kind":"Status","apiVersion":"v1","status":"Failure","reason":"NotFound","code":404}`))
+		},
+		"no such kind": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Type", "application/json")
+			_, _ = w.Write([]byte(`{"kind":"APIResourceList","apiVersion":"v1","groupVersion":"admissionregistration.k8s.io/v1","resources":[]}`))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := httptest.NewServer(answer)
+			t.Cleanup(server.Close)
+			err := install.Policies(t.Context(), &rest.Config{Host: server.URL})
+			if !errors.Is(err, install.ErrPoliciesNotServed) {
+				t.Errorf("got %v, want %v", err, install.ErrPoliciesNotServed)
+			}
+		})
+	}
+}
+
+func TestAwaitPoliciesSaysWhatItAwaited(t *testing.T) {
+	t.Parallel()
+	config := localapitest.Private(t).Config
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	err := install.AwaitPolicies(ctx, config)
+	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "await policies (") {
+		t.Errorf("got %v, want the context's end with what was awaited", err)
 	}
 }
