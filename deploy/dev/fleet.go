@@ -78,6 +78,8 @@ type runner struct {
 	began time.Time
 	fail  context.CancelCauseFunc
 
+	policies <-chan error // ends once changes of Deployments are named, or will not be
+
 	mu   sync.Mutex // parts come up side by side
 	undo []func() error
 }
@@ -119,6 +121,9 @@ func (r *runner) up(ctx context.Context) error {
 	if err := r.upAgents(ctx, users); err != nil {
 		return err
 	}
+	if err := <-r.policies; err != nil {
+		return err
+	}
 	return r.fleet.Env.write(r.path("env"))
 }
 
@@ -141,7 +146,11 @@ func (r *runner) upCluster(ctx context.Context) error {
 		return err
 	}
 	r.fleet.RestConfig, r.fleet.Env.Kubeconfig = c.config, c.kubeconfig
+	r.policies = r.inBackground(func() error { return c.awaitPolicies(ctx) })
 	r.say("Kubernetes API  %s", c.config.Host)
+	if c.unnamed != nil {
+		r.say("the log will name field managers instead of users: %v", c.unnamed)
+	}
 	return nil
 }
 

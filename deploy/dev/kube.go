@@ -2,9 +2,11 @@ package dev
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
@@ -19,7 +21,11 @@ type cluster struct {
 	config     *rest.Config
 	kubeconfig string
 	child      *localapi.API // nil: somebody's
+	unnamed    error         // why nothing says who changes a Deployment; nil where the policies do
 }
+
+// policiesTimeout bounds how long the policies may take to be in force.
+const policiesTimeout = time.Minute
 
 func startCluster(ctx context.Context, o Options) (*cluster, error) {
 	if o.Kubeconfig != "" {
@@ -53,7 +59,23 @@ func (c *cluster) prepare(ctx context.Context) error {
 	if err := install.Install(ctx, c.config); err != nil {
 		return fmt.Errorf("install the CRDs: %w", err)
 	}
-	return nil
+	err := install.Policies(ctx, c.config)
+	if errors.Is(err, install.ErrPoliciesNotServed) {
+		c.unnamed = err
+		return nil
+	}
+	return err
+}
+
+// awaitPolicies waits until the policies are in force: before, changes of
+// Deployments are refused. It goes on beside the other parts' start.
+func (c *cluster) awaitPolicies(ctx context.Context) error {
+	if c.unnamed != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, policiesTimeout)
+	defer cancel()
+	return install.AwaitPolicies(ctx, c.config)
 }
 
 // done closes when the child has ended; never for somebody's cluster.
