@@ -4,11 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -20,6 +22,10 @@ var (
 
 // Options say how the past is looked at.
 type Options struct {
+	// NoCheckpoints folds from the log's beginning, whatever is saved.
+	NoCheckpoints bool
+	// PassedOver is told of a checkpoint that was not used, and why. It may be nil.
+	PassedOver func(checkpoint string, why error)
 	// Progress is told how many events were folded and about how many there are.
 	// It may be nil.
 	Progress func(done, total uint64)
@@ -29,21 +35,57 @@ type Options struct {
 //
 // Errors: ErrBeforeBeginning and ErrBeyondEnd; those of reading the log.
 func At(ctx context.Context, js jetstream.JetStream, m Moment, o Options) (*fleet.View, error) {
-	last, err := Sequence(ctx, js, m)
+	log, err := eventlog.Log(ctx, js)
 	if err != nil {
 		return nil, err
 	}
-	v := fleet.New()
-	if last == 0 {
+	last, err := within(ctx, js, m, log)
+	if err != nil {
+		return nil, err
+	}
+	return Upto(ctx, js, log, last, o)
+}
+
+// Upto gives the fleet as a log knew it at one of its sequences. It fails with
+// eventlog.ErrLogReset where that log is not there any more, and with the errors
+// of reading.
+func Upto(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, last uint64, o Options) (*fleet.View, error) {
+	v := begin(ctx, js, log.ID, last, o)
+	if v.Sequence >= last {
 		return v, nil
 	}
-	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{Until: last, Progress: o.Progress}) {
+	read := eventlog.ReadOptions{From: v.Sequence + 1, Until: last, LogID: log.ID, Progress: o.Progress}
+	for e, err := range eventlog.Read(ctx, js, read) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			return nil, fmt.Errorf("fold the log: %w", err)
 		}
 		fleet.Apply(v, e, err)
 	}
 	return v, nil
+}
+
+// Follow gives a follower of the fleet from now on, which the caller runs; it is
+// up to date once it has passed the sequence that is given with it. It fails
+// with the error of asking the log.
+func Follow(ctx context.Context, js jetstream.JetStream, o Options) (f *fleet.Follower, last uint64, err error) {
+	log, err := eventlog.Log(ctx, js)
+	if err != nil {
+		return nil, 0, err
+	}
+	v := begin(ctx, js, log.ID, log.Last, o)
+	return fleet.Resume(v, func(ctx context.Context, from uint64) iter.Seq2[eventlog.Event, error] {
+		return eventlog.Follow(ctx, js, eventlog.ReadOptions{From: from, LogID: log.ID})
+	}), log.Last, nil
+}
+
+// begin gives the view that a fold up to a sequence goes on from.
+func begin(ctx context.Context, js jetstream.JetStream, logID string, last uint64, o Options) *fleet.View {
+	if !o.NoCheckpoints {
+		if v := (checkpoint.Store{JS: js, PassedOver: o.PassedOver}).Nearest(ctx, logID, last); v != nil {
+			return v
+		}
+	}
+	return fleet.New()
 }
 
 // Sequence is the last sequence of the log that a moment knows of; 0 only for an
@@ -56,6 +98,11 @@ func Sequence(ctx context.Context, js jetstream.JetStream, m Moment) (uint64, er
 	if err != nil {
 		return 0, err
 	}
+	return within(ctx, js, m, log)
+}
+
+// within is Sequence for a log that was asked about itself.
+func within(ctx context.Context, js jetstream.JetStream, m Moment, log eventlog.LogInfo) (uint64, error) {
 	switch {
 	case m.IsNow():
 		return log.Last, nil
