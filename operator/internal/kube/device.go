@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"math"
 	"slices"
 	"strings"
 
@@ -18,6 +17,7 @@ import (
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/status"
 )
 
 // Device is what the log knows of a device that its CR shows.
@@ -249,14 +249,9 @@ func quoted(s string) string {
 	return name
 }
 
-// snapshot is an inventory as the schema takes it.
 func snapshot(i *eventlog.Inventory) *v1alpha1.InventorySnapshot {
 	if i == nil {
 		return nil
 	}
-	return &v1alpha1.InventorySnapshot{
-		Hostname: clip(i.Hostname, 253), Arch: clip(i.Arch, 64), OS: clip(i.OS, 256), Kernel: clip(i.Kernel, 256),
-		CPUCores: int32(min(max(i.CPUCores, 0), math.MaxInt32)), MemoryMB: int64(i.MemoryMB),
-		AgentVersion: clip(i.AgentVersion, 128), PodmanVersion: clip(i.PodmanVersion, 128),
-	}
+	return status.Inventory(*i)
 }
