@@ -1,0 +1,194 @@
+package history
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// device tells what the operator says of the device.
+func (f *diary) device(r record) {
+	switch r.Type {
+	case eventlog.DeviceRegistered:
+		p, _ := eventlog.Payload[eventlog.Registration](r.Event) // checked before
+		text := "registered"
+		if p.AgentVersion != "" {
+			text += ", with agent " + p.AgentVersion
+		}
+		f.add(r, Entry{Text: text})
+	case eventlog.DeviceRelabeled:
+		p, _ := eventlog.Payload[eventlog.Labels](r.Event)
+		changes := labelFields(f.labels, p.Labels)
+		f.labels = p.Labels
+		f.add(r, Entry{Text: "its labels that select changed", Changes: changes})
+	case eventlog.DeviceOnline, eventlog.DeviceOffline:
+		f.heard(r)
+	case eventlog.DeviceDecommissioned:
+		p, _ := eventlog.Payload[eventlog.Removal](r.Event)
+		f.add(r, Entry{Text: "decommissioned", Reason: p.Reason, Who: actor(r.Actor)})
+	}
+}
+
+// heard tells a verdict about the pulse, with how long the one before had held.
+func (f *diary) heard(r record) {
+	p, _ := eventlog.Payload[eventlog.Presence](r.Event)
+	e := Entry{Text: "online", Reason: p.Reason}
+	if r.Type == eventlog.DeviceOffline {
+		e.Text = "offline: no pulse was ever heard"
+		if !p.LastSeen.IsZero() {
+			e.Text = "offline: the last pulse was at " + p.LastSeen.UTC().Format("15:04:05") + " UTC"
+		}
+		if p.Timeout > 0 {
+			e.Text += ", and a silence of " + SpanText(p.Timeout) + " is allowed"
+		}
+	}
+	if f.presence != nil {
+		e.After = between(f.presence.at, r.at)
+		if f.presence.Type == eventlog.DeviceOffline && r.Type == eventlog.DeviceOnline {
+			e.Text = "online again"
+		}
+	}
+	f.presence = &r
+	f.add(r, e)
+}
+
+// infos tells what the device says of itself, when that changes.
+func (f *diary) infos(r record) {
+	if r.Type == eventlog.InfoCleared {
+		f.info = nil
+		f.add(r, Entry{Text: "what it said of itself was removed"})
+		return
+	}
+	i, err := r.Info()
+	if err != nil {
+		return // checked before
+	}
+	changes := slices.Concat(
+		leaves(Fields("labels", marshalOr(f.info, func(i *eventlog.DeviceInfo) any { return i.Labels }), marshal(i.Labels))),
+		leaves(Fields("inventory", marshalOr(f.info, func(i *eventlog.DeviceInfo) any { return i.Inventory }), marshal(i.Inventory))))
+	text := "it says what it is"
+	if f.info != nil {
+		if len(changes) == 0 {
+			return
+		}
+		text = "it says that it changed"
+	}
+	f.info = &i
+	f.add(r, Entry{Text: text, Changes: changes})
+}
+
+func marshalOr(i *eventlog.DeviceInfo, part func(*eventlog.DeviceInfo) any) []byte {
+	if i == nil {
+		return nil
+	}
+	return marshal(part(i))
+}
+
+// agent tells what the agent did.
+func (f *diary) agent(r record) {
+	if r.Type == eventlog.AgentStarted {
+		p, _ := eventlog.Payload[eventlog.AgentStart](r.Event)
+		f.add(r, Entry{Text: strings.TrimSpace("agent " + p.AgentVersion + " started, with engine " + p.Engine)})
+		return
+	}
+	s, err := eventlog.Payload[eventlog.Step](r.Event)
+	if err != nil || r.Type.Family() != eventlog.FamilyAgent {
+		return // a newer writer's
+	}
+	full := f.qualified(s.Deployment)
+	f.again("agent "+s.Deployment+"/"+s.Service, r, Entry{
+		Deployment: full, Service: s.Service, Revision: s.Revision, Reason: s.Reason, Error: s.Error, Took: s.Duration,
+		Text: stepText(r.Type, full, s),
+	})
+}
+
+// stepText says what an agent did, or tried, to one service.
+func stepText(t eventlog.Type, deployment string, s eventlog.Step) string {
+	what := deployment
+	if s.Service != "" {
+		what += " " + s.Service
+	}
+	done := strings.ReplaceAll(s.Step, "+", ", ")
+	switch t {
+	case eventlog.AgentStepFailed:
+		return what + ": " + done + " failed"
+	case eventlog.AgentDriftDetected:
+		return what + ": found otherwise than it was left; due: " + done
+	case eventlog.AgentDriftRepaired:
+		return what + ": repaired: " + done
+	case eventlog.AgentRolledBack:
+		return what + ": rolled back: " + done
+	}
+	return what + ": " + done
+}
+
+// persons tells what persons did to the device, and what the callout said.
+func (f *diary) persons(r record) {
+	switch r.Type {
+	case eventlog.CommandRequested, eventlog.CommandCompleted:
+		p, _ := eventlog.Payload[eventlog.Command](r.Event)
+		text := "command " + strings.TrimSpace(p.Verb+" "+strings.Join(p.Args, " "))
+		if r.Type == eventlog.CommandCompleted {
+			text += " completed"
+			if p.Error != "" {
+				text = strings.TrimSuffix(text, "completed") + "failed"
+			}
+		}
+		f.add(r, Entry{Text: text, Error: p.Error, Who: actor(r.Actor)})
+	case eventlog.AccessRevoked, eventlog.AccessAllowed:
+		p, _ := eventlog.Payload[eventlog.Access](r.Event)
+		text := "access revoked"
+		if r.Type == eventlog.AccessAllowed {
+			text = "access allowed"
+		}
+		if p.Message != "" {
+			text += ": " + p.Message
+		}
+		f.add(r, Entry{Text: text, Reason: p.Reason, Who: actor(r.Actor)})
+	case eventlog.AuthGranted, eventlog.AuthDenied:
+		p, _ := eventlog.Payload[eventlog.Auth](r.Event)
+		text := "its connection was granted"
+		if r.Type == eventlog.AuthDenied {
+			text = "its connection was denied"
+		}
+		if p.Subject != "" {
+			text += " to " + p.Subject
+		}
+		if p.Count > 1 {
+			text += fmt.Sprintf(" %d times", p.Count)
+		}
+		f.again("auth", r, Entry{Text: text, Reason: p.Reason})
+	}
+}
+
+// labelFields says which labels that select came, went or changed, each with
+// whose it is.
+func labelFields(before, after map[string]eventlog.OwnedLabel) []Field {
+	all := maps.Clone(after)
+	if all == nil {
+		all = map[string]eventlog.OwnedLabel{}
+	}
+	maps.Copy(all, before)
+	var out []Field
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		a, was := before[k]
+		b, is := after[k]
+		if was != is || a != b {
+			out = append(out, text(k, ownerText(a), ownerText(b))...)
+		}
+	}
+	return out
+}
+
+func ownerText(l eventlog.OwnedLabel) string {
+	switch l.Owner {
+	case "":
+		return l.Value
+	case eventlog.OwnerDevice:
+		return l.Value + " (reported)"
+	}
+	return l.Value + " (by " + l.Owner + ")"
+}

@@ -1,0 +1,119 @@
+package history
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// DeploymentSubjects matches all that OfDeployment wants of the log: the
+// Deployment, what it is assigned to and what they report, whether they are
+// online, and what persons asked.
+func DeploymentSubjects(key fleet.Key) []string {
+	const any1 = eventlog.Wildcard
+	return []string{
+		eventlog.DeploymentSubject(key.Namespace, key.Name),
+		eventlog.RequestSubject(any1, key.Namespace, key.Name),
+		eventlog.DesiredSubject(any1, key.Name),
+		eventlog.StateSubject(any1, key.Name),
+		eventlog.DeviceSubject(any1),
+	}
+}
+
+// DeviceSubjects matches all that OfDevice wants of the log.
+func DeviceSubjects(device string) []string {
+	const any1 = eventlog.Wildcard
+	return []string{
+		eventlog.DeviceSubject(device), eventlog.InfoSubject(device), eventlog.DesiredSubject(device, any1),
+		eventlog.StateSubject(device, any1), eventlog.AgentSubject(device), eventlog.CommandSubject(device),
+		eventlog.AccessSubject(device), eventlog.AuthSubject(device),
+	}
+}
+
+// record is an event on its way into a history.
+type record struct {
+	eventlog.Event
+	foreign error
+	at      time.Time // on the history's axis
+}
+
+// each gives the events to fold in the order of the axis, without what a device
+// sent twice. It fails with the first error that is not ErrForeign.
+func (o Options) each(events iter.Seq2[eventlog.Event, error], fold func(record)) error {
+	var all []record
+	seen := map[[2]string]uint64{} // device and epoch, to the last number
+	var latest time.Time           // of what the operator and persons say
+	for e, err := range events {
+		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
+			return fmt.Errorf("read the log: %w", err)
+		}
+		if c := e.Counter; c.Epoch != "" {
+			id := [2]string{e.Address.Device, c.Epoch}
+			if c.N <= seen[id] {
+				continue
+			}
+			seen[id] = c.N
+		}
+		r := record{Event: e, foreign: err, at: e.Recorded}
+		if !o.AsHappened {
+			fold(r)
+			continue
+		}
+		r.at, r.Header = happened(e, err), nil
+		if !e.Address.Family.OfDevices() {
+			// Among these the log's order is the order of cause and effect.
+			if r.at.Before(latest) {
+				r.at = latest
+			}
+			latest = r.at
+		}
+		if o.Until.IsZero() || !r.at.After(o.Until) {
+			all = append(all, r)
+		}
+	}
+	slices.SortStableFunc(all, func(a, b record) int { return a.at.Compare(b.at) })
+	for _, r := range all {
+		fold(r)
+	}
+	return nil
+}
+
+// happened is when an event happened: what plain KV clients write says so in the
+// payload alone. Nothing happened after the log learned of it.
+func happened(e eventlog.Event, foreign error) time.Time {
+	t := e.Time
+	if foreign == nil {
+		switch e.Type {
+		case eventlog.StateReported:
+			if s, err := e.State(); err == nil && !s.LastEventAt.IsZero() {
+				t = s.LastEventAt
+			}
+		case eventlog.InfoReported:
+			if i, err := e.Info(); err == nil && !i.UpdatedAt.IsZero() {
+				t = i.UpdatedAt
+			}
+		}
+	}
+	if t.IsZero() || t.After(e.Recorded) {
+		return e.Recorded
+	}
+	return t
+}
+
+// fold puts an event into a view and says whether the view understood it. By
+// the other axis the order is not the log's, and the view is given numbers that
+// rise: what the records say of their sequence stays true.
+func (o Options) fold(v *fleet.View, r record) bool {
+	e, family := r.Event, r.Address.Family
+	if o.AsHappened {
+		e.Sequence, e.Counter = v.Sequence+1, eventlog.Counter{}
+	}
+	before := v.Foreign[family]
+	fleet.Apply(v, e, r.foreign)
+	return r.foreign == nil && v.Foreign[family] == before
+}

@@ -1,0 +1,279 @@
+package history
+
+import (
+	"fmt"
+	"iter"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// OfDeployment tells a Deployment's history: each change of its spec with who
+// asked for it, what differs from the one before, how the rollout went and what
+// came of it on the devices; its ends and returns, and what persons asked. The
+// events are those of DeploymentSubjects, or more. It fails with what reading
+// them fails with.
+func OfDeployment(events iter.Seq2[eventlog.Event, error], key fleet.Key, o Options) (*History, error) {
+	f := &revisions{
+		h:   &History{Kind: KindDeployment, Namespace: key.Namespace, Name: key.Name},
+		key: key, o: o, view: fleet.New(), ids: map[string]uint64{}, held: map[string]struct{}{},
+	}
+	if err := o.each(events, f.fold); err != nil {
+		return nil, err
+	}
+	f.end(nil)
+	if d := f.view.Deployments[key]; d != nil {
+		f.h.Lifecycle = d.Lifecycle
+	}
+	return f.h, nil
+}
+
+// revisions folds a Deployment's history. Its view has the predicates and the
+// counts, so that a history cannot disagree with a status.
+type revisions struct {
+	h     *History
+	key   fleet.Key
+	o     Options
+	view  *fleet.View
+	ids   map[string]uint64   // of events that others name as their cause
+	held  map[string]struct{} // the devices that it is assigned to
+	spec  *eventlog.Deployment
+	reign *reign
+}
+
+// reign is the time in which one change holds.
+type reign struct {
+	entry    int // its place in the history
+	revision uint64
+	ended    bool // it is an end: what it does is withdraw
+	at       time.Time
+	planned  int                 // devices that the rollout was to reach
+	done     map[string]struct{} // devices that succeeded with this revision
+	leaving  map[string]struct{} // devices that lost it, and have not said that it is gone
+	outcome  Outcome
+}
+
+func newReign(entry int, at time.Time) *reign {
+	return &reign{entry: entry, at: at, done: map[string]struct{}{}, leaving: map[string]struct{}{}}
+}
+
+func (f *revisions) fold(r record) {
+	family := r.Address.Family
+	if !f.o.fold(f.view, r) {
+		if family != eventlog.FamilyDevice {
+			f.h.Foreign++
+		}
+		return
+	}
+	f.h.Until = placeOf(r.Event)
+	switch family {
+	case eventlog.FamilyDeployment:
+		if (fleet.Key{Namespace: r.Address.Namespace, Name: r.Address.Name}) == f.key {
+			f.know(r)
+			f.deployment(r)
+		}
+	case eventlog.FamilyRequest:
+		f.request(r)
+	case eventlog.FamilyDesired:
+		f.desired(r)
+	case eventlog.FamilyState:
+		f.state(r)
+	}
+}
+
+// know keeps an event that others may name as their cause.
+func (f *revisions) know(r record) {
+	if r.ID != "" {
+		f.ids[r.ID] = r.Sequence
+	}
+}
+
+// add appends an entry and returns its place.
+func (f *revisions) add(r record, e Entry) int {
+	e.Place, e.Type, e.Cause = placeOf(r.Event), r.Type, f.ids[r.CausationID]
+	f.h.Entries = append(f.h.Entries, e)
+	return len(f.h.Entries) - 1
+}
+
+func (f *revisions) deployment(r record) {
+	switch r.Type {
+	case eventlog.DeploymentApplied:
+		f.applied(r)
+		return
+	case eventlog.DeploymentDeleted, eventlog.DeploymentOrphaned, eventlog.DeploymentAdopted:
+		f.turned(r)
+		return
+	}
+	p, err := eventlog.Payload[eventlog.Rollout](r.Event)
+	if err != nil || r.Type.Family() != eventlog.FamilyDeployment || f.reign == nil {
+		return // a newer writer's
+	}
+	after := between(f.reign.at, r.at)
+	f.h.Entries[f.reign.entry].Rollout = append(f.h.Entries[f.reign.entry].Rollout,
+		Milestone{Place: placeOf(r.Event), Type: r.Type, Devices: p.Devices, Reason: p.Reason, After: after})
+	switch {
+	case p.Revision != f.reign.revision:
+	case r.Type == eventlog.RolloutStarted:
+		f.reign.planned = p.Devices
+	case r.Type == eventlog.RolloutCompleted && f.reign.outcome.AllSucceeded == nil:
+		f.reign.outcome.AllSucceeded = &after
+	}
+}
+
+func (f *revisions) applied(r record) {
+	spec, err := eventlog.Payload[eventlog.Deployment](r.Event)
+	if err != nil {
+		return // the view counted it as foreign
+	}
+	f.end(&r)
+	text := fmt.Sprintf("revision %d", spec.Revision)
+	if f.spec != nil && f.spec.Revision == spec.Revision {
+		text += " applied again"
+	}
+	at := f.add(r, Entry{
+		Text: text, Who: requester(spec), Revision: spec.Revision, ChangeCause: spec.ChangeCause, Changes: Specs(f.spec, spec),
+	})
+	f.spec = &spec
+	f.reign = newReign(at, r.at)
+	f.reign.revision = spec.Revision
+	for p := range f.view.Deployments[f.key].Assigned {
+		if p.Desired.Revision == spec.Revision && p.Succeeded() {
+			f.reign.done[p.Device.ID] = struct{}{}
+		}
+	}
+}
+
+// turned is an end, or the return from one.
+func (f *revisions) turned(r record) {
+	p, err := eventlog.Payload[eventlog.DeploymentEnd](r.Event)
+	if err != nil {
+		return
+	}
+	e := Entry{Reason: p.Reason}
+	if f.spec != nil {
+		e.Revision = f.spec.Revision
+	}
+	switch r.Type {
+	case eventlog.DeploymentOrphaned:
+		e.Text = "orphaned: its custom resource is not there, and nobody was seen deleting it; devices are left as they are"
+		f.add(r, e)
+	case eventlog.DeploymentAdopted:
+		e.Text = "adopted: its custom resource is there again"
+		f.add(r, e)
+	default:
+		f.end(&r)
+		// No admission policy sees who deletes; a request is signed by its subject.
+		e.Who = actor(r.Actor)
+		e.Text = "deleted, as was asked"
+		if r.Actor == "" {
+			e.Text = "deleted"
+		}
+		f.reign = newReign(f.add(r, e), r.at)
+		f.reign.ended = true
+	}
+}
+
+func (f *revisions) request(r record) {
+	p, err := eventlog.Payload[eventlog.Request](r.Event)
+	if err != nil || r.Address.Namespace != f.key.Namespace || r.Address.Name != f.key.Name {
+		return
+	}
+	f.know(r)
+	f.add(r, Entry{
+		Text: "asked to " + p.Verb + " it", Who: actor(r.Address.User), ChangeCause: p.Reason,
+	})
+}
+
+func (f *revisions) desired(r record) {
+	device := r.Address.Device
+	if r.Namespace != f.key.Namespace || r.Address.Deployment != f.key.Name || f.reign == nil {
+		return
+	}
+	if r.Type == eventlog.DesiredAssigned {
+		f.held[device] = struct{}{}
+		f.look(r)
+		return
+	}
+	if _, ok := f.held[device]; ok { // else it is said again
+		delete(f.held, device)
+		delete(f.reign.done, device)
+		f.reign.leaving[device] = struct{}{}
+		f.reign.outcome.Withdrawn++
+	}
+}
+
+func (f *revisions) state(r record) {
+	if r.Address.Deployment != f.key.Name || f.reign == nil {
+		return
+	}
+	if r.Type == eventlog.StateReported {
+		f.look(r)
+		return
+	}
+	if _, ok := f.reign.leaving[r.Address.Device]; ok {
+		delete(f.reign.leaving, r.Address.Device)
+		f.reign.outcome.Gone++
+	}
+}
+
+func (f *revisions) pair(device string) *fleet.Pair {
+	if d := f.view.Devices[device]; d != nil {
+		return d.Pair(f.key.Name)
+	}
+	return nil
+}
+
+// look heeds what became of one device.
+func (f *revisions) look(r record) {
+	g, d, p := f.reign, f.view.Deployments[f.key], f.pair(r.Address.Device)
+	if g.ended || d == nil || p == nil || p.Deployment != d || p.Desired.Revision != g.revision {
+		return
+	}
+	after := between(g.at, r.at)
+	if p.Failed() && g.outcome.FirstFailure == nil {
+		g.outcome.FirstFailure = &Failure{
+			Place: placeOf(r.Event), Device: p.Device.ID, Reason: p.Reported.Reason, Error: p.Reported.Error, After: after,
+		}
+	}
+	if !p.Succeeded() {
+		delete(g.done, p.Device.ID)
+		return
+	}
+	g.done[p.Device.ID] = struct{}{}
+	if matched := d.Counts.Matched; g.outcome.AllSucceeded == nil && len(g.done) == matched && matched >= g.planned {
+		g.outcome.AllSucceeded = &after
+	}
+}
+
+// end closes the time of the change that holds, at the next one or (nil) at the
+// end of the history.
+func (f *revisions) end(next *record) {
+	g := f.reign
+	if g == nil {
+		return
+	}
+	f.reign = nil
+	o := &g.outcome
+	if next != nil {
+		lasted := between(g.at, next.at)
+		o.Lasted, o.Next = &lasted, next.Sequence
+	}
+	f.h.Entries[g.entry].Outcome = o
+	for p := range f.view.Deployments[f.key].Assigned {
+		o.Matched++
+		reached := p.Desired.Revision == g.revision && !g.ended
+		switch {
+		case reached && p.Succeeded():
+			o.Succeeded++
+			continue
+		case reached && p.Failed():
+			o.Failed++
+		default:
+			o.Pending++
+		}
+		if p.Device.Presence.Online == fleet.OnlineFalse {
+			o.Offline++
+		}
+	}
+}

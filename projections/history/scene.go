@@ -1,0 +1,246 @@
+package history
+
+import (
+	"iter"
+	"slices"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// scene is what a device's part of the log says: the view, which has the
+// predicates, and beside it the events that prove what it says.
+type scene struct {
+	o    Options
+	id   string
+	view *fleet.View
+	last *mark             // the end of what was read
+	ids  map[string]uint64 // of events that others name as their cause
+
+	registered, labels, presence, access, gone, started, info *mark
+
+	places map[string]*placeMarks // by the Deployment's name
+	specs  map[fleet.Key]*specMarks
+}
+
+// specMarks prove what the log knows of one Deployment.
+type specMarks struct {
+	revisions map[uint64]*appliedMark // the last event that applied each
+	now       *appliedMark
+	turned    *mark // deleted, orphaned or adopted, since it was applied
+	rollout   *mark // the last of the present revision
+	asked     *mark // a person's request, since then
+	askedBy   string
+}
+
+type appliedMark struct {
+	mark
+	spec eventlog.Deployment
+}
+
+// placeMarks prove what the log knows of one Deployment's name on the device.
+type placeMarks struct {
+	desired  *mark
+	assigned *mark // the last that assigned it
+	held     fleet.Key
+	reported *mark // the first report that said what the last one says
+	latest   *mark // the last report
+	repeats  int   // reports since the first that said so
+	said     saying
+	cleared  *mark
+	steps    []step
+}
+
+// saying is what is compared of two reports.
+type saying struct {
+	phase         eventlog.Phase
+	reason, error string
+	revision      uint64
+}
+
+// step is what the agent did to one service since the Deployment was assigned.
+type step struct {
+	mark
+	eventlog.Step
+	repeats int
+	latest  uint64
+}
+
+// maxSteps bounds what is kept of an agent that tries again and again.
+const maxSteps = 64
+
+func newScene(device string, o Options) *scene {
+	return &scene{
+		o: o, id: device, view: fleet.New(), ids: map[string]uint64{},
+		places: map[string]*placeMarks{}, specs: map[fleet.Key]*specMarks{},
+	}
+}
+
+func (s *scene) read(events iter.Seq2[eventlog.Event, error]) error {
+	return s.o.each(events, func(r record) {
+		if d := r.Address.Device; d != "" && d != s.id {
+			return
+		}
+		if !s.o.fold(s.view, r) {
+			return
+		}
+		s.last = markOf(r)
+		if r.ID != "" {
+			s.ids[r.ID] = r.Sequence
+		}
+		s.keep(r)
+	})
+}
+
+func (s *scene) place(name string) *placeMarks {
+	p := s.places[name]
+	if p == nil {
+		p = &placeMarks{}
+		s.places[name] = p
+	}
+	return p
+}
+
+func (s *scene) spec(k fleet.Key) *specMarks {
+	m := s.specs[k]
+	if m == nil {
+		m = &specMarks{revisions: map[uint64]*appliedMark{}}
+		s.specs[k] = m
+	}
+	return m
+}
+
+func (s *scene) keep(r record) {
+	m := markOf(r)
+	switch r.Address.Family {
+	case eventlog.FamilyDeployment, eventlog.FamilyRequest:
+		s.keepSpec(r, m)
+	case eventlog.FamilyDesired:
+		p := s.place(r.Address.Deployment)
+		p.desired, p.held = m, fleet.Key{Namespace: r.Namespace, Name: r.Address.Deployment}
+		p.steps, p.cleared = nil, nil
+		if r.Type == eventlog.DesiredAssigned {
+			p.assigned = m
+		}
+	case eventlog.FamilyState:
+		s.keepReport(r, m)
+	case eventlog.FamilyAgent:
+		s.keepStep(r, m)
+	case eventlog.FamilyInfo:
+		s.info = m
+	case eventlog.FamilyAccess:
+		s.access = m
+	case eventlog.FamilyDevice:
+		switch r.Type {
+		case eventlog.DeviceRegistered:
+			s.registered, s.gone = m, nil
+		case eventlog.DeviceRelabeled:
+			s.labels = m
+		case eventlog.DeviceOnline, eventlog.DeviceOffline:
+			s.presence = m
+		case eventlog.DeviceDecommissioned:
+			s.gone = m
+		}
+	}
+}
+
+func (s *scene) keepSpec(r record, m *mark) {
+	d := s.spec(fleet.Key{Namespace: r.Address.Namespace, Name: r.Address.Name})
+	switch r.Type {
+	case eventlog.DeploymentApplied:
+		spec, err := eventlog.Payload[eventlog.Deployment](r.Event)
+		if err != nil {
+			return // the view skipped it
+		}
+		if d.now != nil && d.now.spec.Revision != spec.Revision {
+			d.rollout = nil
+		}
+		d.now = &appliedMark{mark: *m, spec: spec}
+		d.revisions[spec.Revision], d.turned, d.asked = d.now, nil, nil
+	case eventlog.DeploymentDeleted, eventlog.DeploymentOrphaned, eventlog.DeploymentAdopted:
+		d.turned = m
+	case eventlog.RequestMade:
+		d.asked, d.askedBy = m, r.Address.User
+	default:
+		d.rollout = m
+	}
+}
+
+func (s *scene) keepReport(r record, m *mark) {
+	p := s.place(r.Address.Deployment)
+	if r.Type == eventlog.StateCleared {
+		p.cleared, p.reported, p.latest, p.said, p.repeats = m, nil, nil, saying{}, 0
+		return
+	}
+	st, err := r.State()
+	if err != nil {
+		return // the view skipped it
+	}
+	said := saying{phase: st.Phase, reason: st.Reason, revision: st.Revision}
+	if st.LastError != nil {
+		said.error = *st.LastError
+	}
+	p.latest, p.cleared = m, nil
+	if p.reported != nil && p.said == said {
+		p.repeats++
+		return
+	}
+	p.reported, p.said, p.repeats = m, said, 0
+}
+
+func (s *scene) keepStep(r record, m *mark) {
+	if r.Type == eventlog.AgentStarted {
+		s.started = m
+		return
+	}
+	st, err := eventlog.Payload[eventlog.Step](r.Event)
+	if err != nil || r.Type.Family() != eventlog.FamilyAgent {
+		return
+	}
+	p := s.place(st.Deployment)
+	if n := len(p.steps); n > 0 {
+		l := &p.steps[n-1]
+		if l.kind == r.Type && l.Service == st.Service && l.Step.Step == st.Step && l.Reason == st.Reason && l.Error == st.Error {
+			l.repeats++
+			l.latest = r.Sequence
+			return
+		}
+	}
+	p.steps = append(p.steps, step{mark: *m, Step: st, latest: r.Sequence})
+	if len(p.steps) > maxSteps {
+		p.steps = slices.Delete(p.steps, 1, 2) // the first says how it began
+	}
+}
+
+// device is what the view knows of the device; nil is nothing.
+func (s *scene) device() *fleet.Device { return s.view.Devices[s.id] }
+
+// nothing makes a sentence that something is not in the log up to its end.
+func (s *scene) nothing(text string) Sentence {
+	n := Sentence{Text: text}
+	if s.last != nil {
+		n.Sequence, n.Time = s.last.Sequence, s.last.at.UTC()
+	}
+	return n
+}
+
+// citing makes a sentence of an event, or of its absence.
+func (s *scene) citing(m *mark, text string) Sentence {
+	if m == nil {
+		return s.nothing(text)
+	}
+	c := m.cite(text)
+	if m.cause != "" {
+		c.Because = s.ids[m.cause]
+	}
+	return c
+}
+
+// now is the end of what was read, on the axis of the answer.
+func (s *scene) now() time.Time {
+	if s.last == nil {
+		return time.Time{}
+	}
+	return s.last.at
+}
