@@ -41,6 +41,16 @@ func Resume(v *View, source Source) *Follower {
 	return &Follower{source: source, view: v, changed: make(chan struct{}, 1)}
 }
 
+// Begin puts a view in the place of the one that the follower has, and is its
+// owner from then on. Not while Run folds.
+func (f *Follower) Begin(v *View) {
+	v.Track()
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.view = v
+	f.waiters = release(f.waiters, v.Sequence)
+}
+
 // Run folds until the context ends (and then returns nil) or the source fails.
 func (f *Follower) Run(ctx context.Context) error {
 	var from uint64

@@ -22,6 +22,10 @@ var (
 
 // Options say how the past is looked at.
 type Options struct {
+	// AsHappened asks for the fleet as it truly was, where otherwise it is the
+	// fleet as the log knew it: what a device could report only later counts from
+	// when it happened. See fleet.Happened.
+	AsHappened bool
 	// NoCheckpoints folds from the log's beginning, whatever is saved.
 	NoCheckpoints bool
 	// PassedOver is told of a checkpoint that was not used, and why. It may be nil.
@@ -31,7 +35,8 @@ type Options struct {
 	Progress func(done, total uint64)
 }
 
-// At gives the fleet as the log knew it at a moment.
+// At gives the fleet at a moment. A sequence stands for the time at which the log
+// recorded it where it is asked what had happened by then.
 //
 // Errors: ErrBeforeBeginning and ErrBeyondEnd; those of reading the log.
 func At(ctx context.Context, js jetstream.JetStream, m Moment, o Options) (*fleet.View, error) {
@@ -43,7 +48,52 @@ func At(ctx context.Context, js jetstream.JetStream, m Moment, o Options) (*flee
 	if err != nil {
 		return nil, err
 	}
+	if o.AsHappened {
+		return happened(ctx, js, log, m, o)
+	}
 	return Upto(ctx, js, log, last, o)
+}
+
+// happened folds the whole log, always from its beginning. A checkpoint would not
+// do: it is a fold in the log's order, and does not know any more of a report
+// that it replaced whether the report had happened later than the one which
+// replaced it. Nor may it end at the moment: what comes late stands after it.
+func happened(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, m Moment, o Options) (*fleet.View, error) {
+	at := m.Time
+	if m.Sequence > 0 {
+		var err error
+		if at, err = recorded(ctx, js, m.Sequence); err != nil {
+			return nil, err
+		}
+	}
+	h := fleet.NewHappened(at)
+	if log.Last == 0 {
+		return h.View(), nil
+	}
+	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{Until: log.Last, LogID: log.ID, Progress: o.Progress}) {
+		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
+			return nil, fmt.Errorf("fold the log: %w", err)
+		}
+		h.Add(e, err)
+	}
+	return h.View(), nil
+}
+
+// recorded is when the log recorded one of its sequences.
+func recorded(ctx context.Context, js jetstream.JetStream, sequence uint64) (time.Time, error) {
+	s, err := eventlog.Authoritative(ctx, js, eventlog.LogStream)
+	if err != nil {
+		return time.Time{}, err
+	}
+	return timeOf(ctx, s, sequence)
+}
+
+func timeOf(ctx context.Context, s jetstream.Stream, sequence uint64) (time.Time, error) {
+	m, err := s.GetMsg(ctx, sequence)
+	if err != nil {
+		return time.Time{}, fmt.Errorf("stream %s: sequence %d: %w", eventlog.LogStream, sequence, err)
+	}
+	return m.Time, nil
 }
 
 // Upto gives the fleet as a log knew it at one of its sequences. It fails with
@@ -125,14 +175,7 @@ func lastBefore(ctx context.Context, js jetstream.JetStream, at time.Time, log e
 	if err != nil {
 		return 0, err
 	}
-	recorded := func(seq uint64) (time.Time, error) {
-		m, err := s.GetMsg(ctx, seq)
-		if err != nil {
-			return time.Time{}, fmt.Errorf("stream %s: sequence %d: %w", eventlog.LogStream, seq, err)
-		}
-		return m.Time, nil
-	}
-	first, err := recorded(log.First)
+	first, err := timeOf(ctx, s, log.First)
 	if err != nil {
 		return 0, err
 	}
@@ -142,7 +185,7 @@ func lastBefore(ctx context.Context, js jetstream.JetStream, at time.Time, log e
 	known, later := log.First, log.Last+1
 	for later-known > 1 {
 		middle := known + (later-known)/2
-		t, err := recorded(middle)
+		t, err := timeOf(ctx, s, middle)
 		if err != nil {
 			return 0, err
 		}
