@@ -76,34 +76,49 @@ func (v *View) applyReport(dev *Device, e eventlog.Event) error {
 		if err != nil {
 			return err
 		}
-		p := v.pair(dev, e.Address.Deployment)
-		v.change(p, func() {
-			p.Reported = Reported{
-				Sequence: e.Sequence, Phase: s.Phase, Hash: v.hashOf(p, s.ScoreHash), Reason: v.intern(s.Reason),
-				Revision: s.Revision, At: s.LastEventAt.UTC(), Recorded: e.Recorded.UTC(),
-			}
-			if s.LastError != nil {
-				p.Reported.Error = v.intern(*s.LastError)
-			}
-		})
-	case eventlog.StateCleared:
-		if p := dev.Pair(e.Address.Deployment); p != nil {
-			v.change(p, func() { p.Reported = Reported{} })
-			v.forget(p)
-		}
+		v.reportState(v.pair(dev, e.Address.Deployment), e, s, false)
 	case eventlog.InfoReported:
 		i, err := e.Info()
 		if err != nil {
 			return err
 		}
-		i.UpdatedAt = i.UpdatedAt.UTC()
-		dev.Info, dev.InfoSequence, dev.Decommissioned = &i, e.Sequence, false
-		v.touchDevice(dev)
+		v.reportInfo(dev, e, i)
+	case eventlog.StateCleared, eventlog.InfoCleared:
+		v.clear(dev, e)
+	}
+	return nil
+}
+
+func (v *View) reportState(p *Pair, e eventlog.Event, s eventlog.DeploymentState, old bool) {
+	v.change(p, func() {
+		p.Reported = Reported{
+			Sequence: e.Sequence, Phase: s.Phase, Hash: v.hashOf(p, s.ScoreHash), Reason: v.intern(s.Reason),
+			Revision: s.Revision, At: s.LastEventAt.UTC(), Recorded: e.Recorded.UTC(), old: old,
+		}
+		if s.LastError != nil {
+			p.Reported.Error = v.intern(*s.LastError)
+		}
+	})
+}
+
+func (v *View) reportInfo(dev *Device, e eventlog.Event, i eventlog.DeviceInfo) {
+	i.UpdatedAt = i.UpdatedAt.UTC()
+	dev.Info, dev.InfoSequence, dev.Decommissioned = &i, e.Sequence, false
+	v.touchDevice(dev)
+}
+
+// clear takes away what a device said on a subject.
+func (v *View) clear(dev *Device, e eventlog.Event) {
+	switch e.Type {
+	case eventlog.StateCleared:
+		if p := dev.Pair(e.Address.Deployment); p != nil {
+			v.change(p, func() { p.Reported = Reported{} })
+			v.forget(p)
+		}
 	case eventlog.InfoCleared:
 		dev.Info, dev.InfoSequence = nil, e.Sequence
 		v.touchDevice(dev)
 	}
-	return nil
 }
 
 func (v *View) applyDesired(e eventlog.Event) error {

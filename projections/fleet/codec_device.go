@@ -163,6 +163,7 @@ const (
 	hasDesired
 	hasReported
 	isToldHash // what it reports is the hash that it was told
+	isOld      // what it reports
 )
 
 // phases numbers what a report can say.
@@ -181,6 +182,9 @@ func (w *writer) pair(p *Pair) {
 	}
 	if p.Reported.Hash == p.Desired.Hash {
 		has |= isToldHash
+	}
+	if p.Reported.old {
+		has |= isOld
 	}
 	w.word(p.Name)
 	w.word(p.Namespace)
@@ -213,7 +217,7 @@ func (r *reader) pair(v *View, dev *Device) *Pair {
 	}
 	if has&hasReported != 0 {
 		s := &p.Reported
-		s.Sequence = r.uint()
+		s.Sequence, s.old = r.uint(), has&isOld != 0
 		if n := r.uint(); n < uint64(len(phases)) {
 			s.Phase = phases[n]
 		} else {

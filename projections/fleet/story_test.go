@@ -18,6 +18,16 @@ var epoch = time.Date(2026, 11, 24, 14, 3, 0, 0, time.UTC)
 type story struct {
 	t      testing.TB
 	events []recordedEvent
+
+	happens  time.Time // what writers say; epoch if zero
+	recorded time.Time // by the log; a second after the other for each message if zero
+}
+
+func (s *story) now() time.Time {
+	if s.happens.IsZero() {
+		return epoch
+	}
+	return s.happens
 }
 
 type recordedEvent struct {
@@ -27,13 +37,17 @@ type recordedEvent struct {
 
 func (s *story) add(m *nats.Msg) uint64 {
 	seq := uint64(len(s.events) + 1)
-	e, err := eventlog.Decode(m.Subject, m.Header, m.Data, seq, epoch.Add(time.Duration(seq)*time.Second))
+	at := s.recorded
+	if at.IsZero() {
+		at = epoch.Add(time.Duration(seq) * time.Second)
+	}
+	e, err := eventlog.Decode(m.Subject, m.Header, m.Data, seq, at)
 	s.events = append(s.events, recordedEvent{e, err})
 	return seq
 }
 
 func (s *story) draft(subject string, typ eventlog.Type, payload any) uint64 {
-	d, err := eventlog.NewDraft(subject, typ, epoch, payload)
+	d, err := eventlog.NewDraft(subject, typ, s.now(), payload)
 	if err != nil {
 		s.t.Fatal(err)
 	}
@@ -57,20 +71,20 @@ func (s *story) apply(ns, name, image string, revision uint64) uint64 {
 
 func (s *story) assign(device, ns, name, image string, revision uint64) uint64 {
 	d := eventlog.Draft{
-		Subject: eventlog.DesiredSubject(device, name), Type: eventlog.DesiredAssigned, Time: epoch,
+		Subject: eventlog.DesiredSubject(device, name), Type: eventlog.DesiredAssigned, Time: s.now(),
 		Namespace: ns, Revision: revision, Data: score(image),
 	}
 	return s.add(d.Message("test", fmt.Sprintf("ID-%d", len(s.events)+1)))
 }
 
 func (s *story) withdraw(device, ns, name string) uint64 {
-	d := eventlog.Draft{Subject: eventlog.DesiredSubject(device, name), Type: eventlog.DesiredWithdrawn, Time: epoch, Namespace: ns}
+	d := eventlog.Draft{Subject: eventlog.DesiredSubject(device, name), Type: eventlog.DesiredWithdrawn, Time: s.now(), Namespace: ns}
 	return s.add(d.Message("test", fmt.Sprintf("ID-%d", len(s.events)+1)))
 }
 
 // report is what an agent sends; counter may be empty, as of a plain KV client.
 func (s *story) report(device, name string, phase eventlog.Phase, hash, counter string) uint64 {
-	st := eventlog.DeploymentState{DeviceID: device, Deployment: name, Phase: phase, ScoreHash: hash, LastEventAt: epoch}
+	st := eventlog.DeploymentState{DeviceID: device, Deployment: name, Phase: phase, ScoreHash: hash, LastEventAt: s.now()}
 	if phase == eventlog.PhaseFailed {
 		msg := "image not found on " + device
 		st.LastError, st.Reason = &msg, "ImagePullFailed"
@@ -88,7 +102,7 @@ func (s *story) report(device, name string, phase eventlog.Phase, hash, counter 
 
 func (s *story) info(device string, labels map[string]string) uint64 {
 	i := eventlog.DeviceInfo{
-		DeviceID: device, Labels: labels, UpdatedAt: epoch,
+		DeviceID: device, Labels: labels, UpdatedAt: s.now(),
 		Inventory: eventlog.Inventory{Hostname: device + ".local", Arch: "arm64", OS: "linux", Kernel: "6.1", CPUCores: 4, MemoryMB: 3906, AgentVersion: "1.0", PodmanVersion: "4.3.1"},
 	}
 	b, err := json.Marshal(i)
@@ -103,7 +117,7 @@ func (s *story) relabel(device string, labels map[string]eventlog.OwnedLabel) ui
 }
 
 func (s *story) presence(device string, typ eventlog.Type) uint64 {
-	return s.draft(eventlog.DeviceSubject(device), typ, eventlog.Presence{Reason: "Test", LastSeen: epoch})
+	return s.draft(eventlog.DeviceSubject(device), typ, eventlog.Presence{Reason: "Test", LastSeen: s.now()})
 }
 
 func (s *story) fold(v *fleet.View) *fleet.View {

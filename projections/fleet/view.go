@@ -231,6 +231,10 @@ type Reported struct {
 	Revision uint64
 	At       time.Time // by the device's clock
 	Recorded time.Time // by the log's
+
+	// old: it names no hash, and happened before what is desired was, though the
+	// log has it after.
+	old bool
 }
 
 // Assigned says whether the log wants the Deployment on the device.
@@ -248,7 +252,7 @@ func (p *Pair) Updated() bool {
 		return false
 	}
 	if p.Reported.Hash == "" {
-		return p.Reported.Sequence > p.Desired.Sequence
+		return p.Reported.Sequence > p.Desired.Sequence && !p.Reported.old
 	}
 	return p.Reported.Hash == p.Desired.Hash
 }

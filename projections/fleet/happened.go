@@ -1,0 +1,153 @@
+package fleet
+
+import (
+	"errors"
+	"strings"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// Happened folds the log into the fleet as it truly was at a moment, where Apply
+// gives the fleet as the log knew it: a report that a device could send only
+// later is where it belongs. It looks at the whole log once, and keeps no more
+// than the view and, of each subject that devices write, one time.
+//
+// What counts, by Event.Happened: of all that others than devices write, what
+// happened by then, in the log's order, for that is the order in which it was
+// decided; of each subject that devices write, the last that happened by then,
+// whenever the log learned of it. Of two at one time the later in the log wins.
+// What devices write to the log fills it when it is recorded, so Traffic and
+// Foreign count what was recorded by then.
+type Happened struct {
+	at   time.Time
+	view *View
+
+	numbers map[string]*Identity // of all reports of a device: repeats are known by them
+	last    map[subject]time.Time
+	removed map[string]time.Time // when the device was last decommissioned
+}
+
+// subject is one that devices write; that of a device's info has no name.
+type subject struct{ device, name string }
+
+// NewHappened begins a fold of a log's events up to a moment. The zero moment is
+// no bound: then all that the log knows has happened.
+func NewHappened(at time.Time) *Happened {
+	return &Happened{
+		at: at, view: New(),
+		numbers: map[string]*Identity{}, last: map[subject]time.Time{}, removed: map[string]time.Time{},
+	}
+}
+
+// View is the fleet as it was. Its Sequence is that of the last event that was
+// added.
+func (h *Happened) View() *View { return h.view }
+
+// Add takes the next event of the log, with the error that decoding it gave.
+func (h *Happened) Add(e eventlog.Event, err error) {
+	v := h.view
+	if e.Sequence != 0 && e.Sequence <= v.Sequence {
+		return
+	}
+	v.Sequence, v.Recorded = e.Sequence, e.Recorded.UTC()
+	recorded := h.reaches(e.Recorded)
+	ofDevice := e.Address.Family.OfDevices() && e.Address.Device != ""
+	if recorded && ofDevice {
+		v.weigh(e)
+	}
+	if err == nil {
+		if ofDevice {
+			err = h.report(e)
+		} else {
+			err = h.decision(e)
+		}
+	}
+	if recorded && errors.Is(err, eventlog.ErrForeign) {
+		v.Foreign[e.Address.Family]++
+	}
+}
+
+func (h *Happened) reaches(t time.Time) bool { return h.at.IsZero() || !t.After(h.at) }
+
+// decision is an event of others than devices.
+func (h *Happened) decision(e eventlog.Event) error {
+	at := e.Happened()
+	if !h.reaches(at) {
+		return nil
+	}
+	if e.Type == eventlog.DeviceDecommissioned {
+		h.removed[e.Address.Device] = at
+	}
+	return h.view.apply(e)
+}
+
+// report is an event on a subject that devices write. It is decoded before it is
+// compared: what cannot be read must not win over what can.
+func (h *Happened) report(e eventlog.Event) error {
+	v, id := h.view, e.Address.Device
+	numbers, ok := h.numbers[id]
+	if !ok {
+		numbers = &Identity{}
+		h.numbers[id] = numbers
+	}
+	repeat := !numbers.accept(e)
+	var (
+		state eventlog.DeploymentState
+		info  eventlog.DeviceInfo
+		at    = e.Recorded
+		err   error
+	)
+	switch {
+	case repeat:
+		at = e.Happened()
+	case e.Type == eventlog.StateReported:
+		if state, err = e.Report(); err == nil {
+			at = e.HappenedAt(state.LastEventAt)
+		}
+	case e.Type == eventlog.InfoReported:
+		if info, err = e.Info(); err == nil {
+			at = e.HappenedAt(info.UpdatedAt)
+		}
+	default:
+		at = e.Happened()
+	}
+	if !h.reaches(at) {
+		return err
+	}
+	dev := v.device(id)
+	dev.Identity.accept(e)
+	if repeat || err != nil || !h.wins(e, at) {
+		return err
+	}
+	switch e.Type {
+	case eventlog.StateReported:
+		p := v.pair(dev, e.Address.Deployment)
+		v.reportState(p, e, state, state.ScoreHash == "" && at.Before(p.Desired.At))
+	case eventlog.InfoReported:
+		out := dev.Decommissioned && at.Before(h.removed[id]) // the device was taken out after it said so
+		v.reportInfo(dev, e, info)
+		dev.Decommissioned = out
+	default:
+		v.clear(dev, e)
+	}
+	return nil
+}
+
+// wins says whether an event is the last on its subject by then, and if so
+// remembers it.
+func (h *Happened) wins(e eventlog.Event, at time.Time) bool {
+	if e.Address.Family == eventlog.FamilyAgent {
+		return false // says nothing that the view holds
+	}
+	key := subject{e.Address.Device, e.Address.Deployment}
+	before, ok := h.last[key]
+	if ok && at.Before(before) {
+		return false
+	}
+	if !ok { // the names are the message's own, which is not to be kept
+		key = subject{strings.Clone(key.device), strings.Clone(key.name)}
+	}
+	h.last[key] = at // of two at one time the later in the log wins
+	return true
+}
