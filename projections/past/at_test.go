@@ -19,6 +19,7 @@ import (
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/past"
+	"fleet.nationtech.io/projections/past/pasttest"
 )
 
 const bucket = eventlog.BucketCheckpoints
@@ -28,15 +29,15 @@ type fixture struct {
 	js    jetstream.JetStream
 	store checkpoint.Store
 	log   eventlog.LogInfo
-	life  *life
+	life  *pasttest.Life
 }
 
 var saved = []uint64{100, 200, 300, 400, 500}
 
 func newFixture(t *testing.T, js jetstream.JetStream) *fixture {
 	t.Helper()
-	f := &fixture{js: js, store: checkpoint.Store{JS: js}, life: newLife(t, js, 20)}
-	f.life.append(600)
+	f := &fixture{js: js, store: checkpoint.Store{JS: js}, life: pasttest.NewLife(t, js, 20)}
+	f.life.Append(600)
 	f.log = logOf(t, js)
 	for _, seq := range saved {
 		f.save(t, seq)
@@ -208,7 +209,7 @@ func TestWhateverBecameOfTheCheckpointsThePastIsTheSame(t *testing.T) {
 			tt.damage(t, f)
 
 			moments := []uint64{1, 99, 100, 101, 250, 299, 300, 301, 350, 400, 499, 555, 600}
-			want := brute(t, js, moments...)
+			want := pasttest.Brute(t, js, moments...)
 			for _, seq := range moments {
 				folded := uint64(0)
 				v, err := past.At(t.Context(), js, past.Moment{Sequence: seq}, past.Options{
@@ -217,7 +218,7 @@ func TestWhateverBecameOfTheCheckpointsThePastIsTheSame(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				same(t, fmt.Sprintf("sequence %d", seq), encode(t, v), want[seq])
+				same(t, fmt.Sprintf("sequence %d", seq), pasttest.Encode(t, v), want[seq])
 				if seq == 350 && folded != 350-tt.from {
 					t.Errorf("the fold up to 350 took %d events, want it to begin at %d", folded, tt.from)
 				}
@@ -226,7 +227,7 @@ func TestWhateverBecameOfTheCheckpointsThePastIsTheSame(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			same(t, "now, without checkpoints", encode(t, v), want[600])
+			same(t, "now, without checkpoints", pasttest.Encode(t, v), want[600])
 		})
 	}
 }
@@ -242,8 +243,8 @@ func TestCheckpointsOfALostTailAreNotBelieved(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	_, js := s.Connect(t)
-	l := newLife(t, js, 20)
-	l.append(250)
+	l := pasttest.NewLife(t, js, 20)
+	l.Append(250)
 	dir := filepath.Join(s.Dir(), "jetstream", "$G", "streams", eventlog.LogStream)
 	before := t.TempDir()
 	s.Stop()
@@ -252,8 +253,8 @@ func TestCheckpointsOfALostTailAreNotBelieved(t *testing.T) {
 	}
 	s.Start()
 	_, js = s.Connect(t)
-	f := &fixture{js: js, store: checkpoint.Store{JS: js}, log: logOf(t, js), life: newLife(t, js, 20)}
-	f.life.append(350)
+	f := &fixture{js: js, store: checkpoint.Store{JS: js}, log: logOf(t, js), life: pasttest.NewLife(t, js, 20)}
+	f.life.Append(350)
 	for _, seq := range saved {
 		f.save(t, seq)
 	}
@@ -263,17 +264,17 @@ func TestCheckpointsOfALostTailAreNotBelieved(t *testing.T) {
 	}
 	s.Start()
 	_, js = s.Connect(t)
-	again := newLife(t, js, 7)
-	again.append(150) // to 400
+	again := pasttest.NewLife(t, js, 7)
+	again.Append(150) // to 400
 
 	moments := []uint64{150, 250, 299, 300, 350, 400}
-	want := brute(t, js, moments...)
+	want := pasttest.Brute(t, js, moments...)
 	for _, seq := range moments {
 		v, err := past.At(t.Context(), js, past.Moment{Sequence: seq}, past.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		same(t, fmt.Sprintf("sequence %d", seq), encode(t, v), want[seq])
+		same(t, fmt.Sprintf("sequence %d", seq), pasttest.Encode(t, v), want[seq])
 	}
 
 	store := checkpoint.Store{JS: js}
@@ -286,5 +287,12 @@ func TestCheckpointsOfALostTailAreNotBelieved(t *testing.T) {
 	}
 	if slices.ContainsFunc(places, func(p checkpoint.Place) bool { return p.Sequence > 400 }) {
 		t.Errorf("kept beyond the log's end: %v", places)
+	}
+}
+
+func same(t *testing.T, what string, got, want []byte) {
+	t.Helper()
+	if want == nil || !bytes.Equal(got, want) {
+		t.Errorf("%s: the view differs from the fold by brute force (%d bytes, want %d)", what, len(got), len(want))
 	}
 }

@@ -13,13 +13,14 @@ import (
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/past"
+	"fleet.nationtech.io/projections/past/pasttest"
 )
 
 // What a device could say only later is where it happened.
 func TestAsHappened(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
-	l := newLife(t, js, 3)
+	l := pasttest.NewLife(t, js, 3)
 	report := func(phase eventlog.Phase, at time.Time) {
 		t.Helper()
 		d, err := eventlog.NewDraft(eventlog.StateSubject("pi-01", "web"), eventlog.StateReported, at, eventlog.DeploymentState{
@@ -33,9 +34,9 @@ func TestAsHappened(t *testing.T) {
 		}
 	}
 	report(eventlog.PhaseRunning, time.Now().Add(-time.Hour))
-	l.append(20)
+	l.Append(20)
 	middle := time.Now()
-	l.append(20)
+	l.Append(20)
 	report(eventlog.PhaseFailed, middle.Add(-time.Minute)) // it was offline
 
 	if _, err := (checkpoint.Store{JS: js}).Save(t.Context(), logOf(t, js).ID, at(t, js, past.Moment{}, past.Options{})); err != nil {
@@ -86,7 +87,7 @@ func TestAFollowerBeginsFromACheckpointAndStaysCurrent(t *testing.T) {
 	if err := begun.WaitFor(ctx, last); err != nil {
 		t.Fatal(err)
 	}
-	f.life.append(50)
+	f.life.Append(50)
 	if err := begun.WaitFor(ctx, last+50); err != nil {
 		t.Fatal(err)
 	}
@@ -94,5 +95,5 @@ func TestAFollowerBeginsFromACheckpointAndStaysCurrent(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	begun.Do(func(v *fleet.View) { same(t, "followed", encode(t, v), brute(t, js, 650)[650]) })
+	begun.Do(func(v *fleet.View) { same(t, "followed", pasttest.Encode(t, v), pasttest.Brute(t, js, 650)[650]) })
 }

@@ -10,12 +10,13 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections/past"
+	"fleet.nationtech.io/projections/past/pasttest"
 )
 
 func TestSequence(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
-	l := newLife(t, js, 3)
+	l := pasttest.NewLife(t, js, 3)
 	ctx := t.Context()
 	if n, err := past.Sequence(ctx, js, past.Moment{}); n != 0 || err != nil {
 		t.Errorf("now, of an empty log: %d, %v", n, err)
@@ -23,7 +24,7 @@ func TestSequence(t *testing.T) {
 	if _, err := past.Sequence(ctx, js, past.Moment{Time: time.Now()}); !errors.Is(err, past.ErrBeforeBeginning) {
 		t.Errorf("a time, of an empty log: %v", err)
 	}
-	l.append(50)
+	l.Append(50)
 	var recorded []time.Time
 	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {

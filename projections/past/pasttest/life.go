@@ -1,7 +1,8 @@
-package past_test
+// Package pasttest makes logs of a fleet's life for the tests of whoever folds
+// them, and folds them by brute force.
+package pasttest
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"testing"
@@ -15,10 +16,10 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// life appends what a fleet's life looks like: Deployments are applied, assigned
+// Life appends what a fleet's life looks like: Deployments are applied, assigned
 // and withdrawn, devices inform and report, go away and come back; and now and
 // then there is a message that nobody understands.
-type life struct {
+type Life struct {
 	tb      testing.TB
 	js      jetstream.JetStream
 	rand    *rand.Rand
@@ -27,7 +28,8 @@ type life struct {
 	at      time.Time
 }
 
-func newLife(tb testing.TB, js jetstream.JetStream, devices int) *life {
+// NewLife makes the log where there is none, for a fleet of so many devices.
+func NewLife(tb testing.TB, js jetstream.JetStream, devices int) *Life {
 	tb.Helper()
 	if _, err := eventlog.EnsureLog(tb.Context(), js, eventlog.LogConfig{}); err != nil {
 		tb.Fatal(err)
@@ -36,11 +38,11 @@ func newLife(tb testing.TB, js jetstream.JetStream, devices int) *life {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return &life{tb: tb, js: async, rand: rand.New(rand.NewPCG(1, 2)), devices: devices, at: time.Now()}
+	return &Life{tb: tb, js: async, rand: rand.New(rand.NewPCG(1, 2)), devices: devices, at: time.Now()}
 }
 
-// append makes the log longer by n events, and returns once it has them.
-func (l *life) append(n int) {
+// Append makes the log longer by n events, and returns once it has them.
+func (l *Life) Append(n int) {
 	l.tb.Helper()
 	for range n {
 		if _, err := l.js.PublishMsgAsync(l.next(), jetstream.WithStallWait(time.Minute)); err != nil {
@@ -54,7 +56,7 @@ func (l *life) append(n int) {
 	}
 }
 
-func (l *life) next() *nats.Msg {
+func (l *Life) next() *nats.Msg {
 	l.n++
 	l.at = l.at.Add(time.Millisecond)
 	id := l.rand.IntN(l.devices)
@@ -111,9 +113,9 @@ func (l *life) next() *nats.Msg {
 	}
 }
 
-// brute folds the whole log event by event and gives, for each sequence, the
+// Brute folds the whole log event by event and gives, for each sequence, the
 // bytes of the view there.
-func brute(tb testing.TB, js jetstream.JetStream, sequences ...uint64) map[uint64][]byte {
+func Brute(tb testing.TB, js jetstream.JetStream, sequences ...uint64) map[uint64][]byte {
 	tb.Helper()
 	at := map[uint64][]byte{}
 	wanted := map[uint64]bool{}
@@ -124,24 +126,18 @@ func brute(tb testing.TB, js jetstream.JetStream, sequences ...uint64) map[uint6
 	for e, err := range eventlog.Read(tb.Context(), js, eventlog.ReadOptions{}) {
 		fleet.Apply(v, e, err)
 		if wanted[e.Sequence] {
-			at[e.Sequence] = encode(tb, v)
+			at[e.Sequence] = Encode(tb, v)
 		}
 	}
 	return at
 }
 
-func encode(tb testing.TB, v *fleet.View) []byte {
+// Encode gives a view's bytes.
+func Encode(tb testing.TB, v *fleet.View) []byte {
 	tb.Helper()
 	b, err := fleet.Encode(v)
 	if err != nil {
 		tb.Fatal(err)
 	}
 	return b
-}
-
-func same(tb testing.TB, what string, got, want []byte) {
-	tb.Helper()
-	if want == nil || !bytes.Equal(got, want) {
-		tb.Errorf("%s: the view differs from the fold by brute force (%d bytes, want %d)", what, len(got), len(want))
-	}
 }
