@@ -1,7 +1,6 @@
 package replay_test
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -53,7 +52,7 @@ func TestLinesArePacedBySpeed(t *testing.T) {
 				began := time.Now()
 				var got []string
 				say := func(what string) { got = append(got, fmt.Sprint(time.Since(began), " ", what)) }
-				err := replay.Lines{
+				_, err := replay.Lines{
 					Speed: c.speed, Began: epoch,
 					Write: func(_ io.Writer, f replay.Frame) error { say(fmt.Sprint(f.Sequence)); return nil },
 					Quiet: func(_ io.Writer, text string) error { say(text); return nil },
@@ -69,23 +68,6 @@ func TestLinesArePacedBySpeed(t *testing.T) {
 	}
 }
 
-func TestLinesWaitForAKey(t *testing.T) {
-	t.Parallel()
-	var out bytes.Buffer
-	keys := 0
-	l := replay.Lines{
-		Out: &out, Speed: 60, Began: epoch,
-		Write: func(w io.Writer, f replay.Frame) error { _, err := fmt.Fprint(w, f.Sequence, ";"); return err },
-		Key:   func(context.Context) (bool, error) { keys++; return keys < 3, nil },
-	}
-	if err := l.Play(t.Context(), paced(t).play()); err != nil {
-		t.Fatal(err)
-	}
-	if out.String() != "1;2;3;" {
-		t.Errorf("played %q until the person ended it", out.String())
-	}
-}
-
 func TestLinesEndWithTheirContextWithTheirReaderAndWithTheLog(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
@@ -94,14 +76,14 @@ func TestLinesEndWithTheirContextWithTheirReaderAndWithTheLog(t *testing.T) {
 		lost, closed := errors.New("the log is gone"), errors.New("closed")
 		count := 0
 		l := replay.Lines{Speed: 60, Began: epoch, Write: func(io.Writer, replay.Frame) error { count++; return nil }}
-		if err := l.Play(ctx, paced(t).play()); err != nil || count != 3 {
+		if shown, err := l.Play(ctx, paced(t).play()); err != nil || count != 3 || shown != 3 {
 			t.Errorf("a context that ended while waiting gave %v after %d lines", err, count)
 		}
-		if err := l.Play(t.Context(), func(yield func(replay.Frame, error) bool) { yield(replay.Frame{}, lost) }); !errors.Is(err, lost) {
+		if _, err := l.Play(t.Context(), func(yield func(replay.Frame, error) bool) { yield(replay.Frame{}, lost) }); !errors.Is(err, lost) {
 			t.Errorf("a lost log gave %v", err)
 		}
 		l.Write = func(io.Writer, replay.Frame) error { return closed }
-		if err := l.Play(t.Context(), paced(t).play()); !errors.Is(err, closed) {
+		if _, err := l.Play(t.Context(), paced(t).play()); !errors.Is(err, closed) {
 			t.Errorf("a closed output gave %v", err)
 		}
 	})

@@ -10,13 +10,14 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/past"
 )
 
-// Log is the tape of a real log, up to a last sequence.
+// Log is the tape of a real log.
 type Log struct {
-	JS   jetstream.JetStream
-	ID   string // of the log, so that no other is played on with
-	Last uint64
+	JS          jetstream.JetStream
+	ID          string // of the log, so that no other is played on with
+	First, Last uint64 // the log's first sequence, and the last that is played
 	// Subjects narrow what is read; none means all. Rollouts are looked for on
 	// RolloutSubjects.
 	Subjects        []string
@@ -24,8 +25,6 @@ type Log struct {
 	// Sees says what the person asked for. foreign is why the message is none of
 	// the fleet's, or nil.
 	Sees func(e eventlog.Event, foreign error) bool
-	// Fold gives the fleet at a sequence.
-	Fold func(ctx context.Context, sequence uint64) (*fleet.View, error)
 }
 
 var _ Tape = (*Log)(nil)
@@ -68,10 +67,16 @@ func (l *Log) Frames(ctx context.Context, after uint64, most int) ([]Frame, bool
 
 // View folds the log up to a sequence.
 func (l *Log) View(ctx context.Context, sequence uint64) (*fleet.View, error) {
-	if sequence == 0 {
+	return l.Before(ctx, sequence, nil)
+}
+
+// Before folds the log up to a sequence, and tells how far that is. Before the
+// log's first one there is no fleet.
+func (l *Log) Before(ctx context.Context, sequence uint64, progress func(done, total uint64)) (*fleet.View, error) {
+	if sequence < l.First {
 		return fleet.New(), nil
 	}
-	return l.Fold(ctx, sequence)
+	return past.At(ctx, l.JS, past.Moment{Sequence: sequence}, past.Options{Progress: progress})
 }
 
 // Rollouts reads where rollouts begin.

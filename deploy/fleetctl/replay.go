@@ -1,0 +1,247 @@
+package fleetctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"fleet.nationtech.io/deploy/fleetctl/replay"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/past"
+)
+
+// replayFlags are what a person may say of a replay.
+type replayFlags struct {
+	from, to           string
+	speed              string
+	step, plain        bool
+	device, deployment string
+	output             string
+}
+
+func newReplay(s Streams, c *connection) *cobra.Command {
+	var f replayFlags
+	cmd := &cobra.Command{
+		Use:   "replay",
+		Short: "Play the fleet's history as a moving picture",
+		Long: `Play the fleet's history as a moving picture.
+
+On a terminal, each device is a cell with a letter and a colour for its state (R
+running, P pending, F failed, o offline, X revoked, . idle), each Deployment has a
+bar of how far its rollout is (# succeeded, x failed, . pending), and the events
+pass below. Where there are more devices than room for cells, a cell stands for
+several, and the worst of them shows. Elsewhere, or with --plain, each event is a
+line of text, or with -o json of CloudEvents JSON, paced by the speed, so that
+other tools can follow.
+
+Speed 60x plays a minute of history in a second; max waits for nothing. Silence
+that would last longer than two seconds is skipped: "… 3h quiet".
+
+Keys: space play or pause, ← → one event back or forth, shift+← shift+→ (or p, n)
+to where the last or the next rollout begins, Home End, + - speed, ? help, q quit.
+
+` + replayMomentHelp,
+		Example: `  fleetctl replay --from -1h
+  fleetctl replay --deployment default/hello --speed 10x
+  fleetctl replay --from 1200 --to 1300 --step
+  fleetctl replay --from -1d --speed max -o json | jq -r .type | sort | uniq -c`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return playHistory(cmd.Context(), s, c, f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.from, "from", "", "begin at a moment: a sequence (1234), a time (14:03, RFC 3339) or how long ago (-15m); default the beginning")
+	flags.StringVar(&f.to, "to", "", "end at a moment; default now")
+	flags.StringVar(&f.speed, "speed", "60x", "seconds of history in a second, such as 60x, or max")
+	flags.BoolVar(&f.step, "step", false, "wait for a key (space, → or Enter) before each event; needs a terminal")
+	flags.BoolVar(&f.plain, "plain", false, "lines instead of a picture, also on a terminal")
+	flags.StringVar(&f.device, "device", "", "only what is about this device")
+	flags.StringVar(&f.deployment, "deployment", "", "only what is about this Deployment: NAMESPACE/NAME or NAME")
+	flags.StringVarP(&f.output, "output", "o", "", "json or text: lines of that, also on a terminal")
+	for _, moment := range []string{"from", "to"} {
+		completeMoments(cmd, moment)
+	}
+	completeFlag(cmd, "device", c.completeDevice)
+	completeFlag(cmd, "deployment", c.completeQualified)
+	completeFlag(cmd, "speed", fixed([]string{"1x", "60x", "600x", "max"}))
+	completeFlag(cmd, "output", fixed([]string{outputJSON, outputText}))
+	return cmd
+}
+
+const replayMomentHelp = `A moment is a sequence of the log (1234), a time (2026-11-24T14:03:00Z, or
+"2026-11-24 14:03" and 14:03 in this machine's zone), or how long ago (-15m,
+-2h, -3d), by when the log learned of things.`
+
+// playHistory plays on a terminal, or elsewhere in lines.
+func playHistory(ctx context.Context, s Streams, c *connection, f replayFlags) error {
+	speed, err := replay.ParseSpeed(f.speed)
+	if err != nil {
+		return misused(fmt.Errorf("--%w", err), "--speed 60x, or --speed max")
+	}
+	sel, err := newSelection(f.device, f.deployment, nil)
+	if err != nil {
+		return misused(err, display(s.Name)+" replay --help")
+	}
+	terminal := screen(s, f)
+	if f.step && terminal == nil {
+		return misused(errors.New("--step waits for keys, and here is no terminal to take them from"),
+			"on a terminal, without --plain and -o; or --speed 1x instead of --step")
+	}
+	if f.output == "" {
+		f.output = outputText
+	}
+	write, err := writer(s, f.output)
+	if err != nil {
+		return misused(err, "-o json or -o text")
+	}
+	from, err := parseMoment(s, "--from", f.from)
+	if err != nil {
+		return err
+	}
+	to, err := parseMoment(s, "--to", f.to)
+	if err != nil {
+		return err
+	}
+	nc, js, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	span, tape, err := newTape(ctx, js, sel, from, to)
+	if err != nil {
+		return c.explain(err, nc)
+	}
+	if terminal != nil {
+		return playPicture(ctx, s, c, nc, terminal, span, tape, sel, speed, f.step)
+	}
+	shown, err := replay.Lines{
+		Out: s.Out, Speed: speed, Began: span.Began,
+		Write: func(w io.Writer, e replay.Frame) error { return write(w, e.Event, foreignOf(e)) },
+		Quiet: quietLine(s, f.output),
+	}.Play(ctx, tape.Play(ctx, span.First))
+	if err != nil {
+		return c.explain(err, nc)
+	}
+	if shown == 0 && s.Terminal {
+		s.warn("No event matches.\n")
+	}
+	return nil
+}
+
+// screen is the terminal to draw on, nil where lines are wanted.
+func screen(s Streams, f replayFlags) *os.File {
+	out, ok := s.Out.(*os.File)
+	if f.plain || f.output != "" || !s.Terminal || !ok || !term.IsTerminal(int(out.Fd())) || s.Getenv("TERM") == "dumb" {
+		return nil
+	}
+	return out
+}
+
+// newTape settles what is played, and makes the tape of it.
+func newTape(ctx context.Context, js jetstream.JetStream, sel selection, from, to past.Moment) (replay.Range, *replay.Log, error) {
+	log, err := eventlog.Log(ctx, js)
+	if err != nil {
+		return replay.Range{}, nil, err
+	}
+	span := replay.Range{Last: log.Last}
+	if !to.IsNow() {
+		if span.Last, err = past.Sequence(ctx, js, to); err != nil {
+			return span, nil, fmt.Errorf("--to: %w", err)
+		}
+	}
+	switch {
+	case log.Last == 0:
+		return span, nil, failed(errors.New("the log has no event yet"), "")
+	case from.IsNow():
+		span.First = log.First - 1
+	default:
+		if span.First, err = past.Sequence(ctx, js, from); err != nil {
+			return span, nil, fmt.Errorf("--from: %w", err)
+		}
+		span.Began = from.Time
+		if from.Sequence > 0 {
+			span.First-- // so that it is the first that happens
+		}
+	}
+	if span.First > span.Last {
+		return span, nil, misused(fmt.Errorf("--from is after --to: sequence %d after %d", span.First, span.Last), "an earlier --from, or a later --to")
+	}
+	subjects := sel.subjects()
+	if subjects != nil && sel.device == "" {
+		// Whether its devices are there, too, so that their cells are right.
+		subjects = append(subjects, eventlog.DeviceSubject(eventlog.Wildcard), eventlog.AccessSubject(eventlog.Wildcard))
+	}
+	span.Sparse = subjects != nil
+	return span, &replay.Log{
+		JS: js, ID: log.ID, First: log.First, Last: span.Last, Subjects: subjects,
+		RolloutSubjects: []string{eventlog.DeploymentSubject(orAny(sel.namespace), orAny(sel.name))},
+		Sees:            sel.match,
+	}, nil
+}
+
+// playPicture folds what was before the picture's beginning, and plays from there.
+func playPicture(ctx context.Context, s Streams, c *connection, nc *nats.Conn, terminal *os.File, span replay.Range, tape *replay.Log, sel selection, speed replay.Speed, step bool) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed: nobody looks any more
+	defer stop()
+	p := s.progress("folding the log")
+	view, err := tape.Before(ctx, span.First, p.report)
+	p.end()
+	if err != nil {
+		return c.explain(err, nc)
+	}
+	player := replay.NewPlayer(span, replay.Subject{Device: sel.device, Namespace: sel.namespace, Deployment: sel.name}, view)
+	player.SetSpeed(speed)
+	player.Pause(step)
+	picture := replay.Picture{Zone: time.Local, Line: func(e replay.Frame) string { return tailLine(e, s.Color) }}
+	if s.Color {
+		picture.Palette = replay.Colours()
+	}
+	if step {
+		picture.Note = "space or → plays one event"
+	}
+	if err := replay.Run(ctx, replay.Terminal{Out: terminal, Stepwise: step}, tape, player, picture); err != nil {
+		return c.explain(err, nc)
+	}
+	return nil
+}
+
+// foreignOf is why an event is none of the fleet's, with a look into its payload.
+func foreignOf(e replay.Frame) error {
+	if e.Foreign != nil {
+		return e.Foreign
+	}
+	return eventlog.Check(e.Event)
+}
+
+// tailLine is one event below the picture: as in the log, but for the date, which
+// the picture's clock has.
+func tailLine(e replay.Frame, color bool) string {
+	line := textLine(e.Event, foreignOf(e), color)
+	date := e.Recorded.Local().Format(time.DateOnly) + " "
+	return strings.Replace(line, date, "", 1)
+}
+
+// quietLine says in the output's own way that a silence was skipped. Programs see
+// it by the events' times.
+func quietLine(s Streams, output string) func(io.Writer, string) error {
+	if output == outputJSON {
+		return nil
+	}
+	return func(w io.Writer, text string) error {
+		if s.Color {
+			text = dim + text + plain
+		}
+		_, err := io.WriteString(w, text+"\n")
+		return err
+	}
+}
