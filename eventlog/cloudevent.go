@@ -35,7 +35,8 @@ type cloudEvent struct {
 
 // CloudEventJSON writes an event as one line of CloudEvents JSON, the form in
 // which the log leaves the project. What plain KV clients leave out is filled in
-// from the subject. foreign is the error that came with the event, or nil.
+// from the subject. The data is as it lies in the log, in the version that the
+// type names. foreign is the error that came with the event, or nil.
 func CloudEventJSON(e Event, foreign error) ([]byte, error) {
 	c := cloudEvent{
 		SpecVersion: specVersion, ID: e.ID, Source: e.Source, Type: CloudEventType(e.Type, e.Version), Subject: e.Subject,

@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strconv"
@@ -15,7 +16,7 @@ import (
 type Draft struct {
 	Subject       string
 	Type          Type
-	Version       int       // 0 means 1
+	Version       int       // of the payload; 0 means the newest
 	Time          time.Time // when it happened
 	CorrelationID string
 	CausationID   string
@@ -26,17 +27,22 @@ type Draft struct {
 	Data          []byte
 }
 
-// NewDraft encodes payload (nil for none) as the data of an event.
+// NewDraft encodes payload (nil for none), in its type's newest shape, as the data
+// of an event.
 func NewDraft(subject string, t Type, at time.Time, payload any) (Draft, error) {
 	d := Draft{Subject: subject, Type: t, Time: at}
 	if payload == nil {
 		return d, nil
 	}
-	b, err := json.Marshal(payload)
-	if err != nil {
+	// Without the escapes that HTML needs: a score within must keep the very bytes
+	// that its hash is of.
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(payload); err != nil {
 		return d, fmt.Errorf("encode %s: %w", t, err)
 	}
-	d.Data = b
+	d.Data = bytes.TrimSuffix(b.Bytes(), []byte{'\n'})
 	return d, nil
 }
 
@@ -75,7 +81,10 @@ const (
 )
 
 func (e *envelopes) message(d *Draft, id string) *nats.Msg {
-	version := max(1, d.Version)
+	version := d.Version
+	if version == 0 {
+		version = d.Type.Version()
+	}
 	if e.typ != d.Type || e.version != version {
 		e.typ, e.version, e.last[lastType] = d.Type, version, []string{CloudEventType(d.Type, version)}
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -49,6 +50,7 @@ func examples() map[eventlog.Type]struct {
 			UID: "8b0c", Generation: 4, Revision: 2,
 			Selector: eventlog.Selector{MatchLabels: map[string]string{"site": "lab"}, MatchExpressions: []eventlog.SelectorRequirement{{Key: "zone", Operator: "In", Values: []string{"a"}}}},
 			Score:    json.RawMessage(`{"data":{"services":[]},"type":"PodmanV0"}`), ScoreHash: "sha256:00", Rollout: json.RawMessage(`{"strategy":"Immediate"}`), ChangeCause: "new menu",
+			RequestedBy: eventlog.Requester{Name: "ada", By: eventlog.RequestedByAdmission},
 		}},
 		eventlog.DeploymentDeleted:    {deployment, end},
 		eventlog.DeploymentOrphaned:   {deployment, end},
@@ -101,7 +103,7 @@ func TestGoldenFilesOfEveryTypeAreReadAsTheyWereWritten(t *testing.T) {
 	for _, typ := range types {
 		t.Run(string(typ), func(t *testing.T) {
 			t.Parallel()
-			file := filepath.Join("testdata", "golden", string(typ)+".v1.json")
+			file := goldenFile(typ, typ.Version())
 			e, ok := ex[typ]
 			if !ok {
 				t.Fatalf("type %s has no example", typ)
@@ -109,23 +111,9 @@ func TestGoldenFilesOfEveryTypeAreReadAsTheyWereWritten(t *testing.T) {
 			if *update {
 				writeGolden(t, file, typ, e.subject, e.payload)
 			}
-			b, err := os.ReadFile(file)
-			if err != nil {
-				t.Fatalf("%v; run the test with -update once the shape is what you want for ever", err)
-			}
-			var g golden
-			if err := json.Unmarshal(b, &g); err != nil {
-				t.Fatal(err)
-			}
-			got, err := eventlog.Decode(g.Subject, g.Header, compact(t, g.Data), 7, at)
-			if err == nil {
-				err = eventlog.Check(got)
-			}
-			if err != nil {
-				t.Fatalf("decode: %v", err)
-			}
-			if got.Type != typ || got.Version != 1 {
-				t.Errorf("type %s version %d, want %s version 1", got.Type, got.Version, typ)
+			got := readGolden(t, file)
+			if got.Type != typ || got.Version != typ.Version() {
+				t.Errorf("type %s version %d, want %s version %d", got.Type, got.Version, typ, typ.Version())
 			}
 			if e.payload != nil {
 				want, err := json.Marshal(e.payload)
@@ -138,6 +126,30 @@ func TestGoldenFilesOfEveryTypeAreReadAsTheyWereWritten(t *testing.T) {
 			}
 		})
 	}
+}
+
+func goldenFile(typ eventlog.Type, version int) string {
+	return filepath.Join("testdata", "golden", fmt.Sprintf("%s.v%d.json", typ, version))
+}
+
+func readGolden(t *testing.T, file string) eventlog.Event {
+	t.Helper()
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatalf("%v; run the test with -update once the shape is what you want for ever", err)
+	}
+	var g golden
+	if err := json.Unmarshal(b, &g); err != nil {
+		t.Fatal(err)
+	}
+	e, err := eventlog.Decode(g.Subject, g.Header, compact(t, g.Data), 7, at)
+	if err == nil {
+		err = eventlog.Check(e)
+	}
+	if err != nil {
+		t.Fatalf("decode: %v", err)
+	}
+	return e
 }
 
 func compact(t *testing.T, raw json.RawMessage) []byte {

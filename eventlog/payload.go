@@ -2,7 +2,6 @@ package eventlog
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 )
 
@@ -101,7 +100,7 @@ type Deployment struct {
 	ScoreHash   string          `json:"score_hash"`
 	Rollout     json.RawMessage `json:"rollout,omitempty"`
 	ChangeCause string          `json:"change_cause,omitempty"` // kubernetes.io/change-cause
-	RequestedBy Requester       `json:"requested_by,omitzero"`  // since version 2
+	RequestedBy Requester       `json:"requested_by,omitzero"`  // from version 2 on
 }
 
 // Requester is who asked for a change of a Deployment's spec, and how that is
@@ -229,7 +228,7 @@ type Seal struct {
 	Peaks [][]byte `json:"peaks,omitempty"`
 }
 
-// payloadOf gives an empty payload of a type and version, for decoding; nil where
+// payloadOf gives an empty payload of a type, for decoding; nil where
 // the payload is a bucket's opaque value or absent.
 func payloadOf(t Type) any {
 	switch t {
@@ -275,11 +274,14 @@ func payloadOf(t Type) any {
 }
 
 // Payload decodes an event's data into T, the struct that this file names for
-// its type. It fails with ErrForeign when the data does not have that shape.
+// its type, in its newest shape whatever the event's version: what an older one
+// does not say is filled in. Of a version that is newer than this program it
+// gives what it knows, and zeros for what is not there.
+//
+// It fails with ErrForeign when the data does not have that shape, or with
+// ErrNewer when a newer version does not have it any more.
 func Payload[T any](e Event) (T, error) {
 	var v T
-	if err := json.Unmarshal(e.Data, &v); err != nil {
-		return v, fmt.Errorf("%w: %s: payload: %w", ErrForeign, e.Type, err)
-	}
-	return v, nil
+	err := decodeInto(e, &v)
+	return v, err
 }

@@ -44,7 +44,8 @@ func (i DeviceInfo) check(e Event) error {
 
 func decodeInto(e Event, p any) error {
 	if err := json.Unmarshal(e.Data, p); err != nil {
-		return fmt.Errorf("%w: %s: payload: %w", ErrForeign, e.Type, err)
+		return undecodable(e, err)
 	}
+	upcast(e, p)
 	return nil
 }

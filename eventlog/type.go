@@ -128,12 +128,14 @@ func (t Type) Removes() bool {
 const typePrefix = "io.nationtech.fleet."
 
 // CloudEventType is the value of the attribute type, such as
-// io.nationtech.fleet.rollout.started.v1.
+// io.nationtech.fleet.rollout.started.v1. Which versions there are says
+// Type.Version.
 func CloudEventType(t Type, version int) string {
 	return typePrefix + string(t) + ".v" + strconv.Itoa(version)
 }
 
-// parseCloudEventType reads a ce-type; ok is false when it is none of ours.
+// parseCloudEventType reads a ce-type; ok is false when it is none of ours. A type
+// or version that this program does not know is one of ours all the same.
 func parseCloudEventType(s string) (t Type, version int, ok bool) {
 	rest, ok := strings.CutPrefix(s, typePrefix)
 	if !ok {
