@@ -29,13 +29,15 @@ func completeMoments(cmd *cobra.Command, flag string) {
 	})
 }
 
+// fixed completes with words that are always the same.
+func fixed(words []string) cobra.CompletionFunc {
+	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		return words, cobra.ShellCompDirectiveNoFileComp
+	}
+}
+
 // completions completes the flags of log.
 func (c *connection) completions(cmd *cobra.Command) {
-	fixed := func(words []string) cobra.CompletionFunc {
-		return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			return words, cobra.ShellCompDirectiveNoFileComp
-		}
-	}
 	for flag, f := range map[string]cobra.CompletionFunc{
 		"device":     c.completeDevice,
 		"deployment": c.completeQualified,
@@ -59,6 +61,52 @@ func (c *connection) completeDeployment(_ *cobra.Command, args []string, _ strin
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return c.names(eventlog.DeploymentSubject(eventlog.Wildcard, eventlog.Wildcard), func(a eventlog.Address) string { return "deployment/" + a.Name })
+}
+
+// completeTarget completes the arguments of get: a kind, then names; or KIND/NAME.
+func (c *connection) completeTarget(f *getFlags) cobra.CompletionFunc {
+	return func(_ *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		const none = cobra.ShellCompDirectiveNoFileComp
+		word, _, slash := strings.Cut(toComplete, "/")
+		prefix := ""
+		switch {
+		case slash:
+			prefix = word + "/"
+		case len(args) == 0:
+			return append(resourceWords(), category), none
+		case strings.Contains(args[0], "/"):
+			return nil, none
+		default:
+			word = args[0]
+		}
+		r, err := resourceOf(word)
+		if err != nil {
+			return nil, none
+		}
+		names, directive := c.namesOf(r, f)
+		var out []cobra.Completion
+		for _, name := range names {
+			if !slices.Contains(args[min(1, len(args)):], name) {
+				out = append(out, prefix+name)
+			}
+		}
+		return out, directive
+	}
+}
+
+func (c *connection) namesOf(r *resource, f *getFlags) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if !r.namespaced {
+		return c.names(eventlog.DeviceSubject(eventlog.Wildcard), func(a eventlog.Address) string { return a.Device })
+	}
+	namespace := f.namespace
+	if f.allNamespaces {
+		namespace = eventlog.Wildcard
+	}
+	return c.names(eventlog.DeploymentSubject(namespace, eventlog.Wildcard), func(a eventlog.Address) string { return a.Name })
+}
+
+func (c *connection) completeNamespace(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return c.names(eventlog.DeploymentSubject(eventlog.Wildcard, eventlog.Wildcard), func(a eventlog.Address) string { return a.Namespace })
 }
 
 func (c *connection) completeQualified(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {

@@ -52,6 +52,14 @@ func (c *connection) open() (*nats.Conn, jetstream.JetStream, error) {
 	return c.connect(nats.MaxReconnects(reconnects))
 }
 
+// openTo connects, to follow or for what comes to an end.
+func (c *connection) openTo(s Streams, follow bool) (*nats.Conn, jetstream.JetStream, error) {
+	if follow {
+		return c.openToFollow(s)
+	}
+	return c.open()
+}
+
 // openToFollow connects, for what goes on until a person ends it: it survives
 // any outage, and says on a terminal that there is one.
 func (c *connection) openToFollow(s Streams) (*nats.Conn, jetstream.JetStream, error) {

@@ -125,6 +125,14 @@ output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: display(s.Name)},
 	}
 	c.bind(root, s)
-	root.AddCommand(newLog(s, &c), newPing(s, &c), newWithdraw(s, &c))
+	root.AddCommand(
+		newExplain(s, &c),
+		newGet(s, &c),
+		newHistory(s, &c),
+		newLog(s, &c),
+		newPing(s, &c),
+		newReplay(s, &c),
+		newWithdraw(s, &c),
+	)
 	return root
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/past"
 )
@@ -72,12 +73,33 @@ func (m moment) clock(s Streams, v *fleet.View) time.Time {
 // long, a terminal shows how far it is.
 func (c *connection) view(ctx context.Context, s Streams, nc *nats.Conn, js jetstream.JetStream, m moment) (*fleet.View, error) {
 	p := s.progress("folding the log")
-	v, err := past.At(ctx, js, m.Moment, past.Options{Progress: p.report})
+	v, err := past.At(ctx, js, m.Moment, past.Options{AsHappened: m.AsHappened, Progress: p.report})
 	p.end()
 	if err != nil {
 		return nil, c.explain(err, nc)
 	}
 	return v, nil
+}
+
+// timed gives a moment that has a time where it needs one: to ask what had
+// happened at a sequence is to ask by the time at which the log recorded it.
+func (c *connection) timed(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, m moment) (moment, error) {
+	if !m.AsHappened || m.Sequence == 0 {
+		return m, nil
+	}
+	if _, err := past.Sequence(ctx, js, m.Moment); err != nil {
+		return m, c.explain(err, nc)
+	}
+	log, err := eventlog.Authoritative(ctx, js, eventlog.LogStream)
+	if err != nil {
+		return m, c.explain(err, nc)
+	}
+	at, err := log.GetMsg(ctx, m.Sequence)
+	if err != nil {
+		return m, c.explain(fmt.Errorf("sequence %d of the log: %w", m.Sequence, err), nc)
+	}
+	m.Moment = past.Moment{Time: at.Time}
+	return m, nil
 }
 
 // explainMoment says what to try where the log does not reach a moment, and nil

@@ -2,8 +2,6 @@ package fleetctl_test
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"os"
 	"os/signal"
 	"syscall"
@@ -37,105 +35,98 @@ func TestMain(m *testing.M) {
 }
 
 // Each script is a person's story, on a real server with a small fleet's log.
+// Beside testscript's own commands there are:
+//
+//	story NAME         append what stories has of that name to the log
+//	server stop|start  end the NATS server, or start it again with what it had
 func TestStories(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata/script",
 		Setup: func(env *testscript.Env) error {
-			url, err := smallFleet(t)
-			env.Setenv("FLEET_NATS_URL", url)
+			w, err := smallFleet(t)
+			if err != nil {
+				return err
+			}
+			env.Values["world"] = w
+			env.Setenv("FLEET_NATS_URL", w.server.URL())
 			env.Setenv("FLEET_NATS_USER", "alice")
 			env.Setenv("FLEET_NATS_PASSWORD", "p")
 			env.Setenv("TZ", "UTC")
-			return err
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"story": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 1 || stories()[args[0]] == nil {
+					ts.Fatalf("usage: story NAME")
+				}
+				w := ts.Value("world").(*world)
+				ts.Check(w.say(stories()[args[0]]...))
+			},
+			"server": func(ts *testscript.TestScript, neg bool, args []string) {
+				w := ts.Value("world").(*world)
+				switch {
+				case !neg && len(args) == 1 && args[0] == "stop":
+					w.server.Stop()
+				case !neg && len(args) == 1 && args[0] == "start":
+					w.server.Start()
+				default:
+					ts.Fatalf("usage: server stop|start")
+				}
+			},
 		},
 	})
 }
 
+// world is what a script's commands and its stories work on.
+type world struct {
+	server *natstest.Server
+	js     jetstream.JetStream // the operator's
+}
+
 // smallFleet is a log with a story: hello on edge-01, an orphan, a foreign
 // message; edge-01 answers pings, and an operator withdraws what it is asked to.
-func smallFleet(t *testing.T) (string, error) {
+func smallFleet(t *testing.T) (*world, error) {
 	login := func(user string) accounts.Login { return accounts.Login{User: user, Password: "p"} }
 	text, err := accounts.Render(accounts.Users{
 		Operator: login("operator"), People: []accounts.Person{{Login: login("alice")}},
 		Devices: []accounts.Device{{ID: "edge-01", Password: "p"}},
+		Legacy:  []accounts.Device{{ID: "old-01", Password: "p"}},
 	}, accounts.RenderOptions{})
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	s := natstest.Start(t, natstest.Config(t, string(text)))
 	ctx := t.Context()
 	nc, js := s.Connect(t, nats.UserInfo("operator", "p"))
 	if _, err := eventlog.EnsureLog(ctx, js, eventlog.LogConfig{}); err != nil {
-		return "", err
+		return nil, err
 	}
 	if _, err := projections.Ensure(ctx, js, projections.Config{}); err != nil {
-		return "", err
+		return nil, err
 	}
-	if err := tell(ctx, js); err != nil {
-		return "", err
+	w := &world{server: s, js: js}
+	if err := w.say(beginning()...); err != nil {
+		return nil, err
 	}
 	device, _ := s.Connect(t, nats.UserInfo(accounts.DeviceUser("edge-01"), "p"))
 	if _, err := device.Subscribe(eventlog.DeviceCommandSubject("edge-01", eventlog.Wildcard), func(m *nats.Msg) {
 		_ = m.Respond([]byte(`{"device_id":"edge-01","agent_version":"v1.2.3"}`))
 	}); err != nil {
-		return "", err
+		return nil, err
 	}
 	if _, err := nc.Subscribe(eventlog.FamilySubjects(eventlog.FamilyRequest), func(m *nats.Msg) {
 		a, err := eventlog.ParseSubject(m.Subject)
 		if err == nil && a.Name == "lost" {
-			_ = say(context.Background(), js, eventlog.DeploymentSubject(a.Namespace, a.Name), eventlog.DeploymentDeleted, eventlog.DeploymentEnd{Reason: "Requested"})
+			_ = w.say(told{eventlog.DeploymentSubject(a.Namespace, a.Name), eventlog.DeploymentDeleted, eventlog.DeploymentEnd{Reason: "Requested"}})
 		}
 	}); err != nil {
-		return "", err
+		return nil, err
 	}
 	for _, c := range []*nats.Conn{nc, device} {
 		if err := c.Flush(); err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	return s.URL(), nil
-}
-
-func tell(ctx context.Context, js jetstream.JetStream) error {
-	score := json.RawMessage(`{"data":{"services":[{"image":"nginx:1","name":"web"}]},"type":"PodmanV0"}`)
-	applied := func(uid string) eventlog.Deployment {
-		return eventlog.Deployment{UID: uid, Generation: 1, Revision: 1, Selector: eventlog.Selector{MatchLabels: map[string]string{"site": "lab"}}, Score: score, ScoreHash: eventlog.Hash(score)}
-	}
-	for _, step := range []struct {
-		subject string
-		kind    eventlog.Type
-		payload any
-	}{
-		{eventlog.LeaderSubject, eventlog.LeaderElected, eventlog.Leader{Identity: "op-1", ClusterUID: "u", Version: "v1"}},
-		{eventlog.DeploymentSubject("default", "hello"), eventlog.DeploymentApplied, applied("1")},
-		{eventlog.DesiredSubject("edge-01", "hello"), eventlog.DesiredAssigned, score},
-		{eventlog.DeploymentSubject("default", "lost"), eventlog.DeploymentApplied, applied("2")},
-		{eventlog.DeploymentSubject("default", "lost"), eventlog.DeploymentOrphaned, eventlog.DeploymentEnd{Reason: "ResourceGone"}},
-		{eventlog.DeploymentSubject("default", "unheard"), eventlog.DeploymentApplied, applied("3")},
-		{eventlog.DeploymentSubject("default", "unheard"), eventlog.DeploymentOrphaned, eventlog.DeploymentEnd{Reason: "ResourceGone"}},
-		{eventlog.DeviceSubject("edge-01"), eventlog.DeviceOnline, eventlog.Presence{Reason: "PulseHeard"}},
-	} {
-		if err := say(ctx, js, step.subject, step.kind, step.payload); err != nil {
-			return err
-		}
-	}
-	if _, err := js.Publish(ctx, eventlog.StateSubject("edge-01", "hello"),
-		fmt.Appendf(nil, `{"device_id":"edge-01","deployment":"hello","phase":"Running","last_event_at":%q,"last_error":null,"revision":1}`, time.Now().UTC().Format(time.RFC3339))); err != nil {
-		return err
-	}
-	_, err := js.Publish(ctx, eventlog.StateSubject("edge-01", "hello"), []byte(`not JSON`))
-	return err
-}
-
-func say(ctx context.Context, js jetstream.JetStream, subject string, kind eventlog.Type, payload any) error {
-	d, err := eventlog.NewDraft(subject, kind, time.Now(), payload)
-	if err != nil {
-		return err
-	}
-	if kind == eventlog.DesiredAssigned {
-		d.Namespace, d.Revision = "default", 1
-	}
-	_, err = eventlog.AppendUnfenced(ctx, js, "operator", d)
-	return err
+	return w, nil
 }

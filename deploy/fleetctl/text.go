@@ -17,6 +17,9 @@ const (
 	plain  = "\x1b[0m"
 )
 
+// clockForm is how a person reads a moment, in this machine's zone.
+const clockForm = "2006-01-02 15:04:05"
+
 // textLine is one event for people: when the log learned of it, its place, its
 // type, what it is about, the gist.
 func textLine(e eventlog.Event, foreign error, color bool) string {
@@ -33,7 +36,7 @@ func textLine(e eventlog.Event, foreign error, color bool) string {
 		gist = strings.TrimPrefix(foreign.Error(), eventlog.ErrForeign.Error()+": ")
 	}
 	line := fmt.Sprintf("%s  %6d  %s  %s",
-		paint(dim, e.Recorded.Local().Format("2006-01-02 15:04:05.000")), e.Sequence,
+		paint(dim, e.Recorded.Local().Format(clockForm+".000")), e.Sequence,
 		paint(hue, fmt.Sprintf("%-21s", kind)), about(e))
 	if gist != "" {
 		line += "  " + printable(gist)
