@@ -190,7 +190,11 @@ func (c onDevice) deeds() []Sentence {
 		if c.assigned() && s.Revision > 0 && s.Revision != c.p.Desired.Revision {
 			continue // it finished what it was at
 		}
-		text := stepText(s.kind, "the agent on "+c.id, s.Step)
+		what := "the agent"
+		if s.Service != "" {
+			what += ", service " + s.Service
+		}
+		text := stepText(s.kind, what, s.Step)
 		if s.Step.Reason != "" {
 			text += because(s.Step.Reason)
 		}

@@ -66,25 +66,34 @@ func (f *diary) infos(r record) {
 	if err != nil {
 		return // checked before
 	}
-	changes := slices.Concat(
-		leaves(Fields("labels", marshalOr(f.info, func(i *eventlog.DeviceInfo) any { return i.Labels }), marshal(i.Labels))),
-		leaves(Fields("inventory", marshalOr(f.info, func(i *eventlog.DeviceInfo) any { return i.Inventory }), marshal(i.Inventory))))
-	text := "it says what it is"
+	e := Entry{Text: "it says that it is " + inventoryText(i.Inventory)}
 	if f.info != nil {
-		if len(changes) == 0 {
+		e.Text = "it says that it changed"
+		e.Changes = slices.Concat(
+			leaves(Fields("labels", marshal(f.info.Labels), marshal(i.Labels))),
+			leaves(Fields("inventory", marshal(f.info.Inventory), marshal(i.Inventory))))
+		if len(e.Changes) == 0 {
 			return
 		}
-		text = "it says that it changed"
 	}
 	f.info = &i
-	f.add(r, Entry{Text: text, Changes: changes})
+	f.add(r, e)
 }
 
-func marshalOr(i *eventlog.DeviceInfo, part func(*eventlog.DeviceInfo) any) []byte {
-	if i == nil {
-		return nil
+// inventoryText is what a device says that it is.
+func inventoryText(i eventlog.Inventory) string {
+	var parts []string
+	for _, p := range []struct{ word, value string }{
+		{"", i.OS}, {"", i.Arch}, {"agent ", i.AgentVersion}, {"podman ", i.PodmanVersion},
+	} {
+		if p.value != "" {
+			parts = append(parts, p.word+p.value)
+		}
 	}
-	return marshal(part(i))
+	if len(parts) == 0 {
+		return "there"
+	}
+	return strings.Join(parts, ", ")
 }
 
 // agent tells what the agent did.
@@ -101,16 +110,12 @@ func (f *diary) agent(r record) {
 	full := f.qualified(s.Deployment)
 	f.again("agent "+s.Deployment+"/"+s.Service, r, Entry{
 		Deployment: full, Service: s.Service, Revision: s.Revision, Reason: s.Reason, Error: s.Error, Took: s.Duration,
-		Text: stepText(r.Type, full, s),
+		Text: stepText(r.Type, strings.TrimSpace(full+" "+s.Service), s),
 	})
 }
 
 // stepText says what an agent did, or tried, to one service.
-func stepText(t eventlog.Type, deployment string, s eventlog.Step) string {
-	what := deployment
-	if s.Service != "" {
-		what += " " + s.Service
-	}
+func stepText(t eventlog.Type, what string, s eventlog.Step) string {
 	done := strings.ReplaceAll(s.Step, "+", ", ")
 	switch t {
 	case eventlog.AgentStepFailed:

@@ -150,9 +150,9 @@ func (s *scene) standingOfDevice() (State, string, Sentence) {
 	case s.presence == nil:
 		return StateNotYetHeard, "", s.nothing("no verdict about the pulse of " + s.id + " has been reached")
 	case s.presence.kind == eventlog.DeviceOffline:
-		return StateOffline, d.Presence.Reason, s.presenceSentence()
+		return StateOffline, d.Presence.Reason, s.citing(s.presence, s.id+" is offline: its pulse is not heard")
 	}
-	return StateOnline, d.Presence.Reason, s.presenceSentence()
+	return StateOnline, d.Presence.Reason, s.citing(s.presence, s.id+" is online: its pulse is heard")
 }
 
 // presenceSentence says whether the device is heard, and since when.
@@ -160,12 +160,11 @@ func (s *scene) presenceSentence() Sentence {
 	if s.presence == nil {
 		return s.nothing(s.id + " was neither found online nor offline yet")
 	}
-	d, since := s.device(), SpanText(between(s.presence.at, s.now()))
 	if s.presence.kind == eventlog.DeviceOnline {
-		return s.citing(s.presence, s.id+" is online, for "+since)
+		return s.citing(s.presence, s.id+" is online, since then")
 	}
-	text := s.id + " is offline, for " + since
-	if seen := d.Presence.LastSeen; !seen.IsZero() {
+	text := s.id + " is offline, since then"
+	if seen := s.device().Presence.LastSeen; !seen.IsZero() {
 		text += "; its last pulse was at " + seen.UTC().Format("2006-01-02 15:04:05") + " UTC"
 	}
 	return s.citing(s.presence, text)
@@ -181,8 +180,7 @@ func (s *scene) deviceChain() []Sentence {
 	add(s.registered, s.id+" was registered")
 	if d := s.device(); d != nil {
 		if d.Info != nil {
-			i := d.Info.Inventory
-			add(s.info, fmt.Sprintf("it says that it is %s, %s, with agent %s and podman %s", i.OS, i.Arch, i.AgentVersion, i.PodmanVersion))
+			add(s.info, "it says that it is "+inventoryText(d.Info.Inventory))
 		}
 		add(s.labels, "its labels that select: "+ownedTexts(d.Labels, nil))
 		if d.Identity.Duplicate(s.now()) {

@@ -64,7 +64,7 @@ func (o Options) each(events iter.Seq2[eventlog.Event, error], fold func(record)
 			fold(r)
 			continue
 		}
-		r.at, r.Header = happened(e, err), nil
+		r.at, r.Header = e.Happened(), nil
 		if !e.Address.Family.OfDevices() {
 			// Among these the log's order is the order of cause and effect.
 			if r.at.Before(latest) {
@@ -81,28 +81,6 @@ func (o Options) each(events iter.Seq2[eventlog.Event, error], fold func(record)
 		fold(r)
 	}
 	return nil
-}
-
-// happened is when an event happened: what plain KV clients write says so in the
-// payload alone. Nothing happened after the log learned of it.
-func happened(e eventlog.Event, foreign error) time.Time {
-	t := e.Time
-	if foreign == nil {
-		switch e.Type {
-		case eventlog.StateReported:
-			if s, err := e.State(); err == nil && !s.LastEventAt.IsZero() {
-				t = s.LastEventAt
-			}
-		case eventlog.InfoReported:
-			if i, err := e.Info(); err == nil && !i.UpdatedAt.IsZero() {
-				t = i.UpdatedAt
-			}
-		}
-	}
-	if t.IsZero() || t.After(e.Recorded) {
-		return e.Recorded
-	}
-	return t
 }
 
 // fold puts an event into a view and says whether the view understood it. By

@@ -222,6 +222,7 @@ func (s *scene) nothing(text string) Sentence {
 	if s.last != nil {
 		n.Sequence, n.Time = s.last.Sequence, s.last.at.UTC()
 	}
+	n.Sequence = max(n.Sequence, s.o.Upto)
 	return n
 }
 
