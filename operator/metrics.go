@@ -19,6 +19,9 @@ type metrics struct {
 	logBytes  prometheus.Gauge
 	logRatio  prometheus.Gauge
 	logEvents prometheus.Gauge
+
+	checkpoints    *prometheus.CounterVec
+	lastCheckpoint prometheus.Gauge
 }
 
 func newMetrics(reg prometheus.Registerer, r *replica) *metrics {
@@ -38,8 +41,12 @@ func newMetrics(reg prometheus.Registerer, r *replica) *metrics {
 		logBytes:  gauge("fleet_operator_log_bytes", "Size of the log on disk."),
 		logRatio:  gauge("fleet_operator_log_bytes_ratio", "Size of the log as a share of what it may take; 0 without a limit. 0.8 is the alarm."),
 		logEvents: gauge("fleet_operator_log_last_sequence", "Last sequence of the log."),
+
+		checkpoints:    counter("fleet_operator_checkpoints_total", "Checkpoints of the fold, by result: saved or failed. One that failed costs nothing but time at the next start.", "result"),
+		lastCheckpoint: gauge("fleet_operator_checkpoint_last_sequence", "Sequence of the log at the newest checkpoint that this replica saved or found."),
 	}
-	reg.MustRegister(m.appends, m.patches, m.leader, m.mismatch, m.full, m.reserve, m.logBytes, m.logRatio, m.logEvents, collector{r})
+	reg.MustRegister(m.appends, m.patches, m.leader, m.mismatch, m.full, m.reserve, m.logBytes, m.logRatio, m.logEvents,
+		m.checkpoints, m.lastCheckpoint, collector{r})
 	return m
 }
 

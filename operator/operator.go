@@ -75,7 +75,7 @@ func (o *Operator) Run(ctx context.Context) error {
 	actor(ctx, &g, r.watchAPI)
 	actor(ctx, &g, r.monitor.Run)
 	actor(ctx, &g, r.sync.Run)
-	actor(ctx, &g, func(ctx context.Context) error { return r.candidate.Run(ctx, r.lead) })
+	actor(ctx, &g, r.stand)
 	actor(ctx, &g, r.watchLog)
 	actor(ctx, &g, r.events.Run)
 	if listener != nil {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fleet.nationtech.io/operator/internal/kube"
+	"fleet.nationtech.io/projections/checkpoint"
 )
 
 // Defaults of Options.
@@ -20,6 +21,8 @@ const (
 	DefaultNamespace     = "fleet-system"
 	DefaultPulseInterval = 30 * time.Second
 	DefaultReplicas      = 1
+	// DefaultCheckpointEvents is how many events come between two checkpoints.
+	DefaultCheckpointEvents = checkpoint.DefaultEvents
 )
 
 // DeviceLabels says which labels of a Device select.
@@ -53,6 +56,10 @@ type Options struct {
 
 	Replicas    int   // of each stream: 1 for development, 3 in production
 	LogMaxBytes int64 // of the log; 0: no limit
+
+	// CheckpointEvents is how many events come between two saved folds, at least;
+	// negative: none is saved, and none is begun from.
+	CheckpointEvents int
 
 	PulseInterval time.Duration
 	DeviceLabels  DeviceLabels
@@ -103,6 +110,7 @@ func (o *Options) complete() error {
 	}
 	o.Namespace = orDefault(o.Namespace, DefaultNamespace)
 	o.Replicas = orDefault(o.Replicas, DefaultReplicas)
+	o.CheckpointEvents = orDefault(o.CheckpointEvents, DefaultCheckpointEvents)
 	o.PulseInterval = orDefault(o.PulseInterval, DefaultPulseInterval)
 	o.LeaseDuration = orDefault(o.LeaseDuration, 15*time.Second)
 	o.RenewDeadline = orDefault(o.RenewDeadline, 10*time.Second)

@@ -47,6 +47,7 @@ type replica struct {
 
 	room        room // the leading goroutine's own, as reserveOpen is
 	reserveOpen bool
+	led         bool // a term was led to the end of this replica
 }
 
 func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
@@ -76,7 +77,7 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 	r := &replica{options: opt, nc: nc, js: js, kube: core, appender: appender}
 	r.metrics = newMetrics(opt.Registry, r)
 	r.informers = externalversions.NewSharedInformerFactory(client, 0)
-	r.fold = fold.New(js, opt.Logger, r.folded)
+	r.fold = fold.New(fold.Options{JS: js, Logger: opt.Logger, Changed: r.folded, NoCheckpoints: opt.CheckpointEvents < 0})
 	r.monitor = liveness.NewMonitor(liveness.NATS{Conn: nc}, opt.PulseInterval, r.turned)
 	r.deployments, err = deployments.New(r.informers, deployments.Options{
 		Client: client, Do: r.fold.Do, Now: opt.Now, Logger: opt.Logger,

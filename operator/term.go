@@ -115,6 +115,7 @@ func (r *replica) term(ctx context.Context) error {
 	r.options.Logger.Info("elected", "identity", r.options.Identity, "token", token, "rebuilt", rebuilt)
 	r.monitor.Listen()
 	r.metrics.leading(true)
+	r.led = true
 	return cause(ctx, r.work(ctx, rebuilt))
 }
 
@@ -170,6 +171,7 @@ func (r *replica) work(ctx context.Context, rebuilt []string) error {
 		func(begun func()) { r.deployments.Lead(ctx, begun) },
 		func(begun func()) { r.devices.Lead(ctx, begun) },
 		func(begun func()) { begun(); r.tellToSync(ctx, rebuilt) },
+		func(begun func()) { begun(); r.keepCheckpoints(ctx) },
 	}
 	done := make(chan struct{}, len(parts))
 	for _, part := range parts {

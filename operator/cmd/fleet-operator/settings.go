@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"os"
 	"strings"
 	"time"
@@ -26,6 +27,7 @@ type settings struct {
 	kubeconfig, namespace, identity                    string
 	replicas                                           int
 	logMaxBytes                                        int64
+	checkpointEvents                                   uint
 	pulseInterval                                      time.Duration
 	deviceLabels                                       string
 	adoptCluster                                       bool
@@ -51,6 +53,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.StringVar(&s.identity, "identity", "", "name of this replica; by default the host's name and the process id")
 	f.IntVar(&s.replicas, "replicas", operator.DefaultReplicas, "replicas of each NATS stream: 1 for development, 3 in production")
 	f.Int64Var(&s.logMaxBytes, "log-max-bytes", 0, "bytes that the event log may take; 0 for no limit")
+	f.UintVar(&s.checkpointEvents, "checkpoint-events", operator.DefaultCheckpointEvents, "events between two saved folds of the log, at least; 0: none is saved, and none is begun from")
 	f.DurationVar(&s.pulseInterval, "pulse-interval", operator.DefaultPulseInterval, "how often a device pulses; three missed ones mean offline")
 	f.StringVar(&s.deviceLabels, "device-labels", string(operator.LabelsReported), "which labels select: reported (by the agents, and set by persons) or registered (set by persons alone)")
 	f.BoolVar(&s.adoptCluster, "adopt-cluster", false, "take over an event log that belongs to another cluster")
@@ -109,10 +112,14 @@ func (s settings) options(logger *slog.Logger, registry *prometheus.Registry) (o
 	if s.natsCA != "" {
 		opts = append(opts, nats.RootCAs(s.natsCA))
 	}
+	checkpointEvents := int(min(s.checkpointEvents, math.MaxInt))
+	if checkpointEvents == 0 {
+		checkpointEvents = -1
+	}
 	return operator.Options{
 		URL: s.natsURL, NATSOptions: opts, RestConfig: config,
 		Identity: s.identity, Namespace: s.namespace,
-		Replicas: s.replicas, LogMaxBytes: s.logMaxBytes,
+		Replicas: s.replicas, LogMaxBytes: s.logMaxBytes, CheckpointEvents: checkpointEvents,
 		PulseInterval: s.pulseInterval, DeviceLabels: operator.DeviceLabels(s.deviceLabels), AdoptCluster: s.adoptCluster,
 		ListenAddr: s.listen, Logger: logger, Registry: registry,
 	}, nil

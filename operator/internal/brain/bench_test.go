@@ -109,7 +109,7 @@ func decideAndAppend(b *testing.B, n int) time.Duration {
 	defer stop()
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
-	f := fold.New(js, slog.New(slog.DiscardHandler), func([]fleet.Key, []string) {})
+	f := fold.New(fold.Options{JS: js, Logger: slog.New(slog.DiscardHandler), Changed: func([]fleet.Key, []string) {}})
 	done := make(chan error, 2)
 	go func() { done <- f.Run(ctx) }()
 	a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "operator"})

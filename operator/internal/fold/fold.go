@@ -27,12 +27,23 @@ const gather = 5 * time.Millisecond
 // retry is how long a log that cannot be read is left alone.
 const retry = 200 * time.Millisecond
 
-// Fold follows the log for as long as the replica lives. A log that went back is
-// folded anew, from its beginning.
+// Options wire a Fold.
+type Options struct {
+	JS     jetstream.JetStream
+	Logger *slog.Logger
+	// Changed is told what events changed, and everything when the fold begins
+	// from a checkpoint. It must not wait.
+	Changed func(deployments []fleet.Key, devices []string)
+	// NoCheckpoints folds from the log's beginning, whatever is saved.
+	NoCheckpoints bool
+}
+
+// Fold follows the log for as long as the replica lives. It begins from the
+// nearest checkpoint, and so it does again when the log went back.
 type Fold struct {
 	js      jetstream.JetStream
 	logger  *slog.Logger
-	changed func(deployments []fleet.Key, devices []string)
+	options Options
 
 	mu       sync.Mutex // guards all below, and the state with its view
 	state    *decide.State
@@ -44,9 +55,9 @@ type Fold struct {
 	abort    context.CancelCauseFunc
 }
 
-// New wires a fold. changed is told what events changed; it must not wait.
-func New(js jetstream.JetStream, logger *slog.Logger, changed func([]fleet.Key, []string)) *Fold {
-	f := &Fold{js: js, logger: logger, changed: changed, state: decide.NewState(fleet.New())}
+// New wires a fold.
+func New(o Options) *Fold {
+	f := &Fold{js: o.JS, logger: o.Logger, options: o, state: decide.NewState(fleet.New())}
 	f.reset()
 	return f
 }
@@ -72,6 +83,12 @@ func (f *Fold) Position(device string) (p syncsvc.Position, ok bool) {
 		}
 	})
 	return p, ok
+}
+
+// Sequence is that of the last event folded.
+func (f *Fold) Sequence() (sequence uint64) {
+	f.Do(func(s *decide.State) { sequence = s.View().Sequence })
+	return sequence
 }
 
 // Current says whether the fold has caught up with the log.
@@ -157,6 +174,7 @@ func (f *Fold) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	f.begin(ctx, info)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	f.mu.Lock()
@@ -180,44 +198,6 @@ func (f *Fold) follow(ctx context.Context) error {
 	}
 	cancel(nil)
 	return err
-}
-
-// check makes sure that the log is the one whose events were folded: the guard
-// of a reader begins only with its first event.
-func (f *Fold) check(ctx context.Context) (eventlog.LogInfo, error) {
-	info, err := eventlog.Log(ctx, f.js)
-	if err != nil {
-		return info, err
-	}
-	var id string
-	var at uint64
-	var recorded time.Time
-	f.Do(func(s *decide.State) {
-		id, at, recorded = f.logID, s.View().Sequence, s.View().Recorded
-	})
-	switch {
-	case id != "" && id != info.ID:
-		return info, fmt.Errorf("%w: it is another log", eventlog.ErrLogReset)
-	case at == 0:
-		return info, nil
-	case at > info.Last:
-		return info, fmt.Errorf("%w: it ends at sequence %d, after %d had been read", eventlog.ErrLogReset, info.Last, at)
-	}
-	s, err := f.js.Stream(ctx, eventlog.LogStream)
-	if err != nil {
-		return info, fmt.Errorf("stream %s: %w", eventlog.LogStream, err)
-	}
-	m, err := s.GetMsg(ctx, at)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return info, fmt.Errorf("%w: sequence %d is gone", eventlog.ErrLogReset, at)
-	}
-	if err != nil {
-		return info, fmt.Errorf("stream %s: sequence %d: %w", eventlog.LogStream, at, err)
-	}
-	if !m.Time.Equal(recorded) {
-		return info, fmt.Errorf("%w: sequence %d is another message", eventlog.ErrLogReset, at)
-	}
-	return info, nil
 }
 
 func (f *Fold) caughtUp(sequence uint64) {
@@ -244,7 +224,7 @@ func (f *Fold) tell(ctx context.Context, follower *fleet.Follower) {
 		var devices []string
 		follower.Do(func(v *fleet.View) { deployments, devices = v.Drain() })
 		if len(deployments) > 0 || len(devices) > 0 {
-			f.changed(deployments, devices)
+			f.options.Changed(deployments, devices)
 		}
 		pause.Reset(gather)
 		select {
@@ -259,7 +239,10 @@ func (f *Fold) tell(ctx context.Context, follower *fleet.Follower) {
 // the lock, or is alone.
 func (f *Fold) reset() {
 	f.follower = fleet.NewFollower(func(ctx context.Context, from uint64) iter.Seq2[eventlog.Event, error] {
-		return eventlog.Follow(ctx, f.js, eventlog.ReadOptions{From: from})
+		f.mu.Lock()
+		id := f.logID
+		f.mu.Unlock()
+		return eventlog.Follow(ctx, f.js, eventlog.ReadOptions{From: from, LogID: id})
 	})
 	f.follower.Do(f.state.SetView)
 	f.logID, f.current = "", false
