@@ -72,7 +72,11 @@ func end(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	if c.log.Lifecycle == fleet.Deleted {
 		return nil, false, nil
 	}
-	return c.ending(eventlog.DeploymentDeleted, ReasonCRDeleted, "")
+	due, stop, err := c.ending(eventlog.DeploymentDeleted, ReasonCRDeleted, "")
+	for i := range due {
+		due[i].Actor = ActorUnknown // the CR does not say who deleted it
+	}
+	return due, stop, err
 }
 
 // emptyEnded: what a Deployment that ended still holds is withdrawn.
@@ -99,7 +103,8 @@ func adopt(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	return c.ending(eventlog.DeploymentAdopted, ReasonCRReturned, "")
 }
 
-// apply: the log learns the spec before anything is done about it.
+// apply: the log learns the spec before anything is done about it. Where only the
+// reason of a change was said, it learns that of the same revision.
 func apply(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	if c.spec.Score == nil || c.current(c.spec) {
 		return nil, false, nil
@@ -111,13 +116,17 @@ func apply(c deploymentCase) ([]eventlog.Draft, bool, error) {
 			revision++
 		}
 	}
+	by := c.spec.Requested
+	if same(c.log, c.spec) {
+		by = c.spec.Explained
+	}
 	d, err := eventlog.NewDraft(eventlog.DeploymentSubject(c.key.Namespace, c.key.Name), eventlog.DeploymentApplied, c.now,
 		eventlog.Deployment{
 			UID: c.spec.UID, Generation: c.spec.Generation, Revision: revision,
 			Selector: c.spec.Recorded, Score: c.spec.Score, ScoreHash: c.spec.Hash,
-			Rollout: c.spec.Rollout, ChangeCause: c.spec.ChangeCause,
+			Rollout: c.spec.Rollout, ChangeCause: c.spec.ChangeCause, RequestedBy: by,
 		})
-	d.CorrelationID = correlation(c.key, revision)
+	d.CorrelationID, d.Actor = correlation(c.key, revision), actor(by)
 	return []eventlog.Draft{d}, false, err
 }
 

@@ -25,6 +25,9 @@ type Spec struct {
 	Strategy    string
 	Rollout     json.RawMessage
 	ChangeCause string
+	// Requested is who last changed the spec, Explained who last said why.
+	Requested eventlog.Requester
+	Explained eventlog.Requester
 	// Problem says why nothing of it can be assigned; nil when all is well.
 	Problem *Problem
 }
@@ -35,8 +38,8 @@ type Problem struct {
 	Message string
 }
 
-// annotationChangeCause is kubectl's own way of saying why.
-const annotationChangeCause = "kubernetes.io/change-cause"
+// AnnotationChangeCause is kubectl's own way of saying why.
+const AnnotationChangeCause = "kubernetes.io/change-cause"
 
 // SpecOf reads a CR. What cannot be used comes back as the Spec's Problem, so
 // that the person sees it in the CR's condition and the rest goes on.
@@ -48,7 +51,9 @@ func SpecOf(d *v1alpha1.Deployment) Spec {
 		Deleting:    d.DeletionTimestamp != nil,
 		Recorded:    recorded(d.Spec.TargetSelector),
 		Strategy:    string(d.Spec.Rollout.Strategy),
-		ChangeCause: d.Annotations[annotationChangeCause],
+		ChangeCause: d.Annotations[AnnotationChangeCause],
+		Requested:   requester(d),
+		Explained:   lastManager(d.ManagedFields, fieldsOf.changeCause),
 	}
 	if s.Strategy == "" {
 		s.Strategy = string(v1alpha1.RolloutImmediate)

@@ -174,9 +174,14 @@ func (s *State) Ended(key fleet.Key) bool {
 	return !ok || (d.Lifecycle == fleet.Deleted || d.Lifecycle == "") && d.Counts.Matched == 0
 }
 
-// current says whether the log has the spec as the API shows it.
+// current says whether the log has the spec as the API shows it, and why.
 func (s *State) current(spec Spec) bool {
 	d := s.view.Deployments[spec.Key]
+	return same(d, spec) && d.Spec.ChangeCause == spec.ChangeCause
+}
+
+// same says whether the log has the spec as the API shows it.
+func same(d *fleet.Deployment, spec Spec) bool {
 	return d != nil && d.Lifecycle == fleet.Applied && d.Spec.Generation == spec.Generation &&
 		d.Spec.UID == spec.UID && d.Spec.ScoreHash == spec.Hash
 }

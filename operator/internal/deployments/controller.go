@@ -70,7 +70,7 @@ func New(factory externalversions.SharedInformerFactory, o Options) (*Controller
 		written: map[fleet.Key]*v1alpha1.Deployment{},
 	}
 	c.writer = statuswriter.New(time.Second, statusWriters, c.writeStatus, o.Logger)
-	if err := c.informer.SetTransform(withoutManagedFields); err != nil {
+	if err := c.informer.SetTransform(lean); err != nil {
 		return nil, fmt.Errorf("watch Deployments: %w", err)
 	}
 	err := c.informer.AddIndexers(cache.Indexers{byName: func(o any) ([]string, error) {
@@ -99,11 +99,11 @@ func New(factory externalversions.SharedInformerFactory, o Options) (*Controller
 // Synced says whether all that the API showed at first has been seen.
 func (c *Controller) Synced() bool { return c.handler.HasSynced() }
 
-// withoutManagedFields halves what a Deployment costs in memory; nobody here
-// looks at them.
-func withoutManagedFields(o any) (any, error) {
+// lean keeps of a Deployment's managedFields only who changed what a decision
+// names: whole, they are half of what it costs in memory.
+func lean(o any) (any, error) {
 	if d, ok := o.(*v1alpha1.Deployment); ok {
-		d.ManagedFields = nil
+		d.ManagedFields = decide.Lean(d.ManagedFields)
 	}
 	return o, nil
 }
@@ -128,9 +128,11 @@ func (c *Controller) seen(before, d *v1alpha1.Deployment) {
 	c.options.Decide(key)
 }
 
-// sameToDecide says whether two versions of a CR differ in their status at most.
+// sameToDecide says whether two versions of a CR differ in what no decision looks
+// at, such as their status.
 func sameToDecide(a, b *v1alpha1.Deployment) bool {
 	return a.UID == b.UID && a.Generation == b.Generation && kube.Guarded(a) == kube.Guarded(b) &&
+		a.Annotations[decide.AnnotationChangeCause] == b.Annotations[decide.AnnotationChangeCause] &&
 		(a.DeletionTimestamp == nil) == (b.DeletionTimestamp == nil)
 }
 
