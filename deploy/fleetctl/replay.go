@@ -156,7 +156,7 @@ func newTape(ctx context.Context, js jetstream.JetStream, sel selection, from, t
 	span := replay.Range{Last: log.Last}
 	if !to.IsNow() {
 		if span.Last, err = past.Sequence(ctx, js, to); err != nil {
-			return span, nil, fmt.Errorf("--to: %w", err)
+			return span, nil, explainEnd("--to", err)
 		}
 	}
 	switch {
@@ -166,7 +166,7 @@ func newTape(ctx context.Context, js jetstream.JetStream, sel selection, from, t
 		span.First = log.First - 1
 	default:
 		if span.First, err = past.Sequence(ctx, js, from); err != nil {
-			return span, nil, fmt.Errorf("--from: %w", err)
+			return span, nil, explainEnd("--from", err)
 		}
 		span.Began = from.Time
 		if from.Sequence > 0 {
@@ -174,7 +174,7 @@ func newTape(ctx context.Context, js jetstream.JetStream, sel selection, from, t
 		}
 	}
 	if span.First > span.Last {
-		return span, nil, misused(fmt.Errorf("--from is after --to: sequence %d after %d", span.First, span.Last), "an earlier --from, or a later --to")
+		return span, nil, misused(fmt.Errorf("--from %s is after --to %s", from, to), "an earlier --from, or a later --to")
 	}
 	subjects := sel.subjects()
 	if subjects != nil && sel.device == "" {
@@ -187,6 +187,19 @@ func newTape(ctx context.Context, js jetstream.JetStream, sel selection, from, t
 		RolloutSubjects: []string{eventlog.DeploymentSubject(orAny(sel.namespace), orAny(sel.name))},
 		Sees:            sel.match,
 	}, nil
+}
+
+// explainEnd says what to try where the log does not reach an end of what is to
+// be played.
+func explainEnd(flag string, err error) error {
+	said := fmt.Errorf("%s: %w", flag, err)
+	switch {
+	case errors.Is(err, past.ErrBeforeBeginning) && flag == "--from":
+		return failed(said, "without --from it begins where the log does")
+	case errors.Is(err, past.ErrBeyondEnd) && flag == "--to":
+		return failed(said, "without --to it ends where the log does")
+	}
+	return said
 }
 
 // playPicture folds what was before the picture's beginning, and plays from there.
