@@ -40,7 +40,8 @@ func lastManager(entries []metav1.ManagedFieldsEntry, own func(fieldsOf) bool) e
 		if e.Subresource != "" || e.Manager == "" || !own(fields(e)) {
 			continue
 		}
-		// A time is in whole seconds; of one second the later entry counts.
+		// A time is in whole seconds. Which of two in one second was the last nobody
+		// can tell; the later entry counts.
 		if last == nil || e.Time != nil && (last.Time == nil || !e.Time.Before(last.Time)) {
 			last = e
 		}
