@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/term"
 
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/fleetctl"
@@ -24,8 +25,10 @@ func TestMain(m *testing.M) {
 		return func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
+			real := term.IsTerminal(int(os.Stdout.Fd()))
 			os.Exit(fleetctl.Run(ctx, fleetctl.Streams{
-				Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Now: time.Now, Name: name, Terminal: terminal,
+				Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Now: time.Now, Name: name,
+				Terminal: terminal || real, Color: real && os.Getenv("NO_COLOR") == "",
 			}, os.Args[1:]))
 		}
 	}
