@@ -75,7 +75,11 @@ func (f Field) apart(value json.RawMessage, out *[]Field, leaf func(string, json
 	var inner []Field
 	switch v := decode(value).(type) {
 	case map[string]any:
+		name, _ := v["name"].(string)
 		for _, k := range keys(v, nil) {
+			if k == "name" && len(v) > 1 && strings.HasSuffix(f.Path, "["+name+"]") {
+				continue // the path says it already
+			}
 			inner = append(inner, Field{Path: join(f.Path, k), After: encode(v[k])})
 		}
 	case []any:
@@ -84,10 +88,6 @@ func (f Field) apart(value json.RawMessage, out *[]Field, leaf func(string, json
 			break
 		}
 		for _, k := range keys(m, nil) {
-			// The name is in the path already.
-			if o, isObject := m[k].(map[string]any); isObject && len(o) > 1 {
-				delete(o, "name")
-			}
 			inner = append(inner, Field{Path: f.Path + "[" + k + "]", After: encode(m[k])})
 		}
 	}

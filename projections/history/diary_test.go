@@ -1,0 +1,169 @@
+package history_test
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+func TestHistoryOfADevice(t *testing.T) {
+	t.Parallel()
+	const d = "kasse-1"
+	tests := map[string]struct {
+		tell func(*tale)
+		want []string
+	}{
+		"it comes, is labelled, goes and comes again": {
+			func(w *tale) {
+				w.say(eventlog.AgentSubject(d), eventlog.AgentStarted, eventlog.AgentStart{AgentVersion: "v1", Engine: "podman"})
+				w.device(d, map[string]string{"site": "lab"})
+				w.online(d)
+				w.offline(d)
+				w.online(d)
+			},
+			[]string{
+				"1 agent v1 started, with engine podman", "2 it says that it is Debian, agent v1", "3 registered, with agent v1",
+				"4 its labels that select changed", "5 online",
+				"6 offline: the last pulse was at 12:00:06 UTC, and a silence of 1m30s is allowed", "7 online again",
+			},
+		},
+		"what it says of itself is told when it changes": {
+			func(w *tale) {
+				w.device(d, nil)
+				for _, version := range []string{"v1", "v2"} {
+					w.message(&nats.Msg{Subject: eventlog.InfoSubject(d), Data: fmt.Appendf(nil, `{"device_id":%q,"inventory":{"os":"Debian","agent_version":%q}}`, d, version)})
+				}
+			},
+			[]string{"1 it says that it is Debian, agent v1", "2 registered, with agent v1", "3 its labels that select changed", "5 it says that it changed"},
+		},
+		"what is said again and again is told once": {
+			func(w *tale) {
+				w.apply(till, 1, podman("a"))
+				w.assign(d, till, 1, 1)
+				for range 3 {
+					w.report(d, till, eventlog.PhasePending, "Creating", 1)
+				}
+			},
+			[]string{"2 shop/till was assigned", "3 shop/till is reported Pending +2 to 5"},
+		},
+		"what goes to and fro is told twice, then counted": {
+			func(w *tale) {
+				w.apply(till, 1, podman("a"))
+				w.assign(d, till, 1, 1)
+				for range 5 {
+					w.report(d, till, eventlog.PhaseRunning, "", 1)
+					w.report(d, till, eventlog.PhaseFailed, "CrashLoop", 1)
+				}
+			},
+			[]string{
+				"2 shop/till was assigned",
+				"3 shop/till is reported Running", "4 shop/till is reported Failed",
+				"5 shop/till is reported Running +3 to 11", "6 shop/till is reported Failed +3 to 12",
+			},
+		},
+		"a Deployment is withdrawn, because its labels changed": {
+			func(w *tale) {
+				w.apply(till, 1, podman("a"))
+				w.assign(d, till, 1, 1)
+				moved := w.label(d, map[string]string{"site": "other"}, "kubectl-label")
+				w.withdraw(d, till, moved)
+				w.withdraw(d, till, 99)
+				w.cleared(d, till)
+			},
+			[]string{
+				"2 shop/till was assigned", "3 its labels that select changed",
+				"4 shop/till was withdrawn: its labels no longer match", "5 shop/till was withdrawn again: the device still reported it",
+				"6 shop/till is gone from the device",
+			},
+		},
+		"the agent's steps, and what drifted": {
+			func(w *tale) {
+				w.apply(till, 1, podman("a"))
+				w.assign(d, till, 1, 1)
+				w.step(d, till, eventlog.AgentStepFailed, eventlog.Step{Step: "pull", Reason: "ImageNotFound", Error: "☠"})
+				w.step(d, till, eventlog.AgentStepSucceeded, eventlog.Step{Step: "pull+create+start", Reason: "Assigned"})
+				w.step(d, till, eventlog.AgentDriftDetected, eventlog.Step{Step: "start", Reason: "Exited"})
+				w.step(d, till, eventlog.AgentDriftRepaired, eventlog.Step{Step: "start", Reason: "Exited"})
+			},
+			[]string{
+				"2 shop/till was assigned", "3 shop/till web: pull failed", "4 shop/till web: pull, create, start",
+				"5 shop/till web: found otherwise than it was left; due: start", "6 shop/till web: repaired: start",
+			},
+		},
+		"persons and the callout": {
+			func(w *tale) {
+				w.say(eventlog.CommandSubject(d), eventlog.CommandRequested, eventlog.Command{Verb: "exec", Args: []string{"web", "ls"}}, by("alice"))
+				w.say(eventlog.CommandSubject(d), eventlog.CommandCompleted, eventlog.Command{Verb: "exec", Error: "exit code 1"}, by("alice"))
+				w.say(eventlog.AccessSubject(d), eventlog.AccessRevoked, eventlog.Access{Reason: "Flooding", Message: "too much"})
+				w.say(eventlog.AccessSubject(d), eventlog.AccessAllowed, eventlog.Access{Reason: "Requested"}, by("bob"))
+				w.say(eventlog.AuthSubject(d), eventlog.AuthDenied, eventlog.Auth{Reason: "TokenExpired", Count: 3})
+				w.say(eventlog.DeviceSubject(d), eventlog.DeviceDecommissioned, eventlog.Removal{Reason: "Replaced"}, by("alice"))
+			},
+			[]string{
+				"1 command exec web ls by alice", "2 command exec failed by alice", "3 access revoked: too much by unknown",
+				"4 access allowed by bob", "5 its connection was denied 3 times", "6 decommissioned by alice",
+			},
+		},
+		"of a Deployment that the log never knew, the namespace is unknown": {
+			func(w *tale) { w.report(d, till, eventlog.PhaseRunning, "UnknownDeployment", 0) },
+			[]string{"1 till is reported Running"},
+		},
+		"what a device sent twice is told once": {
+			func(w *tale) {
+				for range 2 {
+					w.message(&nats.Msg{
+						Subject: eventlog.StateSubject(d, "till"), Header: nats.Header{eventlog.HeaderCounter: {"e.1"}},
+						Data: []byte(`{"device_id":"kasse-1","deployment":"till","phase":"Running","last_event_at":"2026-11-24T12:00:00Z"}`),
+					})
+				}
+			},
+			[]string{"1 till is reported Running"},
+		},
+		"other devices are left out": {
+			func(w *tale) { w.online("kasse-2") }, nil,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newTale(t)
+			tt.tell(w)
+			if diff := cmp.Diff(tt.want, entriesText(w.diary(d))); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestADevicesEntriesSayWhatDiffers(t *testing.T) {
+	t.Parallel()
+	w := newTale(t)
+	const d = "kasse-1"
+	w.device(d, map[string]string{"site": "lab", "zone": "a"})
+	w.apply(till, 1, podman("nginx:1"))
+	w.assign(d, till, 1, 4)
+	w.apply(till, 2, podman("nginx:2"))
+	w.assign(d, till, 2, 6)
+	moved := w.say(eventlog.DeviceSubject(d), eventlog.DeviceRelabeled, eventlog.Labels{Labels: map[string]eventlog.OwnedLabel{
+		"site": {Value: "other", Owner: "kubectl-label"}, "gpu": {Value: "yes", Owner: eventlog.OwnerDevice},
+	}})
+	w.withdraw(d, till, moved)
+	w.online(d)
+	w.offline(d)
+	es := w.diary(d).Entries
+	if diff := cmp.Diff([]string{"services[web].image: nginx:1 → nginx:2"}, fieldsText(es[4].Changes)); diff != "" {
+		t.Errorf("assigned anew (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff([]string{
+		"gpu:  → yes (reported)", "site: lab (reported) → other (by kubectl-label)", "zone: a (reported) → ",
+	}, fieldsText(es[5].Changes)); diff != "" {
+		t.Errorf("relabelled (-want +got):\n%s", diff)
+	}
+	if es[6].Cause != moved || es[8].After != 1 {
+		t.Errorf("cause %d, online for %v s", es[6].Cause, es[8].After)
+	}
+}
