@@ -1,0 +1,129 @@
+package fleetctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/history"
+)
+
+// explainFlags are what a person may say of what is to be explained.
+type explainFlags struct {
+	momentFlags
+	namespace string
+	output    string
+}
+
+func newExplain(s Streams, c *connection) *cobra.Command {
+	var f explainFlags
+	cmd := &cobra.Command{
+		Use:   "explain device/NAME [deployment/NAME]",
+		Short: "Say why a device is in its state, and what comes next",
+		Long: `Say why a device is in its state, and what comes next.
+
+With a Deployment: the chain of causes from the kubectl apply, by way of the labels
+that match (or the requirement that they do not meet), to what the agent did and
+reported last. Without one: the device itself, and a line for each Deployment.
+
+Each sentence begins with the event that proves it: its number in the log, to be
+seen with fleetctl log. Where something is not in the log, the number is that of
+the last event that was looked at. Only that part of the log is read which is
+about the device.
+
+` + momentHelp,
+		Example: `  fleetctl explain device/edge-01
+  fleetctl explain device/edge-01 deployment/hello
+  fleetctl explain device edge-01 deployment hello -n shop --at -15m
+  fleetctl explain device/edge-01 -o json | jq .state`,
+		Args: cobra.RangeArgs(1, 4),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return showExplanation(cmd.Context(), s, c, f, args)
+		},
+		ValidArgsFunction: c.completeThings,
+	}
+	f.bind(cmd)
+	flags := cmd.Flags()
+	flags.StringVarP(&f.namespace, "namespace", "n", "", "the Deployment's namespace (default: that of the one which the device has, or the only one)")
+	flags.StringVarP(&f.output, "output", "o", outputText, "text, json or yaml")
+	completeFlag(cmd, "output", fixed([]string{outputText, outputJSON, outputYAML}))
+	completeFlag(cmd, "namespace", c.completeNamespace)
+	return cmd
+}
+
+// question reads what a person asks.
+func (f explainFlags) question(args []string) (history.Question, error) {
+	var q history.Question
+	things, err := parseThings(args)
+	if err != nil {
+		return q, err
+	}
+	for _, t := range things {
+		switch {
+		case t.isDevice() && q.Device == "":
+			q.Device = t.name
+		case t.isDeployment() && q.Deployment.Name == "":
+			q.Deployment = fleet.Key{Namespace: f.namespace, Name: t.name}
+		default:
+			return q, errors.New("one device is explained, and at most one Deployment on it")
+		}
+	}
+	switch {
+	case q.Device == "":
+		return q, errors.New("say which device; what a Deployment does on all of them: history deployment/" + q.Deployment.Name)
+	case f.namespace == "":
+		return q, nil
+	case q.Deployment.Name == "":
+		return q, errors.New("-n is of a Deployment: devices have no namespace")
+	}
+	return q, eventlog.CheckName("namespace", f.namespace)
+}
+
+func showExplanation(ctx context.Context, s Streams, c *connection, f explainFlags, args []string) error {
+	q, err := f.question(args)
+	if err != nil {
+		return misused(err, display(s.Name)+" explain device/NAME deployment/NAME, or "+display(s.Name)+" explain --help")
+	}
+	if err := checkOutput(f.output); err != nil {
+		return err
+	}
+	m, err := f.parse(s)
+	if err != nil {
+		return err
+	}
+	nc, js, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	p, err := c.part(ctx, s, js, m, q.Subjects())
+	if err != nil {
+		return c.explain(err, nc)
+	}
+	e, err := history.Explain(p.events, q, p.options)
+	p.progress.end()
+	if err != nil {
+		when := ""
+		if !m.IsNow() {
+			when = fmt.Sprintf(" at sequence %d", p.options.Upto)
+		}
+		switch {
+		case errors.Is(err, history.ErrUnknownDevice):
+			err = unknownDevice(ctx, s, js, fmt.Errorf("%w%s", err, when), q.Device, "explain")
+		case errors.Is(err, history.ErrUnknownDeployment):
+			err = unknownDeployment(ctx, s, js, fmt.Errorf("%w%s", err, when), q.Deployment.Name, "explain device/"+q.Device)
+		case errors.Is(err, history.ErrAmbiguous):
+			return failed(err, "-n with one of them")
+		}
+		return c.explain(err, nc)
+	}
+	if ok, err := document(s, f.output, e); ok {
+		return err
+	}
+	page{s}.explanation(e)
+	return nil
+}

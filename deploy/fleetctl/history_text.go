@@ -1,0 +1,242 @@
+package fleetctl
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/history"
+)
+
+// auditHint is where to learn who deleted something.
+const auditHint = "docs/audit.md: how to learn who"
+
+// deployment writes a Deployment's history: its revisions as kubectl rollout
+// history does, then each change.
+func (p page) deployment(h *history.History) {
+	t := table{s: p.s}
+	rows := [][]string{{"REVISION", "EVENT", "APPLIED", "SUCCEEDED", "CHANGE-CAUSE"}}
+	for _, e := range h.Entries {
+		if e.Type == eventlog.DeploymentApplied {
+			rows = append(rows, []string{
+				strconv.FormatUint(e.Revision, 10), strconv.FormatUint(e.Sequence, 10), local(e.Recorded),
+				fmt.Sprintf("%d of %d", e.Outcome.Succeeded, e.Outcome.Matched), oneLine(e.ChangeCause, 24),
+			})
+		}
+	}
+	p.line(h.Namespace + "/" + h.Name + lifecycleText(h.Lifecycle))
+	if len(rows) > 1 {
+		t.print(rows...)
+	}
+	for _, e := range h.Entries {
+		p.line("")
+		p.change(e)
+	}
+	p.foreign(h, "--deployment "+h.Namespace+"/"+h.Name)
+}
+
+func lifecycleText(l fleet.Lifecycle) string {
+	switch l {
+	case fleet.Deleted:
+		return " (deleted)"
+	case fleet.Orphaned:
+		return " (orphaned)"
+	}
+	return ""
+}
+
+// change writes one entry of a Deployment's history.
+func (p page) change(e history.Entry) {
+	hue, who := "", e.Who.String()
+	title := strings.ToUpper(e.Text[:1]) + e.Text[1:]
+	switch e.Type {
+	case eventlog.DeploymentDeleted:
+		hue = red
+		if e.Who.Name == "" {
+			who += " (" + auditHint + ")"
+		}
+	case eventlog.DeploymentOrphaned:
+		hue = yellow
+	case eventlog.DeploymentAdopted:
+		hue = green
+	}
+	p.hang("", 0, title, hue)
+	by := ""
+	if e.Who != nil {
+		by = " by " + who
+	}
+	p.hang("  ", 2, fmt.Sprintf("#%d at %s%s%s", e.Sequence, local(e.Recorded), by, causeText(e)), dim)
+	if e.ChangeCause != "" {
+		p.hang("  ", 2, "“"+e.ChangeCause+"”", "")
+	}
+	if e.Type == eventlog.DeploymentApplied && len(e.Changes) == 0 {
+		p.line("  no field of the spec differs")
+	}
+	p.changes(e.Changes, 2)
+	if len(e.Rollout) > 0 {
+		p.hang("  Rollout  ", 11, rolloutText(e.Rollout), "")
+	}
+	if e.Outcome != nil {
+		p.outcome(e)
+	}
+}
+
+func causeText(e history.Entry) string {
+	if e.Cause == 0 {
+		return ""
+	}
+	return fmt.Sprintf(", because of #%d", e.Cause)
+}
+
+func rolloutText(all []history.Milestone) string {
+	var parts []string
+	for _, m := range all {
+		word := strings.ReplaceAll(strings.TrimPrefix(string(m.Type), "rollout."), "_", " ")
+		switch m.Type {
+		case eventlog.RolloutStarted:
+			word += " on " + orNone(count(m.Devices, "device", "devices"))
+		default:
+			word += " after " + history.SpanText(m.After)
+		}
+		parts = append(parts, join(word, bracketed(m.Reason))+fmt.Sprintf(" #%d", m.Sequence))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// outcome writes what came of a change on the devices.
+func (p page) outcome(e history.Entry) {
+	o := e.Outcome
+	hue, parts := "", []string{}
+	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
+	if e.Type == eventlog.DeploymentApplied {
+		add("%d of %d succeeded", o.Succeeded, o.Matched)
+		switch {
+		case o.Failed > 0:
+			hue = red
+		case o.Matched > 0 && o.Succeeded == o.Matched:
+			hue = green
+		}
+		if o.Failed > 0 {
+			add("%d failed", o.Failed)
+		}
+		if o.Pending > 0 {
+			add("%d pending", o.Pending)
+		}
+		if o.Offline > 0 {
+			add("%d of these offline", o.Offline)
+		}
+		if o.AllSucceeded != nil {
+			add("all had succeeded after %s", history.SpanText(*o.AllSucceeded))
+		}
+	} else if o.Pending > 0 {
+		add("%s still to be withdrawn", count(o.Pending, "device is", "devices are"))
+	}
+	if o.Withdrawn > 0 {
+		add("withdrawn from %s", count(o.Withdrawn, "device", "devices"))
+		add("of which %d said that nothing is left", o.Gone)
+	}
+	if len(parts) == 0 {
+		parts = []string{"none had it"}
+	}
+	text := strings.Join(parts, ", ")
+	if o.Lasted != nil {
+		text += fmt.Sprintf("; held for %s, until #%d", history.SpanText(*o.Lasted), o.Next)
+	}
+	p.hang("  Devices  ", 11, text, hue)
+	if f := o.FirstFailure; f != nil {
+		p.hang("  Failure  ", 11, fmt.Sprintf("the first on %s after %s #%d: %s", f.Device, history.SpanText(f.After), f.Sequence,
+			oneLine(join(f.Reason, quoted(f.Error)), 400)), red)
+	}
+}
+
+// device writes a device's history, by days.
+func (p page) device(h *history.History) {
+	p.line(h.Name)
+	day := ""
+	width := len("  15:04:05.000  #") + len(strconv.FormatUint(h.Until.Sequence, 10)) + 2
+	for _, e := range h.Entries {
+		at := e.Recorded.Local()
+		if d := at.Format(time.DateOnly); d != day {
+			day = d
+			p.line("")
+			p.line(p.paint(dim, day))
+		}
+		head := fmt.Sprintf("%-*s", width, fmt.Sprintf("  %s  #%d", at.Format("15:04:05.000"), e.Sequence))
+		p.hang(p.paint(dim, head), width, oneLine(entryText(e), 600), entryHue(e))
+		p.changes(e.Changes, width)
+	}
+	p.foreign(h, "--device "+h.Name)
+}
+
+// entryText is an entry of a device's history in words.
+func entryText(e history.Entry) string {
+	t := e.Text
+	if e.Revision > 0 && e.Type != eventlog.DesiredWithdrawn {
+		t += fmt.Sprintf(", revision %d", e.Revision)
+	}
+	t += prefixed(" (", e.Reason, ")") + prefixed(": ", e.Error, "")
+	if e.Took >= 0.001 {
+		t += ", in " + history.SpanText(e.Took)
+	}
+	if e.After >= 0.001 {
+		t += ", after " + history.SpanText(e.After)
+	}
+	if e.Who != nil {
+		t += ", by " + e.Who.String()
+	}
+	if e.Cause > 0 {
+		t += fmt.Sprintf(", because of #%d", e.Cause)
+	}
+	if lag := e.Recorded.Sub(e.Time); lag > time.Second {
+		t += "; it happened at " + local(e.Time)
+	}
+	if e.Repeats > 0 {
+		t += fmt.Sprintf("; said %d times more, the last at #%d", e.Repeats, e.Last)
+	}
+	return t
+}
+
+func entryHue(e history.Entry) string {
+	switch {
+	case e.Phase == eventlog.PhaseRunning:
+		return green
+	case e.Phase == eventlog.PhaseFailed:
+		return red
+	case e.Phase != "":
+		return ""
+	}
+	return hueOf(eventlog.Event{Type: e.Type})
+}
+
+// foreign says that there was more, and how to see it.
+func (p page) foreign(h *history.History, about string) {
+	if h.Foreign > 0 {
+		p.line("")
+		p.line(p.paint(yellow, fmt.Sprintf("%s could not be understood: %s log --type %s %s",
+			count(h.Foreign, "message", "messages"), display(p.s.Name), typeForeign, about)))
+	}
+}
+
+// local is a moment in this machine's zone.
+func local(t time.Time) string { return t.Local().Format(clockForm) }
+
+func bracketed(s string) string { return prefixed("(", s, ")") }
+
+func prefixed(before, s, after string) string {
+	if s == "" {
+		return ""
+	}
+	return before + s + after
+}
+
+// oneLine clips what devices and persons may have written at length.
+func oneLine(s string, most int) string {
+	r := []rune(printable(s))
+	if len(r) <= most {
+		return string(r)
+	}
+	return string(r[:most-1]) + "…"
+}

@@ -1,0 +1,52 @@
+package fleetctl
+
+import (
+	"context"
+	"fmt"
+	"iter"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/history"
+	"fleet.nationtech.io/projections/past"
+)
+
+// part is the part of the log that answers a question about the past: a few
+// subjects, up to a moment. The server sends no more than that.
+type part struct {
+	events   iter.Seq2[eventlog.Event, error]
+	options  history.Options
+	progress *progress
+}
+
+// part finds a moment's part of the log. Whoever reads it ends the progress.
+func (c *connection) part(ctx context.Context, s Streams, js jetstream.JetStream, m moment, subjects []string) (part, error) {
+	last, err := past.Sequence(ctx, js, m.Moment)
+	if err != nil {
+		return part{}, err
+	}
+	p := part{options: history.Options{AsHappened: m.AsHappened, Upto: last}, progress: s.progress("reading the log")}
+	o := eventlog.ReadOptions{Subjects: subjects, Until: last, Progress: p.progress.report}
+	if m.AsHappened {
+		// What had happened by then may have been told much later.
+		o.Until, p.options.Until = 0, m.Time
+		if m.Sequence > 0 {
+			log, err := eventlog.Authoritative(ctx, js, eventlog.LogStream)
+			if err != nil {
+				return part{}, err
+			}
+			msg, err := log.GetMsg(ctx, m.Sequence)
+			if err != nil {
+				return part{}, fmt.Errorf("stream %s: sequence %d: %w", eventlog.LogStream, m.Sequence, err)
+			}
+			p.options.Until = msg.Time
+		}
+	}
+	if last == 0 {
+		p.events = func(func(eventlog.Event, error) bool) {}
+		return p, nil
+	}
+	p.events = eventlog.Read(ctx, js, o)
+	return p, nil
+}
