@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -42,7 +41,7 @@ func stream(bucket string, c Config, logID string) jetstream.StreamConfig {
 		AllowDirect:       true,
 		AllowRollup:       true,
 		DenyDelete:        true,
-		Duplicates:        100 * time.Millisecond, // no client writes here: nothing to deduplicate
+		Duplicates:        0, // off, as the source deduplicates: a rebuild would drop ids that were minutes apart there
 		Replicas:          max(1, c.Replicas),
 		Metadata:          map[string]string{metaLogID: logID},
 		Sources: []*jetstream.StreamSource{{

@@ -85,6 +85,45 @@ func contents(t *testing.T, js jetstream.JetStream, bucket string) map[string]st
 	return got
 }
 
+// The log takes an id again once its own window has passed. A rebuild, which
+// passes over both within milliseconds, must not take the second for the first.
+func TestARebuildTakesAnIDThatTheLogTookTwice(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	ensure(t, js)
+	log, err := js.Stream(t.Context(), eventlog.LogStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short := log.CachedInfo().Config
+	short.Duplicates = 100 * time.Millisecond
+	if _, err := js.UpdateStream(t.Context(), short); err != nil {
+		t.Fatal(err)
+	}
+	report := func(id, phase string) *jetstream.PubAck {
+		ack, err := js.PublishMsg(t.Context(), &nats.Msg{
+			Subject: eventlog.StateSubject("pi-01", "hello"), Header: nats.Header{jetstream.MsgIDHeader: {id}}, Data: []byte(phase),
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ack
+	}
+	report("a", "1")
+	report("b", "2")
+	for report("a", "3").Duplicate { // until the window has passed
+	}
+	if got := contents(t, js, eventlog.BucketState)["state.pi-01.hello"]; got != "3" {
+		t.Fatalf("the bucket has %q before the rebuild, want 3", got)
+	}
+	if err := projections.Rebuild(t.Context(), js, projections.Config{}, eventlog.BucketState, nil); err != nil {
+		t.Fatal(err)
+	}
+	if got := contents(t, js, eventlog.BucketState)["state.pi-01.hello"]; got != "3" {
+		t.Errorf("the rebuilt bucket has %q, want 3", got)
+	}
+}
+
 func TestAPlainKVClientReadsTheKeysOfTheContract(t *testing.T) {
 	t.Parallel()
 	nc, js := natstest.Start(t).Connect(t)
