@@ -1,6 +1,8 @@
 package decide_test
 
 import (
+	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -200,5 +202,40 @@ func TestAScoreWithAmpersandsIsReportedByItsHash(t *testing.T) {
 	}
 	if got, want := eventlog.Hash(assigned.Data), w.View().Deployments[key("a/web")].Spec.ScoreHash; got != want {
 		t.Errorf("hash of what is assigned is %s, want %s", got, want)
+	}
+}
+
+// Version 1 of deployment.applied wrote such a score as other bytes than those of
+// its hash, and devices got those. Read as version 2, it is assigned anew, once.
+func TestAScoreThatVersion1WroteWithEscapesIsAssignedAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	shell := func(d *v1alpha1.Deployment) { d.Spec.Score.Data.Services[0].Command = []string{"sh", "-c", "a && b"} }
+	in := w.put(cr("a", "web", "app:1", site, shell))
+	spec, _ := w.Deployment(key("a/web"))
+	data, err := json.Marshal(eventlog.Deployment{UID: spec.UID, Generation: 1, Revision: 1, Score: spec.Score, ScoreHash: spec.Hash})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var was eventlog.Deployment
+	if err := json.Unmarshal(data, &was); err != nil {
+		t.Fatal(err)
+	}
+	w.settle(w.label("pi-01", "site", "other"))
+	w.append(
+		eventlog.Draft{Subject: eventlog.DeploymentSubject("a", "web"), Type: eventlog.DeploymentApplied, Version: 1, Time: now, Data: data},
+		eventlog.Draft{Subject: eventlog.DesiredSubject("pi-01", "web"), Type: eventlog.DesiredAssigned, Time: now, Namespace: "a", Revision: 1, Data: was.Score},
+	)
+	due := w.settle(w.label("pi-01", "site", "lab"), in)
+	got := told(due)
+	want := []string{"device.relabeled device.pi-01", "desired.assigned desired.pi-01.web"}
+	if diff := cmp.Diff(want, slices.DeleteFunc(got, func(s string) bool { return strings.HasPrefix(s, "rollout.") })); diff != "" {
+		t.Fatalf("(-want +got):\n%s", diff)
+	}
+	if eventlog.Hash(due[len(due)-1].Data) != spec.Hash {
+		t.Errorf("assigned %s, want %s", due[len(due)-1].Data, spec.Score)
+	}
+	if again := w.settle(in); len(again) != 0 {
+		t.Errorf("and again %v", told(again))
 	}
 }
