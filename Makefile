@@ -78,12 +78,13 @@ lint: ## Vet, format and lint, with the rule of who may import whom
 	tools/lint.sh "$(TAGS)"
 
 .PHONY: generate
-generate: ## Make the CRDs and the clients anew
+generate: ## Make the CRDs, the clients and the reference of fleetctl anew
 	crds/hack/generate.sh
+	tools/clidoc.sh "$(TAGS)"
 
 .PHONY: verify
 verify: ## Fail where generated files or go.mod files are not what the sources say
-	tools/verify.sh
+	tools/verify.sh "$(TAGS)"
 
 ##@ Help
 .PHONY: help

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Fails where what is generated differs from what its sources say, and where a
-# module does not build by its own go.mod.
+# module does not build by its own go.mod. $1: build tags.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # The tree's state is its list of changes and what they are, so that this also
@@ -8,6 +8,7 @@ cd "$(dirname "$0")/.."
 state() { git status --porcelain; git diff; }
 before=$(state)
 crds/hack/generate.sh
+tools/clidoc.sh "$1"
 for m in eventlog projections crds callout agent operator deploy; do
   ( cd "$m" && GOWORK=off go mod tidy -diff )
 done

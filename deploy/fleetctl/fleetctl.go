@@ -126,6 +126,7 @@ output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 	}
 	c.bind(root, s)
 	root.AddCommand(
+		newDocs(s),
 		newExplain(s, &c),
 		newGet(s, &c),
 		newHistory(s, &c),

@@ -1,0 +1,55 @@
+package fleetctl
+
+import (
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/deploy/fleetctl/clidoc"
+)
+
+// newDocs is how docs/cli.md is made. It is no person's command, so help does not
+// show it.
+func newDocs(s Streams) *cobra.Command {
+	return &cobra.Command{
+		Use:    "docs",
+		Short:  "Print the reference of all commands as Markdown",
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			// By its own name, and without this machine's environment.
+			root := newRoot(Streams{Name: "fleetctl", Getenv: func(string) string { return "" }, Now: s.Now})
+			root.InitDefaultCompletionCmd()
+			if _, err := io.WriteString(s.Out, clidoc.Markdown(root, guide())); err != nil {
+				return failed(err, "")
+			}
+			return nil
+		},
+	}
+}
+
+// guide is what the reference says that no command does.
+func guide() clidoc.Guide {
+	return clidoc.Guide{
+		Title: "fleetctl: the reference",
+		Intro: "Made from the commands by `make generate`; `make verify` fails where it is not what they say.\n" +
+			"Installed as `kubectl-fleet` it is `kubectl fleet`. Every error ends with what to try.",
+		ExitCodes: []clidoc.ExitCode{
+			{Code: ExitOK, Meaning: "done; also where Ctrl-C ended what follows the log, and where nothing matched"},
+			{Code: ExitFailed, Meaning: "it was tried and did not work, or differs where that is asked; the message says what to try"},
+			{Code: ExitUsage, Meaning: "the command line cannot be understood"},
+			{Code: ExitNoAnswer, Meaning: "nobody answered", Of: []string{"ping"}},
+			{Code: ExitForeign, Meaning: "all agrees, and foreign messages were found", Of: []string{"verify"}},
+			{Code: ExitInterrupted, Meaning: "Ctrl-C or SIGTERM came before the end"},
+			{Code: ExitCut, Meaning: "whoever read the output stopped, as in “| head”"},
+		},
+		Environment: []clidoc.Variable{
+			{Name: envURL, Meaning: "NATS server, where --url is not given; fleet-dev writes these three into .fleet/env"},
+			{Name: envUser, Meaning: "user in account FLEET, where --user is not given"},
+			{Name: envPassword, Meaning: "its password, where --password is not given"},
+			{Name: "NO_COLOR", Meaning: "no colours, where it is set to anything (no-color.org)"},
+			{Name: "TERM", Meaning: "dumb: no colours, and lines instead of the picture of replay"},
+			{Name: "TZ", Meaning: "the zone of times that people read and type"},
+		},
+	}
+}
