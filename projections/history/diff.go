@@ -227,6 +227,9 @@ func pair(device, name string, a, b *fleet.Pair) []Change {
 	c := Change{Namespace: holder, Deployment: name, Device: device}
 	assigned, state := c, c
 	assigned.About, state.About = AboutAssignment, AboutState
+	if !x.assigned || !y.assigned {
+		x.holder, y.holder = "", "" // the change says it
+	}
 	out := change(assigned, x.assigned, y.assigned,
 		text("namespace", x.holder, y.holder),
 		number("revision", x.desired.Revision, y.desired.Revision),

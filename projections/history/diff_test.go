@@ -105,7 +105,7 @@ func TestBetween(t *testing.T) {
 			`added deployment shop/web  lifecycle:>"Applied" revision:>1 selector:>{"matchLabels":{"site":"lab"}} ` +
 				`score:>{"data":{"services":[{"image":"app:1","name":"web"}]},"type":"PodmanV0"} status.matched:>1 status.succeeded:>1`,
 			`added device / pi-01 inventory:>` + inventory("v1"),
-			`added assignment shop/web pi-01 namespace:>"shop" revision:>1 score_hash:>"` + eventlog.Hash(score("app:1")) + `"`,
+			`added assignment shop/web pi-01 revision:>1 score_hash:>"` + eventlog.Hash(score("app:1")) + `"`,
 			`added state shop/web pi-01 phase:>"Running" revision:>1`,
 		}},
 		"a new revision is told field by field, with what follows on its device": {before: start, then: func(w told) {
@@ -127,7 +127,7 @@ func TestBetween(t *testing.T) {
 		}, want: []string{
 			`removed deployment shop/web  lifecycle:"Applied"> revision:1> selector:{"matchLabels":{"site":"lab"}}> ` +
 				`score:{"data":{"services":[{"image":"app:1","name":"web"}]},"type":"PodmanV0"}> status.matched:1> status.succeeded:1>`,
-			`removed assignment shop/web pi-01 namespace:"shop"> revision:1> score_hash:"` + eventlog.Hash(score("app:1")) + `">`,
+			`removed assignment shop/web pi-01 revision:1> score_hash:"` + eventlog.Hash(score("app:1")) + `">`,
 			`removed state shop/web pi-01 phase:"Running"> revision:1>`,
 		}},
 		"an orphan": {before: start, then: func(w told) {
