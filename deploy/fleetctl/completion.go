@@ -44,6 +44,7 @@ func (c *connection) completions(cmd *cobra.Command) {
 		"type":       fixed(typeWords()),
 		"output":     fixed([]string{outputJSON, outputText}),
 		"since":      fixed([]string{"15m", "1h", "1d"}),
+		"until":      fixed([]string{"15m", "1h", "1d"}),
 	} {
 		completeFlag(cmd, flag, f)
 	}

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -25,6 +27,9 @@ const (
 // connection is a person's way into account FLEET.
 type connection struct {
 	url, user, password string
+
+	mu      sync.Mutex
+	refused []context.CancelFunc // of those who wait for the log
 }
 
 func (c *connection) bind(cmd *cobra.Command, s Streams) {
@@ -44,7 +49,7 @@ const (
 	connectTimeout = 5 * time.Second
 	// reconnects is how often, a second apart, a connection that broke is tried
 	// again by what reads and ends. What follows tries for ever.
-	reconnects = 8
+	reconnects = 5
 )
 
 // open connects, for what comes to an end. Its errors say what to try.
@@ -88,9 +93,7 @@ func (c *connection) connect(o ...nats.Option) (*nats.Conn, jetstream.JetStream,
 	o = append(o,
 		nats.Name("fleetctl"), nats.UserInfo(c.user, c.password), nats.Timeout(connectTimeout),
 		nats.ReconnectWait(time.Second), nats.ReconnectJitter(0, 0),
-		// What permissions refuse shows as a timeout of what asked; the reason
-		// is asked for there.
-		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.refuse(err) }))
 	nc, err := nats.Connect(c.url, o...)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization):
@@ -106,6 +109,29 @@ func (c *connection) connect(o ...nats.Option) (*nats.Conn, jetstream.JetStream,
 		return nil, nil, failed(fmt.Errorf("connect to %s: %w", c.url, err), "")
 	}
 	return nc, js, nil
+}
+
+// permitted gives a context that ends when the server refuses the log to the
+// user. To whoever asked it says nothing, so they would wait for long.
+func (c *connection) permitted(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(ctx)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.refused = append(c.refused, cancel)
+	return ctx, cancel
+}
+
+// refuse is told of errors that belong to no one request. What permissions refuse
+// elsewhere than at the log may be something that can be done without.
+func (c *connection) refuse(err error) {
+	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), "."+eventlog.LogStream) {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, cancel := range c.refused {
+		cancel()
+	}
 }
 
 // localEnv finds the environment of a local fleet at or above the working
@@ -139,10 +165,10 @@ func (c *connection) explain(err error, nc *nats.Conn) error {
 	}
 	last := nc.LastError()
 	switch {
+	case errors.Is(last, nats.ErrPermissionViolation):
+		return failed(fmt.Errorf("user %q may not do this: %w", c.user, last), "a user of account FLEET with more rights, by --user")
 	case errors.Is(err, context.Canceled):
 		return &failure{err: errors.New("interrupted"), code: ExitInterrupted}
-	case errors.Is(last, nats.ErrPermissionViolation):
-		return failed(fmt.Errorf("%w: user %q may not do this: %w", err, c.user, last), "a user of account FLEET with more rights, by --user")
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
 		return failed(fmt.Errorf("%w: the account of user %q has no event log", err, c.user), "a user of account FLEET: devices' users cannot read the log")
 	case errors.Is(err, jetstream.ErrStreamNotFound):

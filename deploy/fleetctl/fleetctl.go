@@ -62,11 +62,12 @@ func Run(ctx context.Context, s Streams, args []string) int {
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
 	err := out.outcome(root.ExecuteContext(ctx))
-	switch {
-	case err == nil:
+	if err == nil {
 		return ExitOK
-	case errors.Is(err, errCut):
-		return ExitCut
+	}
+	var code silence
+	if errors.As(err, &code) {
+		return int(code)
 	}
 	s.warn("Error: %v\n", err)
 	var f *failure
@@ -128,6 +129,7 @@ output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 	root.AddCommand(
 		newDocs(s),
 		newExplain(s, &c),
+		newDiff(s, &c),
 		newGet(s, &c),
 		newHistory(s, &c),
 		newLog(s, &c),

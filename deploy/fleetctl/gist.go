@@ -18,7 +18,7 @@ func gistOf(e eventlog.Event) string {
 		return gist(e, func(p eventlog.Leader) []string { return []string{p.Identity, word("version", p.Version)} })
 	case eventlog.DeploymentApplied:
 		return gist(e, func(p eventlog.Deployment) []string {
-			return []string{fmt.Sprintf("revision %d", p.Revision), word("on", selectorText(p.Selector)), scoreText(p.Score), quoted(p.ChangeCause)}
+			return []string{fmt.Sprintf("revision %d", p.Revision), word("on", selectorText(p.Selector)), scoreText(p.Score), word("by", requesterText(p.RequestedBy)), quoted(p.ChangeCause)}
 		})
 	case eventlog.DeploymentDeleted, eventlog.DeploymentOrphaned, eventlog.DeploymentAdopted:
 		return gist(e, func(p eventlog.DeploymentEnd) []string { return []string{p.Reason, word("by", e.Actor)} })
@@ -77,6 +77,15 @@ func gist[T any](e eventlog.Event, text func(T) []string) string {
 		return ""
 	}
 	return join(text(p)...)
+}
+
+// requesterText is who asked for a change. A field manager's name is the client's
+// own word.
+func requesterText(r eventlog.Requester) string {
+	if r.By == eventlog.RequestedByFieldManager && r.Name != "" {
+		return r.Name + " (field manager)"
+	}
+	return r.Name
 }
 
 func stateText(s eventlog.DeploymentState) []string {

@@ -72,6 +72,8 @@ func (m moment) clock(s Streams, v *fleet.View) time.Time {
 // view gives the fleet at a moment. Its errors say what to try; where it takes
 // long, a terminal shows how far it is.
 func (c *connection) view(ctx context.Context, s Streams, nc *nats.Conn, js jetstream.JetStream, m moment) (*fleet.View, error) {
+	ctx, stop := c.permitted(ctx)
+	defer stop()
 	p := s.progress("folding the log")
 	v, err := past.At(ctx, js, m.Moment, past.Options{AsHappened: m.AsHappened, Progress: p.report})
 	p.end()
@@ -90,16 +92,28 @@ func (c *connection) timed(ctx context.Context, nc *nats.Conn, js jetstream.JetS
 	if _, err := past.Sequence(ctx, js, m.Moment); err != nil {
 		return m, c.explain(err, nc)
 	}
-	log, err := eventlog.Authoritative(ctx, js, eventlog.LogStream)
+	at, err := timeOf(ctx, js, m.Moment)
 	if err != nil {
 		return m, c.explain(err, nc)
 	}
+	m.Moment = past.Moment{Time: at}
+	return m, nil
+}
+
+// timeOf is a moment's time: of a sequence, that at which the log recorded it.
+func timeOf(ctx context.Context, js jetstream.JetStream, m past.Moment) (time.Time, error) {
+	if m.Sequence == 0 {
+		return m.Time, nil
+	}
+	log, err := eventlog.Authoritative(ctx, js, eventlog.LogStream)
+	if err != nil {
+		return time.Time{}, err
+	}
 	at, err := log.GetMsg(ctx, m.Sequence)
 	if err != nil {
-		return m, c.explain(fmt.Errorf("sequence %d of the log: %w", m.Sequence, err), nc)
+		return time.Time{}, fmt.Errorf("sequence %d of the log: %w", m.Sequence, err)
 	}
-	m.Moment = past.Moment{Time: at.Time}
-	return m, nil
+	return at.Time, nil
 }
 
 // explainMoment says what to try where the log does not reach a moment, and nil

@@ -48,10 +48,12 @@ func (o *outlet) outcome(err error) error {
 	case o.err == nil:
 		return err
 	case errors.Is(o.err, syscall.EPIPE), errors.Is(o.err, io.ErrClosedPipe):
-		return errCut
+		return silence(ExitCut)
 	}
 	return failed(fmt.Errorf("the answer is not whole: write: %w", o.err), "room where the output goes")
 }
 
-// errCut says that whoever read the answer stopped. It is said to nobody.
-var errCut = &failure{err: errors.New("the output was closed"), code: ExitCut}
+// silence is an exit code that needs no words: the answer has said all.
+type silence int
+
+func (s silence) Error() string { return fmt.Sprintf("exit code %d", int(s)) }

@@ -2,8 +2,10 @@ package fleetctl_test
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/signal"
+	"regexp"
 	"syscall"
 	"testing"
 	"time"
@@ -28,7 +30,7 @@ func TestMain(m *testing.M) {
 			real := term.IsTerminal(int(os.Stdout.Fd()))
 			os.Exit(fleetctl.Run(ctx, fleetctl.Streams{
 				Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Now: time.Now, Name: name,
-				Terminal: terminal || real, Color: real && os.Getenv("NO_COLOR") == "",
+				Terminal: terminal || real, ErrTerminal: terminal, Color: real && os.Getenv("NO_COLOR") == "",
 			}, os.Args[1:]))
 		}
 	}
@@ -42,6 +44,7 @@ func TestMain(m *testing.M) {
 //
 //	story NAME         append what stories has of that name to the log
 //	server stop|start  end the NATS server, or start it again with what it had
+//	await FILE REGEXP  wait until a file that is being written has a match
 func TestStories(t *testing.T) {
 	t.Parallel()
 	testscript.Run(t, testscript.Params{
@@ -66,6 +69,12 @@ func TestStories(t *testing.T) {
 				w := ts.Value("world").(*world)
 				ts.Check(w.say(stories()[args[0]]...))
 			},
+			"await": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 2 {
+					ts.Fatalf("usage: await FILE REGEXP")
+				}
+				ts.Check(await(ts.MkAbs(args[0]), regexp.MustCompile("(?m)"+args[1])))
+			},
 			"server": func(ts *testscript.TestScript, neg bool, args []string) {
 				w := ts.Value("world").(*world)
 				switch {
@@ -73,12 +82,40 @@ func TestStories(t *testing.T) {
 					w.server.Stop()
 				case !neg && len(args) == 1 && args[0] == "start":
 					w.server.Start()
+					ts.Check(w.reachable())
 				default:
 					ts.Fatalf("usage: server stop|start")
 				}
 			},
 		},
 	})
+}
+
+// reachable waits until the stories can be told again.
+func (w *world) reachable() error {
+	const patience, pause, once = 20 * time.Second, 10 * time.Millisecond, time.Second
+	for end := time.Now().Add(patience); ; time.Sleep(pause) {
+		ctx, cancel := context.WithTimeout(context.Background(), once)
+		_, err := eventlog.Log(ctx, w.js)
+		cancel()
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+	}
+}
+
+// await polls a file until it has a match.
+func await(file string, pattern *regexp.Regexp) error {
+	const patience, pause = 20 * time.Second, 10 * time.Millisecond
+	for end := time.Now().Add(patience); ; time.Sleep(pause) {
+		b, err := os.ReadFile(file)
+		switch {
+		case err == nil && pattern.Match(b):
+			return nil
+		case time.Now().After(end):
+			return fmt.Errorf("%s has no match for %s after %v: %w\n%s", file, pattern, patience, err, b)
+		}
+	}
 }
 
 // world is what a script's commands and its stories work on.

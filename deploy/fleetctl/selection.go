@@ -1,9 +1,12 @@
 package fleetctl
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -11,12 +14,42 @@ import (
 // typeForeign selects the messages that are none of the fleet's.
 const typeForeign = "foreign"
 
+// selectionFlags are the flags by which a person selects events.
+type selectionFlags struct {
+	device, deployment         string
+	types                      []string
+	actor, correlation, reason string
+}
+
+func (f *selectionFlags) bind(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.device, "device", "", "only what is about this device")
+	flags.StringVar(&f.deployment, "deployment", "", "only what is about this Deployment: NAMESPACE/NAME or NAME")
+	flags.StringSliceVar(&f.types, "type", nil, "only these types, such as state.reported, or their first words, such as rollout")
+	flags.StringVar(&f.actor, "actor", "", "only what this person or program did, as the log knows it")
+	flags.StringVar(&f.correlation, "correlation", "", "only what belongs to one change: NAMESPACE/NAME@REVISION, or NAMESPACE/NAME for every change of it")
+	flags.StringVar(&f.reason, "reason", "", "only what has this reason, such as ImagePullFailed")
+}
+
+func (f selectionFlags) selection() (selection, error) {
+	s, err := newSelection(f.device, f.deployment, f.types)
+	s.actor, s.correlation, s.reason = f.actor, f.correlation, f.reason
+	return s, err
+}
+
 // selection is which events a person wants to see. The zero value selects all.
 type selection struct {
 	device    string
 	namespace string // of the Deployment; empty for any
 	name      string // of the Deployment
 	types     []string
+
+	actor, correlation, reason string
+}
+
+// all says whether every message of the log is selected.
+func (s selection) all() bool {
+	return s.device == "" && s.name == "" && len(s.types) == 0 && s.actor == "" && s.correlation == "" && s.reason == ""
 }
 
 // newSelection checks what a person typed.
@@ -144,10 +177,43 @@ func (s selection) hasType(t eventlog.Type) bool {
 
 // match says whether an event is selected. foreign is what came with it.
 func (s selection) match(e eventlog.Event, foreign error) bool {
+	if !s.matchEnvelope(e) {
+		return false
+	}
 	if foreign != nil {
 		return (len(s.types) == 0 || slices.Contains(s.types, typeForeign)) && s.matchAddress(e)
 	}
 	return s.hasType(e.Type) && s.matchAddress(e)
+}
+
+// matchEnvelope asks who, to which change it belongs, and why.
+func (s selection) matchEnvelope(e eventlog.Event) bool {
+	if s.actor != "" && !actedBy(e, s.actor) {
+		return false
+	}
+	if c := s.correlation; c != "" && e.CorrelationID != c && (strings.Contains(c, "@") || !strings.HasPrefix(e.CorrelationID, c+"@")) {
+		return false
+	}
+	if s.reason == "" {
+		return true
+	}
+	var p struct {
+		Reason string `json:"reason"`
+	}
+	return len(e.Data) > 0 && json.Unmarshal(e.Data, &p) == nil && strings.EqualFold(p.Reason, s.reason)
+}
+
+// actedBy says whether somebody did what an event tells: by the envelope, by the
+// subject that only that user may write, or as who asked for a change.
+func actedBy(e eventlog.Event, actor string) bool {
+	if e.Actor == actor || e.Address.User == actor {
+		return true
+	}
+	if e.Type != eventlog.DeploymentApplied {
+		return false
+	}
+	d, err := eventlog.Payload[eventlog.Deployment](e)
+	return err == nil && d.RequestedBy.Name == actor
 }
 
 func (s selection) matchAddress(e eventlog.Event) bool {

@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/past"
 )
 
 func TestASelectionNarrowsWhatTheServerSends(t *testing.T) {
@@ -148,30 +149,86 @@ func matches(filter, subject string) bool {
 	return len(f) == len(s)
 }
 
-func TestSinceIsAMomentOrHowLongAgo(t *testing.T) {
+func TestAgoIsAMomentOrHowLongAgo(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+	s := Streams{Now: func() time.Time { return now }}
 	tests := map[string]struct {
 		in   string
-		want time.Time
+		want past.Moment
 	}{
-		"nothing":  {"", time.Time{}},
-		"minutes":  {"15m", now.Add(-15 * time.Minute)},
-		"days":     {"3d", now.Add(-72 * time.Hour)},
-		"a moment": {"2026-11-23T08:00:00Z", time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)},
+		"nothing":                 {"", past.Moment{}},
+		"minutes":                 {"15m", past.Moment{Time: now.Add(-15 * time.Minute)}},
+		"minutes, with the sign":  {"-15m", past.Moment{Time: now.Add(-15 * time.Minute)}},
+		"days":                    {"3d", past.Moment{Time: now.Add(-72 * time.Hour)}},
+		"a moment":                {"2026-11-23T08:00:00Z", past.Moment{Time: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}},
+		"a sequence":              {"5", past.Moment{Sequence: 5}},
+		"a time of today's clock": {"08:15", past.Moment{Time: time.Date(2026, 11, 24, 8, 15, 0, 0, time.UTC)}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, err := parseSince(tt.in, now)
-			if err != nil || !got.Equal(tt.want) {
+			got, err := parseAgo(s, "--since", tt.in)
+			if err != nil || got != tt.want {
 				t.Errorf("got %v, %v, want %v", got, err, tt.want)
 			}
 		})
 	}
-	for _, bad := range []string{"yesterday", "-5m", "5", "d"} {
-		if _, err := parseSince(bad, now); err == nil {
+	for _, bad := range []string{"yesterday", "--5m", "d"} {
+		if _, err := parseAgo(s, "--since", bad); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
+	}
+}
+
+func TestSelectionByTheEnvelope(t *testing.T) {
+	t.Parallel()
+	applied := eventlog.Event{
+		Type: eventlog.DeploymentApplied, Version: 2, Address: eventlog.Address{Family: eventlog.FamilyDeployment, Namespace: "shop", Name: "web"},
+		CorrelationID: "shop/web@3", Data: []byte(`{"requested_by":{"name":"alice","by":"admission"}}`),
+	}
+	request := eventlog.Event{
+		Type: eventlog.RequestMade, Address: eventlog.Address{Family: eventlog.FamilyRequest, User: "alice"},
+		Data: []byte(`{"verb":"withdraw","reason":"replaced"}`),
+	}
+	failed := eventlog.Event{
+		Type: eventlog.StateReported, Address: eventlog.Address{Family: eventlog.FamilyState, Device: "pi-01", Deployment: "web"},
+		Data: []byte(`{"reason":"ImagePullFailed"}`),
+	}
+	command := eventlog.Event{Type: eventlog.CommandRequested, Actor: "bob", Address: eventlog.Address{Family: eventlog.FamilyCommand, Device: "pi-01"}}
+	tests := map[string]struct {
+		flags selectionFlags
+		want  []eventlog.Event
+	}{
+		"who asked for a change, by name":        {selectionFlags{actor: "alice"}, []eventlog.Event{applied, request}},
+		"who acted, by the envelope":             {selectionFlags{actor: "bob"}, []eventlog.Event{command}},
+		"one change":                             {selectionFlags{correlation: "shop/web@3"}, []eventlog.Event{applied}},
+		"another change":                         {selectionFlags{correlation: "shop/web@4"}, nil},
+		"every change of one Deployment":         {selectionFlags{correlation: "shop/web"}, []eventlog.Event{applied}},
+		"a name that only begins alike":          {selectionFlags{correlation: "shop/we"}, nil},
+		"a reason, in whatever case":             {selectionFlags{reason: "imagepullfailed"}, []eventlog.Event{failed}},
+		"a reason that a person gave":            {selectionFlags{reason: "replaced"}, []eventlog.Event{request}},
+		"a reason together with another's actor": {selectionFlags{reason: "replaced", actor: "bob"}, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := tt.flags.selection()
+			if err != nil {
+				t.Fatal(err)
+			}
+			var got []eventlog.Event
+			for _, e := range []eventlog.Event{applied, request, failed, command} {
+				if s.match(e, nil) {
+					got = append(got, e)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("selected (-want +got):\n%s", diff)
+			}
+			if s.all() {
+				t.Error("it is said to select all")
+			}
+		})
 	}
 }

@@ -2,26 +2,19 @@ package fleetctl
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
-	"time"
+
+	"fleet.nationtech.io/projections/past"
 )
 
-// parseSince reads a moment: RFC 3339, or how long ago, such as 15m, 2h30m or 3d.
-func parseSince(s string, now time.Time) (time.Time, error) {
-	if s == "" {
-		return time.Time{}, nil
+// parseAgo reads a flag that takes a moment, and also how long ago without the
+// sign: 15m, 2h30m or 3d.
+func parseAgo(s Streams, flag, text string) (past.Moment, error) {
+	if d, err := past.ParseDuration(text); err == nil {
+		return past.Moment{Time: s.Now().Add(-d)}, nil
 	}
-	if t, err := time.Parse(time.RFC3339, s); err == nil {
-		return t, nil
+	m, err := past.ParseMoment(text, s.Now())
+	if err != nil {
+		return m, misused(fmt.Errorf("%s %w", flag, err), flag+" 15m")
 	}
-	if days, ok := strings.CutSuffix(s, "d"); ok {
-		if n, err := strconv.ParseUint(days, 10, 16); err == nil {
-			return now.Add(-time.Duration(n) * 24 * time.Hour), nil
-		}
-	}
-	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
-		return now.Add(-d), nil
-	}
-	return time.Time{}, fmt.Errorf("--since %q is neither a duration, such as 15m, 2h or 3d, nor a moment, such as %s", s, now.UTC().Format(time.RFC3339))
+	return m, nil
 }

@@ -3,7 +3,13 @@ package fleetctl_test
 import (
 	"context"
 	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -61,6 +67,16 @@ func stories() map[string][]told {
 			reported("edge-01", "web", 1, eventlog.PhaseRunning, "", ""),
 			reported("edge-01", "old", 7, eventlog.PhaseRunning, "", ""),
 		},
+		// edge-01 goes offline while alice changes hello and bob asks for it, and
+		// reports later what had happened ten minutes ago. Events 11 to 14.
+		"outage": {
+			{eventlog.DeviceSubject("edge-01"), eventlog.DeviceOffline, eventlog.Presence{Reason: "PulseMissed"}},
+			askedBy("alice", applied("default", "hello", 2, "nginx:2")),
+			{eventlog.CommandSubject("edge-01"), eventlog.CommandRequested, eventlog.Command{Verb: "ping"}},
+			late(10*time.Minute, reported("edge-01", "hello", 1, eventlog.PhaseFailed, "CrashLoop", "")),
+		},
+		// More than a reader asks for at a time.
+		"flood": flood(),
 	}
 }
 
@@ -74,6 +90,26 @@ func applied(namespace, name string, revision uint64, runs string) told {
 		UID: namespace + "-" + name, Generation: int64(revision), Revision: revision,
 		Selector: eventlog.Selector{MatchLabels: map[string]string{"site": "lab"}}, Score: score, ScoreHash: eventlog.Hash(score),
 	}}
+}
+
+func flood() []told {
+	const events, bytes = 15000, 300
+	e := told{eventlog.AgentSubject("edge-01"), eventlog.AgentStarted, eventlog.AgentStart{Engine: strings.Repeat("podman ", bytes/7)}}
+	return slices.Repeat([]told{e}, events)
+}
+
+func askedBy(user string, e told) told {
+	d := e.payload.(eventlog.Deployment)
+	d.RequestedBy = eventlog.Requester{Name: user, By: eventlog.RequestedByAdmission}
+	e.payload = d
+	return e
+}
+
+func late(by time.Duration, e told) told {
+	s := e.payload.(eventlog.DeploymentState)
+	s.LastEventAt = s.LastEventAt.Add(-by)
+	e.payload = s
+	return e
 }
 
 func assigned(device, deployment, runs string) told {
@@ -112,12 +148,21 @@ func (w *world) say(story ...told) error {
 			return err
 		}
 	}
-	return nil
+	select {
+	case <-w.js.PublishAsyncComplete():
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (w *world) append(ctx context.Context, e told) error {
 	a, err := eventlog.ParseSubject(e.subject)
 	if err != nil {
+		return err
+	}
+	if d, ok := e.payload.(eventlog.Draft); ok { // it has its envelope
+		_, err = eventlog.AppendUnfenced(ctx, w.js, "operator", d)
 		return err
 	}
 	if a.Family.OfDevices() {
@@ -127,12 +172,26 @@ func (w *world) append(ctx context.Context, e told) error {
 				return err
 			}
 		}
+		if a.Family == eventlog.FamilyAgent { // there may be many
+			_, err = w.js.PublishMsgAsync(&nats.Msg{
+				Subject: e.subject, Data: data, Header: nats.Header{eventlog.HeaderType: {eventlog.CloudEventType(e.kind, 1)}},
+			}, jetstream.WithStallWait(time.Second))
+			return err
+		}
 		_, err = w.js.Publish(ctx, e.subject, data)
 		return err
 	}
 	d, err := eventlog.NewDraft(e.subject, e.kind, time.Now(), e.payload)
 	if err != nil {
 		return err
+	}
+	if a.Family == eventlog.FamilyDeployment {
+		if p, ok := e.payload.(eventlog.Deployment); ok {
+			d.CorrelationID = a.Namespace + "/" + a.Name + "@" + strconv.FormatUint(p.Revision, 10)
+		}
+	}
+	if a.Family == eventlog.FamilyCommand {
+		d.Actor = "bob"
 	}
 	if a.Family == eventlog.FamilyDesired {
 		d.Namespace, d.Revision = "default", 1

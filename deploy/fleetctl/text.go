@@ -3,6 +3,7 @@ package fleetctl
 import (
 	"fmt"
 	"strings"
+	"time"
 	"unicode"
 
 	"fleet.nationtech.io/eventlog"
@@ -20,9 +21,26 @@ const (
 // clockForm is how a person reads a moment, in this machine's zone.
 const clockForm = "2006-01-02 15:04:05"
 
+// lateness is how late the log must learn of something for it to be said.
+const lateness = 2 * time.Second
+
 // textLine is one event for people: when the log learned of it, its place, its
 // type, what it is about, the gist.
 func textLine(e eventlog.Event, foreign error, color bool) string {
+	return eventLine(e, foreign, e.Recorded, "", color)
+}
+
+// happenedLine is textLine with the time at which it happened, and with how much
+// later the log learned of it, where that is late.
+func happenedLine(e eventlog.Event, foreign error, color bool) string {
+	at, note := e.Happened(), ""
+	if late := e.Recorded.Sub(at); late >= lateness {
+		note = fmt.Sprintf("[%v late]", late.Round(time.Second))
+	}
+	return eventLine(e, foreign, at, note, color)
+}
+
+func eventLine(e eventlog.Event, foreign error, at time.Time, note string, color bool) string {
 	paint := func(c, s string) string {
 		if !color || c == "" {
 			return s
@@ -36,10 +54,13 @@ func textLine(e eventlog.Event, foreign error, color bool) string {
 		gist = strings.TrimPrefix(foreign.Error(), eventlog.ErrForeign.Error()+": ")
 	}
 	line := fmt.Sprintf("%s  %6d  %s  %s",
-		paint(dim, e.Recorded.Local().Format(clockForm+".000")), e.Sequence,
+		paint(dim, at.Local().Format(clockForm+".000")), e.Sequence,
 		paint(hue, fmt.Sprintf("%-21s", kind)), about(e))
 	if gist != "" {
 		line += "  " + printable(gist)
+	}
+	if note != "" {
+		line += "  " + paint(yellow, note)
 	}
 	return line
 }
