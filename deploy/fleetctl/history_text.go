@@ -11,6 +11,10 @@ import (
 	"fleet.nationtech.io/projections/history"
 )
 
+// mentioned is how late the log may learn of something before that is worth a
+// word: agents gather what they have to say for a second.
+const mentioned = 5 * time.Second
+
 // auditHint is where to learn who deleted something.
 const auditHint = "docs/audit.md: how to learn who"
 
@@ -50,12 +54,14 @@ func lifecycleText(l fleet.Lifecycle) string {
 
 // change writes one entry of a Deployment's history.
 func (p page) change(e history.Entry) {
-	hue, who := "", e.Who.String()
-	title := strings.ToUpper(e.Text[:1]) + e.Text[1:]
+	hue, who := "", ""
+	if e.Who != nil {
+		who = " by " + e.Who.String()
+	}
 	switch e.Type {
 	case eventlog.DeploymentDeleted:
 		hue = red
-		if e.Who.Name == "" {
+		if e.Who != nil && e.Who.Name == "" {
 			who += " (" + auditHint + ")"
 		}
 	case eventlog.DeploymentOrphaned:
@@ -63,12 +69,8 @@ func (p page) change(e history.Entry) {
 	case eventlog.DeploymentAdopted:
 		hue = green
 	}
-	p.hang("", 0, title, hue)
-	by := ""
-	if e.Who != nil {
-		by = " by " + who
-	}
-	p.hang("  ", 2, fmt.Sprintf("#%d at %s%s%s", e.Sequence, local(e.Recorded), by, causeText(e)), dim)
+	p.hang("", 0, strings.ToUpper(e.Text[:1])+e.Text[1:], hue)
+	p.hang("  ", 2, fmt.Sprintf("#%d at %s%s%s", e.Sequence, local(e.Recorded), who, causeText(e)), dim)
 	if e.ChangeCause != "" {
 		p.hang("  ", 2, "“"+e.ChangeCause+"”", "")
 	}
@@ -136,7 +138,14 @@ func (p page) outcome(e history.Entry) {
 	}
 	if o.Withdrawn > 0 {
 		add("withdrawn from %s", count(o.Withdrawn, "device", "devices"))
-		add("of which %d said that nothing is left", o.Gone)
+		switch o.Gone {
+		case 0:
+			add("and gone from none yet")
+		case o.Withdrawn:
+			add("and gone there")
+		default:
+			add("and gone from %d so far", o.Gone)
+		}
 	}
 	if len(parts) == 0 {
 		parts = []string{"none had it"}
@@ -159,20 +168,23 @@ func (p page) device(h *history.History) {
 	width := len("  15:04:05.000  #") + len(strconv.FormatUint(h.Until.Sequence, 10)) + 2
 	for _, e := range h.Entries {
 		at := e.Recorded.Local()
+		if h.AsHappened {
+			at = e.Time.Local()
+		}
 		if d := at.Format(time.DateOnly); d != day {
 			day = d
 			p.line("")
 			p.line(p.paint(dim, day))
 		}
 		head := fmt.Sprintf("%-*s", width, fmt.Sprintf("  %s  #%d", at.Format("15:04:05.000"), e.Sequence))
-		p.hang(p.paint(dim, head), width, oneLine(entryText(e), 600), entryHue(e))
+		p.hang(p.paint(dim, head), width, oneLine(entryText(e, h.AsHappened), 600), entryHue(e))
 		p.changes(e.Changes, width)
 	}
 	p.foreign(h, "--device "+h.Name)
 }
 
 // entryText is an entry of a device's history in words.
-func entryText(e history.Entry) string {
+func entryText(e history.Entry, asHappened bool) string {
 	t := e.Text
 	if e.Revision > 0 && e.Type != eventlog.DesiredWithdrawn {
 		t += fmt.Sprintf(", revision %d", e.Revision)
@@ -190,8 +202,12 @@ func entryText(e history.Entry) string {
 	if e.Cause > 0 {
 		t += fmt.Sprintf(", because of #%d", e.Cause)
 	}
-	if lag := e.Recorded.Sub(e.Time); lag > time.Second {
-		t += "; it happened at " + local(e.Time)
+	if lag := e.Recorded.Sub(e.Time); lag > mentioned {
+		if asHappened {
+			t += "; the log learned of it at " + local(e.Recorded)
+		} else {
+			t += "; it happened at " + local(e.Time)
+		}
 	}
 	if e.Repeats > 0 {
 		t += fmt.Sprintf("; said %d times more, the last at #%d", e.Repeats, e.Last)

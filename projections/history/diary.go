@@ -13,7 +13,7 @@ import (
 // those of DeviceSubjects, or more. It fails with what reading them fails with.
 func OfDevice(events iter.Seq2[eventlog.Event, error], device string, o Options) (*History, error) {
 	f := &diary{
-		h:  &History{Kind: KindDevice, Name: device},
+		h:  &History{Kind: KindDevice, Name: device, AsHappened: o.AsHappened},
 		id: device, ids: map[string]uint64{}, rows: map[string][]int{}, held: map[string]*holding{},
 	}
 	err := o.each(events, func(r record) {
@@ -24,7 +24,7 @@ func OfDevice(events iter.Seq2[eventlog.Event, error], device string, o Options)
 			f.h.Foreign++
 			return
 		}
-		f.h.Until = placeOf(r.Event)
+		f.h.Until = placeOf(r)
 		if r.ID != "" {
 			f.ids[r.ID] = r.Sequence
 		}
@@ -74,7 +74,7 @@ func (f *diary) fold(r record) {
 
 // add appends an entry.
 func (f *diary) add(r record, e Entry) {
-	e.Place, e.Type = placeOf(r.Event), r.Type
+	e.Place, e.Type = placeOf(r), r.Type
 	e.Cause = f.ids[r.CausationID]
 	f.h.Entries = append(f.h.Entries, e)
 }

@@ -39,10 +39,10 @@ func (f *diary) heard(r record) {
 	if r.Type == eventlog.DeviceOffline {
 		e.Text = "offline: no pulse was ever heard"
 		if !p.LastSeen.IsZero() {
-			e.Text = "offline: the last pulse was at " + p.LastSeen.UTC().Format("15:04:05") + " UTC"
+			e.Text = "offline: the last pulse was " + SpanText(between(p.LastSeen, r.Time)) + " before"
 		}
 		if p.Timeout > 0 {
-			e.Text += ", and a silence of " + SpanText(p.Timeout) + " is allowed"
+			e.Text += ", and " + SpanText(p.Timeout) + " of silence are allowed"
 		}
 	}
 	if f.presence != nil {

@@ -23,7 +23,7 @@ func Explain(events iter.Seq2[eventlog.Event, error], q Question, o Options) (*E
 	if err := s.read(events); err != nil {
 		return nil, err
 	}
-	if !Known(s.device()) && s.registered == nil {
+	if !s.known() {
 		return nil, fmt.Errorf("%w: %s", ErrUnknownDevice, q.Device)
 	}
 	if q.Deployment.Name == "" {
@@ -34,6 +34,12 @@ func Explain(events iter.Seq2[eventlog.Event, error], q Question, o Options) (*E
 		return nil, err
 	}
 	return s.explainPlace(key), nil
+}
+
+// known says whether anything was ever said of the device that says what it is:
+// that its access was revoked, say, does not.
+func (s *scene) known() bool {
+	return s.registered != nil || s.labels != nil || s.presence != nil || s.info != nil || len(s.places) > 0
 }
 
 // resolve finds the namespace of a name that was given without one: that of the
@@ -165,7 +171,7 @@ func (s *scene) presenceSentence() Sentence {
 	}
 	text := s.id + " is offline, since then"
 	if seen := s.device().Presence.LastSeen; !seen.IsZero() {
-		text += "; its last pulse was at " + seen.UTC().Format("2006-01-02 15:04:05") + " UTC"
+		text += "; its last pulse was " + SpanText(between(seen, s.presence.Time)) + " before"
 	}
 	return s.citing(s.presence, text)
 }

@@ -86,7 +86,7 @@ type mark struct {
 }
 
 func markOf(r record) *mark {
-	return &mark{Place: placeOf(r.Event), kind: r.Type, cause: r.CausationID, at: r.at}
+	return &mark{Place: placeOf(r), kind: r.Type, cause: r.CausationID, at: r.at}
 }
 
 // cite makes a sentence that an event proves.

@@ -24,7 +24,10 @@ type History struct {
 	Name      string          `json:"name"`
 	Lifecycle fleet.Lifecycle `json:"lifecycle,omitempty"` // of a Deployment: Applied, Orphaned or Deleted
 	Until     Place           `json:"until"`               // the last event that was read
-	Entries   []Entry         `json:"entries"`
+	// AsHappened says that entries are in the order in which things happened, not
+	// in that in which the log learned of them.
+	AsHappened bool    `json:"as_happened,omitempty"`
+	Entries    []Entry `json:"entries"`
 	// Foreign counts messages about it that could not be understood; see
 	// `fleetctl log --type foreign`.
 	Foreign int `json:"foreign,omitempty"`
@@ -33,7 +36,7 @@ type History struct {
 // Place is where in the log something stands.
 type Place struct {
 	Sequence uint64    `json:"sequence"`
-	Time     time.Time `json:"time"` // when it happened, by the writer's clock
+	Time     time.Time `json:"time"` // when it happened, see eventlog.Event.Happened
 	Recorded time.Time `json:"recorded"`
 }
 
@@ -120,10 +123,6 @@ type Options struct {
 	// Upto is the sequence of the log up to which the events were read, to be
 	// cited where there is nothing. Zero is that of the last event.
 	Upto uint64
-}
-
-func placeOf(e eventlog.Event) Place {
-	return Place{Sequence: e.Sequence, Time: e.Time.UTC(), Recorded: e.Recorded.UTC()}
 }
 
 // between is a duration on one axis, never negative: clocks are set back.

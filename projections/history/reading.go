@@ -38,8 +38,17 @@ func DeviceSubjects(device string) []string {
 // record is an event on its way into a history.
 type record struct {
 	eventlog.Event
-	foreign error
-	at      time.Time // on the history's axis
+	foreign  error
+	at       time.Time // on the history's axis
+	happened time.Time // zero: ask the event
+}
+
+func placeOf(r record) Place {
+	at := r.happened
+	if at.IsZero() {
+		at = r.Happened()
+	}
+	return Place{Sequence: r.Sequence, Time: at.UTC(), Recorded: r.Recorded.UTC()}
 }
 
 // each gives the events to fold in the order of the axis, without what a device
@@ -64,7 +73,8 @@ func (o Options) each(events iter.Seq2[eventlog.Event, error], fold func(record)
 			fold(r)
 			continue
 		}
-		r.at, r.Header = e.Happened(), nil
+		r.happened, r.Header = e.Happened(), nil
+		r.at = r.happened
 		if !e.Address.Family.OfDevices() {
 			// Among these the log's order is the order of cause and effect.
 			if r.at.Before(latest) {

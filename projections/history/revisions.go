@@ -16,13 +16,16 @@ import (
 // them fails with.
 func OfDeployment(events iter.Seq2[eventlog.Event, error], key fleet.Key, o Options) (*History, error) {
 	f := &revisions{
-		h:   &History{Kind: KindDeployment, Namespace: key.Namespace, Name: key.Name},
+		h:   &History{Kind: KindDeployment, Namespace: key.Namespace, Name: key.Name, AsHappened: o.AsHappened},
 		key: key, o: o, view: fleet.New(), ids: map[string]uint64{}, held: map[string]struct{}{},
 	}
 	if err := o.each(events, f.fold); err != nil {
 		return nil, err
 	}
 	f.end(nil)
+	if f.last.Sequence > 0 {
+		f.h.Until = placeOf(f.last)
+	}
 	if d := f.view.Deployments[key]; d != nil {
 		f.h.Lifecycle = d.Lifecycle
 	}
@@ -40,6 +43,7 @@ type revisions struct {
 	held  map[string]struct{} // the devices that it is assigned to
 	spec  *eventlog.Deployment
 	reign *reign
+	last  record
 }
 
 // reign is the time in which one change holds.
@@ -66,7 +70,7 @@ func (f *revisions) fold(r record) {
 		}
 		return
 	}
-	f.h.Until = placeOf(r.Event)
+	f.last = r
 	switch family {
 	case eventlog.FamilyDeployment:
 		if (fleet.Key{Namespace: r.Address.Namespace, Name: r.Address.Name}) == f.key {
@@ -91,7 +95,7 @@ func (f *revisions) know(r record) {
 
 // add appends an entry and returns its place.
 func (f *revisions) add(r record, e Entry) int {
-	e.Place, e.Type, e.Cause = placeOf(r.Event), r.Type, f.ids[r.CausationID]
+	e.Place, e.Type, e.Cause = placeOf(r), r.Type, f.ids[r.CausationID]
 	f.h.Entries = append(f.h.Entries, e)
 	return len(f.h.Entries) - 1
 }
@@ -111,7 +115,7 @@ func (f *revisions) deployment(r record) {
 	}
 	after := between(f.reign.at, r.at)
 	f.h.Entries[f.reign.entry].Rollout = append(f.h.Entries[f.reign.entry].Rollout,
-		Milestone{Place: placeOf(r.Event), Type: r.Type, Devices: p.Devices, Reason: p.Reason, After: after})
+		Milestone{Place: placeOf(r), Type: r.Type, Devices: p.Devices, Reason: p.Reason, After: after})
 	switch {
 	case p.Revision != f.reign.revision:
 	case r.Type == eventlog.RolloutStarted:
@@ -233,7 +237,7 @@ func (f *revisions) look(r record) {
 	after := between(g.at, r.at)
 	if p.Failed() && g.outcome.FirstFailure == nil {
 		g.outcome.FirstFailure = &Failure{
-			Place: placeOf(r.Event), Device: p.Device.ID, Reason: p.Reported.Reason, Error: p.Reported.Error, After: after,
+			Place: placeOf(r), Device: p.Device.ID, Reason: p.Reported.Reason, Error: p.Reported.Error, After: after,
 		}
 	}
 	if !p.Succeeded() {

@@ -10,6 +10,8 @@ func SpanText(seconds float64) string {
 	d := time.Duration(seconds * float64(time.Second))
 	day := 24 * time.Hour
 	switch {
+	case d < time.Millisecond:
+		return "less than 1ms"
 	case d < time.Second:
 		return d.Round(time.Millisecond).String()
 	case d < 10*time.Second:

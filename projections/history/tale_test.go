@@ -176,7 +176,7 @@ func (w *tale) online(device string) uint64 {
 
 func (w *tale) offline(device string) uint64 {
 	w.t.Helper()
-	return w.say(eventlog.DeviceSubject(device), eventlog.DeviceOffline, eventlog.Presence{Reason: "PulseMissed", LastSeen: w.now(), Timeout: 90})
+	return w.say(eventlog.DeviceSubject(device), eventlog.DeviceOffline, eventlog.Presence{Reason: "PulseMissed", LastSeen: w.now().Add(-100 * time.Second), Timeout: 90})
 }
 
 // log gives the events as reading gives them.
