@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -62,10 +63,29 @@ func EnsureLog(ctx context.Context, js jetstream.JetStream, c LogConfig) (LogInf
 	if c.MaxBytes > 0 && info.MaxBytes == c.MaxBytes {
 		cfg.MaxBytes = c.MaxBytes // OpenReserve was here
 	}
+	s, err := js.Stream(ctx, LogStream)
+	if err == nil && configured(s.CachedInfo().Config, cfg) {
+		return info, nil // what is not written cannot undo what somebody else writes
+	}
 	if _, err := js.UpdateStream(ctx, cfg); err != nil {
 		return LogInfo{}, fmt.Errorf("ensure stream %s: %w", LogStream, err)
 	}
 	return Log(ctx, js)
+}
+
+// configured says whether a stream has all that is wanted of it. The server adds
+// defaults and metadata of its own.
+func configured(have, want jetstream.StreamConfig) bool {
+	for k, v := range want.Metadata {
+		if have.Metadata[k] != v {
+			return false
+		}
+	}
+	return have.Description == want.Description && slices.Equal(have.Subjects, want.Subjects) && have.Storage == want.Storage &&
+		have.Compression == want.Compression && have.Retention == want.Retention && have.Discard == want.Discard &&
+		have.MaxBytes == want.MaxBytes && have.MaxMsgSize == want.MaxMsgSize && have.Replicas == want.Replicas &&
+		have.Duplicates == want.Duplicates && have.DenyDelete == want.DenyDelete && have.DenyPurge == want.DenyPurge &&
+		have.AllowDirect == want.AllowDirect && have.AllowAtomicPublish == want.AllowAtomicPublish
 }
 
 func logStream(c LogConfig, id string) jetstream.StreamConfig {
@@ -109,6 +129,10 @@ func OpenReserve(ctx context.Context, js jetstream.JetStream, c LogConfig) error
 	}
 	return nil
 }
+
+// LogIDOf is the id of the log that a stream is, or that a bucket's stream
+// projects; empty where other hands made it.
+func LogIDOf(c jetstream.StreamConfig) string { return c.Metadata[metaLogID] }
 
 // Log asks the stream FLEET about itself. Without one it fails with
 // jetstream.ErrStreamNotFound, and with ErrRestoring while one is being restored.
