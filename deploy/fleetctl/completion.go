@@ -2,10 +2,13 @@ package fleetctl
 
 import (
 	"context"
+	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
@@ -15,6 +18,38 @@ import (
 // completionPatience is how long a person waits for the Tab key.
 const completionPatience = time.Second
 
+// completer is the name under which kubectl asks plugin fleet for completions: a
+// link of that name on the PATH is enough.
+const completer = "kubectl_complete-fleet"
+
+const completionHelp = `Print the script by which a shell completes the command line of %[1]s.
+
+Beside commands and flags it completes what the log knows: Deployments, devices,
+namespaces, and moments (how long ago, and the last changes with their places in
+the log). That comes from the server that --url or $FLEET_NATS_URL names, within a
+second; without one nothing is completed, and nothing is said.
+
+For one shell, now:
+
+  bash  source <(fleetctl completion bash)
+  zsh   source <(fleetctl completion zsh)
+  fish  fleetctl completion fish | source
+
+For good, see the help of each. As a plugin, kubectl completes it where it finds
+kubectl_complete-fleet on the PATH, beside kubectl-fleet: both are links to
+fleetctl.`
+
+// describeCompletion puts the fleet's own words on cobra's command.
+func describeCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			cmd.Short = "Print the script by which a shell completes the command line"
+			cmd.Long = fmt.Sprintf(completionHelp, root.DisplayName())
+		}
+	}
+}
+
 // completeFlag registers how a flag's values are completed.
 func completeFlag(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
@@ -22,11 +57,62 @@ func completeFlag(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
 	}
 }
 
-// completeMoments completes a flag that takes a moment.
+// mostMoments is how many of the last changes are offered as moments.
+const mostMoments = 8
+
+// completeMoments completes a flag that takes a moment: with how long ago, and
+// with the places of the last changes of Deployments in the log.
 func completeMoments(cmd *cobra.Command, flag string) {
-	completeFlag(cmd, flag, func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return []cobra.Completion{"-5m", "-15m", "-1h", "-1d"}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	completeFlag(cmd, flag, func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ago := []cobra.Completion{"-5m", "-15m", "-1h", "-1d"}
+		return append(ago, connectionOf(cmd).lastChanges()...), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 	})
+}
+
+// connectionOf is the connection that a command line's flags and the environment
+// describe.
+func connectionOf(cmd *cobra.Command) *connection {
+	flag := func(name string) string { return cmd.Root().PersistentFlags().Lookup(name).Value.String() }
+	return &connection{url: flag("url"), user: flag("user"), password: flag("password")}
+}
+
+// lastChanges are the places of the last changes of Deployments, newest first,
+// with what changed.
+func (c *connection) lastChanges() []cobra.Completion {
+	nc, js, ok := c.tab()
+	if !ok {
+		return nil
+	}
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), completionPatience)
+	defer cancel()
+	log, err := eventlog.Log(ctx, js)
+	if err != nil {
+		return nil
+	}
+	const lookBack = 1 << 12 // of the log; what is older is seldom meant, and its place known
+	o := eventlog.ReadOptions{From: 1, Subjects: []string{eventlog.FamilySubjects(eventlog.FamilyDeployment)}}
+	if log.Last > lookBack {
+		o.From = log.Last - lookBack
+	}
+	var out []cobra.Completion
+	for e, err := range eventlog.Read(ctx, js, o) {
+		if err == nil {
+			out = append(out, cobra.CompletionWithDesc(strconv.FormatUint(e.Sequence, 10),
+				fmt.Sprintf("%s %s %s", e.Recorded.Local().Format(clockForm), e.Type, about(e))))
+		}
+	}
+	slices.Reverse(out)
+	return out[:min(len(out), mostMoments)]
+}
+
+// tab connects for a completion: quickly, or not at all.
+func (c *connection) tab() (*nats.Conn, jetstream.JetStream, bool) {
+	if c.url == "" {
+		return nil, nil, false
+	}
+	nc, js, err := c.connect(nats.Timeout(completionPatience), nats.NoReconnect())
+	return nc, js, err == nil
 }
 
 // fixed completes with words that are always the same.
@@ -118,11 +204,8 @@ func (c *connection) completeQualified(*cobra.Command, []string, string) ([]cobr
 // completed: the shell shows no errors.
 func (c *connection) names(filter string, name func(eventlog.Address) string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	const none = cobra.ShellCompDirectiveNoFileComp
-	if c.url == "" {
-		return nil, none
-	}
-	nc, js, err := c.open()
-	if err != nil {
+	nc, js, ok := c.tab()
+	if !ok {
 		return nil, none
 	}
 	defer nc.Close()

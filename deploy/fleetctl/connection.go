@@ -90,10 +90,11 @@ func (c *connection) connect(o ...nats.Option) (*nats.Conn, jetstream.JetStream,
 		}
 		return nil, nil, misused(errors.New("no NATS server is given: neither --url nor $"+envURL), try)
 	}
-	o = append(o,
+	o = append([]nats.Option{
 		nats.Name("fleetctl"), nats.UserInfo(c.user, c.password), nats.Timeout(connectTimeout),
 		nats.ReconnectWait(time.Second), nats.ReconnectJitter(0, 0),
-		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.refuse(err) }))
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { c.refuse(err) }),
+	}, o...)
 	nc, err := nats.Connect(c.url, o...)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization):

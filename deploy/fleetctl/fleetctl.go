@@ -57,6 +57,9 @@ func Run(ctx context.Context, s Streams, args []string) int {
 	if !s.Terminal { // a picture on a terminal wants the terminal itself
 		s.Out = out
 	}
+	if s.Name == completer {
+		s.Name, args = "kubectl-fleet", append([]string{cobra.ShellCompRequestCmd}, args...)
+	}
 	root := newRoot(s)
 	root.SetArgs(args)
 	root.SetOut(s.Out)
@@ -127,9 +130,9 @@ output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 	}
 	c.bind(root, s)
 	root.AddCommand(
+		newDiff(s, &c),
 		newDocs(s),
 		newExplain(s, &c),
-		newDiff(s, &c),
 		newGet(s, &c),
 		newHistory(s, &c),
 		newLog(s, &c),
@@ -137,5 +140,6 @@ output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		newReplay(s, &c),
 		newWithdraw(s, &c),
 	)
+	describeCompletion(root)
 	return root
 }

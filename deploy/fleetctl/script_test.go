@@ -36,6 +36,7 @@ func TestMain(m *testing.M) {
 	}
 	testscript.Main(m, map[string]func(){
 		"fleetctl": run("fleetctl", false), "kubectl-fleet": run("kubectl-fleet", false), "fleetctl-on-terminal": run("fleetctl", true),
+		"kubectl_complete-fleet": run("kubectl_complete-fleet", false),
 	})
 }
 

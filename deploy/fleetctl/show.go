@@ -87,6 +87,11 @@ const (
 	watchDeleted  = "DELETED"
 )
 
+type watchEvent struct {
+	Type   string `json:"type"`
+	Object any    `json:"object"`
+}
+
 // changed writes one thing anew.
 func (w *show) changed(i item, kind string) error {
 	switch w.output {
@@ -98,7 +103,7 @@ func (w *show) changed(i item, kind string) error {
 		}
 		w.rows(i.resource, []item{i})
 	default:
-		b, err := json.Marshal(map[string]any{"type": kind, "object": i.object})
+		b, err := json.Marshal(watchEvent{kind, i.object})
 		if err != nil {
 			return failed(fmt.Errorf("encode %s %s: %w", i.resource.singular, i.key, err), "")
 		}
