@@ -1,8 +1,14 @@
 package main
 
 import (
+	"io"
+	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fleet.nationtech.io/operator"
 )
 
 func TestExit(t *testing.T) { // not parallel: run sets the process's logger
@@ -17,6 +23,7 @@ func TestExit(t *testing.T) { // not parallel: run sets the process's logger
 		"an argument":                      {args: []string{"start"}, code: 2, says: `unexpected argument "start"`},
 		"a bad value in the environment":   {env: map[string]string{"FLEET_REPLICAS": "three"}, code: 2, says: "$FLEET_REPLICAS"},
 		"a kubeconfig that is not there":   {args: []string{"--kubeconfig", "/nowhere"}, code: 2, says: "/nowhere"},
+		"checkpoints after less than none": {args: []string{"--checkpoint-events", "-1"}, code: 2, says: "-checkpoint-events"},
 		"neither a kubeconfig nor a pod":   {code: 2, says: "no --kubeconfig, and not in a pod"},
 		"credentials and a user together":  {args: []string{"--nats-creds", "a", "--nats-user", "b"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "not both"},
 		"a label source that is not known": {args: []string{"--device-labels", "any"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: `must be "reported" or "registered"`},
@@ -28,6 +35,36 @@ func TestExit(t *testing.T) { // not parallel: run sets the process's logger
 			code := run(tt.args, func(k string) string { return tt.env[k] }, &out)
 			if code != tt.code || !strings.Contains(out.String(), tt.says) {
 				t.Errorf("exit %d, %q; want %d, something with %q", code, out.String(), tt.code, tt.says)
+			}
+		})
+	}
+}
+
+func TestCheckpointEvents(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		args []string
+		env  map[string]string
+		want int
+	}{
+		"by default":          {want: operator.DefaultCheckpointEvents},
+		"as it is said":       {args: []string{"--checkpoint-events", "7"}, want: 7},
+		"by the environment":  {env: map[string]string{"FLEET_CHECKPOINT_EVENTS": "9"}, want: 9},
+		"0 switches them off": {args: []string{"--checkpoint-events=0"}, want: -1},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := parse(append(tt.args, "--kubeconfig", "testdata/kubeconfig"), func(k string) string { return tt.env[k] }, io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := s.options(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if o.CheckpointEvents != tt.want {
+				t.Errorf("CheckpointEvents is %d, want %d", o.CheckpointEvents, tt.want)
 			}
 		})
 	}
