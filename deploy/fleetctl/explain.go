@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,6 +35,9 @@ Each sentence begins with the event that proves it: its number in the log, to be
 seen with fleetctl log. Where something is not in the log, the number is that of
 the last event that was looked at. Only that part of the log is read which is
 about the device.
+
+A Deployment on a device is, the first that holds:` + statesHelp() + `.
+docs/status.md has the words that devices and the operator use.
 
 ` + momentHelp,
 		Example: `  fleetctl explain device/edge-01
@@ -126,4 +130,13 @@ func showExplanation(ctx context.Context, s Streams, c *connection, f explainFla
 	}
 	page{s}.explanation(e)
 	return nil
+}
+
+// statesHelp lists the states, wrapped as the help around it.
+func statesHelp() string {
+	var words []string
+	for _, s := range history.States() {
+		words = append(words, string(s))
+	}
+	return "\n" + strings.Join(wrap(strings.Join(words, ", "), pageWidth), "\n")
 }

@@ -210,7 +210,11 @@ func entryText(e history.Entry, asHappened bool) string {
 		}
 	}
 	if e.Repeats > 0 {
-		t += fmt.Sprintf("; said %d times more, the last at #%d", e.Repeats, e.Last)
+		times := "once more"
+		if e.Repeats > 1 {
+			times = fmt.Sprintf("%d times more", e.Repeats)
+		}
+		t += fmt.Sprintf("; said %s, the last at #%d", times, e.Last)
 	}
 	return t
 }

@@ -113,6 +113,9 @@ func (c onDevice) chain() []Sentence {
 
 func (c onDevice) appliedSentence(m *appliedMark) Sentence {
 	text := fmt.Sprintf("%s was applied by %s as revision %d", c.name(), requester(m.spec), m.spec.Revision)
+	if first := c.spec.revisions[m.spec.Revision]; first != nil && first.Sequence != m.Sequence {
+		text = fmt.Sprintf("%s was applied again by %s; revision %d stays", c.name(), requester(m.spec), m.spec.Revision)
+	}
 	if m.spec.ChangeCause != "" {
 		text += ", “" + m.spec.ChangeCause + "”"
 	}

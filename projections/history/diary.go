@@ -92,7 +92,7 @@ func (f *diary) again(topic string, r record, e Entry) {
 		}
 		told := &f.h.Entries[rows[n-back]]
 		told.Repeats++
-		told.Last = r.Sequence
+		told.Last, told.Error = r.Sequence, e.Error
 		return
 	}
 	f.add(r, e)
@@ -113,10 +113,11 @@ func (f *diary) twice(rows []int, round int) bool {
 	return true
 }
 
-// same says whether an entry was told already, but for its time.
+// same says whether an entry was told already, but for its time and for what its
+// error counts.
 func (f *diary) same(at int, e Entry) bool {
 	o := f.h.Entries[at]
-	return o.Text == e.Text && o.Error == e.Error && o.Reason == e.Reason && o.Revision == e.Revision && o.Type == typeOr(e.Type, o.Type)
+	return o.Text == e.Text && uncounted(o.Error) == uncounted(e.Error) && o.Reason == e.Reason && o.Revision == e.Revision && o.Type == typeOr(e.Type, o.Type)
 }
 
 func typeOr(t, other eventlog.Type) eventlog.Type {

@@ -137,6 +137,32 @@ func TestExplainADeploymentOnADevice(t *testing.T) {
 				"#8 kasse-1 reported Failed (ImageNotFound) of revision 1: Größe überschritten: 日本 → ☠; and 2 times again, the last at #12",
 			},
 		},
+		"it fails, and its error counts": {
+			func(w *tale) {
+				on(w)
+				w.failing(d, till, "CrashLoop", "it exited with 1, 2 times in a row")
+				w.failing(d, till, "CrashLoop", "it exited with 1, 13 times in a row")
+			},
+			history.StateFailed, "CrashLoop", "its container ends soon after each start", "starts it again by itself",
+			[]string{
+				"#3 the selector site=lab matches its labels: site=lab (reported by the device)", "#4 kasse-1 is online, since then",
+				"#5 shop/till was applied by zoë@shop.example as revision 1", "#6 revision 1 of shop/till was assigned to kasse-1 <#5",
+				"#7 kasse-1 reported Failed (CrashLoop) of revision 1: it exited with 1, 13 times in a row; and once again, the last at #8",
+			},
+		},
+		"it runs, and was applied again with other words": {
+			func(w *tale) {
+				on(w)
+				w.report(d, till, eventlog.PhaseRunning, "", 1)
+				w.apply(till, 1, podman("nginx:1"), func(s *eventlog.Deployment) { s.ChangeCause = "words" })
+			},
+			history.StateRunning, "", "as it should", "nothing is due",
+			[]string{
+				"#3 the selector site=lab matches its labels: site=lab (reported by the device)", "#4 kasse-1 is online, since then",
+				"#5 shop/till was applied by zoë@shop.example as revision 1", "#6 revision 1 of shop/till was assigned to kasse-1 <#5",
+				"#7 kasse-1 reported Running of revision 1", "#8 shop/till was applied again by zoë@shop.example; revision 1 stays, “words”",
+			},
+		},
 		"it fails for a reason of a newer agent": {
 			func(w *tale) {
 				on(w)
@@ -283,7 +309,7 @@ func TestExplainADeploymentOnADevice(t *testing.T) {
 				w.assign(d, rival, 1, w.apply(rival, 1, podman("a")))
 				w.apply(till, 1, podman("b"))
 			},
-			history.StateNameConflict, "NameConflict", "shop/till matches kasse-1, but lab/till holds the name there", "rename one of them", nil,
+			history.StateNameConflict, "", "shop/till matches kasse-1, but lab/till holds the name there", "rename one of them", nil,
 		},
 		"another of its name holds the place, and it would not match": {
 			func(w *tale) {

@@ -62,7 +62,8 @@ type Entry struct {
 	After float64 `json:"after_seconds,omitempty"` // how long what it ends had lasted
 	Took  float64 `json:"took_seconds,omitempty"`  // what it says that it took
 
-	// Repeats counts how often the same was said again; Last is the last time.
+	// Repeats counts how often the same was said again; Last is the last time, and
+	// Error what was said then.
 	Repeats int    `json:"repeats,omitempty"`
 	Last    uint64 `json:"last,omitempty"`
 

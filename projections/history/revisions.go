@@ -170,7 +170,7 @@ func (f *revisions) turned(r record) {
 		// No admission policy sees who deletes; a request is signed by its subject.
 		e.Who = actor(r.Actor)
 		e.Text = "deleted, as was asked"
-		if r.Actor == "" {
+		if e.Who.Name == "" {
 			e.Text = "deleted"
 		}
 		f.reign = newReign(f.add(r, e), r.at)

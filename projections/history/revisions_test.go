@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -234,7 +235,7 @@ func TestALateReportIsToldWhereItHappened(t *testing.T) {
 	happened := w.now()
 	two := w.apply(till, 2, podman("b"))
 	w.score[till] = podman("a")
-	late := w.reportAt("d", till, eventlog.PhaseRunning, "", 1, happened.Add(-500_000_000))
+	late := w.state("d", till, eventlog.DeploymentState{Phase: eventlog.PhaseRunning, Revision: 1, LastEventAt: happened.Add(-500 * time.Millisecond)})
 	h := w.history(till)
 	if h.Entries[0].Outcome.Succeeded != 0 {
 		t.Error("by the log's clock nobody knew it before revision 2")
@@ -243,7 +244,7 @@ func TestALateReportIsToldWhereItHappened(t *testing.T) {
 	if o := h.Entries[0].Outcome; o.Succeeded != 1 || o.AllSucceeded == nil || *o.AllSucceeded != 1.5 {
 		t.Errorf("as it happened: %+v", o)
 	}
-	h = w.diary("d", history.Options{AsHappened: true, Until: happened.Add(-1_000_000_000)})
+	h = w.diary("d", history.Options{AsHappened: true, Until: happened.Add(-time.Second)})
 	if slices.ContainsFunc(h.Entries, func(e history.Entry) bool { return e.Sequence == late || e.Sequence == two }) {
 		t.Errorf("what happened later is told: %v", entriesText(h))
 	}

@@ -3,6 +3,7 @@ package history
 import (
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
@@ -26,7 +27,7 @@ type scene struct {
 
 // specMarks prove what the log knows of one Deployment.
 type specMarks struct {
-	revisions map[uint64]*appliedMark // the last event that applied each
+	revisions map[uint64]*appliedMark // the event that brought each
 	now       *appliedMark
 	turned    *mark // deleted, orphaned or adopted, since it was applied
 	rollout   *mark // the last of the present revision
@@ -57,6 +58,22 @@ type saying struct {
 	phase         eventlog.Phase
 	reason, error string
 	revision      uint64
+}
+
+// alike says whether two reports say the same: an error that counts its tries
+// is the same one.
+func (s saying) alike(o saying) bool {
+	return s.phase == o.phase && s.reason == o.reason && s.revision == o.revision && uncounted(s.error) == uncounted(o.error)
+}
+
+// uncounted is a text without its digits.
+func uncounted(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, s)
 }
 
 // step is what the agent did to one service since the Deployment was assigned.
@@ -157,7 +174,10 @@ func (s *scene) keepSpec(r record, m *mark) {
 			d.rollout = nil
 		}
 		d.now = &appliedMark{mark: *m, spec: spec}
-		d.revisions[spec.Revision], d.turned, d.asked = d.now, nil, nil
+		if first := d.revisions[spec.Revision]; first == nil || d.turned != nil && d.turned.kind == eventlog.DeploymentDeleted {
+			d.revisions[spec.Revision] = d.now
+		}
+		d.turned, d.asked = nil, nil
 	case eventlog.DeploymentDeleted, eventlog.DeploymentOrphaned, eventlog.DeploymentAdopted:
 		d.turned = m
 	case eventlog.RequestMade:
@@ -182,8 +202,9 @@ func (s *scene) keepReport(r record, m *mark) {
 		said.error = *st.LastError
 	}
 	p.latest, p.cleared = m, nil
-	if p.reported != nil && p.said == said {
+	if p.reported != nil && p.said.alike(said) {
 		p.repeats++
+		p.said = said
 		return
 	}
 	p.reported, p.said, p.repeats = m, said, 0
@@ -201,7 +222,7 @@ func (s *scene) keepStep(r record, m *mark) {
 	p := s.place(st.Deployment)
 	if n := len(p.steps); n > 0 {
 		l := &p.steps[n-1]
-		if l.kind == r.Type && l.Service == st.Service && l.Step.Step == st.Step && l.Reason == st.Reason && l.Error == st.Error {
+		if l.kind == r.Type && l.Service == st.Service && l.Step.Step == st.Step && l.Reason == st.Reason && uncounted(l.Error) == uncounted(st.Error) {
 			l.repeats++
 			l.latest = r.Sequence
 			return

@@ -117,16 +117,26 @@ func (w *tale) withdraw(device string, k fleet.Key, cause uint64) uint64 {
 // report is what an agent sends of what the log last assigned to it under the
 // name; a failing one has an error.
 func (w *tale) report(device string, k fleet.Key, phase eventlog.Phase, reason string, revision uint64) uint64 {
-	return w.reportAt(device, k, phase, reason, revision, w.now())
+	w.t.Helper()
+	return w.state(device, k, eventlog.DeploymentState{Phase: phase, Reason: reason, Revision: revision})
 }
 
-func (w *tale) reportAt(device string, k fleet.Key, phase eventlog.Phase, reason string, revision uint64, at time.Time) uint64 {
+// failing is a report of revision 1 with an error.
+func (w *tale) failing(device string, k fleet.Key, reason, text string) uint64 {
 	w.t.Helper()
-	s := eventlog.DeploymentState{DeviceID: device, Deployment: k.Name, Phase: phase, Reason: reason, Revision: revision, LastEventAt: at}
-	if score := w.score[k]; score != nil && revision > 0 {
+	return w.state(device, k, eventlog.DeploymentState{Phase: eventlog.PhaseFailed, Reason: reason, Revision: 1, LastError: &text})
+}
+
+func (w *tale) state(device string, k fleet.Key, s eventlog.DeploymentState) uint64 {
+	w.t.Helper()
+	s.DeviceID, s.Deployment = device, k.Name
+	if s.LastEventAt.IsZero() {
+		s.LastEventAt = w.now()
+	}
+	if score := w.score[k]; score != nil && s.Revision > 0 {
 		s.ScoreHash = eventlog.Hash(score)
 	}
-	if phase == eventlog.PhaseFailed {
+	if s.Phase == eventlog.PhaseFailed && s.LastError == nil {
 		text := "Größe überschritten: 日本 → ☠"
 		s.LastError = &text
 	}

@@ -33,6 +33,16 @@ type verdict struct {
 	next    []Sentence
 }
 
+// States lists what a Deployment's State on a device can be, in the order in
+// which the rulings are tried.
+func States() []State {
+	var out []State
+	for _, r := range rulings() {
+		out = append(out, r.state)
+	}
+	return out
+}
+
 // ruling is a state with its predicate.
 type ruling struct {
 	state State
@@ -41,31 +51,33 @@ type ruling struct {
 }
 
 // rulings are tried in order; the last holds always.
-var rulings = []ruling{
-	{StateDecommissioned, func(c onDevice) bool { return c.dev.Decommissioned }, decommissioned},
-	{StateUnknown, func(c onDevice) bool {
-		return c.p != nil && c.p.Desired.Sequence == 0 && c.p.Reported.Sequence > 0 && !c.match
-	}, unknown},
-	{StateWithdrawing, func(c onDevice) bool {
-		return c.withdrawn() && c.p.Reported.Sequence > 0 && (c.ended() || !c.match)
-	}, withdrawing},
-	{StateEnded, func(c onDevice) bool { return c.ended() && !c.assigned() }, ended},
-	{StateNotMatched, func(c onDevice) bool { return !c.assigned() && !c.match }, notMatched},
-	{StateNameConflict, func(c onDevice) bool { _, other := c.holder(); return other }, nameConflict},
-	{StateOrphaned, func(c onDevice) bool { return !c.assigned() && c.orphaned() }, orphaned},
-	{StateHeldBack, func(c onDevice) bool { return !c.assigned() && c.heldBack() }, heldBack},
-	{StateNotPlaced, func(c onDevice) bool { return !c.assigned() }, notPlaced},
-	{StateCutOff, func(c onDevice) bool { return !c.p.Updated() && c.dev.Access != nil }, cutOff},
-	{StateWaitingForDevice, func(c onDevice) bool { return !c.p.Updated() && c.offline() }, waitingForDevice},
-	{StateUnanswered, func(c onDevice) bool { return !c.p.Updated() }, unanswered},
-	{StateFailed, func(c onDevice) bool { return c.p.Failed() }, failing},
-	{StateRunning, func(c onDevice) bool { return c.p.Succeeded() }, running},
-	{StatePending, func(onDevice) bool { return true }, pending},
+func rulings() []ruling {
+	return []ruling{
+		{StateDecommissioned, func(c onDevice) bool { return c.dev.Decommissioned }, decommissioned},
+		{StateUnknown, func(c onDevice) bool {
+			return c.p != nil && c.p.Desired.Sequence == 0 && c.p.Reported.Sequence > 0 && !c.match
+		}, unknown},
+		{StateWithdrawing, func(c onDevice) bool {
+			return c.withdrawn() && c.p.Reported.Sequence > 0 && (c.ended() || !c.match)
+		}, withdrawing},
+		{StateEnded, func(c onDevice) bool { return c.ended() && !c.assigned() }, ended},
+		{StateNotMatched, func(c onDevice) bool { return !c.assigned() && !c.match }, notMatched},
+		{StateNameConflict, func(c onDevice) bool { _, other := c.holder(); return other }, nameConflict},
+		{StateOrphaned, func(c onDevice) bool { return !c.assigned() && c.orphaned() }, orphaned},
+		{StateHeldBack, func(c onDevice) bool { return !c.assigned() && c.heldBack() }, heldBack},
+		{StateNotPlaced, func(c onDevice) bool { return !c.assigned() }, notPlaced},
+		{StateCutOff, func(c onDevice) bool { return !c.p.Updated() && c.dev.Access != nil }, cutOff},
+		{StateWaitingForDevice, func(c onDevice) bool { return !c.p.Updated() && c.offline() }, waitingForDevice},
+		{StateUnanswered, func(c onDevice) bool { return !c.p.Updated() }, unanswered},
+		{StateFailed, func(c onDevice) bool { return c.p.Failed() }, failing},
+		{StateRunning, func(c onDevice) bool { return c.p.Succeeded() }, running},
+		{StatePending, func(onDevice) bool { return true }, pending},
+	}
 }
 
 // judge gives the verdict of the first ruling that holds.
 func judge(c onDevice) verdict {
-	for _, r := range rulings {
+	for _, r := range rulings() {
 		if r.holds(c) {
 			v := r.say(c)
 			v.state = r.state
@@ -164,7 +176,6 @@ func notMatched(c onDevice) verdict {
 func nameConflict(c onDevice) verdict {
 	holder, _ := c.holder()
 	return verdict{
-		reason:  string(StateNameConflict),
 		summary: c.citing(c.marks.assigned, c.name()+" matches "+c.id+", but "+holder.String()+" holds the name there"),
 		next:    []Sentence{c.citing(c.marks.assigned, "nothing, until "+holder.String()+" is withdrawn from "+c.id+": rename one of them, or make their selectors disjoint")},
 	}

@@ -36,7 +36,7 @@ func requester(d eventlog.Deployment) *Who {
 
 // actor is who the envelope names.
 func actor(name string) *Who {
-	if name == "" {
+	if name == "" || name == eventlog.RequestedByUnknown {
 		return &Who{By: eventlog.RequestedByUnknown}
 	}
 	return &Who{Name: name, By: ByConnection}
