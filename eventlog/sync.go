@@ -41,12 +41,15 @@ const (
 	HeaderRequestInfo = "Nats-Request-Info"
 )
 
-// Reasons of a sync that is refused. Both mean: ask again.
+// Reasons of a sync that is refused. All mean: ask again.
 const (
 	// SyncRebuilding: the bucket desired-state is being rebuilt.
 	SyncRebuilding = "Rebuilding"
 	// SyncNotReady: the replica that was asked has not folded the log yet.
 	SyncNotReady = "NotReady"
+	// SyncRestored: the log was restored from an archive, and the leader has not
+	// held it against the cluster yet.
+	SyncRestored = "Restored"
 )
 
 // SyncRequest is the payload of a device's question. The nonce comes back with

@@ -20,7 +20,7 @@ const (
 // refusal bounds what the answering side can make the metric say.
 func refusal(reason string) string {
 	switch reason {
-	case eventlog.SyncRebuilding, eventlog.SyncNotReady:
+	case eventlog.SyncRebuilding, eventlog.SyncNotReady, eventlog.SyncRestored:
 		return reason
 	}
 	return resultRefused

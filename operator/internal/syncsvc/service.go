@@ -42,6 +42,9 @@ type Options struct {
 	Workers  int           // answers made at a time; 0: 8
 	Waiting  int           // devices that may wait for theirs; 0: 8192
 	Patience time.Duration // how long a bucket that lags behind the fold is waited for; 0: 2 s
+	// Log asks the log about itself: what a restored one says is withheld until
+	// it has been reconciled. Without it, nothing is.
+	Log      func(context.Context) (eventlog.LogInfo, error)
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
 }
@@ -51,13 +54,15 @@ type Options struct {
 // Guarantee: an answer ends with the end marker only if it holds the device's
 // last desired event that this replica's fold knows of, and nothing that the
 // fold does not know yet. So it never takes a bucket that lags, is half rebuilt,
-// or belongs to another log for the truth.
+// or belongs to another log for the truth. And nothing is answered out of a
+// restored log before the leader has reconciled it with the cluster.
 type Service struct {
 	nc      *nats.Conn
 	fold    Fold
 	bucket  Bucket
 	options Options
 	metrics metrics
+	gate    gate
 
 	mu      sync.Mutex
 	waiting map[string]*request // the newest of each device
@@ -80,7 +85,7 @@ func New(nc *nats.Conn, fold Fold, bucket Bucket, o Options) *Service {
 	}
 	return &Service{
 		nc: nc, fold: fold, bucket: bucket, options: o, metrics: newMetrics(o.Registry),
-		waiting: map[string]*request{}, turn: make(chan string, o.Waiting),
+		gate: gate{log: o.Log}, waiting: map[string]*request{}, turn: make(chan string, o.Waiting),
 	}
 }
 
@@ -172,6 +177,9 @@ func (s *Service) gather(ctx context.Context, device string) (answer, error) {
 		before, ok := s.fold.Position(device)
 		if !ok {
 			return answer{}, &notYet{eventlog.SyncNotReady, "this replica still reads the log; ask again"}
+		}
+		if err := s.gate.check(ctx, before); err != nil {
+			return answer{}, err
 		}
 		msgs, err := s.bucket.Read(ctx, device, before.Names)
 		if err != nil {
