@@ -55,6 +55,9 @@ type Options struct {
 	Withheld func(fleet.Key) bool
 	// Settled is told which inputs have nothing more due.
 	Settled func([]decide.Input)
+	// Through is called once in a run: when all that begun asked about has
+	// nothing more due. An error of it ends the run. It may be nil.
+	Through func(context.Context) error
 	// Appended is told what the log acknowledged.
 	Appended func([]eventlog.Draft)
 	// Full is told that the log took no more. It says whether it made room, so
@@ -70,6 +73,7 @@ type Brain struct {
 
 	mu    sync.Mutex
 	queue workqueue.TypedDelayingInterface[Input] // nil while nobody leads
+	first map[Input]struct{}                      // not nil while begun asks: what it asks about
 }
 
 // New wires a brain.
@@ -85,6 +89,9 @@ func (b *Brain) Add(ins ...Input) {
 	}
 	for _, in := range ins {
 		b.queue.Add(in)
+		if b.first != nil {
+			b.first[in] = struct{}{}
+		}
 	}
 }
 
@@ -93,7 +100,7 @@ func (b *Brain) Add(ins ...Input) {
 func (b *Brain) Run(ctx context.Context, log Log, begun func()) error {
 	queue := workqueue.NewTypedDelayingQueue[Input]()
 	b.mu.Lock()
-	b.queue = queue
+	b.queue, b.first = queue, map[Input]struct{}{}
 	b.mu.Unlock()
 	end := func() {
 		b.mu.Lock()
@@ -104,19 +111,46 @@ func (b *Brain) Run(ctx context.Context, log Log, begun func()) error {
 	defer context.AfterFunc(ctx, end)()
 	defer end()
 	begun()
+	b.mu.Lock()
+	first := b.first
+	b.first = nil
+	b.mu.Unlock()
+	return ended(ctx, b.rounds(ctx, log, queue, first))
+}
+
+// ended says how a run ended: that its context did is no failure.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// rounds decides until the queue is shut down or a round fails. first is what is
+// left of what was asked at the beginning.
+func (b *Brain) rounds(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], first map[Input]struct{}) error {
 	for {
+		if len(first) == 0 && first != nil {
+			first = nil
+			if b.options.Through != nil {
+				if err := b.options.Through(ctx); err != nil {
+					return err
+				}
+			}
+		}
 		batch := take(queue)
 		if batch == nil {
 			return nil
 		}
-		if err := b.round(ctx, log, queue, batch); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		again, err := b.round(ctx, log, queue, batch)
+		if err != nil {
 			return err
 		}
 		for _, in := range batch {
 			queue.Done(in)
+			if _, more := again[in]; !more {
+				delete(first, in)
+			}
 		}
 	}
 }
@@ -137,7 +171,9 @@ func take(queue workqueue.TypedInterface[Input]) []Input {
 	return batch
 }
 
-func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], batch []Input) error {
+// round decides about a batch, and gives the inputs that are to be asked again.
+func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], batch []Input) (again map[Input]struct{}, err error) {
+	again = map[Input]struct{}{}
 	r := b.decide(batch)
 	if len(r.settled) > 0 {
 		b.options.Settled(r.settled)
@@ -151,21 +187,23 @@ func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayin
 				wait = 0
 			}
 			for _, in := range batch {
+				again[in] = struct{}{}
 				queue.AddAfter(in, wait)
 			}
-			return b.options.Fold.WaitFor(ctx, last) // part of it may have been taken
+			return again, b.options.Fold.WaitFor(ctx, last) // part of it may have been taken
 		case err != nil:
-			return fmt.Errorf("append what was decided: %w", err)
+			return nil, fmt.Errorf("append what was decided: %w", err)
 		}
 		b.options.Appended(r.drafts)
 		if err := b.options.Fold.WaitFor(ctx, last); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	for _, in := range r.again {
+		again[in] = struct{}{}
 		queue.Add(in)
 	}
-	return nil
+	return again, nil
 }
 
 // result is what a round came to.
