@@ -108,11 +108,12 @@ const strayPatience = 30 * time.Second
 
 // withdrawAgain: what a device still reports after the log withdrew it there is
 // withdrawn again. What it reports of a Deployment that this log never knew is
-// left alone.
+// left alone, and so is what a CR asks for there: the log may come from an
+// archive, and be about to learn of that CR.
 func withdrawAgain(c deviceCase) ([]eventlog.Draft, bool, error) {
 	var due []eventlog.Draft
 	for p := range c.dev.Pairs {
-		if p.Withdrawn() && p.Reported.Sequence > p.Desired.Sequence && p.Reported.Recorded.Sub(p.Desired.At) > strayPatience {
+		if p.Withdrawn() && !c.asked(p.Name) && p.Reported.Sequence > p.Desired.Sequence && p.Reported.Recorded.Sub(p.Desired.At) > strayPatience {
 			due = append(due, eventlog.Draft{
 				Subject: eventlog.DesiredSubject(c.id, p.Name), Type: eventlog.DesiredWithdrawn, Time: c.now,
 				CausationID: "state@" + strconv.FormatUint(p.Reported.Sequence, 10), Namespace: p.Namespace, Revision: p.Desired.Revision,
@@ -120,6 +121,16 @@ func withdrawAgain(c deviceCase) ([]eventlog.Draft, bool, error) {
 		}
 	}
 	return due, false, nil
+}
+
+// asked says whether a CR of a name asks for the device.
+func (c deviceCase) asked(name string) bool {
+	for key := range c.byName[name] {
+		if spec := c.specs[key]; !spec.Deleting && spec.Problem == nil && spec.Selector.Matches(c.devices[c.id].set) {
+			return true
+		}
+	}
+	return false
 }
 
 // cutOff: a device that floods the log loses its access; where there is no
