@@ -84,8 +84,16 @@ func New(factory externalversions.SharedInformerFactory, o Options) (*Controller
 // Synced says whether all that the API showed at first has been seen.
 func (c *Controller) Synced() bool { return c.handler.HasSynced() }
 
+// seen takes a Device's labels into the state, unless the operator has not put
+// its own on it yet: then others made it, of the labels that persons set, and
+// those that the device reports are still to come. To decide without them would
+// take Deployments off the device.
 func (c *Controller) seen(before, d *v1alpha1.Device) {
 	c.newest(d.Name, d) // forgets our own write once the watch has shown it
+	if d.Labels[v1alpha1.LabelDevice] != d.Name {
+		c.writer.Mark(d.Name)
+		return
+	}
 	owned, err := kube.Effective(d)
 	if err != nil {
 		c.options.Logger.Error("labels not read; the Device selects as before", "device", d.Name, "error", err)
