@@ -1,6 +1,8 @@
 package status
 
 import (
+	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -26,7 +28,15 @@ const (
 	ReasonOneMachine = "OneMachine"
 	// ReasonAccessRevoked (AccessRevoked=True) is used where the event gives none.
 	ReasonAccessRevoked = "AccessRevoked"
+	// ReasonNeverAssigned (UnknownDeployments=True): it reports what the log
+	// never assigned to it.
+	ReasonNeverAssigned = "NeverAssigned"
 )
+
+// ConditionUnknownDeployments on a Device says that it reports Deployments which
+// the log never knew there: an archive that was restored is older than they are.
+// They are left alone.
+const ConditionUnknownDeployments = "UnknownDeployments"
 
 // ConditionAccessRevoked on a Device says that it may no longer connect.
 const ConditionAccessRevoked = "AccessRevoked"
@@ -69,6 +79,15 @@ func Device(in Devices, now time.Time) v1alpha1.DeviceStatus {
 		set(metav1.Condition{Type: ConditionAccessRevoked, Status: metav1.ConditionTrue, Reason: reason, Message: a.Message})
 	} else {
 		meta.RemoveStatusCondition(&s.Conditions, ConditionAccessRevoked)
+	}
+	if names := Unknown(in.Log); len(names) > 0 {
+		set(metav1.Condition{
+			Type: ConditionUnknownDeployments, Status: metav1.ConditionTrue, Reason: ReasonNeverAssigned,
+			Message: clip("it reports "+strings.Join(names, ", ")+", which the log never assigned to it, and which is left alone: "+
+				"apply a Deployment of that name to take it over, and delete that to end it", mostMessage),
+		})
+	} else {
+		meta.RemoveStatusCondition(&s.Conditions, ConditionUnknownDeployments)
 	}
 	return s
 }
@@ -128,14 +147,15 @@ func phases(d *fleet.Device) *v1alpha1.DeviceDeployments {
 	return n
 }
 
-// Unknown counts what the device reports of Deployments that this log never
-// knew: they are shown, and left alone.
-func Unknown(d *fleet.Device) int {
-	n := 0
+// Unknown names what the device reports of Deployments that this log never knew
+// there, sorted: they are shown, and left alone.
+func Unknown(d *fleet.Device) []string {
+	var names []string
 	for p := range d.Pairs {
 		if p.Desired.Sequence == 0 && p.Reported.Phase != eventlog.Phase("") {
-			n++
+			names = append(names, p.Name)
 		}
 	}
-	return n
+	slices.Sort(names)
+	return names
 }
