@@ -157,7 +157,7 @@ func (f *Fold) Run(ctx context.Context) error {
 			close(f.lost)
 			f.reset()
 			f.mu.Unlock()
-		} else if !errors.Is(err, jetstream.ErrStreamNotFound) { // the leader is about to make it
+		} else if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, eventlog.ErrRestoring) { // somebody is about to make it
 			f.logger.Warn("the log cannot be followed; will be tried again", "error", err)
 		}
 		select {
