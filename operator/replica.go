@@ -47,7 +47,8 @@ type replica struct {
 
 	room        room // the leading goroutine's own, as reserveOpen is
 	reserveOpen bool
-	led         bool // a term was led to the end of this replica
+	owed        *reconciliation // nil: nothing
+	led         bool            // a term was led to the end of this replica
 }
 
 func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
@@ -97,9 +98,12 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 	}
 	r.brain = brain.New(brain.Options{
 		Fold: r.fold, Verdict: r.monitor.Verdict, Withheld: r.deployments.Withheld,
-		Settled: r.settled, Appended: r.appended, Full: r.full, Now: opt.Now, Logger: opt.Logger,
+		Settled: r.settled, Through: r.reconcile, Appended: r.appended, Full: r.full, Now: opt.Now, Logger: opt.Logger,
 	})
-	r.sync = syncsvc.New(nc, r.fold, syncsvc.DesiredState{JS: js}, syncsvc.Options{Logger: opt.Logger, Registry: opt.Registry})
+	r.sync = syncsvc.New(nc, r.fold, syncsvc.DesiredState{JS: js}, syncsvc.Options{
+		Log:    func(ctx context.Context) (eventlog.LogInfo, error) { return eventlog.Log(ctx, js) },
+		Logger: opt.Logger, Registry: opt.Registry,
+	})
 	r.candidate = leader.Candidate{
 		Client: core, Namespace: opt.Namespace, Identity: opt.Identity,
 		Duration: opt.LeaseDuration, Deadline: opt.RenewDeadline, Retry: opt.RetryPeriod, Logger: opt.Logger,

@@ -69,7 +69,8 @@ func (r *replica) lead(ctx context.Context) error {
 //
 // Guarantees, in this order: nothing is appended to a log of another cluster;
 // nothing is decided before the buckets are those of the log, nor before the
-// fold has passed this replica's own election, which fences what it appends.
+// fold has passed this replica's own election, which fences what it appends; no
+// device is told of a restored log before what follows from the cluster is decided.
 func (r *replica) term(ctx context.Context) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
@@ -101,6 +102,7 @@ func (r *replica) term(ctx context.Context) error {
 		return cause(ctx, err)
 	}
 	r.reserveOpen = info.MaxBytes > 0 && info.MaxBytes == r.options.LogMaxBytes
+	r.owed = owed(info)
 	rebuilt, err := projections.Ensure(ctx, r.js, projections.Config{Replicas: r.options.Replicas})
 	if err != nil {
 		return cause(ctx, err)
@@ -170,7 +172,7 @@ func (r *replica) work(ctx context.Context, rebuilt []string) error {
 	parts := []func(begun func()){
 		func(begun func()) { r.deployments.Lead(ctx, begun) },
 		func(begun func()) { r.devices.Lead(ctx, begun) },
-		func(begun func()) { begun(); r.tellToSync(ctx, rebuilt) },
+		func(begun func()) { begun(); r.tellWhoMissedIt(ctx, rebuilt) },
 		func(begun func()) { begun(); r.keepCheckpoints(ctx) },
 	}
 	done := make(chan struct{}, len(parts))
@@ -220,12 +222,24 @@ func (r *replica) lookAtAll() {
 	r.devices.Changed(ids)
 }
 
-// tellToSync asks every device to ask for its desired state: the bucket was
-// rebuilt without telling anybody what is in it.
-func (r *replica) tellToSync(ctx context.Context, rebuilt []string) {
-	if !slices.Contains(rebuilt, eventlog.BucketDesired) {
-		return
+// tellWhoMissedIt tells devices to sync where the bucket was rebuilt without
+// telling anybody what is in it: at once, or for a restored log when it may be
+// told.
+func (r *replica) tellWhoMissedIt(ctx context.Context, rebuilt []string) {
+	if r.owed != nil {
+		select {
+		case <-r.owed.done:
+		case <-ctx.Done():
+			return
+		}
+		r.tellToSync(ctx)
+	} else if slices.Contains(rebuilt, eventlog.BucketDesired) {
+		r.tellToSync(ctx)
 	}
+}
+
+// tellToSync asks every device to ask for its desired state.
+func (r *replica) tellToSync(ctx context.Context) {
 	known := map[string]struct{}{}
 	for _, id := range r.devices.Names() { // a log that was lost does not know them yet
 		known[id] = struct{}{}
