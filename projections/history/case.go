@@ -198,10 +198,7 @@ func (c onDevice) deeds() []Sentence {
 			what += ", service " + s.Service
 		}
 		text := stepText(s.kind, what, s.Step)
-		if s.Step.Reason != "" {
-			text += because(s.Step.Reason)
-		}
-		text += colon(s.Error)
+		text += because(s.Reason) + colon(s.Error)
 		if s.repeats > 0 {
 			text += fmt.Sprintf("; and %s, the last at #%d", times(s.repeats), s.latest)
 		}

@@ -20,13 +20,11 @@ type Question struct {
 func (q Question) Subjects() []string {
 	const any1 = eventlog.Wildcard
 	out := DeviceSubjects(q.Device)
-	switch {
-	case q.Deployment.Name == "":
+	if q.Deployment.Name == "" {
 		return append(out, eventlog.FamilySubjects(eventlog.FamilyDeployment))
-	default:
-		// Others of the name may hold the place.
-		return append(out, eventlog.DeploymentSubject(any1, q.Deployment.Name), eventlog.RequestSubject(any1, any1, q.Deployment.Name))
 	}
+	// Others of the name may hold the place.
+	return append(out, eventlog.DeploymentSubject(any1, q.Deployment.Name), eventlog.RequestSubject(any1, any1, q.Deployment.Name))
 }
 
 // Errors of a question that the log cannot answer.
