@@ -27,10 +27,10 @@ func TestMain(m *testing.M) {
 		return func() {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
-			real := term.IsTerminal(int(os.Stdout.Fd()))
+			onTerminal := term.IsTerminal(int(os.Stdout.Fd()))
 			os.Exit(fleetctl.Run(ctx, fleetctl.Streams{
 				Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Now: time.Now, Name: name,
-				Terminal: terminal || real, ErrTerminal: terminal, Color: real && os.Getenv("NO_COLOR") == "",
+				Terminal: terminal || onTerminal, ErrTerminal: terminal, Color: onTerminal && os.Getenv("NO_COLOR") == "",
 			}, os.Args[1:]))
 		}
 	}

@@ -32,11 +32,11 @@ type place struct {
 func watch(ctx context.Context, s Streams, c *connection, nc *nats.Conn, js jetstream.JetStream, q query, cat *catalog, show *show, begin []item) error {
 	w := &watcher{s: s, q: q, catalog: cat, show: show, shown: map[place]string{}}
 	for _, i := range begin {
-		print, err := show.fingerprint(i)
+		seen, err := show.fingerprint(i)
 		if err != nil {
 			return err
 		}
-		w.shown[place{i.resource.plural, i.key}] = print
+		w.shown[place{i.resource.plural, i.key}] = seen
 	}
 	v := cat.view
 	v.Track()
