@@ -23,16 +23,12 @@ func Authoritative(ctx context.Context, js jetstream.JetStream, stream string) (
 // LastSequence is the sequence of the last message that a stream has on a
 // subject, which may have wildcards; 0 without one.
 func LastSequence(ctx context.Context, js jetstream.JetStream, stream, subject string) (uint64, error) {
-	s, err := Authoritative(ctx, js, stream)
-	if err != nil {
-		return 0, err
-	}
-	m, err := s.GetLastMsgForSubject(ctx, subject)
+	m, err := LastMessage(ctx, js, stream, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("stream %s: last message of %s: %w", stream, subject, err)
+		return 0, err
 	}
 	return m.Sequence, nil
 }

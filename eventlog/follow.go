@@ -82,12 +82,12 @@ func lastOf(ctx context.Context, js jetstream.JetStream, o ReadOptions) (uint64,
 	}
 	var last jetstream.RawStreamMsg
 	for _, subject := range subjects {
-		m, err := s.GetLastMsgForSubject(ctx, subject)
+		m, err := LastMessage(ctx, js, LogStream, subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
 		if err != nil {
-			return 0, fmt.Errorf("stream %s: last message of %s: %w", LogStream, subject, err)
+			return 0, err
 		}
 		if m.Sequence > last.Sequence {
 			last = *m

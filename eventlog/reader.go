@@ -115,6 +115,7 @@ func (r *reader) session(ctx context.Context, yield func(Event, error) bool) err
 	if r.done == 0 {
 		r.total = p.pending
 	}
+	var e Event // one for all, as an event is some 400 bytes
 	for {
 		m, at, err := p.next(ctx)
 		if err != nil {
@@ -125,7 +126,8 @@ func (r *reader) session(ctx context.Context, yield func(Event, error) bool) err
 			r.finish()
 			return nil
 		}
-		e, foreign := Decode(m.Subject, m.Header, m.Data, seq, at.recorded)
+		e = Event{Sequence: seq, Recorded: at.recorded, Subject: m.Subject, Time: at.recorded, Version: 1, Data: m.Data, Header: m.Header}
+		foreign := e.decode()
 		r.sequence, r.recorded = seq, e.Recorded
 		r.done++
 		if !yield(e, foreign) {
@@ -193,12 +195,12 @@ func (r *reader) compare(ctx context.Context) error {
 	case r.sequence == 0:
 		return nil
 	}
-	m, err := s.GetMsg(ctx, r.sequence)
+	m, err := MessageAt(ctx, r.js, LogStream, r.sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return fmt.Errorf("%w: sequence %d is gone", ErrLogReset, r.sequence)
 	}
 	if err != nil {
-		return fmt.Errorf("stream %s: sequence %d: %w", LogStream, r.sequence, err)
+		return err
 	}
 	if !m.Time.Equal(r.recorded) {
 		return fmt.Errorf("%w: sequence %d is another message", ErrLogReset, r.sequence)

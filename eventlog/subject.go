@@ -225,12 +225,13 @@ func ParseSubject(subject string) (Address, error) {
 	}
 	var t [4]string
 	n := 0
-	for part := range strings.SplitSeq(rest, ".") {
-		if n == len(t) || part == "" {
+	for more := true; more; n++ {
+		if n == len(t) {
 			return Address{}, fmt.Errorf("%w: %q", ErrNoSubject, subject)
 		}
-		t[n] = part
-		n++
+		if t[n], rest, more = strings.Cut(rest, "."); t[n] == "" {
+			return Address{}, fmt.Errorf("%w: %q", ErrNoSubject, subject)
+		}
 	}
 	a := Address{Family: Family(t[0])}
 	switch {
@@ -348,6 +349,9 @@ func ConsumerDeleteAPIOf(stream, consumer string) string {
 func ConsumerNextAPI(stream, consumer string) string {
 	return jsAPIPrefix + "CONSUMER.MSG.NEXT." + stream + "." + consumer
 }
+
+// MessageGetAPI is where a stream's leader gives one message.
+func MessageGetAPI(stream string) string { return jsAPIPrefix + "STREAM.MSG.GET." + stream }
 
 // DirectGetAPI is where the last message of one subject is read.
 func DirectGetAPI(stream, subject string) string {

@@ -1,0 +1,107 @@
+package eventlog
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// messageTimeout is how long one message is waited for.
+const messageTimeout = 5 * time.Second
+
+// MessageAt gives the message that a stream's leader has at a sequence, as a
+// consumer would deliver it: with the header as it is stored, and none where that
+// cannot be read. (The client's own way fails on a header that cannot be read, and
+// a device with a client of its own can write one.) It fails with
+// jetstream.ErrMsgNotFound and jetstream.ErrStreamNotFound.
+func MessageAt(ctx context.Context, js jetstream.JetStream, stream string, sequence uint64) (*jetstream.RawStreamMsg, error) {
+	m, err := message(ctx, js, stream, messageRequest{Sequence: sequence})
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: sequence %d: %w", stream, sequence, err)
+	}
+	return m, nil
+}
+
+// LastMessage gives the last message that a stream's leader has on a subject,
+// which may have wildcards, as MessageAt does.
+func LastMessage(ctx context.Context, js jetstream.JetStream, stream, subject string) (*jetstream.RawStreamMsg, error) {
+	m, err := message(ctx, js, stream, messageRequest{LastFor: subject})
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: last message of %s: %w", stream, subject, err)
+	}
+	return m, nil
+}
+
+// messageRequest and messageAnswer are the payloads of STREAM.MSG.GET.
+type messageRequest struct {
+	Sequence uint64 `json:"seq,omitempty"`
+	LastFor  string `json:"last_by_subj,omitempty"`
+}
+
+type messageAnswer struct {
+	Error   *jetstream.APIError `json:"error"`
+	Message struct {
+		Subject  string    `json:"subject"`
+		Sequence uint64    `json:"seq"`
+		Header   []byte    `json:"hdrs"`
+		Data     []byte    `json:"data"`
+		Time     time.Time `json:"time"`
+	} `json:"message"`
+}
+
+func message(ctx context.Context, js jetstream.JetStream, stream string, q messageRequest) (*jetstream.RawStreamMsg, error) {
+	b, err := json.Marshal(q)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, messageTimeout)
+	defer cancel()
+	m, err := js.Conn().RequestWithContext(ctx, MessageGetAPI(stream), b)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return nil, fmt.Errorf("%w: %w", jetstream.ErrJetStreamNotEnabled, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	var a messageAnswer
+	if err := json.Unmarshal(m.Data, &a); err != nil {
+		return nil, fmt.Errorf("answer of the server: %w", err)
+	}
+	if a.Error != nil {
+		switch a.Error.ErrorCode {
+		case jetstream.JSErrCodeMessageNotFound:
+			return nil, jetstream.ErrMsgNotFound
+		case jetstream.JSErrCodeStreamNotFound:
+			return nil, jetstream.ErrStreamNotFound
+		}
+		return nil, a.Error
+	}
+	return &jetstream.RawStreamMsg{
+		Subject: a.Message.Subject, Sequence: a.Message.Sequence, Header: readable(a.Message.Header), Data: a.Message.Data, Time: a.Message.Time,
+	}, nil
+}
+
+// readable decodes a stored header. Of one that cannot be read it gives the line
+// alone that the server itself put there: where the message was taken from.
+func readable(stored []byte) nats.Header {
+	if len(stored) == 0 {
+		return nil
+	}
+	h, err := nats.DecodeHeadersMsg(stored)
+	if err == nil {
+		return h
+	}
+	_, rest, ok := bytes.Cut(stored, []byte("\n"+HeaderStreamSource+":"))
+	if !ok {
+		return nil
+	}
+	line, _, _ := bytes.Cut(rest, []byte("\r\n"))
+	return nats.Header{HeaderStreamSource: {strings.TrimSpace(string(line))}}
+}
