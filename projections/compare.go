@@ -7,7 +7,6 @@ import (
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -36,14 +35,7 @@ func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.Stre
 	if b.LastSeq > checked {
 		from = b.LastSeq - checked + 1
 	}
-	msgs, err := jetstreamext.GetBatch(ctx, js, bucket.Config.Name, checked, jetstreamext.GetBatchSeq(max(from, b.FirstSeq)))
-	if err != nil {
-		return "", err
-	}
-	for m, err := range msgs {
-		if errors.Is(err, jetstreamext.ErrNoMessages) {
-			break
-		}
+	for m, err := range Stored(ctx, js, bucket.Config.Name, from) {
 		if err != nil {
 			return "", err
 		}
@@ -51,6 +43,9 @@ func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.Stre
 			break
 		}
 		_, seq, ok := eventlog.SourceOf(m.Header)
+		if !ok && m.Header == nil {
+			continue // a device wrote a header into it that cannot be read
+		}
 		if !ok {
 			return Diverged, nil
 		}
@@ -68,21 +63,15 @@ func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.Stre
 }
 
 // projected says whether a bucket's message is what the source has at seq. A
-// direct read is quick and may meet a replica that is behind, so a no is asked of
-// the source's leader once more.
+// direct read is quick and may meet a replica that is behind, or headers by which
+// a device claims what the server says there: so all but a yes is asked of the
+// source's leader, which gives the message as it is.
 func projected(ctx context.Context, js jetstream.JetStream, source jetstream.Stream, p eventlog.Projection, m *jetstream.RawStreamMsg, seq uint64) (bool, error) {
 	origin, err := source.GetMsg(ctx, seq)
 	if err == nil && same(p, m, origin) {
 		return true, nil
 	}
-	if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) {
-		return false, err
-	}
-	leader, err := eventlog.Authoritative(ctx, js, p.Stream)
-	if err != nil {
-		return false, err
-	}
-	origin, err = leader.GetMsg(ctx, seq)
+	origin, err = eventlog.MessageAt(ctx, js, p.Stream, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}

@@ -1,9 +1,11 @@
 package projections
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -114,7 +116,8 @@ func lastProjected(ctx context.Context, js jetstream.JetStream, bucket string) (
 // position is the source's sequence of the bucket's newest message; 0 while it
 // is empty.
 func position(ctx context.Context, js jetstream.JetStream, bucket string) (uint64, error) {
-	s, err := eventlog.Authoritative(ctx, js, eventlog.BucketStream(bucket))
+	stream := eventlog.BucketStream(bucket)
+	s, err := eventlog.Authoritative(ctx, js, stream)
 	if err != nil {
 		return 0, fmt.Errorf("bucket %s: %w", bucket, err)
 	}
@@ -122,7 +125,7 @@ func position(ctx context.Context, js jetstream.JetStream, bucket string) (uint6
 	if last == 0 {
 		return 0, nil
 	}
-	m, err := s.GetMsg(ctx, last)
+	m, err := eventlog.MessageAt(ctx, js, stream, last)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return 0, nil // overtaken by the next one: ask again
 	}
@@ -130,8 +133,30 @@ func position(ctx context.Context, js jetstream.JetStream, bucket string) (uint6
 		return 0, fmt.Errorf("bucket %s: newest message: %w", bucket, err)
 	}
 	_, seq, ok := eventlog.SourceOf(m.Header)
-	if !ok {
-		return 0, fmt.Errorf("bucket %s: its newest message has no header %s", bucket, eventlog.HeaderStreamSource)
+	switch {
+	case ok:
+		return seq, nil
+	case m.Header == nil:
+		return lastOfKey(ctx, js, bucket, m)
 	}
-	return seq, nil
+	return 0, fmt.Errorf("bucket %s: its newest message has no header %s", bucket, eventlog.HeaderStreamSource)
+}
+
+// lastOfKey is the source's sequence of a bucket's message that does not say where
+// it comes from, since a device wrote a header into it that cannot be read, even
+// with the server's own beside it: the last on its key's subject, where that has
+// the same payload; else 0, and the server is about to bring the next.
+func lastOfKey(ctx context.Context, js jetstream.JetStream, bucket string, m *jetstream.RawStreamMsg) (uint64, error) {
+	subject, err := eventlog.SubjectOfKey(bucket, strings.TrimPrefix(m.Subject, eventlog.KVSubject(bucket, "")))
+	if err != nil {
+		return 0, err
+	}
+	origin, err := eventlog.LastMessage(ctx, js, eventlog.ProjectionOf(bucket).Stream, subject)
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && (origin.Header != nil || !bytes.Equal(origin.Data, m.Data)) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fmt.Errorf("bucket %s: %w", bucket, err)
+	}
+	return origin.Sequence, nil
 }
