@@ -100,7 +100,7 @@ func (t *Tree) Root() []byte {
 	if err != nil {
 		panic(err) // the range begins at 0
 	}
-	return root
+	return slices.Clone(root) // of a perfect tree it is the tree's own peak
 }
 
 // Peaks are the roots of the perfect trees that make up the tree, from the left.

@@ -1,0 +1,126 @@
+package verify
+
+import (
+	"context"
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections"
+)
+
+// compareBucket holds a bucket against its ledger: most keys by reading the
+// bucket once, and one by one those that are not as the ledger has them, which in
+// a fleet that lives are those that changed since.
+func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l *ledger, patience time.Duration, r *Report) error {
+	found, err := projections.Check(ctx, js, bucket)
+	if err != nil {
+		return err
+	}
+	tell := func(k Kind, says string) { r.add(Finding{Kind: k, Bucket: bucket, Says: says}) }
+	switch found {
+	case projections.Missing:
+		if l.projection.Stream == eventlog.PulseStream {
+			tell(PulsesGone, "the bucket is not there: it is in memory, and gone with a restart of the server; the operator makes it anew")
+			return nil
+		}
+		tell(BucketMissing, "the bucket is not there: the operator makes it when it starts")
+		return nil
+	case projections.Unfinished:
+		tell(BucketUnfinished, "the bucket is being rebuilt, or its rebuild was cut short: it is not compared")
+		return nil
+	case projections.OtherLog:
+		tell(BucketOfOtherLog, "the bucket projects another log than this one: it is not compared")
+		return nil
+	}
+	if l.projection.Stream == eventlog.PulseStream {
+		if err := l.fill(ctx, js); errors.Is(err, jetstream.ErrStreamNotFound) {
+			tell(PulsesGone, "the stream of the pulses is not there: it is in memory, and gone with a restart of the server; the operator makes it anew")
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	c := comparison{js: js, ledger: l, patience: patience, report: r, sum: Bucket{Name: bucket, Keys: len(l.last)}}
+	if err := c.settle(ctx); err != nil {
+		return err
+	}
+	again, err := c.read(ctx)
+	if err != nil {
+		return err
+	}
+	if err := c.again(ctx, again); err != nil {
+		return err
+	}
+	r.Buckets = append(r.Buckets, c.sum)
+	return nil
+}
+
+// fill takes the pulses as they are: they are in no log.
+func (l *ledger) fill(ctx context.Context, js jetstream.JetStream) error {
+	for m, err := range projections.Stored(ctx, js, l.projection.Stream, 0) {
+		if err != nil {
+			return err
+		}
+		l.put(m.Subject, entryOf(m.Sequence, m.Header, m.Data))
+	}
+	return nil
+}
+
+// comparison is one bucket that is held against its ledger.
+type comparison struct {
+	js       jetstream.JetStream
+	ledger   *ledger
+	patience time.Duration
+	report   *Report
+	sum      Bucket
+}
+
+// settle lets the bucket come to where the ledger ends.
+func (c *comparison) settle(ctx context.Context) error {
+	var last uint64
+	for _, e := range c.ledger.last {
+		last = max(last, e.sequence)
+	}
+	bounded, cancel := context.WithTimeout(ctx, c.patience)
+	defer cancel()
+	if err := projections.WaitFor(bounded, c.js, c.sum.Name, last); err != nil && bounded.Err() == nil {
+		return err
+	}
+	return ctx.Err() // a bucket that is behind shows key by key
+}
+
+// read reads the bucket once and gives the subjects of the source, of which the
+// bucket is other than the ledger.
+func (c *comparison) read(ctx context.Context) (again []string, _ error) {
+	unseen := make(map[string]struct{}, len(c.ledger.last))
+	for s := range c.ledger.last {
+		unseen[s] = struct{}{}
+	}
+	prefix := eventlog.KVSubject(c.sum.Name, "")
+	for m, err := range projections.Stored(ctx, c.js, eventlog.BucketStream(c.sum.Name), 0) {
+		if err != nil {
+			return nil, err
+		}
+		key := strings.TrimPrefix(m.Subject, prefix)
+		subject, err := eventlog.SubjectOfKey(c.sum.Name, key)
+		if err != nil {
+			c.report.add(Finding{Kind: KeyExtra, Bucket: c.sum.Name, Subject: key, Says: "the bucket has a key that no message of the log can have"})
+			continue
+		}
+		_, sequence, _ := eventlog.SourceOf(m.Header)
+		want, known := c.ledger.last[subject]
+		if known && entryOf(sequence, m.Header, m.Data) == want {
+			c.sum.Compared++
+			delete(unseen, subject)
+		} else if !known {
+			unseen[subject] = struct{}{}
+		}
+	}
+	return slices.Collect(maps.Keys(unseen)), nil
+}
