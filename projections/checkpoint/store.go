@@ -82,16 +82,12 @@ func (s Store) passOver(checkpoint string, why error) {
 // load gives the view of one checkpoint, if the log still has at its sequence
 // the message that it had then.
 func (s Store) load(ctx context.Context, p Place) (*fleet.View, error) {
-	log, err := eventlog.Authoritative(ctx, s.JS, eventlog.LogStream)
-	if err != nil {
-		return nil, err
-	}
-	m, err := log.GetMsg(ctx, p.Sequence)
+	m, err := eventlog.MessageAt(ctx, s.JS, eventlog.LogStream, p.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, fmt.Errorf("%w: the log has no sequence %d", ErrUnusable, p.Sequence)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("stream %s: sequence %d: %w", eventlog.LogStream, p.Sequence, err)
+		return nil, err
 	}
 	content, err := s.read(ctx, p)
 	if err != nil {

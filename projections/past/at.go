@@ -81,17 +81,9 @@ func happened(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo,
 
 // recorded is when the log recorded one of its sequences.
 func recorded(ctx context.Context, js jetstream.JetStream, sequence uint64) (time.Time, error) {
-	s, err := eventlog.Authoritative(ctx, js, eventlog.LogStream)
+	m, err := eventlog.MessageAt(ctx, js, eventlog.LogStream, sequence)
 	if err != nil {
 		return time.Time{}, err
-	}
-	return timeOf(ctx, s, sequence)
-}
-
-func timeOf(ctx context.Context, s jetstream.Stream, sequence uint64) (time.Time, error) {
-	m, err := s.GetMsg(ctx, sequence)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("stream %s: sequence %d: %w", eventlog.LogStream, sequence, err)
 	}
 	return m.Time, nil
 }
@@ -171,11 +163,7 @@ func within(ctx context.Context, js jetstream.JetStream, m Moment, log eventlog.
 // lastBefore is the last sequence that was recorded at or before a time: the one
 // before the first that is later, by halving.
 func lastBefore(ctx context.Context, js jetstream.JetStream, at time.Time, log eventlog.LogInfo) (uint64, error) {
-	s, err := eventlog.Authoritative(ctx, js, eventlog.LogStream)
-	if err != nil {
-		return 0, err
-	}
-	first, err := timeOf(ctx, s, log.First)
+	first, err := recorded(ctx, js, log.First)
 	if err != nil {
 		return 0, err
 	}
@@ -185,7 +173,7 @@ func lastBefore(ctx context.Context, js jetstream.JetStream, at time.Time, log e
 	known, later := log.First, log.Last+1
 	for later-known > 1 {
 		middle := known + (later-known)/2
-		t, err := timeOf(ctx, s, middle)
+		t, err := recorded(ctx, js, middle)
 		if err != nil {
 			return 0, err
 		}

@@ -61,16 +61,12 @@ func (f *Fold) check(ctx context.Context) (eventlog.LogInfo, error) {
 	case at > info.Last:
 		return info, fmt.Errorf("%w: it ends at sequence %d, after %d had been read", eventlog.ErrLogReset, info.Last, at)
 	}
-	s, err := eventlog.Authoritative(ctx, f.js, eventlog.LogStream)
-	if err != nil {
-		return info, err
-	}
-	m, err := s.GetMsg(ctx, at)
+	m, err := eventlog.MessageAt(ctx, f.js, eventlog.LogStream, at)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return info, fmt.Errorf("%w: sequence %d is gone", eventlog.ErrLogReset, at)
 	}
 	if err != nil {
-		return info, fmt.Errorf("stream %s: sequence %d: %w", eventlog.LogStream, at, err)
+		return info, err
 	}
 	if !m.Time.Equal(recorded) {
 		return info, fmt.Errorf("%w: sequence %d is another message", eventlog.ErrLogReset, at)
