@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"os"
@@ -311,7 +310,7 @@ func TestADamagedCheckpointIsPassedOver(t *testing.T) {
 	}
 	for _, m := range []string{fromCheckpoint, "a checkpoint is passed over; the fold takes longer"} {
 		if !r.said(m) {
-			t.Error(fmt.Sprintf("not said: %s", m))
+			t.Errorf("not said: %s", m)
 		}
 	}
 }
