@@ -108,76 +108,119 @@ const (
 // not agree gives ErrForeign, together with all that could be read of it.
 func Decode(subject string, h nats.Header, data []byte, sequence uint64, recorded time.Time) (Event, error) {
 	e := Event{Sequence: sequence, Recorded: recorded, Subject: subject, Time: recorded, Version: 1, Data: data, Header: h}
-	addr, err := ParseSubject(subject)
-	if err != nil {
-		return e, fmt.Errorf("%w: %w", ErrForeign, err)
-	}
-	e.Address = addr
-	removal := false
-	if len(h) > 0 {
-		if addr.Family.OfDevices() {
-			e.HeaderBytes = weigh(h)
-		}
-		e.ID = first(h, HeaderID)
-		e.Source = first(h, HeaderSource)
-		e.CorrelationID = first(h, HeaderCorrelationID)
-		e.CausationID = first(h, HeaderCausationID)
-		e.Actor = first(h, HeaderActor)
-		e.Traceparent = first(h, HeaderTraceparent)
-		if s := first(h, HeaderTime); s != "" {
-			t, err := time.Parse(time.RFC3339Nano, s)
-			if err != nil {
-				return e, fmt.Errorf("%w: header %s %q is not RFC 3339", ErrForeign, HeaderTime, s)
-			}
-			e.Time = t
-		}
-		if s := first(h, HeaderCounter); s != "" {
-			e.Counter, _ = parseCounter(s) // a bad number is no number: the report still counts
-		}
-		op := first(h, HeaderKVOperation)
-		removal = op == kvDelete || op == kvPurge
-	}
-	return decodeType(e, h, removal)
+	err := e.decode()
+	return e, err
 }
 
-// decodeType settles the event's type. The families info and state may come
+// decode fills in what follows from subject and header.
+func (e *Event) decode() error {
+	addr, err := ParseSubject(e.Subject)
+	if err != nil {
+		return fmt.Errorf("%w: %w", ErrForeign, err)
+	}
+	e.Address = addr
+	said := e.readHeader()
+	if said.time != "" {
+		t, err := parseTime(said.time)
+		if err != nil {
+			return fmt.Errorf("%w: header %s %q is not RFC 3339", ErrForeign, HeaderTime, said.time)
+		}
+		e.Time = t
+	}
+	if said.counter != "" {
+		e.Counter, _ = parseCounter(said.counter) // a bad number is no number: the report still counts
+	}
+	return e.settleType(said)
+}
+
+// sayings are the header's values that have to be understood before they are
+// part of an event.
+type sayings struct {
+	typ, time, counter, namespace, revision string
+	removal                                 bool
+}
+
+// readHeader looks at each field of the header once: asking it for a dozen names
+// would take longer than all else that reading an event does.
+func (e *Event) readHeader() (said sayings) {
+	weighed := e.Address.Family.OfDevices()
+	for name, values := range e.Header {
+		if weighed {
+			for _, v := range values {
+				e.HeaderBytes += len(name) + len(v)
+			}
+		}
+		if len(values) == 0 {
+			continue
+		}
+		v := values[0]
+		switch name {
+		case HeaderID:
+			e.ID = v
+		case HeaderSource:
+			e.Source = v
+		case HeaderCorrelationID:
+			e.CorrelationID = v
+		case HeaderCausationID:
+			e.CausationID = v
+		case HeaderActor:
+			e.Actor = v
+		case HeaderTraceparent:
+			e.Traceparent = v
+		case HeaderType:
+			said.typ = v
+		case HeaderTime:
+			said.time = v
+		case HeaderCounter:
+			said.counter = v
+		case HeaderNamespace:
+			said.namespace = v
+		case HeaderRevision:
+			said.revision = v
+		case HeaderKVOperation:
+			said.removal = v == kvDelete || v == kvPurge
+		}
+	}
+	return said
+}
+
+// settleType settles the event's type. The families info and state may come
 // from plain KV clients, so there the subject and the KV operation decide, and
 // a type that says otherwise makes the message foreign.
-func decodeType(e Event, h nats.Header, removal bool) (Event, error) {
-	said := first(h, HeaderType)
-	if said != "" {
-		t, v, ok := parseCloudEventType(said)
+func (e *Event) settleType(said sayings) error {
+	if said.typ != "" {
+		t, v, f, ok := lookUpType(said.typ)
 		if !ok {
-			return e, fmt.Errorf("%w: header %s %q is none of the fleet's types", ErrForeign, HeaderType, said)
+			return fmt.Errorf("%w: header %s %q is none of the fleet's types", ErrForeign, HeaderType, said.typ)
 		}
 		e.Type, e.Version = t, v
-		if f := t.Family(); f != "" && f != e.Address.Family {
-			return e, fmt.Errorf("%w: type %s does not belong on a subject of family %s", ErrForeign, t, e.Address.Family)
+		if f != "" && f != e.Address.Family {
+			return fmt.Errorf("%w: type %s does not belong on a subject of family %s", ErrForeign, t, e.Address.Family)
 		}
 	}
 	var plain Type
 	switch e.Address.Family {
 	case FamilyState:
 		plain = StateReported
-		if removal {
+		if said.removal {
 			plain = StateCleared
 		}
 	case FamilyInfo:
 		plain = InfoReported
-		if removal {
+		if said.removal {
 			plain = InfoCleared
 		}
 	case FamilyDesired:
-		if s := first(h, HeaderRevision); s != "" {
-			r, err := strconv.ParseUint(s, 10, 64)
+		if said.revision != "" {
+			r, err := strconv.ParseUint(said.revision, 10, 64)
 			if err != nil {
-				return e, fmt.Errorf("%w: header %s %q is not a number", ErrForeign, HeaderRevision, s)
+				return fmt.Errorf("%w: header %s %q is not a number", ErrForeign, HeaderRevision, said.revision)
 			}
 			e.Revision = r
 		}
-		e.Namespace = first(h, HeaderNamespace)
-		if e.Type.Removes() != removal {
-			return e, fmt.Errorf("%w: type %q and header %s do not agree", ErrForeign, e.Type, HeaderKVOperation)
+		e.Namespace = said.namespace
+		if e.Type.Removes() != said.removal {
+			return fmt.Errorf("%w: type %q and header %s do not agree", ErrForeign, e.Type, HeaderKVOperation)
 		}
 	}
 	if plain != "" {
@@ -185,24 +228,14 @@ func decodeType(e Event, h nats.Header, removal bool) (Event, error) {
 			e.Type = plain
 		}
 		if e.Type != plain {
-			return e, fmt.Errorf("%w: type %q and header %s do not agree", ErrForeign, e.Type, HeaderKVOperation)
+			return fmt.Errorf("%w: type %q and header %s do not agree", ErrForeign, e.Type, HeaderKVOperation)
 		}
-		return e, nil
+		return nil
 	}
 	if e.Type == "" {
-		return e, fmt.Errorf("%w: no header %s", ErrForeign, HeaderType)
+		return fmt.Errorf("%w: no header %s", ErrForeign, HeaderType)
 	}
-	return e, nil
-}
-
-func weigh(h nats.Header) int {
-	n := 0
-	for k, vs := range h {
-		for _, v := range vs {
-			n += len(k) + len(v)
-		}
-	}
-	return n
+	return nil
 }
 
 func first(h nats.Header, key string) string {
@@ -223,13 +256,13 @@ func Check(e Event) error {
 		if err != nil {
 			return err
 		}
-		return s.check(e)
+		return s.check(&e.Address)
 	case InfoReported:
 		i, err := Payload[DeviceInfo](e)
 		if err != nil {
 			return err
 		}
-		return i.check(e)
+		return i.check(&e.Address)
 	case DesiredAssigned:
 		if _, err := DecodeScore(e.Data); err != nil {
 			return fmt.Errorf("%w: %w", ErrForeign, err)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 	"time"
@@ -25,6 +26,7 @@ type pull struct {
 	asked   int    // messages that were asked for and have not come
 	got     uint64 // the consumer's number of the last message
 	pending uint64 // what there was to come when the consumer was made
+	before  string // what a reply subject says before the message's numbers
 }
 
 const (
@@ -89,7 +91,7 @@ func (p *pull) next(ctx context.Context) (*nats.Msg, place, error) {
 			}
 			continue
 		}
-		at, ok := placeOf(m.Reply)
+		at, ok := p.place(m.Reply)
 		if !ok {
 			return nil, place{}, fmt.Errorf("read stream %s: reply subject %q: %w", LogStream, m.Reply, nats.ErrNotJSMessage)
 		}
@@ -113,30 +115,71 @@ type place struct {
 // of NATS): $JS.ACK.<stream>.<consumer>.<tries>.<sequence>.<delivered>.<time>.<pending>,
 // or with <domain>.<account> after ACK, and then perhaps with more at its end.
 func placeOf(reply string) (place, bool) {
+	n, ok := numbersOf(reply)
+	if !ok {
+		return place{}, false
+	}
+	return placeIn(reply[n:])
+}
+
+// numbersOf is where in a reply subject the sequence begins.
+func numbersOf(reply string) (at int, ok bool) {
 	const short, long = 8, 10 // dots
 	before := 5               // tokens
 	switch n := strings.Count(reply, "."); {
 	case !strings.HasPrefix(reply, "$JS.ACK."):
-		return place{}, false
+		return 0, false
 	case n >= long:
 		before = 7
 	case n != short:
-		return place{}, false
+		return 0, false
 	}
+	rest := reply
 	for range before {
-		_, reply, _ = strings.Cut(reply, ".")
+		_, rest, _ = strings.Cut(rest, ".")
 	}
+	return len(reply) - len(rest), true
+}
+
+func placeIn(numbers string) (place, bool) {
 	var n [3]uint64
 	for i := range n {
-		var token string
-		token, reply, _ = strings.Cut(reply, ".")
-		v, err := strconv.ParseUint(token, 10, 63)
-		if err != nil {
+		var ok bool
+		if n[i], numbers, ok = cutNumber(numbers); !ok {
 			return place{}, false
 		}
-		n[i] = v
 	}
 	return place{sequence: n[0], delivered: n[1], recorded: time.Unix(0, int64(n[2]))}, true
+}
+
+// place is placeOf for the messages of one consumer: what comes before the
+// numbers is the same in all of them.
+func (p *pull) place(reply string) (place, bool) {
+	if p.before == "" || !strings.HasPrefix(reply, p.before) {
+		n, ok := numbersOf(reply)
+		if !ok {
+			return place{}, false
+		}
+		p.before = reply[:n]
+	}
+	return placeIn(reply[len(p.before):])
+}
+
+// cutNumber reads a number of at most 63 bits and the dot or the end after it.
+func cutNumber(s string) (n uint64, rest string, ok bool) {
+	const most = 18 // digits that cannot overflow; one more is checked
+	i := 0
+	for i < len(s) && s[i] >= '0' && s[i] <= '9' {
+		if i >= most && n > (math.MaxInt64-9)/10 {
+			return 0, "", false
+		}
+		n = 10*n + uint64(s[i]-'0')
+		i++
+	}
+	if i == 0 || i < len(s) && s[i] != '.' {
+		return 0, "", false
+	}
+	return n, s[min(i+1, len(s)):], true
 }
 
 func (p *pull) ask(ctx context.Context) error {

@@ -13,7 +13,7 @@ func (e Event) State() (DeploymentState, error) {
 	if err != nil {
 		return s, err
 	}
-	return s, s.check(e)
+	return s, s.check(&e.Address)
 }
 
 // Info decodes an info.reported. It fails with ErrForeign as State does.
@@ -22,11 +22,11 @@ func (e Event) Info() (DeviceInfo, error) {
 	if err != nil {
 		return i, err
 	}
-	return i, i.check(e)
+	return i, i.check(&e.Address)
 }
 
-func (s DeploymentState) check(e Event) error {
-	if s.DeviceID != e.Address.Device || s.Deployment != e.Address.Deployment {
+func (s *DeploymentState) check(a *Address) error {
+	if s.DeviceID != a.Device || s.Deployment != a.Deployment {
 		return fmt.Errorf("%w: payload speaks of %s.%s", ErrForeign, s.DeviceID, s.Deployment)
 	}
 	if !s.Phase.Valid() {
@@ -35,8 +35,8 @@ func (s DeploymentState) check(e Event) error {
 	return nil
 }
 
-func (i DeviceInfo) check(e Event) error {
-	if i.DeviceID != e.Address.Device {
+func (i *DeviceInfo) check(a *Address) error {
+	if i.DeviceID != a.Device {
 		return fmt.Errorf("%w: payload speaks of device %q", ErrForeign, i.DeviceID)
 	}
 	return nil

@@ -36,7 +36,7 @@ func FuzzReport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e := eventlog.Event{Address: eventlog.Address{Device: "pi-01", Deployment: "web"}, Type: eventlog.StateReported, Data: data}
 		want, wantErr := e.State()
-		got, err := e.Report()
+		got, err := e.Report(nil)
 		if (err == nil) != (wantErr == nil) || errors.Is(err, eventlog.ErrForeign) != errors.Is(wantErr, eventlog.ErrForeign) {
 			t.Fatalf("report of %q: %v, want %v", data, err, wantErr)
 		}
@@ -45,6 +45,37 @@ func FuzzReport(f *testing.F) {
 		}
 		if diff := cmp.Diff(want, got); diff != "" {
 			t.Fatalf("report of %q (-want +got):\n%s", data, diff)
+		}
+	})
+}
+
+// ReportedInfo must say of every payload what Info says of it.
+func FuzzReportedInfo(f *testing.F) {
+	full, err := json.Marshal(eventlog.DeviceInfo{
+		DeviceID: "pi-01", Labels: map[string]string{"site": "lab", "ring": "canary"}, UpdatedAt: at,
+		Inventory: eventlog.Inventory{Hostname: "pi", Arch: "arm64", OS: "linux", Kernel: "6.1", CPUCores: 4, MemoryMB: 3906, AgentVersion: "1", PodmanVersion: "2"},
+	})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(full)
+	for _, s := range []string{
+		`{"device_id":"pi-01"}`, `{"device_id":"pi-01","labels":null}`, `{"device_id":"pi-01","labels":{}}`, `{"device_id":"pi-01","labels":{"a":"b"},"labels":{"c":"d"}}`,
+		`{"device_id":"pi-01","labels":{"a":"b"},"labels":null}`, `{"device_id":"pi-01","labels":{"a":1}}`, `{"device_id":"pi-01","labels":{"a"}}`, `{"device_id":"pi-01","labels":{"a":"b",}}`,
+		`{"device_id":"pi-01","inventory":{"arch":"a"},"inventory":{"os":"b"}}`, `{"device_id":"pi-01","inventory":null}`, `{"device_id":"pi-01","inventory":{"cpu_cores":-1}}`,
+		`{"updated_at":"2026-11-24T14:03:00+01:00","device_id":"pi-01"}`, `{"device_id":"pi-01","more":[1]}`, ` { "device_id" : "pi-01" } `,
+	} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		e := eventlog.Event{Address: eventlog.Address{Device: "pi-01"}, Type: eventlog.InfoReported, Data: data}
+		want, wantErr := e.Info()
+		got, err := e.ReportedInfo(nil)
+		if (err == nil) != (wantErr == nil) || errors.Is(err, eventlog.ErrForeign) != errors.Is(wantErr, eventlog.ErrForeign) {
+			t.Fatalf("info of %q: %v, want %v", data, err, wantErr)
+		}
+		if diff := cmp.Diff(want, got); err == nil && diff != "" {
+			t.Fatalf("info of %q (-want +got):\n%s", data, diff)
 		}
 	})
 }
@@ -59,7 +90,7 @@ func TestReportLooksAtEachByte(t *testing.T) {
 				text[at] = c
 				e := eventlog.Event{Type: eventlog.StateReported, Data: slices.Concat([]byte(`{"phase":"Running","reason":"`), text, []byte(`"}`))}
 				want, wantErr := e.State()
-				got, err := e.Report()
+				got, err := e.Report(nil)
 				if (err == nil) != (wantErr == nil) || err == nil && !cmp.Equal(want, got) {
 					t.Fatalf("report of %q: %+v (%v), want %+v (%v)", e.Data, got, err, want, wantErr)
 				}

@@ -134,6 +134,35 @@ func CloudEventType(t Type, version int) string {
 	return typePrefix + string(t) + ".v" + strconv.Itoa(version)
 }
 
+// named is what a ce-type names.
+type named struct {
+	typ     Type
+	version int
+	family  Family
+}
+
+// known maps the ce-types of the catalogue, in the versions that this program
+// knows, to what they name: nearly every event has one of them.
+var known = func() map[string]named {
+	m := make(map[string]named, 2*len(familyOf))
+	for t, f := range familyOf {
+		for v := 1; v <= t.Version(); v++ {
+			m[CloudEventType(t, v)] = named{t, v, f}
+		}
+	}
+	return m
+}()
+
+// lookUpType reads a ce-type; ok is false when it is none of ours, and the
+// family is empty when it is none of the catalogue.
+func lookUpType(s string) (t Type, version int, f Family, ok bool) {
+	if n, ok := known[s]; ok {
+		return n.typ, n.version, n.family, true
+	}
+	t, version, ok = parseCloudEventType(s)
+	return t, version, t.Family(), ok
+}
+
 // parseCloudEventType reads a ce-type; ok is false when it is none of ours. A type
 // or version that this program does not know is one of ours all the same.
 func parseCloudEventType(s string) (t Type, version int, ok bool) {

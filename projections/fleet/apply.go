@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -18,11 +19,17 @@ func Apply(v *View, e eventlog.Event, err error) *View {
 		return v
 	}
 	v.Sequence, v.Recorded = e.Sequence, e.Recorded.UTC()
+	var dev *Device
 	if e.Address.Family.OfDevices() && e.Address.Device != "" {
-		v.weigh(e)
+		dev = v.device(e.Address.Device)
+		v.weigh(dev, &e)
 	}
-	if err == nil {
-		err = v.apply(e)
+	switch {
+	case err != nil:
+	case dev != nil:
+		err = v.applyNumbered(dev, &e)
+	default:
+		err = v.apply(&e)
 	}
 	if errors.Is(err, eventlog.ErrForeign) {
 		v.Foreign[e.Address.Family]++
@@ -30,15 +37,19 @@ func Apply(v *View, e eventlog.Event, err error) *View {
 	return v
 }
 
-func (v *View) apply(e eventlog.Event) error {
+// applyNumbered folds what a device wrote, unless the fold has seen it: a repeat.
+func (v *View) applyNumbered(dev *Device, e *eventlog.Event) error {
+	if !dev.Identity.accept(e) {
+		v.touchDevice(dev)
+		return nil
+	}
+	return v.applyReport(dev, e)
+}
+
+// apply folds what others than devices wrote. Events are handed on by reference,
+// as an event is some 400 bytes; nothing keeps the reference.
+func (v *View) apply(e *eventlog.Event) error {
 	switch e.Address.Family {
-	case eventlog.FamilyState, eventlog.FamilyInfo, eventlog.FamilyAgent:
-		dev := v.device(e.Address.Device)
-		if !dev.Identity.accept(e) {
-			v.touchDevice(dev)
-			return nil // the fold has seen it: a repeat
-		}
-		return v.applyReport(dev, e)
 	case eventlog.FamilyDesired:
 		return v.applyDesired(e)
 	case eventlog.FamilyDevice:
@@ -46,7 +57,7 @@ func (v *View) apply(e eventlog.Event) error {
 	case eventlog.FamilyDeployment:
 		return v.applyDeployment(e)
 	case eventlog.FamilyLeader:
-		l, err := eventlog.Payload[eventlog.Leader](e)
+		l, err := eventlog.Payload[eventlog.Leader](*e)
 		if err != nil {
 			return err
 		}
@@ -61,24 +72,23 @@ func (v *View) apply(e eventlog.Event) error {
 
 // weigh counts what a device writes against its budget, foreign messages too:
 // they fill the log as others do.
-func (v *View) weigh(e eventlog.Event) {
-	dev := v.device(e.Address.Device)
+func (v *View) weigh(dev *Device, e *eventlog.Event) {
 	dev.Traffic.add(len(e.Data)+e.HeaderBytes, e.Recorded)
 	if dev.Traffic.Flooding() {
 		v.touchDevice(dev)
 	}
 }
 
-func (v *View) applyReport(dev *Device, e eventlog.Event) error {
+func (v *View) applyReport(dev *Device, e *eventlog.Event) error {
 	switch e.Type {
 	case eventlog.StateReported:
-		s, err := e.Report()
+		s, err := e.Report(v.keep)
 		if err != nil {
 			return err
 		}
 		v.reportState(v.pair(dev, e.Address.Deployment), e, s, false)
 	case eventlog.InfoReported:
-		i, err := e.Info()
+		i, err := e.ReportedInfo(v.keep)
 		if err != nil {
 			return err
 		}
@@ -89,30 +99,34 @@ func (v *View) applyReport(dev *Device, e eventlog.Event) error {
 	return nil
 }
 
-func (v *View) reportState(p *Pair, e eventlog.Event, s eventlog.DeploymentState, old bool) {
+func (v *View) reportState(p *Pair, e *eventlog.Event, s eventlog.DeploymentState, old bool) {
 	v.change(p, func() {
 		p.Reported = Reported{
-			Sequence: e.Sequence, Phase: s.Phase, Hash: v.hashOf(p, s.ScoreHash), Reason: v.intern(s.Reason),
-			Revision: s.Revision, At: s.LastEventAt.UTC(), Recorded: e.Recorded.UTC(), old: old,
+			Sequence: e.Sequence, Phase: s.Phase, Hash: hashOf(p, s.ScoreHash), Reason: s.Reason,
+			Revision: s.Revision, At: s.LastEventAt.UTC(), Recorded: e.Recorded.UTC(),
 		}
+		p.old = old
 		if s.LastError != nil {
 			p.Reported.Error = v.intern(*s.LastError)
 		}
 	})
 }
 
-func (v *View) reportInfo(dev *Device, e eventlog.Event, i eventlog.DeviceInfo) {
-	i.UpdatedAt = i.UpdatedAt.UTC()
+func (v *View) reportInfo(dev *Device, e *eventlog.Event, i eventlog.DeviceInfo) {
+	i.UpdatedAt, i.DeviceID = i.UpdatedAt.UTC(), dev.ID
+	if i.Inventory.Hostname == dev.ID {
+		i.Inventory.Hostname = dev.ID
+	}
 	dev.Info, dev.InfoSequence, dev.Decommissioned = &i, e.Sequence, false
 	v.touchDevice(dev)
 }
 
 // clear takes away what a device said on a subject.
-func (v *View) clear(dev *Device, e eventlog.Event) {
+func (v *View) clear(dev *Device, e *eventlog.Event) {
 	switch e.Type {
 	case eventlog.StateCleared:
 		if p := dev.Pair(e.Address.Deployment); p != nil {
-			v.change(p, func() { p.Reported = Reported{} })
+			v.change(p, func() { p.Reported, p.old = Reported{}, false })
 			v.forget(p)
 		}
 	case eventlog.InfoCleared:
@@ -121,7 +135,7 @@ func (v *View) clear(dev *Device, e eventlog.Event) {
 	}
 }
 
-func (v *View) applyDesired(e eventlog.Event) error {
+func (v *View) applyDesired(e *eventlog.Event) error {
 	if e.Namespace == "" {
 		return fmt.Errorf("%w: no header %s", eventlog.ErrForeign, eventlog.HeaderNamespace)
 	}
@@ -131,38 +145,60 @@ func (v *View) applyDesired(e eventlog.Event) error {
 		return nil // a newer writer's: nothing that this fold knows to do
 	}
 	p := v.pair(dev, e.Address.Deployment)
-	p.Namespace = v.intern(e.Namespace)
-	switch e.Type {
+	switch key := (Key{e.Namespace, e.Address.Deployment}); e.Type {
 	case eventlog.DesiredAssigned:
-		d := v.deployment(Key{e.Namespace, e.Address.Deployment})
+		d := v.deployment(key)
 		hash := d.Spec.ScoreHash
 		if hash == "" || !bytes.Equal(e.Data, d.Spec.Score) {
 			hash = eventlog.Hash(e.Data)
 		}
 		v.change(p, func() {
 			v.detach(p)
-			p.Deployment = d
-			d.pairs[dev] = p
-			p.Desired = Desired{Sequence: e.Sequence, Hash: hash, Revision: e.Revision, At: e.Time.UTC()}
+			p.Key = &d.Key
+			d.attach(p)
+			p.Desired = Desired{Sequence: e.Sequence, Hash: v.intern(hash), Revision: e.Revision, At: e.Time.UTC()}
 		})
 	case eventlog.DesiredWithdrawn:
 		v.change(p, func() {
 			v.detach(p)
+			p.Key = v.key(key)
 			p.Desired = Desired{Sequence: e.Sequence, Revision: e.Revision, At: e.Time.UTC()}
 		})
 	}
 	return nil
 }
 
+// attach gives the Deployment a place on the pair's device.
+func (d *Deployment) attach(p *Pair) {
+	p.Deployment, p.place = d, int32(len(d.pairs))
+	d.pairs = append(d.pairs, p)
+}
+
+// detach takes it away: the last of the Deployment's pairs takes this one's place.
 func (v *View) detach(p *Pair) {
-	if d := p.Deployment; d != nil {
-		delete(d.pairs, p.Device)
-		if d.lastFailed == p {
-			d.staleError = true
-		}
-		v.touchDeployment(d)
-		p.Deployment = nil
+	d := p.Deployment
+	if d == nil {
+		return
 	}
+	last := len(d.pairs) - 1
+	d.pairs[p.place] = d.pairs[last]
+	d.pairs[p.place].place = p.place
+	d.pairs[last] = nil
+	d.pairs = d.pairs[:last]
+	if d.lastFailed == p {
+		d.staleError = true
+	}
+	v.touchDeployment(d)
+	p.Deployment = nil
+}
+
+// key gives the Key that a Deployment has, or makes one of a Deployment that the
+// log does not know.
+func (v *View) key(k Key) *Key {
+	if d, ok := v.Deployments[k]; ok {
+		return &d.Key
+	}
+	return &Key{v.intern(k.Namespace), v.intern(k.Name)}
 }
 
 // forget drops a pair that the log neither wants nor hears of: a withdrawn one
@@ -176,20 +212,23 @@ func (v *View) forget(p *Pair) {
 	}
 }
 
-func (v *View) applyDevice(e eventlog.Event) error {
+func (v *View) applyDevice(e *eventlog.Event) error {
 	dev := v.device(e.Address.Device)
 	v.touchDevice(dev)
 	switch e.Type {
 	case eventlog.DeviceRegistered:
 		dev.Registered, dev.RegisteredAt, dev.Decommissioned = true, e.Time.UTC(), false
 	case eventlog.DeviceRelabeled:
-		l, err := eventlog.Payload[eventlog.Labels](e)
+		l, err := eventlog.Payload[eventlog.Labels](*e)
 		if err != nil {
 			return err
 		}
-		dev.Labels, dev.LabelsID = l.Labels, e.ID
+		dev.Labels, dev.LabelsID = make(map[string]eventlog.OwnedLabel, len(l.Labels)), strings.Clone(e.ID)
+		for k, o := range l.Labels {
+			dev.Labels[v.intern(k)] = eventlog.OwnedLabel{Value: v.intern(o.Value), Owner: v.intern(o.Owner)}
+		}
 	case eventlog.DeviceOnline, eventlog.DeviceOffline:
-		p, err := eventlog.Payload[eventlog.Presence](e)
+		p, err := eventlog.Payload[eventlog.Presence](*e)
 		if err != nil {
 			return err
 		}
@@ -204,13 +243,13 @@ func (v *View) applyDevice(e eventlog.Event) error {
 	return nil
 }
 
-func (v *View) applyDeployment(e eventlog.Event) error {
+func (v *View) applyDeployment(e *eventlog.Event) error {
 	d := v.deployment(Key{e.Address.Namespace, e.Address.Name})
 	v.touchDeployment(d)
-	mark := Mark{Sequence: e.Sequence, ID: e.ID, At: e.Time.UTC()}
+	mark := markOf(e)
 	switch e.Type {
 	case eventlog.DeploymentApplied:
-		spec, err := eventlog.Payload[eventlog.Deployment](e)
+		spec, err := eventlog.Payload[eventlog.Deployment](*e)
 		if err != nil {
 			return err
 		}
@@ -231,7 +270,7 @@ func (v *View) applyDeployment(e eventlog.Event) error {
 		if e.Type.Family() != eventlog.FamilyDeployment {
 			return nil // a newer writer's: nothing that this fold knows to do
 		}
-		r, err := eventlog.Payload[eventlog.Rollout](e)
+		r, err := eventlog.Payload[eventlog.Rollout](*e)
 		if err != nil {
 			return err
 		}
@@ -241,8 +280,13 @@ func (v *View) applyDeployment(e eventlog.Event) error {
 	return nil
 }
 
-func (v *View) applyRequest(e eventlog.Event) error {
-	r, err := eventlog.Payload[eventlog.Request](e)
+// markOf detaches the id from the message: it is a part of the whole header's text.
+func markOf(e *eventlog.Event) Mark {
+	return Mark{Sequence: e.Sequence, ID: strings.Clone(e.ID), At: e.Time.UTC()}
+}
+
+func (v *View) applyRequest(e *eventlog.Event) error {
+	r, err := eventlog.Payload[eventlog.Request](*e)
 	if err != nil {
 		return err
 	}
@@ -250,15 +294,15 @@ func (v *View) applyRequest(e eventlog.Event) error {
 	if !ok || r.Verb != eventlog.RequestWithdraw || d.Lifecycle != Orphaned {
 		return nil
 	}
-	d.Withdraw = &Request{Request: r, User: e.Address.User, Mark: Mark{Sequence: e.Sequence, ID: e.ID, At: e.Time.UTC()}}
+	d.Withdraw = &Request{Request: r, User: v.intern(e.Address.User), Mark: markOf(e)}
 	v.touchDeployment(d)
 	return nil
 }
 
-func (v *View) applyAccess(e eventlog.Event) error {
+func (v *View) applyAccess(e *eventlog.Event) error {
 	dev := v.device(e.Address.Device)
 	v.touchDevice(dev)
-	a, err := eventlog.Payload[eventlog.Access](e)
+	a, err := eventlog.Payload[eventlog.Access](*e)
 	if err != nil {
 		return err
 	}
@@ -275,6 +319,7 @@ func (v *View) applyAccess(e eventlog.Event) error {
 func (v *View) device(id string) *Device {
 	d, ok := v.Devices[id]
 	if !ok {
+		id = strings.Clone(id)
 		d = &Device{ID: id}
 		v.Devices[id] = d
 	}
@@ -284,7 +329,8 @@ func (v *View) device(id string) *Device {
 func (v *View) deployment(k Key) *Deployment {
 	d, ok := v.Deployments[k]
 	if !ok {
-		d = &Deployment{Key: k, pairs: map[*Device]*Pair{}}
+		k = Key{v.intern(k.Namespace), v.intern(k.Name)}
+		d = &Deployment{Key: k}
 		v.Deployments[k] = d
 	}
 	return d
@@ -295,38 +341,17 @@ func (v *View) pair(dev *Device, name string) *Pair {
 	if ok {
 		return dev.pairs[i]
 	}
-	p := &Pair{Device: dev, Name: v.intern(name)}
+	p := &Pair{Device: dev, Key: v.key(Key{Name: name})}
 	dev.pairs = slices.Insert(dev.pairs, i, p)
 	return p
 }
 
 // hashOf keeps one copy of a hash where the device reports what it was told.
-func (v *View) hashOf(p *Pair, hash string) string {
+func hashOf(p *Pair, hash string) string {
 	if hash == p.Desired.Hash {
 		return p.Desired.Hash
 	}
-	return v.intern(hash)
-}
-
-// maxInterned bounds the memory that hostile reports can take in the intern
-// table; past it, strings are simply not shared.
-const (
-	maxInterned       = 1 << 16
-	maxInternedLength = 256 // bytes
-)
-
-func (v *View) intern(s string) string {
-	if s == "" {
-		return ""
-	}
-	if k, ok := v.strings[s]; ok {
-		return k
-	}
-	if len(v.strings) < maxInterned && len(s) <= maxInternedLength {
-		s = string([]byte(s)) // detach from the message
-		v.strings[s] = s
-	}
-	return s
+	return hash
 }
 
 func (v *View) touchDeployment(d *Deployment) {

@@ -156,13 +156,8 @@ func (r *reader) view() *View {
 		}
 		v.Devices[d.ID], last = d, d.ID
 	}
-	for _, s := range r.words {
-		if len(v.strings) == maxInterned {
-			break
-		}
-		if len(s) <= maxInternedLength {
-			v.strings[s] = s
-		}
+	for _, s := range r.words[:min(len(r.words), maxInterned)] {
+		v.remember(s)
 	}
 	return v
 }
@@ -203,7 +198,7 @@ func (w *writer) deployment(d *Deployment) {
 }
 
 func (r *reader) deployment() *Deployment {
-	d := &Deployment{Key: Key{r.word(), r.word()}, Lifecycle: Lifecycle(r.word()), pairs: map[*Device]*Pair{}}
+	d := &Deployment{Key: Key{r.word(), r.word()}, Lifecycle: Lifecycle(r.word())}
 	score, rollout := r.bytes(), r.bytes()
 	r.json(&d.Spec)
 	d.Spec.Score, d.Spec.Rollout = score, rollout

@@ -183,11 +183,11 @@ func (w *writer) pair(p *Pair) {
 	if p.Reported.Hash == p.Desired.Hash {
 		has |= isToldHash
 	}
-	if p.Reported.old {
+	if p.old {
 		has |= isOld
 	}
-	w.word(p.Name)
 	w.word(p.Namespace)
+	w.word(p.Name)
 	w.uint(has)
 	if d := &p.Desired; has&hasDesired != 0 {
 		w.uint(d.Sequence)
@@ -210,14 +210,14 @@ func (w *writer) pair(p *Pair) {
 }
 
 func (r *reader) pair(v *View, dev *Device) *Pair {
-	p := &Pair{Device: dev, Name: r.word(), Namespace: r.word()}
+	p := &Pair{Device: dev, Key: v.key(Key{r.word(), r.word()})}
 	has := r.uint()
 	if has&hasDesired != 0 {
 		p.Desired = Desired{Sequence: r.uint(), Hash: r.word(), Revision: r.uint(), At: r.time()}
 	}
 	if has&hasReported != 0 {
 		s := &p.Reported
-		s.Sequence, s.old = r.uint(), has&isOld != 0
+		s.Sequence, p.old = r.uint(), has&isOld != 0
 		if n := r.uint(); n < uint64(len(phases)) {
 			s.Phase = phases[n]
 		} else {
@@ -232,13 +232,13 @@ func (r *reader) pair(v *View, dev *Device) *Pair {
 	if has&isAssigned == 0 {
 		return p
 	}
-	d := v.Deployments[Key{p.Namespace, p.Name}]
+	d := v.Deployments[*p.Key]
 	if d == nil {
-		r.fail("device %q is assigned %s/%s, which is not there", dev.ID, p.Namespace, p.Name)
+		r.fail("device %q is assigned %s, which is not there", dev.ID, p.Key)
 		return p
 	}
 	// Counts follow from the pairs: they cannot disagree if they are not written.
-	p.Deployment, d.pairs[dev] = d, p
+	d.attach(p)
 	d.Counts.add(p, +1)
 	if p.Failed() {
 		d.lastFailed = newest(d.lastFailed, p)

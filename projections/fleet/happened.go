@@ -54,14 +54,14 @@ func (h *Happened) Add(e eventlog.Event, err error) {
 	recorded := h.reaches(e.Recorded)
 	ofDevice := e.Address.Family.OfDevices() && e.Address.Device != ""
 	if recorded && ofDevice {
-		v.weigh(e)
+		v.weigh(v.device(e.Address.Device), &e)
 	}
-	if err == nil {
-		if ofDevice {
-			err = h.report(e)
-		} else {
-			err = h.decision(e)
-		}
+	switch {
+	case err != nil:
+	case ofDevice:
+		err = h.report(&e)
+	default:
+		err = h.decision(&e)
 	}
 	if recorded && errors.Is(err, eventlog.ErrForeign) {
 		v.Foreign[e.Address.Family]++
@@ -71,7 +71,7 @@ func (h *Happened) Add(e eventlog.Event, err error) {
 func (h *Happened) reaches(t time.Time) bool { return h.at.IsZero() || !t.After(h.at) }
 
 // decision is an event of others than devices.
-func (h *Happened) decision(e eventlog.Event) error {
+func (h *Happened) decision(e *eventlog.Event) error {
 	at := e.Happened()
 	if !h.reaches(at) {
 		return nil
@@ -84,7 +84,7 @@ func (h *Happened) decision(e eventlog.Event) error {
 
 // report is an event on a subject that devices write. It is decoded before it is
 // compared: what cannot be read must not win over what can.
-func (h *Happened) report(e eventlog.Event) error {
+func (h *Happened) report(e *eventlog.Event) error {
 	v, id := h.view, e.Address.Device
 	numbers, ok := h.numbers[id]
 	if !ok {
@@ -102,11 +102,11 @@ func (h *Happened) report(e eventlog.Event) error {
 	case repeat:
 		at = e.Happened()
 	case e.Type == eventlog.StateReported:
-		if state, err = e.Report(); err == nil {
+		if state, err = e.Report(v.keep); err == nil {
 			at = e.HappenedAt(state.LastEventAt)
 		}
 	case e.Type == eventlog.InfoReported:
-		if info, err = e.Info(); err == nil {
+		if info, err = e.ReportedInfo(v.keep); err == nil {
 			at = e.HappenedAt(info.UpdatedAt)
 		}
 	default:
@@ -136,7 +136,7 @@ func (h *Happened) report(e eventlog.Event) error {
 
 // wins says whether an event is the last on its subject by then, and if so
 // remembers it.
-func (h *Happened) wins(e eventlog.Event, at time.Time) bool {
+func (h *Happened) wins(e *eventlog.Event, at time.Time) bool {
 	if e.Address.Family == eventlog.FamilyAgent {
 		return false // says nothing that the view holds
 	}

@@ -28,7 +28,7 @@ const maxEpochs = 4
 
 // accept says whether a report is new. Clients that do not number are always
 // believed.
-func (i *Identity) accept(e eventlog.Event) bool {
+func (i *Identity) accept(e *eventlog.Event) bool {
 	c := e.Counter
 	if c.Epoch == "" {
 		return true

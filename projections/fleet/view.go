@@ -29,6 +29,7 @@ type View struct {
 	touchedDeployments map[*Deployment]struct{} // nil unless tracked
 	touchedDevices     map[*Device]struct{}
 	strings            map[string]string // values that repeat a lot, kept once
+	keep               eventlog.Keep     // does so while a report is decoded
 }
 
 // Key names a Deployment.
@@ -71,7 +72,7 @@ type Deployment struct {
 
 	Counts Counts
 
-	pairs      map[*Device]*Pair
+	pairs      []*Pair // in no order; each knows its place
 	lastFailed *Pair
 	staleError bool // lastFailed no longer fails: look for another when asked
 }
@@ -202,15 +203,22 @@ func (d *Device) find(name string) (int, bool) {
 // Pair is one Deployment's name on one device: what it should run and what it
 // reports.
 type Pair struct {
+	// Key has the name; and the namespace of the Deployment which the last desired
+	// event spoke of, empty where the log never knew one. Pairs share it, so it is
+	// not to be changed.
+	*Key
 	Device *Device
-	Name   string
-	// Namespace is that of the Deployment which the last desired event spoke of.
-	Namespace string
 	// Deployment holds the place while assigned; nil once withdrawn, and where
 	// the log never knew what the device reports.
 	Deployment *Deployment
 	Desired    Desired
 	Reported   Reported
+
+	// place is where the Deployment holds the pair.
+	place int32
+	// old: what was reported names no hash, and happened before what is desired
+	// was, though the log has it after.
+	old bool
 }
 
 // Desired is the last thing that the log said should run.
@@ -231,10 +239,6 @@ type Reported struct {
 	Revision uint64
 	At       time.Time // by the device's clock
 	Recorded time.Time // by the log's
-
-	// old: it names no hash, and happened before what is desired was, though the
-	// log has it after.
-	old bool
 }
 
 // Assigned says whether the log wants the Deployment on the device.
@@ -252,7 +256,7 @@ func (p *Pair) Updated() bool {
 		return false
 	}
 	if p.Reported.Hash == "" {
-		return p.Reported.Sequence > p.Desired.Sequence && !p.Reported.old
+		return p.Reported.Sequence > p.Desired.Sequence && !p.old
 	}
 	return p.Reported.Hash == p.Desired.Hash
 }
@@ -265,12 +269,14 @@ func (p *Pair) Failed() bool { return p.Reported.Phase == eventlog.PhaseFailed &
 
 // New makes the view of an empty log.
 func New() *View {
-	return &View{
+	v := &View{
 		Deployments: map[Key]*Deployment{},
 		Devices:     map[string]*Device{},
 		Foreign:     map[eventlog.Family]uint64{},
 		strings:     map[string]string{},
 	}
+	v.keep = v.internBytes
+	return v
 }
 
 // Track makes the view remember what Apply changes, for Drain.

@@ -1,0 +1,74 @@
+package eventlog
+
+// ReportedInfo decodes an info.reported as Info does, and reads the shape that
+// agents write without reflection. What many devices say alike goes through keep.
+func (e *Event) ReportedInfo(keep Keep) (DeviceInfo, error) {
+	var i DeviceInfo
+	if scanInfo(&i, e.Data, &e.Address, keep) {
+		return i, i.check(&e.Address)
+	}
+	return e.Info()
+}
+
+var infoFields = fields{`"device_id":`, `"labels":`, `"inventory":`, `"updated_at":`}
+
+var inventoryFields = fields{
+	`"hostname":`, `"arch":`, `"os":`, `"kernel":`, `"cpu_cores":`, `"memory_mb":`, `"agent_version":`, `"podman_version":`,
+}
+
+// scanInfo reads a DeviceInfo in its plain shape, as scanState does a report.
+func scanInfo(i *DeviceInfo, b []byte, a *Address, keep Keep) bool {
+	p := scanner{b: b}
+	for f := p.open('{', '}', infoFields); f >= 0; f = p.next('}', infoFields, f) {
+		switch f {
+		case 0:
+			i.DeviceID = same(p.text(), a.Device)
+		case 1:
+			i.Labels = p.labels(i.Labels, keep)
+		case 2:
+			p.inventory(&i.Inventory, keep)
+		case 3:
+			i.UpdatedAt = p.time()
+		}
+	}
+	return p.end()
+}
+
+// labels adds to what another field of the same name said, as encoding/json does.
+func (p *scanner) labels(to map[string]string, keep Keep) map[string]string {
+	if p.null() {
+		return nil
+	}
+	if to == nil {
+		to = map[string]string{}
+	}
+	for ok := p.begin('{', '}'); ok; ok = p.more('}') {
+		k := keep.text(p.text())
+		p.take(':')
+		to[k] = keep.text(p.text())
+	}
+	return to
+}
+
+func (p *scanner) inventory(i *Inventory, keep Keep) {
+	for f := p.open('{', '}', inventoryFields); f >= 0; f = p.next('}', inventoryFields, f) {
+		switch f {
+		case 0:
+			i.Hostname = keep.text(p.text())
+		case 1:
+			i.Arch = keep.text(p.text())
+		case 2:
+			i.OS = keep.text(p.text())
+		case 3:
+			i.Kernel = keep.text(p.text())
+		case 4:
+			i.CPUCores = int(p.number())
+		case 5:
+			i.MemoryMB = int(p.number())
+		case 6:
+			i.AgentVersion = keep.text(p.text())
+		case 7:
+			i.PodmanVersion = keep.text(p.text())
+		}
+	}
+}

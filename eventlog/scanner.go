@@ -1,0 +1,188 @@
+package eventlog
+
+import (
+	"bytes"
+	"encoding/binary"
+	"math/bits"
+	"time"
+	"unicode/utf8"
+)
+
+// scanner reads plain JSON: strings in which every byte stands for itself,
+// integers, and objects of which the fields are known. Once it is bad it stays
+// so, and further reads give nothing of meaning.
+//
+// It moves an index and leaves the slice alone: to move the slice would be to
+// write a pointer, which while the garbage collector runs is ten times as dear,
+// and where a log is read it runs a lot.
+type scanner struct {
+	b   []byte
+	at  int
+	bad bool
+}
+
+// fields are the keys of an object, each with its quotes and the colon, in the
+// order in which they usually come.
+type fields []string
+
+// skip passes over white space and gives the byte after it, which is not taken;
+// 0 at the end.
+func (p *scanner) skip() byte {
+	for ; p.at < len(p.b); p.at++ {
+		if c := p.b[p.at]; c > ' ' || c != ' ' && c != '\n' && c != '\t' && c != '\r' {
+			return c
+		}
+	}
+	return 0
+}
+
+func (p *scanner) taken(c byte) bool {
+	if p.at < len(p.b) && p.b[p.at] == c || p.skip() == c && p.at < len(p.b) {
+		p.at++
+		return true
+	}
+	return false
+}
+
+func (p *scanner) take(c byte) { p.bad = !p.taken(c) || p.bad }
+
+// end says whether all was read, and was plain.
+func (p *scanner) end() bool { return !p.bad && p.skip() == 0 && p.at == len(p.b) }
+
+// begin takes the start of an object or an array, and says whether an element
+// follows; more says so after an element.
+func (p *scanner) begin(from, to byte) bool {
+	p.take(from)
+	return !p.bad && !p.taken(to)
+}
+
+func (p *scanner) more(to byte) bool {
+	if p.bad || p.taken(to) {
+		return false
+	}
+	p.take(',')
+	return !p.bad
+}
+
+// open begins an object and gives the first field in it, next the one after
+// another; -1 where none follows.
+func (p *scanner) open(from, to byte, of fields) int {
+	if !p.begin(from, to) {
+		return -1
+	}
+	return p.field(of, 0)
+}
+
+func (p *scanner) next(to byte, of fields, after int) int {
+	if !p.more(to) {
+		return -1
+	}
+	return p.field(of, after+1)
+}
+
+// field takes a key. It looks for it from a guess on, since fields are absent
+// more often than out of order.
+func (p *scanner) field(of fields, guess int) int {
+	p.skip()
+	rest := p.b[p.at:]
+	for i := guess; i < len(of); i++ {
+		if f := of[i]; len(rest) >= len(f) && string(rest[:len(f)]) == f {
+			p.at += len(f)
+			return i
+		}
+	}
+	k := p.text()
+	p.take(':')
+	for i, f := range of {
+		if !p.bad && string(k) == f[1:len(f)-2] {
+			return i
+		}
+	}
+	p.bad = true
+	return -1
+}
+
+const (
+	ones = 0x0101010101010101
+	tops = 0x8080808080808080
+)
+
+// odd marks, by its highest bit, the first byte of eight that is a quote, a
+// backslash, a control character or none of ASCII. Bytes after the first may be
+// marked for no reason: a borrow has come through them.
+func odd(x uint64) uint64 {
+	quote, backslash := x^ones*'"', x^ones*'\\'
+	return ((quote-ones)&^quote | (backslash-ones)&^backslash | (x-ones*' ')&^x | x) & tops
+}
+
+// text reads a string in which every byte stands for itself. Most of a report is
+// strings, so it looks at eight bytes at once.
+func (p *scanner) text() []byte {
+	p.take('"')
+	if p.bad {
+		return nil
+	}
+	rest := p.b[p.at:]
+	for i := 0; i+8 <= len(rest); i += 8 {
+		if m := odd(binary.LittleEndian.Uint64(rest[i:])); m != 0 {
+			i += bits.TrailingZeros64(m) / 8
+			if rest[i] != '"' {
+				break
+			}
+			p.at += i + 1
+			return rest[:i]
+		}
+	}
+	end := bytes.IndexByte(rest, '"')
+	if end < 0 || !plain(rest[:end]) {
+		p.bad = true
+		return nil
+	}
+	p.at += end + 1
+	return rest[:end]
+}
+
+// plain says whether s is UTF-8 without control characters and backslashes.
+func plain(s []byte) bool {
+	for _, c := range s {
+		if c < ' ' || c == '\\' {
+			return false
+		}
+	}
+	return utf8.Valid(s)
+}
+
+func (p *scanner) time() (t time.Time) {
+	text := p.text()
+	if t, ok := parseUTC(text); ok {
+		return t
+	}
+	p.bad = t.UnmarshalText(text) != nil || p.bad
+	return t
+}
+
+func (p *scanner) null() bool {
+	if p.skip() != 'n' || !bytes.HasPrefix(p.b[p.at:], []byte("null")) {
+		return false
+	}
+	p.at += len("null")
+	return true
+}
+
+// number reads an integer of at most 18 digits, which any integer field holds.
+func (p *scanner) number() (n uint64) {
+	p.skip()
+	from := p.at
+	for p.at < len(p.b) && p.b[p.at] >= '0' && p.b[p.at] <= '9' {
+		n = 10*n + uint64(p.b[p.at]-'0')
+		p.at++
+	}
+	if digits := p.at - from; digits == 0 || digits > 18 || digits > 1 && p.b[from] == '0' {
+		p.bad = true
+		return 0
+	}
+	if c := p.skip(); c == '.' || c == 'e' || c == 'E' {
+		p.bad = true
+	}
+	return n
+}
