@@ -84,6 +84,12 @@ type step struct {
 	latest  uint64
 }
 
+// same says whether a step is the one that was told, but for what its error
+// counts.
+func (s *step) same(o eventlog.Step) bool {
+	return s.Service == o.Service && s.Step.Step == o.Step && s.Reason == o.Reason && s.Revision == o.Revision && uncounted(s.Error) == uncounted(o.Error)
+}
+
 // maxSteps bounds what is kept of an agent that tries again and again.
 const maxSteps = 64
 
@@ -220,9 +226,9 @@ func (s *scene) keepStep(r record, m *mark) {
 		return
 	}
 	p := s.place(st.Deployment)
-	if n := len(p.steps); n > 0 {
-		l := &p.steps[n-1]
-		if l.kind == r.Type && l.Service == st.Service && l.Step.Step == st.Step && l.Reason == st.Reason && uncounted(l.Error) == uncounted(st.Error) {
+	// What drifts and is repaired again and again are two steps that count.
+	for n := len(p.steps); n > max(0, len(p.steps)-2); n-- {
+		if l := &p.steps[n-1]; l.kind == r.Type && l.same(st) {
 			l.repeats++
 			l.latest = r.Sequence
 			return
