@@ -138,6 +138,7 @@ output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		newLog(s, &c),
 		newPing(s, &c),
 		newReplay(s, &c),
+		newRestore(s, &c),
 		newWithdraw(s, &c),
 	)
 	describeCompletion(root)

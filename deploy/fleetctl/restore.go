@@ -1,0 +1,206 @@
+package fleetctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/manifest"
+	"fleet.nationtech.io/projections/archive"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/past"
+)
+
+// restoreFlags are what a person may say of restore.
+type restoreFlags struct {
+	crs      bool
+	at       string
+	replicas int
+}
+
+func newRestore(s Streams, c *connection) *cobra.Command {
+	var f restoreFlags
+	cmd := &cobra.Command{
+		Use:   "restore FILE | --crs [FILE]",
+		Short: "Get the event log back from an archive, or Kubernetes' objects from the log",
+		Long: `Get the event log back from an archive, or Kubernetes' objects from the log.
+
+restore FILE checks the file to its end, and puts the log into a server that has
+none: the same events at the same sequences with the same times, and the buckets
+built from them. The log gets an id of its own, so that operators and devices
+notice that it is another. Nothing is forced: where the server has a log with
+events, or buckets of another log, it says what to do and changes nothing. A log
+in which an operator was elected and nothing else happened gives way; it is
+surer to stop the operators first.
+
+Whatever cuts it short, the same command again does what is left. Where the log
+had not arrived whole it is sent again from its beginning, since the server takes
+it only so; until it is whole nobody can read it or append to it.
+
+Devices are told nothing before an operator has held the log against Kubernetes:
+what happened since the archive was made is decided again from there, and what
+devices run stays. A Deployment that was deleted since comes back as an orphan:
+fleetctl withdraw ends it. Where Kubernetes lost its objects too, apply what
+--crs gives before the operator is started; without them devices go back to what
+the log says.
+
+restore --crs writes Kubernetes' objects as YAML, out of the log (--at a moment of
+it), or out of an archive: the Deployments that have not ended, and the labels
+that persons set on Devices. Applied to an empty cluster they are the same
+revisions, so nothing restarts; the operator is started with --adopt-cluster.`,
+		Example: `  fleetctl restore fleet-2026-11-24.archive --replicas 3
+  fleetctl restore --crs | kubectl apply --server-side -f -
+  fleetctl restore --crs --at -1h`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			switch {
+			case f.crs:
+				return restoreObjects(cmd.Context(), s, c, f.at, args)
+			case len(args) == 0:
+				return misused(errors.New("no archive is given"), display(s.Name)+" restore FILE, or restore --crs")
+			case f.at != "":
+				return misused(errors.New("--at goes with --crs: an archive is restored whole"), display(s.Name)+" restore --crs --at "+f.at)
+			case f.replicas < 1 || f.replicas > 5:
+				return misused(fmt.Errorf("--replicas %d: between 1 and 5", f.replicas), "--replicas 3")
+			}
+			return restoreLog(cmd.Context(), s, c, args[0], f.replicas)
+		},
+	}
+	cmd.Flags().BoolVar(&f.crs, "crs", false, "write Kubernetes' objects out of the log instead, as YAML")
+	cmd.Flags().StringVar(&f.at, "at", "", "with --crs: as they were at a moment: a sequence (1234), a time (14:03, RFC 3339) or how long ago (-15m)")
+	cmd.Flags().IntVar(&f.replicas, "replicas", 1, "of the log and the buckets: 1 on one server, 3 in production")
+	completeMoments(cmd, "at")
+	return cmd
+}
+
+func restoreLog(ctx context.Context, s Streams, c *connection, file string, replicas int) error {
+	nc, _, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	var p *progress
+	var at archive.Step
+	end := func() {
+		if p != nil {
+			p.end()
+		}
+	}
+	out, err := archive.Restore(ctx, nc, file, archive.RestoreOptions{
+		Replicas: replicas,
+		Progress: func(step archive.Step, done, total uint64) {
+			if step != at {
+				end()
+				p, at = s.progress(string(step)), step
+			}
+			p.report(done, total)
+		},
+		Lost: func(err error) {
+			end()
+			s.warn("%v: what is left is tried again\n", err)
+		},
+	})
+	end()
+	if err != nil {
+		return c.explainRestore(err, nc, file)
+	}
+	how := ""
+	if out.Resumed {
+		how = " (an earlier restore had been cut short)"
+	}
+	s.tell("Restored%s: %s.\n", how, upTo(out.Manifest))
+	s.tell("  %-8s %s, which was %s\n", "log", out.Log.ID, out.LogID)
+	s.tell("  %-8s %s, built from it\n", "buckets", strings.Join(eventlog.Buckets(), ", "))
+	s.tell("Next: start the operators (with --adopt-cluster where Kubernetes is another cluster too); then %s verify.\n", display(s.Name))
+	s.tell("Devices go on with what they run, and are told nothing before an operator has compared the log with Kubernetes.\n")
+	return nil
+}
+
+// explainRestore says what to do where a server is not to be restored into.
+func (c *connection) explainRestore(err error, nc *nats.Conn, file string) error {
+	switch {
+	case errors.Is(err, archive.ErrLogThere):
+		return failed(err, "is "+c.url+" the right server? If its log is to be given up: stop the operators, keep a copy (fleetctl archive OTHER), remove it (nats stream rm "+
+			eventlog.LogStream+"), and the same again")
+	case errors.Is(err, archive.ErrBucketsThere):
+		rm := make([]string, 0, len(eventlog.Buckets()))
+		for _, b := range eventlog.Buckets() {
+			rm = append(rm, eventlog.BucketStream(b))
+		}
+		return failed(err, "is "+c.url+" the right server? If they are to be given up: nats stream rm, of "+strings.Join(rm, ", "))
+	case errors.Is(err, archive.ErrGoneOn):
+		return failed(err, "nothing is left to do: an operator builds what buckets are missing; fleetctl verify says whether all agrees")
+	}
+	return c.explainArchive(err, nc, file)
+}
+
+// restoreObjects writes Kubernetes' objects as the log, or an archive, knew them.
+func restoreObjects(ctx context.Context, s Streams, c *connection, at string, args []string) error {
+	m, err := parseMoment(s, "--at", at)
+	if err != nil {
+		return err
+	}
+	var v *fleet.View
+	if len(args) > 0 {
+		v, err = viewOfArchive(ctx, s, args[0], m)
+	} else {
+		v, err = viewOfLog(ctx, s, c, m)
+	}
+	if err != nil {
+		return err
+	}
+	o, err := manifest.Of(v)
+	if err != nil {
+		return failed(err, "")
+	}
+	s.tell("# What the event log knew up to event %d, %s.\n", v.Sequence, v.Recorded.UTC().Format(time.RFC3339))
+	s.tell("# kubectl apply --server-side -f -, and the operator with --adopt-cluster.\n%s", o.YAML)
+	s.warn("%s, %s\n", orNothing(count(len(o.Deployments), "Deployment", "Deployments"), "no Deployment"),
+		orNothing(count(len(o.Devices), "Device that persons labelled", "Devices that persons labelled"), "no Device that persons labelled"))
+	return nil
+}
+
+func orNothing(s, nothing string) string {
+	if s == "" {
+		return nothing
+	}
+	return s
+}
+
+func viewOfLog(ctx context.Context, s Streams, c *connection, m past.Moment) (*fleet.View, error) {
+	nc, js, err := c.open()
+	if err != nil {
+		return nil, err
+	}
+	defer nc.Close()
+	return c.view(ctx, s, nc, js, moment{Moment: m})
+}
+
+// viewOfArchive reads the whole file, so that none that is damaged says anything.
+func viewOfArchive(ctx context.Context, s Streams, file string, m past.Moment) (*fleet.View, error) {
+	v := fleet.New()
+	p := s.progress("reading " + file)
+	_, err := archive.Check(ctx, file, archive.CheckOptions{Progress: p.report, Events: func(e eventlog.Event, err error) error {
+		later := m.Sequence > 0 && e.Sequence > m.Sequence || !m.Time.IsZero() && e.Recorded.After(m.Time)
+		if !later {
+			fleet.Apply(v, e, err)
+		}
+		return nil
+	}})
+	p.end()
+	switch {
+	case err != nil:
+		return nil, explainFile(err)
+	case v.Sequence == 0:
+		return nil, failed(fmt.Errorf("%s %w, by %s", m, past.ErrBeforeBeginning, file), "a later moment")
+	case m.Sequence > v.Sequence:
+		return nil, failed(fmt.Errorf("sequence %d %w, which is %d by %s", m.Sequence, past.ErrBeyondEnd, v.Sequence, file), "a sequence up to that one, or none")
+	}
+	return v, nil
+}
