@@ -121,7 +121,7 @@ func timeOf(ctx context.Context, js jetstream.JetStream, m past.Moment) (time.Ti
 func explainMoment(err error) error {
 	switch {
 	case errors.Is(err, past.ErrBeforeBeginning):
-		return failed(err, "a later moment; --at 1 is the first event of a log that was never restored in part")
+		return failed(err, "a moment from then on; sequence 1 is the first event")
 	case errors.Is(err, past.ErrBeyondEnd):
 		return failed(err, "a sequence up to that one, or none for now")
 	}
