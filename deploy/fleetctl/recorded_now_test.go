@@ -80,9 +80,9 @@ func plainJSON(t *testing.T, v any) (out any) {
 	return out
 }
 
-// comparable leaves out of a list of conditions what Kubernetes alone knows: when
+// withoutTimes leaves out of a list of conditions what Kubernetes alone knows: when
 // each last turned, and the generation of a Device.
-func comparable(kind string, cs []metav1.Condition) []metav1.Condition {
+func withoutTimes(kind string, cs []metav1.Condition) []metav1.Condition {
 	cs = slices.Clone(cs)
 	for i := range cs {
 		cs[i].LastTransitionTime = metav1.Time{}
@@ -112,10 +112,10 @@ func (r *recording) unlikeKubernetes(deployments []v1alpha1.Deployment, devices 
 		Conditions         []metav1.Condition
 	}
 	ofDeployment := func(d v1alpha1.Deployment) deployment {
-		return deployment{d.Namespace + "/" + d.Name, d.UID, d.Generation, d.Status.Revision, plainJSON(t, d.Spec), d.Status.Aggregate, comparable("Deployment", d.Status.Conditions)}
+		return deployment{d.Namespace + "/" + d.Name, d.UID, d.Generation, d.Status.Revision, plainJSON(t, d.Spec), d.Status.Aggregate, withoutTimes("Deployment", d.Status.Conditions)}
 	}
 	ofDevice := func(d v1alpha1.Device, s v1alpha1.DeviceStatus) device {
-		return device{d.Name, s.AgentVersion, d.Spec.Inventory, d.Labels["site"], s.Deployments, comparable("Device", s.Conditions)}
+		return device{d.Name, s.AgentVersion, d.Spec.Inventory, d.Labels["site"], s.Deployments, withoutTimes("Device", s.Conditions)}
 	}
 	var want, got struct {
 		Deployments []deployment

@@ -95,7 +95,9 @@ func (r *recording) operate(identity string) {
 			killed = true
 			nc.Close() // first, so that nothing that it still wants to say gets out
 			cancel()
-			<-done // it may well complain: it was killed
+			if err := <-done; err != nil {
+				r.t.Logf("%s was killed, and said: %v", identity, err)
+			}
 		}
 	}
 	r.t.Cleanup(r.kill)
