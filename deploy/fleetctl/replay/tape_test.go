@@ -23,7 +23,7 @@ func logOf(t *testing.T, rounds int) (jetstream.JetStream, eventlog.LogInfo) {
 		t.Fatal(err)
 	}
 	say := func(d eventlog.Draft) {
-		if _, err := js.PublishMsgAsync(d.Message("test", "")); err != nil {
+		if _, err := js.PublishMsgAsync(d.Message("test", ""), jetstream.WithStallWait(30*time.Second)); err != nil {
 			t.Fatal(err)
 		}
 	}
