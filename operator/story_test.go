@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -92,6 +94,12 @@ func (w *world) fromApplyToReadyToDelete(t *testing.T, op *replica) {
 	t.Helper()
 	w.device("pi-01", map[string]string{"site": "lab"})
 	w.device("pi-02", map[string]string{"site": "shop"})
+	eventually(t, "the log knows pi-01's labels", func() string { // who comes after the Deployment is no part of its rollout
+		if got := w.told(eventlog.FamilyDevice); !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "device.relabeled pi-01") }) {
+			return fmt.Sprint(got)
+		}
+		return ""
+	})
 	ns := w.api.Namespace(t)
 	w.apply(deployment(ns, "web", "app:1", map[string]string{"site": "lab"}))
 	d := w.ready(ns, "web", v1alpha1.ReasonAllSucceeded)
