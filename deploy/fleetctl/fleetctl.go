@@ -40,10 +40,17 @@ type Streams struct {
 	// Name is how the program was called: fleetctl, or kubectl-fleet as a
 	// plugin of kubectl.
 	Name string
+
+	broken func(error) // told when Out breaks; nil where Out notices by itself
 }
 
-// tell answers the person. What cannot be written cannot be told either.
-func (s Streams) tell(format string, args ...any) { _, _ = fmt.Fprintf(s.Out, format, args...) }
+// tell answers the person. What cannot be written cannot be told either; Run
+// ends with it.
+func (s Streams) tell(format string, args ...any) {
+	if _, err := fmt.Fprintf(s.Out, format, args...); err != nil && s.broken != nil {
+		s.broken(err)
+	}
+}
 
 // warn speaks beside the answer.
 func (s Streams) warn(format string, args ...any) { _, _ = fmt.Fprintf(s.Err, format, args...) }
@@ -54,7 +61,9 @@ func Run(ctx context.Context, s Streams, args []string) int {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	out := &outlet{w: s.Out, stop: stop}
-	if !s.Terminal { // a picture on a terminal wants the terminal itself
+	if s.Terminal { // a picture on it wants the terminal itself
+		s.broken = out.broke
+	} else {
 		s.Out = out
 	}
 	if s.Name == completer {

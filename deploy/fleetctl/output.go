@@ -9,9 +9,8 @@ import (
 	"syscall"
 )
 
-// outlet is where the answer goes when it is no terminal. It remembers that it
-// broke, so that no answer is lost in silence, and ends the work then: nobody
-// reads what follows.
+// outlet is where the answer goes. It remembers that it broke, so that no answer
+// is lost in silence, and ends the work then: nobody reads what follows.
 //
 // Whoever reads may stop at any time (| head). The kernel then ends the program
 // by SIGPIPE, without a word, as it ends kubectl and every other tool of a pipe;
@@ -34,10 +33,25 @@ func (o *outlet) Write(p []byte) (int, error) {
 	}
 	n, err := o.w.Write(p)
 	if err != nil {
+		o.note(err)
+	}
+	return n, err
+}
+
+// broke is told of an error by who writes past Write: to a terminal, whose picture
+// wants it bare. A terminal that was closed ends the program by SIGHUP; where that
+// is ignored (nohup), by this.
+func (o *outlet) broke(err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.note(err)
+}
+
+func (o *outlet) note(err error) {
+	if o.err == nil {
 		o.err = err
 		o.stop()
 	}
-	return n, err
 }
 
 // outcome is what the command's error becomes in the light of what was written.

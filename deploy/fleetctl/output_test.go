@@ -61,3 +61,15 @@ func TestAnOutputThatBreaksEndsTheWork(t *testing.T) {
 		t.Error("it forgot that it broke")
 	}
 }
+
+func TestATerminalThatIsClosedEndsTheWork(t *testing.T) {
+	t.Parallel()
+	ctx, cancel := context.WithCancel(t.Context())
+	o := &outlet{stop: cancel}
+	s := Streams{Out: &brokenAfter{err: syscall.EIO}, Terminal: true, broken: o.broke}
+	s.tell("hello\n")
+	var f *failure
+	if err := o.outcome(nil); ctx.Err() == nil || !errors.As(err, &f) || f.code != ExitFailed {
+		t.Errorf("outcome %v, context %v; want a failure, and the end", err, ctx.Err())
+	}
+}
