@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"encoding/binary"
 	"maps"
 	"slices"
 
@@ -137,24 +138,49 @@ func (w *writer) identity(i *Identity) {
 	w.uint(i.Repeats)
 	w.uint(i.Gaps)
 	w.time(i.Alternated)
-	w.uint(uint64(len(i.epochs)))
-	for _, e := range i.epochs {
-		w.text(e.id)
-		w.uint(e.n)
+	var before []epoch
+	if i.before != nil {
+		before = *i.before
+	}
+	w.epoch(i.now)
+	w.uint(uint64(len(before)))
+	for _, e := range before {
+		w.epoch(e)
 	}
 }
 
 func (r *reader) identity() Identity {
-	i := Identity{Repeats: r.uint(), Gaps: r.uint(), Alternated: r.time()}
+	i := Identity{Repeats: r.uint(), Gaps: r.uint(), Alternated: r.time(), now: r.epoch()}
 	n := r.count()
-	if n > maxEpochs {
-		r.fail("%d epochs of one device", n)
+	if n >= maxEpochs {
+		r.fail("%d epochs of one device", n+1)
 		return i
 	}
-	for range n {
-		i.epochs = append(i.epochs, epoch{r.text(), r.uint()})
+	if n > 0 {
+		before := make([]epoch, n)
+		for k := range before {
+			before[k] = r.epoch()
+		}
+		i.before = &before
 	}
 	return i
+}
+
+// An epoch's id is a hash: as a number it would take more than its eight bytes.
+func (w *writer) epoch(e epoch) {
+	w.b = binary.LittleEndian.AppendUint64(w.b, e.id)
+	w.uint(e.n)
+}
+
+func (r *reader) epoch() epoch {
+	if len(r.b) < 8 {
+		r.fail("it ends within a number")
+		return epoch{}
+	}
+	e := epoch{id: binary.LittleEndian.Uint64(r.b)}
+	r.b = r.b[8:]
+	e.n = r.uint()
+	return e
 }
 
 // What of a pair is there, as bits.

@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"slices"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
@@ -15,16 +16,32 @@ type Identity struct {
 	// place, by the log's clock; zero if that never happened.
 	Alternated time.Time
 
-	epochs []epoch // the last that spoke is the last in the slice
+	// Nearly every device has had one epoch for all its life, so the one that
+	// spoke last is held here, and those before it, the latest last, elsewhere.
+	now    epoch
+	before *[]epoch
 }
 
+// epoch is one of a device's stores and the last number that it gave.
 type epoch struct {
-	id string
+	id uint64 // of its name; 0 for none
 	n  uint64
 }
 
 // maxEpochs bounds what is kept of a device whose store is lost again and again.
 const maxEpochs = 4
+
+// epochID stands for an epoch's name. It is kept instead of the name, as a view
+// has one for each device: two names with one id could mislead but the device
+// that chose them, about itself.
+func epochID(name string) uint64 {
+	const offset, prime = 14695981039346656037, 1099511628211 // FNV-1a
+	h := uint64(offset)
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * prime
+	}
+	return max(1, h)
+}
 
 // accept says whether a report is new. Clients that do not number are always
 // believed.
@@ -33,30 +50,38 @@ func (i *Identity) accept(e *eventlog.Event) bool {
 	if c.Epoch == "" {
 		return true
 	}
-	for k := len(i.epochs) - 1; k >= 0; k-- {
-		ep := i.epochs[k]
-		if ep.id != c.Epoch {
-			continue
-		}
-		if c.N <= ep.n {
+	said := epoch{epochID(c.Epoch), c.N}
+	if i.now.id == said.id {
+		if said.n <= i.now.n {
 			i.Repeats++
 			return false
 		}
-		i.Gaps += c.N - ep.n - 1
-		if k != len(i.epochs)-1 {
-			i.Alternated = e.Recorded
-			i.epochs = append(i.epochs[:k], i.epochs[k+1:]...)
-			i.epochs = append(i.epochs, epoch{ep.id, c.N})
-			return true
-		}
-		i.epochs[k].n = c.N
+		i.Gaps += said.n - i.now.n - 1
+		i.now.n = said.n
 		return true
 	}
-	if len(i.epochs) == maxEpochs {
-		i.epochs = append(i.epochs[:0], i.epochs[1:]...)
+	var before []epoch
+	if i.before != nil {
+		before = *i.before
 	}
-	i.epochs = append(i.epochs, epoch{string([]byte(c.Epoch)), c.N})
-	i.Gaps += c.N - 1
+	last := uint64(0)
+	if k := slices.IndexFunc(before, func(ep epoch) bool { return ep.id == said.id }); k >= 0 {
+		if last = before[k].n; said.n <= last {
+			i.Repeats++
+			return false
+		}
+		i.Alternated = e.Recorded.UTC()
+		before = slices.Delete(before, k, k+1)
+	}
+	i.Gaps += said.n - last - 1
+	if i.now.id != 0 {
+		if len(before) == maxEpochs-1 {
+			before = slices.Delete(before, 0, 1)
+		}
+		before = append(before, i.now)
+		i.before = &before
+	}
+	i.now = said
 	return true
 }
 

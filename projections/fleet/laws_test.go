@@ -161,7 +161,7 @@ func summary(v *fleet.View) map[string]string {
 		}
 	}
 	for id, dev := range v.Devices {
-		m["device "+id] = fmt.Sprint(dev.Registered, dev.Decommissioned, dev.InfoSequence, dev.Labels, dev.LabelsID, dev.Presence, dev.Identity, dev.Traffic, dev.LastDesired)
+		m["device "+id] = fmt.Sprint(dev.Registered, dev.Decommissioned, dev.InfoSequence, dev.Labels, dev.LabelsID, dev.Presence, dev.Identity.Repeats, dev.Identity.Gaps, dev.Identity.Alternated, dev.Traffic, dev.LastDesired)
 		if dev.Info != nil {
 			m["info "+id] = fmt.Sprint(*dev.Info)
 		}
