@@ -147,8 +147,10 @@ output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		newHistory(s, &c),
 		newLog(s, &c),
 		newPing(s, &c),
+		newProve(s, &c),
 		newReplay(s, &c),
 		newRestore(s, &c),
+		newVerify(s, &c),
 		newWithdraw(s, &c),
 	)
 	describeCompletion(root)

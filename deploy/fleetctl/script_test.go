@@ -44,7 +44,9 @@ func TestMain(m *testing.M) {
 // Beside testscript's own commands there are:
 //
 //	story NAME         append what stories has of that name to the log
+//	seal [forged]      append a seal over the log, by the fleet's key ($KEY) or by $OTHER_KEY
 //	server stop|start  end the NATS server, or start it again with what it had
+//	lose STREAM…       remove streams; "all" removes all there are
 //	await FILE REGEXP  wait until a file that is being written has a match
 func TestStories(t *testing.T) {
 	t.Parallel()
@@ -60,15 +62,24 @@ func TestStories(t *testing.T) {
 			env.Setenv("FLEET_NATS_USER", "alice")
 			env.Setenv("FLEET_NATS_PASSWORD", "p")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("KEY", publicKey(sealKey(1)))
+			env.Setenv("OTHER_KEY", publicKey(sealKey(2)))
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"seal": sealCommand,
 			"story": func(ts *testscript.TestScript, neg bool, args []string) {
 				if neg || len(args) != 1 || stories()[args[0]] == nil {
 					ts.Fatalf("usage: story NAME")
 				}
 				w := ts.Value("world").(*world)
 				ts.Check(w.say(stories()[args[0]]...))
+			},
+			"lose": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) == 0 {
+					ts.Fatalf("usage: lose STREAM… | all")
+				}
+				ts.Check(ts.Value("world").(*world).lose(args))
 			},
 			"await": func(ts *testscript.TestScript, neg bool, args []string) {
 				if neg || len(args) != 2 {
@@ -103,6 +114,23 @@ func (w *world) reachable() error {
 			return err
 		}
 	}
+}
+
+// lose removes streams.
+func (w *world) lose(streams []string) error {
+	ctx := context.Background()
+	if streams[0] == "all" {
+		streams = nil
+		for name := range w.js.StreamNames(ctx).Name() {
+			streams = append(streams, name)
+		}
+	}
+	for _, name := range streams {
+		if err := w.js.DeleteStream(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // await polls a file until it has a match.
