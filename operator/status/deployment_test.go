@@ -1,12 +1,14 @@
 package status_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/nats-io/nats.go"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -156,5 +158,34 @@ func TestDeviceStatus(t *testing.T) {
 	}
 	if diff := cmp.Diff(&v1alpha1.DeviceDeployments{}, s.Deployments, cmpopts.EquateEmpty()); diff != "" {
 		t.Errorf("deployments (-want +got):\n%s", diff)
+	}
+}
+
+func TestADeviceShowsWhatTheLogNeverAssignedToIt(t *testing.T) {
+	t.Parallel()
+	v := fleet.New()
+	report := func(name string, removed bool) {
+		h := nats.Header{}
+		data := fmt.Appendf(nil, `{"device_id":"pi-01","deployment":%q,"phase":"Running"}`, name)
+		if removed {
+			h.Set(eventlog.HeaderKVOperation, "DEL")
+			data = nil
+		}
+		e, err := eventlog.Decode(eventlog.StateSubject("pi-01", name), h, data, v.Sequence+1, now)
+		fleet.Apply(v, e, err)
+	}
+	report("web", false)
+	report("db", false)
+	s := status.Device(status.Devices{Log: v.Devices["pi-01"], Generation: 1}, now)
+	c := meta.FindStatusCondition(s.Conditions, status.ConditionUnknownDeployments)
+	if c == nil || c.Status != metav1.ConditionTrue || c.Reason != status.ReasonNeverAssigned ||
+		!strings.HasPrefix(c.Message, "it reports db, web, which the log never assigned to it") {
+		t.Errorf("conditions: %+v", s.Conditions)
+	}
+	report("web", true)
+	report("db", true)
+	s = status.Device(status.Devices{Log: v.Devices["pi-01"], Generation: 1, Previous: s}, now)
+	if c := meta.FindStatusCondition(s.Conditions, status.ConditionUnknownDeployments); c != nil {
+		t.Errorf("after they are gone: %+v", c)
 	}
 }

@@ -219,3 +219,51 @@ func TestAPresenceIsSaidOnce(t *testing.T) {
 		t.Errorf("rounds (-want +got):\n%s", diff)
 	}
 }
+
+// Through is told once, after all that was asked at the beginning has nothing
+// more due, the full log's pause included; not before, whatever else is asked.
+func TestThroughIsSaidOnceTheFirstRoundIsOver(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := labelled("a", "b")
+		l.fails = []error{nil, eventlog.ErrLogFull}
+		spec := deployment()
+		l.state.SetDeployment(spec)
+		begun := time.Now()
+		var at []int
+		var after time.Duration
+		failure := errors.New("not noted")
+		b := brain.New(brain.Options{
+			Fold:     l,
+			Verdict:  func(string) liveness.Verdict { return liveness.Verdict{Online: fleet.OnlineTrue, LastSeen: time.Now()} },
+			Withheld: func(fleet.Key) bool { return false },
+			Settled:  func([]decide.Input) {}, Appended: func([]eventlog.Draft) {},
+			Full: func(context.Context) bool { return false },
+			Through: func(context.Context) error {
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				at, after = append(at, len(l.rounds)), time.Since(begun)
+				return failure
+			},
+			Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		})
+		err := b.Run(t.Context(), l, func() {
+			b.Add(brain.Input{Input: decide.OfDeployment(spec.Key)}, brain.Input{Input: decide.OfDevice("a")}, brain.Input{Input: decide.OfDevice("b")})
+		})
+		if !errors.Is(err, failure) {
+			t.Errorf("run ended with %v", err)
+		}
+		if len(at) != 1 || at[0] != len(l.rounds) || at[0] < 2 || after < 5*time.Second {
+			t.Errorf("told after %v rounds, %v; there are %v", at, after, l.rounds)
+		}
+	})
+}
+
+func TestThroughIsSaidAtOnceWhereNothingIsAsked(t *testing.T) {
+	t.Parallel()
+	told := errors.New("told")
+	b := brain.New(brain.Options{Through: func(context.Context) error { return told }, Logger: slog.New(slog.DiscardHandler)})
+	if err := b.Run(t.Context(), labelled(), func() {}); !errors.Is(err, told) {
+		t.Errorf("%v", err)
+	}
+}
