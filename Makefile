@@ -34,7 +34,7 @@ up: build ## Start a fleet on this machine (FLAGS="--devices 3 --engine auto"); 
 
 ##@ Build
 .PHONY: build
-build: $(addprefix bin/,$(BINARIES)) bin/kubeapi bin/kubectl-fleet ## Put the binaries into bin/
+build: $(addprefix bin/,$(BINARIES)) bin/kubeapi bin/kubectl-fleet bin/kubectl_complete-fleet ## Put the binaries into bin/
 
 bin/fleet-operator: PKG = ./operator/cmd/fleet-operator
 bin/fleet-agent:    PKG = ./agent/cmd/fleet-agent
@@ -46,8 +46,9 @@ $(addprefix bin/,$(BINARIES)): $(GO_SOURCES)
 	@echo "build $@"
 	@CGO_ENABLED=0 go build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o $@ $(PKG)
 
-# kubectl finds plugins by their names: `kubectl fleet` is fleetctl.
-bin/kubectl-fleet: bin/fleetctl
+# kubectl finds plugins, and what completes them, by their names: `kubectl fleet`
+# is fleetctl.
+bin/kubectl-fleet bin/kubectl_complete-fleet: bin/fleetctl
 	@ln -sf fleetctl $@
 
 # Kubernetes' API server compiles in a module of its own. It takes long once.
