@@ -102,7 +102,7 @@ func (c *check) readLog() (backup []byte, err error) {
 		if err := c.ctx.Err(); err != nil {
 			return nil, err
 		}
-		before := c.scan.count.n
+		before := padded(c.scan.count.n)
 		name, content, at, err := c.scan.next(mostChunk)
 		part := c.part(name)
 		if err != nil {
@@ -144,6 +144,9 @@ func (c *check) part(name string) string {
 	}
 	if name == nameBackup || name == nameManifest || name == nameSum {
 		return name
+	}
+	if len(c.seen.Chunks) == 0 {
+		return "what follows " + nameHead
 	}
 	return fmt.Sprintf("what follows %s%08d", dirLog, len(c.seen.Chunks))
 }
@@ -187,7 +190,7 @@ func noEnd(err error) error {
 // readRest holds what was found against the manifest, and the whole file against
 // its sum.
 func (c *check) readRest(backup []byte) (m Manifest, err error) {
-	at := c.scan.count.n
+	at := padded(c.scan.count.n)
 	name, content, offset, err := c.scan.next(mostJSON)
 	if err == nil && name != nameManifest {
 		err = errStrange

@@ -84,6 +84,9 @@ func (l *link) cause(err error) error {
 		return nil
 	}
 	if c := context.Cause(l.ctx); c != nil && !errors.Is(c, context.Canceled) && !errors.Is(err, c) {
+		if errors.Is(err, context.Canceled) { // it was not a person who ended it
+			return c
+		}
 		return fmt.Errorf("%w (%w)", c, err)
 	}
 	if errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrTimeout) || errors.Is(err, nats.ErrDisconnected) {

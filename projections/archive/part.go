@@ -228,7 +228,14 @@ func (p *part) readBack() (string, error) {
 	return hex.EncodeToString(whole.Sum(nil)), nil
 }
 
-func (p *part) failed(err error) error { return fmt.Errorf("write %s: %w", p.path, err) }
+// failed says which file it was, where the system does not.
+func (p *part) failed(err error) error {
+	var said *os.PathError
+	if errors.As(err, &said) {
+		return err
+	}
+	return fmt.Errorf("write %s: %w", p.path, err)
+}
 
 // syncDir makes a rename outlive a power cut.
 func syncDir(dir string) error {
