@@ -35,7 +35,7 @@ type Fleet struct {
 // a part fails. Containers go on running; the next Run finds them.
 //
 //	lock ─▶ Kubernetes API ─▶ CRDs ──┐
-//	     ─▶ NATS + accounts ─────────┼─▶ operator ─▶ agents ─▶ .fleet/env ─▶ use
+//	     ─▶ NATS + accounts (restore)┼─▶ operator ─▶ agents ─▶ .fleet/env ─▶ use
 //	     ─▶ Podman, sample images ───┘
 func Run(ctx context.Context, o Options, use func(context.Context, *Fleet) error) (err error) {
 	if err := o.complete(); err != nil {
@@ -113,6 +113,9 @@ func (r *runner) up(ctx context.Context) error {
 	engineUp := r.inBackground(func() error { return r.upEngine(ctx) })
 	natsErr := r.upNATS(ctx, remembered, users)
 	if err := errors.Join(natsErr, <-clusterUp, <-engineUp); err != nil {
+		return err
+	}
+	if err := r.restore(ctx, users); err != nil {
 		return err
 	}
 	if err := r.upOperator(ctx, remembered, users); err != nil {

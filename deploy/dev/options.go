@@ -25,6 +25,9 @@ type Options struct {
 	Kubeconfig string
 	// AdoptCluster lets the operator take the log over from another cluster.
 	AdoptCluster bool
+	// Restore names an archive to put into NATS before the operator starts; empty
+	// for none.
+	Restore string
 	// Ports that are 0 are free ones, remembered in DataDir.
 	NATSPort    int
 	MetricsPort int
