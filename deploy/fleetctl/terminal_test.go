@@ -62,7 +62,9 @@ func openTerminal(t *testing.T, columns, rows int, env []string, name string, ar
 		_ = s.cmd.Process.Kill()
 		<-s.done
 		_ = s.tty.Close()
-		_ = s.vt.Close()
+		if in, ok := s.vt.InputPipe().(io.Closer); ok { // the emulator's own Close is not for use beside its Read
+			_ = in.Close()
+		}
 		copies.Wait()
 	})
 	return s
