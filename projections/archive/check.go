@@ -208,7 +208,7 @@ func (c *check) readRest(backup []byte) (m Manifest, err error) {
 	if err != nil {
 		return m, c.damage(offset, nameManifest, err)
 	}
-	m.Size, m.start, m.end = c.size, c.seen.start, c.seen.end
+	m.Size, m.start, m.end, m.seals = c.size, c.seen.start, c.seen.end, c.seen.seals
 	return m, c.readEnd(m)
 }
 

@@ -72,7 +72,8 @@ type Manifest struct {
 	// Size of the file in bytes.
 	Size int64 `json:"-"`
 
-	start, end span // of the chunks before and after the messages
+	start, end span     // of the chunks before and after the messages
+	seals      []signed // all of them, where the file was read
 }
 
 // Place is where in the log something stands.
@@ -157,6 +158,7 @@ func (m *Manifest) observe(e eventlog.Event, bytes int) error {
 		if err != nil {
 			return nil //nolint:nilerr // a foreign message is the log's business, not the archive's
 		}
+		m.seals = append(m.seals, signed{s, e.Sequence})
 		m.Seal = &Seal{Sequence: s.Sequence, Event: e.Sequence, RootHash: s.RootHash, PublicKey: s.PublicKey}
 	}
 	return nil
