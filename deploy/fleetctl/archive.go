@@ -22,6 +22,7 @@ import (
 // archiveFlags are what a person may say of archive.
 type archiveFlags struct {
 	check, force bool
+	publicKey    string
 	output       string
 }
 
@@ -46,7 +47,8 @@ checked, and not written again. The server can only send the log from its
 beginning, so that saves the disk, not the network.
 
 --check reads a file to its end, offline, and says whether it is as it was
-written; restore does that too before it touches anything.
+written, and whether the seals in it (fleetctl verify) vouch for its events;
+restore checks the file too before it touches anything.
 
 An archive can hold secrets: whatever people put into Deployments is in the log.
 Only its owner can read it (mode 0600). It takes the whole JetStream API.`,
@@ -59,19 +61,20 @@ Only its owner can read it (mode 0600). It takes the whole JetStream API.`,
 				return misused(err, "-o text or -o json")
 			}
 			if f.check {
-				return checkArchive(cmd.Context(), s, args[0], write)
+				return checkArchive(cmd.Context(), s, args[0], f.publicKey, write)
 			}
 			return archiveLog(cmd.Context(), s, c, args[0], f, write)
 		},
 	}
 	cmd.Flags().BoolVar(&f.check, "check", false, "only say whether FILE is whole and sound; needs no server")
+	cmd.Flags().StringVar(&f.publicKey, "public-key", "", "with --check: public key of the seals; default $"+envSealKey)
 	cmd.Flags().BoolVar(&f.force, "force", false, "replace FILE where it is there")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "", "text or json, the manifest (default text)")
 	completeFlag(cmd, "output", fixed([]string{outputText, outputJSON}))
 	return cmd
 }
 
-func archiveLog(ctx context.Context, s Streams, c *connection, file string, f archiveFlags, write func(archive.Manifest) error) error {
+func archiveLog(ctx context.Context, s Streams, c *connection, file string, f archiveFlags, write func(archive.Manifest, string) error) error {
 	if stat, err := os.Stat(file); err == nil && stat.IsDir() {
 		return misused(fmt.Errorf("%s is a directory", file), display(s.Name)+" archive "+filepath.Join(file, "fleet.archive"))
 	}
@@ -96,24 +99,38 @@ func archiveLog(ctx context.Context, s Streams, c *connection, file string, f ar
 	if err != nil {
 		return c.explainArchive(err, nc, file)
 	}
-	return write(made.Manifest)
+	return write(made.Manifest, "")
 }
 
-func checkArchive(ctx context.Context, s Streams, file string, write func(archive.Manifest) error) error {
+func checkArchive(ctx context.Context, s Streams, file, publicKey string, write func(archive.Manifest, string) error) error {
+	keys, err := trustedKeys(s, publicKey)
+	if err != nil {
+		return err
+	}
 	p := s.progress("checking " + file)
 	m, err := archive.Check(ctx, file, archive.CheckOptions{Progress: p.report})
 	p.end()
 	if err != nil {
 		return explainFile(err)
 	}
-	return write(m)
+	p = s.progress("checking the seals")
+	sealed, err := archive.CheckSeals(ctx, file, m, keys, p.report)
+	p.end()
+	if err != nil {
+		return explainFile(err)
+	}
+	how := ""
+	if sealed.Seals > 0 {
+		how = fmt.Sprintf("%s, which hold; ", count(sealed.Seals, "seal", "seals"))
+	}
+	return write(m, how)
 }
 
-// manifestWriter says what is in an archive.
-func manifestWriter(s Streams, output string) (func(archive.Manifest) error, error) {
+// manifestWriter says what is in an archive, and how its seals are.
+func manifestWriter(s Streams, output string) (func(m archive.Manifest, seals string) error, error) {
 	switch output {
 	case outputJSON:
-		return func(m archive.Manifest) error {
+		return func(m archive.Manifest, _ string) error {
 			b, err := json.MarshalIndent(m, "", "  ")
 			if err != nil {
 				return failed(err, "")
@@ -122,10 +139,10 @@ func manifestWriter(s Streams, output string) (func(archive.Manifest) error, err
 			return nil
 		}, nil
 	case "", outputText:
-		return func(m archive.Manifest) error {
+		return func(m archive.Manifest, seals string) error {
 			s.tell("The archive is whole: log %s, %s.\n", m.LogID, upTo(m))
 			s.tell("  %-8s %s in %s, as of %s\n", "events", bytesOf(m.Bytes), bytesOf(uint64(m.Size)), m.Created.Local().Format(time.DateTime))
-			s.tell("  %-8s %s\n", "seal", sealed(m.Seal))
+			s.tell("  %-8s %s\n", "seals", seals+sealed(m.Seal))
 			s.tell("  %-8s %s\n", "SHA-256", m.ID)
 			return nil
 		}, nil
@@ -196,6 +213,8 @@ func explainFile(err error) error {
 		return &failure{err: errors.New("interrupted"), code: ExitInterrupted}
 	case errors.Is(err, archive.ErrDamaged):
 		return failed(err, "another copy of it, or an older archive: nothing is restored out of one that is damaged")
+	case errors.Is(err, archive.ErrSeal):
+		return failed(err, "another copy of it, or an older archive: somebody changed the events, or sealed with another key (--public-key)")
 	case errors.Is(err, archive.ErrNotArchive):
 		return failed(err, "a file that fleetctl archive wrote")
 	case errors.Is(err, archive.ErrNewer):
