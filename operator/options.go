@@ -13,6 +13,7 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fleet.nationtech.io/operator/internal/kube"
+	"fleet.nationtech.io/projections/seal"
 	"fleet.nationtech.io/projections/checkpoint"
 )
 
@@ -61,6 +62,14 @@ type Options struct {
 	// negative: none is saved, and none is begun from.
 	CheckpointEvents int
 
+	// SealEvents and SealInterval say when the log is sealed: after so many
+	// events, and after so long where there were fewer.
+	SealEvents   int
+	SealInterval time.Duration
+	// SealKeyFile holds the nkey's seed by which it is; without it, a Secret in
+	// Namespace does, made on first use.
+	SealKeyFile string
+
 	PulseInterval time.Duration
 	DeviceLabels  DeviceLabels
 	// AdoptCluster lets the operator take over a log that belongs to another
@@ -105,12 +114,14 @@ func (o *Options) complete() error {
 		}
 		o.Identity = fmt.Sprintf("%s-%d", host, os.Getpid())
 	}
-	if o.PulseInterval < 0 || o.LogMaxBytes < 0 || o.Replicas < 0 {
+	if o.SealEvents < 0 || o.SealInterval < 0 || o.PulseInterval < 0 || o.LogMaxBytes < 0 || o.Replicas < 0 {
 		return errors.New("operator: intervals, sizes and replicas cannot be negative")
 	}
 	o.Namespace = orDefault(o.Namespace, DefaultNamespace)
 	o.Replicas = orDefault(o.Replicas, DefaultReplicas)
 	o.CheckpointEvents = orDefault(o.CheckpointEvents, DefaultCheckpointEvents)
+	o.SealEvents = orDefault(o.SealEvents, seal.DefaultEvents)
+	o.SealInterval = orDefault(o.SealInterval, seal.DefaultInterval)
 	o.PulseInterval = orDefault(o.PulseInterval, DefaultPulseInterval)
 	o.LeaseDuration = orDefault(o.LeaseDuration, 15*time.Second)
 	o.RenewDeadline = orDefault(o.RenewDeadline, 10*time.Second)

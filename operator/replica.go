@@ -22,6 +22,7 @@ import (
 	"fleet.nationtech.io/operator/internal/kube"
 	"fleet.nationtech.io/operator/internal/leader"
 	"fleet.nationtech.io/operator/internal/liveness"
+	"fleet.nationtech.io/operator/internal/sealer"
 	"fleet.nationtech.io/operator/internal/syncsvc"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -43,6 +44,7 @@ type replica struct {
 	candidate   leader.Candidate
 	appender    *eventlog.Appender
 	events      *kube.Events
+	sealer      *sealer.Sealer
 	metrics     *metrics
 
 	room        room // the leading goroutine's own, as reserveOpen is
@@ -96,8 +98,9 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 	if err != nil {
 		return nil, err
 	}
+	r.sealer = r.newSealer()
 	r.brain = brain.New(brain.Options{
-		Fold: r.fold, Verdict: r.monitor.Verdict, Withheld: r.deployments.Withheld,
+		Fold: r.fold, Verdict: r.monitor.Verdict, Seal: r.sealer.Due, Withheld: r.deployments.Withheld,
 		Settled: r.settled, Through: r.reconcile, Appended: r.appended, Full: r.full, Now: opt.Now, Logger: opt.Logger,
 	})
 	r.sync = syncsvc.New(nc, r.fold, syncsvc.DesiredState{JS: js}, syncsvc.Options{

@@ -118,7 +118,7 @@ func (r *replica) term(ctx context.Context) error {
 	r.monitor.Listen()
 	r.metrics.leading(true)
 	r.led = true
-	return cause(ctx, r.work(ctx, rebuilt))
+	return cause(ctx, r.work(ctx, rebuilt, token))
 }
 
 // ensureLog makes the log where there is none at all. One that is there is left
@@ -166,7 +166,7 @@ func (r *replica) refuse(ctx context.Context, owner, uid string) error {
 }
 
 // work decides and writes until the term ends.
-func (r *replica) work(ctx context.Context, rebuilt []string) error {
+func (r *replica) work(ctx context.Context, rebuilt []string, token uint64) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	parts := []func(begun func()){
@@ -174,6 +174,7 @@ func (r *replica) work(ctx context.Context, rebuilt []string) error {
 		func(begun func()) { r.devices.Lead(ctx, begun) },
 		func(begun func()) { begun(); r.tellWhoMissedIt(ctx, rebuilt) },
 		func(begun func()) { begun(); r.keepCheckpoints(ctx) },
+		func(begun func()) { begun(); r.sealer.Lead(ctx, token) },
 	}
 	done := make(chan struct{}, len(parts))
 	for _, part := range parts {

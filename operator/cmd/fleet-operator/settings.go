@@ -18,6 +18,7 @@ import (
 
 	"fleet.nationtech.io/eventlog/version"
 	"fleet.nationtech.io/operator"
+	"fleet.nationtech.io/projections/seal"
 )
 
 // settings are what a person can say, by a flag or, weaker, by an environment
@@ -28,6 +29,9 @@ type settings struct {
 	replicas                                           int
 	logMaxBytes                                        int64
 	checkpointEvents                                   uint
+	sealKeyFile                                        string
+	sealEvents                                         int
+	sealInterval                                       time.Duration
 	pulseInterval                                      time.Duration
 	deviceLabels                                       string
 	adoptCluster                                       bool
@@ -54,6 +58,9 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.IntVar(&s.replicas, "replicas", operator.DefaultReplicas, "replicas of each NATS stream: 1 for development, 3 in production")
 	f.Int64Var(&s.logMaxBytes, "log-max-bytes", 0, "bytes that the event log may take; 0 for no limit")
 	f.UintVar(&s.checkpointEvents, "checkpoint-events", operator.DefaultCheckpointEvents, "events between two saved folds of the log, at least; 0: none is saved, and none is begun from")
+	f.StringVar(&s.sealKeyFile, "seal-key-file", "", "seed of the nkey (Ed25519) by which the log is sealed; without one the Secret fleet-seal-key has it, made on first use")
+	f.IntVar(&s.sealEvents, "seal-events", seal.DefaultEvents, "events after which the log is sealed")
+	f.DurationVar(&s.sealInterval, "seal-interval", seal.DefaultInterval, "how long an event may wait for a seal where there are fewer")
 	f.DurationVar(&s.pulseInterval, "pulse-interval", operator.DefaultPulseInterval, "how often a device pulses; three missed ones mean offline")
 	f.StringVar(&s.deviceLabels, "device-labels", string(operator.LabelsReported), "which labels select: reported (by the agents, and set by persons) or registered (set by persons alone)")
 	f.BoolVar(&s.adoptCluster, "adopt-cluster", false, "take over an event log that belongs to another cluster")
@@ -112,6 +119,11 @@ func (s settings) options(logger *slog.Logger, registry *prometheus.Registry) (o
 	if s.natsCA != "" {
 		opts = append(opts, nats.RootCAs(s.natsCA))
 	}
+	if s.sealKeyFile != "" {
+		if _, err := os.Stat(s.sealKeyFile); err != nil {
+			return operator.Options{}, fmt.Errorf("--seal-key-file: %w", err)
+		}
+	}
 	checkpointEvents := int(min(s.checkpointEvents, math.MaxInt))
 	if checkpointEvents == 0 {
 		checkpointEvents = -1
@@ -120,6 +132,7 @@ func (s settings) options(logger *slog.Logger, registry *prometheus.Registry) (o
 		URL: s.natsURL, NATSOptions: opts, RestConfig: config,
 		Identity: s.identity, Namespace: s.namespace,
 		Replicas: s.replicas, LogMaxBytes: s.logMaxBytes, CheckpointEvents: checkpointEvents,
+		SealKeyFile: s.sealKeyFile, SealEvents: s.sealEvents, SealInterval: s.sealInterval,
 		PulseInterval: s.pulseInterval, DeviceLabels: operator.DeviceLabels(s.deviceLabels), AdoptCluster: s.adoptCluster,
 		ListenAddr: s.listen, Logger: logger, Registry: registry,
 	}, nil

@@ -27,6 +27,8 @@ func TestExit(t *testing.T) { // not parallel: run sets the process's logger
 		"neither a kubeconfig nor a pod":   {code: 2, says: "no --kubeconfig, and not in a pod"},
 		"credentials and a user together":  {args: []string{"--nats-creds", "a", "--nats-user", "b"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "not both"},
 		"a label source that is not known": {args: []string{"--device-labels", "any"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: `must be "reported" or "registered"`},
+		"a seal key that is not there":     {args: []string{"--seal-key-file", "/nowhere"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "--seal-key-file: stat /nowhere"},
+		"a negative seal interval":         {args: []string{"--seal-interval", "-1s"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "cannot be negative"},
 		"a NATS server that is not there":  {args: []string{"--nats-url", "nats://127.0.0.1:1"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 1, says: "connect to NATS at nats://127.0.0.1:1"},
 	}
 	for name, tt := range tests {

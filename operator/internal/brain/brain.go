@@ -27,11 +27,12 @@ const (
 	fullPause = 5 * time.Second
 )
 
-// Input is what a round looks at: one that Decide takes, or a device whose
-// presence turned.
+// Input is what a round looks at: one that Decide takes, a device whose presence
+// turned, or the log's next seal.
 type Input struct {
 	decide.Input
 	Presence string
+	Seal     bool
 }
 
 // Log is where what was decided goes. See eventlog.Appender for the errors.
@@ -50,6 +51,8 @@ type Options struct {
 	Fold Fold
 	// Verdict says whether a device is online.
 	Verdict func(device string) liveness.Verdict
+	// Seal gives the seal that is due. It must not wait.
+	Seal func(now time.Time) ([]eventlog.Draft, error)
 	// Withheld says that a Deployment's CR is there and not to be decided about
 	// yet: its finalizer is still to come.
 	Withheld func(fleet.Key) bool
@@ -232,7 +235,7 @@ func (b *Brain) decide(batch []Input) result {
 					s.MarkPlaced(key)
 					r.again = append(r.again, Input{Input: decide.OfProgress(key)}) // its devices may have been faster
 				}
-				if in.Presence == "" {
+				if in.Presence == "" && !in.Seal {
 					r.settled = append(r.settled, in.Input)
 				}
 			case touches(spoken, due):
@@ -265,6 +268,9 @@ func (b *Brain) due(s *decide.State, in Input, now time.Time) ([]eventlog.Draft,
 			return nil, err
 		}
 		return []eventlog.Draft{d}, nil
+	}
+	if in.Seal {
+		return b.options.Seal(now)
 	}
 	for _, key := range []fleet.Key{in.Deployment, in.Progress} {
 		if key == (fleet.Key{}) {

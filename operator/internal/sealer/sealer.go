@@ -1,0 +1,286 @@
+// Package sealer has the leader seal the log: it follows the log into a Merkle
+// tree (projections/seal), and when enough has come proposes a signed head, which
+// the brain appends as it appends all else, behind the fence. Nothing that is
+// decided waits for it.
+package sealer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/nats-io/nkeys"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/seal"
+)
+
+const (
+	// look is how often it is looked whether a seal is due, at least.
+	look = time.Second
+	// retry is how long a key or a log that cannot be had is left alone.
+	retry = time.Second
+	// handedPatience is how long a seal that was handed out may take to come back
+	// from the log before another is made: one that a full log refused, say.
+	handedPatience = 30 * time.Second
+)
+
+// Options wire a Sealer.
+type Options struct {
+	JS jetstream.JetStream
+	// Key gives the key that signs. It is asked once a process, and again after it
+	// failed.
+	Key func(context.Context) (nkeys.KeyPair, error)
+	// Events and Interval say when a seal is due: after so many events, and after
+	// so long where there were fewer.
+	Events   int
+	Interval time.Duration
+	// Propose is told that a seal can be had by Due.
+	Propose func()
+	// Broken is told, once, that a seal of the log contradicts the log: nothing is
+	// sealed any more.
+	Broken  func(error)
+	Metrics *Metrics
+	Now     func() time.Time
+	Logger  *slog.Logger
+}
+
+// Sealer seals while its replica leads. What it knows of the log it keeps from
+// one term to the next.
+type Sealer struct {
+	options Options
+
+	mu     sync.Mutex // Lead's goroutine alone changes what is below, and holds it for that
+	key    nkeys.KeyPair
+	public string
+	log    string  // id of the log that ledger is of
+	ledger *ledger // nil before the first term, and after the log went back
+	others map[string]struct{}
+	broken error
+	token  uint64     // the term's election: a head must cover it
+	head   *seal.Tree // what is proposed; nil for nothing
+	handed time.Time  // when it was handed out; zero: not yet
+}
+
+// New wires a sealer.
+func New(o Options) *Sealer { return &Sealer{options: o, others: map[string]struct{}{}} }
+
+// errBroken says that a seal contradicts the log.
+var errBroken = errors.New("the log is not what was sealed")
+
+// Lead seals until the term ends. token is that of the term's election.
+func (s *Sealer) Lead(ctx context.Context, token uint64) {
+	s.mu.Lock()
+	s.token, s.head = token, nil
+	broken := s.broken
+	s.mu.Unlock()
+	defer s.options.Metrics.lag.Set(0) // who does not lead does not know it
+	if broken != nil || !s.haveKey(ctx) {
+		return
+	}
+	var looking sync.WaitGroup
+	defer looking.Wait()
+	ctx, end := context.WithCancel(ctx)
+	defer end()
+	wake := make(chan struct{}, 1)
+	looking.Go(func() { s.look(ctx, wake) })
+	for ctx.Err() == nil {
+		err := s.follow(ctx, wake)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case errors.Is(err, errBroken), errors.Is(err, seal.ErrGap):
+			s.breakOff(err)
+			return
+		case errors.Is(err, eventlog.ErrLogReset):
+			s.forget()
+		default:
+			s.options.Logger.Warn("the log cannot be followed to be sealed; will be tried again", "error", err)
+		}
+		pause(ctx, retry)
+	}
+}
+
+// haveKey waits until there is a key.
+func (s *Sealer) haveKey(ctx context.Context) bool {
+	said := false
+	for s.key == nil {
+		key, err := s.options.Key(ctx)
+		if err == nil {
+			s.public, err = key.PublicKey()
+		}
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err == nil:
+			s.key = key
+			s.options.Logger.Info("the log is sealed by this key: pin it where the log is verified", "public_key", s.public)
+		case !said:
+			said = true
+			s.options.Logger.Error("the log is not sealed: no key; will be tried again", "error", err)
+			fallthrough
+		default:
+			pause(ctx, retry)
+		}
+	}
+	return true
+}
+
+// follow takes the log into the ledger until that fails.
+func (s *Sealer) follow(ctx context.Context, wake chan<- struct{}) error {
+	from, err := s.begin(ctx)
+	if err != nil {
+		return err
+	}
+	for e, err := range eventlog.Follow(ctx, s.options.JS, eventlog.ReadOptions{From: from, LogID: s.log}) {
+		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
+			return err
+		}
+		if err := s.add(e, err); err != nil {
+			return err
+		}
+		if s.full() {
+			select {
+			case wake <- struct{}{}:
+			default:
+			}
+		}
+	}
+	return ctx.Err()
+}
+
+// begin gives the sequence to follow from: what the ledger has, if the log still
+// has it; else what the last seal of this key covers, which its peaks stand for;
+// else the beginning.
+func (s *Sealer) begin(ctx context.Context) (uint64, error) {
+	log, err := eventlog.Log(ctx, s.options.JS)
+	if err != nil {
+		return 0, err
+	}
+	if s.log == log.ID && s.still(ctx) {
+		return s.ledger.size() + 1, nil
+	}
+	s.forget()
+	last, err := s.lastSeal(ctx, log.Last)
+	if err != nil {
+		return 0, err
+	}
+	l, err := newLedger(last)
+	if err != nil {
+		return 0, err
+	}
+	s.mu.Lock()
+	s.log, s.ledger = log.ID, l
+	s.mu.Unlock()
+	s.options.Metrics.sealed.Set(float64(last.TreeSize))
+	return l.size() + 1, nil
+}
+
+// still says whether the log has what the ledger took last.
+func (s *Sealer) still(ctx context.Context) bool {
+	if s.ledger == nil || s.ledger.recorded.IsZero() {
+		return false
+	}
+	m, err := eventlog.MessageAt(ctx, s.options.JS, eventlog.LogStream, s.ledger.size())
+	return err == nil && m.Time.Equal(s.ledger.recorded)
+}
+
+// lastSeal is the last seal of this key in the log that can be grown from; the
+// zero one without.
+func (s *Sealer) lastSeal(ctx context.Context, end uint64) (last eventlog.Seal, err error) {
+	if end == 0 {
+		return last, nil
+	}
+	for e, err := range eventlog.Read(ctx, s.options.JS, eventlog.ReadOptions{Until: end, Subjects: []string{eventlog.SealSubject}}) {
+		if errors.Is(err, eventlog.ErrForeign) {
+			continue
+		}
+		if err != nil {
+			return last, fmt.Errorf("read the seals: %w", err)
+		}
+		made, err := eventlog.Payload[eventlog.Seal](e)
+		if err == nil && len(made.Peaks) > 0 && made.TreeSize < e.Sequence && seal.Check(made, seal.Keys{s.public}) == nil {
+			last = made
+		}
+	}
+	return last, nil
+}
+
+// add takes one message, and looks at it where it is a seal.
+func (s *Sealer) add(e eventlog.Event, foreign error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.ledger.add(e); err != nil {
+		return err
+	}
+	if e.Type == eventlog.SealCreated && foreign == nil {
+		if err := s.compare(e); err != nil {
+			return err
+		}
+	}
+	s.options.Metrics.sealed.Set(float64(s.ledger.sealed))
+	s.options.Metrics.lag.Set(float64(s.ledger.size() - s.ledger.sealed))
+	return nil
+}
+
+func (s *Sealer) compare(e eventlog.Event) error {
+	made, err := eventlog.Payload[eventlog.Seal](e)
+	if err == nil {
+		err = seal.Check(made, nil)
+	}
+	if err != nil { // says nothing of the log, only of whoever wrote it
+		s.options.Logger.Error("a seal in the log proves nothing: who wrote it?", "sequence", e.Sequence, "error", err)
+		return nil
+	}
+	if _, known := s.others[made.PublicKey]; made.PublicKey != s.public && !known {
+		s.others[made.PublicKey] = struct{}{}
+		s.options.Logger.Warn("the log has seals of another key: name both where it is verified", "sequence", e.Sequence, "public_key", made.PublicKey, "own", s.public)
+	}
+	agrees, err := s.ledger.take(made)
+	if err != nil {
+		return err
+	}
+	if !agrees {
+		return fmt.Errorf("%w: the seal at sequence %d, of %s, over %d messages", errBroken, e.Sequence, made.SealedAt.Format(time.RFC3339), made.TreeSize)
+	}
+	if s.head != nil && made.TreeSize >= s.head.Size() {
+		s.head = nil
+	}
+	return nil
+}
+
+func (s *Sealer) full() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.head == nil && s.ledger.unsealed >= s.options.Events
+}
+
+// forget begins anew: the log went back.
+func (s *Sealer) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ledger, s.head = nil, nil
+}
+
+// breakOff stops sealing for as long as the process lives.
+func (s *Sealer) breakOff(err error) {
+	s.mu.Lock()
+	s.broken, s.head = err, nil
+	s.mu.Unlock()
+	s.options.Metrics.broken.Set(1)
+	s.options.Logger.Error("the log contradicts a seal: nothing is sealed any more; see fleetctl verify", "error", err)
+	s.options.Broken(err)
+}
+
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
