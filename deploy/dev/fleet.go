@@ -191,11 +191,18 @@ func (r *runner) upOperator(ctx context.Context, remembered ports, users account
 	if err := remembered.save(r.path("ports.json")); err != nil {
 		return err
 	}
+	key, err := operator.SealKeyInFile(r.path("seal.nk"))
+	if err != nil {
+		return err
+	}
+	if r.fleet.Env.SealKey, err = key.PublicKey(); err != nil {
+		return fmt.Errorf("seal key: %w", err)
+	}
 	op, err := operator.New(operator.Options{
 		URL:         r.fleet.Env.NATSURL,
 		NATSOptions: []nats.Option{nats.UserInfo(userOperator, users.Operator.Password), nats.Name("fleet-operator")},
 		RestConfig:  r.fleet.RestConfig, Identity: "fleet-dev",
-		LogMaxBytes: r.LogMaxBytes, PulseInterval: r.PulseInterval, AdoptCluster: r.AdoptCluster,
+		SealKeyFile: r.path("seal.nk"), LogMaxBytes: r.LogMaxBytes, PulseInterval: r.PulseInterval, AdoptCluster: r.AdoptCluster,
 		Listener: l, Logger: r.Logger.With("component", "operator"), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
