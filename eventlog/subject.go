@@ -330,6 +330,9 @@ func DeviceInboxSubjects(device string) string { return InboxPrefix(device) + ".
 // NATS name the API's subjects).
 func StreamInfoAPI(stream string) string { return jsAPIPrefix + "STREAM.INFO." + stream }
 
+// StreamDeleteAPI is where a stream is deleted.
+func StreamDeleteAPI(stream string) string { return jsAPIPrefix + "STREAM.DELETE." + stream }
+
 // ConsumerCreateAPI is where a consumer of any name with one filter is made.
 func ConsumerCreateAPI(stream, filter string) string {
 	return jsAPIPrefix + "CONSUMER.CREATE." + stream + "." + any1 + "." + filter

@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fleet.nationtech.io/operator/internal/kube"
-	"fleet.nationtech.io/projections/seal"
 	"fleet.nationtech.io/projections/checkpoint"
+	"fleet.nationtech.io/projections/seal"
 )
 
 // Defaults of Options.

@@ -30,8 +30,6 @@ const (
 	// mismatchCheck is how often it is looked whether the log still belongs to
 	// another cluster.
 	mismatchCheck = 5 * time.Second
-	// syncPace is how many devices a second are told to sync after a rebuild.
-	syncPace = 2000
 )
 
 // Why a term ended though the Lease is still held. The next one begins at once.
@@ -254,22 +252,8 @@ func (r *replica) tellToSync(ctx context.Context) {
 	})
 	ids := slices.Collect(maps.Keys(known))
 	r.options.Logger.Info("devices are told to sync", "devices", len(ids))
-	tick := time.NewTicker(10 * time.Millisecond)
-	defer tick.Stop()
-	for len(ids) > 0 {
-		n := min(len(ids), syncPace/100)
-		for _, id := range ids[:n] {
-			// A request, as commands are; nobody waits for the answer.
-			if err := r.nc.PublishRequest(eventlog.DeviceCommandSubject(id, eventlog.VerbSync), r.nc.NewRespInbox(), nil); err != nil {
-				r.options.Logger.Warn("device not told to sync; it asks by itself within minutes", "error", err)
-			}
-		}
-		ids = ids[n:]
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	if err := eventlog.TellToSync(ctx, r.nc, ids); err != nil && ctx.Err() == nil {
+		r.options.Logger.Warn("not all devices were told to sync; they ask by themselves within minutes", "error", err)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -16,44 +17,79 @@ import (
 // Rebuild throws a bucket away and has the server project it from the log anew.
 // It is built without republishing, which would send every old value to the
 // devices once more; that is switched on when the bucket has caught up. Until
-// then its metadata says that a rebuild is under way, so that any leader can
-// finish it by Ensure. progress is told the sequences of the log that have been
-// passed and are to be passed; it may be nil. Afterwards every device should be
-// told to sync.
+// then its metadata says that a rebuild is under way, and which, so that any
+// leader can finish it by Ensure. progress is told the sequences of the source
+// that have been passed and are to be passed; it may be nil. Afterwards every
+// device should be told to sync (eventlog.TellToSync).
+//
+// Whether it would be safe is another question: see Rebuildable. It fails with
+// ErrUnderWay where somebody else rebuilds the bucket too.
 func Rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket string, progress func(done, total uint64)) error {
+	if err := rebuild(ctx, js, c, bucket, progress); err != nil {
+		return fmt.Errorf("rebuild bucket %s: %w", bucket, err)
+	}
+	return nil
+}
+
+func rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket string, progress func(done, total uint64)) error {
 	log, err := eventlog.Log(ctx, js)
 	if err != nil {
 		return err
 	}
-	name := eventlog.BucketStream(bucket)
-	if err := js.DeleteStream(ctx, name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-		return fmt.Errorf("rebuild bucket %s: %w", bucket, err)
+	if err := js.DeleteStream(ctx, eventlog.BucketStream(bucket)); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
 	}
 	building := stream(bucket, c, log.ID)
-	building.Metadata[metaRebuilding] = "true"
-	if _, err := js.CreateStream(ctx, building); err != nil {
-		return fmt.Errorf("rebuild bucket %s: %w", bucket, err)
+	building.Metadata[metaRebuilding] = ulid.Make().String() // of this rebuild and no other
+	_, err = js.CreateStream(ctx, building)
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+		return ErrUnderWay
 	}
-	for { // the log goes on meanwhile: catch up with what it has now, and look again
+	if err != nil {
+		return err
+	}
+	if err := catchUp(ctx, js, bucket, progress); err != nil {
+		return err
+	}
+	s, err := js.Stream(ctx, building.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && s.CachedInfo().Config.Metadata[metaRebuilding] != building.Metadata[metaRebuilding] {
+		return ErrUnderWay
+	}
+	if err != nil {
+		return err
+	}
+	if _, err := js.UpdateStream(ctx, live(bucket, c, log.ID)); err != nil {
+		return fmt.Errorf("put it in service: %w", err)
+	}
+	return nil
+}
+
+// catchUp waits until a bucket has all that there is of its source. The log goes
+// on meanwhile, so it looks again each time.
+func catchUp(ctx context.Context, js jetstream.JetStream, bucket string, progress func(done, total uint64)) error {
+	for {
 		target, err := lastProjected(ctx, js, bucket)
 		if err != nil {
 			return err
 		}
 		at, err := position(ctx, js, bucket)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return ErrUnderWay
+		}
 		if err != nil {
 			return err
 		}
 		if at >= target {
-			break
+			return nil
 		}
-		if err := waitFor(ctx, js, bucket, target, progress); err != nil {
-			return fmt.Errorf("rebuild bucket %s: %w", bucket, err)
+		err = waitFor(ctx, js, bucket, target, progress)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return ErrUnderWay
+		}
+		if err != nil {
+			return err
 		}
 	}
-	if _, err := js.UpdateStream(ctx, live(bucket, c, log.ID)); err != nil {
-		return fmt.Errorf("rebuild bucket %s: put it in service: %w", bucket, err)
-	}
-	return nil
 }
 
 // Rebuilding says whether a bucket is being rebuilt, so that what it holds is

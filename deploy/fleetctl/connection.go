@@ -123,9 +123,11 @@ func (c *connection) permitted(ctx context.Context) (context.Context, context.Ca
 }
 
 // refuse is told of errors that belong to no one request. What permissions refuse
-// elsewhere than at the log may be something that can be done without.
+// elsewhere than at the log may be something that can be done without, but for the
+// end of a bucket.
 func (c *connection) refuse(err error) {
-	if !errors.Is(err, nats.ErrPermissionViolation) || !strings.Contains(err.Error(), "."+eventlog.LogStream) {
+	if !errors.Is(err, nats.ErrPermissionViolation) ||
+		!strings.Contains(err.Error(), "."+eventlog.LogStream) && !strings.Contains(err.Error(), eventlog.StreamDeleteAPI("")) {
 		return
 	}
 	c.mu.Lock()

@@ -73,8 +73,8 @@ func Run(ctx context.Context, s Streams, args []string) int {
 	root.SetArgs(args)
 	root.SetOut(s.Out)
 	root.SetErr(s.Err)
-	err := out.outcome(root.ExecuteContext(ctx))
-	if err == nil {
+	cmd, err := root.ExecuteContextC(ctx)
+	if err = out.outcome(err); err == nil {
 		return ExitOK
 	}
 	var code silence
@@ -90,7 +90,7 @@ func Run(ctx context.Context, s Streams, args []string) int {
 		return f.code
 	}
 	// What is not ours is cobra's: the command line.
-	s.warn("Try: %s --help\n", display(s.Name))
+	s.warn("Try: %s --help\n", cmd.CommandPath())
 	return ExitUsage
 }
 
@@ -148,6 +148,7 @@ output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		newLog(s, &c),
 		newPing(s, &c),
 		newProve(s, &c),
+		newRebuild(s, &c),
 		newReplay(s, &c),
 		newRestore(s, &c),
 		newVerify(s, &c),

@@ -158,7 +158,7 @@ type world struct {
 func smallFleet(t *testing.T) (*world, error) {
 	login := func(user string) accounts.Login { return accounts.Login{User: user, Password: "p"} }
 	text, err := accounts.Render(accounts.Users{
-		Operator: login("operator"), People: []accounts.Person{{Login: login("alice")}},
+		Operator: login("operator"), People: []accounts.Person{{Login: login("alice")}, {Login: login("dev"), Developer: true}},
 		Devices: []accounts.Device{{ID: "edge-01", Password: "p"}},
 		Legacy:  []accounts.Device{{ID: "old-01", Password: "p"}},
 	}, accounts.RenderOptions{})

@@ -1,0 +1,180 @@
+package fleetctl
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections"
+)
+
+func newRebuild(s Streams, c *connection) *cobra.Command {
+	var all, yes bool
+	cmd := &cobra.Command{
+		Use:   "rebuild BUCKET | --all",
+		Short: "Throw a bucket away and have it made from the log anew",
+		Long: `Throw a bucket away and have it made from the log anew.
+
+The server does it, in a second or so for a hundred thousand events. Agents stay
+connected meanwhile and see no withdrawal: whoever asks for its desired state is
+told to ask again, nothing old is sent to a device, and in the end each device is
+told to sync. Who watches a bucket ends with the same values.
+
+It refuses where the bucket may be worth more than the log: a log that lost its
+tail or other messages, that is another one than the bucket's, or that is not
+healthy; and where somebody else rebuilds the bucket.
+
+Buckets: ` + strings.Join(eventlog.Buckets(), ", ") + `.`,
+		Example: `  fleetctl rebuild desired-state
+  fleetctl rebuild --all --yes`,
+		Args: cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			buckets, err := bucketsOf(args, all)
+			if err != nil {
+				return misused(err, display(s.Name)+" rebuild desired-state")
+			}
+			if !yes {
+				if err := confirm(s, cmd.InOrStdin(), "Rebuild "+strings.Join(buckets, ", ")+"?"); err != nil {
+					return err
+				}
+			}
+			return rebuild(cmd.Context(), s, c, buckets)
+		},
+		ValidArgsFunction: fixed(eventlog.Buckets()),
+	}
+	flags := cmd.Flags()
+	flags.BoolVar(&all, "all", false, "all four buckets")
+	flags.BoolVarP(&yes, "yes", "y", false, "do not ask")
+	return cmd
+}
+
+func bucketsOf(args []string, all bool) ([]string, error) {
+	switch {
+	case all == (len(args) == 1):
+		return nil, errors.New("either a bucket or --all")
+	case all:
+		return eventlog.Buckets(), nil
+	case !slices.Contains(eventlog.Buckets(), args[0]):
+		return nil, fmt.Errorf("%q is no bucket: there are %s", args[0], strings.Join(eventlog.Buckets(), ", "))
+	}
+	return args, nil
+}
+
+// confirm asks a person, and fails where none is there to answer.
+func confirm(s Streams, stdin io.Reader, question string) error {
+	if !s.Terminal {
+		return misused(errors.New("nobody is there to be asked"), "--yes")
+	}
+	s.warn("%s [y/N] ", question)
+	answer, err := bufio.NewReader(stdin).ReadString('\n')
+	if a := strings.ToLower(strings.TrimSpace(answer)); err == nil && (a == "y" || a == "yes") {
+		return nil
+	}
+	return failed(errors.New("nothing was done"), "")
+}
+
+func rebuild(ctx context.Context, s Streams, c *connection, buckets []string) error {
+	nc, js, err := c.open()
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	permitted, stop := c.permitted(ctx)
+	defer stop()
+	for _, b := range buckets { // all of them first, so that none is begun in vain
+		if _, err := projections.Rebuildable(permitted, js, b); err != nil {
+			return explainRebuild(s, c, nc, b, err)
+		}
+	}
+	for _, b := range buckets {
+		if err := rebuildOne(permitted, s, js, b); err != nil {
+			return explainRebuild(s, c, nc, b, err)
+		}
+	}
+	if !slices.Contains(buckets, eventlog.BucketDesired) {
+		return nil
+	}
+	devices, err := knownDevices(permitted, js)
+	if err == nil {
+		err = eventlog.TellToSync(permitted, nc, devices)
+	}
+	if err != nil {
+		return failed(fmt.Errorf("the buckets are rebuilt, but devices could not be told to sync: %w", err), "nothing: they sync by themselves within minutes")
+	}
+	s.tell("%s told to sync.\n", plural(uint64(len(devices)), "device was", "devices were"))
+	return nil
+}
+
+func rebuildOne(ctx context.Context, s Streams, js jetstream.JetStream, bucket string) error {
+	config, err := projections.Rebuildable(ctx, js, bucket)
+	if err != nil {
+		return err
+	}
+	began := s.Now()
+	p := s.progress("rebuilding " + bucket)
+	err = projections.Rebuild(ctx, js, config, bucket, p.report)
+	p.end()
+	if err != nil {
+		return err
+	}
+	stream, err := js.Stream(ctx, eventlog.BucketStream(bucket))
+	if err != nil {
+		return err
+	}
+	s.tell("%s is rebuilt: %s, in %v.\n", bucket, plural(stream.CachedInfo().State.Msgs, "key", "keys"), s.Now().Sub(began).Round(time.Millisecond))
+	return nil
+}
+
+// explainRebuild says what to try where a bucket cannot be rebuilt.
+func explainRebuild(s Streams, c *connection, nc *nats.Conn, bucket string, err error) error {
+	try := ""
+	switch name := display(s.Name); {
+	case errors.Is(err, projections.ErrUnderWay):
+		try = "the same again once that is over; one that was cut short can be done again some seconds after"
+	case errors.Is(err, projections.ErrOtherLog):
+		try = "start an operator: it rebuilds the buckets of a log that was made anew or restored, and devices keep what they run"
+	case errors.Is(err, projections.ErrAhead):
+		try = "if there is an archive of what the log lost, restore that (" + name + " restore --help); else restart the operator: it rebuilds the buckets from what is there, and devices keep what they run"
+	case errors.Is(err, projections.ErrIncomplete):
+		try = "what is missing: " + name + " verify; an archive that has it: " + name + " restore --help"
+	case errors.Is(err, projections.ErrUnhealthy):
+		try = "the same again when the NATS servers are well: nats server check jetstream"
+	case errors.Is(err, eventlog.ErrRestoring):
+		try = "the same again when the restore is over"
+	default:
+		return c.explain(err, nc)
+	}
+	return failed(fmt.Errorf("bucket %s is left as it is: %w", bucket, err), try)
+}
+
+// knownDevices are those that the log speaks of.
+func knownDevices(ctx context.Context, js jetstream.JetStream) ([]string, error) {
+	log, err := js.Stream(ctx, eventlog.LogStream)
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", eventlog.LogStream, err)
+	}
+	known := map[string]struct{}{}
+	for _, f := range []eventlog.Family{eventlog.FamilyDesired, eventlog.FamilyInfo} {
+		info, err := log.Info(ctx, jetstream.WithSubjectFilter(eventlog.FamilySubjects(f)))
+		if err != nil {
+			return nil, fmt.Errorf("stream %s: %w", eventlog.LogStream, err)
+		}
+		for subject := range info.State.Subjects {
+			if a, err := eventlog.ParseSubject(subject); err == nil && eventlog.CheckName("device", a.Device) == nil {
+				known[a.Device] = struct{}{}
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(known)), nil
+}

@@ -1,0 +1,147 @@
+package projections_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/projections"
+)
+
+// A bucket is rebuilt from a log that has all it ever had, and by one alone.
+func TestABucketIsNotRebuiltWhereThatLosesWhatItHas(t *testing.T) {
+	t.Parallel()
+	logConfig := func(t *testing.T, js jetstream.JetStream) jetstream.StreamConfig {
+		s, err := js.Stream(t.Context(), eventlog.LogStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.CachedInfo().Config
+	}
+	replace := func(t *testing.T, js jetstream.JetStream, change func(*jetstream.StreamConfig)) jetstream.Stream {
+		c := logConfig(t, js)
+		change(&c)
+		if err := js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
+			t.Fatal(err)
+		}
+		s, err := js.CreateStream(t.Context(), c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for name, c := range map[string]struct {
+		damage func(*testing.T, jetstream.JetStream)
+		want   error
+	}{
+		"all is well":      {func(*testing.T, jetstream.JetStream) {}, nil},
+		"without a bucket": {func(t *testing.T, js jetstream.JetStream) { mustDelete(t, js, eventlog.BucketStream(eventlog.BucketDesired)) }, nil},
+		"without a log":    {func(t *testing.T, js jetstream.JetStream) { mustDelete(t, js, eventlog.LogStream) }, jetstream.ErrStreamNotFound},
+		"of another log": {func(t *testing.T, js jetstream.JetStream) {
+			mustDelete(t, js, eventlog.LogStream)
+			if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{}); err != nil {
+				t.Fatal(err)
+			}
+		}, projections.ErrOtherLog},
+		"of a log that lost its tail": {func(t *testing.T, js jetstream.JetStream) {
+			replace(t, js, func(*jetstream.StreamConfig) {})
+		}, projections.ErrAhead},
+		"of a log that lost its head": {func(t *testing.T, js jetstream.JetStream) {
+			replace(t, js, func(c *jetstream.StreamConfig) { c.FirstSeq = 5 })
+			assign(t, js, "pi-01", "hello", `{}`)
+		}, projections.ErrIncomplete},
+		"of a log that lost a message": {func(t *testing.T, js jetstream.JetStream) {
+			s := replace(t, js, func(c *jetstream.StreamConfig) { c.DenyDelete, c.DenyPurge = false, false })
+			for range 3 {
+				assign(t, js, "pi-01", "hello", `{}`)
+			}
+			if err := s.DeleteMsg(t.Context(), 2); err != nil {
+				t.Fatal(err)
+			}
+		}, projections.ErrIncomplete},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, js := natstest.Start(t).Connect(t)
+			ensure(t, js)
+			for range 2 {
+				assign(t, js, "pi-01", "hello", `{"type":"PodmanV0"}`)
+			}
+			contents(t, js, eventlog.BucketDesired)
+			c.damage(t, js)
+			if _, err := projections.Rebuildable(t.Context(), js, eventlog.BucketDesired); !errors.Is(err, c.want) {
+				t.Errorf("got %v, want %v", err, c.want)
+			}
+		})
+	}
+}
+
+func mustDelete(t *testing.T, js jetstream.JetStream, stream string) {
+	t.Helper()
+	if err := js.DeleteStream(t.Context(), stream); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// While a rebuild goes on nobody else begins one. One that was cut short stands
+// still, and can be done again.
+func TestARebuildIsDoneByOneAlone(t *testing.T) {
+	t.Parallel()
+	nc, js := natstest.Start(t).Connect(t)
+	ensure(t, js)
+	s, err := js.Stream(t.Context(), eventlog.BucketStream(eventlog.BucketState))
+	if err != nil {
+		t.Fatal(err)
+	}
+	cut := s.CachedInfo().Config
+	cut.Metadata["fleet-rebuilding"] = "of somebody who goes on, or died"
+	if _, err := js.UpdateStream(t.Context(), cut); err != nil {
+		t.Fatal(err)
+	}
+	going, stop := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(going)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			select {
+			case <-stop:
+				return
+			case <-tick.C: // the server brings the bucket more of the log
+				if err := nc.PublishMsg(&nats.Msg{Subject: eventlog.StateSubject("pi-01", "hello"), Data: []byte("{}")}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		}
+	}()
+	if _, err := projections.Rebuildable(t.Context(), js, eventlog.BucketState); !errors.Is(err, projections.ErrUnderWay) {
+		t.Errorf("while it goes on: %v, want ErrUnderWay", err)
+	}
+	close(stop)
+	<-going
+	config, err := projections.Rebuildable(t.Context(), js, eventlog.BucketState)
+	if err != nil {
+		t.Fatalf("after it was cut short: %v", err)
+	}
+	// Whoever lost the race to another says so.
+	taken := false
+	err = projections.Rebuild(t.Context(), js, config, eventlog.BucketState, func(uint64, uint64) {
+		if !taken {
+			taken = true
+			mustDelete(t, js, cut.Name)
+			cut.Metadata["fleet-rebuilding"] = "of another"
+			if _, err := js.CreateStream(t.Context(), cut); err != nil {
+				t.Fatal(err)
+			}
+		}
+	})
+	if !errors.Is(err, projections.ErrUnderWay) {
+		t.Errorf("beside another: %v, want ErrUnderWay", err)
+	}
+}
