@@ -1,6 +1,9 @@
 package eventlog
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // parseTime reads an RFC 3339 time.
 func parseTime(s string) (time.Time, error) {
@@ -18,20 +21,27 @@ func parseUTC[T string | []byte](s T) (time.Time, bool) {
 	if len(s) < len(form)+1 || s[4] != '-' || s[7] != '-' || s[10] != 'T' || s[13] != ':' || s[16] != ':' || s[len(s)-1] != 'Z' {
 		return time.Time{}, false
 	}
-	year, ok1 := digits(s[:4])
-	month, ok2 := digits(s[5:7])
-	day, ok3 := digits(s[8:10])
-	hour, ok4 := digits(s[11:13])
-	minute, ok5 := digits(s[14:16])
-	second, ok6 := digits(s[17:19])
-	nanos, ok7 := fraction(s[19 : len(s)-1])
-	if !ok1 || !ok2 || !ok3 || !ok4 || !ok5 || !ok6 || !ok7 || hour > 23 || minute > 59 || second > 59 {
+	year, month, day := 100*two(s[0], s[1])+two(s[2], s[3]), two(s[5], s[6]), two(s[8], s[9])
+	hour, minute, second := two(s[11], s[12]), two(s[14], s[15]), two(s[17], s[18])
+	nanos, ok := fraction(s[19 : len(s)-1])
+	if !ok || year < 0 || month < 1 || month > 12 || day < 1 || day > 28 && day > lastDay(year, month) || hour < 0 || hour > 23 ||
+		minute < 0 || minute > 59 || second < 0 || second > 59 {
 		return time.Time{}, false
 	}
-	t := time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC)
-	// A day or month that there is not was counted on into the next.
-	_, m, d := t.Date()
-	return t, int(m) == month && d == day
+	return time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC), true
+}
+
+// two reads two digits; what is none makes it far below zero.
+func two(a, b byte) int {
+	a, b = a-'0', b-'0'
+	if a > 9 || b > 9 {
+		return math.MinInt32
+	}
+	return 10*int(a) + int(b)
+}
+
+func lastDay(year, month int) int {
+	return time.Date(year, time.Month(month)+1, 0, 0, 0, 0, 0, time.UTC).Day()
 }
 
 func digits[T string | []byte](s T) (n int, ok bool) {

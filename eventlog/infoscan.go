@@ -10,19 +10,21 @@ func (e *Event) ReportedInfo(keep Keep) (DeviceInfo, error) {
 	return e.Info()
 }
 
-var infoFields = fields{`"device_id":`, `"labels":`, `"inventory":`, `"updated_at":`}
-
-var inventoryFields = fields{
-	`"hostname":`, `"arch":`, `"os":`, `"kernel":`, `"cpu_cores":`, `"memory_mb":`, `"agent_version":`, `"podman_version":`,
-}
+var (
+	infoFields      = fields{stringField("device_id"), otherField("labels"), otherField("inventory"), stringField("updated_at")}
+	inventoryFields = fields{
+		stringField("hostname"), stringField("arch"), stringField("os"), stringField("kernel"), otherField("cpu_cores"), otherField("memory_mb"),
+		stringField("agent_version"), stringField("podman_version"),
+	}
+)
 
 // scanInfo reads a DeviceInfo in its plain shape, as scanState does a report.
 func scanInfo(i *DeviceInfo, b []byte, a *Address, keep Keep) bool {
 	p := scanner{b: b}
-	for f := p.open('{', '}', infoFields); f >= 0; f = p.next('}', infoFields, f) {
+	for f := p.open(infoFields); f >= 0; f = p.next(infoFields, f) {
 		switch f {
 		case 0:
-			i.DeviceID = same(p.text(), a.Device)
+			i.DeviceID = same(p.tail(), a.Device)
 		case 1:
 			i.Labels = p.labels(i.Labels, keep)
 		case 2:
@@ -51,24 +53,24 @@ func (p *scanner) labels(to map[string]string, keep Keep) map[string]string {
 }
 
 func (p *scanner) inventory(i *Inventory, keep Keep) {
-	for f := p.open('{', '}', inventoryFields); f >= 0; f = p.next('}', inventoryFields, f) {
+	for f := p.open(inventoryFields); f >= 0; f = p.next(inventoryFields, f) {
 		switch f {
 		case 0:
-			i.Hostname = keep.text(p.text())
+			i.Hostname = string(p.tail()) // each has its own: not to be kept
 		case 1:
-			i.Arch = keep.text(p.text())
+			i.Arch = keep.text(p.tail())
 		case 2:
-			i.OS = keep.text(p.text())
+			i.OS = keep.text(p.tail())
 		case 3:
-			i.Kernel = keep.text(p.text())
+			i.Kernel = keep.text(p.tail())
 		case 4:
 			i.CPUCores = int(p.number())
 		case 5:
 			i.MemoryMB = int(p.number())
 		case 6:
-			i.AgentVersion = keep.text(p.text())
+			i.AgentVersion = keep.text(p.tail())
 		case 7:
-			i.PodmanVersion = keep.text(p.text())
+			i.PodmanVersion = keep.text(p.tail())
 		}
 	}
 }

@@ -21,9 +21,20 @@ type scanner struct {
 	bad bool
 }
 
-// fields are the keys of an object, each with its quotes and the colon, in the
-// order in which they usually come.
-type fields []string
+// field is one of an object's. Usual is how it comes from an encoder: with a
+// comma before it and, if its value is a string, that string's first quote.
+type field struct {
+	name   string
+	usual  string
+	quoted bool
+}
+
+func stringField(name string) field { return field{name, `,"` + name + `":"`, true} }
+
+func otherField(name string) field { return field{name, `,"` + name + `":`, false} }
+
+// fields are those of an object, in the order in which they usually come.
+type fields []field
 
 // skip passes over white space and gives the byte after it, which is not taken;
 // 0 at the end.
@@ -65,36 +76,39 @@ func (p *scanner) more(to byte) bool {
 }
 
 // open begins an object and gives the first field in it, next the one after
-// another; -1 where none follows.
-func (p *scanner) open(from, to byte, of fields) int {
-	if !p.begin(from, to) {
+// another; -1 where none follows. Of a string field the first quote is taken.
+func (p *scanner) open(of fields) int {
+	if !p.begin('{', '}') {
 		return -1
 	}
-	return p.field(of, 0)
+	return p.key(of)
 }
 
-func (p *scanner) next(to byte, of fields, after int) int {
-	if !p.more(to) {
-		return -1
-	}
-	return p.field(of, after+1)
-}
-
-// field takes a key. It looks for it from a guess on, since fields are absent
-// more often than out of order.
-func (p *scanner) field(of fields, guess int) int {
-	p.skip()
+// next looks for the fields after the last one, comma, key and quote at once,
+// since fields are absent more often than out of order.
+func (p *scanner) next(of fields, last int) int {
 	rest := p.b[p.at:]
-	for i := guess; i < len(of); i++ {
-		if f := of[i]; len(rest) >= len(f) && string(rest[:len(f)]) == f {
+	for i := last + 1; i < len(of); i++ {
+		if f := of[i].usual; len(rest) >= len(f) && string(rest[:len(f)]) == f {
 			p.at += len(f)
 			return i
 		}
 	}
+	if !p.more('}') {
+		return -1
+	}
+	return p.key(of)
+}
+
+// key takes a key wherever it stands in the order.
+func (p *scanner) key(of fields) int {
 	k := p.text()
 	p.take(':')
-	for i, f := range of {
-		if !p.bad && string(k) == f[1:len(f)-2] {
+	for i := range of {
+		if !p.bad && string(k) == of[i].name {
+			if of[i].quoted {
+				p.take('"')
+			}
 			return i
 		}
 	}
@@ -119,6 +133,11 @@ func odd(x uint64) uint64 {
 // strings, so it looks at eight bytes at once.
 func (p *scanner) text() []byte {
 	p.take('"')
+	return p.tail()
+}
+
+// tail reads what of a string comes after its first quote.
+func (p *scanner) tail() []byte {
 	if p.bad {
 		return nil
 	}
@@ -142,6 +161,16 @@ func (p *scanner) text() []byte {
 	return rest[:end]
 }
 
+// likely takes the tail of a string if it is the one that was guessed, which is
+// plain.
+func (p *scanner) likely(s string) bool {
+	if rest := p.b[p.at:]; s == "" || len(rest) <= len(s) || rest[len(s)] != '"' || string(rest[:len(s)]) != s {
+		return false
+	}
+	p.at += len(s) + 1
+	return true
+}
+
 // plain says whether s is UTF-8 without control characters and backslashes.
 func plain(s []byte) bool {
 	for _, c := range s {
@@ -152,8 +181,9 @@ func plain(s []byte) bool {
 	return utf8.Valid(s)
 }
 
+// time reads the tail of a string.
 func (p *scanner) time() (t time.Time) {
-	text := p.text()
+	text := p.tail()
 	if t, ok := parseUTC(text); ok {
 		return t
 	}

@@ -16,11 +16,11 @@ func (k Keep) text(b []byte) string {
 // write is read without reflection; every other goes the way of State. The
 // verdict is the same either way, as FuzzReport proves.
 //
-// What a device says again and again, its score's hash and reasons, goes through
-// keep.
-func (e *Event) Report(keep Keep) (DeploymentState, error) {
+// hash is the score's that the device was told, and so the one that it most
+// likely reports. What it says again and again goes through keep.
+func (e *Event) Report(hash string, keep Keep) (DeploymentState, error) {
 	var s DeploymentState
-	if scanState(&s, e.Data, &e.Address, keep) {
+	if scanState(&s, e.Data, &e.Address, hash, keep) {
 		return s, s.check(&e.Address)
 	}
 	s, err := e.State()
@@ -29,29 +29,32 @@ func (e *Event) Report(keep Keep) (DeploymentState, error) {
 }
 
 // The fields of a report in the order in which encoding/json writes them.
-var stateFields = fields{
-	`"device_id":`, `"deployment":`, `"phase":`, `"last_event_at":`, `"last_error":`, `"reason":`, `"score_hash":`, `"revision":`, `"services":`,
-}
-
-var serviceFields = fields{
-	`"name":`, `"container_id":`, `"image_digest":`, `"state":`, `"health":`, `"restarts":`, `"ports":`,
-}
+var (
+	stateFields = fields{
+		stringField("device_id"), stringField("deployment"), stringField("phase"), stringField("last_event_at"), otherField("last_error"),
+		stringField("reason"), stringField("score_hash"), otherField("revision"), otherField("services"),
+	}
+	serviceFields = fields{
+		stringField("name"), stringField("container_id"), stringField("image_digest"), stringField("state"), stringField("health"),
+		otherField("restarts"), otherField("ports"),
+	}
+)
 
 // scanState reads a DeploymentState in its plain shape: known keys in their own
 // spelling, strings without escapes, no null but for last_error. It is false for
 // all else, be it valid or not.
 //
 // Names that are the subject's own are not copied.
-func scanState(s *DeploymentState, b []byte, a *Address, keep Keep) bool {
+func scanState(s *DeploymentState, b []byte, a *Address, hash string, keep Keep) bool {
 	p := scanner{b: b}
-	for i := p.open('{', '}', stateFields); i >= 0; i = p.next('}', stateFields, i) {
+	for i := p.open(stateFields); i >= 0; i = p.next(stateFields, i) {
 		switch i {
 		case 0:
-			s.DeviceID = same(p.text(), a.Device)
+			s.DeviceID = same(p.tail(), a.Device)
 		case 1:
-			s.Deployment = same(p.text(), a.Deployment)
+			s.Deployment = same(p.tail(), a.Deployment)
 		case 2:
-			s.Phase = phaseOf(p.text())
+			s.Phase = phaseOf(p.tail())
 		case 3:
 			s.LastEventAt = p.time()
 		case 4:
@@ -61,9 +64,11 @@ func scanState(s *DeploymentState, b []byte, a *Address, keep Keep) bool {
 				s.LastError = &t
 			}
 		case 5:
-			s.Reason = keep.text(p.text())
+			s.Reason = keep.text(p.tail())
 		case 6:
-			s.ScoreHash = keep.text(p.text())
+			if s.ScoreHash = hash; !p.likely(hash) {
+				s.ScoreHash = keep.text(p.tail())
+			}
 		case 7:
 			s.Revision = p.number()
 		case 8:
@@ -77,7 +82,7 @@ func scanState(s *DeploymentState, b []byte, a *Address, keep Keep) bool {
 
 // service passes over one element of services, which must be a plain one too.
 func (p *scanner) service() {
-	for i := p.open('{', '}', serviceFields); i >= 0; i = p.next('}', serviceFields, i) {
+	for i := p.open(serviceFields); i >= 0; i = p.next(serviceFields, i) {
 		switch i {
 		case 5:
 			p.number()
@@ -86,7 +91,7 @@ func (p *scanner) service() {
 				p.text()
 			}
 		default:
-			p.text()
+			p.tail()
 		}
 	}
 }

@@ -36,7 +36,7 @@ func FuzzReport(f *testing.F) {
 	f.Fuzz(func(t *testing.T, data []byte) {
 		e := eventlog.Event{Address: eventlog.Address{Device: "pi-01", Deployment: "web"}, Type: eventlog.StateReported, Data: data}
 		want, wantErr := e.State()
-		got, err := e.Report(nil)
+		got, err := e.Report("sha256:00", nil)
 		if (err == nil) != (wantErr == nil) || errors.Is(err, eventlog.ErrForeign) != errors.Is(wantErr, eventlog.ErrForeign) {
 			t.Fatalf("report of %q: %v, want %v", data, err, wantErr)
 		}
@@ -90,7 +90,7 @@ func TestReportLooksAtEachByte(t *testing.T) {
 				text[at] = c
 				e := eventlog.Event{Type: eventlog.StateReported, Data: slices.Concat([]byte(`{"phase":"Running","reason":"`), text, []byte(`"}`))}
 				want, wantErr := e.State()
-				got, err := e.Report(nil)
+				got, err := e.Report("sha256:00", nil)
 				if (err == nil) != (wantErr == nil) || err == nil && !cmp.Equal(want, got) {
 					t.Fatalf("report of %q: %+v (%v), want %+v (%v)", e.Data, got, err, want, wantErr)
 				}

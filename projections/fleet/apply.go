@@ -82,11 +82,19 @@ func (v *View) weigh(dev *Device, e *eventlog.Event) {
 func (v *View) applyReport(dev *Device, e *eventlog.Event) error {
 	switch e.Type {
 	case eventlog.StateReported:
-		s, err := e.Report(v.keep)
+		p := dev.Pair(e.Address.Deployment)
+		told := ""
+		if p != nil {
+			told = p.Desired.Hash
+		}
+		s, err := e.Report(told, v.keep)
 		if err != nil {
 			return err
 		}
-		v.reportState(v.pair(dev, e.Address.Deployment), e, s, false)
+		if p == nil {
+			p = v.pair(dev, e.Address.Deployment)
+		}
+		v.reportState(p, e, s, false)
 	case eventlog.InfoReported:
 		i, err := e.ReportedInfo(v.keep)
 		if err != nil {
@@ -102,7 +110,7 @@ func (v *View) applyReport(dev *Device, e *eventlog.Event) error {
 func (v *View) reportState(p *Pair, e *eventlog.Event, s eventlog.DeploymentState, old bool) {
 	v.change(p, func() {
 		p.Reported = Reported{
-			Sequence: e.Sequence, Phase: s.Phase, Hash: hashOf(p, s.ScoreHash), Reason: s.Reason,
+			Sequence: e.Sequence, Phase: s.Phase, Hash: s.ScoreHash, Reason: s.Reason,
 			Revision: s.Revision, At: s.LastEventAt.UTC(), Recorded: e.Recorded.UTC(),
 		}
 		p.old = old
@@ -344,14 +352,6 @@ func (v *View) pair(dev *Device, name string) *Pair {
 	p := &Pair{Device: dev, Key: v.key(Key{Name: name})}
 	dev.pairs = slices.Insert(dev.pairs, i, p)
 	return p
-}
-
-// hashOf keeps one copy of a hash where the device reports what it was told.
-func hashOf(p *Pair, hash string) string {
-	if hash == p.Desired.Hash {
-		return p.Desired.Hash
-	}
-	return hash
 }
 
 func (v *View) touchDeployment(d *Deployment) {

@@ -53,7 +53,7 @@ func (w *writer) device(d *Device) {
 	}
 	w.identity(&d.Identity)
 	w.uint(uint64(d.Traffic.level))
-	w.time(d.Traffic.last)
+	w.int(d.Traffic.last)
 	w.uint(d.LastDesired)
 	w.uint(uint64(len(d.pairs)))
 	for _, p := range d.pairs {
@@ -84,7 +84,7 @@ func (r *reader) device(v *View) *Device {
 	}
 	d.Identity = r.identity()
 	d.Traffic.level = min(int64(r.uint()), 2*TrafficBurst)
-	d.Traffic.last = r.time()
+	d.Traffic.last = r.int()
 	d.LastDesired = r.uint()
 	n := r.count()
 	d.pairs = make([]*Pair, 0, n)

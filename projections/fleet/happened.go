@@ -102,7 +102,7 @@ func (h *Happened) report(e *eventlog.Event) error {
 	case repeat:
 		at = e.Happened()
 	case e.Type == eventlog.StateReported:
-		if state, err = e.Report(v.keep); err == nil {
+		if state, err = e.Report("", v.keep); err == nil {
 			at = e.HappenedAt(state.LastEventAt)
 		}
 	case e.Type == eventlog.InfoReported:

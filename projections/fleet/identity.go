@@ -95,7 +95,7 @@ func (i *Identity) Duplicate(now time.Time) bool {
 // TrafficRate and overflows at TrafficBurst.
 type Traffic struct {
 	level int64 // bytes: whole ones, so that every machine counts the same
-	last  time.Time
+	last  int64 // nanoseconds since 1970, by the log's clock
 }
 
 // A device's budget. An agent at its own limits (one report a second of each of
@@ -118,13 +118,16 @@ func (t *Traffic) add(bytes int, at time.Time) {
 // word that the device is allowed again does so: what it wrote before counts
 // until then, however late somebody looks.
 func (t *Traffic) leak(at time.Time) {
-	if gap := at.Sub(t.last); gap > 0 {
-		if gap < emptied {
-			t.level = max(0, t.level-int64(gap)*TrafficRate/int64(time.Second))
-		} else {
-			t.level = 0
-		}
-		t.last = at.UTC()
+	now := at.UnixNano()
+	gap := now - t.last
+	if gap <= 0 {
+		return
+	}
+	t.last = now
+	if gap < int64(emptied) {
+		t.level = max(0, t.level-gap*TrafficRate/int64(time.Second))
+	} else {
+		t.level = 0
 	}
 }
 
