@@ -42,7 +42,7 @@ func Of(v *fleet.View) (Objects, error) {
 		}
 		doc, err := deployment(d)
 		if err != nil {
-			return o, fmt.Errorf("Deployment %s: %w", key, err)
+			return o, fmt.Errorf("the Deployment %s: %w", key, err)
 		}
 		o.Deployments, docs = append(o.Deployments, key), append(docs, doc)
 		if !slices.Contains(o.Namespaces, key.Namespace) && key.Namespace != everywhere {
@@ -58,7 +58,7 @@ func Of(v *fleet.View) (Objects, error) {
 			APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Device", Metadata: metadata{Name: id, Labels: labels},
 		})
 		if err != nil {
-			return o, fmt.Errorf("Device %s: %w", id, err)
+			return o, fmt.Errorf("the Device %s: %w", id, err)
 		}
 		o.Devices, docs = append(o.Devices, id), append(docs, doc)
 	}
@@ -66,7 +66,7 @@ func Of(v *fleet.View) (Objects, error) {
 	for _, n := range o.Namespaces {
 		doc, err := document(object{APIVersion: "v1", Kind: "Namespace", Metadata: metadata{Name: n}})
 		if err != nil {
-			return o, fmt.Errorf("Namespace %s: %w", n, err)
+			return o, fmt.Errorf("the Namespace %s: %w", n, err)
 		}
 		namespaces = append(namespaces, doc)
 	}

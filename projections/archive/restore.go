@@ -125,7 +125,7 @@ const (
 
 // fill makes the stream anew from the archive.
 func (r *restore) fill(l *link) error {
-	if err := clear(l.ctx, l.js); err != nil {
+	if err := sweep(l.ctx, l.js); err != nil {
 		return err
 	}
 	halves := 0

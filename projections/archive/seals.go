@@ -23,7 +23,7 @@ type Sealed struct {
 // signed is a seal and where it stands.
 type signed struct {
 	eventlog.Seal
-	sequence uint64
+	event uint64
 }
 
 // CheckSeals holds the events of an archive against the seals in it, which the
@@ -43,10 +43,10 @@ func CheckSeals(ctx context.Context, file string, m Manifest, trusted seal.Keys,
 		return out, err
 	}
 	if len(c.left) > 0 {
-		return out, fmt.Errorf("%s: event %d: %w: it covers %d events, more than there are", file, c.left[0].sequence, ErrSeal, c.left[0].TreeSize)
+		return out, fmt.Errorf("%s: event %d: %w: it covers %d events, more than there are", file, c.left[0].event, ErrSeal, c.left[0].TreeSize)
 	}
 	last := m.seals[len(m.seals)-1]
-	return Sealed{Seals: len(m.seals), Covered: last.Seal.Sequence, Key: last.PublicKey}, nil
+	return Sealed{Seals: len(m.seals), Covered: last.Sequence, Key: last.PublicKey}, nil
 }
 
 // sealCheck grows the tree over the events, and compares its root with each seal
@@ -68,10 +68,10 @@ func (c *sealCheck) add(e eventlog.Event, _ error) error {
 		s := c.left[0]
 		c.left = c.left[1:]
 		if err := seal.Check(s.Seal, c.trusted); err != nil {
-			return fmt.Errorf("event %d: %w: %w", s.sequence, ErrSeal, err)
+			return fmt.Errorf("event %d: %w: %w", s.event, ErrSeal, err)
 		}
 		if s.TreeSize != c.tree.Size() || !bytes.Equal(c.tree.Root(), s.RootHash) {
-			return fmt.Errorf("event %d: %w: the events up to %d are not those that it covers", s.sequence, ErrSeal, s.Seal.Sequence)
+			return fmt.Errorf("event %d: %w: the events up to %d are not those that it covers", s.event, ErrSeal, s.Sequence)
 		}
 	}
 	return nil

@@ -121,9 +121,9 @@ func strangers(ctx context.Context, js jetstream.JetStream, m Manifest, present 
 	return nil
 }
 
-// clear takes away what a log's projections were kept in: they are made anew from
+// sweep takes away what a log's projections were kept in: they are made anew from
 // whatever log there will be.
-func clear(ctx context.Context, js jetstream.JetStream) error {
+func sweep(ctx context.Context, js jetstream.JetStream) error {
 	names := []string{eventlog.ObjectStream(eventlog.BucketCheckpoints)}
 	for _, b := range eventlog.Buckets() {
 		names = append(names, eventlog.BucketStream(b))

@@ -124,7 +124,7 @@ func (b *Brain) Run(ctx context.Context, log Log, begun func()) error {
 // ended says how a run ended: that its context did is no failure.
 func ended(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return nil
+		return nil //nolint:nilerr // it was told to end
 	}
 	return err
 }
