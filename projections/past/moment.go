@@ -39,7 +39,8 @@ var ErrNoMoment = errors.New(`is no moment: give a sequence of the log (1234), a
 var clocks = []string{"2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02"}
 
 // ParseMoment reads what a person calls a moment: a sequence, a time (in the zone
-// of now where it has none; 14:03 is today's), or how long before now (-15m, -3d).
+// of now where it has none; 14:03 is the last before now), or how long before now
+// (-15m, -3d).
 // The empty text and "now" are the zero Moment. It fails with ErrNoMoment.
 func ParseMoment(s string, now time.Time) (Moment, error) {
 	if s == "" || s == "now" {
@@ -65,11 +66,23 @@ func ParseMoment(s string, now time.Time) (Moment, error) {
 	}
 	for _, form := range []string{"15:04:05", "15:04"} {
 		if t, err := time.ParseInLocation(form, s, now.Location()); err == nil {
-			y, m, d := now.Date()
-			return Moment{Time: time.Date(y, m, d, t.Hour(), t.Minute(), t.Second(), 0, now.Location())}, nil
+			return Moment{Time: latest(t, now)}, nil
 		}
 	}
 	return Moment{}, fmt.Errorf("%q %w", s, ErrNoMoment)
+}
+
+// latest is the last time before now at which clocks showed t: a person who asks
+// at two in the morning for 23:50 means last night.
+func latest(t, now time.Time) time.Time {
+	y, m, d := now.Date()
+	at := func(day int) time.Time {
+		return time.Date(y, m, day, t.Hour(), t.Minute(), t.Second(), 0, now.Location())
+	}
+	if today := at(d); !today.After(now) {
+		return today
+	}
+	return at(d - 1)
 }
 
 // ParseDuration reads a duration as Go writes it, and whole days as 3d. It fails

@@ -78,6 +78,8 @@ func TestParseMoment(t *testing.T) {
 		"a time in the person's zone":  {"2026-11-24 14:03", past.Moment{Time: time.Date(2026, 11, 24, 14, 3, 0, 0, zone)}, nil},
 		"a day":                        {"2026-11-20", past.Moment{Time: time.Date(2026, 11, 20, 0, 0, 0, 0, zone)}, nil},
 		"a time of today":              {"14:03", past.Moment{Time: time.Date(2026, 11, 24, 14, 3, 0, 0, zone)}, nil},
+		"a time of last night":         {"23:50", past.Moment{Time: time.Date(2026, 11, 23, 23, 50, 0, 0, zone)}, nil},
+		"this very minute":             {"15:00", past.Moment{Time: now}, nil},
 		"how long ago":                 {"-15m", past.Moment{Time: now.Add(-15 * time.Minute)}, nil},
 		"days ago":                     {"-3d", past.Moment{Time: now.Add(-72 * time.Hour)}, nil},
 		"the sequence zero":            {"0", past.Moment{}, past.ErrNoMoment},
