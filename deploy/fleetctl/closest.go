@@ -3,6 +3,7 @@ package fleetctl
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -82,25 +83,69 @@ func namesInLog(ctx context.Context, js jetstream.JetStream, filter string, name
 	return slices.Compact(out), nil
 }
 
+// lookup is how a command asked for a name, for the errors about one that the
+// log does not know.
+type lookup struct {
+	device     func(id string) string // the command line behind the program's name
+	deployment func(namespace, name string) string
+	past       bool // it was asked for a moment of the past: the log may know it by now
+}
+
+// named is the lookup of commands that take KIND/NAME and --at.
+func named(command string, m moment) lookup {
+	return lookup{
+		device:     func(id string) string { return command + " device/" + id },
+		deployment: func(namespace, name string) string { return command + " deployment/" + name + " -n " + namespace },
+		past:       !m.IsNow(),
+	}
+}
+
+// selected is the lookup of commands that take --device and --deployment.
+func selected(command string) lookup {
+	return lookup{
+		device:     func(id string) string { return command + " --device " + id },
+		deployment: func(namespace, name string) string { return command + " --deployment " + namespace + "/" + name },
+	}
+}
+
+// laterHint is what to try for a name that the log learned of after the moment
+// that was asked for.
+const laterHint = "a later moment: the log knows it by now"
+
 // unknownDevice is the error about a device that the log does not know.
-func unknownDevice(ctx context.Context, s Streams, js jetstream.JetStream, what error, id, command string) error {
-	names, err := namesInLog(ctx, js, eventlog.DeviceSubject(eventlog.Wildcard), func(a eventlog.Address) string { return a.Device })
+func unknownDevice(ctx context.Context, s Streams, js jetstream.JetStream, what error, id string, l lookup) error {
+	names, err := devicesInLog(ctx, js)
 	if err != nil {
 		return err
 	}
-	if near := closest(id, names); len(near) > 0 {
-		return failed(what, display(s.Name)+" "+command+" device/"+strings.Join(near, ", or device/"))
+	if l.past && slices.Contains(names, id) {
+		return failed(what, laterHint)
 	}
-	return failed(what, "what there is: "+display(s.Name)+" get devices")
+	var tries []string
+	names = slices.DeleteFunc(names, func(n string) bool { return n == id }) // a foreign message alone may have brought it
+	for _, near := range closest(id, names) {
+		tries = append(tries, display(s.Name)+" "+l.device(near))
+	}
+	if len(tries) == 0 {
+		tries = []string{"what there is: " + display(s.Name) + " get devices"}
+	}
+	return failed(what, strings.Join(tries, ", or "))
 }
 
 // unknownDeployment is the error about a Deployment that the log does not know:
 // it may be in another namespace, or spelled otherwise.
-func unknownDeployment(ctx context.Context, s Streams, js jetstream.JetStream, what error, name, command string) error {
-	names, err := namesInLog(ctx, js, eventlog.FamilySubjects(eventlog.FamilyDeployment), func(a eventlog.Address) string { return a.Namespace + "/" + a.Name })
+func unknownDeployment(ctx context.Context, s Streams, js jetstream.JetStream, what error, namespace, name string, l lookup) error {
+	names, err := deploymentsInLog(ctx, js)
 	if err != nil {
 		return err
 	}
+	same := func(n string) bool {
+		return n == namespace+"/"+name || namespace == "" && strings.HasSuffix(n, "/"+name)
+	}
+	if l.past && slices.ContainsFunc(names, same) {
+		return failed(what, laterHint)
+	}
+	names = slices.DeleteFunc(names, same) // a foreign message alone may have brought it
 	var elsewhere, plain []string
 	for _, n := range names {
 		_, bare, _ := strings.Cut(n, "/")
@@ -120,7 +165,45 @@ func unknownDeployment(ctx context.Context, s Streams, js jetstream.JetStream, w
 	var tries []string
 	for _, n := range elsewhere[:min(len(elsewhere), mostClosest)] {
 		ns, bare, _ := strings.Cut(n, "/")
-		tries = append(tries, display(s.Name)+" "+command+" deployment/"+bare+" -n "+ns)
+		tries = append(tries, display(s.Name)+" "+l.deployment(ns, bare))
 	}
 	return failed(what, strings.Join(tries, ", or "))
+}
+
+// unknown is the error about a selection of which nothing was found because the
+// log knows no such device or Deployment; nil where it does. A slip of the pen
+// must not read as if nothing had happened.
+func (s selection) unknown(ctx context.Context, out Streams, js jetstream.JetStream, command string) error {
+	if s.device != "" {
+		names, err := devicesInLog(ctx, js)
+		if err != nil {
+			return err
+		}
+		if !slices.Contains(names, s.device) {
+			return unknownDevice(ctx, out, js, fmt.Errorf("the log knows no device %q", s.device), s.device, selected(command))
+		}
+	}
+	if s.name == "" {
+		return nil
+	}
+	names, err := deploymentsInLog(ctx, js)
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		if namespace, name, _ := strings.Cut(n, "/"); name == s.name && (s.namespace == "" || s.namespace == namespace) {
+			return nil
+		}
+	}
+	what := fmt.Errorf("the log knows no Deployment %s", strings.TrimPrefix(s.namespace+"/"+s.name, "/"))
+	return unknownDeployment(ctx, out, js, what, s.namespace, s.name, selected(command))
+}
+
+func devicesInLog(ctx context.Context, js jetstream.JetStream) ([]string, error) {
+	return namesInLog(ctx, js, eventlog.DeviceSubject(eventlog.Wildcard), func(a eventlog.Address) string { return a.Device })
+}
+
+// deploymentsInLog gives NAMESPACE/NAME of each.
+func deploymentsInLog(ctx context.Context, js jetstream.JetStream) ([]string, error) {
+	return namesInLog(ctx, js, eventlog.FamilySubjects(eventlog.FamilyDeployment), func(a eventlog.Address) string { return a.Namespace + "/" + a.Name })
 }

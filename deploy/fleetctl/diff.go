@@ -122,6 +122,11 @@ func diff(ctx context.Context, s Streams, c *connection, f diffFlags) error {
 			d.Changes = append(d.Changes, change)
 		}
 	}
+	if len(d.Changes) == 0 {
+		if err := sel.unknown(ctx, s, js, "diff --from "+f.from); err != nil {
+			return c.explain(err, nc)
+		}
+	}
 	return d.tell(s, f)
 }
 

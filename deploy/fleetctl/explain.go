@@ -117,9 +117,9 @@ func showExplanation(ctx context.Context, s Streams, c *connection, f explainFla
 		}
 		switch {
 		case errors.Is(err, history.ErrUnknownDevice):
-			err = unknownDevice(ctx, s, js, fmt.Errorf("%w%s", err, when), q.Device, "explain")
+			err = unknownDevice(ctx, s, js, fmt.Errorf("%w%s", err, when), q.Device, named("explain", m))
 		case errors.Is(err, history.ErrUnknownDeployment):
-			err = unknownDeployment(ctx, s, js, fmt.Errorf("%w%s", err, when), q.Deployment.Name, "explain device/"+q.Device)
+			err = unknownDeployment(ctx, s, js, fmt.Errorf("%w%s", err, when), q.Deployment.Namespace, q.Deployment.Name, named("explain device/"+q.Device, m))
 		case errors.Is(err, history.ErrAmbiguous):
 			return failed(err, "-n with one of them")
 		}

@@ -114,9 +114,9 @@ func showHistory(ctx context.Context, s Streams, c *connection, f historyFlags, 
 			when = fmt.Sprintf(" at sequence %d", p.options.Upto)
 		}
 		if t.isDevice() {
-			err = unknownDevice(ctx, s, js, fmt.Errorf("the log knows no device %q%s", t.name, when), t.name, "history")
+			err = unknownDevice(ctx, s, js, fmt.Errorf("the log knows no device %q%s", t.name, when), t.name, named("history", m))
 		} else {
-			err = unknownDeployment(ctx, s, js, fmt.Errorf("the log knows no Deployment %s%s", key, when), t.name, "history")
+			err = unknownDeployment(ctx, s, js, fmt.Errorf("the log knows no Deployment %s%s", key, when), key.Namespace, key.Name, named("history", m))
 		}
 		return c.explain(err, nc)
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
@@ -66,7 +67,7 @@ holds what is selected in memory.`,
 	flags.BoolVarP(&f.follow, "follow", "f", false, "go on with what happens, until Ctrl-C")
 	flags.StringVar(&f.since, "since", "", "only since then: how long ago (15m, 3d), or a moment")
 	flags.StringVar(&f.until, "until", "", "only until then: how long ago, or a moment")
-	flags.IntVarP(&f.tail, "tail", "n", 0, "only the last N of what is selected")
+	flags.IntVarP(&f.tail, "tail", "n", 0, "only the last N of what is selected; 0: all of it")
 	flags.StringVarP(&f.output, "output", "o", "", "json or text (default: text on a terminal, else json)")
 	c.completions(cmd)
 	return cmd
@@ -101,8 +102,10 @@ func (f logFlags) stretch(s Streams) (stretch, error) {
 	if w.since, err = parseAgo(s, "--since", f.since); err != nil {
 		return w, err
 	}
-	w.until, err = parseAgo(s, name, end)
-	return w, err
+	if w.until, err = parseAgo(s, name, end); err != nil {
+		return w, err
+	}
+	return w, inOrder(w.since, w.until, "--since "+f.since, name+" "+end)
 }
 
 func showLog(ctx context.Context, s Streams, c *connection, f logFlags) error {
@@ -157,7 +160,19 @@ func showLog(ctx context.Context, s Streams, c *connection, f logFlags) error {
 		return nil // a person ended it
 	case err != nil:
 		return c.explain(err, nc)
-	case shown == 0 && s.Terminal:
+	case shown == 0:
+		return c.nothing(reading, s, nc, js, sel, "log")
+	}
+	return nil
+}
+
+// nothing ends a command that found no event to show. That is no failure, but
+// for a name that the log does not know.
+func (c *connection) nothing(ctx context.Context, s Streams, nc *nats.Conn, js jetstream.JetStream, sel selection, command string) error {
+	if err := sel.unknown(ctx, s, js, command); err != nil {
+		return c.explain(err, nc)
+	}
+	if s.Terminal {
 		s.warn("No event matches.\n")
 	}
 	return nil

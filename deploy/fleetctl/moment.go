@@ -18,10 +18,10 @@ import (
 // momentHelp is what the flags of a moment take, for the long help of commands
 // that have them.
 const momentHelp = `A moment is a sequence of the log (1234), a time (2026-11-24T14:03:00Z, or
-"2026-11-24 14:03" and 14:03 in this machine's zone), or how long ago (-15m,
--2h, -3d). --at asks what the log knew then. With --as-happened it is asked what
-was true then: a report that came late, from a device that was offline, counts
-from when it happened.`
+"2026-11-24 14:03" in this machine's zone; 14:03 alone is the last 14:03), or how
+long ago (-15m, -2h, -3d). --at asks what the log knew then. With --as-happened it
+is asked what was true then: a report that came late, from a device that was
+offline, counts from when it happened.`
 
 // momentFlags are the flags by which a person names a moment of the past. Every
 // command that reads the fleet has them.
@@ -49,7 +49,26 @@ func parseMoment(s Streams, flag, text string) (past.Moment, error) {
 	if err != nil {
 		return m, misused(fmt.Errorf("%s %w", flag, err), flag+" -15m")
 	}
+	if m.Time.After(s.Now().Add(clockSkew)) {
+		s.warn("Note: %s %s is yet to come; this is now.\n", flag, text)
+	}
 	return m, nil
+}
+
+// clockSkew is how far this machine's clock may be behind the server's before a
+// time that the server gave counts as one that is yet to come.
+const clockSkew = time.Minute
+
+// inOrder refuses a stretch that ends before it begins, where that can be seen
+// without the log.
+func inOrder(from, to past.Moment, fromText, toText string) error {
+	switch {
+	case from.Sequence > 0 && to.Sequence > 0 && from.Sequence > to.Sequence:
+	case from.Sequence == 0 && to.Sequence == 0 && !to.IsNow() && from.Time.After(to.Time):
+	default:
+		return nil
+	}
+	return misused(fmt.Errorf("%s is after %s", fromText, toText), "an earlier beginning, or a later end")
 }
 
 // moment is a moment of the past, and which of the two times it is about.
@@ -65,6 +84,9 @@ func (m moment) clock(s Streams, v *fleet.View) time.Time {
 		return s.Now()
 	case m.Sequence > 0:
 		return v.Recorded
+	}
+	if now := s.Now(); m.Time.After(now) {
+		return now // what is yet to come is not known
 	}
 	return m.Time
 }

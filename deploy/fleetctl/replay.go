@@ -132,10 +132,10 @@ func playHistory(ctx context.Context, s Streams, c *connection, f replayFlags) e
 	if err != nil {
 		return c.explain(err, nc)
 	}
-	if shown == 0 && s.Terminal {
-		s.warn("No event matches.\n")
+	if shown > 0 {
+		return nil
 	}
-	return nil
+	return c.nothing(ctx, s, nc, js, sel, "replay")
 }
 
 // screen is the terminal to draw on, nil where lines are wanted.
