@@ -21,6 +21,7 @@ func rolloutResource() *resource {
 			{"PHASE", always},
 			{"UPDATED", always},
 			{"SUCCEEDED", always},
+			{"FAILED", always},
 			{"MATCHED", always},
 			{"LAST-EVENT", wide},
 			{"REASON", wide},
@@ -48,10 +49,11 @@ type rolloutStatus struct {
 	Phase              v1alpha1.RolloutPhase `json:"phase,omitempty"`
 	UpdatedDeviceCount int32                 `json:"updatedDeviceCount"`
 	SucceededCount     int32                 `json:"succeededDeviceCount"`
+	FailedCount        int32                 `json:"failedDeviceCount"`
 	MatchedDeviceCount int32                 `json:"matchedDeviceCount"`
 	LastEvent          string                `json:"lastEvent,omitempty"` // the type of the rollout's last event
 	Reason             string                `json:"reason,omitempty"`
-	Since              *metav1.Time          `json:"since,omitempty"` // that event
+	Since              *metav1.Time          `json:"since,omitempty"` // that event; where there was none, the apply
 }
 
 // rollout shows how far a Deployment's current revision has got.
@@ -68,15 +70,20 @@ func (c *catalog) rollout(key fleet.Key) item {
 		o.Spec.Strategy, o.Status.Phase, o.Status.UpdatedDeviceCount = s.Rollout.Strategy, s.Rollout.Phase, s.Rollout.UpdatedDeviceCount
 	}
 	if s.Aggregate != nil {
-		o.Status.SucceededCount, o.Status.MatchedDeviceCount = s.Aggregate.Succeeded, s.Aggregate.MatchedDeviceCount
+		o.Status.SucceededCount, o.Status.FailedCount = s.Aggregate.Succeeded, s.Aggregate.Failed
+		o.Status.MatchedDeviceCount = s.Aggregate.MatchedDeviceCount
 	}
-	if !d.Rollout.At.IsZero() {
-		at := metav1.NewTime(d.Rollout.At.UTC().Truncate(time.Second))
+	since := d.Rollout.At
+	if since.IsZero() {
+		since = d.Applied.At // no device had to be told: it was over with the apply
+	}
+	if !since.IsZero() {
+		at := metav1.NewTime(since.UTC().Truncate(time.Second))
 		o.Status.Since = &at
 	}
 	number := func(n int32) string { return strconv.Itoa(int(n)) }
 	return item{key: key, object: o, cells: []string{
 		strconv.FormatInt(o.Spec.Revision, 10), string(o.Spec.Strategy), string(o.Status.Phase), number(o.Status.UpdatedDeviceCount),
-		number(o.Status.SucceededCount), number(o.Status.MatchedDeviceCount), o.Status.LastEvent, o.Status.Reason, c.age(d.Rollout.At),
+		number(o.Status.SucceededCount), number(o.Status.FailedCount), number(o.Status.MatchedDeviceCount), o.Status.LastEvent, o.Status.Reason, c.age(since),
 	}}
 }
