@@ -130,8 +130,12 @@ func (p page) outcome(e history.Entry) {
 		if o.Offline > 0 {
 			add("%d of these offline", o.Offline)
 		}
-		if o.AllSucceeded != nil {
+		switch {
+		case o.AllSucceeded == nil:
+		case o.Succeeded == o.Matched:
 			add("all had succeeded after %s", history.SpanText(*o.AllSucceeded))
+		default: // they do not any more, or others have joined them
+			add("though all had once, after %s", history.SpanText(*o.AllSucceeded))
 		}
 	} else if o.Pending > 0 {
 		add("%s still to be withdrawn", count(o.Pending, "device is", "devices are"))
