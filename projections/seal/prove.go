@@ -48,7 +48,7 @@ func Prove(ctx context.Context, js jetstream.JetStream, sequence uint64, o Prove
 		return Proof{}, err
 	}
 	if covering.TreeSize == 0 {
-		return Proof{}, notYet(sequence, before, log.Last)
+		return Proof{}, notYet(ctx, js, sequence, before, log.Last)
 	}
 	t := NewTree()
 	if before.TreeSize > 0 {
@@ -82,13 +82,22 @@ func around(ctx context.Context, js jetstream.JetStream, sequence uint64, truste
 	return before, covering, nil
 }
 
-func notYet(sequence uint64, last eventlog.Seal, end uint64) error {
-	if last.TreeSize == 0 {
-		return fmt.Errorf("sequence %d %w: this log has none", sequence, ErrNotSealed)
+// notYet says when a seal is to be expected.
+func notYet(ctx context.Context, js jetstream.JetStream, sequence uint64, last eventlog.Seal, end uint64) error {
+	m, err := eventlog.MessageAt(ctx, js, eventlog.LogStream, sequence)
+	if err != nil {
+		return err
 	}
-	due := last.SealedAt.Add(DefaultInterval)
-	return fmt.Errorf("sequence %d %w: the last, of %s, covers %d messages of %d; the next is due at %s, or %d messages after it (where the operator is not told otherwise)",
-		sequence, ErrNotSealed, last.SealedAt.UTC().Format(time.RFC3339), last.TreeSize, end, due.UTC().Format(time.RFC3339), DefaultEvents)
+	have := "this log has none"
+	if last.TreeSize > 0 {
+		have = fmt.Sprintf("the last, of %s, covers %d messages of %d", last.SealedAt.UTC().Format(time.RFC3339), last.TreeSize, end)
+	}
+	if m.Subject == eventlog.SealSubject {
+		return fmt.Errorf("sequence %d %w: it is a seal itself, and comes under the one after the next event", sequence, ErrNotSealed)
+	}
+	due := m.Time.Add(DefaultInterval)
+	return fmt.Errorf("sequence %d %w: %s; the next is due by %s, or after %d messages (where the operator is not told otherwise)",
+		sequence, ErrNotSealed, have, due.UTC().Format(time.RFC3339), DefaultEvents)
 }
 
 func grow(ctx context.Context, js jetstream.JetStream, t *Tree, sequence uint64, s eventlog.Seal, progress func(done, total uint64)) (Proof, error) {

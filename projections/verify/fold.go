@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 
@@ -14,6 +15,7 @@ type foldCheck struct {
 	report  *Report
 	view    *fleet.View
 	ledgers map[string]*ledger // by bucket
+	saved   *checkpoints
 
 	score []byte // the last one that was found good: most assignments say the same
 }
@@ -26,10 +28,11 @@ func newFoldCheck(r *Report) *foldCheck {
 	return c
 }
 
-func (c *foldCheck) run(batches <-chan []item) {
+func (c *foldCheck) run(ctx context.Context, batches <-chan []item) {
 	for batch := range batches {
 		for i := range batch {
 			c.add(&batch[i])
+			c.saved.compare(ctx, c.view)
 		}
 	}
 }

@@ -86,11 +86,12 @@ type item struct {
 func readLog(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, o Options, r *Report) (*foldCheck, error) {
 	own := func() *Report { return &Report{Counts: map[Kind]uint64{}, most: o.Most} }
 	seals, fold := &sealCheck{js: js, last: log.Last, trusted: o.Trusted, report: own()}, newFoldCheck(own())
+	fold.saved = newCheckpoints(ctx, js, log.ID, log.Last, fold.report)
 	toSeals, toFold := make(chan []item, 8), make(chan []item, 8)
 	var workers sync.WaitGroup
 	var broken error
 	workers.Go(func() { broken = seals.run(ctx, toSeals) })
-	workers.Go(func() { fold.run(toFold) })
+	workers.Go(func() { fold.run(ctx, toFold) })
 	err := read(ctx, js, log, o.Progress, r, toSeals, toFold)
 	close(toSeals)
 	close(toFold)
@@ -101,6 +102,7 @@ func readLog(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, 
 	seals.result(&r.Seals, r.Sequence)
 	r.merge(seals.report)
 	r.merge(fold.report)
+	r.Checkpoints = fold.report.Checkpoints
 	return fold, nil
 }
 
