@@ -1,10 +1,7 @@
 package fleet
 
 import (
-	"bytes"
 	"errors"
-	"fmt"
-	"slices"
 	"strings"
 
 	"fleet.nationtech.io/eventlog"
@@ -37,15 +34,6 @@ func Apply(v *View, e eventlog.Event, err error) *View {
 	return v
 }
 
-// applyNumbered folds what a device wrote, unless the fold has seen it: a repeat.
-func (v *View) applyNumbered(dev *Device, e *eventlog.Event) error {
-	if !dev.Identity.accept(e) {
-		v.touchDevice(dev)
-		return nil
-	}
-	return v.applyReport(dev, e)
-}
-
 // apply folds what others than devices wrote. Events are handed on by reference,
 // as an event is some 400 bytes; nothing keeps the reference.
 func (v *View) apply(e *eventlog.Event) error {
@@ -68,156 +56,6 @@ func (v *View) apply(e *eventlog.Event) error {
 		return v.applyAccess(e)
 	}
 	return nil
-}
-
-// weigh counts what a device writes against its budget, foreign messages too:
-// they fill the log as others do.
-func (v *View) weigh(dev *Device, e *eventlog.Event) {
-	dev.Traffic.add(len(e.Data)+e.HeaderBytes, e.Recorded)
-	if dev.Traffic.Flooding() {
-		v.touchDevice(dev)
-	}
-}
-
-func (v *View) applyReport(dev *Device, e *eventlog.Event) error {
-	switch e.Type {
-	case eventlog.StateReported:
-		p := dev.Pair(e.Address.Deployment)
-		told := ""
-		if p != nil {
-			told = p.Desired.Hash
-		}
-		s, err := e.Report(told, v.keep)
-		if err != nil {
-			return err
-		}
-		if p == nil {
-			p = v.pair(dev, e.Address.Deployment)
-		}
-		v.reportState(p, e, s, false)
-	case eventlog.InfoReported:
-		i, err := e.ReportedInfo(v.keep)
-		if err != nil {
-			return err
-		}
-		v.reportInfo(dev, e, i)
-	case eventlog.StateCleared, eventlog.InfoCleared:
-		v.clear(dev, e)
-	}
-	return nil
-}
-
-func (v *View) reportState(p *Pair, e *eventlog.Event, s eventlog.DeploymentState, old bool) {
-	v.change(p, func() {
-		p.Reported = Reported{
-			Sequence: e.Sequence, Phase: s.Phase, Hash: s.ScoreHash, Reason: s.Reason,
-			Revision: s.Revision, At: s.LastEventAt.UTC(), Recorded: e.Recorded.UTC(),
-		}
-		p.old = old
-		if s.LastError != nil {
-			p.Reported.Error = v.intern(*s.LastError)
-		}
-	})
-}
-
-func (v *View) reportInfo(dev *Device, e *eventlog.Event, i eventlog.DeviceInfo) {
-	i.UpdatedAt, i.DeviceID = i.UpdatedAt.UTC(), dev.ID
-	if i.Inventory.Hostname == dev.ID {
-		i.Inventory.Hostname = dev.ID
-	}
-	dev.Info, dev.InfoSequence, dev.Decommissioned = &i, e.Sequence, false
-	v.touchDevice(dev)
-}
-
-// clear takes away what a device said on a subject.
-func (v *View) clear(dev *Device, e *eventlog.Event) {
-	switch e.Type {
-	case eventlog.StateCleared:
-		if p := dev.Pair(e.Address.Deployment); p != nil {
-			v.change(p, func() { p.Reported, p.old = Reported{}, false })
-			v.forget(p)
-		}
-	case eventlog.InfoCleared:
-		dev.Info, dev.InfoSequence = nil, e.Sequence
-		v.touchDevice(dev)
-	}
-}
-
-func (v *View) applyDesired(e *eventlog.Event) error {
-	if e.Namespace == "" {
-		return fmt.Errorf("%w: no header %s", eventlog.ErrForeign, eventlog.HeaderNamespace)
-	}
-	dev := v.device(e.Address.Device)
-	dev.LastDesired = e.Sequence
-	if e.Type != eventlog.DesiredAssigned && e.Type != eventlog.DesiredWithdrawn {
-		return nil // a newer writer's: nothing that this fold knows to do
-	}
-	p := v.pair(dev, e.Address.Deployment)
-	switch key := (Key{e.Namespace, e.Address.Deployment}); e.Type {
-	case eventlog.DesiredAssigned:
-		d := v.deployment(key)
-		hash := d.Spec.ScoreHash
-		if hash == "" || !bytes.Equal(e.Data, d.Spec.Score) {
-			hash = eventlog.Hash(e.Data)
-		}
-		v.change(p, func() {
-			v.detach(p)
-			p.Key = &d.Key
-			d.attach(p)
-			p.Desired = Desired{Sequence: e.Sequence, Hash: v.intern(hash), Revision: e.Revision, At: e.Time.UTC()}
-		})
-	case eventlog.DesiredWithdrawn:
-		v.change(p, func() {
-			v.detach(p)
-			p.Key = v.key(key)
-			p.Desired = Desired{Sequence: e.Sequence, Revision: e.Revision, At: e.Time.UTC()}
-		})
-	}
-	return nil
-}
-
-// attach gives the Deployment a place on the pair's device.
-func (d *Deployment) attach(p *Pair) {
-	p.Deployment, p.place = d, int32(len(d.pairs))
-	d.pairs = append(d.pairs, p)
-}
-
-// detach takes it away: the last of the Deployment's pairs takes this one's place.
-func (v *View) detach(p *Pair) {
-	d := p.Deployment
-	if d == nil {
-		return
-	}
-	last := len(d.pairs) - 1
-	d.pairs[p.place] = d.pairs[last]
-	d.pairs[p.place].place = p.place
-	d.pairs[last] = nil
-	d.pairs = d.pairs[:last]
-	if d.lastFailed == p {
-		d.staleError = true
-	}
-	v.touchDeployment(d)
-	p.Deployment = nil
-}
-
-// key gives the Key that a Deployment has, or makes one of a Deployment that the
-// log does not know.
-func (v *View) key(k Key) *Key {
-	if d, ok := v.Deployments[k]; ok {
-		return &d.Key
-	}
-	return &Key{v.intern(k.Namespace), v.intern(k.Name)}
-}
-
-// forget drops a pair that the log neither wants nor hears of: a withdrawn one
-// whose report was cleared stays, since its delete marker counts in a sync.
-func (v *View) forget(p *Pair) {
-	if p.Deployment != nil || p.Desired.Sequence > 0 {
-		return
-	}
-	if i, ok := p.Device.find(p.Name); ok {
-		p.Device.pairs = slices.Delete(p.Device.pairs, i, i+1)
-	}
 }
 
 func (v *View) applyDevice(e *eventlog.Event) error {
@@ -342,16 +180,6 @@ func (v *View) deployment(k Key) *Deployment {
 		v.Deployments[k] = d
 	}
 	return d
-}
-
-func (v *View) pair(dev *Device, name string) *Pair {
-	i, ok := dev.find(name)
-	if ok {
-		return dev.pairs[i]
-	}
-	p := &Pair{Device: dev, Key: v.key(Key{Name: name})}
-	dev.pairs = slices.Insert(dev.pairs, i, p)
-	return p
 }
 
 func (v *View) touchDeployment(d *Deployment) {

@@ -1,0 +1,85 @@
+package fleet
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+func (v *View) applyDesired(e *eventlog.Event) error {
+	if e.Namespace == "" {
+		return fmt.Errorf("%w: no header %s", eventlog.ErrForeign, eventlog.HeaderNamespace)
+	}
+	dev := v.device(e.Address.Device)
+	dev.LastDesired = e.Sequence
+	if e.Type != eventlog.DesiredAssigned && e.Type != eventlog.DesiredWithdrawn {
+		return nil // a newer writer's: nothing that this fold knows to do
+	}
+	p := v.pair(dev, e.Address.Deployment)
+	switch key := (Key{e.Namespace, e.Address.Deployment}); e.Type {
+	case eventlog.DesiredAssigned:
+		d := v.deployment(key)
+		hash := d.Spec.ScoreHash
+		if hash == "" || !bytes.Equal(e.Data, d.Spec.Score) {
+			hash = eventlog.Hash(e.Data)
+		}
+		v.change(p, func() {
+			v.detach(p)
+			p.Key = &d.Key
+			d.attach(p)
+			p.Desired = Desired{Sequence: e.Sequence, Hash: v.intern(hash), Revision: e.Revision, At: e.Time.UTC()}
+		})
+	case eventlog.DesiredWithdrawn:
+		v.change(p, func() {
+			v.detach(p)
+			p.Key = v.key(key)
+			p.Desired = Desired{Sequence: e.Sequence, Revision: e.Revision, At: e.Time.UTC()}
+		})
+	}
+	return nil
+}
+
+// attach gives the Deployment a place on the pair's device.
+func (d *Deployment) attach(p *Pair) {
+	p.Deployment, p.place = d, int32(len(d.pairs))
+	d.pairs = append(d.pairs, p)
+}
+
+// detach takes it away: the last of the Deployment's pairs takes this one's place.
+func (v *View) detach(p *Pair) {
+	d := p.Deployment
+	if d == nil {
+		return
+	}
+	last := len(d.pairs) - 1
+	d.pairs[p.place] = d.pairs[last]
+	d.pairs[p.place].place = p.place
+	d.pairs[last] = nil
+	d.pairs = d.pairs[:last]
+	if d.lastFailed == p {
+		d.staleError = true
+	}
+	v.touchDeployment(d)
+	p.Deployment = nil
+}
+
+// key gives the Key that a Deployment has, or makes one of a Deployment that the
+// log does not know.
+func (v *View) key(k Key) *Key {
+	if d, ok := v.Deployments[k]; ok {
+		return &d.Key
+	}
+	return &Key{v.intern(k.Namespace), v.intern(k.Name)}
+}
+
+func (v *View) pair(dev *Device, name string) *Pair {
+	i, ok := dev.find(name)
+	if ok {
+		return dev.pairs[i]
+	}
+	p := &Pair{Device: dev, Key: v.key(Key{Name: name})}
+	dev.pairs = slices.Insert(dev.pairs, i, p)
+	return p
+}
