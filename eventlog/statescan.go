@@ -17,7 +17,8 @@ func (k Keep) text(b []byte) string {
 // verdict is the same either way, as FuzzReport proves.
 //
 // hash is the score's that the device was told, and so the one that it most
-// likely reports: text that JSON does not escape, as a Hash is. What it says again and again goes through keep.
+// likely reports: text that JSON does not escape, as a Hash is. What it says
+// again and again goes through keep.
 func (e *Event) Report(hash string, keep Keep) (DeploymentState, error) {
 	var s DeploymentState
 	if scanState(&s, e.Data, &e.Address, hash, keep) {
