@@ -58,7 +58,7 @@ func PartOf(file string) string { return file + ".part" }
 // PartOf, and stays there when Create fails: the next run finds what is in it.
 // nc is the connection by which it is dialled; it is not used itself.
 //
-// Errors: ErrExists, ErrEmpty, ErrLost after a few tries, ErrNotPermitted,
+// Errors: ErrExists, ErrBusy, ErrEmpty, ErrLost after a few tries, ErrNotPermitted,
 // ErrOldServer, jetstream.ErrStreamNotFound, eventlog.ErrRestoring; those of the
 // file system.
 func Create(ctx context.Context, nc *nats.Conn, file string, o CreateOptions) (Created, error) {

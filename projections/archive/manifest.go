@@ -112,6 +112,8 @@ var (
 	ErrDamaged = errors.New("the archive is damaged")
 	// ErrExists says that the file is there and was not to be replaced.
 	ErrExists = errors.New("the file is there already")
+	// ErrBusy says that another run is writing the file.
+	ErrBusy = errors.New("another run is writing it")
 	// ErrEmpty says that there is nothing to archive.
 	ErrEmpty = errors.New("the log holds no event")
 )

@@ -22,7 +22,16 @@ type disk interface {
 	Close() error
 }
 
-func openDisk(path string) (disk, error) { return os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) }
+func openDisk(path string) (disk, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	if err := lock(f); err != nil {
+		return nil, errors.Join(fmt.Errorf("%s: %w (%w)", path, ErrBusy, err), f.Close())
+	}
+	return f, nil
+}
 
 // part is a file in the making. What an earlier run, or an earlier try, wrote of
 // the same log is kept: where the same chunk comes again it is not written again.

@@ -37,6 +37,25 @@ func TestAFullDiskIsSaidAndWhatWasWrittenIsNotWrittenAgain(t *testing.T) {
 	}
 }
 
+func TestTwoRunsDoNotWriteOneFile(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fleet(150)
+	path := file(t)
+	tried := false
+	w.archive(path, archive.CreateOptions{Progress: func(uint64, uint64) {
+		if !tried {
+			tried = true
+			if _, err := archive.Create(t.Context(), w.nc, path, archive.CreateOptions{}); !errors.Is(err, archive.ErrBusy) {
+				t.Errorf("the second: %v, want ErrBusy", err)
+			}
+		}
+	}})
+	if _, err := archive.Check(t.Context(), path, archive.CheckOptions{}); err != nil || !tried {
+		t.Error(err)
+	}
+}
+
 func TestAFileInTheMakingIsOnlyKeptAsFarAsItIsSoundAndOfThisLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
