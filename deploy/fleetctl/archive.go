@@ -185,6 +185,8 @@ func (c *connection) explainArchive(err error, nc *nats.Conn, file string) error
 		return failed(fmt.Errorf("user %q: %w", c.user, err), "another --user: the operator's, or that of whoever runs NATS; with fleet-dev that of .fleet/env may")
 	case errors.Is(err, archive.ErrExists):
 		return failed(err, "another name; or --force, to replace it")
+	case errors.Is(err, archive.ErrBusy):
+		return failed(err, "wait for it, or another name")
 	case errors.Is(err, archive.ErrEmpty):
 		return failed(err, "is this the right server? "+c.url)
 	case errors.Is(err, archive.ErrLost):
