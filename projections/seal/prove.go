@@ -118,7 +118,7 @@ func grow(ctx context.Context, js jetstream.JetStream, t *Tree, sequence uint64,
 			p.begin(t)
 			made.Leaf = e.AppendCanonical(nil)
 		}
-		if err := t.add(t.leaves.Of(e), p.visit); err != nil {
+		if err := t.add(t.leaves.Of(&e), p.visit); err != nil {
 			return Proof{}, err
 		}
 	}

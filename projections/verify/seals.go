@@ -48,7 +48,7 @@ func (c *sealCheck) run(ctx context.Context, batches <-chan []item) error {
 	for batch := range batches {
 		for i := range batch {
 			if failed == nil {
-				failed = c.add(batch[i].Event, next)
+				failed = c.add(&batch[i].Event, next)
 			}
 		}
 	}
@@ -116,7 +116,7 @@ func (c *sealCheck) sound(s eventlog.Seal, sequence uint64) bool {
 	return true
 }
 
-func (c *sealCheck) add(e eventlog.Event, next func() (eventlog.Event, error, bool)) error {
+func (c *sealCheck) add(e *eventlog.Event, next func() (eventlog.Event, error, bool)) error {
 	leaf := c.leaves.Of(e)
 	c.own, c.resumed = grow(c.own, e.Sequence, leaf), grow(c.resumed, e.Sequence, leaf)
 	c.size = e.Sequence

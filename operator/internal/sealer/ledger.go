@@ -60,7 +60,7 @@ func (l *ledger) add(e eventlog.Event) error {
 			return err
 		}
 	}
-	p := leaf{Leaf: l.hash.Of(e), recorded: e.Recorded.UnixNano(), seal: e.Address.Family == eventlog.FamilySeal}
+	p := leaf{Leaf: l.hash.Of(&e), recorded: e.Recorded.UnixNano(), seal: e.Address.Family == eventlog.FamilySeal}
 	l.pending = append(l.pending, p)
 	l.recorded = e.Recorded
 	l.count(p)
