@@ -18,6 +18,10 @@ import (
 	"fleet.nationtech.io/operator"
 )
 
+// sealInterval is how old an event of a local fleet grows before it is sealed: a
+// person who tries verify and prove is watching.
+const sealInterval = 20 * time.Second
+
 // Fleet is a running one.
 type Fleet struct {
 	Env        Env
@@ -202,7 +206,7 @@ func (r *runner) upOperator(ctx context.Context, remembered ports, users account
 		URL:         r.fleet.Env.NATSURL,
 		NATSOptions: []nats.Option{nats.UserInfo(userOperator, users.Operator.Password), nats.Name("fleet-operator")},
 		RestConfig:  r.fleet.RestConfig, Identity: "fleet-dev",
-		SealKeyFile: r.path("seal.nk"), LogMaxBytes: r.LogMaxBytes, PulseInterval: r.PulseInterval, AdoptCluster: r.AdoptCluster,
+		SealKeyFile: r.path("seal.nk"), SealInterval: sealInterval, LogMaxBytes: r.LogMaxBytes, PulseInterval: r.PulseInterval, AdoptCluster: r.AdoptCluster,
 		Listener: l, Logger: r.Logger.With("component", "operator"), Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
