@@ -77,6 +77,19 @@ func kiosk() []told {
 	}
 }
 
+// lager goes on with the namesake: it is assigned to a hall, which runs it, and
+// another still speaks of the first. Events 42 to 44.
+func lager() []told {
+	e := draft(eventlog.DesiredSubject("halle-9", "drucker"), eventlog.DesiredAssigned, image("registry.example/lager:1"))
+	d := e.payload.(eventlog.Draft)
+	d.Namespace, d.Revision = "lager", 1
+	return []told{
+		{e.subject, e.kind, d},
+		reported("halle-7", "drucker", 2, eventlog.PhaseRunning, "", ""),
+		reported("halle-9", "drucker", 1, eventlog.PhaseRunning, "", ""),
+	}
+}
+
 func cleared(device, deployment string) eventlog.Draft {
 	return eventlog.Draft{Subject: eventlog.StateSubject(device, deployment), Type: eventlog.StateCleared, Time: time.Now()}
 }

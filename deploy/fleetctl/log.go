@@ -184,6 +184,9 @@ func (w stretch) read(ctx context.Context, js jetstream.JetStream, sel selection
 	if err != nil {
 		return err
 	}
+	if err := sel.settle(ctx, js, log.Last); err != nil {
+		return err
+	}
 	o := eventlog.ReadOptions{From: w.since.Sequence, Since: w.since.Time, Subjects: sel.subjects(), LogID: log.ID, Progress: p.report}
 	if w.until.IsNow() {
 		o.Until = log.Last

@@ -176,6 +176,9 @@ func newTape(ctx context.Context, js jetstream.JetStream, sel selection, from, t
 	if span.First > span.Last {
 		return span, nil, misused(fmt.Errorf("--from %s is after --to %s", from, to), "an earlier --from, or a later --to")
 	}
+	if err := sel.settle(ctx, js, span.Last); err != nil {
+		return span, nil, err
+	}
 	subjects := sel.subjects()
 	if subjects != nil && sel.device == "" {
 		// Whether its devices are there, too, so that their cells are right.

@@ -45,6 +45,8 @@ type selection struct {
 	types     []string
 
 	actor, correlation, reason string
+
+	tenants *tenancy // set where other namespaces have a Deployment of the name
 }
 
 // all says whether every message of the log is selected.
@@ -103,7 +105,7 @@ func (s selection) subjects() []string {
 	}
 	var out []string
 	for _, f := range eventlog.Families() {
-		if wanted != nil && !slices.Contains(wanted, f) {
+		if wanted != nil && !slices.Contains(wanted, f) && (s.tenants == nil || f != eventlog.FamilyDesired) {
 			continue
 		}
 		if subject := s.subject(f); subject != "" {
@@ -229,15 +231,14 @@ func (s selection) matchAddress(e eventlog.Event) bool {
 	case eventlog.FamilyDesired:
 		namespace, name = e.Namespace, a.Deployment
 	case eventlog.FamilyState:
-		namespace, name = "", a.Deployment
+		namespace, name = s.tenants.of(a.Device, e.Sequence), a.Deployment
 	case eventlog.FamilyAgent:
 		step, err := eventlog.Payload[eventlog.Step](e)
 		if err != nil {
 			return false
 		}
-		namespace, name = "", step.Deployment
+		namespace, name = s.tenants.of(a.Device, e.Sequence), step.Deployment
 	}
-	// What a device says of a Deployment names no namespace: it has one of a name.
 	return name == s.name && (s.namespace == "" || namespace == "" || namespace == s.namespace)
 }
 

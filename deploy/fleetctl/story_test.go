@@ -78,6 +78,7 @@ func stories() map[string][]told {
 		// More than a reader asks for at a time.
 		"flood": flood(),
 		"kiosk": kiosk(),
+		"lager": lager(),
 	}
 }
 

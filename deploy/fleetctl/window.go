@@ -40,6 +40,7 @@ func each(events iter.Seq2[eventlog.Event, error], sel selection, take func(even
 		if err == nil {
 			err = eventlog.Check(e)
 		}
+		sel.tenants.learn(e, err)
 		if !sel.match(e, err) {
 			continue
 		}
