@@ -198,7 +198,7 @@ func heldBack(c onDevice) verdict {
 func notPlaced(c onDevice) verdict {
 	return verdict{
 		summary: c.citing(&c.spec.now.mark, c.name()+" matches "+c.id+", and the operator has not assigned it yet"),
-		next:    []Sentence{c.citing(&c.spec.now.mark, "the operator assigns it; if it does not, the condition Ready says why: kubectl describe fleetdep "+c.key.Name+" -n "+c.key.Namespace)},
+		next:    []Sentence{c.citing(&c.spec.now.mark, "the operator assigns it; if it does not, the condition Ready says why: fleetctl get deployment "+c.key.Name+" -n "+c.key.Namespace+" -o wide")},
 	}
 }
 
