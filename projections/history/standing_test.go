@@ -139,7 +139,7 @@ func TestExplainADeploymentThatIsNotAssigned(t *testing.T) {
 				w.device(d, map[string]string{"site": "lab"})
 				w.apply(till, 1, podman("a"))
 			},
-			history.StateNotPlaced, "", "the operator has not assigned it yet", "kubectl describe fleetdep till -n shop", nil,
+			history.StateNotPlaced, "", "the operator has not assigned it yet", "fleetctl get deployment till -n shop -o wide", nil,
 		},
 		"it matches, and its rollout was aborted before": {
 			func(w *tale) {
