@@ -133,7 +133,10 @@ func wantOneForm(t *testing.T, js jetstream.JetStream, events int) {
 		t.Fatal(err)
 	}
 	n := 0
-	for e := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
+			t.Fatal(err)
+		}
 		n++
 		m, err := leader.GetMsg(t.Context(), e.Sequence)
 		if err != nil {

@@ -9,8 +9,8 @@ import (
 	"fleet.nationtech.io/operator/internal/sealer"
 )
 
-// ReasonSealBroken: a seal of the log contradicts the log, so that the log is not
-// sealed any more.
+// ReasonSealBroken says that a seal of the log contradicts the log, so that the
+// log is not sealed any more.
 const ReasonSealBroken = "SealBroken"
 
 // SealKeyInFile reads the key that seals the log from a file, and makes one where

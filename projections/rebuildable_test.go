@@ -39,9 +39,11 @@ func TestABucketIsNotRebuiltWhereThatLosesWhatItHas(t *testing.T) {
 		damage func(*testing.T, jetstream.JetStream)
 		want   error
 	}{
-		"all is well":      {func(*testing.T, jetstream.JetStream) {}, nil},
-		"without a bucket": {func(t *testing.T, js jetstream.JetStream) { mustDelete(t, js, eventlog.BucketStream(eventlog.BucketDesired)) }, nil},
-		"without a log":    {func(t *testing.T, js jetstream.JetStream) { mustDelete(t, js, eventlog.LogStream) }, jetstream.ErrStreamNotFound},
+		"all is well": {func(*testing.T, jetstream.JetStream) {}, nil},
+		"without a bucket": {func(t *testing.T, js jetstream.JetStream) {
+			mustDelete(t, js, eventlog.BucketStream(eventlog.BucketDesired))
+		}, nil},
+		"without a log": {func(t *testing.T, js jetstream.JetStream) { mustDelete(t, js, eventlog.LogStream) }, jetstream.ErrStreamNotFound},
 		"of another log": {func(t *testing.T, js jetstream.JetStream) {
 			mustDelete(t, js, eventlog.LogStream)
 			if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{}); err != nil {

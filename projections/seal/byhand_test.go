@@ -45,7 +45,10 @@ func TestAProofIsCheckedByHandAsTheDocumentationSays(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for e := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := tree.Add(e); err != nil {
 			t.Fatal(err)
 		}

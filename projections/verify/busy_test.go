@@ -41,16 +41,16 @@ func TestALogThatGoesOnAgrees(t *testing.T) {
 			}
 		})
 	}
-	deadline := time.Now().Add(20 * time.Second)
-	for rounds, again := 0, 0; rounds < 3 || again == 0; rounds++ {
-		r := w.verify(verify.Options{Patience: 5 * time.Second})
+	began, again := time.Now(), 0
+	for rounds := 0; rounds < 3 && time.Since(began) < 10*time.Second || again == 0; rounds++ {
+		r := w.verify(verify.Options{Patience: 10 * time.Second})
 		if n := r.Differences(); n != 0 {
 			t.Fatalf("%d differences: %+v", n, r.Findings)
 		}
 		for _, b := range r.Buckets {
 			again += b.Again
 		}
-		if time.Now().After(deadline) {
+		if again == 0 && time.Since(began) > time.Minute {
 			t.Fatal("no key ever changed while it was compared: this test shows nothing")
 		}
 	}

@@ -58,9 +58,6 @@ func own(name string) bool {
 	return name != eventlog.HeaderStreamSource && !strings.HasPrefix(name, "Nats-Expected-") && !strings.HasPrefix(name, "Nats-Batch-")
 }
 
-// same says whether two entries are of the same bytes.
-func (e entry) same(o entry) bool { return e.header == o.header && e.data == o.data }
-
 // ledger is what one bucket should have: of each subject of its source the last
 // message.
 type ledger struct {

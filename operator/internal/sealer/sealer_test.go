@@ -2,6 +2,7 @@ package sealer
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"testing"
 	"time"
@@ -259,7 +260,10 @@ func TestNothingIsSealedOverASealThatContradictsTheLog(t *testing.T) {
 	}
 	append1(lie)
 	select {
-	case <-w.broken:
+	case err := <-w.broken:
+		if !errors.Is(err, errBroken) {
+			t.Errorf("told of %v", err)
+		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("nobody was told")
 	}
