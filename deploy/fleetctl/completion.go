@@ -46,6 +46,13 @@ func describeCompletion(root *cobra.Command) {
 		if cmd.Name() == "completion" {
 			cmd.Short = "Print the script by which a shell completes the command line"
 			cmd.Long = fmt.Sprintf(completionHelp, root.DisplayName())
+			cmd.Args = cobra.ArbitraryArgs
+			cmd.RunE = func(cmd *cobra.Command, args []string) error {
+				if len(args) == 0 {
+					return cmd.Help()
+				}
+				return misused(fmt.Errorf("no completion is made for %q: there are bash, fish, powershell and zsh", args[0]), cmd.CommandPath()+" bash")
+			}
 		}
 	}
 }

@@ -204,8 +204,18 @@ func (q query) missing(s Streams, c *catalog, t target, name string, past bool) 
 		where += fmt.Sprintf(" at sequence %d of the log", c.view.Sequence)
 	}
 	err := fmt.Errorf("%s %q not found%s", r.plural, name, where)
+	var names []string
+	for _, key := range r.keys(c) {
+		if q.namespace == "" || !r.namespaced || key.Namespace == q.namespace {
+			names = append(names, key.Name)
+		}
+	}
+	meant := ""
+	if near := closest(name, slices.Compact(slices.Sorted(slices.Values(names)))); len(near) > 0 {
+		meant = strings.Join(near, ", or ") + "? Or see "
+	}
 	if !r.namespaced {
-		return failed(err, "what there is: "+display(s.Name)+" get "+r.plural)
+		return failed(err, meant+"what there is: "+display(s.Name)+" get "+r.plural)
 	}
 	for _, key := range sorted(slices.Collect(maps.Keys(c.view.Deployments))) {
 		d := c.view.Deployments[key]
@@ -220,7 +230,7 @@ func (q query) missing(s Streams, c *catalog, t target, name string, past bool) 
 			return failed(fmt.Errorf("%w: there is one in namespace %q", err, key.Namespace), get+" -n "+key.Namespace)
 		}
 	}
-	return failed(err, "what there is: "+display(s.Name)+" get "+r.plural+" -A")
+	return failed(err, meant+"what there is: "+display(s.Name)+" get "+r.plural+" -A")
 }
 
 // nothing is what kubectl says when there is nothing.
