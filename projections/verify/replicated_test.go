@@ -1,0 +1,62 @@
+package verify_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/seal"
+	"fleet.nationtech.io/projections/verify"
+)
+
+// On three servers appends go in atomic batches, whose headers the log keeps and
+// the buckets do not.
+func TestAReplicatedLogAgrees(t *testing.T) {
+	t.Parallel()
+	nc, js := natstest.Cluster(t, 3).Connect(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for { // a young cluster's peers may not all be known yet
+		_, err := eventlog.EnsureLog(ctx, js, eventlog.LogConfig{Replicas: 3})
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := projections.Ensure(ctx, js, projections.Config{Replicas: 3}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "operator"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Elect(ctx, eventlog.Leader{Identity: "op"}, at); err != nil {
+		t.Fatal(err)
+	}
+	drafts := make([]eventlog.Draft, 300)
+	for i := range drafts {
+		drafts[i] = eventlog.Draft{
+			Subject: eventlog.DesiredSubject(fmt.Sprintf("pi-%d", i%50), "web"), Type: eventlog.DesiredAssigned, Time: at,
+			Namespace: "shop", Revision: 1, Data: score,
+		}
+	}
+	if _, err := a.Append(ctx, drafts); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, js: js, tree: seal.NewTree()}
+	w.key, w.public = w.newKey()
+	w.seal(w.key, nil)
+	r := w.verify(verify.Options{Trusted: seal.Keys{w.public}})
+	wantKinds(t, r, map[verify.Kind]uint64{})
+	if diff := cmp.Diff(verify.Bucket{Name: eventlog.BucketDesired, Keys: 50, Compared: 50}, r.Buckets[0]); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
