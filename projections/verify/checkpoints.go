@@ -76,6 +76,6 @@ func (c *checkpoints) one(ctx context.Context, p checkpoint.Place, v *fleet.View
 	}
 	c.report.Checkpoints++
 	if !bytes.Equal(got, want) {
-		c.report.addf(CheckpointDiffers, p.Sequence, "checkpoint %s is intact, and not what the log folds to: delete it, and another is saved in time", p.Name())
+		c.report.addf(CheckpointDiffers, p.Sequence, "checkpoint %s is intact, and not what the log folds to; where all else agrees, delete it, and another is saved in time", p.Name())
 	}
 }

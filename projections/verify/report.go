@@ -127,6 +127,11 @@ type Report struct {
 	Findings []Finding `json:"findings"`
 
 	most int
+	kept map[Kind]int // of Findings
+}
+
+func newReport(most int) *Report {
+	return &Report{Counts: map[Kind]uint64{}, kept: map[Kind]int{}, most: most}
 }
 
 func (r *Report) add(f Finding) { r.addMany(f, 1) }
@@ -135,20 +140,13 @@ func (r *Report) add(f Finding) { r.addMany(f, 1) }
 func (r *Report) addMany(f Finding, n uint64) {
 	r.Counts[f.Kind] += n
 	if !r.full(f.Kind) {
+		r.kept[f.Kind]++
 		r.Findings = append(r.Findings, f)
 	}
 }
 
 // full says whether no more of a kind are kept.
-func (r *Report) full(k Kind) bool {
-	kept := 0
-	for i := range r.Findings {
-		if r.Findings[i].Kind == k {
-			kept++
-		}
-	}
-	return kept >= r.most
-}
+func (r *Report) full(k Kind) bool { return r.kept[k] >= r.most }
 
 func (r *Report) addf(k Kind, sequence uint64, format string, args ...any) {
 	r.add(Finding{Kind: k, Sequence: sequence, Says: fmt.Sprintf(format, args...)})

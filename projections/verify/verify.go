@@ -54,7 +54,8 @@ func Run(ctx context.Context, js jetstream.JetStream, o Options) (*Report, error
 	if err != nil {
 		return nil, err
 	}
-	r := &Report{LogID: log.ID, Counts: map[Kind]uint64{}, most: o.Most}
+	r := newReport(o.Most)
+	r.LogID = log.ID
 	r.Seals.Pinned = len(o.Trusted) > 0
 	if log.Last > 0 && log.First > 1 {
 		r.addf(LogBeginsLate, log.First, "the log begins at sequence %d: the messages before it are gone", log.First)
@@ -84,8 +85,7 @@ type item struct {
 // readLog reads the log once, for both who look at it: they take all that they
 // are given.
 func readLog(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, o Options, r *Report) (*foldCheck, error) {
-	own := func() *Report { return &Report{Counts: map[Kind]uint64{}, most: o.Most} }
-	seals, fold := &sealCheck{js: js, last: log.Last, trusted: o.Trusted, report: own()}, newFoldCheck(own())
+	seals, fold := &sealCheck{js: js, last: log.Last, trusted: o.Trusted, report: newReport(o.Most)}, newFoldCheck(newReport(o.Most))
 	fold.saved = newCheckpoints(ctx, js, log.ID, log.Last, fold.report)
 	toSeals, toFold := make(chan []item, 8), make(chan []item, 8)
 	var workers sync.WaitGroup
@@ -163,5 +163,6 @@ func (r *Report) merge(o *Report) {
 	r.Findings = append(r.Findings, o.Findings...)
 	for k, n := range o.Counts {
 		r.Counts[k] += n
+		r.kept[k] += o.kept[k]
 	}
 }
