@@ -21,9 +21,21 @@ type ReadOptions struct {
 	Until    uint64    // last sequence; 0 means the log's last when reading begins
 	Subjects []string  // filters that do not overlap; none means all
 	LogID    string    // of the log that From was counted in; empty for any
+	// After is the message that was read last, by whom reads on from there; it is
+	// used when From is 0. A log that does not hold it any more is ErrLogReset,
+	// also where it comes back changed before anything more was read.
+	After Position
 	// Progress is told how many events were read and about how many there are,
 	// now and then and at the end. It may be nil.
 	Progress func(done, total uint64)
+}
+
+// Position is a message of the log: its sequence, and when it was recorded, by
+// which it is told from another that took its place. The zero Position is before
+// the first.
+type Position struct {
+	Sequence uint64
+	Recorded time.Time
 }
 
 const (
@@ -41,14 +53,14 @@ func Read(ctx context.Context, js jetstream.JetStream, o ReadOptions) iter.Seq2[
 			yield(Event{}, fmt.Errorf("read: %w", err))
 			return
 		}
-		if target == 0 || o.From > target {
+		if target == 0 || max(o.From, o.After.Sequence+1) > target {
 			o.report(0, 0)
 			return
 		}
 		if o.Until == 0 {
 			o.Until = target
 		}
-		(&reader{js: js, o: o, target: target, logID: o.LogID}).run(ctx, yield)
+		newReader(js, o, target).run(ctx, yield)
 	}
 }
 
@@ -61,7 +73,7 @@ func Read(ctx context.Context, js jetstream.JetStream, o ReadOptions) iter.Seq2[
 func Follow(ctx context.Context, js jetstream.JetStream, o ReadOptions) iter.Seq2[Event, error] {
 	return func(yield func(Event, error) bool) {
 		o.Until, o.Progress = 0, nil
-		(&reader{js: js, o: o, logID: o.LogID}).run(ctx, yield)
+		newReader(js, o, 0).run(ctx, yield)
 	}
 }
 

@@ -112,37 +112,38 @@ func TestReadOfAnEmptyLogEnds(t *testing.T) {
 
 // follower follows the log in the background and hands over what it sees.
 type follower struct {
-	events chan uint64
+	events chan eventlog.Position
 	done   chan error
 }
 
-func follow(ctx context.Context, js jetstream.JetStream) follower {
-	f := follower{events: make(chan uint64, 1000), done: make(chan error, 1)}
+func follow(ctx context.Context, js jetstream.JetStream, o eventlog.ReadOptions) follower {
+	f := follower{events: make(chan eventlog.Position, 1000), done: make(chan error, 1)}
 	go func() {
-		for e, err := range eventlog.Follow(ctx, js, eventlog.ReadOptions{}) {
+		for e, err := range eventlog.Follow(ctx, js, o) {
 			if err != nil {
 				f.done <- err
 				return
 			}
-			f.events <- e.Sequence
+			f.events <- eventlog.Position{Sequence: e.Sequence, Recorded: e.Recorded}
 		}
 		f.done <- nil
 	}()
 	return f
 }
 
-func (f follower) expect(t *testing.T, seq uint64) {
+func (f follower) expect(t *testing.T, seq uint64) (got eventlog.Position) {
 	t.Helper()
 	select {
-	case got := <-f.events:
-		if got != seq {
-			t.Fatalf("followed to sequence %d, want %d", got, seq)
+	case got = <-f.events:
+		if got.Sequence != seq {
+			t.Fatalf("followed to sequence %d, want %d", got.Sequence, seq)
 		}
 	case err := <-f.done:
 		t.Fatalf("following ended before sequence %d: %v", seq, err)
 	case <-time.After(30 * time.Second):
 		t.Fatalf("sequence %d has not come", seq)
 	}
+	return got
 }
 
 func (f follower) ended(t *testing.T) error {
@@ -163,7 +164,7 @@ func TestFollowSurvivesARestartOfTheServer(t *testing.T) {
 	ensure(t, js, 1)
 	state(t, js, "d0", "web")
 	ctx, cancel := context.WithCancel(t.Context())
-	f := follow(ctx, js)
+	f := follow(ctx, js, eventlog.ReadOptions{})
 	f.expect(t, 1)
 	s.Restart()
 	_, again := s.Connect(t)
@@ -181,7 +182,7 @@ func TestFollowNoticesThatTheLogWasMadeAnew(t *testing.T) {
 	_, js := s.Connect(t)
 	ensure(t, js, 1)
 	state(t, js, "d0", "web")
-	f := follow(t.Context(), js)
+	f := follow(t.Context(), js, eventlog.ReadOptions{})
 	f.expect(t, 1)
 	if err := js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
 		t.Fatal(err)
@@ -194,45 +195,55 @@ func TestFollowNoticesThatTheLogWasMadeAnew(t *testing.T) {
 }
 
 // While the server was down the log lost its tail, and went on from there past
-// the place that had been read. No event of what came since is yielded.
+// the place that had been read: here by whom follows, or before, by whom had read
+// that much when it began to follow. No event of what came since is yielded.
 func TestFollowYieldsNothingOfALogThatLostItsTail(t *testing.T) {
 	t.Parallel()
-	s := natstest.Start(t)
-	_, js := s.Connect(t)
-	ensure(t, js, 1)
-	dir := filepath.Join(s.Dir(), "jetstream", "$G", "streams", eventlog.LogStream)
-	state(t, js, "d0", "web")
-	s.Stop()
-	saved := t.TempDir()
-	if err := os.CopyFS(saved, os.DirFS(dir)); err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	_, writer := s.Connect(t)
-	for range 4 {
-		state(t, writer, "d0", "web")
-	}
-	f := follow(t.Context(), js)
-	for seq := range uint64(5) {
-		f.expect(t, seq+1)
-	}
-	s.Stop()
-	if err := os.RemoveAll(dir); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.CopyFS(dir, os.DirFS(saved)); err != nil {
-		t.Fatal(err)
-	}
-	s.Start()
-	_, writer = s.Connect(t)
-	for range 9 {
-		state(t, writer, "d0", "other")
-	}
-	if err := f.ended(t); !errors.Is(err, eventlog.ErrLogReset) {
-		t.Errorf("following ended with %v, want ErrLogReset", err)
-	}
-	if n := len(f.events); n > 0 {
-		t.Errorf("%d events were yielded after the log had gone back", n)
+	for name, readBefore := range map[string]bool{"what it had read itself": false, "what was read before": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := natstest.Start(t)
+			_, js := s.Connect(t)
+			ensure(t, js, 1)
+			dir := filepath.Join(s.Dir(), "jetstream", "$G", "streams", eventlog.LogStream)
+			state(t, js, "d0", "web")
+			s.Stop()
+			saved := t.TempDir()
+			if err := os.CopyFS(saved, os.DirFS(dir)); err != nil {
+				t.Fatal(err)
+			}
+			s.Start()
+			_, writer := s.Connect(t)
+			for range 4 {
+				state(t, writer, "d0", "web")
+			}
+			f := follow(t.Context(), js, eventlog.ReadOptions{})
+			var last eventlog.Position
+			for seq := range uint64(5) {
+				last = f.expect(t, seq+1)
+			}
+			if readBefore {
+				f = follow(t.Context(), js, eventlog.ReadOptions{After: last})
+			}
+			s.Stop()
+			if err := os.RemoveAll(dir); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.CopyFS(dir, os.DirFS(saved)); err != nil {
+				t.Fatal(err)
+			}
+			s.Start()
+			_, writer = s.Connect(t)
+			for range 9 {
+				state(t, writer, "d0", "other")
+			}
+			if err := f.ended(t); !errors.Is(err, eventlog.ErrLogReset) {
+				t.Errorf("following ended with %v, want ErrLogReset", err)
+			}
+			if n := len(f.events); n > 0 {
+				t.Errorf("%d events were yielded after the log had gone back", n)
+			}
+		})
 	}
 }
 
@@ -241,6 +252,13 @@ func TestFollowRefusesAPlaceThatTheLogDoesNotHave(t *testing.T) {
 	_, js := natstest.Start(t).Connect(t)
 	info := ensure(t, js, 1)
 	state(t, js, "d0", "web")
+	var recorded time.Time
+	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		recorded = e.Recorded
+	}
 	tests := map[string]struct {
 		o     eventlog.ReadOptions
 		reset bool
@@ -250,6 +268,9 @@ func TestFollowRefusesAPlaceThatTheLogDoesNotHave(t *testing.T) {
 		"just after the end":    {eventlog.ReadOptions{From: 2, LogID: info.ID}, false},
 		"the end, of this log":  {eventlog.ReadOptions{From: 1, LogID: info.ID}, false},
 		"the beginning, of any": {eventlog.ReadOptions{}, false},
+		"after what was read":   {eventlog.ReadOptions{After: eventlog.Position{Sequence: 1, Recorded: recorded}}, false},
+		"after what is another": {eventlog.ReadOptions{After: eventlog.Position{Sequence: 1, Recorded: recorded.Add(time.Nanosecond)}}, true},
+		"after what is gone":    {eventlog.ReadOptions{After: eventlog.Position{Sequence: 2, Recorded: recorded}}, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -294,7 +315,7 @@ func TestFollowEndsWithItsConnection(t *testing.T) {
 	nc, js := natstest.Start(t).Connect(t)
 	ensure(t, js, 1)
 	state(t, js, "d0", "web")
-	f := follow(t.Context(), js)
+	f := follow(t.Context(), js, eventlog.ReadOptions{})
 	f.expect(t, 1)
 	nc.Close()
 	if err := f.ended(t); !errors.Is(err, nats.ErrConnectionClosed) {
@@ -383,7 +404,7 @@ func TestFollowOnThreeServersOutlivesEachOfThem(t *testing.T) {
 	cluster := natstest.Cluster(t, 3)
 	p := place{3, cluster.Connect}
 	js := p.log(t)
-	f := follow(t.Context(), js)
+	f := follow(t.Context(), js, eventlog.ReadOptions{})
 	seq := uint64(0)
 	for _, s := range cluster.Nodes {
 		state(t, js, "d0", "web")

@@ -19,11 +19,19 @@ type reader struct {
 	target uint64 // Read: the last event that there is; 0 for Follow
 	logID  string // empty until the first session
 
-	sequence uint64    // of the event that was yielded last
+	sequence uint64    // of the event that was yielded last, here or to whom reads on
 	recorded time.Time // its time in the log
 	done     uint64    // events yielded
 	total    uint64    // about how many there are
 	finished bool      // nothing more is to be yielded
+}
+
+func newReader(js jetstream.JetStream, o ReadOptions, target uint64) *reader {
+	r := &reader{js: js, o: o, target: target, logID: o.LogID}
+	if o.From == 0 {
+		r.sequence, r.recorded = o.After.Sequence, o.After.Recorded
+	}
+	return r
 }
 
 func (r *reader) run(ctx context.Context, yield func(Event, error) bool) {

@@ -40,7 +40,7 @@ func watch(ctx context.Context, s Streams, c *connection, nc *nats.Conn, js jets
 	}
 	v := cat.view
 	v.Track()
-	for e, err := range eventlog.Follow(ctx, js, eventlog.ReadOptions{From: v.Sequence + 1}) {
+	for e, err := range eventlog.Follow(ctx, js, eventlog.ReadOptions{After: v.Position()}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			if ctx.Err() != nil {
 				return nil

@@ -11,10 +11,10 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-// Source yields the log's events from a sequence on, for ever; a foreign
-// message comes as an event with an error that wraps eventlog.ErrForeign, any
-// other error ends it.
-type Source func(ctx context.Context, from uint64) iter.Seq2[eventlog.Event, error]
+// Source yields the log's events after the one that was folded last, for ever; a
+// foreign message comes as an event with an error that wraps eventlog.ErrForeign,
+// any other error ends it, as one that the log no longer holds what was folded.
+type Source func(ctx context.Context, after eventlog.Position) iter.Seq2[eventlog.Event, error]
 
 // Follower keeps one View up to date with the log and shares it.
 type Follower struct {
@@ -53,9 +53,9 @@ func (f *Follower) Begin(v *View) {
 
 // Run folds until the context ends (and then returns nil) or the source fails.
 func (f *Follower) Run(ctx context.Context) error {
-	var from uint64
-	f.Do(func(v *View) { from = v.Sequence + 1 })
-	for e, err := range f.source(ctx, from) {
+	var after eventlog.Position
+	f.Do(func(v *View) { after = v.Position() })
+	for e, err := range f.source(ctx, after) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			if ctx.Err() != nil {
 				return nil

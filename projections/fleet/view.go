@@ -32,6 +32,11 @@ type View struct {
 	keep               eventlog.Keep     // does so while a report is decoded
 }
 
+// Position is where in the log the view stands.
+func (v *View) Position() eventlog.Position {
+	return eventlog.Position{Sequence: v.Sequence, Recorded: v.Recorded}
+}
+
 // Key names a Deployment.
 type Key struct{ Namespace, Name string }
 

@@ -96,7 +96,7 @@ func Upto(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, las
 	if v.Sequence >= last {
 		return v, nil
 	}
-	read := eventlog.ReadOptions{From: v.Sequence + 1, Until: last, LogID: log.ID, Progress: o.Progress}
+	read := eventlog.ReadOptions{After: v.Position(), Until: last, LogID: log.ID, Progress: o.Progress}
 	for e, err := range eventlog.Read(ctx, js, read) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			return nil, fmt.Errorf("fold the log: %w", err)
@@ -115,8 +115,8 @@ func Follow(ctx context.Context, js jetstream.JetStream, o Options) (f *fleet.Fo
 		return nil, 0, err
 	}
 	v := begin(ctx, js, log.ID, log.Last, o)
-	return fleet.Resume(v, func(ctx context.Context, from uint64) iter.Seq2[eventlog.Event, error] {
-		return eventlog.Follow(ctx, js, eventlog.ReadOptions{From: from, LogID: log.ID})
+	return fleet.Resume(v, func(ctx context.Context, after eventlog.Position) iter.Seq2[eventlog.Event, error] {
+		return eventlog.Follow(ctx, js, eventlog.ReadOptions{After: after, LogID: log.ID})
 	}), log.Last, nil
 }
 

@@ -238,11 +238,11 @@ func (f *Fold) tell(ctx context.Context, follower *fleet.Follower) {
 // reset begins with an empty fold; what the API shows is kept. The caller holds
 // the lock, or is alone.
 func (f *Fold) reset() {
-	f.follower = fleet.NewFollower(func(ctx context.Context, from uint64) iter.Seq2[eventlog.Event, error] {
+	f.follower = fleet.NewFollower(func(ctx context.Context, after eventlog.Position) iter.Seq2[eventlog.Event, error] {
 		f.mu.Lock()
 		id := f.logID
 		f.mu.Unlock()
-		return eventlog.Follow(ctx, f.js, eventlog.ReadOptions{From: from, LogID: id})
+		return eventlog.Follow(ctx, f.js, eventlog.ReadOptions{After: after, LogID: id})
 	})
 	f.follower.Do(f.state.SetView)
 	f.logID, f.current = "", false

@@ -45,7 +45,11 @@ func run(t *testing.T, js jetstream.JetStream, change ...func(*fold.Options)) *r
 		c(&o)
 	}
 	r.Fold = fold.New(o)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	// No deadline, as in the operator: with one, a request that is lost while the
+	// server restarts is waited for until then.
+	ctx, cancel := context.WithCancel(t.Context())
+	patience := time.AfterFunc(time.Minute, cancel)
+	t.Cleanup(func() { patience.Stop() })
 	r.ctx = ctx
 	done := make(chan error, 1)
 	go func() { done <- r.Run(ctx) }()
