@@ -60,7 +60,27 @@ func TestDecide(t *testing.T) {
 				w.settle(w.put(cr("a", "web", "app:1", site)))
 				return w.settle(w.label("pi-01", "site", "lab"))
 			},
-			want: []string{"device.relabeled device.pi-01", "desired.assigned desired.pi-01.web"},
+			want: []string{"device.relabeled device.pi-01", "rollout.started deployment.a.web", "desired.assigned desired.pi-01.web"},
+		},
+		"a device whose turn comes before that of a new Deployment leaves the rollout's beginning to it": {
+			do: func(w *world) []eventlog.Draft {
+				w.settle(w.label("pi-01", "site", "lab"), w.label("pi-02", "site", "lab"))
+				in := w.put(cr("a", "web", "app:1", site))
+				applied, err := decide.Decide(w.State, in, now)
+				if err != nil {
+					w.Fatalf("decide: %v", err)
+				}
+				w.append(applied...)
+				return append(w.settle(decide.OfDevice("pi-01")), w.settle(in)...)
+			},
+			want: []string{"rollout.started deployment.a.web", "desired.assigned desired.pi-01.web", "desired.assigned desired.pi-02.web"},
+		},
+		"a device that begins to match after others is assigned, and no rollout begins again": {
+			do: func(w *world) []eventlog.Draft {
+				w.settle(w.label("pi-01", "site", "lab"), w.put(cr("a", "web", "app:1", site)))
+				return w.settle(w.label("pi-02", "site", "lab"))
+			},
+			want: []string{"device.relabeled device.pi-02", "desired.assigned desired.pi-02.web"},
 		},
 		"a device that ceases to match loses the Deployment": {
 			do: func(w *world) []eventlog.Draft {
@@ -130,7 +150,7 @@ func TestDecide(t *testing.T) {
 				w.settle(w.put(cr("a", "web", "app:1", site, deleting)))
 				return w.settle(decide.OfDevice("pi-01"))
 			},
-			want: []string{"desired.assigned desired.pi-01.web"},
+			want: []string{"rollout.started deployment.b.web", "desired.assigned desired.pi-01.web"},
 		},
 		"a score of unknown type is recorded and not assigned; what runs stays": {
 			do: func(w *world) []eventlog.Draft {

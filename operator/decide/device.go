@@ -69,9 +69,20 @@ func placeOnDevice(c deviceCase) ([]eventlog.Draft, bool, error) {
 		if !dc.exists || dc.spec.Deleting || dc.spec.Problem != nil || !c.current(dc.spec) {
 			continue // the Deployment's own turn will come
 		}
+		begun := dc.log.Rollout.Last != ""
+		if !begun && !c.Placed(key) {
+			continue // as above: that turn begins the rollout, of all that match
+		}
 		matches := dc.spec.Selector.Matches(set)
 		switch p := c.dev.Pair(key.Name); {
 		case matches && !claimed[key.Name] && c.owes(dc.log, c.id):
+			if !begun { // nothing matched until now
+				started, err := dc.rollout(eventlog.RolloutStarted, len(c.matching(dc.spec.Selector)))
+				if err != nil {
+					return nil, true, err
+				}
+				due = append(due, started)
+			}
 			due = append(due, dc.assigned(c.id, c.dev.LabelsID))
 			claimed[key.Name] = true
 		case !matches && p != nil && p.Deployment == dc.log:
