@@ -132,11 +132,11 @@ func (s *Sealer) haveKey(ctx context.Context) bool {
 
 // follow takes the log into the ledger until that fails.
 func (s *Sealer) follow(ctx context.Context, wake chan<- struct{}) error {
-	from, err := s.begin(ctx)
+	after, err := s.begin(ctx)
 	if err != nil {
 		return err
 	}
-	for e, err := range eventlog.Follow(ctx, s.options.JS, eventlog.ReadOptions{From: from, LogID: s.log}) {
+	for e, err := range eventlog.Follow(ctx, s.options.JS, eventlog.ReadOptions{After: after, LogID: s.log}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			return err
 		}
@@ -153,40 +153,41 @@ func (s *Sealer) follow(ctx context.Context, wake chan<- struct{}) error {
 	return ctx.Err()
 }
 
-// begin gives the sequence to follow from: what the ledger has, if the log still
-// has it; else what the last seal of this key covers, which its peaks stand for;
-// else the beginning.
-func (s *Sealer) begin(ctx context.Context) (uint64, error) {
+// begin gives the message to follow after: the last that the ledger has; else the
+// last that a seal of this key covers, which its peaks stand for; else none.
+// Whether the log still has it, following finds out.
+func (s *Sealer) begin(ctx context.Context) (eventlog.Position, error) {
 	log, err := eventlog.Log(ctx, s.options.JS)
 	if err != nil {
-		return 0, err
+		return eventlog.Position{}, err
 	}
-	if s.log == log.ID && s.still(ctx) {
-		return s.ledger.size() + 1, nil
+	if s.ledger != nil && s.log == log.ID {
+		return eventlog.Position{Sequence: s.ledger.size(), Recorded: s.ledger.recorded}, nil
 	}
 	s.forget()
 	last, err := s.lastSeal(ctx, log.Last)
 	if err != nil {
-		return 0, err
+		return eventlog.Position{}, err
 	}
 	l, err := newLedger(last)
 	if err != nil {
-		return 0, err
+		return eventlog.Position{}, err
+	}
+	if last.TreeSize > 0 {
+		m, err := eventlog.MessageAt(ctx, s.options.JS, eventlog.LogStream, last.TreeSize)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return eventlog.Position{}, fmt.Errorf("%w: message %d, which a seal covers, is missing", errBroken, last.TreeSize)
+		}
+		if err != nil {
+			return eventlog.Position{}, err
+		}
+		l.recorded = m.Time
 	}
 	s.mu.Lock()
 	s.log, s.ledger = log.ID, l
 	s.mu.Unlock()
 	s.options.Metrics.sealed.Set(float64(last.TreeSize))
-	return l.size() + 1, nil
-}
-
-// still says whether the log has what the ledger took last.
-func (s *Sealer) still(ctx context.Context) bool {
-	if s.ledger == nil || s.ledger.recorded.IsZero() {
-		return false
-	}
-	m, err := eventlog.MessageAt(ctx, s.options.JS, eventlog.LogStream, s.ledger.size())
-	return err == nil && m.Time.Equal(s.ledger.recorded)
+	return eventlog.Position{Sequence: l.size(), Recorded: l.recorded}, nil
 }
 
 // lastSeal is the last seal of this key in the log that can be grown from; the

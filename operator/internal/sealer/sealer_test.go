@@ -201,12 +201,12 @@ func TestSealingGoesOnOverTermsAndProcesses(t *testing.T) {
 	}
 	w.process(5, time.Hour) // the next
 	w.public, _ = w.key.PublicKey()
-	from, err := w.begin(t.Context())
+	after, err := w.begin(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := w.seals()[1].TreeSize + 1; from != want {
-		t.Errorf("it reads from %d, want %d", from, want)
+	if want := w.seals()[1].TreeSize; after.Sequence != want {
+		t.Errorf("it reads after %d, want %d", after.Sequence, want)
 	}
 	w.lead()
 	w.say(5)
