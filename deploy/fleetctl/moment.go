@@ -127,13 +127,9 @@ func timeOf(ctx context.Context, js jetstream.JetStream, m past.Moment) (time.Ti
 	if m.Sequence == 0 {
 		return m.Time, nil
 	}
-	log, err := eventlog.Authoritative(ctx, js, eventlog.LogStream)
+	at, err := eventlog.MessageAt(ctx, js, eventlog.LogStream, m.Sequence)
 	if err != nil {
 		return time.Time{}, err
-	}
-	at, err := log.GetMsg(ctx, m.Sequence)
-	if err != nil {
-		return time.Time{}, fmt.Errorf("sequence %d of the log: %w", m.Sequence, err)
 	}
 	return at.Time, nil
 }

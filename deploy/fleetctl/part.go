@@ -2,7 +2,6 @@ package fleetctl
 
 import (
 	"context"
-	"fmt"
 	"iter"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -30,17 +29,9 @@ func (c *connection) part(ctx context.Context, s Streams, js jetstream.JetStream
 	o := eventlog.ReadOptions{Subjects: subjects, Until: last, Progress: p.progress.report}
 	if m.AsHappened {
 		// What had happened by then may have been told much later.
-		o.Until, p.options.Until = 0, m.Time
-		if m.Sequence > 0 {
-			log, err := eventlog.Authoritative(ctx, js, eventlog.LogStream)
-			if err != nil {
-				return part{}, err
-			}
-			msg, err := log.GetMsg(ctx, m.Sequence)
-			if err != nil {
-				return part{}, fmt.Errorf("stream %s: sequence %d: %w", eventlog.LogStream, m.Sequence, err)
-			}
-			p.options.Until = msg.Time
+		o.Until = 0
+		if p.options.Until, err = timeOf(ctx, js, m.Moment); err != nil {
+			return part{}, err
 		}
 	}
 	if last == 0 {
