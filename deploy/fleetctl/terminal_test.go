@@ -34,7 +34,12 @@ type terminal struct {
 func openTerminal(t *testing.T, columns, rows int, env []string, name string, args ...string) *terminal {
 	t.Helper()
 	s := &terminal{t: t, vt: vt.NewEmulator(columns, rows), done: make(chan struct{}), cmd: exec.Command(name, args...)}
-	s.cmd.Env = append(append(os.Environ(), "TERM=xterm-256color", "TZ=UTC"), env...)
+	for _, kv := range os.Environ() {
+		if !strings.HasPrefix(kv, "NO_COLOR=") { // that of this test's own surroundings
+			s.cmd.Env = append(s.cmd.Env, kv)
+		}
+	}
+	s.cmd.Env = append(append(s.cmd.Env, "TERM=xterm-256color", "TZ=UTC"), env...)
 	var err error
 	if s.tty, err = pty.StartWithSize(s.cmd, &pty.Winsize{Rows: uint16(rows), Cols: uint16(columns)}); err != nil {
 		t.Fatal(err)
