@@ -61,6 +61,8 @@ func Tell(ctx context.Context, f *Fleet, out io.Writer) error {
 		{"kubectl delete fleetdep hello", s.remove},
 		{"no container, no key and no CR is left", s.nothingLeft},
 		{"and the log still holds all of it", s.log},
+		{"what was deleted can be asked for as it was", s.asItWas},
+		{"and nothing was changed behind the log's back", s.agrees},
 	} {
 		fmt.Fprintf(out, "\n%2d. %s\n", i+1, step.what)
 		if err := step.do(ctx); err != nil {
