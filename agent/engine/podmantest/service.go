@@ -72,6 +72,7 @@ func Start(t testing.TB, o Options) *Service {
 }
 
 func (s *Service) files(o Options) map[string]string {
+	name, network := Network()
 	conf := fmt.Sprintf(`[containers]
 default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
 [engine]
@@ -83,24 +84,27 @@ tmp_dir = %q
 [network]
 network_backend = "netavark"
 network_config_dir = %q
-`, s.path("t"), ociRuntime(), s.path("n"))
+default_network = %q
+`, s.path("t"), ociRuntime(), s.path("n"), name)
 	store := fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", s.path("g"), s.path("r"))
 	registries := "unqualified-search-registries = []\n"
 	if o.Insecure != "" {
 		registries += fmt.Sprintf("[[registry]]\nlocation = %q\ninsecure = true\n", o.Insecure)
 	}
-	return map[string]string{"c.conf": conf, "s.conf": store, "r.conf": registries, "n/podman.json": Network()}
+	return map[string]string{"c.conf": conf, "s.conf": store, "r.conf": registries, "n/" + name + ".json": network}
 }
 
-// Network is a configuration of the network podman on a bridge of its own, for
-// the file podman.json in a network_config_dir. Stores don't know of each other's
-// containers: on one bridge they would give two containers the same address.
-func Network() string {
+// Network is the configuration of a network of its own, for the file <name>.json
+// in a network_config_dir; the name is for default_network. Stores don't know of
+// each other's containers: on one bridge they would give two containers the same
+// address, and under one name each would take the firewall's rules of the others
+// away with its own.
+func Network() (name, config string) {
 	n := rand.N(1 << 16)
-	link, subnet := fmt.Sprintf("fp%04x", n), fmt.Sprintf("10.%d.%d", 100+n>>8&0x7f, n&0xff)
-	return fmt.Sprintf(`{"name":"podman","id":%q,"driver":"bridge","network_interface":%q,
+	name, subnet := fmt.Sprintf("fp%04x", n), fmt.Sprintf("10.%d.%d", 100+n>>8&0x7f, n&0xff)
+	return name, fmt.Sprintf(`{"name":%q,"id":"%064x","driver":"bridge","network_interface":%q,
 "subnets":[{"subnet":"%s.0/24","gateway":"%s.1"}],"ipv6_enabled":false,"internal":false,"dns_enabled":false,
-"ipam_options":{"driver":"host-local"}}`, strings.Repeat("ab", 32), link, subnet, subnet)
+"ipam_options":{"driver":"host-local"}}`, name, n, name, subnet, subnet)
 }
 
 // ociRuntime takes runc where there is one: crun refuses machines whose kernel

@@ -75,7 +75,8 @@ func newMachine(t *testing.T) *machine {
 	if err := os.Mkdir(networks, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	conf(filepath.Join("networks", "podman.json"), podmantest.Network())
+	name, network := podmantest.Network()
+	conf(filepath.Join("networks", name+".json"), network)
 	m.env = append(m.env,
 		"CONTAINERS_STORAGE_CONF="+conf("storage.conf", fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n",
 			filepath.Join(store, "graph"), filepath.Join(store, "run"))),
@@ -90,7 +91,8 @@ tmp_dir = %q
 [network]
 network_backend = "netavark"
 network_config_dir = %q
-`, filepath.Join(store, "tmp"), networks)))
+default_network = %q
+`, filepath.Join(store, "tmp"), networks, name)))
 	t.Cleanup(func() {
 		if out, err := m.command("podman", "rm", "-f", "-a").CombinedOutput(); err != nil {
 			t.Logf("podman rm: %v: %s", err, out)
