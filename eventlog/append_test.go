@@ -279,7 +279,7 @@ func TestWhereNoBatchCanBeOpenedTheLeaderAppendsOneByOne(t *testing.T) {
 	hostile, _ := p.connect(t)
 	for i := range 60 {
 		m := &nats.Msg{Subject: eventlog.StateSubject("evil", "web"), Header: nats.Header{"Nats-Batch-Id": {fmt.Sprintf("evil-%d", i)}, "Nats-Batch-Sequence": {"1"}}}
-		if _, err := hostile.RequestMsg(m, 5*time.Second); err != nil {
+		if _, err := natstest.Request(hostile, m, 5*time.Second); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -319,7 +319,7 @@ func TestAHostileWriterNeitherStopsNorDeposesTheLeader(t *testing.T) {
 				for i := 0; ctx.Err() == nil; i++ {
 					m := f(i)
 					m.Subject, m.Data = eventlog.StateSubject("evil", "web"), []byte(`{"device_id":"evil","deployment":"web","phase":"Running"}`)
-					if _, err := hostile.RequestMsg(m, 100*time.Millisecond); err != nil && ctx.Err() == nil && !errors.Is(err, nats.ErrTimeout) {
+					if _, err := natstest.Request(hostile, m, 100*time.Millisecond); err != nil && ctx.Err() == nil && !errors.Is(err, nats.ErrTimeout) {
 						t.Errorf("attack: %v", err)
 						return
 					}

@@ -118,7 +118,7 @@ accounts {
 		}
 		device, _ := s.Connect(t, nats.UserInfo("device", "p"))
 		for _, h := range []nats.Header{nil, {"Fleet-N": {"e.1"}}} {
-			if _, err := device.RequestMsg(&nats.Msg{Subject: eventlog.StateSubject("pi-01", "web"), Header: h, Data: []byte(`{}`)}, 5*time.Second); err != nil {
+			if _, err := natstest.Request(device, &nats.Msg{Subject: eventlog.StateSubject("pi-01", "web"), Header: h, Data: []byte(`{}`)}, 5*time.Second); err != nil {
 				t.Fatal(err)
 			}
 		}

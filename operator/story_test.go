@@ -17,6 +17,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator"
 )
 
@@ -65,7 +66,7 @@ func (w *world) attack() (stop func()) {
 					Subject: eventlog.StateSubject("evil", "web"), Header: header(i),
 					Data: []byte(`{"device_id":"evil","deployment":"web","phase":"Running"}`),
 				}
-				if _, err := nc.RequestMsg(m, 100*time.Millisecond); err != nil && ctx.Err() == nil && !errors.Is(err, nats.ErrTimeout) {
+				if _, err := natstest.Request(nc, m, 100*time.Millisecond); err != nil && ctx.Err() == nil && !errors.Is(err, nats.ErrTimeout) {
 					w.t.Errorf("attack: %v", err)
 					return
 				}

@@ -15,6 +15,7 @@ import (
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/e2e/hostile"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
 )
 
 // Permissions do not check headers, so a hostile device can hold batches open,
@@ -90,7 +91,7 @@ func (w *world) noBatchIsFree() bool {
 	m := nats.NewMsg("fleet.evt.state.probe.web")
 	m.Header.Set("Nats-Batch-Id", ulid.Make().String())
 	m.Header.Set("Nats-Batch-Sequence", "1")
-	answer, err := w.nc.RequestMsg(m, 2*time.Second)
+	answer, err := natstest.Request(w.nc, m, 2*time.Second)
 	var refused struct {
 		Error struct {
 			Code int `json:"err_code"`
@@ -109,7 +110,7 @@ func (w *world) report(n int) {
 		m.Header.Set(jetstream.MsgIDHeader, ulid.Make().String())
 		m.Data = fmt.Appendf(nil, `{"device_id":"victim","deployment":"web","phase":"Running","revision":%d}`, i+1)
 		for try := 0; ; try++ {
-			answer, err := nc.RequestMsg(m, 2*time.Second)
+			answer, err := natstest.Request(nc, m, 2*time.Second)
 			var ack struct {
 				Seq   uint64
 				Error *struct{ Description string }

@@ -1,6 +1,7 @@
 package natstest
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -100,6 +101,19 @@ func (c *Servers) URL() string {
 		all += s.URL()
 	}
 	return all
+}
+
+// Request sends m and waits for an answer. Where nobody answers it sends again
+// until the deadline of 30 s: a route of a young cluster, or of one that chooses
+// a leader, may not have told the client's server yet who listens.
+func Request(nc *nats.Conn, m *nats.Msg, timeout time.Duration) (*nats.Msg, error) {
+	for deadline := time.Now().Add(30 * time.Second); ; {
+		answer, err := nc.RequestMsg(m, timeout)
+		if !errors.Is(err, nats.ErrNoResponders) || time.Now().After(deadline) {
+			return answer, err
+		}
+		time.Sleep(20 * time.Millisecond) // poll: no event tells that a route learned it
+	}
 }
 
 // freePort gives a port below those that the kernel hands out by itself, so that
