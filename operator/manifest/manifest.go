@@ -11,7 +11,6 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"sigs.k8s.io/yaml"
 
@@ -137,23 +136,8 @@ func deployment(d *fleet.Deployment) ([]byte, error) {
 	if doc, err = json.Marshal(o); err != nil {
 		return nil, err
 	}
-	doc = append(escaped(doc), '\n')
+	doc = append(kube.Escaped(doc), '\n')
 	return doc, readsAs(doc, d)
-}
-
-// escaped writes what is not ASCII by numbers, where that can only stand within
-// texts: YAML takes more than one character for the end of a line. What takes two
-// numbers in JSON is no such, and YAML does not read those.
-func escaped(doc []byte) []byte {
-	out := make([]byte, 0, len(doc))
-	for _, r := range string(doc) {
-		if r < utf8.RuneSelf || r > 0xffff {
-			out = utf8.AppendRune(out, r)
-		} else {
-			out = fmt.Appendf(out, `\u%04x`, r)
-		}
-	}
-	return out
 }
 
 func document(o object) ([]byte, error) {

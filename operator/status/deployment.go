@@ -61,15 +61,24 @@ func aggregate(d *fleet.Deployment, before *v1alpha1.DeploymentAggregate) *v1alp
 		Pending:            int32(d.Counts.Pending),
 	}
 	if p := d.LastFailed(); p != nil {
-		at := metav1.NewTime(p.Reported.At.Truncate(time.Second))
 		a.LastError = &v1alpha1.DeviceError{
-			Device: p.Device.ID, Reason: clip(p.Reported.Reason, 128), Message: clip(p.Reported.Error, 4096), At: &at,
+			Device: p.Device.ID, Reason: clip(p.Reported.Reason, 128), Message: clip(p.Reported.Error, 4096), At: moment(p.Reported.At),
 		}
 		if before != nil && before.LastError != nil && sameError(*before.LastError, *a.LastError) {
 			a.LastError.At = before.LastError.At // the same failure, tried again: no news
 		}
 	}
 	return a
+}
+
+// moment is a time by a device's clock, nil where it said none or one that the API
+// does not take: its status would be refused as a whole.
+func moment(t time.Time) *metav1.Time {
+	if t = t.UTC(); t.IsZero() || t.Year() < 1 || t.Year() > 9999 {
+		return nil
+	}
+	at := metav1.NewTime(t.Truncate(time.Second))
+	return &at
 }
 
 func sameError(a, b v1alpha1.DeviceError) bool {

@@ -1,6 +1,7 @@
 package status
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -26,7 +27,8 @@ const (
 	ReasonTwoMachines = "TwoMachines"
 	// ReasonOneMachine (DuplicateIdentity=False): they no longer do.
 	ReasonOneMachine = "OneMachine"
-	// ReasonAccessRevoked (AccessRevoked=True) is used where the event gives none.
+	// ReasonAccessRevoked (AccessRevoked=True) is used where the event gives none
+	// that is a word.
 	ReasonAccessRevoked = "AccessRevoked"
 	// ReasonNeverAssigned (UnknownDeployments=True): it reports what the log
 	// never assigned to it.
@@ -59,7 +61,7 @@ func Device(in Devices, now time.Time) v1alpha1.DeviceStatus {
 		Deployments:        phases(in.Log),
 	}
 	if in.Log.Info != nil {
-		s.AgentVersion = in.Log.Info.Inventory.AgentVersion
+		s.AgentVersion = cut(in.Log.Info.Inventory.AgentVersion, 128)
 	}
 	s.Conditions = append(s.Conditions, in.Previous.Conditions...)
 	set := func(c metav1.Condition) {
@@ -72,11 +74,7 @@ func Device(in Devices, now time.Time) v1alpha1.DeviceStatus {
 		set(c)
 	}
 	if a := in.Log.Access; a != nil {
-		reason := a.Reason
-		if reason == "" {
-			reason = ReasonAccessRevoked
-		}
-		set(metav1.Condition{Type: ConditionAccessRevoked, Status: metav1.ConditionTrue, Reason: reason, Message: a.Message})
+		set(revoked(a))
 	} else {
 		meta.RemoveStatusCondition(&s.Conditions, ConditionAccessRevoked)
 	}
@@ -90,6 +88,21 @@ func Device(in Devices, now time.Time) v1alpha1.DeviceStatus {
 		meta.RemoveStatusCondition(&s.Conditions, ConditionUnknownDeployments)
 	}
 	return s
+}
+
+// reasons is what the schema of conditions takes for one.
+var reasons = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`)
+
+// revoked shows why access was revoked, in the words of whoever did it: a reason
+// that is no word goes into the message.
+func revoked(a *eventlog.Access) metav1.Condition {
+	c := metav1.Condition{Type: ConditionAccessRevoked, Status: metav1.ConditionTrue, Reason: a.Reason, Message: a.Message}
+	if len(a.Reason) > 1024 || !reasons.MatchString(a.Reason) {
+		c.Reason = ReasonAccessRevoked
+		c.Message = strings.Trim(a.Reason+": "+a.Message, ": ")
+	}
+	c.Message = clip(c.Message, mostMessage)
+	return c
 }
 
 func online(d *fleet.Device) metav1.Condition {

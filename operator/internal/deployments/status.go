@@ -2,7 +2,6 @@ package deployments
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -34,7 +33,7 @@ func (c *Controller) writeStatus(ctx context.Context, key fleet.Key) (time.Durat
 	if !known || equality.Semantic.DeepEqual(s, d.Status) {
 		return 0, nil
 	}
-	b, err := json.Marshal(statusPatch{
+	b, err := kube.Encode(statusPatch{
 		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment",
 		Metadata: statusMetadata{Name: d.Name, Namespace: d.Namespace, UID: d.UID}, Status: s,
 	})

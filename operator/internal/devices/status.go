@@ -2,7 +2,6 @@ package devices
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -41,7 +40,7 @@ func (c *Controller) writeStatus(ctx context.Context, cr *v1alpha1.Device, dev k
 	if equality.Semantic.DeepEqual(s, cr.Status) {
 		return again, nil
 	}
-	b, err := json.Marshal(statusPatch{
+	b, err := kube.Encode(statusPatch{
 		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Device",
 		Metadata: statusMetadata{Name: cr.Name, UID: cr.UID}, Status: s,
 	})

@@ -178,7 +178,7 @@ func (d Devices) apply(ctx context.Context, id string, labels, annotations map[s
 }
 
 func (d Devices) patch(ctx context.Context, manager string, force bool, o any) (*v1alpha1.Device, error) {
-	b, err := json.Marshal(o)
+	b, err := Encode(o)
 	if err != nil {
 		return nil, fmt.Errorf("encode Device: %w", err)
 	}

@@ -166,7 +166,7 @@ func fit(cs []v1alpha1.LabelConflict) []v1alpha1.LabelConflict {
 	out := make([]v1alpha1.LabelConflict, 0, len(cs))
 	for _, c := range cs {
 		if len(c.Key) > longestLabelKey {
-			continue // it would not be that key any more; the reported labels show it
+			continue // it would not be that key any more; the reported labels show its beginning
 		}
 		c.Reported = clip(c.Reported, longestReported)
 		c.Kept, c.Manager = clip(c.Kept, longestKeptValue), clip(c.Manager, longestManager)
@@ -176,14 +176,13 @@ func fit(cs []v1alpha1.LabelConflict) []v1alpha1.LabelConflict {
 	return out[:min(len(out), mostLabels)]
 }
 
-// Reported is what the status shows of what the agent reports.
+// Reported is what the status shows of what the agent reports. Of a key that is
+// none it shows no more than the longest has: YAML, as which the API server reads
+// what is applied, takes none of more than 1024 bytes.
 func Reported(reported map[string]string) map[string]string {
-	if len(reported) <= mostLabels {
-		return reported
-	}
-	m := make(map[string]string, mostLabels)
-	for _, k := range slices.Sorted(maps.Keys(reported))[:mostLabels] {
-		m[k] = reported[k]
+	m := make(map[string]string, min(len(reported), mostLabels))
+	for _, k := range slices.Sorted(maps.Keys(reported))[:min(len(reported), mostLabels)] {
+		m[clip(k, longestLabelKey)] = clip(reported[k], longestReported)
 	}
 	return m
 }
