@@ -241,18 +241,43 @@ func TestEndedOnlyOnceAllIsWithdrawn(t *testing.T) {
 	w := newWorld(t)
 	w.settle(w.label("pi-01", "site", "lab"), w.put(cr("a", "web", "app:1", site)))
 	in := w.put(cr("a", "web", "app:1", site, deleting))
-	for round := 0; round < 2; round++ {
+	for round := 0; round < 3; round++ {
 		if w.Ended(key("a/web")) {
-			t.Fatalf("ended before round %d, with a device still assigned", round)
+			t.Fatalf("ended before round %d, with a device still assigned, or before it was decided that no more is due", round)
 		}
 		due, err := decide.Decide(w.State, in, now)
 		if err != nil {
 			t.Fatal(err)
 		}
+		w.MarkDecided(key("a/web"), len(due) == 0)
 		w.append(due...)
 	}
 	if !w.Ended(key("a/web")) {
 		t.Error("not ended, though all is withdrawn")
+	}
+}
+
+// What was decided just before the deletion was seen may be on its way into the
+// log: the CR stays until the deletion itself was decided about. Were it to go, the
+// log would have the Deployment all the same, as an orphan.
+func TestADeploymentThatTheLogNeverHeardOfIsNotEndedBeforeItsDeletionWasDecidedAbout(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	due, err := decide.Decide(w.State, w.put(cr("a", "web", "app:1", site)), now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.MarkDecided(key("a/web"), len(due) == 0)
+	in := w.put(cr("a", "web", "app:1", site, deleting)) // while that is on its way
+	if w.Ended(key("a/web")) {
+		t.Error("ended, while deployment.applied is on its way")
+	}
+	w.append(due...)
+	if diff := cmp.Diff([]string{"deployment.deleted deployment.a.web"}, told(w.settle(in))); diff != "" {
+		t.Errorf("due (-want +got):\n%s", diff)
+	}
+	if !w.Ended(key("a/web")) {
+		t.Error("not ended, though the log has it")
 	}
 }
 

@@ -18,6 +18,7 @@ type State struct {
 	specs   map[fleet.Key]Spec
 	byName  map[string]map[fleet.Key]struct{}
 	placed  map[fleet.Key]int64 // generation that was placed to the end
+	decided map[fleet.Key]bool  // the CR, as it is here, was decided about: true where nothing more was due
 	devices map[string]deviceLabels
 
 	byLabel   deviceIndex
@@ -31,6 +32,7 @@ func NewState(v *fleet.View) *State {
 		specs:     map[fleet.Key]Spec{},
 		byName:    map[string]map[fleet.Key]struct{}{},
 		placed:    map[fleet.Key]int64{},
+		decided:   map[fleet.Key]bool{},
 		devices:   map[string]deviceLabels{},
 		byLabel:   deviceIndex{},
 		selectors: newSelectorIndex(),
@@ -44,6 +46,7 @@ func (s *State) View() *fleet.View { return s.view }
 func (s *State) SetView(v *fleet.View) {
 	s.view = v
 	clear(s.placed)
+	clear(s.decided)
 }
 
 // SetDeployment notes a CR as the API shows it now.
@@ -68,6 +71,7 @@ func (s *State) RemoveDeployment(key fleet.Key) {
 	s.selectors.drop(key, old.Selector)
 	delete(s.specs, key)
 	delete(s.placed, key)
+	delete(s.decided, key)
 	delete(s.byName[key.Name], key)
 	if len(s.byName[key.Name]) == 0 {
 		delete(s.byName, key.Name)
@@ -132,6 +136,21 @@ func (s *State) MarkPlaced(key fleet.Key) {
 	}
 }
 
+// MarkDecided notes that a Deployment was decided about, and whether nothing more
+// was due.
+func (s *State) MarkDecided(key fleet.Key, settled bool) {
+	if _, ok := s.specs[key]; ok {
+		s.decided[key] = settled
+	}
+}
+
+// Decided says whether a Deployment was decided about since its CR changed. Before,
+// that it is not placed says nothing: nobody has looked.
+func (s *State) Decided(key fleet.Key) bool {
+	_, ok := s.decided[key]
+	return ok
+}
+
 // Conflict names another Deployment that holds this one's name on devices that
 // this one matches, and counts them. Zero devices: no conflict.
 func (s *State) Conflict(key fleet.Key) (holder fleet.Key, devices int) {
@@ -168,8 +187,12 @@ func (s *State) heldElsewhere(key fleet.Key) bool {
 }
 
 // Ended says whether a Deployment that is being deleted is withdrawn from every
-// device, in the log: its finalizer may go.
+// device, in the log: its finalizer may go. That nothing of it is in the log is not
+// enough: what was decided before the deletion was seen may be on its way there.
 func (s *State) Ended(key fleet.Key) bool {
+	if spec, ok := s.specs[key]; !ok || !spec.Deleting || !s.decided[key] {
+		return false
+	}
 	d, ok := s.view.Deployments[key]
 	return !ok || (d.Lifecycle == fleet.Deleted || d.Lifecycle == "") && d.Counts.Matched == 0
 }

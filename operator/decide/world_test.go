@@ -71,6 +71,7 @@ func (w *world) settle(ins ...decide.Input) []eventlog.Draft {
 		}
 		if in.Deployment != (fleet.Key{}) {
 			w.MarkPlaced(in.Deployment)
+			w.MarkDecided(in.Deployment, true)
 		}
 	}
 	return w.log[from:]

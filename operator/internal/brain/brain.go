@@ -53,8 +53,8 @@ type Options struct {
 	Verdict func(device string) liveness.Verdict
 	// Seal gives the seal that is due. It must not wait.
 	Seal func(now time.Time) ([]eventlog.Draft, error)
-	// Withheld says that a Deployment's CR is there and not to be decided about
-	// yet: its finalizer is still to come.
+	// Withheld says that a Deployment's CR, which the state does not have, is there
+	// and not to be decided about yet: its finalizer is still to come.
 	Withheld func(fleet.Key) bool
 	// Settled is told which inputs have nothing more due.
 	Settled func([]decide.Input)
@@ -227,6 +227,7 @@ func (b *Brain) decide(batch []Input) result {
 	b.options.Fold.Do(func(s *decide.State) {
 		for _, in := range batch {
 			due, err := b.due(s, in, now)
+			s.MarkDecided(in.Deployment, err == nil && len(due) == 0)
 			switch {
 			case err != nil:
 				b.options.Logger.Error("not decided", "input", in, "error", err)

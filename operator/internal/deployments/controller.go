@@ -119,13 +119,15 @@ func (c *Controller) seen(before, d *v1alpha1.Deployment) {
 	if before != nil && sameToDecide(before, d) {
 		return
 	}
-	c.writer.Mark(key)
-	if !kube.Guarded(d) && d.DeletionTimestamp == nil {
-		return
+	decided := kube.Guarded(d) || d.DeletionTimestamp != nil
+	if decided {
+		spec := decide.SpecOf(d)
+		c.options.Do(func(s *decide.State) { s.SetDeployment(spec) })
 	}
-	spec := decide.SpecOf(d)
-	c.options.Do(func(s *decide.State) { s.SetDeployment(spec) })
-	c.options.Decide(key)
+	c.writer.Mark(key) // after that, so that it is what the status speaks of
+	if decided {
+		c.options.Decide(key)
+	}
 }
 
 // sameToDecide says whether two versions of a CR differ in what no decision looks
@@ -153,10 +155,11 @@ func (c *Controller) gone(o any) {
 	c.rivals(key)
 }
 
-// Withheld says that a CR is there and waits for its finalizer.
+// Withheld says that a CR is there. One that the state does not have waits for its
+// finalizer, or for its turn: the cache has it before seen is told.
 func (c *Controller) Withheld(key fleet.Key) bool {
-	d, err := c.lister.Deployments(key.Namespace).Get(key.Name)
-	return err == nil && !kube.Guarded(d) && d.DeletionTimestamp == nil
+	_, err := c.lister.Deployments(key.Namespace).Get(key.Name)
+	return err == nil
 }
 
 // Changed is told which Deployments the log spoke of.
@@ -164,14 +167,16 @@ func (c *Controller) Changed(keys []fleet.Key) {
 	for _, key := range keys {
 		c.writer.Mark(key)
 		c.rivals(key)
-		if d, err := c.lister.Deployments(key.Namespace).Get(key.Name); err == nil && d.DeletionTimestamp != nil {
-			c.guard(key)
-		}
 	}
 }
 
 // Settled is told that nothing more is due of a Deployment.
-func (c *Controller) Settled(key fleet.Key) { c.writer.Mark(key) }
+func (c *Controller) Settled(key fleet.Key) {
+	c.writer.Mark(key)
+	if d, err := c.lister.Deployments(key.Namespace).Get(key.Name); err == nil && d.DeletionTimestamp != nil {
+		c.guard(key)
+	}
+}
 
 // rivals marks the others of a name: a conflict may have come or gone.
 func (c *Controller) rivals(key fleet.Key) {

@@ -92,7 +92,8 @@ func (c *Controller) newest(key fleet.Key, watched *v1alpha1.Deployment) *v1alph
 }
 
 // status makes what is to be said. known is false while a CR waits for its
-// finalizer: nothing has been looked at yet, unless nothing will be.
+// finalizer, or for its turn to be decided about, but for a generation that the
+// status does not speak of yet: nothing has been looked at, unless nothing will be.
 func (c *Controller) status(d *v1alpha1.Deployment) (s v1alpha1.DeploymentStatus, known bool) {
 	c.mu.Lock()
 	says := c.says
@@ -109,6 +110,10 @@ func (c *Controller) status(d *v1alpha1.Deployment) (s v1alpha1.DeploymentStatus
 				return
 			}
 			in.Spec = decide.SpecOf(d)
+		}
+		if !state.Decided(key) && in.Spec.Generation == d.Status.ObservedGeneration && says.full == "" {
+			known = false
+			return
 		}
 		in.Log = state.View().Deployments[key]
 		in.Placed = state.Placed(key)

@@ -1,0 +1,55 @@
+package operator_test
+
+import (
+	"fmt"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/operator"
+)
+
+// A replica that begins to lead knows nothing of what was placed before it has
+// decided: until then it does not say that anything is still to be assigned.
+func TestANewLeaderWritesNothingWhereNothingChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	first := w.operate()
+	w.logged()
+	w.device("pi-01", map[string]string{"site": "lab"})
+	ns := w.api.Namespace(t)
+	names := []string{"web-0", "web-1", "web-2", "web-3"}
+	for _, name := range names {
+		w.apply(deployment(ns, name, "app:1", map[string]string{"site": "lab"}))
+		w.ready(ns, name, v1alpha1.ReasonAllSucceeded)
+	}
+	w.completed(ns, names...)
+	first.stop()
+	versions := func() map[string]string {
+		vs := map[string]string{}
+		for _, name := range names {
+			vs[name] = w.deployment(ns, name).ResourceVersion
+		}
+		d, err := w.fleet.FleetV1alpha1().Devices().Get(t.Context(), "pi-01", metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		vs["pi-01"] = d.ResourceVersion
+		return vs
+	}
+	before := versions()
+
+	second := w.operate(func(o *operator.Options) { o.Identity = "op-2" })
+	eventually(t, "the second leads", func() string {
+		if n := second.metric(t, "fleet_operator_leader"); n != 1 {
+			return fmt.Sprint(n)
+		}
+		return ""
+	})
+	w.apply(deployment(ns, "other", "app:1", map[string]string{"site": "elsewhere"}))
+	w.ready(ns, "other", v1alpha1.ReasonNoDeviceMatches) // by then the statuses were looked at
+	if after := versions(); fmt.Sprint(after) != fmt.Sprint(before) {
+		t.Errorf("the objects' versions were %v, and are %v", before, after)
+	}
+}
