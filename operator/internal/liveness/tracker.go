@@ -35,6 +35,7 @@ type Tracker struct {
 	base      time.Duration
 	longest   time.Duration
 	listening time.Time // since when without a break; zero: deaf
+	looked    time.Time // when Expire was last called; zero: never
 	devices   map[string]*device
 	wheel     wheel
 }
@@ -117,8 +118,13 @@ func (t *Tracker) Pulse(id string, now time.Time) bool {
 	return true
 }
 
-// Expire gives the devices whose silence became a verdict.
+// Expire gives the devices whose silence became a verdict. Who calls it late, by
+// more than an interval, stood still and did not listen.
 func (t *Tracker) Expire(now time.Time) []string {
+	if !t.looked.IsZero() && !t.listening.IsZero() && now.Sub(t.looked) > t.base/missedPulses {
+		t.listening = now
+	}
+	t.looked = now
 	var offline []string
 	for _, d := range t.wheel.advance(now) {
 		switch due := t.due(d, now); {

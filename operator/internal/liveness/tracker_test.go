@@ -228,6 +228,35 @@ func TestNoDeviceIsOfflineBeforeItsWholeTimeoutWasListened(t *testing.T) {
 	})
 }
 
+// A process that was stopped, or a machine that stood still, has heard nothing
+// meanwhile; the pulses wait to be read.
+func TestATrackerThatStoodStillFindsNobodyOffline(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0, 0)
+	tr := liveness.NewTracker(interval, now)
+	tr.Listen(now)
+	tr.Pulse("a", now)
+	expire := func(after time.Duration) []string {
+		now = now.Add(after)
+		return tr.Expire(now)
+	}
+	expire(time.Second)
+	if off := expire(10 * time.Minute); off != nil {
+		t.Errorf("offline after ten minutes in which nobody listened: %v", off)
+	}
+	for range 80 {
+		if off := expire(time.Second); off != nil {
+			t.Errorf("offline before a whole timeout was listened: %v", off)
+		}
+	}
+	for range 15 {
+		expire(time.Second)
+	}
+	if v := tr.Verdict("a"); v.Online != fleet.OnlineFalse {
+		t.Errorf("%q after a whole timeout of silence", v.Online)
+	}
+}
+
 func BenchmarkPulse(b *testing.B) {
 	now := time.Now()
 	tr := liveness.NewTracker(interval, now)
