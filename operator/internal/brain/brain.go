@@ -25,6 +25,10 @@ const (
 	mostInputs = 4096
 	// fullPause is how long a full log is left alone.
 	fullPause = 5 * time.Second
+	// withheldLook is how often, and withheldPatience how long, it is looked whether
+	// what was withheld when a run began still is, before the run is through.
+	withheldLook     = time.Second
+	withheldPatience = 30 * time.Second
 )
 
 // Input is what a round looks at: one that Decide takes, a device whose presence
@@ -59,7 +63,8 @@ type Options struct {
 	// Settled is told which inputs have nothing more due.
 	Settled func([]decide.Input)
 	// Through is called once in a run: when all that begun asked about has
-	// nothing more due. An error of it ends the run. It may be nil.
+	// nothing more due, which for what is withheld nobody knows for a while. An
+	// error of it ends the run. It may be nil.
 	Through func(context.Context) error
 	// Appended is told what the log acknowledged.
 	Appended func([]eventlog.Draft)
@@ -107,7 +112,9 @@ func (b *Brain) Run(ctx context.Context, log Log, begun func()) error {
 	b.mu.Unlock()
 	end := func() {
 		b.mu.Lock()
-		b.queue = nil
+		if b.queue == queue { // else the next run has begun
+			b.queue = nil
+		}
 		b.mu.Unlock()
 		queue.ShutDown()
 	}
@@ -132,6 +139,7 @@ func ended(ctx context.Context, err error) error {
 // rounds decides until the queue is shut down or a round fails. first is what is
 // left of what was asked at the beginning.
 func (b *Brain) rounds(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], first map[Input]struct{}) error {
+	impatient := time.Now().Add(withheldPatience)
 	for {
 		if len(first) == 0 && first != nil {
 			first = nil
@@ -151,7 +159,12 @@ func (b *Brain) rounds(ctx context.Context, log Log, queue workqueue.TypedDelayi
 		}
 		for _, in := range batch {
 			queue.Done(in)
-			if _, more := again[in]; !more {
+			_, more := again[in]
+			if _, asked := first[in]; asked && !more && b.withheld(in) && time.Now().Before(impatient) {
+				queue.AddAfter(in, withheldLook)
+				continue
+			}
+			if !more {
 				delete(first, in)
 			}
 		}
@@ -273,13 +286,8 @@ func (b *Brain) due(s *decide.State, in Input, now time.Time) ([]eventlog.Draft,
 	if in.Seal {
 		return b.options.Seal(now)
 	}
-	for _, key := range []fleet.Key{in.Deployment, in.Progress} {
-		if key == (fleet.Key{}) {
-			continue
-		}
-		if _, known := s.Deployment(key); !known && b.options.Withheld(key) {
-			return nil, nil
-		}
+	if b.missing(s, in) {
+		return nil, nil
 	}
 	due, err := decide.Decide(s, in.Input, now)
 	if err != nil {
@@ -291,6 +299,28 @@ func (b *Brain) due(s *decide.State, in Input, now time.Time) ([]eventlog.Draft,
 		}
 	}
 	return due, nil
+}
+
+// missing says whether an input is about a Deployment whose CR the state does not
+// have, though it is there.
+func (b *Brain) missing(s *decide.State, in Input) bool {
+	for _, key := range []fleet.Key{in.Deployment, in.Progress} {
+		if key == (fleet.Key{}) {
+			continue
+		}
+		if _, known := s.Deployment(key); !known && b.options.Withheld(key) {
+			return true
+		}
+	}
+	return false
+}
+
+func (b *Brain) withheld(in Input) (missing bool) {
+	if in.Deployment == (fleet.Key{}) && in.Progress == (fleet.Key{}) {
+		return false
+	}
+	b.options.Fold.Do(func(s *decide.State) { missing = b.missing(s, in) })
+	return missing
 }
 
 // mostData is what an event's payload may weigh, so that one that is too large

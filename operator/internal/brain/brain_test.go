@@ -267,3 +267,50 @@ func TestThroughIsSaidAtOnceWhereNothingIsAsked(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// While a CR waits for its finalizer nobody knows what follows from it: a restored
+// log is not held against the cluster yet. One that never gets it does not keep
+// all devices waiting for ever.
+func TestThroughWaitsForAWhileForCRsThatAreWithheld(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct{ guarded, through time.Duration }{
+		"until its finalizer came":  {guarded: 5 * time.Second, through: 5 * time.Second},
+		"for half a minute at most": {guarded: time.Hour, through: 30 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				l, spec, begun := labelled("a"), deployment(), time.Now()
+				var through []time.Duration
+				rounds := 0
+				b := brain.New(brain.Options{
+					Fold: l, Withheld: func(fleet.Key) bool { return true },
+					Settled: func([]decide.Input) {}, Appended: func([]eventlog.Draft) {},
+					Through: func(context.Context) error {
+						l.mu.Lock()
+						defer l.mu.Unlock()
+						through, rounds = append(through, time.Since(begun)), len(l.rounds)
+						return nil
+					},
+					Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+				})
+				ctx, cancel := context.WithCancel(t.Context())
+				done := make(chan error, 1)
+				go func() {
+					done <- b.Run(ctx, l, func() { b.Add(brain.Input{Input: decide.OfDeployment(spec.Key)}) })
+				}()
+				time.Sleep(min(tt.guarded, time.Minute))
+				l.Do(func(s *decide.State) { s.SetDeployment(spec) })
+				b.Add(brain.Input{Input: decide.OfDeployment(spec.Key)})
+				time.Sleep(time.Minute)
+				cancel()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if len(through) != 1 || through[0].Round(time.Second) != tt.through || (rounds > 0) != (tt.guarded < time.Minute) {
+					t.Errorf("told at %v, after %d rounds; want it at %s", through, rounds, tt.through)
+				}
+			})
+		})
+	}
+}
