@@ -341,3 +341,16 @@ func TestSpecProblemsAreSentences(t *testing.T) {
 		})
 	}
 }
+
+// The schema refuses such a name. Were one to come all the same, the fold would
+// not understand what is said of it, and it would be due for ever.
+func TestNothingIsSaidOfANameThatTheLogCannotHave(t *testing.T) {
+	t.Parallel()
+	for _, name := range []string{"we.b", "", "*", "a b", strings.Repeat("x", 64)} {
+		w := newWorld(t)
+		w.settle(w.label("pi-01", "site", "lab"))
+		if got := w.settle(w.put(cr("a", name, "app:1", site))); len(got) > 0 {
+			t.Errorf("of %q: %v", name, told(got))
+		}
+	}
+}

@@ -66,8 +66,13 @@ func SpecOf(d *v1alpha1.Deployment) Spec {
 	return s
 }
 
-// readScore fails with what makes the score one that cannot be assigned.
+// readScore fails with what makes the score one that cannot be assigned. Without a
+// Score nothing of the CR goes into the log: what has a name that is none would not
+// be understood there, and be said again and again.
 func (s *Spec) readScore(d *v1alpha1.Deployment) error {
+	if err := eventlog.CheckName("Deployment", d.Name); err != nil {
+		return err
+	}
 	rollout, err := json.Marshal(d.Spec.Rollout)
 	if err != nil {
 		return fmt.Errorf("encode spec.rollout: %w", err)
@@ -91,9 +96,6 @@ func (s *Spec) readScore(d *v1alpha1.Deployment) error {
 	if len(s.Score) > v1alpha1.MaxScoreBytes {
 		return fmt.Errorf("score is %d bytes as canonical JSON; at most %d fit into the log: move large configs out of it",
 			len(s.Score), v1alpha1.MaxScoreBytes)
-	}
-	if err := eventlog.CheckName("Deployment", d.Name); err != nil {
-		return err
 	}
 	return nil
 }
