@@ -91,7 +91,9 @@ func (r *replica) term(ctx context.Context) error {
 		return cause(ctx, err)
 	}
 	go endOn(ctx, lost, func() { end(errLogWentBack) })
-	if other := r.otherCluster(uid); other != "" {
+	if other, err := r.owner(ctx, uid); err != nil {
+		return cause(ctx, err)
+	} else if other != "" {
 		return r.refuse(ctx, other, uid)
 	}
 	r.metrics.mismatched(false)
@@ -104,6 +106,12 @@ func (r *replica) term(ctx context.Context) error {
 	rebuilt, err := projections.Ensure(ctx, r.js, projections.Config{Replicas: r.options.Replicas})
 	if err != nil {
 		return cause(ctx, err)
+	}
+	// Rebuilding takes its time: whose the log is, is asked once more.
+	if other, err := r.owner(ctx, uid); err != nil {
+		return cause(ctx, err)
+	} else if other != "" {
+		return r.refuse(ctx, other, uid)
 	}
 	token, err := r.elect(ctx, eventlog.Leader{Identity: r.options.Identity, ClusterUID: uid, Version: version.Version})
 	if err != nil {
@@ -128,6 +136,19 @@ func (r *replica) ensureLog(ctx context.Context) error {
 	}
 	_, err = eventlog.EnsureLog(ctx, r.js, r.logConfig())
 	return err
+}
+
+// owner is otherCluster as of the log's last election, which a fold that read on
+// after the connection was lost may not have passed yet.
+func (r *replica) owner(ctx context.Context, uid string) (string, error) {
+	last, err := eventlog.LastSequence(ctx, r.js, eventlog.LogStream, eventlog.LeaderSubject)
+	if err != nil {
+		return "", fmt.Errorf("whose log it is: %w", err)
+	}
+	if err := r.fold.WaitFor(ctx, last); err != nil {
+		return "", err
+	}
+	return r.otherCluster(uid), nil
 }
 
 // otherCluster is the uid of the cluster that the log belongs to, where that is
