@@ -155,7 +155,7 @@ func (p *planner) group() {
 	}
 	p.found = map[Key][]engine.Container{}
 	for _, c := range p.in.Observed {
-		if c.Device != p.in.Device {
+		if c.Device != p.in.Device || !named(c) {
 			continue
 		}
 		key := Key{c.Deployment, c.Service}
@@ -171,6 +171,13 @@ func (p *planner) group() {
 			)
 		})
 	}
+}
+
+// named says whether a container has the names that an agent gives. One that a
+// person made with a label of ours and without the others is nobody's: there is
+// no subject to report it on.
+func named(c engine.Container) bool {
+	return eventlog.CheckName("deployment", c.Deployment) == nil && eventlog.CheckName("service", c.Service) == nil
 }
 
 func compareBool(a, b bool) int {

@@ -148,6 +148,29 @@ func TestPlanTakesTheStepsThatAStateNeeds(t *testing.T) {
 	}
 }
 
+// A container that somebody made with a label of ours, or with names that no
+// agent gives, can't be reported, is not removed, and is in nobody's way.
+func TestAContainerWithoutAnAgentsNamesIsNobodys(t *testing.T) {
+	t.Parallel()
+	hello := assigned(image)
+	observed := []engine.Container{container(hello, engine.StateRunning)}
+	for n, id := range []engine.Identity{
+		{Deployment: "", Service: ""}, {Deployment: "hello", Service: ""}, {Deployment: "a.b", Service: "web"},
+		{Deployment: "*", Service: "web"}, {Deployment: "two words", Service: "web"}, {Deployment: strings.Repeat("x", 64), Service: "web"},
+	} {
+		c := container(hello, engine.StateExited)
+		c.ID, c.Deployment, c.Service = fmt.Sprintf("x%d", n), id.Deployment, id.Service
+		observed = append(observed, c)
+	}
+	out := plan.Plan(plan.Input{Device: device, Desired: []plan.Desired{hello}, Observed: observed, Now: t0})
+	if got := chains(out); len(got) > 0 {
+		t.Errorf("chains %q, want none", got)
+	}
+	if len(out.States) != 1 || out.States[0].Deployment != "hello" {
+		t.Errorf("states %+v, want that of hello alone", out.States)
+	}
+}
+
 func odd(d plan.Desired, state engine.State) plan.Memory {
 	return plan.Memory{{Deployment: "hello", Service: "web"}: {
 		Hash: d.Score.Services[0].Hash, Container: "c1", Ran: true,

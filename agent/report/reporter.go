@@ -154,6 +154,13 @@ const contentCleared = "cleared"
 func (r *Reporter) Cleared(deployment string) { r.say(deployment, contentCleared, nil) }
 
 func (r *Reporter) say(deployment, content string, data []byte) {
+	// One message is on its way at a time: what no subject can carry would stay
+	// there for ever, before all others.
+	if err := eventlog.CheckName("deployment", deployment); err != nil {
+		r.metrics.refused.WithLabelValues(kindState).Inc()
+		r.options.Logger.Error("there is no subject for this report", "deployment", deployment, "error", err)
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	s := r.states[deployment]

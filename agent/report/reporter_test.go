@@ -21,6 +21,10 @@ import (
 
 const device = "pi-01"
 
+// patience is for machines that do much else at the same time: what comes true
+// at all comes in milliseconds on others.
+const patience = time.Minute
+
 // world is a server with the log, and a store that outlives reporters.
 type world struct {
 	t      *testing.T
@@ -101,7 +105,7 @@ func (w *world) log() []eventlog.Event {
 
 func (w *world) until(what string, ok func([]eventlog.Event) bool) []eventlog.Event {
 	w.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		events := w.log()
 		if ok(events) {
@@ -111,7 +115,7 @@ func (w *world) until(what string, ok func([]eventlog.Event) bool) []eventlog.Ev
 			for _, e := range events {
 				w.t.Logf("%d %s %s %s", e.Sequence, e.Subject, e.Counter, e.Data)
 			}
-			w.t.Fatalf("not in 20 s: %s", what)
+			w.t.Fatalf("not in %s: %s", patience, what)
 		}
 		time.Sleep(10 * time.Millisecond) // poll
 	}
@@ -191,20 +195,18 @@ func TestTheLatestStateWinsAndComesOnceASecond(t *testing.T) {
 	w := newWorld(t)
 	r, _ := w.run()
 	const last = 300
+	began := time.Now()
 	for i := range last + 1 {
 		r.State(state("a", i))
-		time.Sleep(5 * time.Millisecond) // the flapping takes a second and a half
+		time.Sleep(5 * time.Millisecond) // the flapping takes a second and a half, on a busy machine more
 	}
 	events := w.until("the latest", func(es []eventlog.Event) bool {
 		return len(es) > 0 && restartsOf(t, es[len(es)-1]) == last
 	})
-	for i := 1; i < len(events); i++ {
-		if d := events[i].Recorded.Sub(events[i-1].Recorded); d < 900*time.Millisecond {
-			t.Errorf("two states in %v", d)
-		}
-	}
-	if len(events) > 4 {
-		t.Errorf("%d states of 1.5 s", len(events))
+	// Two may come close together where the first was long on its way. Over the
+	// whole time there is one a second, and the first.
+	if took := time.Since(began); len(events) > 1+int(took/time.Second) || len(events) < 2 {
+		t.Errorf("%d states in %v", len(events), took)
 	}
 	inOrder(t, events)
 }
@@ -269,6 +271,11 @@ func TestClearedTakesTheKeyOutOnceOverRestarts(t *testing.T) {
 	if e := events[1]; e.Type != eventlog.StateCleared || len(e.Data) != 0 {
 		t.Errorf("%s with %q", e.Type, e.Data)
 	}
+	// Who ends before the acknowledgement is there says it again, which is no harm.
+	w.until("the acknowledgement", func([]eventlog.Event) bool {
+		v, err := w.store.Recall("cleared/a")
+		return err == nil && v != nil
+	})
 	stop()
 	r, stop = w.run()
 	r.Cleared("a")
@@ -291,15 +298,25 @@ func TestClearedTakesTheKeyOutOnceOverRestarts(t *testing.T) {
 
 func TestAReportThatTheLogNeverTakesHoldsUpNothing(t *testing.T) {
 	t.Parallel()
-	w := newWorld(t)
-	r, _ := w.run()
 	huge := state("a", 0)
 	huge.Services[0].Name = strings.Repeat("x", eventlog.MaxMessageBytes)
-	r.State(huge)
-	r.State(state("b", 0))
-	events := w.until("the next", atLeast(1))
-	if events[0].Address.Deployment != "b" {
-		t.Errorf("%s", events[0].Subject)
+	for name, never := range map[string]eventlog.DeploymentState{
+		"it is too large":                     huge,
+		"there is no subject of its name":     state("", 0),
+		"its name has a space in it":          state("a b", 0),
+		"its name ends as no subject may end": state("a.", 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			r, _ := w.run()
+			r.State(never)
+			r.State(state("b", 0))
+			events := w.until("the next", atLeast(1))
+			if events[0].Address.Deployment != "b" {
+				t.Errorf("%s", events[0].Subject)
+			}
+		})
 	}
 }
 
@@ -315,7 +332,7 @@ func TestThePulseBeatsAtOnceAndGoesOn(t *testing.T) {
 	}
 	w.run()
 	for i := range 4 {
-		m, err := sub.NextMsg(5 * time.Second)
+		m, err := sub.NextMsg(20 * time.Second)
 		if err != nil {
 			t.Fatalf("pulse %d: %v", i, err)
 		}
