@@ -48,9 +48,11 @@ func TestWhatIsAssignedRunsAndIsReported(t *testing.T) {
 		_, reported := w.state("hello")
 		return err == nil && len(found) == 0 && !reported
 	})
-	got := w.journal()
 	want := map[eventlog.Type]int{eventlog.AgentStarted: 1, eventlog.AgentStepSucceeded: 3}
-	if diff := cmp.Diff(want, got); diff != "" {
+	w.await("the journal has each step", func() bool { // states go before it
+		return w.journal()[eventlog.AgentStepSucceeded] >= want[eventlog.AgentStepSucceeded]
+	})
+	if diff := cmp.Diff(want, w.journal()); diff != "" {
 		t.Errorf("journal (-want +got):\n%s", diff)
 	}
 }
@@ -63,9 +65,15 @@ func TestARebootWithoutANetworkBringsTheContainersBack(t *testing.T) {
 	id := w.awaitPhase("hello", eventlog.PhaseRunning, hash).Services[0].ContainerID
 	stop()
 
+	restarted := time.Now()
 	w.agent() // the process alone: nothing may be restarted
-	again := w.awaitPhase("hello", eventlog.PhaseRunning, hash)
-	if again.Services[0].ContainerID != id || again.Services[0].Restarts != 0 {
+	var again eventlog.DeploymentState
+	w.await("the new process says what it found", func() bool {
+		var ok bool
+		again, ok = w.state("hello")
+		return ok && again.LastEventAt.After(restarted)
+	})
+	if again.Phase != eventlog.PhaseRunning || again.Services[0].ContainerID != id || again.Services[0].Restarts != 0 {
 		t.Errorf("a restart of the agent touched the container: was %s, is %+v", id, again.Services[0])
 	}
 	w.server.Stop()

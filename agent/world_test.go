@@ -243,9 +243,12 @@ func (w *world) awaitPhase(deployment string, phase eventlog.Phase, hash string)
 
 func (w *world) await(what string, ok func() bool) {
 	w.t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); {
+	// For machines that do much else at the same time; a connection alone may be
+	// tried again only after 15 s.
+	const patience = 90 * time.Second
+	for deadline := time.Now().Add(patience); !ok(); {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("not within 20 s: %s", what)
+			w.t.Fatalf("not within %s: %s", patience, what)
 		}
 		time.Sleep(20 * time.Millisecond) // poll
 	}

@@ -161,14 +161,14 @@ func TestAnswersAimedAtAVictimChangeNothing(t *testing.T) {
 		t.Error("the victim obeyed")
 	}
 	var failure command.Failure
-	m, err := fleet.Request(eventlog.DeviceCommandSubject(device, "reboot"), nil, 5*time.Second)
+	m, err := fleet.Request(eventlog.DeviceCommandSubject(device, "reboot"), nil, 30*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if err := json.Unmarshal(m.Data, &failure); err != nil || failure.Error == "" {
 		t.Errorf("an unknown verb is answered %s", m.Data)
 	}
-	if _, err := fleet.Request(eventlog.DeviceCommandSubject(device, eventlog.VerbSync), nil, 5*time.Second); err != nil || len(resyncs) != 1 {
+	if _, err := fleet.Request(eventlog.DeviceCommandSubject(device, eventlog.VerbSync), nil, 30*time.Second); err != nil || len(resyncs) != 1 {
 		t.Errorf("sync: %v, %d times", err, len(resyncs))
 	}
 }

@@ -187,9 +187,11 @@ func start(t *testing.T, nc *nats.Conn, o session.Options) *running {
 
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); {
+	// A connection is tried again after up to 15 s, on a busy machine later.
+	const patience = time.Minute
+	for deadline := time.Now().Add(patience); !ok(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 15 s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		}
 		time.Sleep(5 * time.Millisecond) // poll
 	}
@@ -278,7 +280,7 @@ func TestItAsksAgainFromTimeToTimeAndAtEachConnection(t *testing.T) {
 	await(t, "what the new log says", s.has("web", "{2}"))
 	select {
 	case <-s.logChanged:
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("nobody was told that the log is another")
 	}
 }
