@@ -82,7 +82,7 @@ func (k *Keeper) perform(ctx context.Context, c plan.Chain) chainResult {
 			return r
 		}
 		if err != nil {
-			r.step, r.err = s, engine.AsError(err, engine.ReasonObserveFailed)
+			r.step, r.err = s, engine.AsError(err, reasonOf(s.Verb))
 			k.metrics.step(string(s.Verb), r.err.Reason)
 			return r
 		}
@@ -123,11 +123,28 @@ func (k *Keeper) step(ctx context.Context, s plan.Step, created *string) error {
 	}
 	if err != nil && limited.Err() != nil && ctx.Err() == nil {
 		return &engine.Error{
-			Class: engine.ClassRetry, Reason: engine.AsError(err, engine.ReasonObserveFailed).Reason,
+			Class: engine.ClassRetry, Reason: engine.AsError(err, reasonOf(s.Verb)).Reason,
 			Err: fmt.Errorf("%s took longer than %s: %w", s.Verb, limit, err),
 		}
 	}
 	return err
+}
+
+// reasonOf is the reason of a step that failed without one, such as one that the
+// engine never answered.
+func reasonOf(v plan.Verb) string {
+	switch v {
+	case plan.VerbPull:
+		return engine.ReasonImagePullFailed
+	case plan.VerbCreate:
+		return engine.ReasonCreateFailed
+	case plan.VerbStart:
+		return engine.ReasonStartFailed
+	case plan.VerbStop:
+		return engine.ReasonStopFailed
+	default:
+		return engine.ReasonRemoveFailed
+	}
 }
 
 // finish tells the memory and the journal how a chain went.

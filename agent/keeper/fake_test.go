@@ -23,6 +23,7 @@ type fake struct {
 	pull       map[string]func() error // by image
 	starts     map[string]int          // by container id
 	healthy    bool
+	hangs      bool // a list never comes
 	gone       chan struct{} // closed to end the feed of events
 }
 
@@ -97,8 +98,19 @@ func (f *fake) comeBack() {
 
 func (f *fake) Info(context.Context) (engine.Info, error) { return engine.Info{Name: "fake"}, nil }
 
-func (f *fake) Observe(context.Context) ([]engine.Container, error) {
+func (f *fake) hang(on bool) {
 	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hangs = on
+}
+
+func (f *fake) Observe(ctx context.Context) ([]engine.Container, error) {
+	f.mu.Lock()
+	if f.hangs {
+		f.mu.Unlock()
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
 	defer f.mu.Unlock()
 	if f.away != nil {
 		return nil, f.away

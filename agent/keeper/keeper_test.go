@@ -166,6 +166,45 @@ func TestASlowPullHoldsUpNothingElse(t *testing.T) {
 	})
 }
 
+// An engine that is there and never answers is told as what it is, after the
+// step's own time.
+func TestAStepThatNeverEndsFailsByItsOwnReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFake()
+		e.pull["slow"] = func() error { return nil }
+		w, stop := keep(t, e)
+		defer stop()
+		w.source.set(assigned(service("web", "slow")))
+		time.Sleep(2*time.Hour + time.Minute)
+		synctest.Wait()
+		w.phase(t, eventlog.PhaseFailed, engine.ReasonImagePullFailed)
+		if s := w.reports.state("hello"); s.LastError == nil || !strings.Contains(*s.LastError, "pull took longer than 2h") {
+			t.Errorf("last error %v does not say how long it took", s.LastError)
+		}
+	})
+}
+
+func TestAnEngineThatHangsIsReported(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFake()
+		w, stop := keep(t, e)
+		defer stop()
+		w.source.set(assigned(service("web", "a")))
+		time.Sleep(time.Minute)
+		e.hang(true)
+		time.Sleep(2 * time.Minute)
+		synctest.Wait()
+		w.phase(t, eventlog.PhaseFailed, engine.ReasonObserveFailed)
+		if s := w.reports.state("hello"); s.LastError == nil || !strings.Contains(*s.LastError, "has not listed its containers within 30s") {
+			t.Errorf("last error %v does not say what hangs", s.LastError)
+		}
+		e.hang(false)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.phase(t, eventlog.PhaseRunning, "")
+	})
+}
+
 func TestARowOfTheSameFailuresIsOneEvent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFake()

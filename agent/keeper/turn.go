@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"time"
 
@@ -65,6 +66,9 @@ func (k *Keeper) look(ctx context.Context) {
 		return
 	}
 	k.metrics.observed(time.Since(began), err)
+	if err != nil && limited.Err() != nil {
+		err = fmt.Errorf("the engine has not listed its containers within %s: %w", lookTimeout, err)
+	}
 	if err != nil {
 		k.awayError = engine.AsError(err, engine.ReasonObserveFailed)
 		if k.awaySince.IsZero() {
