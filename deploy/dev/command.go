@@ -112,6 +112,7 @@ func upCommand(out, _ io.Writer) *cobra.Command {
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.DataDir, "data-dir", ".fleet", "where everything is kept")
+	c.Flags().StringSliceVar(&o.Legacy, "legacy", nil, "device id of an older agent that may connect by the KV API alone (may be given again)")
 	c.Flags().StringVar(&o.Restore, "restore", "", "put this archive into NATS before the operator starts (fleetctl archive wrote it)")
 	return c
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -107,8 +108,13 @@ func (r *runner) up(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	for _, d := range r.fleet.Devices {
+		if slices.Contains(r.Legacy, d.ID) {
+			return fmt.Errorf("older agent %s: a device of that id runs here already; give another", d.ID)
+		}
+	}
 	users, err := accounts.LoadUsers(r.path("passwords.json"), accounts.Names{
-		Operator: userOperator, System: userSystem, Lab: userLab, People: []string{userPerson}, Devices: ids(r.fleet.Devices), Developers: true,
+		Operator: userOperator, System: userSystem, Lab: userLab, People: []string{userPerson}, Devices: ids(r.fleet.Devices), Legacy: r.Legacy, Developers: true,
 	})
 	if err != nil {
 		return err
@@ -179,6 +185,9 @@ func (r *runner) upNATS(ctx context.Context, remembered ports, users accounts.Us
 	r.fleet.Env.User, r.fleet.Env.Password = userPerson, users.People[0].Password
 	r.fleet.Env.LabUser, r.fleet.Env.LabPassword = userLab, users.Lab.Password
 	r.say("NATS server     %s", r.fleet.Env.NATSURL)
+	for _, l := range users.Legacy {
+		r.say("older agent     %s may connect as user %s; its password is in %s", l.ID, accounts.LegacyUser(l.ID), r.path("passwords.json"))
+	}
 	return nil
 }
 

@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"path/filepath"
 	"time"
+
+	"fleet.nationtech.io/eventlog"
 )
 
 // Engines that Options.Engine can name.
@@ -21,6 +23,9 @@ type Options struct {
 	DataDir string // keeps everything
 	Devices int
 	Engine  string
+	// Legacy are older agents, which this does not run: each may connect by the KV
+	// API alone.
+	Legacy []string
 	// Kubeconfig names another cluster to use; empty runs one.
 	Kubeconfig string
 	// AdoptCluster lets the operator take the log over from another cluster.
@@ -57,6 +62,11 @@ func (o *Options) complete() error {
 	}
 	if o.Devices < 0 || o.Devices > 10_000 {
 		return fmt.Errorf("%d devices: between 0 and 10000 run on one machine", o.Devices)
+	}
+	for _, id := range o.Legacy {
+		if err := eventlog.CheckName("older agent", id); err != nil {
+			return err
+		}
 	}
 	if o.PulseInterval == 0 {
 		o.PulseInterval = 5 * time.Second // a person is watching

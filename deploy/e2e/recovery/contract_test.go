@@ -6,6 +6,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -15,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/eventlog"
 )
 
@@ -22,11 +25,40 @@ import (
 
 func (f *fleet) bucket(name string) jetstream.KeyValue {
 	f.t.Helper()
-	kv, err := f.js.KeyValue(f.t.Context(), name)
+	return f.bind(f.js, name)
+}
+
+func (f *fleet) bind(js jetstream.JetStream, bucket string) jetstream.KeyValue {
+	f.t.Helper()
+	kv, err := js.KeyValue(f.t.Context(), bucket)
 	if err != nil {
-		f.t.Fatalf("bind bucket %s: %v", name, err)
+		f.t.Fatalf("bind bucket %s: %v", bucket, err)
 	}
 	return kv
+}
+
+// older connects as an older agent that fleet-dev was told to admit.
+func (f *fleet) older(id string) jetstream.JetStream {
+	f.t.Helper()
+	b, err := os.ReadFile(filepath.Join(f.dir, "passwords.json"))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	passwords := map[string]string{}
+	if err := json.Unmarshal(b, &passwords); err != nil {
+		f.t.Fatal(err)
+	}
+	user := accounts.LegacyUser(id)
+	nc, err := nats.Connect(f.env["FLEET_NATS_URL"], nats.UserInfo(user, passwords[user]))
+	if err != nil {
+		f.t.Fatalf("connect as %s: %v", user, err)
+	}
+	f.t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return js
 }
 
 // Any client reads the four buckets by the ordinary KV API, with the contract's
@@ -104,12 +136,13 @@ func TestTheBucketsAreTheContracts(t *testing.T) {
 // puts is an event, in the buckets and in the status of the CR.
 func TestAnOlderAgentByPlainKVCallsAlone(t *testing.T) {
 	m := newMachine(t)
-	f := m.up()
+	f := m.up("--legacy", "old-01")
+	old := f.older("old-01")
 	ctx, cancel := context.WithTimeout(t.Context(), 90*time.Second)
 	defer cancel()
 	put := func(bucket, key, value string) {
 		t.Helper()
-		if _, err := f.bucket(bucket).Put(ctx, key, []byte(value)); err != nil {
+		if _, err := f.bind(old, bucket).Put(ctx, key, []byte(value)); err != nil {
 			t.Fatalf("put %s: %v", key, err)
 		}
 	}
@@ -129,7 +162,7 @@ func TestAnOlderAgentByPlainKVCallsAlone(t *testing.T) {
 		}
 		return nil
 	})
-	watch, err := f.bucket("desired-state").Watch(ctx, "old-01.>")
+	watch, err := f.bind(old, "desired-state").Watch(ctx, "old-01.>")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +210,7 @@ func TestAnOlderAgentByPlainKVCallsAlone(t *testing.T) {
 	case <-ctx.Done():
 		t.Fatal("no delete marker came")
 	}
-	if err := f.bucket("device-state").Delete(ctx, "state.old-01.exhibit"); err != nil {
+	if err := f.bind(old, "device-state").Delete(ctx, "state.old-01.exhibit"); err != nil {
 		t.Fatal(err)
 	}
 	f.eventually(10*time.Second, func() error { return f.noKeys("exhibit") })
