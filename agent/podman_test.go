@@ -45,23 +45,28 @@ func TestOnPodman(t *testing.T) {
 	id := s.Services[0].ContainerID
 	w.answers(s)
 
-	service.CLI("kill", id)
-	killed := time.Now()
-	w.await("the killed container runs again", func() bool { return strings.Contains(service.CLI("ps", "-q", "--no-trunc"), id) })
-	t.Logf("repaired after podman kill in %s", since(t, killed))
-	w.answers(w.awaitState("the restart is reported", func(s eventlog.DeploymentState) bool {
-		return s.Phase == eventlog.PhaseRunning && s.Services[0].Restarts == 1
-	}))
-
-	service.CLI("rm", "-f", "-t", "0", id)
-	removed := time.Now()
-	w.await("another container runs", func() bool { return service.CLI("ps", "-q", "--no-trunc") != "" })
-	t.Logf("repaired after podman rm -f in %s", since(t, removed))
-	s = w.awaitState("the new container is reported", func(s eventlog.DeploymentState) bool {
-		return s.Phase == eventlog.PhaseRunning && s.Services[0].ContainerID != id
+	w.quickly("podman kill", func(try int) bool {
+		service.CLI("kill", id)
+		killed := time.Now()
+		w.await("the killed container runs again", func() bool { return strings.Contains(service.CLI("ps", "-q", "--no-trunc"), id) })
+		took := time.Since(killed)
+		w.answers(w.awaitState("the restart is reported", func(s eventlog.DeploymentState) bool {
+			return s.Phase == eventlog.PhaseRunning && s.Services[0].Restarts == try
+		}))
+		return took <= repaired
 	})
-	id = s.Services[0].ContainerID
-	w.answers(s)
+	w.quickly("podman rm -f", func(int) bool {
+		service.CLI("rm", "-f", "-t", "0", id)
+		removed := time.Now()
+		w.await("another container runs", func() bool { return service.CLI("ps", "-q", "--no-trunc") != "" })
+		took := time.Since(removed)
+		s = w.awaitState("the new container is reported", func(s eventlog.DeploymentState) bool {
+			return s.Phase == eventlog.PhaseRunning && s.Services[0].ContainerID != id
+		})
+		id = s.Services[0].ContainerID
+		w.answers(s)
+		return took <= repaired
+	})
 
 	started := service.CLI("inspect", "-f", "{{.State.StartedAt}}", id)
 	stop()
@@ -88,13 +93,17 @@ func TestOnPodman(t *testing.T) {
 	})
 }
 
-func since(t *testing.T, began time.Time) time.Duration {
-	t.Helper()
-	took := time.Since(began).Round(10 * time.Millisecond)
-	if took > repaired {
-		t.Errorf("it took %s, more than %s", took, repaired)
+// quickly hurts a container until it is repaired in time. A machine that does
+// other work too may be late once; it is not late each time.
+func (w *world) quickly(how string, hurt func(try int) (inTime bool)) {
+	w.t.Helper()
+	const tries = 3
+	for try := 1; try <= tries; try++ {
+		if hurt(try) {
+			return
+		}
 	}
-	return took
+	w.t.Errorf("%s: repaired later than after %s in each of %d tries", how, repaired, tries)
 }
 
 // awaitState waits for a report of hello that ok is content with.
@@ -115,12 +124,14 @@ func (w *world) answers(s eventlog.DeploymentState) {
 		w.t.Fatalf("the report tells no port: %+v", s)
 	}
 	port, _, _ := strings.Cut(s.Services[0].Ports[0], ":")
-	r, err := http.Get("http://127.0.0.1:" + port + "/healthz")
-	if err != nil {
-		w.t.Fatalf("the reported port does not answer: %v", err)
-	}
-	defer r.Body.Close()
-	if r.StatusCode != http.StatusOK {
-		w.t.Errorf("port %s answers %s", port, r.Status)
-	}
+	// A connection that was begun while a container was coming or going may stay
+	// with an address that nobody has: each try is short, and a new one.
+	quick := http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	w.await("the reported port answers", func() bool {
+		r, err := quick.Get("http://127.0.0.1:" + port + "/healthz")
+		if err != nil {
+			return false
+		}
+		return r.Body.Close() == nil && r.StatusCode == http.StatusOK
+	})
 }

@@ -23,7 +23,7 @@ type fake struct {
 	pull       map[string]func() error // by image
 	starts     map[string]int          // by container id
 	healthy    bool
-	hangs      bool // a list never comes
+	hangs      bool          // a list never comes
 	gone       chan struct{} // closed to end the feed of events
 }
 

@@ -155,8 +155,12 @@ func TestAContainerWithoutAnAgentsNamesIsNobodys(t *testing.T) {
 	hello := assigned(image)
 	observed := []engine.Container{container(hello, engine.StateRunning)}
 	for n, id := range []engine.Identity{
-		{Deployment: "", Service: ""}, {Deployment: "hello", Service: ""}, {Deployment: "a.b", Service: "web"},
-		{Deployment: "*", Service: "web"}, {Deployment: "two words", Service: "web"}, {Deployment: strings.Repeat("x", 64), Service: "web"},
+		{Deployment: "", Service: ""},
+		{Deployment: "hello", Service: ""},
+		{Deployment: "a.b", Service: "web"},
+		{Deployment: "*", Service: "web"},
+		{Deployment: "two words", Service: "web"},
+		{Deployment: strings.Repeat("x", 64), Service: "web"},
 	} {
 		c := container(hello, engine.StateExited)
 		c.ID, c.Deployment, c.Service = fmt.Sprintf("x%d", n), id.Deployment, id.Service

@@ -57,14 +57,18 @@ func observed(t *testing.T, e engine.Engine, id string) engine.Container {
 	return cs[i]
 }
 
+// quick gives up soon, to be asked again: a connection that was begun while a
+// container was coming or going may stay with an address that nobody has.
+var quick = http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+
 // ask gets a path of a container through its published port.
 func ask(t *testing.T, c engine.Container, path string) (int, string) {
 	t.Helper()
 	host, _, _ := strings.Cut(c.Ports[0], ":")
 	var err error
-	for until := time.Now().Add(10 * time.Second); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
+	for until := time.Now().Add(time.Minute); time.Now().Before(until); time.Sleep(20 * time.Millisecond) {
 		var answer *http.Response
-		if answer, err = http.Get("http://127.0.0.1:" + host + path); err != nil {
+		if answer, err = quick.Get("http://127.0.0.1:" + host + path); err != nil {
 			continue
 		}
 		body, err := io.ReadAll(answer.Body)
@@ -280,7 +284,7 @@ func TestStatesAreToldAsTheyAre(t *testing.T) {
 	crash := web(t, "pi-01", `"args":["-exit","3"]`)
 	crash.Deployment = "crash"
 	crashed := run(t, e, crash)
-	for until := time.Now().Add(10 * time.Second); !crashed.State.Ended() && time.Now().Before(until); {
+	for until := time.Now().Add(time.Minute); !crashed.State.Ended() && time.Now().Before(until); {
 		time.Sleep(20 * time.Millisecond)
 		crashed = observed(t, e, crashed.ID)
 	}
