@@ -29,7 +29,7 @@ func TestAPersonReadsCheckpointsAndWritesNone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := tt.world(t)
-			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 			defer cancel()
 			drafts := make([]eventlog.Draft, 10_000)
 			for i := range drafts {

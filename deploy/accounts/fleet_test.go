@@ -24,6 +24,9 @@ const (
 	dev     = "dev"    // a person who may do more
 )
 
+// patience is for machines that do much else at the same time.
+const patience = time.Minute
+
 // world is a real server, or three, with the accounts, the log and the buckets.
 type world struct {
 	t       *testing.T
@@ -69,7 +72,7 @@ func newCluster(t *testing.T) *world {
 func (w *world) ready(replicas int) {
 	w.t.Helper()
 	w.nc, w.js = w.as("operator")
-	ctx, cancel := context.WithTimeout(w.t.Context(), 60*time.Second)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*patience)
 	defer cancel()
 	for {
 		_, err := eventlog.EnsureLog(ctx, w.js, eventlog.LogConfig{Replicas: replicas})
@@ -180,9 +183,9 @@ func (v *violations) of(verb, subject string) bool {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(15 * time.Second); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("after 15 s still not: %s", what)
+			t.Fatalf("after %s still not: %s", patience, what)
 		}
 	}
 }

@@ -18,7 +18,7 @@ import (
 
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -147,8 +147,8 @@ func next(t *testing.T, w jetstream.KeyWatcher) jetstream.KeyValueEntry {
 	select {
 	case e := <-w.Updates():
 		return e
-	case <-time.After(10 * time.Second):
-		t.Fatal("the watch gave nothing for 10 s")
+	case <-time.After(patience):
+		t.Fatalf("the watch gave nothing for %s", patience)
 		return nil
 	}
 }
@@ -205,7 +205,7 @@ func TestAnybodyInTheAccountReadsTheBuckets(t *testing.T) {
 	for subject, data := range map[string]string{
 		"fleet.evt.state.victim.web": `{"device_id":"victim"}`, "fleet.evt.info.victim": `{}`, "fleet.pulse.victim": `{}`,
 	} {
-		if _, err := device.Request(subject, []byte(data), 5*time.Second); err != nil {
+		if _, err := device.Request(subject, []byte(data), patience); err != nil {
 			t.Fatal(err)
 		}
 	}

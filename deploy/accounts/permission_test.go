@@ -135,7 +135,7 @@ func TestADeviceMayDoWhatTheContractLists(t *testing.T) {
 				"fleet.evt.state." + id + ".web", "fleet.evt.info." + id, "fleet.evt.agent." + id, "fleet.pulse." + id,
 				"$KV.device-state.state." + id + ".web", "$KV.device-info.info." + id, "$KV.device-heartbeat.heartbeat." + id,
 			} {
-				m, err := nc.Request(subject, []byte(`{}`), 5*time.Second)
+				m, err := nc.Request(subject, []byte(`{}`), patience)
 				if err != nil {
 					t.Fatalf("%s: %v", subject, err)
 				}
@@ -157,7 +157,7 @@ func TestADeviceMayDoWhatTheContractLists(t *testing.T) {
 			}
 			seq := w.append(assigned(id, "web"))
 			w.append(assigned("another", "web"))
-			m, err := live.NextMsg(5 * time.Second)
+			m, err := live.NextMsg(patience)
 			if err != nil {
 				t.Fatalf("live desired state: %v", err)
 			}
@@ -221,7 +221,7 @@ func TestStreamedAnswersCrossTheAccounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range tt.want {
-			m, err := answers.NextMsg(5 * time.Second)
+			m, err := answers.NextMsg(patience)
 			if err != nil {
 				t.Fatalf("%s: answer %q: %v", name, want, err)
 			}

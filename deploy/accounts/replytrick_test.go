@@ -108,6 +108,18 @@ func TestAForgedReplySubjectChangesNothing(t *testing.T) {
 		}
 		return true
 	})
+	buckets["device-state"] = map[string]uint64{"$KV.device-state.state.mallory.web": 1}
+	buckets["device-info"] = map[string]uint64{"$KV.device-info.info.mallory": 1}
+	buckets["device-heartbeat"] = map[string]uint64{"$KV.device-heartbeat.heartbeat.mallory": 1}
+	eventually(t, "the buckets have followed the log", func() bool {
+		for b, want := range buckets {
+			if len(w.subjects(eventlog.BucketStream(b))) < len(want) {
+				return false
+			}
+		}
+		return true
+	})
+	eventually(t, "the victim hears something: else the test proves nothing", func() bool { return len(heard) > 0 })
 	if err := good.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -119,9 +131,6 @@ func TestAForgedReplySubjectChangesNothing(t *testing.T) {
 	if diff := cmp.Diff(pulses, w.subjects(eventlog.PulseStream)); diff != "" {
 		t.Errorf("pulses (-want +got):\n%s", diff)
 	}
-	buckets["device-state"] = map[string]uint64{"$KV.device-state.state.mallory.web": 1}
-	buckets["device-info"] = map[string]uint64{"$KV.device-info.info.mallory": 1}
-	buckets["device-heartbeat"] = map[string]uint64{"$KV.device-heartbeat.heartbeat.mallory": 1}
 	for _, b := range eventlog.Buckets() {
 		if diff := cmp.Diff(buckets[b], w.subjects(eventlog.BucketStream(b)), cmp.Transformer("", func(m map[string]uint64) map[string]uint64 {
 			if m == nil {
@@ -143,9 +152,6 @@ func TestAForgedReplySubjectChangesNothing(t *testing.T) {
 		if live || command || m.Header.Get(eventlog.HeaderSubject) != "" || sourced {
 			t.Errorf("on %s, reply %q: the victim would believe header %v", m.Subject, m.Reply, m.Header)
 		}
-	}
-	if n == 0 {
-		t.Error("the victim heard nothing: the test proves nothing")
 	}
 	t.Logf("%d aimed answers reached the victim, none believable", n)
 }
