@@ -67,7 +67,7 @@ test: bin/kubeapi bin/fleet-hello ## Run the tests of all modules (those on Podm
 
 .PHONY: e2e
 e2e: build ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman
-	$(GO_TEST) -count=1 -timeout 40m -tags "$(TAGS) e2e" $(TESTFLAGS) ./deploy/e2e/...
+	$(GO_TEST) -count=1 -p 1 -timeout 40m -tags "$(TAGS) e2e" $(TESTFLAGS) ./deploy/e2e/...
 
 .PHONY: bench
 bench: bin/kubeapi ## Print each benchmark beside the bare alternative, and the ratio

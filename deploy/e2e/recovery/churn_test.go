@@ -14,6 +14,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fleet.nationtech.io/crds/v1alpha1"
 )
 
 // Five hundred reports in a second cost the Kubernetes API two status patches at
@@ -42,61 +44,85 @@ func TestAStormOfReportsIsTwoStatusPatches(t *testing.T) {
 	if err := f.applyJSON("default", "storm", `{"matchLabels":{"storm":"yes"}}`, podmanScore("localhost/fleet-hello:1", `"8080"`)); err != nil {
 		t.Fatal(err)
 	}
-	counts := func() (matched, succeeded int64, err error) {
+	aggregate := func() (*v1alpha1.DeploymentAggregate, error) {
 		d, err := f.kube.FleetV1alpha1().Deployments("default").Get(context.Background(), "storm", metav1.GetOptions{})
-		if err != nil || d.Status.Aggregate == nil {
-			return 0, 0, err
+		if err != nil {
+			return nil, err
 		}
-		return int64(d.Status.Aggregate.MatchedDeviceCount), int64(d.Status.Aggregate.Succeeded), nil
+		return d.Status.Aggregate, nil
 	}
-	f.eventually(90*time.Second, func() error {
+	f.eventually(patience, func() error {
 		pulses()
-		matched, _, err := counts()
-		if err != nil || matched != devices {
-			return fmt.Errorf("%d devices matched, want %d (%w)", matched, devices, err)
+		a, err := aggregate()
+		if err != nil || a == nil || a.MatchedDeviceCount != devices {
+			return fmt.Errorf("the status counts %+v, want %d matched (%w)", a, devices, err)
 		}
 		return nil
 	})
-	quiet := f.patches()
-	f.eventually(30*time.Second, func() error { // until the writer has nothing more to say
-		pulses()
-		time.Sleep(1500 * time.Millisecond)
-		now := f.patches()
-		defer func() { quiet = now }()
-		if now != quiet {
-			return fmt.Errorf("%d status patches and counting", now)
-		}
-		return nil
-	})
+	var quiet int
+	f.settled(&quiet, pulses)
 
-	began := time.Now()
-	for i := range devices {
-		body := fmt.Appendf(nil, `{"device_id":%q,"deployment":"storm","phase":"Running","last_event_at":%q,"last_error":null}`, id(i), time.Now().UTC().Format(time.RFC3339))
-		if err := nc.Publish("fleet.evt.state."+id(i)+".storm", body); err != nil {
+	// A machine that does other work too may be late once. It is not late each time.
+	const storms, most = 3, 2 * time.Second
+	for storm := 1; ; storm++ {
+		began := time.Now()
+		phase, counted := "Running", func(a *v1alpha1.DeploymentAggregate) int32 { return a.Succeeded }
+		if storm%2 == 0 {
+			phase, counted = "Failed", func(a *v1alpha1.DeploymentAggregate) int32 { return a.Failed }
+		}
+		for i := range devices {
+			body := fmt.Appendf(nil, `{"device_id":%q,"deployment":"storm","phase":%q,"last_event_at":%q,"last_error":null}`, id(i), phase, time.Now().UTC().Format(time.RFC3339))
+			if err := nc.Publish("fleet.evt.state."+id(i)+".storm", body); err != nil {
+				t.Fatal(err)
+			}
+			if next := began.Add(time.Duration(i+1) * time.Second / devices); i%10 == 9 {
+				time.Sleep(time.Until(next)) // spread over the whole second
+			}
+		}
+		if err := nc.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		if next := began.Add(time.Duration(i+1) * time.Second / devices); i%10 == 9 {
-			time.Sleep(time.Until(next)) // spread over the whole second
+		sent := time.Now()
+		during := f.patches() - quiet
+		looked := time.Since(began) // the second and what the machine added to it
+		f.eventually(patience, func() error {
+			a, err := aggregate()
+			if err != nil || a == nil || counted(a) != devices {
+				return fmt.Errorf("the status counts %+v, want %d (%w)", a, devices, err)
+			}
+			return nil
+		})
+		late := time.Since(sent)
+		t.Logf("%d reports in %v: %d status patches in %v, all counted %v after the last", devices,
+			sent.Sub(began).Round(time.Millisecond), during, looked.Round(time.Millisecond), late.Round(10*time.Millisecond))
+		if allowed := 1 + int((looked+time.Second/2)/time.Second); during > allowed {
+			t.Errorf("%d status patches in %v, want at most %d: one a second", during, looked, allowed)
 		}
+		if late <= most {
+			break
+		}
+		if storm == storms {
+			t.Fatalf("all counted %v after the last report in each of %d storms, want %v", late, storms, most)
+		}
+		f.settled(&quiet, pulses)
 	}
-	if err := nc.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	sent := time.Now()
-	inTheSecond := f.patches() - quiet
-	if inTheSecond > 2 {
-		t.Errorf("%d status patches in that second, want at most 2", inTheSecond)
-	}
-	f.eventually(2*time.Second, func() error {
-		_, succeeded, err := counts()
-		if err != nil || succeeded != devices {
-			return fmt.Errorf("the status counts %d, want %d (%w)", succeeded, devices, err)
+	m.stop()
+}
+
+// settled waits until the writer of statuses has nothing more to say, and gives
+// how many patches there were by then.
+func (f *fleet) settled(patches *int, meanwhile func()) {
+	f.t.Helper()
+	*patches = f.patches()
+	f.eventually(patience, func() error {
+		meanwhile()
+		time.Sleep(1500 * time.Millisecond)
+		before := *patches
+		if *patches = f.patches(); *patches != before {
+			return fmt.Errorf("%d status patches and counting", *patches)
 		}
 		return nil
 	})
-	t.Logf("%d reports in %v: %d status patches in that time, all counted %v after the last", devices,
-		sent.Sub(began).Round(time.Millisecond), inTheSecond, time.Since(sent).Round(10*time.Millisecond))
-	m.stop()
 }
 
 // patches counts the writes to the status of Deployments, as the API server itself counts them.

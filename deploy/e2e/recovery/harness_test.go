@@ -32,12 +32,17 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
+// patience is how long anything may take, on a machine that does much else at the
+// same time. What must be quick says so itself.
+const patience = 120 * time.Second
+
 // machine is a place where a fleet-dev lives, dies and lives again.
 type machine struct {
 	t      *testing.T
 	dir    string
 	engine string
 	env    []string // of its processes: a Podman store of its own
+	home   string   // where they put what they need for a while; empty without Podman
 	cmd    *exec.Cmd
 	output bytes.Buffer
 	exited chan error
@@ -60,46 +65,14 @@ func newMachine(t *testing.T) *machine {
 		t.Log("podman is not there for root: the containers of this test exist in memory alone")
 		return m
 	}
-	store, err := os.MkdirTemp("", "fleet-e2e-") // short: paths of sockets in it are limited
-	if err != nil {
+	home := podmantest.NewHome(t, podmantest.Options{})
+	// What a process of this machine makes for a while is in the home too, so that
+	// its socket tells whose Podman it is.
+	m.home = filepath.Join(home.Dir, "m")
+	if err := os.Mkdir(m.home, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	conf := func(name, text string) string {
-		file := filepath.Join(store, name)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return file
-	}
-	networks := filepath.Join(store, "networks")
-	if err := os.Mkdir(networks, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	name, network := podmantest.Network()
-	conf(filepath.Join("networks", name+".json"), network)
-	m.env = append(m.env,
-		"CONTAINERS_STORAGE_CONF="+conf("storage.conf", fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n",
-			filepath.Join(store, "graph"), filepath.Join(store, "run"))),
-		"CONTAINERS_CONF="+conf("containers.conf", fmt.Sprintf(`[containers]
-default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
-[engine]
-runtime = "runc"
-cgroup_manager = "cgroupfs"
-events_logger = "file"
-exit_command_delay = 5
-tmp_dir = %q
-[network]
-network_backend = "netavark"
-network_config_dir = %q
-default_network = %q
-`, filepath.Join(store, "tmp"), networks, name)))
-	t.Cleanup(func() {
-		if out, err := m.command("podman", "rm", "-f", "-a").CombinedOutput(); err != nil {
-			t.Logf("podman rm: %v: %s", err, out)
-		}
-		_ = m.command("podman", "system", "reset", "-f").Run()
-		_ = os.RemoveAll(store)
-	})
+	m.env = append(append(m.env, home.Env...), "TMPDIR="+m.home)
 	return m
 }
 
@@ -135,7 +108,7 @@ func (m *machine) up(flags ...string) *fleet {
 	m.exited = make(chan error, 1)
 	go func(c *exec.Cmd) { m.exited <- c.Wait() }(m.cmd)
 	m.t.Cleanup(m.kill)
-	deadline := time.Now().Add(120 * time.Second)
+	deadline := time.Now().Add(patience)
 	for {
 		if _, err := os.Stat(filepath.Join(m.dir, "env")); err == nil {
 			return m.connect()
@@ -147,7 +120,7 @@ func (m *machine) up(flags ...string) *fleet {
 		case <-time.After(50 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			m.t.Fatalf("fleet-dev is not ready after 120 s:\n%s", m.output.String())
+			m.t.Fatalf("fleet-dev is not ready after %s:\n%s", patience, m.output.String())
 		}
 	}
 }
@@ -161,8 +134,13 @@ func (m *machine) kill() {
 	err := <-m.exited
 	m.exited <- err
 	_ = os.Remove(filepath.Join(m.dir, "env")) // what a dead fleet left behind is no sign of life
-	m.eventually(15*time.Second, func() error {
-		out, err := exec.Command("pgrep", "-af", m.dir+"|podman system service .*fleet-podman-").Output()
+	children := m.dir
+	if m.home != "" {
+		children += "|podman system service .*" + m.home
+	}
+	// Podman finishes what it has in hand, which takes a container's grace.
+	m.eventually(patience, func() error {
+		out, err := exec.Command("pgrep", "-af", children).Output()
 		var none *exec.ExitError
 		if errors.As(err, &none) {
 			return nil
@@ -184,8 +162,8 @@ func (m *machine) stop() {
 		if err != nil {
 			m.t.Fatalf("fleet-dev ended badly: %v\n%s", err, m.output.String())
 		}
-	case <-time.After(60 * time.Second):
-		m.t.Fatalf("fleet-dev has not stopped after 60 s:\n%s", m.output.String())
+	case <-time.After(patience):
+		m.t.Fatalf("fleet-dev has not stopped after %s:\n%s", patience, m.output.String())
 	}
 	m.cmd = nil
 }
@@ -220,13 +198,19 @@ func (m *machine) containers(deployment string) map[string]container {
 	if m.engine != "podman" {
 		return m.remembered(deployment)
 	}
-	out, err := m.command("podman", "ps", "-a", "--format", "json").Output()
-	if err != nil {
-		m.t.Fatalf("podman ps: %v", err)
-	}
 	var list []container
-	if err := json.Unmarshal(out, &list); err != nil {
-		m.t.Fatal(err)
+	for try := 1; ; try++ {
+		out, err := m.command("podman", "ps", "-a", "--format", "json").Output()
+		if err == nil {
+			err = json.Unmarshal(out, &list)
+		}
+		if err == nil {
+			break
+		}
+		var failed *exec.ExitError
+		if !errors.As(err, &failed) || !podmantest.MetRemoval(string(failed.Stderr)) || try == 10 {
+			m.t.Fatalf("podman ps: %v: %s", err, out)
+		}
 	}
 	got := map[string]container{}
 	for _, c := range list {
@@ -324,7 +308,7 @@ func (f *fleet) condition(name string) (metav1.Condition, *v1alpha1.Deployment, 
 // ready waits until the newest generation succeeded on all three devices.
 func (f *fleet) ready(name string) {
 	f.t.Helper()
-	f.eventually(90*time.Second, func() error {
+	f.eventually(patience, func() error {
 		c, d, err := f.condition(name)
 		if err != nil {
 			return err
@@ -364,7 +348,7 @@ func (f *fleet) states(name string) map[string]eventlog.DeploymentState {
 // gone waits until a CR is away.
 func (f *fleet) gone(name string) {
 	f.t.Helper()
-	f.eventually(30*time.Second, func() error {
+	f.eventually(patience, func() error {
 		_, _, err := f.condition(name)
 		if apierrors.IsNotFound(err) {
 			return nil

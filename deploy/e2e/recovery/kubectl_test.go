@@ -51,7 +51,7 @@ func TestAPersonWithKubectlRunsAFleet(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.must("apply", "-f", samples)
-	f.must("wait", "--for=condition=Ready", "fleetdep/hello", "--timeout=60s")
+	f.must("wait", "--for=condition=Ready", "fleetdep/hello", "--timeout=120s")
 	table := f.must("get", "fleetdep,fleetdev", "-o", "wide")
 	for _, word := range []string{"READY", "MATCHED", "SUCCEEDED", "AllSucceeded", "NoDeviceMatches", "ONLINE", "edge-01", "edge-03"} {
 		if !strings.Contains(table, word) {
@@ -66,15 +66,15 @@ func TestAPersonWithKubectlRunsAFleet(t *testing.T) {
 
 	// A person's label wins over what the agent reports; without it, that returns.
 	f.must("label", "--overwrite", "fleetdev/edge-01", "site=other")
-	f.eventually(20*time.Second, func() error { return f.runsOn("hello", "edge-02", "edge-03") })
+	f.eventually(patience, func() error { return f.runsOn("hello", "edge-02", "edge-03") })
 	f.must("label", "fleetdev/edge-01", "site-")
-	f.eventually(30*time.Second, func() error { return f.runsOn("hello", "edge-01", "edge-02", "edge-03") })
+	f.eventually(patience, func() error { return f.runsOn("hello", "edge-01", "edge-02", "edge-03") })
 	f.ready("hello")
 
-	f.must("delete", "fleetdep", "hello", "--timeout=30s")
+	f.must("delete", "fleetdep", "hello", "--timeout=120s")
 	f.gone("hello")
-	f.eventually(20*time.Second, func() error { return f.runsOn("hello") })
-	f.eventually(10*time.Second, func() error { return f.noKeys("hello") })
+	f.eventually(patience, func() error { return f.runsOn("hello") })
+	f.eventually(patience, func() error { return f.noKeys("hello") })
 	out, err := m.fleetctl(f, "log", "--deployment", "default/hello", "-o", "text")
 	if err != nil {
 		t.Fatal(err)
@@ -135,7 +135,10 @@ func (f *fleet) noKeys(name string) error {
 // answers checks that each container answers on the host port that it reports.
 func (f *fleet) answers(name string) {
 	f.t.Helper()
-	f.eventually(15*time.Second, func() error {
+	// A connection that was begun while a container was coming or going may stay
+	// with an address that nobody has: each try is short, and a new one.
+	quick := http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	f.eventually(patience, func() error {
 		states := f.states(name)
 		if len(states) != 3 {
 			return fmt.Errorf("%d devices report %s, want 3", len(states), name)
@@ -144,7 +147,7 @@ func (f *fleet) answers(name string) {
 			for _, sv := range s.Services {
 				for _, p := range sv.Ports {
 					host, _, _ := strings.Cut(p, ":")
-					resp, err := http.Get("http://127.0.0.1:" + host + "/")
+					resp, err := quick.Get("http://127.0.0.1:" + host + "/")
 					if err != nil {
 						return fmt.Errorf("%s: port %s: %w", device, p, err)
 					}
@@ -162,9 +165,26 @@ func (f *fleet) answers(name string) {
 	})
 }
 
-// repairs breaks one container behind the agent's back. It must run again
-// within five seconds, and the others must not be touched.
+// repairs breaks one container behind the agent's back. It must run again within
+// five seconds, and the others must not be touched. A machine that does other
+// work too may be late once; it is not late each time.
 func (f *fleet) repairs(name string, how ...string) {
+	f.t.Helper()
+	const tries, most = 3, 5 * time.Second
+	for try := 1; ; try++ {
+		took := f.repaired(name, how...)
+		f.t.Logf("podman %s: runs again after %v", strings.Join(how, " "), took.Round(10*time.Millisecond))
+		if took <= most {
+			return
+		}
+		if try == tries {
+			f.t.Fatalf("podman %s: repaired later than after %s in each of %d tries", how[0], most, tries)
+		}
+	}
+}
+
+// repaired breaks one container and says how long it was away.
+func (f *fleet) repaired(name string, how ...string) time.Duration {
 	f.t.Helper()
 	before := f.containers(name)
 	var victim string
@@ -180,14 +200,14 @@ func (f *fleet) repairs(name string, how ...string) {
 		f.t.Fatalf("podman %s: %v: %s", how[0], err, out)
 	}
 	began := time.Now()
-	f.eventually(5*time.Second, func() error {
+	f.eventually(patience, func() error {
 		c, ok := f.containers(name)[victim]
 		if !ok || c.State != "running" || c.ID == before[victim].ID && c.Started == before[victim].Started {
 			return fmt.Errorf("%s is %q", victim, c.State)
 		}
 		return nil
 	})
-	f.t.Logf("podman %s: runs again after %v", strings.Join(how, " "), time.Since(began).Round(10*time.Millisecond))
+	took := time.Since(began)
 	for n, c := range f.containers(name) {
 		if n != victim && c.ID != before[n].ID {
 			f.t.Errorf("%s was replaced too", n)
@@ -195,4 +215,5 @@ func (f *fleet) repairs(name string, how ...string) {
 	}
 	f.ready(name)
 	f.answers(name)
+	return took
 }

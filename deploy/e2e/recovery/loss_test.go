@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -43,7 +42,7 @@ func TestTheClusterIsLost(t *testing.T) {
 	if err := f.apply("hello", "salut"); err != nil {
 		t.Fatal(err)
 	}
-	f.eventually(30*time.Second, func() error {
+	f.eventually(patience, func() error {
 		c, _, err := f.condition("hello")
 		if err != nil {
 			return err
