@@ -12,7 +12,7 @@ func (s *story) moveAway(ctx context.Context) error {
 	if err := s.label(ctx, `{"metadata":{"labels":{"site":"other"}}}`); err != nil {
 		return err
 	}
-	return until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+	return until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
 		states, err := s.states(ctx)
 		if err != nil {
 			return false, "", err

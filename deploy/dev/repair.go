@@ -6,10 +6,18 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+)
+
+// A repair has repairTries to be done within repairLimit: a machine that does
+// other work too may be late once, and is not late each time.
+const (
+	repairLimit = 5 * time.Second
+	repairTries = 3
 )
 
 // kill stops a container as a person on the device could, and waits for the
@@ -19,40 +27,52 @@ func (s *story) kill(ctx context.Context) error {
 		s.tell("skipped: the containers exist in memory alone")
 		return nil
 	}
-	states, err := s.states(ctx)
-	if err != nil {
-		return err
-	}
-	victim := states[s.devices[0]].Services[0]
-	for _, args := range [][]string{{"kill", victim.ContainerID}, {"rm", "-f", victim.ContainerID}} {
-		if args[0] == "rm" {
-			if states, err = s.states(ctx); err != nil {
-				return err
-			}
-			args[2] = states[s.devices[0]].Services[0].ContainerID
-		}
-		if err := s.podman(ctx, args...); err != nil {
-			return err
-		}
-		hit := time.Now()
-		err := until(ctx, 5*time.Second, func(ctx context.Context) (bool, string, error) {
-			states, err := s.states(ctx)
+	for _, how := range [][]string{{"kill"}, {"rm", "-f"}} {
+		for try := 1; ; try++ {
+			took, err := s.hurt(ctx, how)
 			if err != nil {
-				return false, "", err
+				return fmt.Errorf("podman %s: %w", how[0], err)
 			}
-			st := states[s.devices[0]]
-			if st.Phase != eventlog.PhaseRunning || len(st.Services) != 1 {
-				return false, string(st.Phase) + " " + st.Reason, nil
+			s.tell("podman %-4s on %s: answers again after %.1f s", how[0], s.devices[0], took.Seconds())
+			if took <= repairLimit {
+				break
 			}
-			_, body, err := ask(ctx, st.Services[0])
-			return err == nil && strings.Contains(body, "bonjour"), fmt.Sprint(body, err), nil
-		})
-		if err != nil {
-			return fmt.Errorf("podman %s: %w", args[0], err)
+			if try == repairTries {
+				return fmt.Errorf("podman %s: later than after %s in each of %d tries", how[0], repairLimit, repairTries)
+			}
 		}
-		s.tell("podman %-4s on %s: answers again after %.1f s", args[0], s.devices[0], time.Since(hit).Seconds())
 	}
 	return nil
+}
+
+// hurt does something to a container behind the agent's back, and gives the time
+// until one answers again.
+func (s *story) hurt(ctx context.Context, how []string) (time.Duration, error) {
+	states, err := s.states(ctx)
+	if err != nil {
+		return 0, err
+	}
+	victim := states[s.devices[0]]
+	if len(victim.Services) != 1 {
+		return 0, fmt.Errorf("%s reports %s with %d services", s.devices[0], victim.Phase, len(victim.Services))
+	}
+	if err := s.podman(ctx, append(slices.Clone(how), victim.Services[0].ContainerID)...); err != nil {
+		return 0, err
+	}
+	hit := time.Now()
+	err = until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
+		states, err := s.states(ctx)
+		if err != nil {
+			return false, "", err
+		}
+		st := states[s.devices[0]]
+		if st.Phase != eventlog.PhaseRunning || len(st.Services) != 1 {
+			return false, string(st.Phase) + " " + st.Reason, nil
+		}
+		_, body, err := ask(ctx, st.Services[0])
+		return err == nil && strings.Contains(body, "bonjour"), fmt.Sprint(body, err), nil
+	})
+	return time.Since(hit), err
 }
 
 // podman runs the command line on the fleet's socket.

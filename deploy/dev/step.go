@@ -64,24 +64,25 @@ func (s *story) ready(revision int64) func(context.Context) error {
 }
 
 // containersAnswer looks for each device's container at the host port that its
-// state reports. Without Podman, the state has to do.
+// state reports. Without Podman, the state has to do. A state may reach its bucket
+// after the operator has counted it.
 func (s *story) containersAnswer(greeting string) func(context.Context) error {
 	return func(ctx context.Context) error {
-		states, err := s.states(ctx)
-		if err != nil {
-			return err
-		}
 		for _, d := range s.devices {
-			st := states[d]
-			if st.Phase != eventlog.PhaseRunning || len(st.Services) != 1 {
-				return fmt.Errorf("%s reports %s with %d services", d, st.Phase, len(st.Services))
-			}
-			sv := st.Services[0]
-			if s.fleet.Engine == EngineMemory {
-				s.tell("%s  %.12s  %s (in memory)", d, sv.ContainerID, sv.State)
-				continue
-			}
-			err := until(ctx, 10*time.Second, func(ctx context.Context) (bool, string, error) {
+			err := until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+				states, err := s.states(ctx)
+				if err != nil {
+					return false, "", err
+				}
+				st := states[d]
+				if st.Phase != eventlog.PhaseRunning || len(st.Services) != 1 {
+					return false, fmt.Sprintf("it reports %q with %d services", st.Phase, len(st.Services)), nil
+				}
+				sv := st.Services[0]
+				if s.fleet.Engine == EngineMemory {
+					s.tell("%s  %.12s  %s (in memory)", d, sv.ContainerID, sv.State)
+					return true, "", nil
+				}
 				url, body, err := ask(ctx, sv)
 				if err != nil || !strings.Contains(body, greeting) {
 					return false, fmt.Sprint(body, err), nil
@@ -163,7 +164,7 @@ func (s *story) remove(ctx context.Context) error {
 	if err := s.kube.FleetV1alpha1().Deployments(namespace).Delete(ctx, s.name, metav1.DeleteOptions{}); err != nil {
 		return err
 	}
-	return until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+	return until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
 		_, err := s.kube.FleetV1alpha1().Deployments(namespace).Get(ctx, s.name, metav1.GetOptions{})
 		if apierrors.IsNotFound(err) {
 			s.tell("deployment.fleet.nationtech.io \"%s\" deleted", s.name)
@@ -174,7 +175,7 @@ func (s *story) remove(ctx context.Context) error {
 }
 
 func (s *story) nothingLeft(ctx context.Context) error {
-	err := until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+	err := until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
 		for _, bucket := range []string{eventlog.BucketDesired, eventlog.BucketState} {
 			kv, err := s.js.KeyValue(ctx, bucket)
 			if err != nil {
