@@ -22,13 +22,18 @@ import (
 const maxOutput = 4 << 10
 
 // Exec runs a command in a container and waits for it. When the context ends, the
-// waiting does; the command goes on, as Podman has no way to end it.
+// waiting does; the command goes on, as Podman has no way to end it. As long as it
+// does there is no other in that container: a check that hangs would fill it with
+// processes, one each interval.
 func (p *Podman) Exec(ctx context.Context, id string, argv []string) (engine.ExecResult, error) {
 	conn, err := p.connect(ctx)
 	if err != nil {
 		return engine.ExecResult{}, err
 	}
 	if _, err := p.own(conn, id); err != nil {
+		return engine.ExecResult{}, err
+	}
+	if err := p.leftBehind(ctx, conn, id); err != nil {
 		return engine.ExecResult{}, err
 	}
 	session, err := containers.ExecCreate(conn, id, &handlers.ExecCreateConfig{ExecOptions: dockercontainer.ExecOptions{
@@ -39,6 +44,7 @@ func (p *Podman) Exec(ctx context.Context, id string, argv []string) (engine.Exe
 	}
 	output := &keeper{most: maxOutput}
 	if err := p.attach(ctx, session, output); err != nil {
+		p.leave(id, session)
 		return engine.ExecResult{}, err
 	}
 	done, err := containers.ExecInspect(conn, session, nil)
@@ -49,6 +55,37 @@ func (p *Podman) Exec(ctx context.Context, id string, argv []string) (engine.Exe
 		return engine.ExecResult{}, fail(ctx, engine.ReasonExecFailed, err)
 	}
 	return engine.ExecResult{ExitCode: done.ExitCode, Output: output.String()}, nil
+}
+
+// leave remembers the session of a command whose end was not waited for.
+func (p *Podman) leave(id, session string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left[id] = session
+}
+
+// leftBehind fails while a command that was left runs in the container.
+func (p *Podman) leftBehind(ctx, conn context.Context, id string) error {
+	p.mu.Lock()
+	session := p.left[id]
+	p.mu.Unlock()
+	if session == "" {
+		return nil
+	}
+	switch left, err := containers.ExecInspect(conn, session, nil); {
+	case err == nil && left.Running:
+		return &engine.Error{
+			Class: engine.ClassRetry, Reason: engine.ReasonExecFailed,
+			Err: errors.New("the command before it did not end in its time, and runs still"),
+		}
+	case err != nil && (ctx.Err() != nil || away(err)):
+		return fail(ctx, engine.ReasonExecFailed, err)
+	}
+	// It has ended, or its session went with the container's run.
+	p.mu.Lock()
+	delete(p.left, id)
+	p.mu.Unlock()
+	return nil
 }
 
 // removeSession forgets a session that ended. A service before 4.8 can't be asked

@@ -3,6 +3,7 @@ package podman
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -71,6 +72,7 @@ func (p *Podman) Observe(ctx context.Context) ([]engine.Container, error) {
 	}
 	p.mu.Lock()
 	p.seen = seen
+	maps.DeleteFunc(p.left, func(id, _ string) bool { _, there := seen[id]; return !there })
 	p.mu.Unlock()
 	return out, nil
 }
@@ -158,9 +160,10 @@ func read(data *define.InspectContainerData) inspected {
 }
 
 // known gives zero for the ways in which Podman writes that there was no such
-// time: the zero time and the epoch.
+// time: the zero time and the epoch. Shortly after the epoch is when things happen
+// on a device that has no clock of its own and no network yet.
 func known(t time.Time) time.Time {
-	if t.Year() <= 1970 {
+	if t.Unix() <= 0 {
 		return time.Time{}
 	}
 	return t

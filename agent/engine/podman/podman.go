@@ -38,6 +38,7 @@ type Podman struct {
 	mu      sync.Mutex
 	service context.Context //nolint:containedctx // the bindings keep a connection in a context
 	seen    map[string]inspected
+	left    map[string]string // container to the session of a command that was not waited for
 }
 
 var _ engine.Engine = (*Podman)(nil)
@@ -57,7 +58,7 @@ func New(o Options) (*Podman, error) {
 	case o.DataDir == "":
 		return nil, errors.New("podman engine: a data directory is needed")
 	}
-	return &Podman{options: o, seen: map[string]inspected{}}, nil
+	return &Podman{options: o, seen: map[string]inspected{}, left: map[string]string{}}, nil
 }
 
 // connected is a call's context that also carries the connection.
