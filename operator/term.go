@@ -44,6 +44,7 @@ func (r *replica) lead(ctx context.Context) error {
 	if !cache.WaitForCacheSync(ctx.Done(), r.synced) {
 		return nil
 	}
+	defer r.standDown()
 	for {
 		err := r.term(ctx)
 		r.metrics.leading(false)
@@ -61,6 +62,16 @@ func (r *replica) lead(ctx context.Context) error {
 			pause(ctx, termPause)
 		}
 	}
+}
+
+// standDown takes back what only a leader says: whoever leads now says it, and
+// nobody would take it back here.
+func (r *replica) standDown() {
+	r.metrics.mismatched(false)
+	r.room, r.reserveOpen = roomEnough, false
+	r.metrics.full.Set(0)
+	r.metrics.reserve.Set(0)
+	r.deployments.SetLog("", "")
 }
 
 // term leads from one election to the first thing that calls for another.

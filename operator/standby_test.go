@@ -1,0 +1,48 @@
+package operator_test
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// What a replica said as the leader it no longer says once another leads: nobody
+// would take the alarm back.
+func TestAReplicaThatLostTheLeaseRaisesNoAlarm(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	if _, err := eventlog.EnsureLog(t.Context(), w.js, eventlog.LogConfig{Replicas: 1}); err != nil {
+		t.Fatal(err)
+	}
+	a, err := eventlog.NewAppender(w.nc, eventlog.AppenderOptions{Source: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.Elect(t.Context(), eventlog.Leader{Identity: "other", ClusterUID: "another"}, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	op := w.operate()
+	op.gauge(t, "fleet_operator_cluster_mismatch", 1)
+	core, err := kubernetes.NewForConfig(w.api.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leases := core.CoordinationV1().Leases("fleet-system")
+	eventually(t, "another takes the Lease", func() string {
+		l, err := leases.Get(t.Context(), "fleet-operator", metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		thief, long := "thief", int32(3600)
+		l.Spec.HolderIdentity, l.Spec.LeaseDurationSeconds, l.Spec.RenewTime = &thief, &long, &metav1.MicroTime{Time: time.Now()}
+		if _, err := leases.Update(t.Context(), l, metav1.UpdateOptions{}); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
+	op.gauge(t, "fleet_operator_cluster_mismatch", 0)
+}
