@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 
 	"github.com/nats-io/nkeys"
 	corev1 "k8s.io/api/core/v1"
@@ -35,7 +36,9 @@ func KeyFromFile(file string) (nkeys.KeyPair, error) {
 	return key, nil
 }
 
-// KeyInFile reads the seed in a file, and makes one where there is no file.
+// KeyInFile reads the seed in a file, and makes one where there is no file. The
+// file is whole from the beginning, whenever its maker is killed; of several makers
+// the first counts.
 func KeyInFile(file string) (nkeys.KeyPair, error) {
 	key, err := KeyFromFile(file)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -45,15 +48,21 @@ func KeyInFile(file string) (nkeys.KeyPair, error) {
 	if err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(file, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	f, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*") // of mode 0600
 	if err != nil {
 		return nil, fmt.Errorf("seal key: %w", err)
 	}
 	_, err = f.Write(append(seed, '\n'))
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		if err = os.Link(f.Name(), file); errors.Is(err, fs.ErrExist) {
+			err = nil
+		}
+	}
+	if err = errors.Join(err, os.Remove(f.Name())); err != nil {
 		return nil, fmt.Errorf("seal key: %w", err)
 	}
-	return keyOf(seed)
+	return KeyFromFile(file)
 }
 
 // KeyInSecret reads the seed in the Secret, and makes one where there is none.

@@ -75,3 +75,31 @@ func TestAFileKeepsItsKeyAndIsPrivate(t *testing.T) {
 		t.Errorf("the file's mode is %v", info.Mode())
 	}
 }
+
+// Whoever reads the file finds a whole key or none, also where its maker is killed.
+func TestWhoMakeTheFileAtOnceHaveOneKey(t *testing.T) {
+	t.Parallel()
+	for range 20 {
+		file, keys := filepath.Join(t.TempDir(), "seal.nk"), make([]string, 8)
+		var makers sync.WaitGroup
+		for i := range keys {
+			makers.Go(func() {
+				key, err := KeyInFile(file)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				keys[i], _ = key.PublicKey()
+			})
+		}
+		makers.Wait()
+		for _, k := range keys {
+			if k != keys[0] {
+				t.Errorf("keys %q and %q", k, keys[0])
+			}
+		}
+		if left, err := os.ReadDir(filepath.Dir(file)); err != nil || len(left) != 1 {
+			t.Errorf("left in the folder: %v (%v)", left, err)
+		}
+	}
+}
