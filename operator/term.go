@@ -51,7 +51,7 @@ func (r *replica) lead(ctx context.Context) error {
 		r.appender.Resign()
 		switch {
 		case ctx.Err() != nil:
-			return nil //nolint:nilerr // the Lease is lost, or the replica ends
+			return nil // the Lease is lost, or the replica ends
 		case errors.Is(err, eventlog.ErrDeposed):
 			return err // another holds the log: step down, and stand again
 		case errors.Is(err, errReconnected), errors.Is(err, errLogWentBack), errors.Is(err, errAdopted), errors.Is(err, eventlog.ErrUncertain):
