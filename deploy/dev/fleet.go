@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
@@ -168,11 +169,7 @@ func (r *runner) upCluster(ctx context.Context) error {
 }
 
 func (r *runner) upNATS(ctx context.Context, remembered ports, users accounts.Users) error {
-	port, err := pick(ctx, r.NATSPort, remembered.NATS)
-	if err != nil {
-		return fmt.Errorf("NATS server: %w", err)
-	}
-	s, err := startNATS(r.Options, port, users)
+	s, port, err := r.startNATS(ctx, remembered.NATS, users)
 	if err != nil {
 		return err
 	}
@@ -189,6 +186,22 @@ func (r *runner) upNATS(ctx context.Context, remembered ports, users accounts.Us
 		r.say("older agent     %s may connect as user %s; its password is in %s", l.ID, accounts.LegacyUser(l.ID), r.path("passwords.json"))
 	}
 	return nil
+}
+
+// startNATS starts the server on the port that was asked for, the remembered one
+// or a free one, and tries another where that is taken just then.
+func (r *runner) startNATS(ctx context.Context, remembered int, users accounts.Users) (*server.Server, int, error) {
+	const tries = 5
+	for try := 1; ; try++ {
+		port, err := pick(ctx, r.NATSPort, remembered)
+		if err != nil {
+			return nil, 0, fmt.Errorf("NATS server: %w", err)
+		}
+		s, err := startNATS(r.Options, port, users)
+		if err == nil || !portWasTaken(err) || try == tries {
+			return s, port, err
+		}
+	}
 }
 
 func (r *runner) upOperator(ctx context.Context, remembered ports, users accounts.Users) error {

@@ -116,13 +116,27 @@ func (m *machine) up(flags ...string) *fleet {
 		select {
 		case err := <-m.exited:
 			m.exited <- err
-			m.t.Fatalf("fleet-dev ended: %v\n%s", err, m.output.String())
+			m.t.Fatalf("fleet-dev ended: %v\n%s%s", err, m.output.String(), m.logs())
 		case <-time.After(50 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			m.t.Fatalf("fleet-dev is not ready after %s:\n%s", patience, m.output.String())
+			m.t.Fatalf("fleet-dev is not ready after %s:\n%s%s", patience, m.output.String(), m.logs())
 		}
 	}
+}
+
+// logs are the ends of what the parts wrote down.
+func (m *machine) logs() string {
+	var all strings.Builder
+	for _, name := range []string{"fleet.log", "nats.log", "kubeapi.log", "podman.log"} {
+		const most = 4 << 10
+		b, err := os.ReadFile(filepath.Join(m.dir, name))
+		if err != nil {
+			b = []byte(err.Error())
+		}
+		fmt.Fprintf(&all, "\n%s:\n%s\n", name, b[max(0, len(b)-most):])
+	}
+	return all.String()
 }
 
 // kill is kill -9, and the proof that no child outlives it.
