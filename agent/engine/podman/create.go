@@ -45,16 +45,24 @@ func (p *Podman) Create(ctx context.Context, spec engine.Spec) (string, error) {
 	if err != nil {
 		return "", &engine.Error{Class: engine.ClassRetry, Reason: engine.ReasonCreateFailed, Err: err}
 	}
-	made, err := containers.CreateWithSpec(conn, generator(spec, files), nil)
-	if err == nil {
-		return made.ID, nil
+	for {
+		made, err := containers.CreateWithSpec(conn, generator(spec, files), nil)
+		if err == nil {
+			return made.ID, nil
+		}
+		err = fail(ctx, engine.ReasonCreateFailed, err)
+		var refused *engine.Error
+		if !errors.As(err, &refused) || refused.Reason != engine.ReasonNameTaken {
+			return "", err
+		}
+		id, err := p.adopt(conn, spec, refused)
+		if !gone(err) {
+			return id, err
+		}
+		if err := p.clearHalfMade(ctx, conn, refused); err != nil {
+			return "", err
+		}
 	}
-	err = fail(ctx, engine.ReasonCreateFailed, err)
-	var refused *engine.Error
-	if errors.As(err, &refused) && refused.Reason == engine.ReasonNameTaken {
-		return p.adopt(conn, spec, refused)
-	}
-	return "", err
 }
 
 // adopt gives the container that has the spec's name, if it was made from it.

@@ -2,7 +2,9 @@ package podman
 
 import (
 	"context"
+	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/containers/podman/v5/pkg/bindings/containers"
 	"github.com/containers/podman/v5/pkg/domain/entities/types"
@@ -14,6 +16,45 @@ import (
 // the power) left in its own records, but whose file system is gone. One such
 // makes every list fail that has it in.
 var halfRemoved = regexp.MustCompile(`getting container from store "([0-9a-f]{64})": container not known`)
+
+// halfMade is how Podman speaks of a container that a crash left in its store
+// while it was being made: Podman itself knows nothing of it, and yet it has the
+// name.
+var halfMade = regexp.MustCompile(`container name ".*" is already in use by "?([0-9a-f]{64})`)
+
+// halfMadeGrace is the time that a create which somebody else began, such as this
+// agent before it was killed, has to become whole.
+const halfMadeGrace = 10 * time.Second
+
+// clearHalfMade removes what has the name of a container that there is not, so
+// that the name is free. Until it is sure that nothing becomes of it, it fails.
+func (p *Podman) clearHalfMade(ctx, conn context.Context, refused *engine.Error) error {
+	m := halfMade.FindStringSubmatch(refused.Error())
+	if m == nil {
+		return refused
+	}
+	id := m[1]
+	p.mu.Lock()
+	first, seen := p.halves[id]
+	if !seen {
+		first = time.Now()
+		p.halves[id] = first
+	}
+	p.mu.Unlock()
+	if time.Since(first) < halfMadeGrace {
+		return &engine.Error{
+			Class: engine.ClassRetry, Reason: engine.ReasonNameTaken,
+			Err: fmt.Errorf("container %.12s is made by half, and has the name: waiting for what becomes of it", id),
+		}
+	}
+	if _, err := containers.Remove(conn, id, new(containers.RemoveOptions).WithForce(true).WithIgnore(true)); err != nil {
+		return fail(ctx, engine.ReasonCreateFailed, err)
+	}
+	p.mu.Lock()
+	delete(p.halves, id)
+	p.mu.Unlock()
+	return nil
+}
 
 // mostDamaged bounds how many of them one look clears away.
 const mostDamaged = 64

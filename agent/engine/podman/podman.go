@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"net/url"
 	"sync"
+	"time"
 
 	"github.com/containers/podman/v5/pkg/bindings"
 	"github.com/containers/podman/v5/pkg/bindings/system"
@@ -38,7 +39,8 @@ type Podman struct {
 	mu      sync.Mutex
 	service context.Context //nolint:containedctx // the bindings keep a connection in a context
 	seen    map[string]inspected
-	left    map[string]string // container to the session of a command that was not waited for
+	halves  map[string]time.Time // container that is made by half to when it was met first
+	left    map[string]string    // container to the session of a command that was not waited for
 }
 
 var _ engine.Engine = (*Podman)(nil)
@@ -58,7 +60,7 @@ func New(o Options) (*Podman, error) {
 	case o.DataDir == "":
 		return nil, errors.New("podman engine: a data directory is needed")
 	}
-	return &Podman{options: o, seen: map[string]inspected{}, left: map[string]string{}}, nil
+	return &Podman{options: o, seen: map[string]inspected{}, left: map[string]string{}, halves: map[string]time.Time{}}, nil
 }
 
 // connected is a call's context that also carries the connection.
