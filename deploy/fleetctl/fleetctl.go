@@ -41,7 +41,17 @@ type Streams struct {
 	// plugin of kubectl.
 	Name string
 
-	broken func(error) // told when Out breaks; nil where Out notices by itself
+	broken func(error)   // told when Out breaks; nil where Out notices by itself
+	heed   func() func() // see follow; nil outside Run
+}
+
+// follow has the command end as soon as nobody reads its answer any more, until
+// the function that it gives is called. For what goes on until a person ends it.
+func (s Streams) follow() (end func()) {
+	if s.heed == nil {
+		return func() {}
+	}
+	return s.heed()
 }
 
 // tell answers the person. What cannot be written cannot be told either; Run
@@ -61,6 +71,7 @@ func Run(ctx context.Context, s Streams, args []string) int {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	out := &outlet{w: s.Out, stop: stop}
+	s.heed = out.heed
 	if s.Terminal { // a picture on it wants the terminal itself
 		s.broken = out.broke
 	} else {

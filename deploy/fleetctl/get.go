@@ -47,8 +47,9 @@ it reports though this log never assigned it: that is left alone.
 
 Kinds: deployments (deployment, deploy, fleetdep), devices (device, dev,
 fleetdev), rollouts (rollout), and fleet for the first two. -w goes on with what
-changes, from that moment on; with -o json each change is a line, as Kubernetes
-writes watch events.`,
+changes, from that moment on, and writes each thing at most once a second of the
+log's time, as it is by then; what comes and goes is written at once. With -o json
+each change is a line, as Kubernetes writes watch events.`,
 		Example: `  fleetctl get deployments -A
   fleetctl get deployment hello -o yaml
   fleetctl get devices -l site=lab -o wide
@@ -125,6 +126,9 @@ func get(ctx context.Context, s Streams, c *connection, f getFlags, args []strin
 	if f.watch && f.asHappened {
 		return misused(errors.New("-w follows the log, in its own order: --as-happened has another"), "one of the two")
 	}
+	if f.watch {
+		defer s.follow()()
+	}
 	nc, js, err := c.openTo(s, f.watch)
 	if err != nil {
 		return err
@@ -151,7 +155,7 @@ func get(ctx context.Context, s Streams, c *connection, f getFlags, args []strin
 	if missing != nil || !f.watch {
 		return missing
 	}
-	return watch(ctx, s, c, nc, js, q, cat, show, found)
+	return watch(ctx, c, nc, js, q, cat, show, found)
 }
 
 // find gives what is looked for, in the order of the targets, and an error about

@@ -125,6 +125,9 @@ func showLog(ctx context.Context, s Streams, c *connection, f logFlags) error {
 	if err != nil {
 		return misused(err, "-o json or -o text")
 	}
+	if f.follow {
+		defer s.follow()()
+	}
 	nc, js, err := c.openTo(s, f.follow)
 	if err != nil {
 		return err

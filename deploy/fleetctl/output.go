@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"sync"
 	"syscall"
 )
@@ -45,6 +46,32 @@ func (o *outlet) broke(err error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.note(err)
+}
+
+// heed ends the work as soon as nobody reads the answer any more, and not at the
+// next thing that is written: where something is followed, that may never come.
+// It is for that alone, as there is nothing else to be done then. Whoever calls it
+// ends it.
+func (o *outlet) heed() (end func()) {
+	f, ok := o.w.(*os.File)
+	if !ok {
+		return func() {}
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		return func() {} // the next thing written tells
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if readerGone(f, r) {
+			o.broke(syscall.EPIPE)
+		}
+	})
+	return func() {
+		_ = w.Close()
+		wg.Wait()
+		_ = r.Close()
+	}
 }
 
 func (o *outlet) note(err error) {

@@ -77,6 +77,7 @@ func stories() map[string][]told {
 		},
 		// More than a reader asks for at a time.
 		"flood": flood(),
+		"storm": storm(),
 		"kiosk": kiosk(),
 		"lager": lager(),
 	}
@@ -98,6 +99,16 @@ func flood() []told {
 	const events, bytes = 15000, 300
 	e := told{eventlog.AgentSubject("edge-01"), eventlog.AgentStarted, eventlog.AgentStart{Engine: strings.Repeat("podman ", bytes/7)}}
 	return slices.Repeat([]told{e}, events)
+}
+
+// storm is a device that changes its mind two hundred times, and ends failing.
+func storm() []told {
+	const times = 100
+	both := []told{
+		reported("edge-01", "hello", 2, eventlog.PhaseRunning, "", ""),
+		reported("edge-01", "hello", 2, eventlog.PhaseFailed, "CrashLoop", "it ended"),
+	}
+	return slices.Repeat(both, times)
 }
 
 func askedBy(user string, e told) told {

@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"golang.org/x/sync/errgroup"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
@@ -14,11 +16,14 @@ import (
 
 // watcher writes what changes of what a person looks for, as the log learns it.
 type watcher struct {
-	s       Streams
 	q       query
 	catalog *catalog
 	show    *show
 	shown   map[place]string // the cells as they were written last
+	pace    pace
+
+	recorded time.Time // when the log learned of what came last
+	received time.Time // and when that came here
 }
 
 // place is where something is: a resource and a key.
@@ -27,10 +32,19 @@ type place struct {
 	key    fleet.Key
 }
 
+// arrival is an event of the log that is followed, or what it yields beside one.
+type arrival struct {
+	event eventlog.Event
+	err   error
+}
+
+// arrivals is how far the log may be read ahead of what is written.
+const arrivals = 256
+
 // watch follows the log from the catalog's view on, until a person ends it, which
 // is its good end.
-func watch(ctx context.Context, s Streams, c *connection, nc *nats.Conn, js jetstream.JetStream, q query, cat *catalog, show *show, begin []item) error {
-	w := &watcher{s: s, q: q, catalog: cat, show: show, shown: map[place]string{}}
+func watch(ctx context.Context, c *connection, nc *nats.Conn, js jetstream.JetStream, q query, cat *catalog, show *show, begin []item) error {
+	w := &watcher{q: q, catalog: cat, show: show, shown: map[place]string{}, recorded: cat.view.Recorded, received: time.Now()}
 	for _, i := range begin {
 		seen, err := show.fingerprint(i)
 		if err != nil {
@@ -38,19 +52,82 @@ func watch(ctx context.Context, s Streams, c *connection, nc *nats.Conn, js jets
 		}
 		w.shown[place{i.resource.plural, i.key}] = seen
 	}
-	v := cat.view
-	v.Track()
-	for e, err := range eventlog.Follow(ctx, js, eventlog.ReadOptions{After: v.Position()}) {
-		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
-			if ctx.Err() != nil {
+	cat.view.Track()
+	from := eventlog.ReadOptions{After: cat.view.Position()}
+	come := make(chan arrival, arrivals)
+	reading, stop := context.WithCancel(ctx)
+	var g errgroup.Group
+	g.Go(func() error {
+		defer close(come)
+		for e, err := range eventlog.Follow(reading, js, from) {
+			select {
+			case come <- arrival{e, err}:
+			case <-reading.Done():
 				return nil
 			}
-			return c.explain(err, nc)
 		}
-		fleet.Apply(v, e, err)
-		cat.now = e.Recorded
-		deployments, devices := v.Drain()
-		if err := w.changed(deployments, devices); err != nil {
+		return nil
+	})
+	err := w.follow(ctx, come)
+	stop()
+	_ = g.Wait() // what ends the reading came here as an arrival
+	if err != nil && ctx.Err() == nil {
+		return c.explain(err, nc)
+	}
+	return nil
+}
+
+// follow takes what comes, and tells what was held back when its time has come,
+// whether or not anything more comes.
+func (w *watcher) follow(ctx context.Context, come <-chan arrival) error {
+	wake := time.NewTimer(0)
+	defer wake.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case a, ok := <-come:
+			if !ok {
+				return nil
+			}
+			if err := w.take(a); err != nil {
+				return err
+			}
+		case <-wake.C:
+			if err := w.rested(w.clock()); err != nil {
+				return err
+			}
+		}
+		wake.Stop()
+		if until, ok := w.pace.next(); ok {
+			wake.Reset(until.Sub(w.clock()))
+		}
+	}
+}
+
+// clock is the log's: what it said last, and the time since then.
+func (w *watcher) clock() time.Time { return w.recorded.Add(time.Since(w.received)) }
+
+// take applies an event. What was held until then is told before.
+func (w *watcher) take(a arrival) error {
+	if a.err != nil && !errors.Is(a.err, eventlog.ErrForeign) {
+		return a.err
+	}
+	w.recorded, w.received = a.event.Recorded, time.Now()
+	if err := w.rested(w.recorded); err != nil {
+		return err
+	}
+	fleet.Apply(w.catalog.view, a.event, a.err)
+	w.catalog.now = w.recorded
+	return w.changed(w.catalog.view.Drain())
+}
+
+// rested tells what changed while it rested.
+func (w *watcher) rested(now time.Time) error {
+	for _, at := range w.pace.over(now) {
+		w.catalog.now = now
+		i := slices.IndexFunc(w.q.targets, func(t target) bool { return t.resource.plural == at.plural })
+		if err := w.look(w.q.targets[i], at.key); err != nil {
 			return err
 		}
 	}
@@ -92,16 +169,21 @@ func (w *watcher) look(t target, key fleet.Key) error {
 	if !there && !was {
 		return nil
 	}
-	i := t.resource.of(w.catalog, key)
 	if !there {
 		delete(w.shown, at)
-		return w.show.changed(i, watchDeleted)
+		w.pace.gone(at)
+		return w.show.changed(t.resource.of(w.catalog, key), watchDeleted)
 	}
+	if was && w.pace.holds(at) {
+		return nil
+	}
+	i := t.resource.of(w.catalog, key)
 	now, err := w.show.fingerprint(i)
 	if err != nil || was && now == before {
 		return err
 	}
 	w.shown[at] = now
+	w.pace.written(at, w.catalog.now)
 	kind := watchModified
 	if !was {
 		kind = watchAdded
