@@ -26,8 +26,13 @@ func (e Event) Info() (DeviceInfo, error) {
 }
 
 func (s *DeploymentState) check(a *Address) error {
-	if s.DeviceID != a.Device || s.Deployment != a.Deployment {
-		return fmt.Errorf("%w: payload speaks of %s.%s", ErrForeign, s.DeviceID, s.Deployment)
+	switch {
+	case s.DeviceID == "":
+		return fmt.Errorf("%w: payload has no device_id", ErrForeign)
+	case s.Deployment == "":
+		return fmt.Errorf("%w: payload has no deployment", ErrForeign)
+	case s.DeviceID != a.Device || s.Deployment != a.Deployment:
+		return fmt.Errorf("%w: payload speaks of deployment %q on device %q", ErrForeign, s.Deployment, s.DeviceID)
 	}
 	if !s.Phase.Valid() {
 		return fmt.Errorf("%w: phase %q is none of Pending, Running, Failed", ErrForeign, s.Phase)
@@ -36,6 +41,9 @@ func (s *DeploymentState) check(a *Address) error {
 }
 
 func (i *DeviceInfo) check(a *Address) error {
+	if i.DeviceID == "" {
+		return fmt.Errorf("%w: payload has no device_id", ErrForeign)
+	}
 	if i.DeviceID != a.Device {
 		return fmt.Errorf("%w: payload speaks of device %q", ErrForeign, i.DeviceID)
 	}
