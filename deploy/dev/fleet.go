@@ -59,11 +59,15 @@ func Run(ctx context.Context, o Options, use func(context.Context, *Fleet) error
 		return err
 	}
 	r := &runner{Options: o, began: time.Now(), fleet: &Fleet{Devices: devices(o.Devices), engines: map[string]agent.Engine{}}}
+	asked := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	r.fail = cancel
 	defer func() { err = errors.Join(err, r.down()) }()
 	if err := r.up(ctx); err != nil {
+		if asked.Err() != nil {
+			return asked.Err() // a person's Ctrl-C is no failure of the parts that it cut short
+		}
 		return cause(ctx, err)
 	}
 	return cause(ctx, use(ctx, r.fleet))

@@ -21,6 +21,7 @@ import (
 type podmanService struct {
 	URI   string
 	child *exec.Cmd
+	ended chan struct{} // closed when the child has, and what was its own is gone
 }
 
 // findPodman looks for a Podman that answers: $CONTAINER_HOST, then the system's
@@ -48,7 +49,7 @@ func findPodman(ctx context.Context, dataDir string) (*podmanService, error) {
 // killed, the kernel sends it SIGTERM, not SIGKILL: Podman then finishes what it
 // has in hand, where a kill could leave a container that exists by half.
 func startPodman(ctx context.Context, podman, dataDir string) (*podmanService, error) {
-	dir, err := os.MkdirTemp("", "fleet-podman-") // a socket's path is limited to 107 bytes
+	dir, err := socketDir(dataDir)
 	if err != nil {
 		return nil, fmt.Errorf("podman service: %w", err)
 	}
@@ -72,7 +73,7 @@ func startPodman(ctx context.Context, podman, dataDir string) (*podmanService, e
 	cmd.Stdout, cmd.Stderr = log, log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
 	started := make(chan error, 1)
-	s := &podmanService{URI: "unix://" + sock, child: cmd}
+	s := &podmanService{URI: "unix://" + sock, child: cmd, ended: make(chan struct{})}
 	go s.hold(started, dir)
 	if err := <-started; err != nil {
 		return nil, fmt.Errorf("podman service: %w", err)
@@ -100,6 +101,7 @@ func startPodman(ctx context.Context, podman, dataDir string) (*podmanService, e
 // death signal when the thread that started a child ends, not the process.
 func (s *podmanService) hold(started chan<- error, dir string) {
 	runtime.LockOSThread()
+	defer close(s.ended)
 	err := s.child.Start()
 	started <- err
 	if err != nil {
@@ -109,10 +111,39 @@ func (s *podmanService) hold(started chan<- error, dir string) {
 	_ = os.RemoveAll(dir)
 }
 
+// podmanPatience is how long a service may finish what it has in hand. After that
+// it ends by itself, without us.
+const podmanPatience = 20 * time.Second
+
 func (s *podmanService) stop() {
-	if s.child != nil && s.child.Process != nil {
-		_ = s.child.Process.Signal(syscall.SIGTERM) // gone already is as good
+	if s.child == nil || s.child.Process == nil {
+		return
 	}
+	_ = s.child.Process.Signal(syscall.SIGTERM) // gone already is as good
+	select {
+	case <-s.ended:
+	case <-time.After(podmanPatience):
+	}
+}
+
+// socketPrefix is what the directories of our services' sockets begin with.
+const socketPrefix = "fleet-podman-"
+
+// socketDir makes a directory for a service's socket, outside the data directory,
+// as a socket's path is limited to 107 bytes. That of a fleet that was killed is
+// removed.
+func socketDir(dataDir string) (string, error) {
+	remembered := filepath.Join(dataDir, "podman.dir")
+	if b, err := os.ReadFile(remembered); err == nil && strings.HasPrefix(filepath.Base(string(b)), socketPrefix) {
+		if err := os.RemoveAll(string(b)); err != nil {
+			return "", err
+		}
+	}
+	dir, err := os.MkdirTemp("", socketPrefix)
+	if err != nil {
+		return "", err
+	}
+	return dir, writeFile(remembered, []byte(dir), 0o600)
 }
 
 // containersConf makes Podman use runc where crun cannot run: as root without
