@@ -221,6 +221,10 @@ func explainFile(err error) error {
 		return failed(err, "a file that fleetctl archive wrote")
 	case errors.Is(err, archive.ErrNewer):
 		return failed(err, "the fleetctl that wrote it, or a later one")
+	case errors.Is(err, fs.ErrNotExist):
+		return failed(err, "a path that is there")
+	case errors.Is(err, fs.ErrPermission):
+		return failed(err, "a file and a directory that you may use")
 	}
 	return failed(err, "")
 }

@@ -95,6 +95,9 @@ func Run(ctx context.Context, s Streams, args []string) int {
 	s.warn("Error: %v\n", err)
 	var f *failure
 	if errors.As(err, &f) {
+		if f.try == "" && f.code != ExitInterrupted {
+			f.try = cmd.CommandPath() + " --help"
+		}
 		if f.try != "" {
 			s.warn("Try: %s\n", f.try)
 		}

@@ -46,7 +46,7 @@ func ping(ctx context.Context, s Streams, c *connection, device string, timeout 
 	took := s.Now().Sub(began)
 	switch {
 	case ctx.Err() != nil:
-		return failed(errors.New("interrupted"), "")
+		return &failure{err: errors.New("interrupted"), code: ExitInterrupted}
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) {
 			return c.explain(err, nc)
@@ -57,11 +57,11 @@ func ping(ctx context.Context, s Streams, c *connection, device string, timeout 
 		}
 		return &failure{
 			fmt.Errorf("ping %s: %s", device, why),
-			fmt.Sprintf("kubectl get fleetdev %s, and what it last said: %s log --device %s --since 1d -o text", device, display(s.Name), device),
+			"kubectl get fleetdev " + device + ", and " + lastWords(s, device),
 			ExitNoAnswer,
 		}
 	case err != nil:
-		return failed(fmt.Errorf("ping %s: %w", device, err), "")
+		return c.explain(fmt.Errorf("ping %s: %w", device, err), nc)
 	}
 	var pong struct {
 		DeviceID     string `json:"device_id"`
@@ -69,10 +69,10 @@ func ping(ctx context.Context, s Streams, c *connection, device string, timeout 
 		Error        string `json:"error"`
 	}
 	if err := json.Unmarshal(answer.Data, &pong); err != nil {
-		return failed(fmt.Errorf("ping %s: the answer is none: %q", device, printable(string(answer.Data))), "")
+		return failed(fmt.Errorf("ping %s: the answer is none: %q", device, printable(string(answer.Data))), lastWords(s, device))
 	}
 	if pong.Error != "" {
-		return failed(fmt.Errorf("ping %s: the device says: %s", device, printable(pong.Error)), "")
+		return failed(fmt.Errorf("ping %s: the device says: %s", device, printable(pong.Error)), lastWords(s, device))
 	}
 	s.tell("%s answered in %v%s\n", device, took.Round(10*time.Microsecond), printable(suffix(pong.AgentVersion)))
 	return nil
@@ -83,4 +83,9 @@ func suffix(agentVersion string) string {
 		return ""
 	}
 	return " (agent " + agentVersion + ")"
+}
+
+// lastWords is where to look for a device that does not answer as it should.
+func lastWords(s Streams, device string) string {
+	return fmt.Sprintf("what it last said: %s log --device %s --since 1d -o text", display(s.Name), device)
 }

@@ -161,7 +161,7 @@ func newTape(ctx context.Context, js jetstream.JetStream, sel selection, from, t
 	}
 	switch {
 	case log.Last == 0:
-		return span, nil, failed(errors.New("the log has no event yet"), "")
+		return span, nil, failed(errors.New("the log has no event yet"), "start an operator: its election is the first")
 	case from.IsNow():
 		span.First = log.First - 1
 	default:

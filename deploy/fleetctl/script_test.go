@@ -154,12 +154,12 @@ type world struct {
 }
 
 // smallFleet is a log with a story: hello on edge-01, an orphan, a foreign
-// message; edge-01 answers pings, and an operator withdraws what it is asked to.
+// message; edge-01 answers pings, mute-01 hears and does not, and an operator withdraws what it is asked to.
 func smallFleet(t *testing.T) (*world, error) {
 	login := func(user string) accounts.Login { return accounts.Login{User: user, Password: "p"} }
 	text, err := accounts.Render(accounts.Users{
 		Operator: login("operator"), People: []accounts.Person{{Login: login("alice")}, {Login: login("dev"), Developer: true}},
-		Devices: []accounts.Device{{ID: "edge-01", Password: "p"}},
+		Devices: []accounts.Device{{ID: "edge-01", Password: "p"}, {ID: "mute-01", Password: "p"}},
 		Legacy:  []accounts.Device{{ID: "old-01", Password: "p"}},
 	}, accounts.RenderOptions{})
 	if err != nil {
@@ -192,7 +192,11 @@ func smallFleet(t *testing.T) (*world, error) {
 	}); err != nil {
 		return nil, err
 	}
-	for _, c := range []*nats.Conn{nc, device} {
+	mute, _ := s.Connect(t, nats.UserInfo(accounts.DeviceUser("mute-01"), "p"))
+	if _, err := mute.SubscribeSync(eventlog.DeviceCommandSubject("mute-01", eventlog.Wildcard)); err != nil {
+		return nil, err
+	}
+	for _, c := range []*nats.Conn{nc, device, mute} {
 		if err := c.Flush(); err != nil {
 			return nil, err
 		}

@@ -9,7 +9,7 @@ import (
 // parseAgo reads a flag that takes a moment, and also how long ago without the
 // sign: 15m, 2h30m or 3d.
 func parseAgo(s Streams, flag, text string) (past.Moment, error) {
-	if d, err := past.ParseDuration(text); err == nil {
+	if d, err := past.ParseDuration(text); err == nil && text != "0" { // a bare number is a sequence
 		return past.Moment{Time: s.Now().Add(-d)}, nil
 	}
 	m, err := past.ParseMoment(text, s.Now())

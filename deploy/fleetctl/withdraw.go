@@ -115,7 +115,7 @@ func orphan(ctx context.Context, js jetstream.JetStream, key fleet.Key) (devices
 	case d == nil:
 		return 0, failed(fmt.Errorf("the log knows no Deployment %s", key), "-n with its namespace; all that there were: fleetctl log --type deployment -o text")
 	case d.Lifecycle == fleet.Deleted:
-		return 0, failed(fmt.Errorf("%s has already ended", key), "")
+		return 0, failed(fmt.Errorf("%s has already ended", key), fmt.Sprintf("when and by whom: fleetctl history deployment/%s -n %s", key.Name, key.Namespace))
 	case d.Lifecycle != fleet.Orphaned:
 		return 0, failed(fmt.Errorf("%s is no orphan: its custom resource is there", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))
 	}
