@@ -138,6 +138,10 @@ func firstDevice(ds []Device) string {
 	return ds[0].ID
 }
 
+// demoPrefix keeps the demo's devices apart from those of a fleet that is up beside
+// it, on the same Podman.
+const demoPrefix = "demo"
+
 func demoCommand(out, _ io.Writer) *cobra.Command {
 	var o Options
 	var keep bool
@@ -153,7 +157,7 @@ func demoCommand(out, _ io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o.DataDir, o.Out = dir, out
+			o.DataDir, o.Out, o.Prefix = dir, out, demoPrefix
 			log, err := o.logger()
 			if err != nil {
 				return err
@@ -162,7 +166,8 @@ func demoCommand(out, _ io.Writer) *cobra.Command {
 			fmt.Fprintf(out, "A fleet of %d devices comes up:\n\n", o.Devices)
 			err = Run(c.Context(), o, func(ctx context.Context, f *Fleet) error { return Tell(ctx, f, out) })
 			if keep || err != nil {
-				fmt.Fprintf(out, "\nIts data is kept in %s (fleet.log says what the parts did).\n", dir)
+				fmt.Fprintf(out, "\nIts data is kept in %s (fleet.log says what the parts did), and its containers run on.\n"+
+					"Remove both with: fleet-dev down --data-dir %s\n", dir, dir)
 				return err
 			}
 			return Remove(context.WithoutCancel(c.Context()), o)

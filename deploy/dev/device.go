@@ -19,11 +19,11 @@ type Device struct {
 
 // devices names them and gives them labels to select by: all are of one site,
 // the zones alternate, the first is the canary.
-func devices(n int) []Device {
+func devices(prefix string, n int) []Device {
 	ds := make([]Device, n)
 	for i := range ds {
 		ds[i] = Device{
-			ID:     fmt.Sprintf("edge-%02d", i+1),
+			ID:     fmt.Sprintf("%s-%02d", prefix, i+1),
 			Labels: map[string]string{"site": "lab", "zone": string(rune('a' + i%2))},
 		}
 		if i == 0 {

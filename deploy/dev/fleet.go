@@ -58,7 +58,7 @@ func Run(ctx context.Context, o Options, use func(context.Context, *Fleet) error
 	if err := removeEnv(o.path("env")); err != nil {
 		return err
 	}
-	r := &runner{Options: o, began: time.Now(), fleet: &Fleet{Devices: devices(o.Devices), engines: map[string]agent.Engine{}}}
+	r := &runner{Options: o, began: time.Now(), fleet: &Fleet{Devices: devices(o.Prefix, o.Devices), engines: map[string]agent.Engine{}}}
 	asked := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)

@@ -22,7 +22,10 @@ const (
 type Options struct {
 	DataDir string // keeps everything
 	Devices int
-	Engine  string
+	// Prefix is what the devices' ids begin with; empty is edge. Fleets that share
+	// a Podman must not share it: one id is one device, wherever it is said.
+	Prefix string
+	Engine string
 	// Legacy are older agents, which this does not run: each may connect by the KV
 	// API alone.
 	Legacy []string
@@ -59,6 +62,9 @@ func (o *Options) complete() error {
 	case EngineAuto, EnginePodman, EngineMemory:
 	default:
 		return fmt.Errorf("engine %q: must be %s, %s or %s", o.Engine, EngineAuto, EnginePodman, EngineMemory)
+	}
+	if o.Prefix == "" {
+		o.Prefix = "edge"
 	}
 	if o.Devices < 0 || o.Devices > 10_000 {
 		return fmt.Errorf("%d devices: between 0 and 10000 run on one machine", o.Devices)

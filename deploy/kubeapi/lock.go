@@ -19,8 +19,9 @@ var errDataDirInUse = errors.New("data directory is in use")
 const (
 	lockFile = "lock"
 	// lockPatience covers a predecessor that has been told to go and is on its
-	// way out (orphanLimit), so that a killed parent can be started again at once.
-	lockPatience = 3 * time.Second
+	// way out (orphanLimit), so that a killed parent can be started again at once,
+	// on a machine that does much else, too.
+	lockPatience = 10 * time.Second
 	lockInterval = 50 * time.Millisecond
 )
 
