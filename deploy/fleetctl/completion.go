@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -62,6 +63,24 @@ func completeFlag(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
 	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
 		panic(err) // a flag that the command's own file misspells
 	}
+}
+
+// completeFile says that a flag takes a file.
+func completeFile(cmd *cobra.Command, flag string) {
+	if err := cmd.MarkFlagFilename(flag); err != nil {
+		panic(err) // a flag that the command's own file misspells
+	}
+}
+
+// completeNoFiles keeps a shell from offering files for flags that take none, of
+// which nothing else is known to offer.
+func completeNoFiles(cmd *cobra.Command) {
+	cmd.Flags().VisitAll(func(f *pflag.Flag) {
+		_, file := f.Annotations[cobra.BashCompFilenameExt]
+		if _, known := cmd.GetFlagCompletionFunc(f.Name); !known && !file && f.Value.Type() != "bool" {
+			completeFlag(cmd, f.Name, cobra.NoFileCompletions)
+		}
+	})
 }
 
 // mostMoments is how many of the last changes are offered as moments.

@@ -168,6 +168,12 @@ output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		newVerify(s, &c),
 		newWithdraw(s, &c),
 	)
+	for _, flag := range []string{"url", "user", "password"} {
+		completeFlag(root, flag, cobra.NoFileCompletions)
+	}
+	for _, cmd := range root.Commands() {
+		completeNoFiles(cmd)
+	}
 	describeCompletion(root)
 	return root
 }

@@ -54,6 +54,8 @@ $` + envSealKey + `: a document brings its own, which proves nothing.`,
 	flags.StringVar(&f.check, "check", "", "a proof to check, without the log; - reads it from standard input")
 	flags.StringVarP(&f.output, "output", "o", "", "file to write the proof to; default standard output")
 	flags.StringVar(&f.publicKey, "public-key", "", "public key of the seals; default $"+envSealKey)
+	completeFile(cmd, "check")
+	completeFile(cmd, "output")
 	return cmd
 }
 
