@@ -104,12 +104,18 @@ func New(o Options) (*Keeper, error) {
 // Ready is closed when the loop has turned once.
 func (k *Keeper) Ready() <-chan struct{} { return k.ready }
 
-// Turned is when the loop last turned, for a watchdog.
-func (k *Keeper) Turned() time.Time { return time.Unix(0, k.turned.Load()) }
+// Turned is when the loop last turned, for a watchdog. Before it runs that is now.
+func (k *Keeper) Turned() time.Time {
+	if at := k.turned.Load(); at != 0 {
+		return time.Unix(0, at)
+	}
+	return time.Now()
+}
 
 // Run works until the context ends. Containers go on running; what was under way
 // is cut short, and the next keeper continues from what it observes.
 func (k *Keeper) Run(ctx context.Context) error {
+	k.turned.Store(time.Now().UnixNano()) // the first turn has its time, as each has
 	k.work.Go(func() { k.follow(ctx) })
 	defer k.work.Wait()
 	for {

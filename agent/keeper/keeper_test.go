@@ -20,6 +20,7 @@ import (
 )
 
 type world struct {
+	keeper  *keeper.Keeper
 	engine  *fake
 	source  *source
 	reports *reports
@@ -27,6 +28,13 @@ type world struct {
 
 // keep runs a keeper within the bubble of a test until it ends.
 func keep(t *testing.T, e *fake) (w world, stop func()) {
+	t.Helper()
+	w, stop = begin(t, e)
+	<-w.keeper.Ready()
+	return w, stop
+}
+
+func begin(t *testing.T, e *fake) (w world, stop func()) {
 	t.Helper()
 	w = world{
 		engine: e, source: &source{changed: make(chan struct{}, 1)},
@@ -39,10 +47,10 @@ func keep(t *testing.T, e *fake) (w world, stop func()) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	w.keeper = k
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- k.Run(ctx) }()
-	<-k.Ready()
 	stop = func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -202,6 +210,22 @@ func TestAnEngineThatHangsIsReported(t *testing.T) {
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		w.phase(t, eventlog.PhaseRunning, "")
+	})
+}
+
+// A watchdog asks from the start on, when the first look may take its time.
+func TestTheFirstTurnHasItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFake()
+		e.hang(true)
+		w, stop := begin(t, e)
+		defer stop()
+		for range 25 {
+			if still := time.Since(w.keeper.Turned()); still > 30*time.Second {
+				t.Fatalf("it seems to stand still since %s", still)
+			}
+			time.Sleep(time.Second)
+		}
 	})
 }
 
