@@ -241,7 +241,7 @@ func (r *runner) upOperator(ctx context.Context, remembered ports, users account
 	base := "http://" + l.Addr().(*net.TCPAddr).String()
 	r.fleet.Env.MetricsURL, r.fleet.Env.DashboardURL = base+"/metrics", base
 	r.background(ctx, "operator", op.Run)
-	if err := r.await(ctx, base+"/readyz", 60*time.Second); err != nil {
+	if err := r.await(ctx, base+"/readyz", 2*time.Minute); err != nil {
 		return fmt.Errorf("operator: %w", err)
 	}
 	r.say("operator        %s", r.fleet.Env.MetricsURL)

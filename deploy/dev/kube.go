@@ -25,7 +25,7 @@ type cluster struct {
 }
 
 // policiesTimeout bounds how long the policies may take to be in force.
-const policiesTimeout = time.Minute
+const policiesTimeout = 2 * time.Minute
 
 func startCluster(ctx context.Context, o Options) (*cluster, error) {
 	if o.Kubeconfig != "" {

@@ -32,7 +32,7 @@ func TestExitCodesAndSentences(t *testing.T) {
 		"an unknown key is named with its line":  {[]string{"--config", file("key.toml", "device_id = \"pi-01\"\n"+"[nats]\nurll = \"x\"\n")}, exitUsage, "line 3: unknown key \"nats.urll\""},
 		"plaintext is not taken by accident":     {[]string{"--config", file("plain.toml", strings.Replace(right, "allow_plaintext = true\n", "", 1))}, exitUsage, "allow_plaintext"},
 		"a data directory that cannot be there":  {[]string{"--config", file("dir.toml", "data_dir = \""+unwritable+"/x\"\n"+right+"[podman]\nengine = \"memory\"\n")}, exitError, "the agent ends"},
-		"a metrics address that cannot be taken": {[]string{"--config", file("metrics.toml", "data_dir = \""+dir+"/d\"\n"+right+"[podman]\nengine = \"memory\"\n[metrics]\nlisten = \"256.0.0.1:1\"\n")}, exitError, "listen for metrics"},
+		"a metrics address that cannot be taken": {[]string{"--config", file("metrics.toml", "data_dir = \""+dir+"/d\"\n"+right+"[podman]\nengine = \"memory\"\n[metrics]\nlisten = \"127.0.0.1:65536\"\n")}, exitError, "listen for metrics"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
