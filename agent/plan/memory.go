@@ -48,6 +48,7 @@ type Record struct {
 	Counted   time.Time `json:"counted,omitzero"`
 	Restarts  int       `json:"restarts,omitempty"`  // starts after the first, whatever the cause
 	Crashes   int       `json:"crashes,omitempty"`   // in a row, without a stable run between
+	Kills     int       `json:"kills,omitempty"`     // by somebody's hand, as it seems, without a stable run between
 	RestartAt time.Time `json:"restart_at,omitzero"` // not to be started again before
 	LastEnd   string    `json:"last_end,omitempty"`  // how the last crash ended, in words
 	Failures  int       `json:"failures,omitempty"`  // of steps, in a row

@@ -17,6 +17,10 @@ const (
 	// killedRun is the shortest run whose end by a signal counts as somebody's wish,
 	// not as a crash.
 	killedRun = 3 * time.Second
+	// mostKills is how often somebody's wish is taken for one without a stable run
+	// between. What is killed more often is killed by a machine: by the kernel, say,
+	// that is short of memory, and wants to be left in peace a while.
+	mostKills = 5
 	// oddGrace is how long a state that should pass by itself is given.
 	oddGrace = 30 * time.Second
 	// longestWait bounds every wait, lest a clock that was set back stretch one.
@@ -77,7 +81,7 @@ func (r Record) observed(c *engine.Container, now time.Time) Record {
 	if c.State == engine.StateRunning {
 		r.RestartAt = time.Time{}
 		if now.Sub(c.StartedAt) >= StableRun {
-			r.Crashes, r.LastEnd = 0, ""
+			r.Crashes, r.Kills, r.LastEnd = 0, 0, ""
 		}
 	}
 	if c.State.Ended() {
@@ -107,8 +111,9 @@ func (r Record) ended(c engine.Container, now time.Time) Record {
 	}
 	switch {
 	case ran >= StableRun:
-		r.Crashes, r.LastEnd, r.RestartAt = 0, "", from
-	case endedByHand(c) && ran >= killedRun:
+		r.Crashes, r.Kills, r.LastEnd, r.RestartAt = 0, 0, "", from
+	case endedByHand(c) && ran >= killedRun && r.Kills < mostKills:
+		r.Kills++
 		r.RestartAt = from
 	case endedByHand(c) && r.Crashes == 0:
 		r.Crashes, r.LastEnd, r.RestartAt = 1, endInWords(c), from

@@ -116,6 +116,7 @@ func TestPlanTakesTheStepsThatAStateNeeds(t *testing.T) {
 		"crashed after a stable run: at once":          {desired: always, observed: []engine.Container{container(always, engine.StateExited, exit(1), ran(time.Hour))}, want: []string{"hello/web Exited: start(c1)"}},
 		"killed by hand: at once":                      {desired: always, observed: []engine.Container{container(always, engine.StateExited, exit(137))}, want: []string{"hello/web Exited: start(c1)"}},
 		"killed right after its start, first: at once": {desired: always, observed: []engine.Container{container(always, engine.StateExited, exit(137), ran(time.Second))}, want: []string{"hello/web Exited: start(c1)"}},
+		"killed again and again: a crash":              {desired: always, observed: []engine.Container{container(always, engine.StateExited, exit(137))}, memory: killed(always, 5, 1), wake: 2 * time.Second},
 		"killed for its memory: a crash":               {desired: always, observed: []engine.Container{container(always, engine.StateExited, exit(137), func(c *engine.Container) { c.OOMKilled = true })}, wake: time.Second},
 		"stopped, not cleaned up: as exited":           {desired: always, observed: []engine.Container{container(always, engine.StateStopped, exit(143))}, want: []string{"hello/web Exited: start(c1)"}},
 		"the fifth crash in a row: after 16 s":         {desired: always, observed: []engine.Container{container(always, engine.StateExited, exit(1))}, memory: crashed(always, 4), wake: 16 * time.Second},
@@ -186,6 +187,12 @@ func crashed(d plan.Desired, times int) plan.Memory {
 	return plan.Memory{{Deployment: "hello", Service: "web"}: {
 		Hash: d.Score.Services[0].Hash, Container: "c1", Ran: true, Crashes: times, LastEnd: "it exited with 1",
 		RestartAt: t0.Add(time.Hour),
+	}}
+}
+
+func killed(d plan.Desired, times, crashes int) plan.Memory {
+	return plan.Memory{{Deployment: "hello", Service: "web"}: {
+		Hash: d.Score.Services[0].Hash, Container: "c1", Ran: true, Kills: times, Crashes: crashes,
 	}}
 }
 
