@@ -189,11 +189,15 @@ func labelFields(before, after map[string]eventlog.OwnedLabel) []Field {
 }
 
 func ownerText(l eventlog.OwnedLabel) string {
+	value := l.Value
+	if value == "" {
+		value = `""` // there, and empty
+	}
 	switch l.Owner {
 	case "":
 		return l.Value
 	case eventlog.OwnerDevice:
-		return l.Value + " (reported)"
+		return value + " (reported)"
 	}
-	return l.Value + " (by " + l.Owner + ")"
+	return value + " (by " + l.Owner + ")"
 }

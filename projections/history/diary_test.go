@@ -150,6 +150,7 @@ func TestADevicesEntriesSayWhatDiffers(t *testing.T) {
 	w.assign(d, till, 2, 6)
 	moved := w.say(eventlog.DeviceSubject(d), eventlog.DeviceRelabeled, eventlog.Labels{Labels: map[string]eventlog.OwnedLabel{
 		"site": {Value: "other", Owner: "kubectl-label"}, "gpu": {Value: "yes", Owner: eventlog.OwnerDevice},
+		"spare": {Value: "", Owner: "kubectl-label"},
 	}})
 	w.withdraw(d, till, moved)
 	w.online(d)
@@ -159,7 +160,7 @@ func TestADevicesEntriesSayWhatDiffers(t *testing.T) {
 		t.Errorf("assigned anew (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{
-		"gpu:  → yes (reported)", "site: lab (reported) → other (by kubectl-label)", "zone: a (reported) → ",
+		"gpu:  → yes (reported)", "site: lab (reported) → other (by kubectl-label)", `spare:  → "" (by kubectl-label)`, "zone: a (reported) → ",
 	}, fieldsText(es[5].Changes)); diff != "" {
 		t.Errorf("relabelled (-want +got):\n%s", diff)
 	}
