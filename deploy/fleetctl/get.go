@@ -221,9 +221,11 @@ func (q query) missing(s Streams, c *catalog, t target, name string, past bool) 
 	if !r.namespaced {
 		return failed(err, meant+"what there is: "+display(s.Name)+" get "+r.plural)
 	}
-	for _, key := range sorted(slices.Collect(maps.Keys(c.view.Deployments))) {
+	// Where it was looked for comes first.
+	keys := append([]fleet.Key{{Namespace: q.namespace, Name: name}}, sorted(slices.Collect(maps.Keys(c.view.Deployments)))...)
+	for _, key := range keys {
 		d := c.view.Deployments[key]
-		if key.Name != name {
+		if key.Name != name || d == nil {
 			continue
 		}
 		switch {

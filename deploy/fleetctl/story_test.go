@@ -78,6 +78,8 @@ func stories() map[string][]told {
 		// More than a reader asks for at a time.
 		"flood": flood(),
 		"storm": storm(),
+		// A namesake of shop/web, in a namespace that comes first.
+		"namesake": {applied("bakery", "web", 1, "nginx:1")},
 		"kiosk": kiosk(),
 		"lager": lager(),
 	}
