@@ -80,8 +80,8 @@ func stories() map[string][]told {
 		"storm": storm(),
 		// A namesake of shop/web, in a namespace that comes first.
 		"namesake": {applied("bakery", "web", 1, "nginx:1")},
-		"kiosk": kiosk(),
-		"lager": lager(),
+		"kiosk":    kiosk(),
+		"lager":    lager(),
 	}
 }
 
