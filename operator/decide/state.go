@@ -178,8 +178,8 @@ func (s *State) heldElsewhere(key fleet.Key) bool {
 	if len(s.byName[key.Name]) > 1 {
 		return true
 	}
-	for k, d := range s.view.Deployments {
-		if k.Name == key.Name && k != key && d.Counts.Matched > 0 {
+	for _, d := range s.view.Named(key.Name) {
+		if d.Key != key && d.Counts.Matched > 0 {
 			return true
 		}
 	}

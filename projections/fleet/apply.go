@@ -178,6 +178,7 @@ func (v *View) deployment(k Key) *Deployment {
 		k = Key{v.intern(k.Namespace), v.intern(k.Name)}
 		d = &Deployment{Key: k}
 		v.Deployments[k] = d
+		v.named[k.Name] = append(v.named[k.Name], d)
 	}
 	return d
 }

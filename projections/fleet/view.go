@@ -26,11 +26,16 @@ type View struct {
 	// the subject is none of the log's).
 	Foreign map[eventlog.Family]uint64
 
+	named              map[string][]*Deployment // those of a name, in whatever namespace
 	touchedDeployments map[*Deployment]struct{} // nil unless tracked
 	touchedDevices     map[*Device]struct{}
 	strings            map[string]string // values that repeat a lot, kept once
 	keep               eventlog.Keep     // does so while a report is decoded
 }
+
+// Named gives the Deployments that the log knows by a name, one a namespace. They
+// are the view's own: read them.
+func (v *View) Named(name string) []*Deployment { return v.named[name] }
 
 // Position is where in the log the view stands.
 func (v *View) Position() eventlog.Position {
@@ -277,6 +282,7 @@ func (p *Pair) Failed() bool { return p.Reported.Phase == eventlog.PhaseFailed &
 func New() *View {
 	v := &View{
 		Deployments: map[Key]*Deployment{},
+		named:       map[string][]*Deployment{},
 		Devices:     map[string]*Device{},
 		Foreign:     map[eventlog.Family]uint64{},
 		strings:     map[string]string{},
