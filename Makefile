@@ -64,6 +64,7 @@ bin/kubeapi: $(KUBEAPI_SOURCES)
 .PHONY: test
 test: bin/kubeapi bin/fleet-hello ## Run the tests of all modules (those on Podman where it is there; RACE=-race as CI does)
 	$(GO_TEST) -p 2 -timeout 20m -shuffle=on -tags "$(TAGS)" $(TESTFLAGS) work
+	cd deploy/kubeapi && GOWORK=off CGO_ENABLED=0 go test -trimpath -timeout 10m -shuffle=on $(TESTFLAGS) ./...
 
 .PHONY: e2e
 e2e: build ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman

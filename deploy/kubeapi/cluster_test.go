@@ -48,7 +48,7 @@ func TestReadyClusterBehavesAsAnyOther(t *testing.T) {
 		t.Errorf("the kubeconfig says %s, stdout says %s", got, p.url)
 	}
 	t.Cleanup(func() {
-		for line := range strings.Lines(p.stderr.String()) {
+		for _, line := range noise(p) {
 			// The stranger below is news.
 			if !strings.Contains(line, "invalid bearer token") {
 				t.Errorf("it is not quiet: %s", line)
@@ -105,8 +105,7 @@ func establishCRD(t *testing.T, config *rest.Config) {
 	if _, err := client.Create(t.Context(), crd, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	// With the sample's three servers it would be 5 s at least.
-	eventually(t, 4*time.Second, "the CRD is established", func(ctx context.Context) bool {
+	eventually(t, 30*time.Second, "the CRD is established", func(ctx context.Context) bool {
 		got, err := client.Get(ctx, crd.Name, metav1.GetOptions{})
 		if err != nil {
 			return false
@@ -127,7 +126,7 @@ func deleteNamespace(t *testing.T, client *kubernetes.Clientset) {
 	if _, err := namespaces.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the default service account", func(ctx context.Context) bool {
+	eventually(t, 30*time.Second, "the default service account", func(ctx context.Context) bool {
 		_, err := client.CoreV1().ServiceAccounts(name).Get(ctx, "default", metav1.GetOptions{})
 		return err == nil
 	})
@@ -196,7 +195,7 @@ func useServiceAccount(t *testing.T, client *kubernetes.Clientset, config *rest.
 	if _, err := client.RbacV1().RoleBindings("default").Create(t.Context(), binding, metav1.CreateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, 10*time.Second, "the role lets the account in", func(ctx context.Context) bool {
+	eventually(t, 30*time.Second, "the role lets the account in", func(ctx context.Context) bool {
 		_, err := leases.Create(ctx, lease, metav1.CreateOptions{})
 		return err == nil
 	})

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -184,4 +185,13 @@ func (b *lockedBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.buffer.String()
+}
+
+// noise is each line of p's stderr but those by which etcd complains of a slow
+// machine.
+func noise(p *process) []string {
+	return slices.DeleteFunc(strings.Split(strings.TrimSuffix(p.stderr.String(), "\n"), "\n"), func(line string) bool {
+		return line == "" || strings.Contains(line, "took too long") || strings.Contains(line, "slow fdatasync") ||
+			strings.Contains(line, "server is likely overloaded")
+	})
 }
