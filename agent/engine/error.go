@@ -68,7 +68,7 @@ func (c Class) Delay(n int) time.Duration {
 		return doubled(10*time.Minute, n, 2*time.Hour)
 	case ClassChange:
 		// Not until something changes. A changed score and a removed container are
-		// seen; a changed set-up, such as a directory that now exists, is not.
+		// seen; a changed set-up of the engine is not.
 		return time.Hour
 	case ClassAway:
 		return doubled(time.Second, n, 10*time.Second)

@@ -87,10 +87,12 @@ var rules = []rule{
 	{engine.ClassRetry, engine.ReasonImageNotPresent, []string{"image not known", "no such image"}},
 	{engine.ClassRetry, "", []string{"no such volume", "volume is being used"}},
 	{engine.ClassChange, engine.ReasonInvalidContainer, []string{
-		"invalid argument", "command that was not found", "no such file or directory", "OCI permission denied",
+		"invalid argument", "command that was not found", "OCI permission denied",
 		"unknown capability", "is not a valid capability", "invalid capability", "no matching entries in passwd", "unable to find user", "unable to find group",
 		"invalid mount option",
 	}},
+	// A disk that is still to be mounted, a directory that a person is about to make.
+	{engine.ClassRetrySlowly, engine.ReasonInvalidContainer, []string{"no such file or directory"}},
 }
 
 // pullRules are the same for pulls. Rate limits come first: registries dress

@@ -179,7 +179,7 @@ func (p *Podman) writeConfigs(spec engine.Spec) ([]specs.Mount, error) {
 	var mounts []specs.Mount
 	for n, path := range slices.Sorted(maps.Keys(spec.Service.Configs)) {
 		file := filepath.Join(dir, strconv.Itoa(n))
-		if err := os.WriteFile(file, []byte(spec.Service.Configs[path]), 0o644); err != nil { //nolint:gosec // see above
+		if err := writeDurably(file, spec.Service.Configs[path]); err != nil {
 			return nil, fmt.Errorf("configs: %w", err)
 		}
 		mounts = append(mounts, specs.Mount{
@@ -187,7 +187,30 @@ func (p *Podman) writeConfigs(spec engine.Spec) ([]specs.Mount, error) {
 			Options: []string{"rbind", "ro", "z"}, // z: readable under SELinux too
 		})
 	}
-	return mounts, nil
+	return mounts, syncDir(dir)
+}
+
+// writeDurably writes text so that it survives a loss of power: the container that
+// is made after it does, and would be started again with a file that is empty.
+func writeDurably(file, text string) error {
+	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o644) //nolint:gosec // any user reads it, see writeConfigs
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	return errors.Join(err, f.Sync(), f.Close())
+}
+
+// syncDir makes the names in a folder survive a loss of power.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return fmt.Errorf("configs: %w", err)
+	}
+	if err := errors.Join(d.Sync(), d.Close()); err != nil {
+		return fmt.Errorf("configs: %w", err)
+	}
+	return nil
 }
 
 func comparePublished(a, b published) int {

@@ -204,7 +204,7 @@ func TestErrorsHaveTheirClass(t *testing.T) {
 		reason string
 	}{
 		"an image that is not there":  {`"image":"localhost/nope:1"`, engine.ClassRetry, engine.ReasonImageNotPresent},
-		"a path that is not there":    {`"volumes":["/no/such/path:/x"]`, engine.ClassChange, engine.ReasonInvalidContainer},
+		"a path that is not there":    {`"volumes":["/no/such/path:/x"]`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
 		"an unknown capability":       {`"capAdd":["NET_MAGIC"]`, engine.ClassChange, engine.ReasonInvalidContainer},
 		"a command that is not there": {`"command":["/no/such"]`, engine.ClassChange, engine.ReasonInvalidContainer},
 		"a user that is not there":    {`"user":"nobody-here"`, engine.ClassChange, engine.ReasonInvalidContainer},
