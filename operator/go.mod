@@ -6,7 +6,7 @@ require (
 	fleet.nationtech.io/crds v0.0.0
 	fleet.nationtech.io/eventlog v0.0.0
 	fleet.nationtech.io/projections v0.0.0
-	github.com/go-logr/logr v1.4.3
+	github.com/go-logr/logr v1.4.4
 	github.com/google/go-cmp v0.7.0
 	k8s.io/api v0.37.2
 	k8s.io/apimachinery v0.37.2
