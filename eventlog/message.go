@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,8 +18,9 @@ const messageTimeout = 5 * time.Second
 // MessageAt gives the message that a stream's leader has at a sequence, as a
 // consumer would deliver it: with the header as it is stored, and none where that
 // cannot be read. (The client's own way fails on a header that cannot be read, and
-// a device with a client of its own can write one.) It fails with
-// jetstream.ErrMsgNotFound and jetstream.ErrStreamNotFound.
+// a device with a client of its own can write one.) Where it comes out of a bucket,
+// Nats-Stream-Source is what the server wrote, whatever else is there. It fails
+// with jetstream.ErrMsgNotFound and jetstream.ErrStreamNotFound.
 func MessageAt(ctx context.Context, js jetstream.JetStream, stream string, sequence uint64) (*jetstream.RawStreamMsg, error) {
 	m, err := message(ctx, js, stream, messageRequest{Sequence: sequence})
 	if err != nil {
@@ -39,10 +39,21 @@ func LastMessage(ctx context.Context, js jetstream.JetStream, stream, subject st
 	return m, nil
 }
 
+// NextMessage gives the first message from a sequence on that a stream's leader has
+// on a subject, which may have wildcards, as MessageAt does.
+func NextMessage(ctx context.Context, js jetstream.JetStream, stream, subject string, from uint64) (*jetstream.RawStreamMsg, error) {
+	m, err := message(ctx, js, stream, messageRequest{Sequence: from, NextFor: subject})
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: next message of %s from %d: %w", stream, subject, from, err)
+	}
+	return m, nil
+}
+
 // messageRequest and messageAnswer are the payloads of STREAM.MSG.GET.
 type messageRequest struct {
 	Sequence uint64 `json:"seq,omitempty"`
 	LastFor  string `json:"last_by_subj,omitempty"`
+	NextFor  string `json:"next_by_subj,omitempty"`
 }
 
 type messageAnswer struct {
@@ -83,25 +94,41 @@ func message(ctx context.Context, js jetstream.JetStream, stream string, q messa
 		}
 		return nil, a.Error
 	}
+	header := readable
+	if stream != LogStream && stream != PulseStream {
+		header = sourced
+	}
 	return &jetstream.RawStreamMsg{
-		Subject: a.Message.Subject, Sequence: a.Message.Sequence, Header: readable(a.Message.Header), Data: a.Message.Data, Time: a.Message.Time,
+		Subject: a.Message.Subject, Sequence: a.Message.Sequence, Header: header(a.Message.Header), Data: a.Message.Data, Time: a.Message.Time,
 	}, nil
 }
 
-// readable decodes a stored header. Of one that cannot be read it gives the line
-// alone that the server itself put there: where the message was taken from.
+// readable decodes a stored header; nil where that cannot be read.
 func readable(stored []byte) nats.Header {
 	if len(stored) == 0 {
 		return nil
 	}
 	h, err := nats.DecodeHeadersMsg(stored)
-	if err == nil {
-		return h
-	}
-	_, rest, ok := bytes.Cut(stored, []byte("\n"+HeaderStreamSource+":"))
-	if !ok {
+	if err != nil {
 		return nil
 	}
-	line, _, _ := bytes.Cut(rest, []byte("\r\n"))
-	return nats.Header{HeaderStreamSource: {strings.TrimSpace(string(line))}}
+	return h
+}
+
+// sourced decodes the header of a message that the server took from another
+// stream. Where it was taken from the server writes at the end, whatever stands
+// before: a device can write a header of that name that the server does not see
+// and a client does, or one after which a client reads no further.
+func sourced(stored []byte) nats.Header {
+	h := readable(stored)
+	i := bytes.LastIndex(stored, []byte(HeaderStreamSource+": "))
+	if i < 0 {
+		return h
+	}
+	if h == nil {
+		h = nats.Header{}
+	}
+	line, _, _ := bytes.Cut(stored[i:], []byte("\r\n"))
+	h[HeaderStreamSource] = []string{string(line[len(HeaderStreamSource)+2:])}
+	return h
 }

@@ -14,6 +14,12 @@ import (
 // MaxMessageBytes bounds one event, headers included.
 const MaxMessageBytes = 256 << 10
 
+// MaxReportBytes bounds what a device may send at once, headers included. A server
+// adds a line to the header of what a bucket sources, keeps no header over 64 KiB,
+// and tries what it cannot keep for ever (nats-server, stream.go,
+// processInboundSourceMsg): so a header of that size must not come into the log.
+const MaxReportBytes = 60 << 10
+
 // reserve is the share of the log's size that is kept back: it opens once those
 // who filled the log are cut off.
 const reservePercent = 10

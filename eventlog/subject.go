@@ -72,6 +72,7 @@ const (
 	kvPrefix      = "$KV."
 	inboxPrefix   = "_INBOX."
 	any1          = "*"
+	rest1         = ">"
 )
 
 // LogSubjects is what the stream FLEET listens on.
@@ -217,7 +218,8 @@ type Address struct {
 // ErrNoSubject says that a subject is none of the log's.
 var ErrNoSubject = errors.New("not a subject of the event log")
 
-// ParseSubject reads a subject of the log. It fails with ErrNoSubject.
+// ParseSubject reads a subject of the log. It fails with ErrNoSubject, also on one
+// with a wildcard: a server takes that for a subject as any other.
 func ParseSubject(subject string) (Address, error) {
 	rest, ok := strings.CutPrefix(subject, logPrefix)
 	if !ok {
@@ -229,7 +231,7 @@ func ParseSubject(subject string) (Address, error) {
 		if n == len(t) {
 			return Address{}, fmt.Errorf("%w: %q", ErrNoSubject, subject)
 		}
-		if t[n], rest, more = strings.Cut(rest, "."); t[n] == "" {
+		if t[n], rest, more = strings.Cut(rest, "."); t[n] == "" || t[n] == any1 || t[n] == rest1 {
 			return Address{}, fmt.Errorf("%w: %q", ErrNoSubject, subject)
 		}
 	}
@@ -254,7 +256,7 @@ func ParseSubject(subject string) (Address, error) {
 // DeviceOfPulse gives the device of a pulse's subject, or false.
 func DeviceOfPulse(subject string) (string, bool) {
 	d, ok := strings.CutPrefix(subject, pulsePrefix)
-	return d, ok && d != "" && !strings.Contains(d, ".")
+	return d, ok && d != "" && d != any1 && d != rest1 && !strings.Contains(d, ".")
 }
 
 // DeviceOfSync gives the device of a sync request's subject, or false.

@@ -36,14 +36,17 @@ func stream(bucket string, c Config, logID string) jetstream.StreamConfig {
 		Description:       "Projection of the event log, kept by the server; write to the log instead.",
 		Storage:           storage,
 		MaxMsgsPerSubject: 1,
-		MaxMsgSize:        eventlog.MaxMessageBytes,
-		Discard:           jetstream.DiscardNew,
-		AllowDirect:       true,
-		AllowRollup:       true,
-		DenyDelete:        true,
-		Duplicates:        0, // off, as the source deduplicates: a rebuild would drop ids that were minutes apart there
-		Replicas:          max(1, c.Replicas),
-		Metadata:          map[string]string{metaLogID: logID},
+		// What the server cannot store here it tries for ever, and nothing after it
+		// comes: so whatever the log takes fits here, with what the server adds to it,
+		// and whatever its header says purges nothing.
+		MaxMsgSize:  -1,
+		AllowRollup: false,
+		Discard:     jetstream.DiscardNew,
+		AllowDirect: true,
+		DenyDelete:  true,
+		Duplicates:  0, // off, as the source deduplicates: a rebuild would drop ids that were minutes apart there
+		Replicas:    max(1, c.Replicas),
+		Metadata:    map[string]string{metaLogID: logID},
 		Sources: []*jetstream.StreamSource{{
 			Name:              p.Stream,
 			SubjectTransforms: []jetstream.SubjectTransformConfig{{Source: p.From, Destination: p.To}},

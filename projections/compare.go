@@ -42,22 +42,41 @@ func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.Stre
 		if m.Sequence > b.LastSeq {
 			break
 		}
-		_, seq, ok := eventlog.SourceOf(m.Header)
-		if !ok && m.Header == nil {
-			continue // a device wrote a header into it that cannot be read
+		found, err := finding(ctx, js, source, p, m, last)
+		if err != nil {
+			return "", err
 		}
-		if !ok {
-			return Diverged, nil
+		if found == Sound {
+			continue
 		}
-		if seq > last {
-			return Ahead, nil
+		// A device may have written what a client takes for the server's word.
+		m, err = eventlog.MessageAt(ctx, js, bucket.Config.Name, m.Sequence)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue // overtaken by the next of its key
 		}
-		if p.Stream == eventlog.PulseStream {
-			continue // it keeps one pulse a device, so older ones cannot be looked up
+		if err != nil {
+			return "", err
 		}
-		if ok, err := projected(ctx, js, source, p, m, seq); err != nil || !ok {
-			return Diverged, err
+		if found, err = finding(ctx, js, source, p, m, last); err != nil || found != Sound {
+			return found, err
 		}
+	}
+	return Sound, nil
+}
+
+// finding is what one message of a bucket says of it, by its header.
+func finding(ctx context.Context, js jetstream.JetStream, source jetstream.Stream, p eventlog.Projection, m *jetstream.RawStreamMsg, last uint64) (Finding, error) {
+	_, seq, ok := eventlog.SourceOf(m.Header)
+	switch {
+	case !ok:
+		return Diverged, nil
+	case seq > last:
+		return Ahead, nil
+	case p.Stream == eventlog.PulseStream:
+		return Sound, nil // it keeps one pulse a device, so older ones cannot be looked up
+	}
+	if ok, err := projected(ctx, js, source, p, m, seq); err != nil || !ok {
+		return Diverged, err
 	}
 	return Sound, nil
 }
@@ -79,10 +98,13 @@ func projected(ctx context.Context, js jetstream.JetStream, source jetstream.Str
 }
 
 // same says whether a bucket's message is the projection of a message of the log.
+// A header that cannot be read there may look like anything here.
 func same(p eventlog.Projection, projected, origin *jetstream.RawStreamMsg) bool {
-	key, ok := p.Key(origin.Subject)
-	return ok && eventlog.KVSubject(p.Bucket, key) == projected.Subject &&
-		bytes.Equal(projected.Data, origin.Data) &&
+	subject := origin.Subject // where the server could not transform it
+	if key, ok := p.Key(origin.Subject); ok {
+		subject = eventlog.KVSubject(p.Bucket, key)
+	}
+	return subject == projected.Subject && bytes.Equal(projected.Data, origin.Data) && (origin.Header == nil ||
 		projected.Header.Get(eventlog.HeaderID) == origin.Header.Get(eventlog.HeaderID) &&
-		projected.Header.Get(eventlog.HeaderCounter) == origin.Header.Get(eventlog.HeaderCounter)
+			projected.Header.Get(eventlog.HeaderCounter) == origin.Header.Get(eventlog.HeaderCounter))
 }

@@ -1,11 +1,9 @@
 package projections
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -72,7 +70,7 @@ func catchUp(ctx context.Context, js jetstream.JetStream, bucket string, progres
 		if err != nil {
 			return err
 		}
-		at, err := position(ctx, js, bucket)
+		at, err := passed(ctx, js, bucket, target)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return ErrUnderWay
 		}
@@ -118,7 +116,7 @@ func WaitFor(ctx context.Context, js jetstream.JetStream, bucket string, sequenc
 func waitFor(ctx context.Context, js jetstream.JetStream, bucket string, target uint64, progress func(done, total uint64)) error {
 	const first, most = 2 * time.Millisecond, 200 * time.Millisecond
 	for pause := first; ; pause = min(2*pause, most) {
-		at, err := position(ctx, js, bucket)
+		at, err := passed(ctx, js, bucket, target)
 		if err != nil {
 			return err
 		}
@@ -149,6 +147,28 @@ func lastProjected(ctx context.Context, js jetstream.JetStream, bucket string) (
 	return n, nil
 }
 
+// passed is how far a bucket has come towards a sequence of its source: its
+// position, and over what comes next where the server projects nothing of it, as a
+// device may publish on a subject with a wildcard.
+func passed(ctx context.Context, js jetstream.JetStream, bucket string, target uint64) (uint64, error) {
+	at, err := position(ctx, js, bucket)
+	for p := eventlog.ProjectionOf(bucket); err == nil && at < target; {
+		var m *jetstream.RawStreamMsg
+		m, err = eventlog.NextMessage(ctx, js, p.Stream, p.From, at+1)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			return target, nil
+		}
+		if err != nil {
+			break
+		}
+		if _, ok := p.Key(m.Subject); ok {
+			return at, nil
+		}
+		at = m.Sequence
+	}
+	return at, err
+}
+
 // position is the source's sequence of the bucket's newest message; 0 while it
 // is empty.
 func position(ctx context.Context, js jetstream.JetStream, bucket string) (uint64, error) {
@@ -169,30 +189,8 @@ func position(ctx context.Context, js jetstream.JetStream, bucket string) (uint6
 		return 0, fmt.Errorf("bucket %s: newest message: %w", bucket, err)
 	}
 	_, seq, ok := eventlog.SourceOf(m.Header)
-	switch {
-	case ok:
-		return seq, nil
-	case m.Header == nil:
-		return lastOfKey(ctx, js, bucket, m)
+	if !ok {
+		return 0, fmt.Errorf("bucket %s: its newest message has no header %s", bucket, eventlog.HeaderStreamSource)
 	}
-	return 0, fmt.Errorf("bucket %s: its newest message has no header %s", bucket, eventlog.HeaderStreamSource)
-}
-
-// lastOfKey is the source's sequence of a bucket's message that does not say where
-// it comes from, since a device wrote a header into it that cannot be read, even
-// with the server's own beside it: the last on its key's subject, where that has
-// the same payload; else 0, and the server is about to bring the next.
-func lastOfKey(ctx context.Context, js jetstream.JetStream, bucket string, m *jetstream.RawStreamMsg) (uint64, error) {
-	subject, err := eventlog.SubjectOfKey(bucket, strings.TrimPrefix(m.Subject, eventlog.KVSubject(bucket, "")))
-	if err != nil {
-		return 0, err
-	}
-	origin, err := eventlog.LastMessage(ctx, js, eventlog.ProjectionOf(bucket).Stream, subject)
-	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && (origin.Header != nil || !bytes.Equal(origin.Data, m.Data)) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, fmt.Errorf("bucket %s: %w", bucket, err)
-	}
-	return origin.Sequence, nil
+	return seq, nil
 }

@@ -36,6 +36,9 @@ func Render(u Users, o RenderOptions) ([]byte, error) {
 		if account == Fleet {
 			w.line("jetstream: enabled")
 		}
+		if account == Devices {
+			w.line("limits: { max_payload: %d }", eventlog.MaxReportBytes)
+		}
 		w.crossings(account)
 		if account == Fleet || account == Devices {
 			w.mappings()

@@ -3,10 +3,12 @@
 package natstest
 
 import (
+	"bufio"
 	"fmt"
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -135,4 +137,29 @@ func connect(tb testing.TB, url string, options ...nats.Option) (*nats.Conn, jet
 		tb.Fatal(err)
 	}
 	return nc, js
+}
+
+// Raw publishes by the protocol itself, as a client of its own can write headers
+// that no library would, and waits until a stream has taken the message.
+func (s *Server) Raw(tb testing.TB, subject, header, data string) {
+	tb.Helper()
+	c, err := net.Dial("tcp", strings.TrimPrefix(s.URL(), "nats://"))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	defer c.Close()
+	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		tb.Fatal(err)
+	}
+	fmt.Fprintf(c, "CONNECT {\"headers\":true,\"verbose\":false,\"pedantic\":false}\r\nSUB answer 1\r\n")
+	fmt.Fprintf(c, "HPUB %s answer %d %d\r\n%s%s\r\nPING\r\n", subject, len(header), len(header)+len(data), header, data)
+	for lines := bufio.NewScanner(c); lines.Scan(); {
+		if strings.Contains(lines.Text(), `"error":`) {
+			tb.Fatalf("publish on %s: %s", subject, lines.Text())
+		}
+		if strings.Contains(lines.Text(), `"seq":`) {
+			return
+		}
+	}
+	tb.Fatalf("publish on %s: no answer", subject)
 }

@@ -1,0 +1,130 @@
+package projections_test
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/projections"
+)
+
+// sound fails the test where the bucket of states does not come to have all that
+// the log has, or is not found to be sound.
+func sound(t *testing.T, js jetstream.JetStream) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	log, err := eventlog.Log(ctx, js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := projections.WaitFor(ctx, js, eventlog.BucketState, log.Last); err != nil {
+		t.Fatal(err)
+	}
+	if found, err := projections.Check(ctx, js, eventlog.BucketState); found != projections.Sound || err != nil {
+		t.Fatalf("check = %s, %v, want Sound", found, err)
+	}
+}
+
+// The server adds to what it sources a header of its own, so what just fits into
+// the log is larger in the bucket. What does not fit there is tried for ever, and
+// nothing after it comes.
+func TestAReportAsLargeAsTheLogTakesStopsNoBucket(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	nc, js := s.Connect(t)
+	ensure(t, js)
+	subject, data := eventlog.StateSubject("large", "web"), strings.Repeat("x", eventlog.MaxMessageBytes)
+	if _, err := js.Publish(t.Context(), subject, []byte(data)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.Publish(t.Context(), subject, []byte(data+"x")); err == nil {
+		t.Error("the log takes more than it should, and this test shows nothing")
+	}
+	if _, err := nc.Request(eventlog.StateSubject("good", "web"), []byte(`{}`), 5*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	sound(t, js)
+	if err := projections.Rebuild(t.Context(), js, projections.Config{}, eventlog.BucketState, nil); err != nil {
+		t.Fatal(err)
+	}
+	sound(t, js)
+}
+
+// A line that ends in a line feed alone is none to the server, and one to the
+// clients: a device can put there what only the server may say, or end the header
+// for a client before the server's own line.
+func TestAForgedSourceThatTheServerDoesNotSeeMisleadsNobody(t *testing.T) {
+	t.Parallel()
+	for name, header := range map[string]string{
+		"a sequence that is to come":           "A: b\nNats-Stream-Source: FLEET 99999\r\n\r\n",
+		"a sequence that was":                  "A: b\nNats-Stream-Source: FLEET 1\r\n\r\n",
+		"another stream":                       "A: b\nNats-Stream-Source: PULSE 1\r\n\r\n",
+		"nonsense":                             "A: b\nNats-Stream-Source: nonsense\r\n\r\n",
+		"a header that cannot be read":         "A: b\nNats-Stream-Source: FLEET 1\r\nno colon\r\n\r\n",
+		"a header that ends before it":         "A: b\nNats-Stream-Source: FLEET 99999\n\n\r\n\r\n",
+		"a header that ends, and says no more": "A: b\n\n\r\n\r\n",
+		"a header without an end":              "Fleet-N: a.1\r\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := natstest.Start(t)
+			_, js := s.Connect(t)
+			ensure(t, js)
+			s.Raw(t, eventlog.StateSubject("good", "web"), "NATS/1.0\r\n\r\n", `{}`)
+			s.Raw(t, eventlog.StateSubject("evil", "web"), "NATS/1.0\r\n"+header, `{}`)
+			sound(t, js)
+			if err := projections.Rebuild(t.Context(), js, projections.Config{}, eventlog.BucketState, nil); err != nil {
+				t.Fatal(err)
+			}
+			sound(t, js)
+			s.Raw(t, eventlog.StateSubject("good", "more"), "NATS/1.0\r\n\r\n", `{}`)
+			sound(t, js)
+		})
+	}
+}
+
+// A server looks no further for a header whose name it finds twice without a gap
+// (nats-server, client.go, getHeaderKeyIndex), and takes the line with the names
+// off what a bucket sources: so what the log would refuse comes into the bucket.
+func TestAHeaderThatTheLogDoesNotSeePurgesNoBucket(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	ensure(t, js)
+	s.Raw(t, eventlog.StateSubject("good", "web"), "NATS/1.0\r\n\r\n", `{}`)
+	s.Raw(t, eventlog.StateSubject("evil", "web"), "NATS/1.0\r\nNats-Expected-X: Nats-RollupNats-Rollup\r\nNats-Rollup: all\r\n\r\n", `{}`)
+	sound(t, js)
+	kv, err := js.KeyValue(t.Context(), eventlog.BucketState)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Get(t.Context(), eventlog.StateKey("good", "web")); err != nil {
+		t.Errorf("another device's state: %v", err)
+	}
+}
+
+// The server takes a subject with a wildcard for a subject as any other, and
+// whoever asks for it later gets what the wildcard matches.
+func TestASubjectWithAWildcardIsForeignAndStopsNoBucket(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	ensure(t, js)
+	s.Raw(t, eventlog.StateSubject("evil", "*"), "NATS/1.0\r\n\r\n", `{"device_id":"evil","deployment":"*","phase":"Running"}`)
+	s.Raw(t, eventlog.StateSubject("evil", ">"), "NATS/1.0\r\n\r\n", `{"device_id":"evil","deployment":">","phase":"Running"}`)
+	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+		if !errors.Is(err, eventlog.ErrForeign) {
+			t.Errorf("%s is read with error %v, want ErrForeign", e.Subject, err)
+		}
+	}
+	sound(t, js)
+	s.Raw(t, eventlog.StateSubject("evil", "web"), "NATS/1.0\r\n\r\n", `{"device_id":"evil","deployment":"web","phase":"Running"}`)
+	sound(t, js)
+}
