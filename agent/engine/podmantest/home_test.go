@@ -2,7 +2,6 @@ package podmantest
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 )
@@ -11,9 +10,7 @@ import (
 // one has is not.
 func TestWhatAKilledTestLeftBehindIsTakenAway(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("podman"); err != nil || os.Getuid() != 0 {
-		missing(t, "there is no podman for root")
-	}
+	Require(t)
 	parent, err := os.MkdirTemp("", "ph") // not a home, and short as one
 	if err != nil {
 		t.Fatal(err)

@@ -33,24 +33,44 @@ type Service struct {
 // upTimeout is for machines that do much else at the same time.
 const upTimeout = 2 * time.Minute
 
-// missing skips the test, or fails it where everything is required.
-func missing(t testing.TB, why string) {
-	t.Helper()
-	if os.Getenv("FLEET_REQUIRE_ALL") == "1" {
-		t.Fatalf("%s, and FLEET_REQUIRE_ALL=1", why)
+// helperDirs are where Podman looks for its helpers.
+var helperDirs = []string{"/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman"}
+
+// Missing says why there can be no Podman for tests on this machine; it is empty
+// where there can.
+func Missing() string {
+	if _, err := exec.LookPath("podman"); err != nil {
+		return "there is no podman"
 	}
-	t.Skipf("%s: apt-get install podman runc, and run as root, to test on real containers", why)
+	if os.Getuid() != 0 {
+		return "Podman wants root for a bridge network"
+	}
+	for _, dir := range helperDirs {
+		if _, err := os.Stat(filepath.Join(dir, "netavark")); err == nil {
+			return ""
+		}
+	}
+	return "there is a podman without netavark, which makes its networks"
+}
+
+// Require skips the test where there can be no Podman, or fails it where
+// everything is required.
+func Require(t testing.TB) {
+	t.Helper()
+	why := Missing()
+	switch {
+	case why == "":
+	case os.Getenv("FLEET_REQUIRE_ALL") == "1":
+		t.Fatalf("%s, and FLEET_REQUIRE_ALL=1", why)
+	default:
+		t.Skipf("%s: apt-get install podman runc netavark, and run as root, to test on real containers", why)
+	}
 }
 
 // Start starts a service, or skips the test where there can be none.
 func Start(t testing.TB, o Options) *Service {
 	t.Helper()
-	if _, err := exec.LookPath("podman"); err != nil {
-		missing(t, "there is no podman")
-	}
-	if os.Getuid() != 0 {
-		missing(t, "Podman wants root for a bridge network")
-	}
+	Require(t)
 	s := &Service{t: t, home: NewHome(t, o)}
 	s.env = append(os.Environ(), s.home.Env...)
 	t.Cleanup(s.Down)

@@ -57,12 +57,12 @@ func newMachine(t *testing.T) *machine {
 			m.env = append(m.env, kv)
 		}
 	}
-	if _, err := exec.LookPath("podman"); err != nil || os.Geteuid() != 0 {
+	if why := podmantest.Missing(); why != "" {
 		if os.Getenv("FLEET_REQUIRE_ALL") != "" {
-			t.Fatal("podman is not there for root, and FLEET_REQUIRE_ALL wants it: apt-get install podman runc")
+			t.Fatalf("%s, and FLEET_REQUIRE_ALL wants it: apt-get install podman runc netavark", why)
 		}
 		m.engine = "memory"
-		t.Log("podman is not there for root: the containers of this test exist in memory alone")
+		t.Logf("%s: the containers of this test exist in memory alone", why)
 		return m
 	}
 	home := podmantest.NewHome(t, podmantest.Options{})
