@@ -50,17 +50,19 @@ func (r *replica) appended(drafts []eventlog.Draft) {
 	}
 }
 
-// watchLog looks at the log's size until the context ends.
+// watchLog looks at the log's size, and at the buckets behind it, until the context
+// ends.
 func (r *replica) watchLog(ctx context.Context) error {
 	tick := time.NewTicker(logCheck)
 	defer tick.Stop()
-	alarmed := false
+	alarmed, stalled := false, stalls{}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
+		r.lookAtBuckets(ctx, stalled)
 		info, err := eventlog.Log(ctx, r.js)
 		if err != nil {
 			r.options.Logger.Debug("the log's size is not known", "error", err)

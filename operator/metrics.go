@@ -20,6 +20,8 @@ type metrics struct {
 	logRatio  prometheus.Gauge
 	logEvents prometheus.Gauge
 
+	stalled *prometheus.GaugeVec
+
 	checkpoints    *prometheus.CounterVec
 	lastCheckpoint prometheus.Gauge
 }
@@ -42,10 +44,15 @@ func newMetrics(reg prometheus.Registerer, r *replica) *metrics {
 		logRatio:  gauge("fleet_operator_log_bytes_ratio", "Size of the log as a share of what it may take; 0 without a limit. 0.8 is the alarm."),
 		logEvents: gauge("fleet_operator_log_last_sequence", "Last sequence of the log."),
 
+		stalled: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "fleet_operator_bucket_stalled",
+			Help: "1 while the server does not bring a message of the log into a bucket, so that nothing behind it comes; by bucket.",
+		}, []string{"bucket"}),
+
 		checkpoints:    counter("fleet_operator_checkpoints_total", "Checkpoints of the fold, by result: saved or failed. One that failed costs nothing but time at the next start.", "result"),
 		lastCheckpoint: gauge("fleet_operator_checkpoint_last_sequence", "Sequence of the log at the newest checkpoint that this replica saved or found."),
 	}
-	reg.MustRegister(m.appends, m.patches, m.leader, m.mismatch, m.full, m.reserve, m.logBytes, m.logRatio, m.logEvents,
+	reg.MustRegister(m.appends, m.patches, m.leader, m.mismatch, m.full, m.reserve, m.logBytes, m.logRatio, m.logEvents, m.stalled,
 		m.checkpoints, m.lastCheckpoint, collector{r})
 	return m
 }

@@ -68,7 +68,8 @@ func live(bucket string, c Config, logID string) jetstream.StreamConfig {
 // left behind (see Check) and finishes rebuilds that were cut short. It returns
 // the buckets that were rebuilt: when desired-state is among them, every device
 // must be told to sync. Nothing may be decided before it has returned. The log
-// must be there.
+// must be there. A bucket of what devices say that stands still is no failure:
+// nothing is decided by those; see Lacks.
 func Ensure(ctx context.Context, js jetstream.JetStream, c Config) (rebuilt []string, err error) {
 	log, err := eventlog.Log(ctx, js)
 	if err != nil {
@@ -92,7 +93,8 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) (rebuilt []st
 				return rebuilt, fmt.Errorf("make bucket %s: %w", b, err)
 			}
 		default:
-			if err := Rebuild(ctx, js, c, b, nil); err != nil {
+			err := Rebuild(ctx, js, c, b, nil)
+			if err != nil && (b == eventlog.BucketDesired || !errors.As(err, new(*StalledError))) {
 				return rebuilt, err
 			}
 			rebuilt = append(rebuilt, b)

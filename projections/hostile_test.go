@@ -3,6 +3,7 @@ package projections_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -127,4 +128,46 @@ func TestASubjectWithAWildcardIsForeignAndStopsNoBucket(t *testing.T) {
 	sound(t, js)
 	s.Raw(t, eventlog.StateSubject("evil", "web"), "NATS/1.0\r\n\r\n", `{"device_id":"evil","deployment":"web","phase":"Running"}`)
 	sound(t, js)
+}
+
+// The log does not see this header, for the same reason, and the bucket refuses it.
+func TestABucketThatCannotGoOnHoldsUpNothingElse(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	ensure(t, js)
+	s.Raw(t, eventlog.StateSubject("good", "web"), "NATS/1.0\r\n\r\n", `{}`)
+	s.Raw(t, eventlog.StateSubject("evil", "web"), "NATS/1.0\r\nNats-Expected-X: Nats-TTLNats-TTL\r\nNats-TTL: soon\r\n\r\n", "{}")
+	for until := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) { // poll
+		m, err := projections.Lacks(t.Context(), js, eventlog.BucketState)
+		if err == nil && m != nil && m.Subject == eventlog.StateSubject("evil", "web") {
+			break
+		}
+		if time.Now().After(until) {
+			t.Fatalf("the bucket lacks %+v, %v", m, err)
+		}
+	}
+	for _, b := range []string{eventlog.BucketState, eventlog.BucketInfo} {
+		if err := js.DeleteStream(t.Context(), eventlog.BucketStream(b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rebuilt, err := projections.Ensure(t.Context(), js, projections.Config{})
+	if err != nil || !slices.Equal(rebuilt, []string{eventlog.BucketState, eventlog.BucketInfo}) {
+		t.Errorf("ensure rebuilt %v, %v", rebuilt, err)
+	}
+	if found, err := projections.Check(t.Context(), js, eventlog.BucketState); found != projections.Sound || err != nil {
+		t.Errorf("check = %s, %v", found, err)
+	}
+	kv, err := js.KeyValue(t.Context(), eventlog.BucketState)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.Get(t.Context(), eventlog.StateKey("good", "web")); err != nil {
+		t.Errorf("what comes before it: %v", err)
+	}
+	var stalled *projections.StalledError
+	if err := projections.Rebuild(t.Context(), js, projections.Config{}, eventlog.BucketState, nil); !errors.As(err, &stalled) {
+		t.Errorf("rebuild: %v, want a StalledError", err)
+	}
 }

@@ -21,7 +21,9 @@ import (
 // device should be told to sync (eventlog.TellToSync).
 //
 // Whether it would be safe is another question: see Rebuildable. It fails with
-// ErrUnderWay where somebody else rebuilds the bucket too.
+// ErrUnderWay where somebody else rebuilds the bucket too, and with a *StalledError
+// where the server does not get on; a bucket of what devices say is in service then,
+// with what it has.
 func Rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket string, progress func(done, total uint64)) error {
 	if err := rebuild(ctx, js, c, bucket, progress); err != nil {
 		return fmt.Errorf("rebuild bucket %s: %w", bucket, err)
@@ -46,8 +48,9 @@ func rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket strin
 	if err != nil {
 		return err
 	}
-	if err := catchUp(ctx, js, bucket, progress); err != nil {
-		return err
+	stalled := catchUp(ctx, js, bucket, progress)
+	if stalled != nil && (bucket == eventlog.BucketDesired || !errors.As(stalled, new(*StalledError))) {
+		return stalled // devices are not to hear from half of what they should run
 	}
 	s, err := js.Stream(ctx, building.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && s.CachedInfo().Config.Metadata[metaRebuilding] != building.Metadata[metaRebuilding] {
@@ -59,18 +62,34 @@ func rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket strin
 	if _, err := js.UpdateStream(ctx, live(bucket, c, log.ID)); err != nil {
 		return fmt.Errorf("put it in service: %w", err)
 	}
-	return nil
+	return stalled
 }
 
+// StalledError says that the server does not bring a message into a bucket, so that
+// nothing behind it comes.
+type StalledError struct {
+	Message *jetstream.RawStreamMsg // of the source
+}
+
+func (e *StalledError) Error() string {
+	return fmt.Sprintf("it stands still before message %d (%s): the NATS server does not bring that into it, and nothing behind it comes",
+		e.Message.Sequence, e.Message.Subject)
+}
+
+// stallPatience is how long a bucket may lack the same message before a rebuild
+// takes it for one that the server cannot project: long, for machines that do much
+// else, and for servers that elect a leader of the new bucket first.
+const stallPatience = 30 * time.Second
+
 // catchUp waits until a bucket has all that there is of its source. The log goes
-// on meanwhile, so it looks again each time.
+// on meanwhile, so it looks again each time. It fails with a *StalledError.
 func catchUp(ctx context.Context, js jetstream.JetStream, bucket string, progress func(done, total uint64)) error {
 	for {
 		target, err := lastProjected(ctx, js, bucket)
 		if err != nil {
 			return err
 		}
-		at, err := passed(ctx, js, bucket, target)
+		at, _, err := passed(ctx, js, bucket, target)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return ErrUnderWay
 		}
@@ -80,7 +99,7 @@ func catchUp(ctx context.Context, js jetstream.JetStream, bucket string, progres
 		if at >= target {
 			return nil
 		}
-		err = waitFor(ctx, js, bucket, target, progress)
+		err = waitFor(ctx, js, bucket, target, progress, stallPatience)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return ErrUnderWay
 		}
@@ -110,15 +129,29 @@ func WaitFor(ctx context.Context, js jetstream.JetStream, bucket string, sequenc
 	if err != nil {
 		return err
 	}
-	return waitFor(ctx, js, bucket, min(sequence, last), nil)
+	return waitFor(ctx, js, bucket, min(sequence, last), nil, 0)
 }
 
-func waitFor(ctx context.Context, js jetstream.JetStream, bucket string, target uint64, progress func(done, total uint64)) error {
+// waitFor waits until a bucket has come to a sequence of its source. Where a
+// patience is given, it fails with a *StalledError once the bucket has stood still
+// for as long.
+func waitFor(ctx context.Context, js jetstream.JetStream, bucket string, target uint64, progress func(done, total uint64), patience time.Duration) error {
 	const first, most = 2 * time.Millisecond, 200 * time.Millisecond
+	var lacks uint64
+	since := time.Now()
 	for pause := first; ; pause = min(2*pause, most) {
-		at, err := passed(ctx, js, bucket, target)
+		at, next, err := passed(ctx, js, bucket, target)
 		if err != nil {
 			return err
+		}
+		switch {
+		case next == nil || next.Sequence != lacks:
+			lacks, since = 0, time.Now()
+			if next != nil {
+				lacks = next.Sequence
+			}
+		case patience > 0 && time.Since(since) > patience:
+			return &StalledError{Message: next}
 		}
 		if progress != nil {
 			progress(min(at, target), target)
@@ -147,26 +180,36 @@ func lastProjected(ctx context.Context, js jetstream.JetStream, bucket string) (
 	return n, nil
 }
 
+// Lacks is the first message of its source that a bucket does not have yet; nil
+// where it has all there is.
+func Lacks(ctx context.Context, js jetstream.JetStream, bucket string) (*jetstream.RawStreamMsg, error) {
+	target, err := lastProjected(ctx, js, bucket)
+	if err != nil {
+		return nil, err
+	}
+	_, next, err := passed(ctx, js, bucket, target)
+	return next, err
+}
+
 // passed is how far a bucket has come towards a sequence of its source: its
 // position, and over what comes next where the server projects nothing of it, as a
-// device may publish on a subject with a wildcard.
-func passed(ctx context.Context, js jetstream.JetStream, bucket string, target uint64) (uint64, error) {
-	at, err := position(ctx, js, bucket)
-	for p := eventlog.ProjectionOf(bucket); err == nil && at < target; {
-		var m *jetstream.RawStreamMsg
-		m, err = eventlog.NextMessage(ctx, js, p.Stream, p.From, at+1)
+// device may publish on a subject with a wildcard. next is what it lacks first,
+// nil where it has arrived.
+func passed(ctx context.Context, js jetstream.JetStream, bucket string, target uint64) (at uint64, next *jetstream.RawStreamMsg, err error) {
+	at, err = position(ctx, js, bucket)
+	for p := eventlog.ProjectionOf(bucket); err == nil && at < target; at = next.Sequence {
+		next, err = eventlog.NextMessage(ctx, js, p.Stream, p.From, at+1)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			return target, nil
+			return target, nil, nil
 		}
 		if err != nil {
 			break
 		}
-		if _, ok := p.Key(m.Subject); ok {
-			return at, nil
+		if _, ok := p.Key(next.Subject); ok {
+			return at, next, nil
 		}
-		at = m.Sequence
 	}
-	return at, err
+	return at, nil, err
 }
 
 // position is the source's sequence of the bucket's newest message; 0 while it

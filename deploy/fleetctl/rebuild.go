@@ -97,13 +97,20 @@ func rebuild(ctx context.Context, s Streams, c *connection, buckets []string) er
 			return explainRebuild(s, c, nc, b, err)
 		}
 	}
+	var stalled error
 	for _, b := range buckets {
-		if err := rebuildOne(permitted, s, js, b); err != nil {
+		err := rebuildOne(permitted, s, js, b)
+		if b != eventlog.BucketDesired && errors.As(err, new(*projections.StalledError)) {
+			stalled = errors.Join(stalled, err) // the others can be had all the same
+		} else if err != nil {
 			return explainRebuild(s, c, nc, b, err)
 		}
 	}
+	if stalled != nil {
+		stalled = failed(stalled, "the NATS server's log has the reason. What is decided goes on, and the bucket has what comes before that message")
+	}
 	if !slices.Contains(buckets, eventlog.BucketDesired) {
-		return nil
+		return stalled
 	}
 	devices, err := knownDevices(permitted, js)
 	if err == nil {
@@ -113,7 +120,7 @@ func rebuild(ctx context.Context, s Streams, c *connection, buckets []string) er
 		return failed(fmt.Errorf("the buckets are rebuilt, but devices could not be told to sync: %w", err), "nothing: they sync by themselves within minutes")
 	}
 	s.tell("%s told to sync.\n", plural(uint64(len(devices)), "device was", "devices were"))
-	return nil
+	return stalled
 }
 
 func rebuildOne(ctx context.Context, s Streams, js jetstream.JetStream, bucket string) error {
