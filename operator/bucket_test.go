@@ -2,6 +2,7 @@ package operator_test
 
 import (
 	"testing"
+	"time"
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
@@ -21,7 +22,11 @@ func TestABucketThatStandsStillIsSaidAndTheRestGoesOn(t *testing.T) {
 	w.apply(deployment(ns, "web", "app:1", lab))
 	w.ready(ns, "web", v1alpha1.ReasonAllSucceeded)
 	w.server.Raw(t, eventlog.StateSubject("evil", "web"), "NATS/1.0\r\nNats-Expected-X: Nats-TTLNats-TTL\r\nNats-TTL: soon\r\n\r\n", "{}")
-	op.gauge(t, "fleet_operator_bucket_stalled", 1)
+	for until := time.Now().Add(2 * time.Minute); op.metric(t, "fleet_operator_bucket_stalled") != 1; time.Sleep(100 * time.Millisecond) { // poll
+		if time.Now().After(until) {
+			t.Fatal("no metric says that a bucket stands still")
+		}
+	}
 	w.warned(operator.ReasonBucketStalled, "Bucket device-state: it stands still before message")
 	w.warned(operator.ReasonBucketStalled, "(fleet.evt.state.evil.web)")
 	w.apply(deployment(ns, "db", "app:1", lab))

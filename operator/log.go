@@ -55,14 +55,14 @@ func (r *replica) appended(drafts []eventlog.Draft) {
 func (r *replica) watchLog(ctx context.Context) error {
 	tick := time.NewTicker(logCheck)
 	defer tick.Stop()
-	alarmed, stalled := false, stalls{}
+	alarmed, looks := false, map[string]*bucketLook{}
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		r.lookAtBuckets(ctx, stalled)
+		r.lookAtBuckets(ctx, looks)
 		info, err := eventlog.Log(ctx, r.js)
 		if err != nil {
 			r.options.Logger.Debug("the log's size is not known", "error", err)

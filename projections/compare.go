@@ -19,7 +19,7 @@ func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.Stre
 	if b.Msgs == 0 {
 		return Sound, nil
 	}
-	at, err := position(ctx, js, p.Bucket)
+	at, err := Position(ctx, js, p.Bucket)
 	if err != nil {
 		return "", err
 	}

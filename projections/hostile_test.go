@@ -171,3 +171,27 @@ func TestABucketThatCannotGoOnHoldsUpNothingElse(t *testing.T) {
 		t.Errorf("rebuild: %v, want a StalledError", err)
 	}
 }
+
+// Buckets that were made before this was known took less, and purged.
+func TestEnsureMendsABucketOfAnOlderMake(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	ensure(t, js)
+	stream, err := js.Stream(t.Context(), eventlog.BucketStream(eventlog.BucketState))
+	if err != nil {
+		t.Fatal(err)
+	}
+	old := stream.CachedInfo().Config
+	old.MaxMsgSize, old.AllowRollup = eventlog.MaxMessageBytes, true
+	if _, err := js.UpdateStream(t.Context(), old); err != nil {
+		t.Fatal(err)
+	}
+	ensure(t, js)
+	if stream, err = js.Stream(t.Context(), eventlog.BucketStream(eventlog.BucketState)); err != nil {
+		t.Fatal(err)
+	}
+	if c := stream.CachedInfo().Config; c.MaxMsgSize != -1 || c.AllowRollup {
+		t.Errorf("at most %d bytes, rollups %v", c.MaxMsgSize, c.AllowRollup)
+	}
+}

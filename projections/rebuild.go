@@ -181,7 +181,7 @@ func lastProjected(ctx context.Context, js jetstream.JetStream, bucket string) (
 }
 
 // Lacks is the first message of its source that a bucket does not have yet; nil
-// where it has all there is.
+// where it has all there is. It costs the server work for each key.
 func Lacks(ctx context.Context, js jetstream.JetStream, bucket string) (*jetstream.RawStreamMsg, error) {
 	target, err := lastProjected(ctx, js, bucket)
 	if err != nil {
@@ -196,7 +196,7 @@ func Lacks(ctx context.Context, js jetstream.JetStream, bucket string) (*jetstre
 // device may publish on a subject with a wildcard. next is what it lacks first,
 // nil where it has arrived.
 func passed(ctx context.Context, js jetstream.JetStream, bucket string, target uint64) (at uint64, next *jetstream.RawStreamMsg, err error) {
-	at, err = position(ctx, js, bucket)
+	at, err = Position(ctx, js, bucket)
 	for p := eventlog.ProjectionOf(bucket); err == nil && at < target; at = next.Sequence {
 		next, err = eventlog.NextMessage(ctx, js, p.Stream, p.From, at+1)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -212,9 +212,9 @@ func passed(ctx context.Context, js jetstream.JetStream, bucket string, target u
 	return at, nil, err
 }
 
-// position is the source's sequence of the bucket's newest message; 0 while it
-// is empty.
-func position(ctx context.Context, js jetstream.JetStream, bucket string) (uint64, error) {
+// Position is how far a bucket has come: the sequence of its newest message in the
+// source; 0 while it is empty.
+func Position(ctx context.Context, js jetstream.JetStream, bucket string) (uint64, error) {
 	stream := eventlog.BucketStream(bucket)
 	s, err := eventlog.Authoritative(ctx, js, stream)
 	if err != nil {
