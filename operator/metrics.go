@@ -26,7 +26,7 @@ type metrics struct {
 	lastCheckpoint prometheus.Gauge
 }
 
-func newMetrics(reg prometheus.Registerer, r *replica) *metrics {
+func newMetrics(reg prometheus.Registerer) *metrics {
 	gauge := func(name, help string) prometheus.Gauge {
 		return prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: help})
 	}
@@ -53,7 +53,7 @@ func newMetrics(reg prometheus.Registerer, r *replica) *metrics {
 		lastCheckpoint: gauge("fleet_operator_checkpoint_last_sequence", "Sequence of the log at the newest checkpoint that this replica saved or found."),
 	}
 	reg.MustRegister(m.appends, m.patches, m.leader, m.mismatch, m.full, m.reserve, m.logBytes, m.logRatio, m.logEvents, m.stalled,
-		m.checkpoints, m.lastCheckpoint, collector{r})
+		m.checkpoints, m.lastCheckpoint)
 	return m
 }
 

@@ -78,7 +78,7 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 	}
 
 	r := &replica{options: opt, nc: nc, js: js, kube: core, appender: appender}
-	r.metrics = newMetrics(opt.Registry, r)
+	r.metrics = newMetrics(opt.Registry)
 	r.informers = externalversions.NewSharedInformerFactory(client, 0)
 	r.fold = fold.New(fold.Options{JS: js, Logger: opt.Logger, Changed: r.folded, NoCheckpoints: opt.CheckpointEvents < 0})
 	r.monitor = liveness.NewMonitor(liveness.NATS{Conn: nc}, opt.PulseInterval, r.turned)
@@ -114,6 +114,7 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 	r.events = kube.NewEvents(core, opt.Identity, corev1.ObjectReference{
 		APIVersion: "coordination.k8s.io/v1", Kind: "Lease", Namespace: opt.Namespace, Name: leader.LeaseName,
 	}, opt.Logger)
+	opt.Registry.MustRegister(collector{r}) // last: from now on it may be asked
 	return r, nil
 }
 
