@@ -187,7 +187,10 @@ func (p *Podman) writeConfigs(spec engine.Spec) ([]specs.Mount, error) {
 			Options: []string{"rbind", "ro", "z"}, // z: readable under SELinux too
 		})
 	}
-	return mounts, syncDir(dir)
+	if err := syncDir(dir); err != nil {
+		return nil, fmt.Errorf("configs: %w", err)
+	}
+	return mounts, nil
 }
 
 // writeDurably writes text so that it survives a loss of power: the container that
@@ -205,12 +208,9 @@ func writeDurably(file, text string) error {
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
-		return fmt.Errorf("configs: %w", err)
+		return err
 	}
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		return fmt.Errorf("configs: %w", err)
-	}
-	return nil
+	return errors.Join(d.Sync(), d.Close())
 }
 
 func comparePublished(a, b published) int {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -36,6 +37,9 @@ const upTimeout = 2 * time.Minute
 // helperDirs are where Podman looks for its helpers.
 var helperDirs = []string{"/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman"}
 
+// Install is what Debian has to be asked for, to test on real containers.
+const Install = "apt-get install podman runc netavark iptables"
+
 // Missing says why there can be no Podman for tests on this machine; it is empty
 // where there can.
 func Missing() string {
@@ -45,12 +49,16 @@ func Missing() string {
 	if os.Getuid() != 0 {
 		return "Podman wants root for a bridge network"
 	}
-	for _, dir := range helperDirs {
-		if _, err := os.Stat(filepath.Join(dir, "netavark")); err == nil {
-			return ""
-		}
+	if !slices.ContainsFunc(helperDirs, func(dir string) bool {
+		_, err := os.Stat(filepath.Join(dir, "netavark"))
+		return err == nil
+	}) {
+		return "there is a podman without netavark, which makes its networks"
 	}
-	return "there is a podman without netavark, which makes its networks"
+	if _, err := exec.LookPath("iptables"); err != nil {
+		return "there is a podman without iptables, by which netavark makes its networks"
+	}
+	return ""
 }
 
 // Require skips the test where there can be no Podman, or fails it where
@@ -63,7 +71,7 @@ func Require(t testing.TB) {
 	case os.Getenv("FLEET_REQUIRE_ALL") == "1":
 		t.Fatalf("%s, and FLEET_REQUIRE_ALL=1", why)
 	default:
-		t.Skipf("%s: apt-get install podman runc netavark, and run as root, to test on real containers", why)
+		t.Skipf("%s: %s, and run as root, to test on real containers", why, Install)
 	}
 }
 

@@ -59,7 +59,7 @@ func newMachine(t *testing.T) *machine {
 	}
 	if why := podmantest.Missing(); why != "" {
 		if os.Getenv("FLEET_REQUIRE_ALL") != "" {
-			t.Fatalf("%s, and FLEET_REQUIRE_ALL wants it: apt-get install podman runc netavark", why)
+			t.Fatalf("%s, and FLEET_REQUIRE_ALL wants it: %s", why, podmantest.Install)
 		}
 		m.engine = "memory"
 		t.Logf("%s: the containers of this test exist in memory alone", why)
