@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	logCheck = 15 * time.Second // how often the log's size is looked at
+	logCheck = 15 * time.Second // how often the log's size and the buckets are looked at
 	logAlarm = 0.8              // share of the log's size
 )
 

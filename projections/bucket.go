@@ -94,7 +94,7 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) (rebuilt []st
 			}
 		default:
 			err := Rebuild(ctx, js, c, b, nil)
-			if err != nil && (b == eventlog.BucketDesired || !errors.As(err, new(*StalledError))) {
+			if err != nil && !errors.As(err, new(*StalledError)) {
 				return rebuilt, err
 			}
 			rebuilt = append(rebuilt, b)

@@ -172,6 +172,37 @@ func TestABucketThatCannotGoOnHoldsUpNothingElse(t *testing.T) {
 	}
 }
 
+// The stream of pulses keeps the last of each device, so what a bucket lacks first
+// changes while the bucket stands still.
+func TestPulsesThatABucketCannotTakeHoldUpNoRebuild(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	ensure(t, js)
+	pulse := func() {
+		s.Raw(t, eventlog.PulseSubject("evil"), "NATS/1.0\r\nNats-Expected-X: Nats-TTLNats-TTL\r\nNats-TTL: soon\r\n\r\n", "{}")
+	}
+	pulse()
+	done := make(chan error, 1)
+	go func() {
+		done <- projections.Rebuild(t.Context(), js, projections.Config{}, eventlog.BucketHeartbeat, nil)
+	}()
+	tick := time.NewTicker(5 * time.Second) // far more often than a bucket is given up
+	defer tick.Stop()
+	for until := time.Now().Add(2 * time.Minute); time.Now().Before(until); {
+		select {
+		case err := <-done:
+			if !errors.As(err, new(*projections.StalledError)) {
+				t.Errorf("rebuild: %v, want a StalledError", err)
+			}
+			return
+		case <-tick.C:
+			pulse()
+		}
+	}
+	t.Error("the rebuild waits for ever")
+}
+
 // Buckets that were made before this was known took less, and purged.
 func TestEnsureMendsABucketOfAnOlderMake(t *testing.T) {
 	t.Parallel()

@@ -22,8 +22,8 @@ import (
 //
 // Whether it would be safe is another question: see Rebuildable. It fails with
 // ErrUnderWay where somebody else rebuilds the bucket too, and with a *StalledError
-// where the server does not get on; a bucket of what devices say is in service then,
-// with what it has.
+// where the server does not get on and the bucket was put in service with what it
+// has: one of what devices say, never desired-state.
 func Rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket string, progress func(done, total uint64)) error {
 	if err := rebuild(ctx, js, c, bucket, progress); err != nil {
 		return fmt.Errorf("rebuild bucket %s: %w", bucket, err)
@@ -49,8 +49,11 @@ func rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket strin
 		return err
 	}
 	stalled := catchUp(ctx, js, bucket, progress)
-	if stalled != nil && (bucket == eventlog.BucketDesired || !errors.As(stalled, new(*StalledError))) {
-		return stalled // devices are not to hear from half of what they should run
+	if stalled != nil && !errors.As(stalled, new(*StalledError)) {
+		return stalled
+	}
+	if stalled != nil && bucket == eventlog.BucketDesired {
+		return errors.New(stalled.Error()) // devices are not to hear from half of what they should run
 	}
 	s, err := js.Stream(ctx, building.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && s.CachedInfo().Config.Metadata[metaRebuilding] != building.Metadata[metaRebuilding] {
@@ -137,20 +140,16 @@ func WaitFor(ctx context.Context, js jetstream.JetStream, bucket string, sequenc
 // for as long.
 func waitFor(ctx context.Context, js jetstream.JetStream, bucket string, target uint64, progress func(done, total uint64), patience time.Duration) error {
 	const first, most = 2 * time.Millisecond, 200 * time.Millisecond
-	var lacks uint64
-	since := time.Now()
+	came, since := uint64(0), time.Now() // where it came to last, and when
 	for pause := first; ; pause = min(2*pause, most) {
 		at, next, err := passed(ctx, js, bucket, target)
 		if err != nil {
 			return err
 		}
-		switch {
-		case next == nil || next.Sequence != lacks:
-			lacks, since = 0, time.Now()
-			if next != nil {
-				lacks = next.Sequence
-			}
-		case patience > 0 && time.Since(since) > patience:
+		if at != came {
+			came, since = at, time.Now()
+		}
+		if patience > 0 && next != nil && time.Since(since) > patience {
 			return &StalledError{Message: next}
 		}
 		if progress != nil {

@@ -100,7 +100,7 @@ func rebuild(ctx context.Context, s Streams, c *connection, buckets []string) er
 	var stalled error
 	for _, b := range buckets {
 		err := rebuildOne(permitted, s, js, b)
-		if b != eventlog.BucketDesired && errors.As(err, new(*projections.StalledError)) {
+		if errors.As(err, new(*projections.StalledError)) {
 			stalled = errors.Join(stalled, err) // the others can be had all the same
 		} else if err != nil {
 			return explainRebuild(s, c, nc, b, err)
