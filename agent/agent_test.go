@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fleet.nationtech.io/agent/plan"
-	"fleet.nationtech.io/agent/score"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 const (

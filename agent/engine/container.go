@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"fleet.nationtech.io/agent/score"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // State is the state of a container, in Podman's words.

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"fleet.nationtech.io/agent/score"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // Engine runs containers for one device. It shows and touches only those that

@@ -8,7 +8,7 @@ import (
 
 	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/agent/plan"
-	"fleet.nationtech.io/agent/score"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // A check that has not answered after its interval is a no; but even a quick

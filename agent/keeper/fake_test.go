@@ -9,8 +9,8 @@ import (
 
 	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/agent/plan"
-	"fleet.nationtech.io/agent/score"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // fake is an engine with faults to inject. It tells of everything at once.

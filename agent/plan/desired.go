@@ -3,8 +3,8 @@ package plan
 import (
 	"errors"
 
-	"fleet.nationtech.io/agent/score"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // Desired is what the log says of one Deployment on this device. A Deployment of

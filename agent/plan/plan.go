@@ -11,8 +11,8 @@ import (
 	"time"
 
 	"fleet.nationtech.io/agent/engine"
-	"fleet.nationtech.io/agent/score"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // Input is all that a plan depends on.

@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/agent/engine"
-	"fleet.nationtech.io/agent/score"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // Reasons of a phase that are the plan's own; those of the engine and the score

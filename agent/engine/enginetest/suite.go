@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/agent/engine"
-	"fleet.nationtech.io/agent/score"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // Harness is an engine to be tested and what the suite needs around it.

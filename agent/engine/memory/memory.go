@@ -18,7 +18,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/agent/engine"
-	"fleet.nationtech.io/agent/score"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // Images that fail on purpose, with any tag.

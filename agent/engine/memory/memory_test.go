@@ -12,7 +12,7 @@ import (
 	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/agent/engine/enginetest"
 	"fleet.nationtech.io/agent/engine/memory"
-	"fleet.nationtech.io/agent/score"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 func TestMemoryIsAnEngine(t *testing.T) {

@@ -21,7 +21,7 @@ import (
 	"go.podman.io/image/v5/manifest"
 
 	"fleet.nationtech.io/agent/engine"
-	"fleet.nationtech.io/agent/score"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // cpuPeriod is the scheduler's period in which a limit of processors is counted,

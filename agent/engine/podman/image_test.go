@@ -6,7 +6,7 @@ import (
 	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/agent/engine/podmantest"
 	"fleet.nationtech.io/agent/hello"
-	"fleet.nationtech.io/agent/score"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // An image is found on the device by each of its names, so that none is pulled

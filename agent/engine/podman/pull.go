@@ -10,7 +10,7 @@ import (
 	"github.com/containers/podman/v5/pkg/bindings/images"
 
 	"fleet.nationtech.io/agent/engine"
-	"fleet.nationtech.io/agent/score"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // Pull makes sure that an image is there.

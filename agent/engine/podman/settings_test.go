@@ -16,7 +16,7 @@ import (
 
 	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/agent/engine/podmantest"
-	"fleet.nationtech.io/agent/score"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // web gives the spec of a service of the fixture, with a score's fields.

@@ -10,7 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"fleet.nationtech.io/agent/score"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 func podman(services string) []byte {
