@@ -92,8 +92,10 @@ func (i Identity) digest() string {
 	return hex.EncodeToString(sum[:3])
 }
 
-// Labels that mark a container as the fleet's. The engine keeps them, so they
-// outlive the agent and its store.
+// Labels of the fleet's containers. The engine keeps them, so they outlive the
+// agent and its store. They say what a container is of, and do not prove whose it
+// is: a container has its image's labels too, and an image made from a container
+// (podman commit) has the container's. See Container.Foreign.
 const (
 	LabelDevice     = "io.nationtech.fleet.device"
 	LabelDeployment = "io.nationtech.fleet.deployment"
@@ -156,6 +158,9 @@ type Container struct {
 	FinishedAt  time.Time // of the last run; zero while it runs
 	ImageDigest string
 	Ports       []string // "<host>:<container>", "/udp" after it where it is UDP
+	// Foreign says why the container is not the fleet's although it has the fleet's
+	// labels; empty is the fleet's own. Nothing is ever done to a foreign one.
+	Foreign string
 }
 
 // FromLabels reads identity, hash and revision from a container's labels.

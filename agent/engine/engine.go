@@ -14,7 +14,9 @@ import (
 type Engine interface {
 	// Info says what the engine is. It is also how one asks whether it is there.
 	Info(ctx context.Context) (Info, error)
-	// Observe lists the device's containers, in whatever state they are.
+	// Observe lists the device's containers, in whatever state they are, and those
+	// that only have its labels: they are Foreign, and every other method refuses
+	// to touch them.
 	Observe(ctx context.Context) ([]Container, error)
 	// Pull makes sure that an image is there, as the policy says. It calls progress
 	// with lines meant for people; progress may be nil.

@@ -29,6 +29,7 @@ const (
 	ReasonNameTaken         = "NameTaken"         // a container that is not ours has the name
 	ReasonInvalidContainer  = "InvalidContainer"  // the engine refuses what the service asks for
 	ReasonContainerGone     = "ContainerGone"     // removed between observing and acting
+	ReasonForeignContainer  = "ForeignContainer"  // it has the fleet's labels, and somebody else made it
 	ReasonCreateFailed      = "CreateFailed"
 	ReasonStartFailed       = "StartFailed"
 	ReasonStopFailed        = "StopFailed"

@@ -84,6 +84,7 @@ type Keeper struct {
 	checking  map[string]bool    // containers whose check is under way
 	states    map[string]eventlog.DeploymentState
 	failed    map[plan.Key]string // the failure that the journal has last
+	foreign   map[string]string   // foreign containers that the journal has, by id, and why
 	work      sync.WaitGroup
 }
 

@@ -81,7 +81,7 @@ func (k *Keeper) look(ctx context.Context) {
 		k.o.Log.Info("the containers can be seen again", "after", k.o.Clock().Sub(k.awaySince))
 	}
 	k.awaySince, k.awayError = time.Time{}, nil
-	k.observed, k.looked, k.stale = found, time.Now(), false
+	k.observed, k.looked, k.stale = k.own(found), time.Now(), false
 }
 
 // view is what was observed, but for the services that are being worked on:

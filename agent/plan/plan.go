@@ -155,7 +155,7 @@ func (p *planner) group() {
 	}
 	p.found = map[Key][]engine.Container{}
 	for _, c := range p.in.Observed {
-		if c.Device != p.in.Device || !named(c) {
+		if c.Device != p.in.Device || c.Foreign != "" || !named(c) {
 			continue
 		}
 		key := Key{c.Deployment, c.Service}

@@ -121,6 +121,9 @@ func stepText(t eventlog.Type, what string, s eventlog.Step) string {
 	case eventlog.AgentStepFailed:
 		return what + ": " + done + " failed"
 	case eventlog.AgentDriftDetected:
+		if s.Step == "" {
+			return what + ": the agent found a container that is not the fleet's, and leaves it alone"
+		}
 		return what + ": found otherwise than it was left; due: " + done
 	case eventlog.AgentDriftRepaired:
 		return what + ": repaired: " + done

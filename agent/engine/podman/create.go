@@ -48,6 +48,7 @@ func (p *Podman) Create(ctx context.Context, spec engine.Spec) (string, error) {
 	for {
 		made, err := containers.CreateWithSpec(conn, generator(spec, files), nil)
 		if err == nil {
+			p.record(made.ID)
 			return made.ID, nil
 		}
 		err = fail(ctx, engine.ReasonCreateFailed, err)
@@ -67,12 +68,13 @@ func (p *Podman) Create(ctx context.Context, spec engine.Spec) (string, error) {
 
 // adopt gives the container that has the spec's name, if it was made from it.
 func (p *Podman) adopt(conn context.Context, spec engine.Spec, refused *engine.Error) (string, error) {
-	i, err := inspect(conn, spec.Name())
+	i, err := p.inspect(conn, spec.Name())
 	if err != nil {
 		return "", err
 	}
 	c := i.container
 	switch {
+	case c.Foreign != "":
 	case c.Identity == spec.Identity && c.Hash == spec.Service.Hash:
 		return c.ID, nil
 	case c.Identity == spec.Identity:

@@ -3,6 +3,7 @@ package podman
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -34,6 +35,7 @@ type published struct {
 
 // listed is what tells in a list that an inspect would say something new.
 type listed struct {
+	Name      string
 	State     string
 	StartedAt int64
 	ExitedAt  int64
@@ -48,6 +50,7 @@ func (p *Podman) Observe(ctx context.Context) ([]engine.Container, error) {
 	if err != nil {
 		return nil, err
 	}
+	recorded := p.allRecorded() // before the list, which lacks what is made after it
 	list, err := p.list(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -74,35 +77,39 @@ func (p *Podman) Observe(ctx context.Context) ([]engine.Container, error) {
 	p.seen = seen
 	maps.DeleteFunc(p.left, func(id, _ string) bool { _, there := seen[id]; return !there })
 	p.mu.Unlock()
+	p.forget(recorded, seen)
 	return out, nil
 }
 
 // look gives what is known of a listed container, from memory where the list
 // shows that nothing changed.
 func (p *Podman) look(conn context.Context, l types.ListContainer) (inspected, error) {
-	now := listed{State: l.State, StartedAt: l.StartedAt, ExitedAt: l.ExitedAt, ExitCode: l.ExitCode, Pid: l.Pid}
+	now := listed{Name: strings.Join(l.Names, " "), State: l.State, StartedAt: l.StartedAt, ExitedAt: l.ExitedAt, ExitCode: l.ExitCode, Pid: l.Pid}
 	p.mu.Lock()
 	known, found := p.seen[l.ID]
 	p.mu.Unlock()
 	if found && known.listed == now {
 		return known, nil
 	}
-	i, err := inspect(conn, l.ID)
+	i, err := p.inspect(conn, l.ID)
 	i.listed = now
 	return i, err
 }
 
-func inspect(conn context.Context, id string) (inspected, error) {
+func (p *Podman) inspect(conn context.Context, id string) (inspected, error) {
 	data, err := containers.Inspect(conn, id, nil)
 	if err != nil {
 		return inspected{}, fail(conn, engine.ReasonObserveFailed, err)
 	}
-	return read(data), nil
+	i := read(data)
+	i.container.Foreign, err = p.foreign(conn, i.container, data.Image)
+	return i, err
 }
 
-// own inspects one container, and refuses those that are not the device's.
+// own inspects one container, and refuses those that are not the device's, or are
+// foreign.
 func (p *Podman) own(conn context.Context, id string) (inspected, error) {
-	i, err := inspect(conn, id)
+	i, err := p.inspect(conn, id)
 	if err != nil {
 		return i, err
 	}
@@ -110,6 +117,12 @@ func (p *Podman) own(conn context.Context, id string) (inspected, error) {
 		return i, &engine.Error{
 			Class: engine.ClassChange, Reason: engine.ReasonContainerGone,
 			Err: errors.New("container " + id + " is not of device " + p.options.Device),
+		}
+	}
+	if why := i.container.Foreign; why != "" {
+		return i, &engine.Error{
+			Class: engine.ClassRetrySlowly, Reason: engine.ReasonForeignContainer,
+			Err: fmt.Errorf("container %s (%.12s) is left alone: %s", i.container.Name, id, why),
 		}
 	}
 	return i, nil

@@ -41,6 +41,7 @@ type Podman struct {
 	seen    map[string]inspected
 	halves  map[string]time.Time // container that is made by half to when it was met first
 	left    map[string]string    // container to the session of a command that was not waited for
+	owned   map[string]bool      // containers that are recorded as the fleet's; nil before they were read
 }
 
 var _ engine.Engine = (*Podman)(nil)
