@@ -92,16 +92,22 @@ func lastOf(ctx context.Context, js jetstream.JetStream, o ReadOptions) (uint64,
 	if len(subjects) == 0 {
 		subjects = []string{LogSubjects}
 	}
+	state := s.CachedInfo().State
 	var last jetstream.RawStreamMsg
 	for _, subject := range subjects {
 		m, err := LastMessage(ctx, js, LogStream, subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
-			continue
+			// Of the last message that is damaged the server says so too, whatever
+			// stands before it.
+			err = noneLeft(ctx, js, LogStream, subject, max(1, o.From, o.After.Sequence+1), state.LastSeq)
+			if errors.Is(err, errMissed) {
+				m, err = &jetstream.RawStreamMsg{Sequence: state.LastSeq, Time: state.LastTime}, nil
+			}
 		}
 		if err != nil {
 			return 0, err
 		}
-		if m.Sequence > last.Sequence {
+		if m != nil && m.Sequence > last.Sequence {
 			last = *m
 		}
 	}

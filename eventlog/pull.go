@@ -13,45 +13,70 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// pull is one consumer of the log and the requests that keep its messages
+// pull is one consumer of a stream and the requests that keep its messages
 // coming: straight from the connection into a channel, which is what makes
 // reading quick.
 type pull struct {
-	nc      *nats.Conn
-	name    string
-	inbox   string
-	sub     *nats.Subscription
-	msgs    chan *nats.Msg
-	quiet   *time.Timer
-	asked   int    // messages that were asked for and have not come
-	got     uint64 // the consumer's number of the last message
-	pending uint64 // what there was to come when the consumer was made
-	before  string // what a reply subject says before the message's numbers
+	nc       *nats.Conn
+	stream   string
+	name     string
+	requests [pullRequests]request
+	open     int // of the requests
+	msgs     chan *nats.Msg
+	quiet    *time.Timer
+	got      uint64 // the consumer's number of the last message
+	pending  uint64 // what there was to come when the consumer was made
+	before   string // what a reply subject says before the message's numbers
 }
 
+// request is one of those that are open at the same time. The server ends it after
+// so many messages or bytes; it serves all of them in turn, so each has an inbox of
+// its own, by which its messages are counted.
+type request struct {
+	inbox string
+	sub   *nats.Subscription
+	size  int // messages to ask for next
+	asked int // that were asked for
+	left  int // of them that have not come; 0: it has ended
+}
+
+// What a reader holds at most of what it has not read yet. PullBytes bounds it
+// where messages are large: one device may send thousands of 60 KiB, and who leads
+// hundreds of MaxMessageBytes. Four requests make it up, so that while one is asked
+// for anew the others keep the messages coming.
 const (
-	pullMost = 8192             // messages asked for, at most
-	expires  = 30 * time.Second // after which an unanswered request ends
-	beat     = 2 * time.Second  // between the server's signs of life
+	PullBytes    = 6 << 20 // as the server counts them: subjects, header and payload
+	pullMost     = 8192    // messages
+	pullRequests = 4
+)
+
+const (
+	expires = 30 * time.Second // after which an unanswered request ends
+	beat    = 2 * time.Second  // between the server's signs of life
 )
 
 // pullRequest asks for the next messages (the payload of MSG.NEXT, ADR-13 of NATS).
-const pullRequest = `{"batch":%d,"expires":%d,"idle_heartbeat":%d}`
+const pullRequest = `{"batch":%d,"max_bytes":%d,"expires":%d,"idle_heartbeat":%d}`
 
-func newPull(ctx context.Context, js jetstream.JetStream, c jetstream.ConsumerConfig) (*pull, error) {
-	cons, err := js.CreateConsumer(ctx, LogStream, c)
+func newPull(ctx context.Context, js jetstream.JetStream, stream string, c jetstream.ConsumerConfig) (*pull, error) {
+	cons, err := js.CreateConsumer(ctx, stream, c)
 	if err != nil {
-		return nil, fmt.Errorf("read stream %s: %w", LogStream, err)
+		return nil, fmt.Errorf("read stream %s: %w", stream, err)
 	}
 	info := cons.CachedInfo()
 	p := &pull{
-		nc: js.Conn(), name: info.Name, pending: info.NumPending, inbox: js.Conn().NewInbox(),
+		nc: js.Conn(), stream: stream, name: info.Name, pending: info.NumPending,
 		msgs:  make(chan *nats.Msg, pullMost+pullMost/4), // all that was asked for, and signs of life
 		quiet: time.NewTimer(2 * beat),
 	}
-	if p.sub, err = p.nc.ChanSubscribe(p.inbox, p.msgs); err != nil {
-		p.stop()
-		return nil, fmt.Errorf("read stream %s: %w", LogStream, err)
+	for i := range p.requests {
+		r := &p.requests[i]
+		// The first ones differ in size, so that they do not all end at once.
+		r.inbox, r.size = p.nc.NewInbox(), (i+1)*pullMost/pullRequests/pullRequests
+		if r.sub, err = p.nc.ChanSubscribe(r.inbox, p.msgs); err != nil {
+			p.stop()
+			return nil, fmt.Errorf("read stream %s: %w", stream, err)
+		}
 	}
 	return p, nil
 }
@@ -60,10 +85,12 @@ func newPull(ctx context.Context, js jetstream.JetStream, c jetstream.ConsumerCo
 // be told ends by itself within a minute.
 func (p *pull) stop() {
 	p.quiet.Stop()
-	if p.sub != nil {
-		_ = p.sub.Unsubscribe() // fails only where the connection has ended, and it with it
+	for _, r := range p.requests {
+		if r.sub != nil {
+			_ = r.sub.Unsubscribe() // fails only where the connection has ended, and it with it
+		}
 	}
-	_ = p.nc.Publish(ConsumerDeleteAPIOf(LogStream, p.name), nil) // as above
+	_ = p.nc.Publish(ConsumerDeleteAPIOf(p.stream, p.name), nil) // as above
 }
 
 // Errors that end a session, and no more than that.
@@ -72,11 +99,16 @@ var (
 	errGap    = errors.New("the connection dropped a message")
 )
 
-// next gives the next message. It fails with the context's error, or with one
-// that asks for a new session.
+// errIdle ends nothing: the server says that it has sent all that its consumer can
+// give now, and that has come. A replica that is behind says so too, so it is not
+// the end of a stream.
+var errIdle = errors.New("nothing more came")
+
+// next gives the next message. It fails with errIdle now and then while nothing
+// comes, with the context's error, or with one that asks for a new session.
 func (p *pull) next(ctx context.Context) (*nats.Msg, place, error) {
 	for {
-		if p.asked <= pullMost/2 {
+		if p.open < pullRequests {
 			if err := p.ask(ctx); err != nil {
 				return nil, place{}, err
 			}
@@ -85,23 +117,35 @@ func (p *pull) next(ctx context.Context) (*nats.Msg, place, error) {
 		if err != nil {
 			return nil, place{}, err
 		}
-		if m.Subject == p.inbox {
-			if err := p.status(m); err != nil {
+		r := p.requestOf(m)
+		if m.Subject == r.inbox {
+			if err := p.status(r, m); err != nil {
 				return nil, place{}, err
 			}
 			continue
 		}
 		at, ok := p.place(m.Reply)
 		if !ok {
-			return nil, place{}, fmt.Errorf("read stream %s: reply subject %q: %w", LogStream, m.Reply, nats.ErrNotJSMessage)
+			return nil, place{}, fmt.Errorf("read stream %s: reply subject %q: %w", p.stream, m.Reply, nats.ErrNotJSMessage)
 		}
-		p.asked--
+		if r.left--; r.left == 0 {
+			p.open--
+		}
 		p.got++
 		if at.delivered != p.got {
 			return nil, place{}, errGap
 		}
 		return m, at, nil
 	}
+}
+
+func (p *pull) requestOf(m *nats.Msg) *request {
+	for i := range p.requests {
+		if p.requests[i].sub == m.Sub {
+			return &p.requests[i]
+		}
+	}
+	return &p.requests[0] // there is no other subscription
 }
 
 // place is where a message stands.
@@ -182,15 +226,28 @@ func cutNumber(s string) (n uint64, rest string, ok bool) {
 	return n, s[min(i+1, len(s)):], true
 }
 
+// ask opens the requests that have ended. One of them has signs of life sent: the
+// server sends them for each that asks.
 func (p *pull) ask(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	n := pullMost - p.asked
-	if err := p.nc.PublishRequest(ConsumerNextAPI(LogStream, p.name), p.inbox, fmt.Appendf(nil, pullRequest, n, expires, beat)); err != nil {
-		return fmt.Errorf("read stream %s: %w", LogStream, err)
+	for i := range p.requests {
+		r := &p.requests[i]
+		if r.left > 0 {
+			continue
+		}
+		alive := beat
+		if i > 0 {
+			alive = 0
+		}
+		payload := fmt.Appendf(nil, pullRequest, r.size, PullBytes/pullRequests, expires, alive)
+		if err := p.nc.PublishRequest(ConsumerNextAPI(p.stream, p.name), r.inbox, payload); err != nil {
+			return fmt.Errorf("read stream %s: %w", p.stream, err)
+		}
+		r.left, r.asked, r.size = r.size, r.size, pullMost/pullRequests
+		p.open++
 	}
-	p.asked = pullMost
 	return nil
 }
 
@@ -213,18 +270,28 @@ func (p *pull) receive(ctx context.Context) (*nats.Msg, error) {
 
 // status heeds a message of the server's own: a sign of life, the end of a
 // request, or that of the consumer.
-func (p *pull) status(m *nats.Msg) error {
-	switch s := first(m.Header, "Status"); s {
-	case "100":
-		return nil
-	case "404", "408":
-		n, err := strconv.Atoi(first(m.Header, "Nats-Pending-Messages"))
-		if err != nil || n > p.asked {
-			n = p.asked
+func (p *pull) status(r *request, m *nats.Msg) error {
+	s, why := first(m.Header, "Status"), first(m.Header, "Description")
+	switch {
+	case s == "100":
+		sent, err := strconv.ParseUint(first(m.Header, "Nats-Last-Consumer"), 10, 64)
+		if err == nil && sent > p.got {
+			return errGap // else only the next message would show it
 		}
-		p.asked -= n
+		return errIdle
+	case s == "409" && why == tooManyBytes && r.left == r.asked:
+		return fmt.Errorf("read stream %s: the next message is larger than a reader takes (%d bytes)", p.stream, PullBytes/pullRequests)
+	case s == "404", s == "408", s == "409" && why == tooManyBytes:
+		if r.left > 0 {
+			r.left = 0
+			p.open--
+		}
 		return nil
 	default:
-		return fmt.Errorf("read stream %s: the server says %s %s", LogStream, s, first(m.Header, "Description"))
+		return fmt.Errorf("read stream %s: the server says %s %s", p.stream, s, why)
 	}
 }
+
+// tooManyBytes is the server's word for a request whose bytes the next message
+// would exceed.
+const tooManyBytes = "Message Size Exceeds MaxBytes"

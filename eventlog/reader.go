@@ -115,7 +115,7 @@ func (r *reader) session(ctx context.Context, yield func(Event, error) bool) err
 	if err := r.verify(ctx); err != nil {
 		return err
 	}
-	p, err := newPull(ctx, r.js, r.o.consumer(r.sequence))
+	p, err := newPull(ctx, r.js, LogStream, r.o.consumer(r.sequence))
 	if err != nil {
 		return err
 	}
@@ -126,6 +126,16 @@ func (r *reader) session(ctx context.Context, yield func(Event, error) bool) err
 	var e Event // one for all, as an event is some 400 bytes
 	for {
 		m, at, err := p.next(ctx)
+		if errors.Is(err, errIdle) {
+			if r.target == 0 {
+				continue
+			}
+			if err := r.prove(ctx); err != nil {
+				return err
+			}
+			r.finish()
+			return nil
+		}
 		if err != nil {
 			return err
 		}
@@ -150,6 +160,23 @@ func (r *reader) session(ctx context.Context, yield func(Event, error) bool) err
 			r.o.report(r.done, max(r.total, r.done))
 		}
 	}
+}
+
+// prove makes sure that what was asked for is at its end, where the message at its
+// end does not come: one that is damaged on the server's disk never does. It fails
+// where the stream's leader has a message that has not come.
+func (r *reader) prove(ctx context.Context) error {
+	subjects := r.o.Subjects
+	if len(subjects) == 0 {
+		subjects = []string{LogSubjects}
+	}
+	from := max(r.sequence+1, r.o.From)
+	for _, subject := range subjects {
+		if err := noneLeft(ctx, r.js, LogStream, subject, from, r.o.Until); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *reader) finish() {

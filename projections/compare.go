@@ -20,6 +20,9 @@ func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.Stre
 		return Sound, nil
 	}
 	at, err := Position(ctx, js, p.Bucket)
+	if errors.Is(err, ErrUnreadable) {
+		return Diverged, nil
+	}
 	if err != nil {
 		return "", err
 	}

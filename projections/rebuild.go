@@ -211,8 +211,13 @@ func passed(ctx context.Context, js jetstream.JetStream, bucket string, target u
 	return at, nil, err
 }
 
+// ErrUnreadable says that a bucket's newest message is there and the server cannot
+// give it: it is damaged on the server's disk. A rebuild makes the bucket whole.
+var ErrUnreadable = errors.New("the server has the message and cannot read it")
+
 // Position is how far a bucket has come: the sequence of its newest message in the
-// source; 0 while it is empty.
+// source; 0 while it is empty. It fails with ErrUnreadable where the server cannot
+// give that message.
 func Position(ctx context.Context, js jetstream.JetStream, bucket string) (uint64, error) {
 	stream := eventlog.BucketStream(bucket)
 	s, err := eventlog.Authoritative(ctx, js, stream)
@@ -225,6 +230,13 @@ func Position(ctx context.Context, js jetstream.JetStream, bucket string) (uint6
 	}
 	m, err := eventlog.MessageAt(ctx, js, stream, last)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		now, err := eventlog.Authoritative(ctx, js, stream)
+		if err == nil && now.CachedInfo().State.LastSeq == last {
+			err = ErrUnreadable
+		}
+		if err != nil {
+			return 0, fmt.Errorf("bucket %s: newest message: %w", bucket, err)
+		}
 		return 0, nil // overtaken by the next one: ask again
 	}
 	if err != nil {

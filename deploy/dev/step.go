@@ -3,14 +3,12 @@ package dev
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -20,6 +18,7 @@ import (
 	"fleet.nationtech.io/crds/samples"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections"
 )
 
 const namespace = "default"
@@ -177,17 +176,12 @@ func (s *story) remove(ctx context.Context) error {
 func (s *story) nothingLeft(ctx context.Context) error {
 	err := until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
 		for _, bucket := range []string{eventlog.BucketDesired, eventlog.BucketState} {
-			kv, err := s.js.KeyValue(ctx, bucket)
-			if err != nil {
-				return false, "", err
-			}
-			keys, err := kv.Keys(ctx)
-			if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
-				return false, "", err
-			}
-			for _, k := range keys {
-				if strings.HasSuffix(k, "."+s.name) {
-					return false, "key " + k + " in " + bucket, nil
+			for m, err := range projections.Stored(ctx, s.js, eventlog.BucketStream(bucket), 0) {
+				if err != nil {
+					return false, "", err
+				}
+				if strings.HasSuffix(m.Subject, "."+s.name) && !eventlog.IsRemoval(m.Header) {
+					return false, "message " + m.Subject + " in " + bucket, nil
 				}
 			}
 		}

@@ -82,6 +82,10 @@ func (c *comparison) keyNow(ctx context.Context, subject, key string) (f Finding
 	if err != nil {
 		return f, false, err
 	}
+	if known, ok := c.ledger.last[subject]; ok && last == nil && c.ledger.projection.Stream == eventlog.LogStream {
+		// The server says so too where the last message is damaged.
+		last = &jetstream.RawStreamMsg{Sequence: known.sequence}
+	}
 	has, err := c.lastOn(ctx, eventlog.BucketStream(c.sum.Name), eventlog.KVSubject(c.sum.Name, key))
 	if err != nil {
 		return Finding{Kind: KeyMissing, Sequence: sequenceOf(last), Says: "the bucket does not give the key: " + err.Error()}, false, nil //nolint:nilerr // that is what was found

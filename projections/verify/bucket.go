@@ -89,7 +89,8 @@ func (c *comparison) settle(ctx context.Context) error {
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
-	if err := projections.WaitFor(bounded, c.js, c.sum.Name, last); err != nil && bounded.Err() == nil {
+	err := projections.WaitFor(bounded, c.js, c.sum.Name, last)
+	if err != nil && bounded.Err() == nil && !errors.Is(err, projections.ErrUnreadable) {
 		return err
 	}
 	return ctx.Err() // a bucket that is behind shows key by key

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections"
 	"fleet.nationtech.io/projections/seal"
 	"fleet.nationtech.io/projections/verify"
 )
@@ -55,6 +56,18 @@ func TestWhatTheDisksOwnerDoesIsFound(t *testing.T) {
 			change: func(b *block) { b.of(6).data[40] ^= 1; b.of(6).staleChecksum = true },
 			want:   map[verify.Kind]uint64{verify.MessageMissing: 1, verify.SealBroken: 1, verify.NumberGap: 1},
 			says:   "message 6 is not in the log",
+		},
+		"one bit of the last message, as a disk loses it": {
+			stream: eventlog.LogStream, keepIndex: true,
+			change: func(b *block) { b.of(16).data[40] ^= 1; b.of(16).staleChecksum = true },
+			want:   map[verify.Kind]uint64{verify.MessageMissing: 1, verify.ValueDiffers: 1},
+			says:   "message 16 is not in the log",
+		},
+		"one bit of a bucket's last message, as a disk loses it": {
+			stream: eventlog.BucketStream(eventlog.BucketDesired), keepIndex: true,
+			change: func(b *block) { b.of(3).data[4] ^= 1; b.of(3).staleChecksum = true },
+			want:   map[verify.Kind]uint64{verify.KeyMissing: 1},
+			says:   "the bucket has none",
 		},
 		"a message removed": {
 			stream: eventlog.LogStream,
@@ -159,4 +172,24 @@ func flip(in []byte, from, to string) {
 		panic(fmt.Sprintf("no %q to make %q of in %q", from, to, in))
 	}
 	copy(in[i:], to)
+}
+
+// What a disk lost of a bucket the log still has.
+func TestABucketWhoseNewestMessageIsDamagedIsRebuilt(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.story()
+	w.verify(verify.Options{}) // the buckets have all
+	w.server.Stop()
+	b := open(t, w.server, eventlog.BucketStream(eventlog.BucketDesired))
+	b.of(3).data[4] ^= 1
+	b.of(3).staleChecksum = true
+	b.save(true)
+	w.server.Start()
+	w.connect()
+	if found, err := projections.Check(t.Context(), w.js, eventlog.BucketDesired); found != projections.Diverged || err != nil {
+		t.Errorf("check = %s, %v, want Diverged", found, err)
+	}
+	w.ensure()
+	wantKinds(t, w.verify(verify.Options{}), map[verify.Kind]uint64{})
 }

@@ -72,9 +72,14 @@ func Run(ctx context.Context, js jetstream.JetStream, o Options) (*Report, error
 	return r, nil
 }
 
-// batchSize is how many events are passed on at once: one by one, the passing on
-// would cost more than what is done with them.
-const batchSize = 256
+// What is passed on at once: one event by one, the passing on would cost more than
+// what is done with them. Batches wait for those who look at them, so they are
+// bounded in bytes too.
+const (
+	batchSize  = 256 // events
+	batchBytes = 256 << 10
+	batches    = 8 // that wait for one who looks at them
+)
 
 // item is an event as reading gave it.
 type item struct {
@@ -87,7 +92,7 @@ type item struct {
 func readLog(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, o Options, r *Report) (*foldCheck, error) {
 	seals, fold := &sealCheck{js: js, last: log.Last, trusted: o.Trusted, report: newReport(o.Most)}, newFoldCheck(newReport(o.Most))
 	fold.saved = newCheckpoints(ctx, js, log.ID, log.Last, fold.report)
-	toSeals, toFold := make(chan []item, 8), make(chan []item, 8)
+	toSeals, toFold := make(chan []item, batches), make(chan []item, batches)
 	var workers sync.WaitGroup
 	var broken error
 	workers.Go(func() { broken = seals.run(ctx, toSeals) })
@@ -116,7 +121,7 @@ func read(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, pro
 			ch <- batch
 		}
 	}
-	next := log.First
+	next, size := log.First, 0
 	batch := make([]item, 0, batchSize)
 	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{Until: log.Last, LogID: log.ID, Progress: progress}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
@@ -129,9 +134,10 @@ func read(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, pro
 			r.add(Finding{Kind: TimeBackwards, Sequence: e.Sequence, Subject: e.Subject, Says: fmt.Sprintf("recorded %s before the message before it", r.Recorded.Sub(e.Recorded))})
 		}
 		next, r.Recorded, r.Messages = e.Sequence+1, e.Recorded, r.Messages+1
-		if batch = append(batch, item{e, err}); len(batch) == batchSize {
+		batch, size = append(batch, item{e, err}), size+len(e.Data)+e.HeaderBytes
+		if len(batch) == batchSize || size >= batchBytes {
 			pass(batch)
-			batch = make([]item, 0, batchSize)
+			batch, size = make([]item, 0, batchSize), 0
 		}
 	}
 	r.Sequence = log.Last

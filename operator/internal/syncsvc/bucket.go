@@ -91,7 +91,8 @@ func (b DesiredState) get(ctx context.Context, subjects []string) ([]*nats.Msg, 
 	if err := ctx.Err(); err != nil {
 		return nil, fmt.Errorf("read %s: %w", stream, err)
 	}
-	if n, err := strconv.Atoi(pending); len(msgs) > 0 && (err != nil || n > 0) {
+	// Silence ends the messages too, so that nothing may come, and it is not all.
+	if n, err := strconv.Atoi(pending); err != nil || n > 0 {
 		return nil, errPartial
 	}
 	return msgs, nil

@@ -1,0 +1,186 @@
+package eventlog_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
+)
+
+// losing loses one delivery of the n-th report, on its way from the server.
+func losing(device string) func(string) bool {
+	var lost atomic.Bool
+	return func(subject string) bool {
+		return subject == eventlog.StateSubject(device, "web") && !lost.Swap(true)
+	}
+}
+
+// A message that the network loses on its way is read again: nobody folds a log
+// with a hole in it.
+func TestAMessageThatIsLostOnTheWayIsReadAgain(t *testing.T) {
+	t.Parallel()
+	const n = 10
+	for name, lost := range map[string]string{"the first": "d1", "one in the middle": "d5", "the last": "d10"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := natstest.Start(t)
+			_, js := s.Connect(t)
+			ensure(t, js, 1)
+			for i := range n {
+				state(t, js, fmt.Sprintf("d%d", i+1), "web")
+			}
+			want := make([]string, n)
+			for i := range want {
+				want[i] = fmt.Sprintf("%d d%d", i+1, i+1)
+			}
+			p := s.Proxy(t)
+			p.Drop(losing(lost))
+			_, slow := p.Connect(t)
+			if got := read(t, slow, eventlog.ReadOptions{}); strings.Join(got, ",") != strings.Join(want, ",") {
+				t.Errorf("read %v, want %v", got, want)
+			}
+			p.Drop(losing(lost))
+			f := follow(t.Context(), slow, eventlog.ReadOptions{})
+			for i := range uint64(n) {
+				f.expect(t, i+1)
+			}
+			p.Drop(losing(lost))
+			var stored []uint64
+			for m, err := range eventlog.Stored(t.Context(), slow, eventlog.LogStream, 0) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				stored = append(stored, m.Sequence)
+			}
+			if len(stored) != n || stored[n-1] != n {
+				t.Errorf("the stored messages are %v, want 1 to %d", stored, n)
+			}
+		})
+	}
+}
+
+// A connection that gives nothing for some seconds has not come to the end of
+// anything.
+func TestAStalledConnectionIsNotTheEnd(t *testing.T) {
+	t.Parallel()
+	const n = 20_000 // more than one reader asks for at once
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	ensure(t, js, 1)
+	for i := range n {
+		if _, err := js.PublishAsync(eventlog.StateSubject(fmt.Sprintf("d%d", i), "web"), []byte(`{}`), jetstream.WithStallWait(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	for name, stall := range map[string]time.Duration{"for 4 s": 4 * time.Second, "for 8 s": 8 * time.Second} {
+		t.Run("stored messages, "+name, func(t *testing.T) {
+			t.Parallel()
+			p := s.Proxy(t)
+			_, slow := p.Connect(t)
+			next := uint64(1)
+			for m, err := range eventlog.Stored(t.Context(), slow, eventlog.LogStream, 0) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				if m.Sequence != next {
+					t.Fatalf("sequence %d came, want %d", m.Sequence, next)
+				}
+				if next++; m.Sequence == n/8 {
+					p.Stall(stall)
+				}
+			}
+			if next != n+1 {
+				t.Errorf("reading ended after %d messages of %d", next-1, n)
+			}
+		})
+		t.Run("events, "+name, func(t *testing.T) {
+			t.Parallel()
+			p := s.Proxy(t)
+			_, slow := p.Connect(t)
+			next := uint64(1)
+			for e, err := range eventlog.Read(t.Context(), slow, eventlog.ReadOptions{}) {
+				if err != nil && !errors.Is(err, eventlog.ErrForeign) {
+					t.Fatal(err)
+				}
+				if e.Sequence != next {
+					t.Fatalf("sequence %d came, want %d", e.Sequence, next)
+				}
+				if next++; e.Sequence == n/8 {
+					p.Stall(stall)
+				}
+			}
+			if next != n+1 {
+				t.Errorf("reading ended after %d events of %d", next-1, n)
+			}
+		})
+	}
+}
+
+// A reader holds few bytes of what it has not read yet, however large the
+// messages: what the server has sent is in its memory.
+func TestAReaderHoldsNoMoreThanItsBudget(t *testing.T) {
+	t.Parallel()
+	const n, half = 300, eventlog.MaxMessageBytes / 2
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	ensure(t, js, 1)
+	large := []byte(strings.Repeat("x", eventlog.MaxMessageBytes))
+	for range n {
+		if _, err := js.Publish(t.Context(), eventlog.InfoSubject("d1"), large); err != nil {
+			t.Fatal(err)
+		}
+	}
+	budget := int64(eventlog.PullBytes + 64<<10) // and what is not messages
+	for name, read := range map[string]func(jetstream.JetStream, func(int)){
+		"Read": func(js jetstream.JetStream, each func(int)) {
+			for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+				if err != nil && !errors.Is(err, eventlog.ErrForeign) {
+					t.Fatal(err)
+				}
+				each(len(e.Data))
+			}
+		},
+		"Stored": func(js jetstream.JetStream, each func(int)) {
+			for m, err := range eventlog.Stored(t.Context(), js, eventlog.LogStream, 0) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				each(len(m.Data))
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := s.Proxy(t)
+			_, slow := p.Connect(t)
+			taken, came := int64(0), 0
+			read(slow, func(size int) {
+				came++
+				if came%50 == 1 { // a slow reader: all that will come comes
+					for before := int64(-1); before != p.Passed(); {
+						before = p.Passed()
+						time.Sleep(200 * time.Millisecond)
+					}
+				}
+				if held := p.Passed() - taken; held > budget {
+					t.Fatalf("after %d messages %d bytes are held, want at most %d", came, held, budget)
+				}
+				taken += int64(size)
+			})
+			if came != n {
+				t.Errorf("%d messages came, want %d", came, n)
+			}
+			if taken < n*half {
+				t.Errorf("the messages were small, and this test shows nothing")
+			}
+		})
+	}
+}

@@ -1,0 +1,114 @@
+package eventlog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// Stored yields the messages that a stream has when it is asked, from a sequence
+// on, in their order; what comes meanwhile may be among them. It reads by a
+// consumer, which says a message's place by its reply subject: a direct read says
+// it by headers, and a device may have put headers of those names into its
+// report. A message that the server cannot give, as it is damaged, is left out.
+//
+// It ends without an error only where all has come, or by noneLeft. A connection
+// that is lost, or stalls, is waited for as long as Read does.
+func Stored(ctx context.Context, js jetstream.JetStream, stream string, from uint64) iter.Seq2[*jetstream.RawStreamMsg, error] {
+	return func(yield func(*jetstream.RawStreamMsg, error) bool) {
+		r := &storedReader{js: js, stream: stream, next: max(1, from)}
+		if err := r.run(ctx, yield); err != nil {
+			yield(nil, fmt.Errorf("read stream %s: %w", stream, err))
+		}
+	}
+}
+
+// storedReader reads a stream in sessions, each with a consumer of its own.
+type storedReader struct {
+	js     jetstream.JetStream
+	stream string
+	made   time.Time // when the stream was made: another of its name is not read on
+	next   uint64    // the first sequence that has not come
+	last   uint64    // the last one that is to be read
+	ended  bool      // nothing more is to be yielded
+}
+
+// errReplaced says that the stream is not the one that was being read.
+var errReplaced = errors.New("the stream was made anew meanwhile")
+
+func (r *storedReader) run(ctx context.Context, yield func(*jetstream.RawStreamMsg, error) bool) error {
+	began, pause := time.Now(), minPause
+	for {
+		before := r.next
+		err := r.session(ctx, yield)
+		if r.ended {
+			return nil
+		}
+		if r.next > before {
+			began, pause = time.Now(), minPause
+		}
+		if cause := ctx.Err(); cause != nil {
+			return cause
+		}
+		lost := errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, errReplaced) || errors.Is(err, nats.ErrConnectionClosed)
+		if lost || r.made.IsZero() || time.Since(began) > patience {
+			return err
+		}
+		wait(ctx, r.js.Conn(), pause)
+		pause = min(2*pause, maxPause)
+	}
+}
+
+// session reads until it fails, or r.ended.
+func (r *storedReader) session(ctx context.Context, yield func(*jetstream.RawStreamMsg, error) bool) error {
+	ctx, end := whileConnected(ctx, r.js.Conn())
+	defer end()
+	if err := r.look(ctx); err != nil || r.ended {
+		return err
+	}
+	p, err := newPull(ctx, r.js, r.stream, ReadOptions{From: r.next}.consumer(0))
+	if err != nil {
+		return err
+	}
+	defer p.stop()
+	for {
+		m, at, err := p.next(ctx)
+		if errors.Is(err, errIdle) {
+			err = noneLeft(ctx, r.js, r.stream, rest1, r.next, r.last)
+			r.ended = err == nil
+			return err
+		}
+		if err != nil {
+			return err
+		}
+		raw := &jetstream.RawStreamMsg{Subject: m.Subject, Sequence: at.sequence, Header: m.Header, Data: m.Data, Time: at.recorded}
+		r.next = at.sequence + 1
+		if !yield(raw, nil) || r.next > r.last {
+			r.ended = true
+			return nil
+		}
+	}
+}
+
+// look asks the stream's leader what there is to read, the first time, and then
+// whether it is still that stream.
+func (r *storedReader) look(ctx context.Context) error {
+	s, err := r.js.Stream(ctx, r.stream)
+	if err != nil {
+		return err
+	}
+	i := s.CachedInfo()
+	switch {
+	case r.made.IsZero():
+		r.made, r.last = i.Created, i.State.LastSeq
+		r.ended = i.State.Msgs == 0 || r.next > r.last
+	case !i.Created.Equal(r.made):
+		return errReplaced
+	}
+	return nil
+}
