@@ -37,7 +37,7 @@ type chainResult struct {
 
 // start begins a chain, unless one is under way for the service.
 func (k *Keeper) start(ctx context.Context, c plan.Chain) {
-	if k.busy[c.Key] != nil {
+	if k.busy[c.Key] != nil || !k.mayWork(c.Key, time.Now()) {
 		return
 	}
 	inner, cancel := context.WithCancel(ctx)

@@ -84,10 +84,13 @@ func execMessage(c score.HealthCheck, r engine.ExecResult) string {
 	return strings.TrimSuffix(fmt.Sprintf("%s ended with %d: %s", c.Exec[0], r.ExitCode, output), ": ")
 }
 
-// checked tells the memory what a check said.
+// checked tells the memory what a check said. One that could not be made says
+// that the container is not as it was last seen.
 func (k *Keeper) checked(r checkResult) {
 	delete(k.checking, r.check.Container)
 	if !r.made {
+		k.memory = k.memory.NotChecked(r.check, k.o.Clock())
+		k.stale = true
 		return
 	}
 	k.metrics.check(r.passed)

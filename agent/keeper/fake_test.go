@@ -23,6 +23,7 @@ type fake struct {
 	pull       map[string]func() error // by image
 	starts     map[string]int          // by container id
 	healthy    bool
+	execs      int
 	hangs      bool          // a list never comes
 	gone       chan struct{} // closed to end the feed of events
 }
@@ -35,6 +36,8 @@ func newFake() *fake {
 }
 
 var errAway = &engine.Error{Class: engine.ClassAway, Reason: engine.ReasonEngineAway, Err: errors.New("connection refused")}
+
+var errGone = &engine.Error{Class: engine.ClassRetry, Reason: engine.ReasonContainerGone, Err: errors.New("no such container")}
 
 func (f *fake) tell() {
 	if f.notify != nil {
@@ -152,7 +155,7 @@ func (f *fake) Start(_ context.Context, id string) error {
 	defer f.mu.Unlock()
 	c, ok := f.containers[id]
 	if !ok {
-		return &engine.Error{Class: engine.ClassRetry, Reason: engine.ReasonContainerGone, Err: errors.New("no such container")}
+		return errGone
 	}
 	c.State, c.StartedAt, c.FinishedAt = engine.StateRunning, time.Now(), time.Time{}
 	f.containers[id] = c
@@ -180,9 +183,13 @@ func (f *fake) Remove(_ context.Context, id string) error {
 	return nil
 }
 
-func (f *fake) Exec(context.Context, string, []string) (engine.ExecResult, error) {
+func (f *fake) Exec(_ context.Context, id string, _ []string) (engine.ExecResult, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	f.execs++
+	if _, there := f.containers[id]; !there {
+		return engine.ExecResult{}, errGone
+	}
 	if f.healthy {
 		return engine.ExecResult{}, nil
 	}

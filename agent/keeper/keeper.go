@@ -52,8 +52,7 @@ type Options struct {
 // events come late, get lost, and end without an error.
 const (
 	lookAnyway      = 10 * time.Second
-	lookWithoutFeed = 2 * time.Second       // while the engine's events don't come
-	lookAtMost      = 50 * time.Millisecond // between two looks
+	lookWithoutFeed = 2 * time.Second // while the engine's events don't come
 	lookTimeout     = 30 * time.Second
 )
 
@@ -78,6 +77,9 @@ type Keeper struct {
 	observed  []engine.Container
 	looked    time.Time // when observed was seen; zero is never
 	stale     bool      // observed is known to be out of date: nothing is planned on it
+	due       time.Time // when to look again although nothing calls for it: a moment, which later turns don't move
+	looks     allowance
+	worked    map[plan.Key]*allowance
 	awaySince time.Time // since when the engine does not answer; zero while it does
 	awayError *engine.Error
 	busy      map[plan.Key]*work // chains under way
@@ -98,6 +100,7 @@ func New(o Options) (*Keeper, error) {
 		o: o, metrics: m,
 		poke: make(chan struct{}, 1), chains: make(chan chainResult), checks: make(chan checkResult),
 		ready: make(chan struct{}), busy: map[plan.Key]*work{}, checking: map[string]bool{},
+		looks: allowance{burst: looksBurst, refill: looksRefill}, worked: map[plan.Key]*allowance{},
 		stale: true, states: map[string]eventlog.DeploymentState{}, failed: map[plan.Key]string{},
 	}, nil
 }
@@ -120,14 +123,33 @@ func (k *Keeper) Run(ctx context.Context) error {
 	k.work.Go(func() { k.follow(ctx) })
 	defer k.work.Wait()
 	for {
-		wait := k.turn(ctx)
+		k.turn(ctx)
 		k.turned.Store(time.Now().UnixNano())
 		k.once.Do(func() { close(k.ready) })
-		timer := time.NewTimer(wait)
+		if !k.await(ctx) {
+			k.drain()
+			return nil
+		}
+	}
+}
+
+// await takes what happens until another turn is due: something happened and the
+// last turn is long enough ago, or the moment has come that the last turn named.
+// It is false when the context ended.
+func (k *Keeper) await(ctx context.Context) bool {
+	earliest := time.Now().Add(turnsApart)
+	at := k.due
+	for {
+		if at.Before(earliest) {
+			at = earliest
+		}
+		timer := time.NewTimer(time.Until(at))
 		select {
 		case <-ctx.Done():
+			timer.Stop()
+			return false
 		case <-timer.C:
-			k.stale = true
+			return true
 		case <-k.poke:
 			k.stale = true
 		case <-k.o.Source.Changed():
@@ -138,10 +160,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 			k.checked(r)
 		}
 		timer.Stop()
-		if ctx.Err() != nil {
-			k.drain()
-			return nil
-		}
+		at = earliest
 	}
 }
 

@@ -113,15 +113,46 @@ func TestWithoutEventsLookingStillRepairs(t *testing.T) {
 		w, stop := keep(t, e)
 		defer stop()
 		w.source.set(assigned(service("web", "a")))
-		time.Sleep(time.Minute)
+		time.Sleep(65 * time.Second)
 		e.mu.Lock()
 		e.notify = nil // events get lost, without an error
 		e.mu.Unlock()
 		e.kill("web")
-		time.Sleep(15 * time.Second)
+		// What else happens does not put off the regular look.
+		for range 15 {
+			time.Sleep(time.Second)
+			w.source.set(assigned(service("web", "a")))
+		}
 		synctest.Wait()
 		if !e.running("web") {
 			t.Error("the container does not run 15 s later")
+		}
+	})
+}
+
+// No event told that the container went; its check finds out, and is not made
+// again and again on what is not there.
+func TestACheckThatFindsNoContainerMakesTheKeeperLook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := newFake()
+		e.healthy = true
+		w, stop := keep(t, e)
+		defer stop()
+		w.source.set(assigned(`{"healthCheck":{"exec":["/ok"],"interval":"1s"},"image":"a","name":"web"}`))
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		w.phase(t, eventlog.PhaseRunning, "")
+		e.mu.Lock()
+		e.notify, e.execs = nil, 0
+		e.mu.Unlock()
+		e.drop("web")
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		if !e.running("web") {
+			t.Error("the container does not run 2 s later")
+		}
+		if e.execs > 5 {
+			t.Errorf("%d checks were made in 2 s, one each second is wanted", e.execs)
 		}
 	})
 }

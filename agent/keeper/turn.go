@@ -11,49 +11,56 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-// turn looks (if what it saw is out of date), plans, starts what is to be done
-// and reports. It gives the time until it wants to be called again.
-func (k *Keeper) turn(ctx context.Context) time.Duration {
-	if rest := lookAtMost - time.Since(k.looked); k.stale && !k.looked.IsZero() && rest > 0 {
-		return rest // events come in bursts
+// turn looks (if what it saw is out of date, or its time has come), plans, starts
+// what is to be done and reports. It sets the moment of the next turn.
+func (k *Keeper) turn(ctx context.Context) {
+	now := time.Now()
+	if !now.Before(k.due) {
+		k.stale = true
 	}
 	if k.stale {
+		if at := k.looks.next(now); at.After(now) {
+			k.due = at // events come in bursts
+			return
+		}
+		k.looks.take(now)
 		k.look(ctx)
+		now = time.Now()
 	}
+	k.due = time.Time{}
 	desired, err := k.o.Source.Desired()
 	if err != nil {
 		k.o.Log.Error("the desired set cannot be read", "error", err)
-		return lookWithoutFeed
+		k.wakeBy(now.Add(lookWithoutFeed))
+		return
 	}
 	if k.stale {
 		k.reportAway(desired)
-		return k.pause(time.Time{})
+		k.wakeBy(now.Add(lookWithoutFeed))
+		return
 	}
 	k.abandon(desired)
+	clock := k.o.Clock()
 	out := plan.Plan(plan.Input{
-		Device: k.o.Device, Desired: desired, Observed: k.view(), Memory: k.memory, Now: k.o.Clock(),
+		Device: k.o.Device, Desired: desired, Observed: k.view(), Memory: k.memory, Now: clock,
 	})
 	k.memory = out.Memory
+	if !out.Wake.IsZero() {
+		k.wakeBy(now.Add(out.Wake.Sub(clock)))
+	}
+	rest := lookAnyway
+	if !k.feed.Load() {
+		rest = lookWithoutFeed
+	}
+	k.wakeBy(k.looked.Add(rest))
 	for _, c := range out.Chains {
 		k.start(ctx, c)
 	}
 	for _, c := range out.Checks {
 		k.check(ctx, c)
 	}
+	k.forgetWork(now)
 	k.report(out)
-	return k.pause(out.Wake)
-}
-
-// pause is the time until the next look.
-func (k *Keeper) pause(wake time.Time) time.Duration {
-	rest := lookAnyway
-	if !k.feed.Load() || !k.awaySince.IsZero() {
-		rest = lookWithoutFeed
-	}
-	if !wake.IsZero() {
-		rest = min(rest, wake.Sub(k.o.Clock()))
-	}
-	return max(rest, lookAtMost)
 }
 
 // look observes the containers.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/agent/engine"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // Key names one service of one Deployment.
@@ -80,9 +81,11 @@ type Health struct {
 	Container string    `json:"container,omitempty"`
 	StartedAt time.Time `json:"started_at,omitzero"` // of the run
 	CheckedAt time.Time `json:"checked_at,omitzero"`
-	Passed    bool      `json:"passed,omitempty"`  // a check of this run passed
-	Failing   int       `json:"failing,omitempty"` // in a row, those in the start period not counted
-	Message   string    `json:"message,omitempty"` // of the last one that failed
+	// MissedAt is when a check could not be made, if none was made since.
+	MissedAt time.Time `json:"missed_at,omitzero"`
+	Passed   bool      `json:"passed,omitempty"`  // a check of this run passed
+	Failing  int       `json:"failing,omitempty"` // in a row, those in the start period not counted
+	Message  string    `json:"message,omitempty"` // of the last one that failed
 }
 
 func (m Memory) clone() Memory {
@@ -130,11 +133,8 @@ func (m Memory) Succeeded(step Step, _ time.Time) Memory {
 
 // Checked tells what a health check said; message matters only where it failed.
 func (m Memory) Checked(check Check, passed bool, message string, now time.Time) Memory {
-	r := m[check.Key]
-	if r.Health.Container != check.Container || !r.Health.StartedAt.Equal(check.StartedAt) {
-		r.Health = Health{Container: check.Container, StartedAt: check.StartedAt}
-	}
-	r.Health.CheckedAt = now
+	r := m[check.Key].ofRun(check)
+	r.Health.CheckedAt, r.Health.MissedAt = now, time.Time{}
 	switch {
 	case passed:
 		r.Health.Passed, r.Health.Failing, r.Health.Message = true, 0, ""
@@ -145,4 +145,37 @@ func (m Memory) Checked(check Check, passed bool, message string, now time.Time)
 		r.Health.Message = message
 	}
 	return m.with(check.Key, r)
+}
+
+// NotChecked tells that a health check could not be made, as the container or the
+// engine was not there. It says nothing of the service, but when to try again.
+func (m Memory) NotChecked(check Check, now time.Time) Memory {
+	r := m[check.Key].ofRun(check)
+	r.Health.MissedAt = now
+	return m.with(check.Key, r)
+}
+
+// ofRun gives the record with the results of the run that the check is of.
+func (r Record) ofRun(check Check) Record {
+	if r.Health.Container != check.Container || !r.Health.StartedAt.Equal(check.StartedAt) {
+		r.Health = Health{Container: check.Container, StartedAt: check.StartedAt}
+	}
+	return r
+}
+
+// next is the moment of the next check of a run that began at the moment started.
+// The zero time is at once. A result that lies ahead of now comes from a clock
+// that was set back: it holds up nothing.
+func (h Health) next(hc score.HealthCheck, started, now time.Time) time.Time {
+	last, interval := h.CheckedAt, hc.Interval
+	if !h.Passed && h.CheckedAt.Sub(started) < hc.StartPeriod {
+		interval = min(interval, firstChecks)
+	}
+	if !h.MissedAt.IsZero() {
+		last, interval = h.MissedAt, min(interval, firstChecks)
+	}
+	if last.IsZero() || last.After(now) {
+		return time.Time{}
+	}
+	return last.Add(interval)
 }

@@ -6,8 +6,8 @@ import (
 	"fleet.nationtech.io/agent/engine"
 )
 
-// firstChecks is the longest time between two checks in the start period: a
-// service that is up early is known to be.
+// firstChecks is the longest time between two checks in the start period, as a
+// service that is up early is known to be, and after one that could not be made.
 const firstChecks = time.Second
 
 // assign plans for a Deployment that the device should run.
@@ -214,13 +214,9 @@ func (p *planner) check(key Key, s Status) {
 	if hc == nil {
 		return
 	}
-	next := p.in.Now
-	if h := s.Record.Health; h.of(*s.Container) && !h.CheckedAt.IsZero() {
-		interval := hc.Interval
-		if !h.Passed && h.CheckedAt.Sub(s.Container.StartedAt) < hc.StartPeriod {
-			interval = min(interval, firstChecks)
-		}
-		next = h.CheckedAt.Add(interval)
+	var next time.Time
+	if h := s.Record.Health; h.of(*s.Container) {
+		next = h.next(*hc, s.Container.StartedAt, p.in.Now)
 	}
 	if !due(next, p.in.Now) {
 		p.wake(next)
