@@ -11,6 +11,7 @@ import (
 	"fleet.nationtech.io/agent/engine/podmantest"
 	"fleet.nationtech.io/agent/hello"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/needs"
 )
 
 // repaired is how long a container may be away that died or was removed.
@@ -25,7 +26,7 @@ func checked(tag string) string {
 // port that answers.
 func TestOnPodman(t *testing.T) {
 	if testing.Short() {
-		t.Skip("real containers take seconds")
+		needs.Missing(t, "-short leaves out real containers, which take seconds")
 	}
 	t.Parallel()
 	service := podmantest.Start(t, podmantest.Options{})

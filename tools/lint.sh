@@ -6,6 +6,15 @@ cd "$(dirname "$0")/.."
 root=$PWD
 bin=$root/bin/tools
 mkdir -p "$bin"
+# Only eventlog/needs may skip a test, so that FLEET_REQUIRE_ALL makes every skip a
+# failure. Scripts of testscript have a command of that name.
+skips=$(git grep --untracked -nE '\.(Skip|Skipf|SkipNow)\(' -- '*.go' ':!eventlog/needs/' || true)
+skips+=$(git grep --untracked -nE '^(\[.*\] *)?skip\b' -- '*/testdata/*.txt' '*/testdata/*.txtar' || true)
+if [ -n "$skips" ]; then
+  echo "a test may be skipped by eventlog/needs only:" >&2
+  echo "$skips" >&2
+  exit 1
+fi
 echo "lint: building the pinned tools (minutes the first time)"
 ( cd tools/lint && GOWORK=off CGO_ENABLED=0 go build -o "$bin/" \
     github.com/golangci/golangci-lint/v2/cmd/golangci-lint mvdan.cc/gofumpt )

@@ -20,6 +20,7 @@ import (
 	"fleet.nationtech.io/crds/install"
 	"fleet.nationtech.io/crds/localapi/localapitest"
 	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog/needs"
 )
 
 // policed makes the policies be in force in the shared API, once.
@@ -202,12 +203,7 @@ func (o office) kubectl(person string, args ...string) (string, int) {
 // owner, so that nobody's apply removes it or comes into a conflict about it.
 func TestKubectlDiffIsEmptyAfterAnApply(t *testing.T) {
 	t.Parallel()
-	if _, err := exec.LookPath("kubectl"); err != nil {
-		if os.Getenv(localapitest.RequireEnv) == "1" {
-			t.Fatal(err)
-		}
-		t.Skip(err)
-	}
+	needs.Program(t, "kubectl", "apt-get install kubernetes-client")
 	newOffice(t)
 	for name, style := range map[string][]string{"client-side": nil, "server-side": {"--server-side"}} {
 		t.Run(name, func(t *testing.T) {

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"strconv"
 	"testing"
+
+	"fleet.nationtech.io/eventlog/needs"
 )
 
 // A rule that sends a port's connections elsewhere, as containers that ended by
@@ -28,8 +30,9 @@ func TestAPortIsFreeOnlyIfConnectionsArrive(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if _, err := exec.LookPath("iptables"); err != nil || os.Geteuid() != 0 {
-		t.Skip("iptables is not there for root: no port can be sent elsewhere")
+	needs.Program(t, "iptables", "apt-get install iptables")
+	if os.Geteuid() != 0 {
+		needs.Missing(t, "iptables redirects a port for root only: run the tests as root")
 	}
 	elsewhere, err := net.Listen("tcp", loopback(0))
 	if err != nil {
@@ -41,7 +44,7 @@ func TestAPortIsFreeOnlyIfConnectionsArrive(t *testing.T) {
 	}
 	rule := []string{"OUTPUT", "-d", "127.0.0.1", "-p", "tcp", "--dport", strconv.Itoa(port), "-j", "DNAT", "--to-destination", loopback(other)}
 	if out, err := exec.Command("iptables", append([]string{"-t", "nat", "-I"}, rule...)...).CombinedOutput(); err != nil {
-		t.Skipf("iptables: %v: %s", err, out)
+		needs.Missing(t, "iptables cannot redirect a port here: %v: %s", err, out)
 	}
 	t.Cleanup(func() {
 		if out, err := exec.Command("iptables", append([]string{"-t", "nat", "-D"}, rule...)...).CombinedOutput(); err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/needs"
 	"fleet.nationtech.io/projections/seal"
 )
 
@@ -20,9 +21,7 @@ import (
 func TestAProofIsCheckedByHandAsTheDocumentationSays(t *testing.T) {
 	t.Parallel()
 	for _, tool := range []string{"python3", "openssl"} {
-		if _, err := exec.LookPath(tool); err != nil {
-			t.Skipf("no %s here", tool)
-		}
+		needs.Program(t, tool, "apt-get install "+tool)
 	}
 	doc, err := os.ReadFile(filepath.Join("..", "..", "docs", "proof.md"))
 	if err != nil {

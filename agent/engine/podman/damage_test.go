@@ -20,10 +20,14 @@ func TestAContainerThatIsMadeByHalfGivesItsNameBack(t *testing.T) {
 	s := start(t, podmantest.Options{})
 	e := s.engine(t, "pi-01")
 	spec := web(t, "pi-01", "")
-	database := filepath.Join(filepath.Dir(strings.TrimPrefix(s.Socket(), "unix://")), "g", "libpod", "bolt_state.db")
+	store := filepath.Join(filepath.Dir(strings.TrimPrefix(s.Socket(), "unix://")), "g")
+	database := filepath.Join(store, "db.sql") // since Podman 5
+	if _, err := os.Stat(database); err != nil {
+		database = filepath.Join(store, "libpod", "bolt_state.db")
+	}
 	before, err := os.ReadFile(database)
 	if err != nil {
-		t.Skipf("this Podman keeps its records elsewhere: %v", err)
+		t.Fatalf("Podman keeps its records in neither db.sql nor bolt_state.db: %v", err)
 	}
 	half, err := e.Create(t.Context(), spec)
 	if err != nil {

@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"fleet.nationtech.io/eventlog/needs"
 )
 
 // Options of a service.
@@ -62,16 +64,11 @@ func Missing() string {
 }
 
 // Require skips the test where there can be no Podman, or fails it where
-// everything is required.
+// FLEET_REQUIRE_ALL is set.
 func Require(t testing.TB) {
 	t.Helper()
-	why := Missing()
-	switch {
-	case why == "":
-	case os.Getenv("FLEET_REQUIRE_ALL") == "1":
-		t.Fatalf("%s, and FLEET_REQUIRE_ALL=1", why)
-	default:
-		t.Skipf("%s: %s, and run as root, to test on real containers", why, Install)
+	if why := Missing(); why != "" {
+		needs.Missing(t, "%s: %s, and run as root, to test on real containers", why, Install)
 	}
 }
 

@@ -9,8 +9,8 @@
 //		…
 //	}
 //
-// Without the program kubeapi such tests are skipped, saying so; with
-// FLEET_REQUIRE_ALL=1, as in CI, they fail.
+// Without the program kubeapi such tests are skipped with the reason, or fail
+// where FLEET_REQUIRE_ALL is set, as in CI.
 package localapitest
 
 import (
@@ -30,10 +30,8 @@ import (
 
 	"fleet.nationtech.io/crds/install"
 	"fleet.nationtech.io/crds/localapi"
+	"fleet.nationtech.io/eventlog/needs"
 )
-
-// RequireEnv names the environment variable that, set to 1, makes a missing part a failure instead of a skip.
-const RequireEnv = "FLEET_REQUIRE_ALL"
 
 // startTimeout bounds the start of an API and the installation of the CRDs; on
 // an idle machine they take 3 seconds.
@@ -158,15 +156,10 @@ func cluster(api *localapi.API) *Cluster {
 func requireBinary(t testing.TB) string {
 	t.Helper()
 	binary, err := localapi.FindBinary()
-	switch {
-	case err == nil:
-		return binary
-	case os.Getenv(RequireEnv) == "1":
-		t.Fatal(err)
-	default:
-		t.Skipf("needs a Kubernetes API: %v", err)
+	if err != nil {
+		needs.Missing(t, "the test needs a Kubernetes API: %v", err)
 	}
-	return ""
+	return binary
 }
 
 func start(binary, dir string) (*localapi.API, error) {

@@ -5,25 +5,19 @@ package recovery_test
 import (
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/needs"
 )
 
-// kubectl runs the real one; FLEET_REQUIRE_ALL insists that it is there.
+// kubectl runs the real one.
 func (f *fleet) kubectl(args ...string) (string, error) {
 	f.t.Helper()
-	if _, err := exec.LookPath("kubectl"); err != nil {
-		if os.Getenv("FLEET_REQUIRE_ALL") != "" {
-			f.t.Fatal("kubectl is not there, and FLEET_REQUIRE_ALL wants it: apt-get install kubernetes-client")
-		}
-		f.t.Skip("kubectl is not there")
-	}
+	needs.Program(f.t, "kubectl", "apt-get install kubernetes-client")
 	c := f.command("kubectl", args...)
 	c.Env = append(c.Env, "KUBECONFIG="+f.env["KUBECONFIG"])
 	out, err := c.CombinedOutput()
