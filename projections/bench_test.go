@@ -1,11 +1,8 @@
 package projections_test
 
 import (
-	"cmp"
 	"context"
 	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,30 +13,10 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/benchtest"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
 )
-
-// Each benchmark measures the bare alternative in the same run, in turns with
-// ours, and prints the median of the ratios: what the machine does meanwhile
-// then weighs on both.
-const rounds = 5
-
-func median(rs []float64) float64 {
-	s := slices.Sorted(slices.Values(rs))
-	return s[len(s)/2]
-}
-
-func perSecond(n int, took []time.Duration) float64 {
-	s := slices.SortedFunc(slices.Values(took), cmp.Compare)
-	return float64(n) / s[len(s)/2].Seconds()
-}
-
-func timed(f func()) time.Duration {
-	start := time.Now()
-	f()
-	return time.Since(start)
-}
 
 // score is a desired value of about 450 bytes.
 func score(n int) []byte {
@@ -107,8 +84,13 @@ func (p place) settle(b *testing.B) {
 }
 
 // BenchmarkAppend is what appending through the Appender costs, beside bare
-// asynchronous publishes of the same messages to the same stream.
+// asynchronous publishes of the same messages to the same stream. The messages of
+// the bare side are made before the clock starts; ours are drafts then, and what
+// the Appender makes of them is part of its price. Two more lines are for
+// comparison: the same without the fence, and, as a design without a log would,
+// pipelined puts of the values into an ordinary bucket.
 func BenchmarkAppend(b *testing.B) {
+	const rounds = 7
 	for _, c := range []struct{ replicas, events int }{{1, 50_000}, {3, 20_000}} {
 		b.Run(fmt.Sprintf("R%d", c.replicas), func(b *testing.B) {
 			p := newPlace(b, c.replicas)
@@ -116,85 +98,84 @@ func BenchmarkAppend(b *testing.B) {
 			mustNot(b, err)
 			token, err := a.Elect(b.Context(), eventlog.Leader{Identity: "bench"}, time.Now())
 			mustNot(b, err)
-			bare, err := jetstream.New(p.nc, jetstream.WithPublishAsyncMaxPending(4096))
+			_, err = p.js.CreateKeyValue(b.Context(), jetstream.KeyValueConfig{Bucket: "plain", Replicas: c.replicas, Storage: jetstream.FileStorage})
 			mustNot(b, err)
 
-			ours := func(round int) time.Duration {
-				ds := drafts(c.events, round)
-				return timed(func() {
+			var ds []eventlog.Draft
+			ours := benchtest.Turn{
+				Name:    "eventlog",
+				Prepare: func(round int) { ds = drafts(c.events, round) },
+				Run: func() {
 					_, err := a.Append(b.Context(), ds)
 					mustNot(b, err)
-				})
+				},
+				Settle: func() { p.settle(b) },
 			}
-			theirs := func(round int, header nats.Header) time.Duration {
-				ds := drafts(c.events, round)
-				return timed(func() {
-					for _, d := range ds {
-						m := d.Message("operator", ulid.Make().String())
-						maps.Copy(m.Header, header)
-						_, err := bare.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute))
-						mustNot(b, err)
-					}
-					<-bare.PublishAsyncComplete()
-				})
-			}
-			// The same messages byte for byte, where that can be: on a replicated
-			// stream the server takes no two with the fence at once.
-			same := nats.Header{}
-			if c.replicas == 1 {
-				same.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(token, 10))
-				same.Set("Nats-Expected-Last-Subject-Sequence-Subject", eventlog.LeaderSubject)
-			}
-			ours(0)
-			p.settle(b)
-			var ratios, unfenced []float64
-			var times [3][]time.Duration
-			turns := []func(round int) time.Duration{
-				ours,
-				func(round int) time.Duration { return theirs(round, same) },
-				func(round int) time.Duration { return theirs(round, nil) },
-			}
-			b.ResetTimer()
-			for range b.N {
-				for round := range rounds {
-					var took [3]time.Duration
-					for i := range turns { // who comes first changes: the next finds a warmer store
-						turn := (i + round) % len(turns)
-						took[turn] = turns[turn](len(turns)*round + i + 1)
-						p.settle(b)
-					}
-					for i := range took {
-						times[i] = append(times[i], took[i])
-					}
-					ratios = append(ratios, took[1].Seconds()/took[0].Seconds())
-					unfenced = append(unfenced, took[2].Seconds()/took[0].Seconds())
+			fenced := p.publishes(b, "bare PublishMsgAsync", func(round int) []*nats.Msg {
+				msgs := messages(c.events, round)
+				for _, m := range msgs {
+					m.Header.Set("Nats-Expected-Last-Subject-Sequence", strconv.FormatUint(token, 10))
+					m.Header.Set("Nats-Expected-Last-Subject-Sequence-Subject", eventlog.LeaderSubject)
 				}
+				return msgs
+			})
+			bare := p.publishes(b, "without the fence's headers", func(round int) []*nats.Msg { return messages(c.events, round) })
+			puts := p.publishes(b, "puts into a plain bucket", func(round int) []*nats.Msg {
+				msgs := make([]*nats.Msg, c.events)
+				for i := range msgs {
+					msgs[i] = &nats.Msg{Subject: fmt.Sprintf("$KV.plain.device-%06d.web", i), Data: score(round)}
+				}
+				return msgs
+			})
+			turns := []benchtest.Turn{ours, fenced, bare, puts}
+			if c.replicas > 1 { // a replicated stream takes no two messages with the fence at once
+				bare.Name = fenced.Name
+				turns = []benchtest.Turn{ours, bare, puts}
 			}
-			b.StopTimer()
-			puts := plainPuts(b, p.js, c.replicas)
-			b.Logf("R%d, %d events of 450 bytes: eventlog %.0f/s, bare PublishMsgAsync %.0f/s, without the fence's headers %.0f/s, plain KV puts %.0f/s",
-				c.replicas, c.events, perSecond(c.events, times[0]), perSecond(c.events, times[1]), perSecond(c.events, times[2]), puts)
-			b.Logf("append R%d: ratio %.2f (goal ≥ 0.9), rounds %.2f; to messages without the fence's headers %.2f, rounds %.2f",
-				c.replicas, median(ratios), ratios, median(unfenced), unfenced)
-			b.ReportMetric(median(ratios), "ratio")
+			samples := benchtest.Alternate(b, rounds, turns...)
+			for _, s := range samples {
+				b.Logf("R%d, %d events of 450 bytes: %s %s", c.replicas, c.events, s.Name, benchtest.Rate(c.events, s.Wall))
+			}
+			for _, s := range samples[1:] {
+				b.Logf("R%d, eventlog ÷ %s: %s; of processor time: %s", c.replicas, s.Name,
+					benchtest.Spread(benchtest.Ratios(s.Wall, samples[0].Wall)), benchtest.Spread(benchtest.Ratios(s.CPU, samples[0].CPU)))
+			}
+			ratio := benchtest.Median(benchtest.Ratios(samples[1].Wall, samples[0].Wall))
+			b.Logf("R%d, append: %.2f of bare PublishMsgAsync (goal ≥ 0.9)", c.replicas, ratio)
+			b.ReportMetric(ratio, "ratio")
 		})
 	}
 }
 
-// plainPuts is the rate of kv.Put, one after the other, into an ordinary bucket:
-// what a design without a log would do.
-func plainPuts(b *testing.B, js jetstream.JetStream, replicas int) float64 {
+// messages are those of the drafts, as the Appender makes them but for the fence.
+func messages(n, round int) []*nats.Msg {
+	ds := drafts(n, round)
+	msgs := make([]*nats.Msg, n)
+	for i := range ds {
+		msgs[i] = ds[i].Message("operator", ulid.Make().String())
+	}
+	return msgs
+}
+
+// publishes is the turn of a bare client that publishes messages asynchronously,
+// as many at once as the Appender.
+func (p place) publishes(b *testing.B, name string, made func(round int) []*nats.Msg) benchtest.Turn {
 	b.Helper()
-	kv, err := js.CreateKeyValue(b.Context(), jetstream.KeyValueConfig{Bucket: "plain", Replicas: replicas, Storage: jetstream.FileStorage})
+	js, err := jetstream.New(p.nc, jetstream.WithPublishAsyncMaxPending(4096),
+		jetstream.WithPublishAsyncErrHandler(func(_ jetstream.JetStream, m *nats.Msg, err error) { b.Errorf("%s: %s: %v", name, m.Subject, err) }))
 	mustNot(b, err)
-	const n = 2000
-	body := score(0)
-	took := timed(func() {
-		for i := range n {
-			_, err := kv.Put(b.Context(), fmt.Sprintf("device-%06d.web", i), body)
-			mustNot(b, err)
-		}
-	})
-	mustNot(b, js.DeleteKeyValue(b.Context(), "plain"))
-	return n / took.Seconds()
+	var msgs []*nats.Msg
+	return benchtest.Turn{
+		Name:    name,
+		Prepare: func(round int) { msgs = made(round) },
+		Run: func() {
+			for _, m := range msgs {
+				if _, err := js.PublishMsgAsync(m, jetstream.WithStallWait(time.Minute)); err != nil {
+					b.Fatal(err)
+				}
+			}
+			<-js.PublishAsyncComplete()
+		},
+		Settle: func() { p.settle(b) },
+	}
 }

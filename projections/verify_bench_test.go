@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/benchtest"
 	"fleet.nationtech.io/projections/seal"
 	"fleet.nationtech.io/projections/verify"
 )
@@ -24,52 +25,36 @@ func BenchmarkVerify(b *testing.B) {
 		events, devices = n, max(1, n/100)
 	}
 	p := newPlace(b, 1)
-	fill(b, p, events, devices)
+	states := fill(b, p, events, devices)
 	seals := p.seal(b, seal.DefaultEvents)
 
-	read := func() time.Duration {
-		return timed(func() {
-			n := 0
-			for _, err := range eventlog.Read(b.Context(), p.js, eventlog.ReadOptions{}) {
-				if err != nil {
-					b.Fatal(err)
-				}
-				n++
+	read := func() {
+		n := 0
+		for _, err := range eventlog.Read(b.Context(), p.js, eventlog.ReadOptions{}) {
+			if err != nil {
+				b.Fatal(err)
 			}
-			if n != events+seals {
-				b.Fatalf("read %d events, want %d", n, events+seals)
-			}
-		})
-	}
-	check := func() time.Duration {
-		return timed(func() {
-			r, err := verify.Run(b.Context(), p.js, verify.Options{})
-			mustNot(b, err)
-			if r.Differences() != 0 || r.Foreign() != 0 || r.Seals.Held != seals || r.Buckets[1].Compared != devices {
-				b.Fatalf("%+v", r)
-			}
-		})
-	}
-	read()
-	turns := []func() time.Duration{read, check}
-	var wall, cpu [2][]time.Duration
-	b.ResetTimer()
-	for range b.N {
-		for round := range 3 {
-			for i := range turns { // who comes first changes
-				turn := (i + round) % 2
-				before := cpuTime(b)
-				wall[turn] = append(wall[turn], turns[turn]())
-				cpu[turn] = append(cpu[turn], cpuTime(b)-before)
-			}
+			n++
+		}
+		if n != events+seals {
+			b.Fatalf("read %d events, want %d", n, events+seals)
 		}
 	}
-	b.StopTimer()
-	b.Logf("%d events of %d devices, %d seals: verify %.0f/s, read %.0f/s", events, devices, seals, perSecond(events, wall[1]), perSecond(events, wall[0]))
-	b.Logf("verify ÷ read: ratio %.2f (goal ≤ 2), rounds %.2f; of processor time, server and client, %.2f, rounds %.2f",
-		median(ratios(wall[1], wall[0])), ratios(wall[1], wall[0]), median(ratios(cpu[1], cpu[0])), ratios(cpu[1], cpu[0]))
-	b.ReportMetric(median(ratios(wall[1], wall[0])), "ratio")
-	b.ReportMetric(median(ratios(cpu[1], cpu[0])), "cpu-ratio")
+	check := func() {
+		r, err := verify.Run(b.Context(), p.js, verify.Options{})
+		mustNot(b, err)
+		if r.Differences() != 0 || r.Foreign() != 0 || r.Seals.Held != seals || r.Buckets[1].Compared != states {
+			b.Fatalf("want %d seals and %d states, and no difference: %+v", seals, states, r)
+		}
+	}
+	samples := benchtest.Alternate(b, 5, benchtest.Turn{Name: "read", Run: read}, benchtest.Turn{Name: "verify", Run: check})
+	for _, s := range samples {
+		b.Logf("%d events of %d devices, %d seals: %s %s", events, devices, seals, s.Name, benchtest.Rate(events, s.Wall))
+	}
+	wall, cpu := benchtest.Ratios(samples[1].Wall, samples[0].Wall), benchtest.Ratios(samples[1].CPU, samples[0].CPU)
+	b.Logf("verify ÷ read (goal ≤ 2): %s; of processor time, server and client: %s", benchtest.Spread(wall), benchtest.Spread(cpu))
+	b.ReportMetric(benchtest.Median(wall), "ratio")
+	b.ReportMetric(benchtest.Median(cpu), "cpu-ratio")
 }
 
 // seal appends a seal over each so many events, and says how many.

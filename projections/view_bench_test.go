@@ -57,6 +57,12 @@ func encoded(b *testing.B, v *fleet.View, pairs int) {
 	runtime.KeepAlive(v)
 }
 
+func timed(f func()) time.Duration {
+	start := time.Now()
+	f()
+	return time.Since(start)
+}
+
 func inUse() uint64 {
 	runtime.GC()
 	runtime.GC() // what finalizers held

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/benchtest"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
@@ -19,10 +20,10 @@ import (
 )
 
 // BenchmarkPast is what the fleet at a moment in the middle of a long log costs
-// with the checkpoints that a leader would have saved, beside the fold of the
-// whole log. $FLEET_BENCH_EVENTS makes the log shorter.
+// with the checkpoints that a leader would have saved, beside the fold of the log
+// up to that same moment. $FLEET_BENCH_EVENTS makes the log shorter.
 func BenchmarkPast(b *testing.B) {
-	const devices, rounds, moments = 10_000, 3, 5
+	const devices, rounds = 10_000, 9
 	events := uint64(2_000_000)
 	if s := os.Getenv("FLEET_BENCH_EVENTS"); s != "" {
 		n, err := strconv.ParseUint(s, 10, 32)
@@ -42,47 +43,39 @@ func BenchmarkPast(b *testing.B) {
 	}
 	saved, spent, weight := saveAsALeader(b, checkpoint.Store{JS: js}, log)
 
-	at := func(m past.Moment, o past.Options) (*fleet.View, time.Duration) {
-		begun := time.Now()
-		v, err := past.At(b.Context(), js, m, o)
-		if err != nil {
-			b.Fatal(err)
-		}
-		return v, time.Since(begun)
-	}
 	r := rand.New(rand.NewPCG(3, 4))
-	var ratios []float64
-	var fulls, nears []time.Duration
-	b.ResetTimer()
-	for range b.N {
-		for range rounds {
-			_, full := at(past.Moment{}, past.Options{NoCheckpoints: true})
-			fulls = append(fulls, full)
-			for range moments {
-				m := past.Moment{Sequence: events/4 + r.Uint64N(events/2)}
-				_, near := at(m, past.Options{})
-				nears = append(nears, near)
-				ratios = append(ratios, near.Seconds()/full.Seconds())
-			}
+	moments := make([]past.Moment, rounds+1) // the first is for the round that does not count
+	for i := range moments {
+		moments[i] = past.Moment{Sequence: events/4 + r.Uint64N(events/2)}
+	}
+	var m past.Moment
+	turn := func(name string, view **fleet.View, o past.Options) benchtest.Turn {
+		return benchtest.Turn{
+			Name:    name,
+			Prepare: func(round int) { m = moments[round] },
+			Run: func() {
+				v, err := past.At(b.Context(), js, m, o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				*view = v
+			},
 		}
 	}
-	b.StopTimer()
-	m := past.Moment{Sequence: events/4 + r.Uint64N(events/2)}
-	near, _ := at(m, past.Options{})
-	zero, toThere := at(m, past.Options{NoCheckpoints: true})
-	if !bytes.Equal(pasttest.Encode(b, near), pasttest.Encode(b, zero)) {
+	var near, folded *fleet.View
+	samples := benchtest.Alternate(b, rounds,
+		turn("from a checkpoint", &near, past.Options{}), turn("fold to that moment", &folded, past.Options{NoCheckpoints: true}))
+	if !bytes.Equal(pasttest.Encode(b, near), pasttest.Encode(b, folded)) {
 		b.Errorf("at %s the view from a checkpoint is another", m)
 	}
-	slices.Sort(ratios)
-	slices.Sort(fulls)
-	slices.Sort(nears)
-	median := ratios[len(ratios)/2]
 	b.Logf("%d events of %d devices (%.0f MB, appended at %.0f/s); %d checkpoints of %.1f MB on average, saved in %s each",
 		events, devices, float64(log.Bytes)/1e6, float64(events)/filled.Seconds(), saved, float64(weight)/float64(saved)/1e6, (spent / time.Duration(saved)).Round(time.Millisecond))
-	b.Logf("full fold %s, up to %s %s; from a checkpoint %s (%s to %s)", fulls[len(fulls)/2].Round(time.Millisecond), m, toThere.Round(time.Millisecond),
-		nears[len(nears)/2].Round(time.Millisecond), nears[0].Round(time.Millisecond), nears[len(nears)-1].Round(time.Millisecond))
-	b.Logf("past: ratio %.3f (goal ≤ 0.1), moments %.3f", median, ratios)
-	b.ReportMetric(median, "ratio")
+	for _, s := range samples {
+		b.Logf("%s: %s (%s to %s)", s.Name, benchtest.Median(s.Wall).Round(time.Millisecond), slices.Min(s.Wall).Round(time.Millisecond), slices.Max(s.Wall).Round(time.Millisecond))
+	}
+	wall, cpu := benchtest.Ratios(samples[0].Wall, samples[1].Wall), benchtest.Ratios(samples[0].CPU, samples[1].CPU)
+	b.Logf("from a checkpoint ÷ fold to that moment (goal ≤ 0.1): %s; of processor time, server and client: %s", benchtest.Spread(wall), benchtest.Spread(cpu))
+	b.ReportMetric(benchtest.Median(wall), "ratio")
 }
 
 // saveAsALeader folds the log once and saves what a leader would have saved when
