@@ -13,9 +13,10 @@ import (
 	"fleet.nationtech.io/operator"
 )
 
-// 500 states reported in one second for one Deployment cause at most 2 status
-// patches in that second, counted at the API, and within 2 s the status counts
-// all 500.
+// However many states are reported, a Deployment's status is patched at most once
+// a second, counted at the API, and in the end the status counts all of them. How
+// soon after a change that is, statuswriter.TestAtMostOneWriteAnInterval holds on
+// a clock of its own: here it would measure the machine.
 func TestStatusIsPatchedOnceASecondWhateverTheChurn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
@@ -39,7 +40,6 @@ func TestStatusIsPatchedOnceASecondWhateverTheChurn(t *testing.T) {
 	})
 	hash := eventlog.Hash([]byte(w.desired("pi-000.web")))
 
-	// A machine that does other work too may be late once. It is not late each time.
 	storms := []struct {
 		phase   eventlog.Phase
 		failure string
@@ -47,13 +47,12 @@ func TestStatusIsPatchedOnceASecondWhateverTheChurn(t *testing.T) {
 	}{
 		{eventlog.PhaseRunning, "", func(a *v1alpha1.DeploymentAggregate) int32 { return a.Succeeded }},
 		{eventlog.PhaseFailed, "no such image", func(a *v1alpha1.DeploymentAggregate) int32 { return a.Failed }},
-		{eventlog.PhaseRunning, "", func(a *v1alpha1.DeploymentAggregate) int32 { return a.Succeeded }},
 	}
-	var late time.Duration
 	for _, storm := range storms {
+		counter.idle(t)
 		began := time.Now()
 		for i, d := range devices {
-			time.Sleep(time.Until(began.Add(time.Duration(i) * time.Second / n))) // the second's pace is the test
+			time.Sleep(time.Until(began.Add(time.Duration(i) * 2 * time.Second / n))) // the pace is the test
 			d.report("web", storm.phase, hash, storm.failure)
 		}
 		ended := time.Now()
@@ -63,17 +62,16 @@ func TestStatusIsPatchedOnceASecondWhateverTheChurn(t *testing.T) {
 			}
 			return ""
 		})
-		late = time.Since(ended)
-		patches := counter.between(began, began.Add(time.Second))
-		t.Logf("%d reports in %s: %d status patches in that second; all counted %s after the last", n, ended.Sub(began).Round(time.Millisecond), patches, late.Round(time.Millisecond))
-		if patches > 2 {
-			t.Errorf("%d status patches in one second, want at most 2", patches)
-		}
-		if late <= 2*time.Second {
-			return
+		patches := counter.since(began)
+		// Every patch counted began in this time, and the next begins a second later
+		// at the earliest: however slow the machine, so many fit in and no more.
+		took := time.Since(began)
+		t.Logf("%d reports in %s: %d status patches in %s; all counted %s after the last", n,
+			ended.Sub(began).Round(time.Millisecond), patches, took.Round(time.Millisecond), time.Since(ended).Round(time.Millisecond))
+		if most := 1 + int(took/time.Second); patches == 0 || patches > most {
+			t.Errorf("%s: %d status patches in %s, want 1 to %d: one a second", storm.phase, patches, took, most)
 		}
 	}
-	t.Errorf("all counted %s after the last report in each of %d storms, want 2 s", late, len(storms))
 }
 
 func TestTwoNamespacesWithOneName(t *testing.T) {

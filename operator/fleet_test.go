@@ -334,16 +334,29 @@ func (c *counting) RoundTrip(r *http.Request) (*http.Response, error) {
 	return c.next.RoundTrip(r)
 }
 
-func (c *counting) between(from, to time.Time) int {
+// since is how many patches have begun since then.
+func (c *counting) since(from time.Time) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	n := 0
 	for _, at := range c.at {
-		if !at.Before(from) && at.Before(to) {
+		if !at.Before(from) {
 			n++
 		}
 	}
 	return n
+}
+
+// idle waits until no patch has begun for two seconds, so that none which is due
+// already is counted among those that come.
+func (c *counting) idle(t *testing.T) {
+	t.Helper()
+	eventually(t, "no patch for two seconds", func() string {
+		if n := c.since(time.Now().Add(-2 * time.Second)); n > 0 {
+			return fmt.Sprintf("%d patches", n)
+		}
+		return ""
+	})
 }
 
 func (c *counting) wrap(config *rest.Config) *rest.Config {
