@@ -70,7 +70,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	containers, err := keeper.New(keeper.Options{
-		Device: c.DeviceID, Engine: o.Engine, Source: source, Reports: reports,
+		Device: c.DeviceID, Engine: o.Engine, Source: source, Reports: reports, Keeps: keeps{stored},
 		Log: o.Logger, Clock: o.Clock, Registry: o.Registry,
 	})
 	if err != nil {

@@ -41,6 +41,9 @@ type ServiceState struct {
 	Health      string   `json:"health,omitempty"` // healthy, unhealthy, starting; empty without a check
 	Restarts    int      `json:"restarts"`
 	Ports       []string `json:"ports,omitempty"` // "<host>:<container>"
+	// Revision is the earlier revision that the service is kept in, where its update
+	// waits; 0 where it is as the report's revision says.
+	Revision uint64 `json:"revision,omitempty"`
 }
 
 // DeviceInfo is the value of device-info and the payload of info.reported.

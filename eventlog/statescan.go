@@ -37,7 +37,7 @@ var (
 	}
 	serviceFields = fields{
 		stringField("name"), stringField("container_id"), stringField("image_digest"), stringField("state"), stringField("health"),
-		otherField("restarts"), otherField("ports"),
+		otherField("restarts"), otherField("ports"), otherField("revision"),
 	}
 )
 

@@ -154,22 +154,18 @@ func (k *Keeper) finish(r chainResult) {
 	now := k.o.Clock()
 	for _, s := range r.done {
 		k.memory = k.memory.Succeeded(s, now)
+		if s.Verb == plan.VerbCreate {
+			// Another score may come before the container is seen.
+			k.save(k.kept.With(*s.Spec))
+		}
 	}
 	switch {
 	case r.ended:
 	case r.err != nil:
 		k.memory = k.memory.Failed(r.step, r.err, now)
-		said := string(r.step.Verb) + " " + r.err.Reason
-		k.o.Log.Warn("step failed", "deployment", r.key.Deployment, "service", r.key.Service, "step", r.step.Verb,
-			"reason", r.err.Reason, "error", r.err, "failures", k.memory[r.key].Failures)
-		if k.failed[r.key] != said { // a row of the same failures is one event
-			k.failed[r.key] = said
-			k.journal(eventlog.AgentStepFailed, w, eventlog.Step{
-				Step: string(r.step.Verb), Reason: r.err.Reason, Error: r.err.Error(), Duration: r.took.Seconds(),
-			})
-		}
+		k.tellFailure(lane{Key: r.key}, r.step, r.err, w.revision, r.took)
 	default:
-		delete(k.failed, r.key)
+		delete(k.failed, lane{Key: r.key})
 		t := eventlog.AgentStepSucceeded
 		if w.chain.Why.Drift() {
 			t = eventlog.AgentDriftRepaired
@@ -181,13 +177,16 @@ func (k *Keeper) finish(r chainResult) {
 }
 
 // abandon cuts short what leads to a score that is desired no longer, so that a
-// slow pull does not hold up its correction.
+// slow pull does not hold up its correction. What keeps a service in its present
+// revision goes on.
 func (k *Keeper) abandon(desired []plan.Desired) {
-	if len(k.busy) == 0 {
+	if len(k.busy)+len(k.pulling) == 0 {
 		return
 	}
 	wanted := map[plan.Key]string{}
+	withdrawn := map[string]bool{}
 	for _, d := range desired {
+		withdrawn[d.Deployment] = d.Withdrawn
 		for _, s := range d.Score.Services {
 			if !d.Withdrawn {
 				wanted[plan.Key{Deployment: d.Deployment, Service: s.Name}] = s.Hash
@@ -195,8 +194,14 @@ func (k *Keeper) abandon(desired []plan.Desired) {
 		}
 	}
 	for key, w := range k.busy {
-		if w.hash != "" && w.hash != wanted[key] {
+		kept := k.kept[key].Service.Hash
+		if w.hash != "" && w.hash != wanted[key] && (w.hash != kept || withdrawn[key.Deployment]) {
 			w.cancel()
+		}
+	}
+	for key, p := range k.pulling {
+		if p.step.Spec.Service.Hash != wanted[key] {
+			p.cancel()
 		}
 	}
 }

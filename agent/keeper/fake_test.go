@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"sync"
 	"time"
 
@@ -19,9 +20,12 @@ type fake struct {
 	containers map[string]engine.Container
 	made       int
 	notify     func(engine.Event)
-	away       error                   // what every call says while set
-	pull       map[string]func() error // by image
-	starts     map[string]int          // by container id
+	away       error                    // what every call says while set
+	pull       map[string]func() error  // by image
+	create     map[string]*engine.Error // by image: no container can be made
+	images     map[string]string        // by container id
+	starts     map[string]int           // by container id
+	takes      time.Duration            // a step other than a pull
 	healthy    bool
 	execs      int
 	hangs      bool          // a list never comes
@@ -31,7 +35,7 @@ type fake struct {
 func newFake() *fake {
 	return &fake{
 		containers: map[string]engine.Container{}, pull: map[string]func() error{},
-		starts: map[string]int{}, gone: make(chan struct{}),
+		starts: map[string]int{}, create: map[string]*engine.Error{}, images: map[string]string{}, gone: make(chan struct{}),
 	}
 }
 
@@ -139,18 +143,30 @@ func (f *fake) Pull(ctx context.Context, image string, _ score.PullPolicy, _ fun
 	return ctx.Err()
 }
 
+func (f *fake) slow() {
+	f.mu.Lock()
+	takes := f.takes
+	f.mu.Unlock()
+	time.Sleep(takes)
+}
+
 func (f *fake) Create(_ context.Context, spec engine.Spec) (string, error) {
+	f.slow()
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if err := f.create[spec.Service.Image]; err != nil {
+		return "", err
+	}
 	f.made++
 	c := engine.FromLabels(spec.Labels())
 	c.ID, c.Name, c.State, c.CreatedAt = fmt.Sprintf("c%d", f.made), spec.Name(), engine.StateCreated, time.Now()
-	f.containers[c.ID] = c
+	f.containers[c.ID], f.images[c.ID] = c, spec.Service.Image
 	f.tell()
 	return c.ID, nil
 }
 
 func (f *fake) Start(_ context.Context, id string) error {
+	f.slow()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	c, ok := f.containers[id]
@@ -165,6 +181,7 @@ func (f *fake) Start(_ context.Context, id string) error {
 }
 
 func (f *fake) Stop(_ context.Context, id string) error {
+	f.slow()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if c, ok := f.containers[id]; ok {
@@ -176,6 +193,7 @@ func (f *fake) Stop(_ context.Context, id string) error {
 }
 
 func (f *fake) Remove(_ context.Context, id string) error {
+	f.slow()
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	delete(f.containers, id)
@@ -278,4 +296,30 @@ func (r *reports) types() []eventlog.Type {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return append([]eventlog.Type(nil), r.journal...)
+}
+
+// keeps is what one keeper leaves to the next.
+type keeps struct {
+	mu   sync.Mutex
+	kept plan.Keeps
+}
+
+func (k *keeps) Load() (plan.Keeps, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return maps.Clone(k.kept), nil
+}
+
+func (k *keeps) Save(key plan.Key, kept *plan.Kept) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.kept == nil {
+		k.kept = plan.Keeps{}
+	}
+	if kept == nil {
+		delete(k.kept, key)
+		return nil
+	}
+	k.kept[key] = *kept
+	return nil
 }

@@ -37,12 +37,13 @@ type Reports interface {
 	Journal(t eventlog.Type, s eventlog.Step)
 }
 
-// Options are what the keeper works with. All but Memory's are required.
+// Options are what the keeper works with. All are required.
 type Options struct {
 	Device   string
 	Engine   engine.Engine
 	Source   Source
 	Reports  Reports
+	Keeps    Keeps
 	Log      *slog.Logger
 	Clock    func() time.Time
 	Registry prometheus.Registerer
@@ -67,6 +68,7 @@ type Keeper struct {
 	poke    chan struct{} // an event came, or the feed of events was lost
 	chains  chan chainResult
 	checks  chan checkResult
+	pulls   chan pullResult
 	feed    atomic.Bool  // the engine's events come
 	turned  atomic.Int64 // when the loop last turned, in nanoseconds since 1970
 	ready   chan struct{}
@@ -82,11 +84,15 @@ type Keeper struct {
 	worked    map[plan.Key]*allowance
 	awaySince time.Time // since when the engine does not answer; zero while it does
 	awayError *engine.Error
+	kept      plan.Keeps         // in which revision each service is on the device
+	saved     plan.Keeps         // the same, as it is written down
+	unsaved   bool               // the last try to write it down failed
 	busy      map[plan.Key]*work // chains under way
-	checking  map[string]bool    // containers whose check is under way
+	pulling   map[plan.Key]*pulling
+	checking  map[string]bool // containers whose check is under way
 	states    map[string]eventlog.DeploymentState
-	failed    map[plan.Key]string // the failure that the journal has last
-	foreign   map[string]string   // foreign containers that the journal has, by id, and why
+	failed    map[lane]string   // the failure that the journal has last
+	foreign   map[string]string // foreign containers that the journal has, by id, and why
 	work      sync.WaitGroup
 }
 
@@ -98,10 +104,10 @@ func New(o Options) (*Keeper, error) {
 	}
 	return &Keeper{
 		o: o, metrics: m,
-		poke: make(chan struct{}, 1), chains: make(chan chainResult), checks: make(chan checkResult),
-		ready: make(chan struct{}), busy: map[plan.Key]*work{}, checking: map[string]bool{},
+		poke: make(chan struct{}, 1), chains: make(chan chainResult), checks: make(chan checkResult), pulls: make(chan pullResult),
+		ready: make(chan struct{}), busy: map[plan.Key]*work{}, pulling: map[plan.Key]*pulling{}, checking: map[string]bool{},
 		looks: allowance{burst: looksBurst, refill: looksRefill}, worked: map[plan.Key]*allowance{},
-		stale: true, states: map[string]eventlog.DeploymentState{}, failed: map[plan.Key]string{},
+		stale: true, states: map[string]eventlog.DeploymentState{}, failed: map[lane]string{},
 	}, nil
 }
 
@@ -120,6 +126,7 @@ func (k *Keeper) Turned() time.Time {
 // is cut short, and the next keeper continues from what it observes.
 func (k *Keeper) Run(ctx context.Context) error {
 	k.turned.Store(time.Now().UnixNano()) // the first turn has its time, as each has
+	k.load()
 	k.work.Go(func() { k.follow(ctx) })
 	defer k.work.Wait()
 	for {
@@ -158,6 +165,8 @@ func (k *Keeper) await(ctx context.Context) bool {
 			k.stale = true
 		case r := <-k.checks:
 			k.checked(r)
+		case r := <-k.pulls:
+			k.pulled(r)
 		}
 		timer.Stop()
 		at = earliest
@@ -167,12 +176,14 @@ func (k *Keeper) await(ctx context.Context) bool {
 // drain takes the results of the work that the context's end cut short, so that
 // nobody waits to hand one over.
 func (k *Keeper) drain() {
-	for len(k.busy) > 0 || len(k.checking) > 0 {
+	for len(k.busy)+len(k.checking)+len(k.pulling) > 0 {
 		select {
 		case r := <-k.chains:
 			delete(k.busy, r.key)
 		case r := <-k.checks:
 			delete(k.checking, r.check.Container)
+		case r := <-k.pulls:
+			delete(k.pulling, r.step.Key)
 		}
 	}
 }

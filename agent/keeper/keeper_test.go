@@ -24,25 +24,32 @@ type world struct {
 	engine  *fake
 	source  *source
 	reports *reports
+	keeps   *keeps
 }
 
 // keep runs a keeper within the bubble of a test until it ends.
 func keep(t *testing.T, e *fake) (w world, stop func()) {
 	t.Helper()
-	w, stop = begin(t, e)
+	return keepOn(t, e, &keeps{})
+}
+
+// keepOn runs a keeper on what an earlier one left.
+func keepOn(t *testing.T, e *fake, left *keeps) (w world, stop func()) {
+	t.Helper()
+	w, stop = begin(t, e, left)
 	<-w.keeper.Ready()
 	return w, stop
 }
 
-func begin(t *testing.T, e *fake) (w world, stop func()) {
+func begin(t *testing.T, e *fake, left *keeps) (w world, stop func()) {
 	t.Helper()
 	w = world{
 		engine: e, source: &source{changed: make(chan struct{}, 1)},
-		reports: &reports{states: map[string]eventlog.DeploymentState{}},
+		reports: &reports{states: map[string]eventlog.DeploymentState{}}, keeps: left,
 	}
 	k, err := keeper.New(keeper.Options{
 		Device: "pi-01", Engine: e, Source: w.source, Reports: w.reports,
-		Log: slog.New(slog.DiscardHandler), Clock: time.Now, Registry: prometheus.NewRegistry(),
+		Keeps: left, Log: slog.New(slog.DiscardHandler), Clock: time.Now, Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -249,7 +256,7 @@ func TestTheFirstTurnHasItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFake()
 		e.hang(true)
-		w, stop := begin(t, e)
+		w, stop := begin(t, e, &keeps{})
 		defer stop()
 		for range 25 {
 			if still := time.Since(w.keeper.Turned()); still > 30*time.Second {

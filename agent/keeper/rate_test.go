@@ -17,8 +17,8 @@ import (
 	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/agent/keeper"
 	"fleet.nationtech.io/agent/plan"
-	"fleet.nationtech.io/eventlog/score"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // wild is an engine that answers as it likes: what it lists has nothing to do
@@ -173,7 +173,7 @@ func (w *wild) keepFor(t *testing.T, d plan.Desired, lasts time.Duration) (calls
 	s := &counted{source: source{desired: []plan.Desired{d}, changed: make(chan struct{}, 1)}}
 	k, err := keeper.New(keeper.Options{
 		Device: "pi-01", Engine: w, Source: s, Reports: &reports{states: map[string]eventlog.DeploymentState{}},
-		Log: slog.New(slog.DiscardHandler), Clock: time.Now, Registry: prometheus.NewRegistry(),
+		Keeps: &keeps{}, Log: slog.New(slog.DiscardHandler), Clock: time.Now, Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)

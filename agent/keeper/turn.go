@@ -42,9 +42,10 @@ func (k *Keeper) turn(ctx context.Context) {
 	k.abandon(desired)
 	clock := k.o.Clock()
 	out := plan.Plan(plan.Input{
-		Device: k.o.Device, Desired: desired, Observed: k.view(), Memory: k.memory, Now: clock,
+		Device: k.o.Device, Desired: desired, Observed: k.view(), Memory: k.memory, Kept: k.kept, Now: clock,
 	})
 	k.memory = out.Memory
+	k.save(out.Kept)
 	if !out.Wake.IsZero() {
 		k.wakeBy(now.Add(out.Wake.Sub(clock)))
 	}
@@ -55,6 +56,9 @@ func (k *Keeper) turn(ctx context.Context) {
 	k.wakeBy(k.looked.Add(rest))
 	for _, c := range out.Chains {
 		k.start(ctx, c)
+	}
+	for _, s := range out.Pulls {
+		k.pull(ctx, s)
 	}
 	for _, c := range out.Checks {
 		k.check(ctx, c)
@@ -171,6 +175,6 @@ func same(a, b eventlog.DeploymentState) bool {
 		a.ScoreHash == b.ScoreHash && a.Revision == b.Revision &&
 		slices.EqualFunc(a.Services, b.Services, func(x, y eventlog.ServiceState) bool {
 			return x.Name == y.Name && x.ContainerID == y.ContainerID && x.ImageDigest == y.ImageDigest &&
-				x.State == y.State && x.Health == y.Health && x.Restarts == y.Restarts && slices.Equal(x.Ports, y.Ports)
+				x.State == y.State && x.Health == y.Health && x.Restarts == y.Restarts && x.Revision == y.Revision && slices.Equal(x.Ports, y.Ports)
 		})
 }

@@ -21,12 +21,13 @@ type model struct {
 	made       int
 	now        time.Time
 	memory     plan.Memory
+	kept       plan.Keeps
 	desired    []plan.Desired
 }
 
 func (m *model) plan() plan.Output {
-	out := plan.Plan(plan.Input{Device: device, Desired: m.desired, Observed: slices.Clone(m.containers), Memory: m.memory, Now: m.now})
-	m.memory = out.Memory
+	out := plan.Plan(plan.Input{Device: device, Desired: m.desired, Observed: slices.Clone(m.containers), Memory: m.memory, Kept: m.kept, Now: m.now})
+	m.memory, m.kept = out.Memory, out.Kept
 	return out
 }
 
@@ -44,11 +45,18 @@ func (m *model) at(t *rapid.T, id string) *engine.Container {
 }
 
 // perform does the steps of a plan, but those that fails says no to.
-func (m *model) perform(t *rapid.T, out plan.Output, fails func() bool) {
+func (m *model) perform(t *rapid.T, out plan.Output, fails func(plan.Step) bool) {
+	for _, s := range out.Pulls {
+		if fails(s) {
+			m.memory = m.memory.Failed(s, &engine.Error{Class: engine.ClassRetry, Reason: engine.ReasonImagePullFailed, Err: errors.New("no")}, m.now)
+			continue
+		}
+		m.memory = m.memory.Succeeded(s, m.now)
+	}
 	for _, chain := range out.Chains {
 		var created string
 		for _, s := range chain.Steps {
-			if fails() {
+			if fails(s) {
 				err := &engine.Error{Class: engine.ClassRetry, Reason: engine.ReasonStartFailed, Err: errors.New("no")}
 				m.memory = m.memory.Failed(s, err, m.now)
 				break
@@ -144,7 +152,7 @@ func TestPerformingPlansReachesDesired(t *testing.T) {
 			}
 		}
 		troubles := rapid.IntRange(0, 6).Draw(t, "troubles")
-		fails := func() bool {
+		fails := func(plan.Step) bool {
 			if troubles > 0 && rapid.Bool().Draw(t, "fails") {
 				troubles--
 				return true
@@ -153,14 +161,14 @@ func TestPerformingPlansReachesDesired(t *testing.T) {
 		}
 		for round := 0; ; round++ {
 			out := m.plan()
-			if len(out.Chains) == 0 && settled(out) {
+			if len(out.Chains)+len(out.Pulls) == 0 && settled(out) {
 				break
 			}
 			if round > 100 {
 				t.Fatalf("no end: %v, wake %s, states %+v", chains(out), out.Wake, out.States)
 			}
 			m.perform(t, out, fails)
-			if len(out.Chains) == 0 && !out.Wake.IsZero() {
+			if len(out.Chains)+len(out.Pulls) == 0 && !out.Wake.IsZero() {
 				if !out.Wake.After(m.now) && len(out.Checks) == 0 {
 					t.Fatalf("wakes at once, and does nothing")
 				}
@@ -177,7 +185,7 @@ func TestPerformingPlansReachesDesired(t *testing.T) {
 				t.Fatalf("%s of another was changed", c.ID)
 			}
 		}
-		if out := m.plan(); len(out.Chains) > 0 {
+		if out := m.plan(); len(out.Chains)+len(out.Pulls) > 0 {
 			t.Fatalf("Plan(x, x) is %v", chains(out))
 		}
 	})
@@ -186,7 +194,7 @@ func TestPerformingPlansReachesDesired(t *testing.T) {
 // settled: every phase is final, as long as nothing else happens.
 func settled(out plan.Output) bool {
 	for _, r := range out.Memory {
-		if r.Odd != nil || r.Failure != nil {
+		if r.Odd != nil || r.Failure != nil || r.Next != nil {
 			return false
 		}
 	}

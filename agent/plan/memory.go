@@ -56,6 +56,15 @@ type Record struct {
 	Failure   *Failure  `json:"failure,omitempty"`   // of the last step, if it failed
 	Odd       *Odd      `json:"odd,omitempty"`       // a state that should pass by itself
 	Health    Health    `json:"health,omitzero"`
+	Next      *Next     `json:"next,omitempty"` // the update that waits, if one does
+}
+
+// Next is how far an update of the service has come that can't take its place yet.
+type Next struct {
+	Hash     string   `json:"hash"`
+	Pulled   bool     `json:"pulled,omitempty"`   // its image was here
+	Failures int      `json:"failures,omitempty"` // in a row
+	Failure  *Failure `json:"failure,omitempty"`  // of the last try, if it failed
 }
 
 // Failure is a step that failed.
@@ -105,17 +114,65 @@ func (m Memory) with(key Key, r Record) Memory {
 // to be told: they failed at nothing.
 func (m Memory) Failed(step Step, err *engine.Error, now time.Time) Memory {
 	r := m[step.Key]
-	r.Failures++
-	r.Failure = &Failure{
-		Verb: step.Verb, Class: err.Class, Reason: err.Reason, Message: err.Error(), At: now,
-		RetryAt: now.Add(err.Class.Delay(r.Failures)),
+	if r.updates(step) {
+		return m.with(step.Key, r.notUpdated(step, err, now))
 	}
+	r.Failures++
+	r.Failure = failure(step, err, err.Class, r.Failures, now)
 	return m.with(step.Key, r)
+}
+
+// updates says whether a step brings the service from an earlier revision to the
+// wanted one, up to where the next container is made.
+func (r Record) updates(step Step) bool {
+	if step.Spec == nil {
+		return false
+	}
+	switch step.Verb {
+	case VerbPull:
+		return r.Hash != "" && r.Hash != step.Spec.Service.Hash
+	case VerbCreate:
+		return r.Next != nil && r.Next.Hash == step.Spec.Service.Hash
+	}
+	return false
+}
+
+// notUpdated: the update waits on. Where the container of the next revision could
+// not be made, the one before is to be made again, which interrupts the service
+// with each try; so these are far apart.
+func (r Record) notUpdated(step Step, err *engine.Error, now time.Time) Record {
+	n := Next{Hash: step.Spec.Service.Hash}
+	if r.Next != nil && r.Next.Hash == n.Hash {
+		n.Failures = r.Next.Failures
+	}
+	n.Failures++
+	class := err.Class
+	if step.Verb == VerbCreate && class == engine.ClassRetry {
+		class = engine.ClassRetrySlowly
+	}
+	n.Failure = failure(step, err, class, n.Failures, now)
+	r.Next = &n
+	return r
+}
+
+func failure(step Step, err *engine.Error, class engine.Class, times int, now time.Time) *Failure {
+	return &Failure{
+		Verb: step.Verb, Class: err.Class, Reason: err.Reason, Message: err.Error(), At: now,
+		RetryAt: now.Add(class.Delay(times)),
+	}
 }
 
 // Succeeded tells that a step was done.
 func (m Memory) Succeeded(step Step, _ time.Time) Memory {
 	r := m[step.Key]
+	if step.Verb == VerbPull && r.updates(step) {
+		n := Next{Hash: step.Spec.Service.Hash, Pulled: true}
+		if old := r.Next; old != nil && old.Hash == n.Hash && old.Failure != nil && old.Failure.Verb != VerbPull {
+			n.Failures, n.Failure = old.Failures, old.Failure // that is not over yet
+		}
+		r.Next = &n
+		return m.with(step.Key, r)
+	}
 	switch step.Verb {
 	case VerbStart:
 		if r.Ran {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/agent/engine"
+	"fleet.nationtech.io/eventlog/score"
 )
 
 // How long things take until they mean something else.
@@ -35,22 +36,20 @@ const (
 	exitTerminated  = 128 + 15
 )
 
-// remember brings the memory up to what was observed.
-func (p *planner) remember() {
-	for _, d := range p.desired {
-		for _, s := range d.Score.Services {
-			key := Key{d.Deployment, s.Name}
-			r := p.memory[key]
-			if r.Hash != s.Hash {
-				r = Record{Hash: s.Hash}
-			}
-			var best *engine.Container
-			if cs := p.found[key]; len(cs) > 0 {
-				best = &cs[0]
-			}
-			p.memory[key] = r.observed(best, p.in.Now)
-		}
+// remember brings the memory of a service, which is to be as s says, up to what
+// was observed. wanted is the hash that the score has.
+func (p *planner) remember(key Key, s score.Service, wanted string, c *engine.Container) {
+	r := p.memory[key]
+	next := r.Next
+	if r.Hash != s.Hash {
+		r = Record{Hash: s.Hash}
 	}
+	if next != nil && next.Hash == wanted && (c == nil || c.Hash != wanted) {
+		r.Next = next
+	} else {
+		r.Next = nil
+	}
+	p.memory[key] = r.observed(c, p.in.Now)
 }
 
 // observed counts what happened to a service's container since the last look.
@@ -59,7 +58,11 @@ func (r Record) observed(c *engine.Container, now time.Time) Record {
 		if r.Container != "" {
 			// Somebody removed it. Whatever had failed may do so again, but the first try
 			// is due at once: this is how a person says "again".
-			return Record{Hash: r.Hash, Restarts: r.Restarts, Ran: r.Ran, Lost: true}
+			again := Record{Hash: r.Hash, Restarts: r.Restarts, Ran: r.Ran, Lost: true}
+			if r.Next != nil {
+				again.Next = &Next{Hash: r.Next.Hash, Pulled: r.Next.Pulled}
+			}
+			return again
 		}
 		return r
 	}

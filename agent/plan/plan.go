@@ -7,6 +7,7 @@ package plan
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"time"
 
@@ -22,6 +23,7 @@ type Input struct {
 	Desired  []Desired
 	Observed []engine.Container
 	Memory   Memory
+	Kept     Keeps
 	Now      time.Time
 }
 
@@ -29,9 +31,14 @@ type Input struct {
 type Output struct {
 	// Memory is what to pass to the next plan, after the steps' results were told.
 	Memory Memory
+	// Kept is the same, and is to be remembered over restarts.
+	Kept Keeps
 	// Chains are independent of each other. Each is worked off in order, and ends
 	// at its first step that fails.
 	Chains []Chain
+	// Pulls are of the images that updates wait for. Each goes on beside the chains
+	// and checks of its service, which is kept in its present revision meanwhile.
+	Pulls []Step
 	// Checks are the health checks that are due.
 	Checks []Check
 	// States are the reports, one for each Deployment that is assigned or still
@@ -55,7 +62,7 @@ const (
 	WhyWithdrawn Why = "Withdrawn" // the Deployment was withdrawn from the device
 	WhyUnstarted Why = "Unstarted" // its container was made and not started
 	WhyExited    Why = "Exited"    // its container ended, and is to be started again
-	WhyMissing   Why = "Missing"   // its container was removed by someone else
+	WhyMissing   Why = "Missing"   // it had a container, and somebody else removed it
 	WhyPaused    Why = "Paused"    // its container was paused by someone else
 	WhyStuck     Why = "Stuck"     // its container neither runs nor ends
 	WhyDuplicate Why = "Duplicate" // the service has more than one container
@@ -111,9 +118,11 @@ type Check struct {
 
 // Plan decides. It changes none of its input.
 func Plan(in Input) Output {
-	p := &planner{in: in, memory: in.Memory.clone()}
+	p := &planner{in: in, memory: in.Memory.clone(), kept: maps.Clone(in.Kept), wanted: map[Key]bool{}}
+	if p.kept == nil {
+		p.kept = Keeps{}
+	}
 	p.group()
-	p.remember()
 	for _, d := range p.desired {
 		if d.Withdrawn {
 			p.withdraw(d)
@@ -124,14 +133,16 @@ func Plan(in Input) Output {
 	p.showUnknown()
 	slices.SortFunc(p.out.States, func(a, b eventlog.DeploymentState) int { return cmp.Compare(a.Deployment, b.Deployment) })
 	p.forget()
-	p.out.Memory = p.memory
+	p.out.Memory, p.out.Kept = p.memory, p.kept
 	return p.out
 }
 
 type planner struct {
 	in      Input
 	memory  Memory
-	desired []Desired // ordered, those to be withdrawn first: they free ports
+	kept    Keeps
+	wanted  map[Key]bool // services that a Deployment has, or keeps
+	desired []Desired    // ordered, those to be withdrawn first: they free ports
 	found   map[Key][]engine.Container
 	out     Output
 }

@@ -30,10 +30,7 @@ func (p *planner) report(d Desired, services []Status, left []Key) {
 	var message string
 	state.Phase, state.Reason, message = Phase(services)
 	for _, s := range services {
-		reported := describe(s.Service.Name, s.Container)
-		reported.Health = s.Health()
-		reported.Restarts = s.Record.Restarts
-		state.Services = append(state.Services, reported)
+		state.Services = append(state.Services, s.reported())
 	}
 	if state.Phase != eventlog.PhaseFailed && len(left) > 0 {
 		state.Phase, state.Reason, message = p.removal(left)
@@ -41,11 +38,26 @@ func (p *planner) report(d Desired, services []Status, left []Key) {
 	p.say(state, message)
 }
 
+// reported is what a report says of one service: what is on the device.
+func (s Status) reported() eventlog.ServiceState {
+	r := describe(s.Service.Name, s.Container)
+	r.Health, r.Restarts = s.Health(), s.Record.Restarts
+	if s.Waits && s.Container != nil {
+		r.Revision = s.Revision
+	}
+	return r
+}
+
 // reportRefusal reports a score that can't be acted upon, and what runs still.
-func (p *planner) reportRefusal(d Desired) {
+func (p *planner) reportRefusal(d Desired, services []Status) {
 	state := p.state(d)
 	state.Phase, state.Reason = eventlog.PhaseFailed, d.Refusal.Reason
-	p.describeAll(&state, p.keysOf(d.Deployment))
+	kept := map[string]bool{}
+	for _, s := range services {
+		kept[s.Service.Name] = true
+		state.Services = append(state.Services, s.reported())
+	}
+	p.describeAll(&state, slices.DeleteFunc(p.keysOf(d.Deployment), func(key Key) bool { return kept[key.Service] }))
 	p.say(state, d.Refusal.Message)
 }
 

@@ -26,6 +26,22 @@ func (s *Store) Remember(name string, value []byte) error {
 	return nil
 }
 
+// RecallAll gives all that was kept under names that begin so.
+func (s *Store) RecallAll(prefix string) (map[string][]byte, error) {
+	all := map[string][]byte{}
+	err := s.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketMemo).Cursor()
+		for k, v := c.Seek([]byte(prefix)); k != nil && bytes.HasPrefix(k, []byte(prefix)); k, v = c.Next() {
+			all[string(k)] = bytes.Clone(v)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("recall %s…: %w", prefix, err)
+	}
+	return all, nil
+}
+
 // Recall gives what was kept under a name, nil where nothing was.
 func (s *Store) Recall(name string) ([]byte, error) {
 	var value []byte

@@ -28,7 +28,7 @@ func TestDecodeFillsInDefaults(t *testing.T) {
 		Ports:         []score.Port{{Container: 80, Protocol: "tcp"}},
 		RestartPolicy: score.RestartAlways, PullPolicy: score.PullIfNotPresent,
 		HealthCheck: &score.HealthCheck{HTTP: &score.HTTPCheck{Port: 80, Path: "/"}, Interval: 10 * time.Second, Retries: 3},
-		Hash:        got.Services[0].Hash,
+		Hash:        got.Services[0].Hash, Raw: got.Services[0].Raw,
 	}}}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("score (-want +got):\n%s", diff)
@@ -63,7 +63,7 @@ func TestDecodeReadsEveryField(t *testing.T) {
 		HealthCheck: &score.HealthCheck{Exec: []string{"true"}, Interval: time.Second, Retries: 2, StartPeriod: 5 * time.Second},
 		CapAdd:      []string{"NET_ADMIN"}, CapDrop: []string{"ALL"}, ReadOnly: true, User: "1000:1000",
 		Labels: map[string]string{"a": "b"}, PullPolicy: score.PullNever, Configs: map[string]string{"/etc/x.conf": "text"},
-		Hash: got.Services[0].Hash,
+		Hash: got.Services[0].Hash, Raw: got.Services[0].Raw,
 	}
 	if diff := cmp.Diff(want, got.Services[0]); diff != "" {
 		t.Errorf("service (-want +got):\n%s", diff)

@@ -114,6 +114,9 @@ type Service struct {
 	// Hash identifies the service's own part of the score: a container is
 	// replaced when it changes, and only then.
 	Hash string
+	// Raw is the service's part of the score as it was written. DecodeService
+	// reads it again.
+	Raw json.RawMessage
 }
 
 // Resources is the most that a container may use. Zero is no limit.
@@ -168,16 +171,9 @@ func Decode(raw []byte) (PodmanV0, error) {
 	}
 	var score PodmanV0
 	for i, raw := range data.Services {
-		var w wire
-		if err := json.Unmarshal(raw, &w); err != nil {
-			return PodmanV0{}, invalid("%s: %s", w.title(i), sentence(err))
-		}
-		s, err := w.service()
+		s, err := decodeService(i, raw)
 		if err != nil {
-			return PodmanV0{}, invalid("%s: %v", w.title(i), err)
-		}
-		if s.Hash, err = serviceHash(raw); err != nil {
-			return PodmanV0{}, invalid("%s: %v", w.title(i), err)
+			return PodmanV0{}, err
 		}
 		score.Services = append(score.Services, s)
 	}
@@ -185,6 +181,33 @@ func Decode(raw []byte) (PodmanV0, error) {
 		return PodmanV0{}, err
 	}
 	return score, nil
+}
+
+// DecodeService reads one service from its own part of a score, as Service.Raw
+// has it, and checks it. Every error is a *Refusal.
+func DecodeService(raw []byte) (Service, error) {
+	s, err := decodeService(0, raw)
+	if err != nil {
+		return Service{}, err
+	}
+	return s, PodmanV0{Services: []Service{s}}.Validate()
+}
+
+// decodeService reads the i-th service of a score.
+func decodeService(i int, raw json.RawMessage) (Service, error) {
+	var w wire
+	if err := json.Unmarshal(raw, &w); err != nil {
+		return Service{}, invalid("%s: %s", w.title(i), sentence(err))
+	}
+	s, err := w.service()
+	if err != nil {
+		return Service{}, invalid("%s: %v", w.title(i), err)
+	}
+	if s.Hash, err = serviceHash(raw); err != nil {
+		return Service{}, invalid("%s: %v", w.title(i), err)
+	}
+	s.Raw = raw
+	return s, nil
 }
 
 // sentence says what is wrong with a JSON value in words of the score.
