@@ -66,6 +66,15 @@ test: bin/kubeapi bin/fleet-hello ## Run the tests of all modules (those on Podm
 	$(GO_TEST) -p 2 -timeout 20m -shuffle=on -tags "$(TAGS)" $(TESTFLAGS) work
 	cd deploy/kubeapi && GOWORK=off CGO_ENABLED=0 go test -trimpath -timeout 10m -shuffle=on $(TESTFLAGS) ./...
 
+# Devices are 32-bit machines too. What is pure runs as on one of them here, and
+# what runs on a device is built for it.
+PURE := ./eventlog ./eventlog/score ./projections/fleet ./projections/seal ./projections/history ./agent/plan ./operator/decide ./operator/status
+.PHONY: test32
+test32: ## Run the tests of the pure packages with 32-bit integers, and build the agent for 32-bit ARM
+	GOARCH=386 CGO_ENABLED=0 go test -trimpath -timeout 20m -tags "$(TAGS)" $(TESTFLAGS) $(PURE)
+	GOARCH=arm GOARM=7 CGO_ENABLED=0 go vet -tags "$(TAGS)" ./agent/cmd/fleet-agent
+	GOARCH=arm GOARM=7 CGO_ENABLED=0 go build -trimpath -tags "$(TAGS)" -o /dev/null ./agent/cmd/fleet-agent
+
 .PHONY: e2e
 e2e: build ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman
 	$(GO_TEST) -count=1 -p 1 -timeout 40m -tags "$(TAGS) e2e" $(TESTFLAGS) ./deploy/e2e/...

@@ -1,9 +1,6 @@
 package eventlog
 
-import (
-	"math"
-	"time"
-)
+import "time"
 
 // parseTime reads an RFC 3339 time.
 func parseTime(s string) (time.Time, error) {
@@ -31,11 +28,12 @@ func parseUTC[T string | []byte](s T) (time.Time, bool) {
 	return time.Date(year, time.Month(month), day, hour, minute, second, nanos, time.UTC), true
 }
 
-// two reads two digits; what is none makes it far below zero.
+// two reads two digits; what is none makes it so far below zero that no other
+// digits of a year outweigh it, and a hundred times that fits into 32 bits.
 func two(a, b byte) int {
 	a, b = a-'0', b-'0'
 	if a > 9 || b > 9 {
-		return math.MinInt32
+		return -100_000
 	}
 	return 10*int(a) + int(b)
 }
