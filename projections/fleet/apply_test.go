@@ -161,18 +161,40 @@ func TestForeignMessagesAreCountedAndChangeNothing(t *testing.T) {
 			s.apply("shop", "web", "app:1", 1)
 			s.assign("pi-01", "shop", "web", "app:1", 1)
 			s.report("pi-01", "web", eventlog.PhaseRunning, v1, "")
+			without := s.fold(fleet.New())
 			s.add(m)
 			v := s.fold(fleet.New())
-			if v.Foreign[eventlog.FamilyState] != 1 {
-				t.Errorf("foreign: %v, want one of family state", v.Foreign)
-			}
-			if got := v.Deployments[web].Counts.Succeeded; got != 1 {
-				t.Errorf("succeeded = %d, want 1", got)
+			if diff := cmp.Diff(map[eventlog.Family]uint64{eventlog.FamilyState: 1}, v.Foreign); diff != "" {
+				t.Errorf("foreign (-want +got):\n%s", diff)
 			}
 			if v.Sequence != 4 {
 				t.Errorf("sequence = %d, want 4", v.Sequence)
 			}
+			// What the fold counts of every message is not the fleet.
+			v.Sequence, v.Recorded, v.Foreign = without.Sequence, without.Recorded, without.Foreign
+			v.Devices["pi-01"].Traffic = without.Devices["pi-01"].Traffic
+			if diff := cmp.Diff(summary(without), summary(v)); diff != "" {
+				t.Errorf("the view changed (-without +with):\n%s", diff)
+			}
 		})
+	}
+}
+
+// A sync answer is complete when it holds the device's last desired event: that is
+// a delete marker where a Deployment was withdrawn.
+func TestASyncAnswerIsNotCompleteWithoutTheLastWithdrawal(t *testing.T) {
+	t.Parallel()
+	s := &story{t: t}
+	s.apply("shop", "web", "app:1", 1)
+	for what, event := range map[string]uint64{
+		"an assignment":                s.assign("pi-01", "shop", "web", "app:1", 1),
+		"a withdrawal":                 s.withdraw("pi-01", "shop", "web"),
+		"a withdrawal of what is gone": s.withdraw("pi-01", "shop", "web"),
+	} {
+		v := (&story{t: t, events: s.events[:event]}).fold(fleet.New())
+		if got := v.Devices["pi-01"].LastDesired; got != event {
+			t.Errorf("after %s at sequence %d the last desired event is %d", what, event, got)
+		}
 	}
 }
 

@@ -264,6 +264,48 @@ func TestALogThatWentBackIsFoldedAnewFromWhatStillHolds(t *testing.T) {
 }
 
 // A log that is another one altogether shares nothing with what was saved.
+// A log that lost its tail and grew past where the fold stands looks the same from
+// afar: the message at the fold's own sequence is another.
+func TestAFoldOfALostTailIsNotVerifiedByALongerLog(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	pasttest.NewLife(t, js, 20).Append(20)
+	dir := filepath.Join(s.Dir(), "jetstream", "$G", "streams", eventlog.LogStream)
+	before := t.TempDir()
+	s.Stop()
+	if err := os.CopyFS(before, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	_, js = s.Connect(t)
+	pasttest.NewLife(t, js, 20).Append(20)
+	r := run(t, js)
+	r.upTo(t, 40)
+	r.stop() // so that it cannot notice by itself
+	if err := r.Verify(t.Context()); err != nil {
+		t.Fatalf("a fold of the log as it is: %v", err)
+	}
+	s.Stop()
+	if err := errors.Join(os.RemoveAll(dir), os.CopyFS(dir, os.DirFS(before))); err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	_, again := s.Connect(t)
+	pasttest.NewLife(t, again, 7).Append(40)
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		err := r.Verify(ctx) // it waits until the fold is given up, and that one has ended
+		cancel()
+		if err == nil {
+			t.Fatal("a fold of what the log lost is held to be good")
+		}
+		if js.Conn().IsConnected() && errors.Is(err, context.DeadlineExceeded) {
+			return
+		}
+	}
+}
+
 func TestALogMadeAnewIsFoldedFromItsBeginning(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
