@@ -182,6 +182,17 @@ func TestADeviceShowsWhatTheLogNeverAssignedToIt(t *testing.T) {
 		!strings.HasPrefix(c.Message, "it reports db, web, which the log never assigned to it") {
 		t.Errorf("conditions: %+v", s.Conditions)
 	}
+	for i := range 2 * fleet.MaxUnknown {
+		report(fmt.Sprint("stray-", i), false)
+	}
+	c = meta.FindStatusCondition(status.Device(status.Devices{Log: v.Devices["pi-01"], Generation: 1}, now).Conditions, status.ConditionUnknownDeployments)
+	if c == nil || c.Status != metav1.ConditionTrue || c.Reason != status.ReasonTooManyUnknown ||
+		!strings.HasPrefix(c.Message, "it reports 64 Deployments that the log never assigned to it, and reports of any other are ignored") {
+		t.Errorf("with more than are kept: %+v", c)
+	}
+	for i := range 2 * fleet.MaxUnknown {
+		report(fmt.Sprint("stray-", i), true)
+	}
 	report("web", true)
 	report("db", true)
 	s = status.Device(status.Devices{Log: v.Devices["pi-01"], Generation: 1, Previous: s}, now)

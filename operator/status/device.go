@@ -1,6 +1,7 @@
 package status
 
 import (
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -33,6 +34,9 @@ const (
 	// ReasonNeverAssigned (UnknownDeployments=True): it reports what the log
 	// never assigned to it.
 	ReasonNeverAssigned = "NeverAssigned"
+	// ReasonTooManyUnknown (UnknownDeployments=True): it reports fleet.MaxUnknown
+	// of them, so that reports of any other are foreign.
+	ReasonTooManyUnknown = "TooManyUnknown"
 )
 
 // ConditionUnknownDeployments on a Device says that it reports Deployments which
@@ -79,15 +83,25 @@ func Device(in Devices, now time.Time) v1alpha1.DeviceStatus {
 		meta.RemoveStatusCondition(&s.Conditions, ConditionAccessRevoked)
 	}
 	if names := Unknown(in.Log); len(names) > 0 {
-		set(metav1.Condition{
-			Type: ConditionUnknownDeployments, Status: metav1.ConditionTrue, Reason: ReasonNeverAssigned,
-			Message: clip("it reports "+strings.Join(names, ", ")+", which the log never assigned to it, and which is left alone: "+
-				"apply a Deployment of that name to take it over, and delete that to end it", mostMessage),
-		})
+		set(unknown(in.Log, names))
 	} else {
 		meta.RemoveStatusCondition(&s.Conditions, ConditionUnknownDeployments)
 	}
 	return s
+}
+
+func unknown(d *fleet.Device, names []string) metav1.Condition {
+	c := metav1.Condition{
+		Type: ConditionUnknownDeployments, Status: metav1.ConditionTrue, Reason: ReasonNeverAssigned,
+		Message: clip("it reports "+strings.Join(names, ", ")+", which the log never assigned to it, and which is left alone: "+
+			"apply a Deployment of that name to take it over, and delete that to end it", mostMessage),
+	}
+	if d.Crowded() {
+		c.Reason = ReasonTooManyUnknown
+		c.Message = clip(fmt.Sprintf("it reports %d Deployments that the log never assigned to it, and reports of any other are ignored; "+
+			"the device is broken or hostile; the first of them: %s", len(names), strings.Join(names, ", ")), mostMessage)
+	}
+	return c
 }
 
 // reasons is what the schema of conditions takes for one.

@@ -95,6 +95,7 @@ func (r *reader) device(v *View) *Device {
 			break
 		}
 		d.pairs = append(d.pairs, p)
+		d.count(p, +1)
 	}
 	return d
 }

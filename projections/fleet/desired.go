@@ -18,6 +18,7 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 		return nil // a newer writer's: nothing that this fold knows to do
 	}
 	p := v.pair(dev, e.Address.Deployment)
+	dev.count(p, -1) // what is assigned or withdrawn is known from now on
 	switch key := (Key{e.Namespace, e.Address.Deployment}); e.Type {
 	case eventlog.DesiredAssigned:
 		d := v.deployment(key)
@@ -81,5 +82,6 @@ func (v *View) pair(dev *Device, name string) *Pair {
 	}
 	p := &Pair{Device: dev, Key: v.key(Key{Name: name})}
 	dev.pairs = slices.Insert(dev.pairs, i, p)
+	dev.count(p, +1)
 	return p
 }

@@ -26,7 +26,12 @@ type Happened struct {
 	numbers map[string]*Identity // of all reports of a device: repeats are known by them
 	last    map[subject]time.Time
 	removed map[string]time.Time // when the device was last decommissioned
+	strange map[*Device]int      // of last, the names that the view had no pair of
 }
+
+// maxStrange bounds what is kept of the names that a device reports and clears
+// again. Of more than that the order in the log counts.
+const maxStrange = 4 * MaxUnknown
 
 // subject is one that devices write; that of a device's info has no name.
 type subject struct{ device, name string }
@@ -36,7 +41,7 @@ type subject struct{ device, name string }
 func NewHappened(at time.Time) *Happened {
 	return &Happened{
 		at: at, view: New(),
-		numbers: map[string]*Identity{}, last: map[subject]time.Time{}, removed: map[string]time.Time{},
+		numbers: map[string]*Identity{}, last: map[subject]time.Time{}, removed: map[string]time.Time{}, strange: map[*Device]int{},
 	}
 }
 
@@ -117,8 +122,14 @@ func (h *Happened) report(e *eventlog.Event) error {
 	}
 	dev := v.device(id)
 	dev.Identity.accept(e)
-	if repeat || err != nil || !h.wins(e, at) {
+	if repeat || err != nil {
 		return err
+	}
+	if e.Type == eventlog.StateReported && dev.Pair(e.Address.Deployment) == nil && dev.Crowded() {
+		return ErrTooManyUnknown
+	}
+	if !h.wins(dev, e, at) {
+		return nil
 	}
 	switch e.Type {
 	case eventlog.StateReported:
@@ -136,7 +147,7 @@ func (h *Happened) report(e *eventlog.Event) error {
 
 // wins says whether an event is the last on its subject by then, and if so
 // remembers it.
-func (h *Happened) wins(e *eventlog.Event, at time.Time) bool {
+func (h *Happened) wins(dev *Device, e *eventlog.Event, at time.Time) bool {
 	if e.Address.Family == eventlog.FamilyAgent {
 		return false // says nothing that the view holds
 	}
@@ -144,6 +155,12 @@ func (h *Happened) wins(e *eventlog.Event, at time.Time) bool {
 	before, ok := h.last[key]
 	if ok && at.Before(before) {
 		return false
+	}
+	if !ok && dev.Pair(e.Address.Deployment) == nil {
+		if h.strange[dev] >= maxStrange {
+			return true
+		}
+		h.strange[dev]++
 	}
 	if !ok { // the names are the message's own, which is not to be kept
 		key = subject{strings.Clone(key.device), strings.Clone(key.name)}

@@ -32,9 +32,12 @@ func drawStory(t *rapid.T, tb testing.TB) *story {
 		case 3:
 			s.withdraw(dev, ns, name)
 		case 4, 5:
-			counters[dev]++
+			// A store of a device numbers its reports; one is sent twice, or never comes;
+			// and a clone, or a store that was lost, numbers on its own.
+			store := dev + rapid.SampledFrom([]string{"", "", "", "-clone", "-lost", "-new", "-last"}).Draw(t, fmt.Sprint("store", i))
+			counters[store] = max(1, counters[store]+rapid.SampledFrom([]int{1, 1, 1, 0, -1, 3}).Draw(t, fmt.Sprint("number", i)))
 			phase := rapid.SampledFrom([]eventlog.Phase{eventlog.PhasePending, eventlog.PhaseRunning, eventlog.PhaseFailed}).Draw(t, fmt.Sprint("phase", i))
-			s.report(dev, name, phase, eventlog.Hash(score(image)), fmt.Sprintf("%s.%d", dev, counters[dev]))
+			s.report(dev, name, phase, eventlog.Hash(score(image)), fmt.Sprintf("%s.%d", store, counters[store]))
 		case 6:
 			s.presence(dev, rapid.SampledFrom([]eventlog.Type{eventlog.DeviceOnline, eventlog.DeviceOffline}).Draw(t, fmt.Sprint("presence", i)))
 		case 7:

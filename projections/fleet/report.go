@@ -36,6 +36,10 @@ func (v *View) applyReport(dev *Device, e *eventlog.Event) error {
 		if err != nil {
 			return err
 		}
+		if p == nil && dev.Crowded() {
+			v.touchDevice(dev)
+			return ErrTooManyUnknown
+		}
 		if p == nil {
 			p = v.pair(dev, e.Address.Deployment)
 		}
@@ -55,18 +59,19 @@ func (v *View) applyReport(dev *Device, e *eventlog.Event) error {
 func (v *View) reportState(p *Pair, e *eventlog.Event, s eventlog.DeploymentState, old bool) {
 	v.change(p, func() {
 		p.Reported = Reported{
-			Sequence: e.Sequence, Phase: s.Phase, Hash: s.ScoreHash, Reason: s.Reason,
+			Sequence: e.Sequence, Phase: s.Phase, Hash: cut(s.ScoreHash, maxWordLength), Reason: cut(s.Reason, maxWordLength),
 			Revision: s.Revision, At: s.LastEventAt.UTC(), Recorded: e.Recorded.UTC(),
 		}
 		p.old = old
 		if s.LastError != nil {
-			p.Reported.Error = v.intern(*s.LastError)
+			p.Reported.Error = v.intern(cut(*s.LastError, maxErrorLength))
 		}
 	})
 }
 
 func (v *View) reportInfo(dev *Device, e *eventlog.Event, i eventlog.DeviceInfo) {
 	i.UpdatedAt, i.DeviceID = i.UpdatedAt.UTC(), dev.ID
+	cutInfo(&i)
 	if i.Inventory.Hostname == dev.ID {
 		i.Inventory.Hostname = dev.ID
 	}
@@ -95,6 +100,7 @@ func (v *View) forget(p *Pair) {
 		return
 	}
 	if i, ok := p.Device.find(p.Name); ok {
+		p.Device.count(p, -1)
 		p.Device.pairs = slices.Delete(p.Device.pairs, i, i+1)
 	}
 }

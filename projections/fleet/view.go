@@ -149,6 +149,7 @@ func (d *Deployment) LastFailed() *Pair {
 type Device struct {
 	ID       string
 	pairs    []*Pair // by name
+	unknown  int     // of them, those that the log never assigned
 	Traffic  Traffic
 	Presence Presence
 	Identity Identity

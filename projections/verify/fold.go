@@ -70,6 +70,8 @@ func (c *foldCheck) foreign(i *item, counted, repeated bool) error {
 	switch {
 	case i.foreign != nil:
 		return i.foreign
+	case counted && i.Type == eventlog.StateReported && eventlog.Check(i.Event) == nil:
+		return fleet.ErrTooManyUnknown // no other reader's verdict: it takes the fold
 	case (i.Type == eventlog.StateReported || i.Type == eventlog.InfoReported) && !counted && !repeated:
 		return nil
 	case i.Type == eventlog.DesiredAssigned && len(i.Data) > 0 && bytes.Equal(i.Data, c.score):

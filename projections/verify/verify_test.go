@@ -15,6 +15,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/seal"
 	"fleet.nationtech.io/projections/verify"
 )
@@ -221,6 +222,24 @@ func TestWhatDevicesDoWrongIsListedAndIsNoDifference(t *testing.T) {
 	}
 	if r.Differences() != 0 || r.Foreign() != 3 {
 		t.Errorf("%d differences and %d foreign, want 0 and 3", r.Differences(), r.Foreign())
+	}
+}
+
+// What the fold skips as one name too many is listed, by its device.
+func TestReportsOfMoreNamesThanTheFoldKeepsAreListed(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	for i := range fleet.MaxUnknown + 3 {
+		name := fmt.Sprint("stray-", i)
+		w.publish(&nats.Msg{
+			Subject: eventlog.StateSubject("pi-01", name),
+			Data:    fmt.Appendf(nil, `{"device_id":"pi-01","deployment":%q,"phase":"Running"}`, name),
+		})
+	}
+	r := w.verify(verify.Options{})
+	wantKinds(t, r, map[verify.Kind]uint64{verify.Foreign: 3})
+	if r.Differences() != 0 {
+		t.Errorf("%d differences, want none: the bucket has all", r.Differences())
 	}
 }
 

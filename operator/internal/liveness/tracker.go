@@ -14,6 +14,10 @@ const (
 	// flapWindow: a device that comes back within it after it went offline
 	// flaps; one that was online for as long no longer does.
 	flapWindow = 10 * time.Minute
+	// maxStrangers is how many devices are watched that only pulse: an identity that
+	// several devices share may pulse for any name. Another is watched from when the
+	// log knows it.
+	maxStrangers = 4096
 	// longestTimeout bounds what flapping can make of the timeout.
 	longestTimeout = 5 * time.Minute
 )
@@ -37,6 +41,7 @@ type Tracker struct {
 	listening time.Time // since when without a break; zero: deaf
 	looked    time.Time // when Expire was last called; zero: never
 	devices   map[string]*device
+	strangers int // of devices, those that the log does not know
 	wheel     wheel
 }
 
@@ -44,6 +49,7 @@ type device struct {
 	id string
 	Verdict
 	heard time.Time // by this tracker; zero: never
+	known bool      // the log knows it
 	gone  bool
 	hung  bool // on the wheel
 }
@@ -75,6 +81,7 @@ func (t *Tracker) Deafen() { t.listening = time.Time{} }
 // What the tracker heard itself outweighs the log.
 func (t *Tracker) Know(id string, p fleet.Presence, now time.Time) {
 	if d, ok := t.devices[id]; ok {
+		t.settle(d)
 		if d.heard.IsZero() && p.Since.After(d.Since) {
 			d.Online, d.LastSeen, d.Since = p.Online, p.LastSeen, p.Since
 			t.wheel.add(d, now.Add(d.Timeout))
@@ -82,20 +89,33 @@ func (t *Tracker) Know(id string, p fleet.Presence, now time.Time) {
 		return
 	}
 	d := t.watch(id, now)
+	t.settle(d)
 	d.Online, d.LastSeen, d.Since = p.Online, p.LastSeen, p.Since
 }
 
 // Forget ends the watch of a device.
 func (t *Tracker) Forget(id string) {
 	if d, ok := t.devices[id]; ok {
+		t.settle(d)
 		d.gone = true
 		delete(t.devices, id)
+	}
+}
+
+// settle makes a device no stranger.
+func (t *Tracker) settle(d *device) {
+	if !d.known {
+		d.known = true
+		t.strangers--
 	}
 }
 
 // Pulse notes a device's pulse and says whether the verdict changed.
 func (t *Tracker) Pulse(id string, now time.Time) bool {
 	d, ok := t.devices[id]
+	if !ok && t.strangers >= maxStrangers {
+		return false
+	}
 	if !ok {
 		d = t.watch(id, now)
 	}
@@ -151,6 +171,7 @@ func (t *Tracker) Verdict(id string) Verdict {
 func (t *Tracker) watch(id string, now time.Time) *device {
 	d := &device{id: id, Verdict: Verdict{Timeout: t.base}}
 	t.devices[id] = d
+	t.strangers++
 	t.wheel.add(d, now.Add(t.base))
 	return d
 }

@@ -257,6 +257,36 @@ func TestATrackerThatStoodStillFindsNobodyOffline(t *testing.T) {
 	}
 }
 
+// An identity that several devices share may pulse for any name: the names that
+// the log does not know take little memory, and keep no device from being watched.
+func TestNamesThatOnlyPulseAreBounded(t *testing.T) {
+	t.Parallel()
+	now := time.Now()
+	tr := liveness.NewTracker(interval, now)
+	tr.Listen(now)
+	watched := 0
+	for i := range 20_000 {
+		id := fmt.Sprint("stranger-", i)
+		tr.Pulse(id, now)
+		if tr.Verdict(id) != (liveness.Verdict{}) {
+			watched++
+		}
+	}
+	if watched == 0 || watched > 5000 {
+		t.Errorf("%d names are watched that only pulse, want some, and at most 5000", watched)
+	}
+	tr.Know("pi-01", fleet.Presence{}, now)
+	if !tr.Pulse("pi-01", now) || tr.Verdict("pi-01").Online != fleet.OnlineTrue {
+		t.Error("a device that the log knows is not watched")
+	}
+	for i := range 5000 { // strangers that become known make room
+		tr.Know(fmt.Sprint("stranger-", i), fleet.Presence{}, now)
+	}
+	if tr.Pulse("late", now); tr.Verdict("late").Online != fleet.OnlineTrue {
+		t.Error("there is room for no other stranger, though the log knows those before it")
+	}
+}
+
 func BenchmarkPulse(b *testing.B) {
 	now := time.Now()
 	tr := liveness.NewTracker(interval, now)
