@@ -13,7 +13,7 @@ const (
 	ClassRetry       Class = iota // again soon: the network, a race, a port in use
 	ClassRetrySlowly              // somebody must act elsewhere: no such image, no access
 	ClassRetryLate                // the other side asked us to stay away: too many requests
-	ClassChange                   // not until the score or the device's set-up changes
+	ClassChange                   // not until the score changes: nothing else can mend it
 	ClassAway                     // the engine itself is not there
 )
 
@@ -60,16 +60,16 @@ func AsError(err error, reason string) *Error {
 }
 
 // Delay is the time to wait after the n-th failure in a row (from 1) until the
-// next try.
+// next try. What others than the author of the score can mend is tried again
+// within half an hour: nobody tells the agent that it was mended.
 func (c Class) Delay(n int) time.Duration {
 	switch c {
 	case ClassRetrySlowly:
-		return doubled(30*time.Second, n, 30*time.Minute)
+		return doubled(30*time.Second, n, 10*time.Minute)
 	case ClassRetryLate:
-		return doubled(10*time.Minute, n, 2*time.Hour)
+		return doubled(10*time.Minute, n, 30*time.Minute)
 	case ClassChange:
-		// Not until something changes. A changed score and a removed container are
-		// seen; a changed set-up of the engine is not.
+		// A changed score is seen at once; this is for an engine that was mistaken.
 		return time.Hour
 	case ClassAway:
 		return doubled(time.Second, n, 10*time.Second)

@@ -22,7 +22,7 @@ func (p *Podman) Pull(ctx context.Context, image string, policy score.PullPolicy
 	if policy != score.PullAlways {
 		there, err := images.Exists(conn, image, nil)
 		if err != nil {
-			return failPull(ctx, err)
+			return failPull(ctx, image, err)
 		}
 		if there {
 			return nil
@@ -41,7 +41,7 @@ func (p *Podman) Pull(ctx context.Context, image string, policy score.PullPolicy
 	// Some calls that were cut short give neither images nor an error.
 	_, err = images.Pull(conn, image, new(images.PullOptions).WithProgressWriter(lines))
 	if err != nil || ctx.Err() != nil {
-		return failPull(ctx, err)
+		return failPull(ctx, image, err)
 	}
 	return nil
 }

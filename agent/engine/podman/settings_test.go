@@ -183,15 +183,18 @@ func TestErrorsHaveTheirClass(t *testing.T) {
 		class  engine.Class
 		reason string
 	}{
-		"no such tag":               {host + "/a:nope", score.PullIfNotPresent, engine.ClassRetrySlowly, engine.ReasonImageNotFound},
-		"no access":                 {host + "/secret:1", score.PullIfNotPresent, engine.ClassRetrySlowly, engine.ReasonImageAccessDenied},
-		"a registry in trouble":     {host + "/broken:1", score.PullIfNotPresent, engine.ClassRetry, engine.ReasonImagePullFailed},
-		"no such host":              {"registry.invalid/a:1", score.PullIfNotPresent, engine.ClassRetry, engine.ReasonImagePullFailed},
-		"nobody listens":            {"127.0.0.1:1/a:1", score.PullIfNotPresent, engine.ClassRetry, engine.ReasonImagePullFailed},
-		"upper case":                {host + "/A:1", score.PullIfNotPresent, engine.ClassChange, engine.ReasonInvalidImage},
-		"a short name":              {"nginx-that-nobody-has", score.PullIfNotPresent, engine.ClassChange, engine.ReasonInvalidImage},
-		"Never, and not there":      {host + "/a:1", score.PullNever, engine.ClassRetrySlowly, engine.ReasonImageNotPresent},
-		"pulled though it is there": {image, score.PullAlways, engine.ClassRetry, engine.ReasonImagePullFailed},
+		"no such tag":           {host + "/a:nope", score.PullIfNotPresent, engine.ClassRetrySlowly, engine.ReasonImageNotFound},
+		"no access":             {host + "/secret:1", score.PullIfNotPresent, engine.ClassRetrySlowly, engine.ReasonImageAccessDenied},
+		"a registry in trouble": {host + "/broken:1", score.PullIfNotPresent, engine.ClassRetry, engine.ReasonImagePullFailed},
+		"no such host":          {"registry.invalid/a:1", score.PullIfNotPresent, engine.ClassRetry, engine.ReasonImagePullFailed},
+		"nobody listens":        {"127.0.0.1:1/a:1", score.PullIfNotPresent, engine.ClassRetry, engine.ReasonImagePullFailed},
+		"upper case":            {host + "/A:1", score.PullIfNotPresent, engine.ClassChange, engine.ReasonInvalidImage},
+		"nobody listens, and the image is called access-denied": {"127.0.0.1:1/team/access-denied:1", score.PullIfNotPresent, engine.ClassRetry, engine.ReasonImagePullFailed},
+		"nobody listens, and the image is called short-name":    {"127.0.0.1:1/team/short-name:1", score.PullIfNotPresent, engine.ClassRetry, engine.ReasonImagePullFailed},
+		"no such tag as toomanyrequests":                        {host + "/team/unauthorized:toomanyrequests", score.PullIfNotPresent, engine.ClassRetrySlowly, engine.ReasonImageNotFound},
+		"a short name":                                          {"nginx-that-nobody-has", score.PullIfNotPresent, engine.ClassRetrySlowly, engine.ReasonInvalidImage},
+		"Never, and not there":                                  {host + "/a:1", score.PullNever, engine.ClassRetrySlowly, engine.ReasonImageNotPresent},
+		"pulled though it is there":                             {image, score.PullAlways, engine.ClassRetry, engine.ReasonImagePullFailed},
 	} {
 		t.Run("pull: "+name, func(t *testing.T) {
 			t.Parallel()
@@ -203,16 +206,19 @@ func TestErrorsHaveTheirClass(t *testing.T) {
 		class  engine.Class
 		reason string
 	}{
-		"an image that is not there":  {`"image":"localhost/nope:1"`, engine.ClassRetry, engine.ReasonImageNotPresent},
-		"a path that is not there":    {`"volumes":["/no/such/path:/x"]`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
-		"an unknown capability":       {`"capAdd":["NET_MAGIC"]`, engine.ClassChange, engine.ReasonInvalidContainer},
-		"a command that is not there": {`"command":["/no/such"]`, engine.ClassChange, engine.ReasonInvalidContainer},
-		"a user that is not there":    {`"user":"nobody-here"`, engine.ClassChange, engine.ReasonInvalidContainer},
+		"an image that is not there":            {`"image":"localhost/nope:1"`, engine.ClassRetry, engine.ReasonImageNotPresent},
+		"a path that is not there":              {`"volumes":["/no/such/path:/x"]`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
+		"an unknown capability":                 {`"capAdd":["NET_MAGIC"]`, engine.ClassChange, engine.ReasonInvalidContainer},
+		"a command that is not there":           {`"command":["/no/such"]`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
+		"a path that reads as another error":    {`"volumes":["/srv/image not known, address already in use:/x"]`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
+		"a command that reads as another error": {`"command":["/no such container: address already in use"]`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
+		"a user that reads as another error":    {`"user":"address already in use"`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
+		"a user that is not there":              {`"user":"nobody-here"`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
 	} {
 		t.Run("run: "+name, func(t *testing.T) {
 			t.Parallel()
 			spec := web(t, "pi-01", test.fields)
-			spec.Deployment = "d" + fmt.Sprint(len(name))
+			spec.Deployment = fmt.Sprintf("d%d-%d", len(name), len(test.fields))
 			id, err := e.Create(t.Context(), spec)
 			if err == nil {
 				err = e.Start(t.Context(), id)
