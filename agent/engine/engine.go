@@ -61,6 +61,10 @@ type Info struct {
 type ExecResult struct {
 	ExitCode int
 	Output   string
+	// Unstarted says, in the engine's words, why there was no command to run: it is
+	// not in the container, or may not be run. Empty is that it ran, with whatever
+	// exit code. A shell ends with 127 where what it calls is missing, too.
+	Unstarted string
 }
 
 // StateAbsent is reported for a service that has no container.

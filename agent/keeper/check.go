@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/agent/plan"
 	"fleet.nationtech.io/eventlog/score"
@@ -72,16 +74,32 @@ func counts(err error) bool {
 	return e.Class != engine.ClassAway && e.Reason != engine.ReasonContainerGone
 }
 
+// execMessage says how a check's command ended. That the command is missing is
+// said only where the engine says it: a shell ends with 127, too, where what it
+// calls is missing, and tells in its output what that was.
 func execMessage(c score.HealthCheck, r engine.ExecResult) string {
-	const most = 200 // characters of output: a report is no log
-	output := strings.Join(strings.Fields(r.Output), " ")
+	command := c.Exec[0]
+	if r.Unstarted != "" {
+		return fmt.Sprintf("%s cannot be run in the container (exit code %d): %s", command, r.ExitCode, oneLine(r.Unstarted))
+	}
+	how := fmt.Sprintf("%s ended with %d", command, r.ExitCode)
+	if name := unix.SignalName(unix.Signal(r.ExitCode - exitSignal)); r.ExitCode > exitSignal && name != "" {
+		how += ", as a command does that " + name + " ends"
+	}
+	return strings.TrimSuffix(how+": "+oneLine(r.Output), ": ")
+}
+
+// exitSignal is added to the number of the signal that ended a command.
+const exitSignal = 128
+
+// oneLine is a command's output in one line, and short: a report is no log.
+func oneLine(output string) string {
+	const most = 200 // bytes
+	output = strings.Join(strings.Fields(output), " ")
 	if len(output) > most {
 		output = strings.ToValidUTF8(output[:most], "") + "…"
 	}
-	if r.ExitCode == 127 {
-		return fmt.Sprintf("%s is not in the container (exit code 127)", c.Exec[0])
-	}
-	return strings.TrimSuffix(fmt.Sprintf("%s ended with %d: %s", c.Exec[0], r.ExitCode, output), ": ")
+	return output
 }
 
 // checked tells the memory what a check said. One that could not be made says

@@ -27,6 +27,7 @@ type fake struct {
 	starts     map[string]int           // by container id
 	takes      time.Duration            // a step other than a pull
 	healthy    bool
+	exec       *engine.ExecResult // what a command leaves behind; nil is by healthy
 	execs      int
 	hangs      bool          // a list never comes
 	gone       chan struct{} // closed to end the feed of events
@@ -207,6 +208,9 @@ func (f *fake) Exec(_ context.Context, id string, _ []string) (engine.ExecResult
 	f.execs++
 	if _, there := f.containers[id]; !there {
 		return engine.ExecResult{}, errGone
+	}
+	if f.exec != nil {
+		return *f.exec, nil
 	}
 	if f.healthy {
 		return engine.ExecResult{}, nil

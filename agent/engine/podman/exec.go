@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"regexp"
 	"strconv"
 	"sync"
 
@@ -54,7 +55,33 @@ func (p *Podman) Exec(ctx context.Context, id string, argv []string) (engine.Exe
 	if err := removeSession(conn, session); err != nil {
 		return engine.ExecResult{}, fail(ctx, engine.ReasonExecFailed, err)
 	}
-	return engine.ExecResult{ExitCode: done.ExitCode, Output: output.String()}, nil
+	result := engine.ExecResult{ExitCode: done.ExitCode, Output: output.String()}
+	if why := unstarted(result); why != "" {
+		return engine.ExecResult{ExitCode: done.ExitCode, Unstarted: why}, nil
+	}
+	return result, nil
+}
+
+// Exit codes that Podman gives for a command that it could not run at all. A
+// command may end with them by itself.
+const (
+	exitNotExecutable = 126
+	exitNotFound      = 127
+)
+
+// notRun is the line that Podman writes in place of a command's output, as crun and
+// runc word it.
+var notRun = regexp.MustCompile(`(?m)\AError: (?:.*unable to start container process: |crun: |runc: )?(.*): (?:OCI runtime attempted to invoke a command that was not found|OCI permission denied)$`)
+
+// unstarted gives Podman's reason why a command did not run, if it did not.
+func unstarted(r engine.ExecResult) string {
+	if r.ExitCode != exitNotFound && r.ExitCode != exitNotExecutable {
+		return ""
+	}
+	if m := notRun.FindStringSubmatch(r.Output); m != nil {
+		return m[1]
+	}
+	return ""
 }
 
 // leave remembers the session of a command whose end was not waited for.
