@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"encoding/binary"
 	"strings"
 	"testing"
 	"time"
@@ -182,9 +183,51 @@ func TestParseRefuses(t *testing.T) {
 	}
 }
 
+// Editors write a byte order mark, and other encodings than UTF-8.
+func TestParseReadsWhatEditorsWrite(t *testing.T) {
+	t.Parallel()
+	utf16 := func(order binary.AppendByteOrder, mark bool) string {
+		var b []byte
+		if mark {
+			b = order.AppendUint16(b, 0xFEFF)
+		}
+		for _, r := range small[1:] {
+			b = order.AppendUint16(b, uint16(r))
+		}
+		return string(b)
+	}
+	for name, tc := range map[string]struct {
+		text, refusal string
+	}{
+		"a byte order mark":                {"\xEF\xBB\xBF" + small, ""},
+		"a byte order mark, and CRLF":      {"\xEF\xBB\xBF" + strings.ReplaceAll(small, "\n", "\r\n"), ""},
+		"UTF-16, little endian":            {utf16(binary.LittleEndian, true), "the file is UTF-16"},
+		"UTF-16, big endian":               {utf16(binary.BigEndian, true), "the file is UTF-16"},
+		"UTF-16 without a mark":            {utf16(binary.LittleEndian, false), "the file is UTF-16 without a byte order mark"},
+		"UTF-16, big endian, without one":  {utf16(binary.BigEndian, false), "the file is UTF-16 without a byte order mark"},
+		"UTF-32":                           {"\xFF\xFE\x00\x00d\x00\x00\x00", "the file is UTF-32"},
+		"Latin-1":                          {small + "# caf\xE9\n", "line 5 is not UTF-8"},
+		"a mark in the middle of the file": {small + "\xEF\xBB\xBFx = 1\n", "line 5, column 1: this is not TOML"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c, err := config.Parse([]byte(tc.text))
+			switch {
+			case tc.refusal == "" && err != nil:
+				t.Error(err)
+			case tc.refusal == "" && c.DeviceID != "pi-01":
+				t.Errorf("device id %q", c.DeviceID)
+			case tc.refusal != "" && (err == nil || !strings.HasPrefix(err.Error(), tc.refusal)):
+				t.Errorf("error %v, want that it begins with %q", err, tc.refusal)
+			}
+		})
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add([]byte(whole))
 	f.Add([]byte(small))
+	f.Add([]byte("\xEF\xBB\xBF" + small))
 	f.Fuzz(func(t *testing.T, text []byte) {
 		c, err := config.Parse(text)
 		if err == nil && c.Check() != nil {

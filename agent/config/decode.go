@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"reflect"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
 )
@@ -14,7 +15,11 @@ import (
 // an error that names it, its line, and the keys that there are.
 func Parse(text []byte) (Config, error) {
 	c := Default()
-	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&c)
+	text, err := utf8Text(text)
+	if err != nil {
+		return Config{}, err
+	}
+	err = toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(&c)
 	var unknown *toml.StrictMissingError
 	var wrong *toml.DecodeError
 	switch {
@@ -27,6 +32,37 @@ func Parse(text []byte) (Config, error) {
 		return Config{}, err
 	}
 	return c, c.Check()
+}
+
+// Byte order marks, which some editors write before the text.
+var (
+	utf8Mark    = []byte{0xEF, 0xBB, 0xBF}
+	utf16LEMark = []byte{0xFF, 0xFE}
+	utf16BEMark = []byte{0xFE, 0xFF}
+)
+
+// utf8Text gives the text without its byte order mark. It refuses what is not
+// UTF-8, which TOML demands.
+func utf8Text(text []byte) ([]byte, error) {
+	const remedy = "save it as UTF-8 (in an editor: Save as, encoding UTF-8), or convert it: iconv -f %s -t UTF-8"
+	switch {
+	case bytes.HasPrefix(text, utf8Mark):
+		text = text[len(utf8Mark):]
+	case bytes.HasPrefix(text, []byte{0xFF, 0xFE, 0, 0}), bytes.HasPrefix(text, []byte{0, 0, 0xFE, 0xFF}):
+		return nil, fmt.Errorf("the file is UTF-32, and config.toml must be UTF-8: "+remedy, "UTF-32")
+	case bytes.HasPrefix(text, utf16LEMark), bytes.HasPrefix(text, utf16BEMark):
+		return nil, fmt.Errorf("the file is UTF-16, and config.toml must be UTF-8: "+remedy, "UTF-16")
+	case len(text) > 1 && text[0] != 0 && text[1] == 0:
+		return nil, fmt.Errorf("the file is UTF-16 without a byte order mark, and config.toml must be UTF-8: "+remedy, "UTF-16LE")
+	case len(text) > 1 && text[0] == 0 && text[1] != 0:
+		return nil, fmt.Errorf("the file is UTF-16 without a byte order mark, and config.toml must be UTF-8: "+remedy, "UTF-16BE")
+	}
+	for n, line := range bytes.Split(text, []byte("\n")) {
+		if !utf8.Valid(line) {
+			return nil, fmt.Errorf("line %d is not UTF-8, and config.toml must be: "+remedy, n+1, "LATIN1")
+		}
+	}
+	return text, nil
 }
 
 func unknownKeys(e *toml.StrictMissingError) error {
