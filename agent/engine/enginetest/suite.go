@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -39,6 +40,7 @@ func Run(t *testing.T, h Harness) {
 		"a name with another hash is refused":                      refusesAnotherHash,
 		"containers of other devices are neither seen nor touched": keepsApart,
 		"a port in use is named, and waits for its time":           namesPortInUse,
+		"each wish for a free host port is met":                    givesEachPort,
 		"a kill is an exit with 137, and an event":                 tellsOfKills,
 		"a container that is gone is named so":                     namesGone,
 		"a command's exit code comes back":                         execs,
@@ -223,6 +225,31 @@ func namesPortInUse(t *testing.T, h Harness) {
 	must(t, e.Stop(t.Context(), holder))
 	must(t, e.Start(t.Context(), waiting))
 	become(t, e, waiting, engine.StateRunning)
+}
+
+// givesEachPort: a container port that is there twice has two host ports, both kept
+// over a restart.
+func givesEachPort(t *testing.T, h Harness) {
+	e := h.New(t, "twice")
+	id := made(t, e, spec(h, "twice", `"ports":["8080","8080/tcp","8080","8080/udp","8080/udp","40001:8080","9090"]`))
+	ports := become(t, e, id, engine.StateCreated).Ports
+	hosts, containers := map[string]bool{}, map[string]int{}
+	for _, p := range ports {
+		host, container, _ := strings.Cut(p, ":")
+		_, protocol, _ := strings.Cut(container, "/")
+		hosts[host+"/"+protocol] = host != "0"
+		containers[container]++
+	}
+	want := map[string]int{"8080": 4, "8080/udp": 2, "9090": 1}
+	if len(hosts) != 7 || !maps.Equal(containers, want) {
+		t.Fatalf("ports %q, want a host port of its own for each of %v", ports, want)
+	}
+	must(t, e.Start(t.Context(), id))
+	must(t, e.Stop(t.Context(), id))
+	must(t, e.Start(t.Context(), id))
+	if got := become(t, e, id, engine.StateRunning).Ports; !slices.Equal(got, ports) {
+		t.Errorf("ports %q after a restart, want %q", got, ports)
+	}
 }
 
 func tellsOfKills(t *testing.T, h Harness) {

@@ -150,9 +150,13 @@ func (m *Memory) Create(_ context.Context, spec engine.Spec) (string, error) {
 		State: engine.StateCreated, CreatedAt: m.options.Now(), ImageDigest: digest(spec.Service.Image),
 	}}
 	if spec.Service.Network == score.NetworkBridge || spec.Service.Network == "" {
+		var named []bound
+		for _, p := range spec.Service.Ports {
+			named = append(named, bound{p.Host, p.Protocol})
+		}
 		for _, p := range spec.Service.Ports {
 			if p.Host == 0 {
-				p.Host = m.freePort(c.Bound)
+				p.Host = m.freePort(slices.Concat(named, c.Bound))
 			}
 			c.Bound = append(c.Bound, bound{p.Host, p.Protocol})
 			c.Observed.Ports = append(c.Observed.Ports, engine.PortText(p.Host, p.Container, p.Protocol))

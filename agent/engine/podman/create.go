@@ -1,7 +1,6 @@
 package podman
 
 import (
-	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -46,7 +45,11 @@ func (p *Podman) Create(ctx context.Context, spec engine.Spec) (string, error) {
 		return "", &engine.Error{Class: engine.ClassRetry, Reason: engine.ReasonCreateFailed, Err: err}
 	}
 	for {
-		made, err := containers.CreateWithSpec(conn, generator(spec, files), nil)
+		ports, err := mappings(spec.Service)
+		if err != nil {
+			return "", &engine.Error{Class: engine.ClassRetry, Reason: engine.ReasonCreateFailed, Err: err}
+		}
+		made, err := containers.CreateWithSpec(conn, generator(spec, files, ports), nil)
 		if err == nil {
 			p.record(made.ID)
 			return made.ID, nil
@@ -87,7 +90,7 @@ func (p *Podman) adopt(conn context.Context, spec engine.Spec, refused *engine.E
 }
 
 // generator writes a spec in Podman's terms.
-func generator(spec engine.Spec, files []specs.Mount) *specgen.SpecGenerator {
+func generator(spec engine.Spec, files []specs.Mount, ports []types.PortMapping) *specgen.SpecGenerator {
 	s := spec.Service
 	g := specgen.NewSpecGenerator(s.Image, false)
 	g.RawImageName = s.Image
@@ -112,11 +115,7 @@ func generator(spec engine.Spec, files []specs.Mount) *specgen.SpecGenerator {
 		g.NetNS.NSMode = specgen.NoNetwork
 	default:
 		g.NetNS.NSMode = specgen.Bridge
-		for _, port := range s.Ports {
-			g.PortMappings = append(g.PortMappings, types.PortMapping{
-				HostIP: port.IP, HostPort: port.Host, ContainerPort: port.Container, Protocol: port.Protocol,
-			})
-		}
+		g.PortMappings = ports
 	}
 	g.ResourceLimits = limits(s.Resources)
 	g.Mounts = files
@@ -213,16 +212,4 @@ func syncDir(dir string) error {
 		return err
 	}
 	return errors.Join(d.Sync(), d.Close())
-}
-
-func comparePublished(a, b published) int {
-	return cmp.Or(cmp.Compare(a.container, b.container), cmp.Compare(a.protocol, b.protocol), cmp.Compare(a.host, b.host), cmp.Compare(a.ip, b.ip))
-}
-
-func portNumber(text string) uint16 {
-	n, err := strconv.ParseUint(text, 10, 16)
-	if err != nil {
-		return 0 // none was given yet
-	}
-	return uint16(n)
 }

@@ -120,6 +120,21 @@ func TestAContainerIsMadeAsItsServiceSays(t *testing.T) {
 	}
 }
 
+// A container port that is published twice answers at both of its host ports.
+func TestAPortThatIsThereTwiceAnswersTwice(t *testing.T) {
+	t.Parallel()
+	s := start(t, podmantest.Options{})
+	c := run(t, s.engine(t, "pi-01"), web(t, "pi-01", `"ports":["8080","8080/tcp"]`))
+	if len(c.Ports) != 2 || c.Ports[0] == c.Ports[1] {
+		t.Fatalf("ports %q, want two", c.Ports)
+	}
+	for _, port := range c.Ports {
+		if status, _ := ask(t, engine.Container{Ports: []string{port}}, "/healthz"); status != 200 {
+			t.Errorf("port %s answers %d", port, status)
+		}
+	}
+}
+
 // A volume belongs to its device and Deployment, and outlives containers; a
 // config goes with its container.
 func TestVolumesStayAndConfigsGo(t *testing.T) {
