@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"io"
 	"maps"
@@ -16,12 +17,14 @@ import (
 	"fleet.nationtech.io/eventlog/version"
 )
 
-// How often the agent looks what it runs on: memory is plugged in seldom, but an
-// engine that was away at first has a version yet to be told.
+// How often the agent looks what it runs on: memory is plugged in seldom. What it
+// could not find out, such as the version of an engine that was away or busy, it
+// asks for again with back-off.
 const (
-	inventoryInterval = 5 * time.Minute
-	inventoryRetry    = 5 * time.Second
-	inventoryTimeout  = 5 * time.Second
+	inventoryInterval   = 5 * time.Minute
+	inventoryFirstRetry = time.Second
+	inventoryLastRetry  = 30 * time.Second
+	inventoryTimeout    = 5 * time.Second
 )
 
 // informer is where what the device says of itself goes.
@@ -36,16 +39,18 @@ func (a *Agent) tellInventory(ctx context.Context, to informer) error {
 	if labels == nil {
 		labels = map[string]string{}
 	}
-	for {
-		wait := inventoryInterval
+	for retry := inventoryFirstRetry; ; {
 		limited, cancel := context.WithTimeout(ctx, inventoryTimeout)
 		engine, err := a.options.Engine.Info(limited)
 		cancel()
-		if err != nil {
-			wait = inventoryRetry
-			engine.Version = last.Inventory.PodmanVersion
+		found := inventory(engine.Version)
+		wait := inventoryInterval
+		if err != nil || !complete(found) {
+			wait, retry = retry, min(2*retry, inventoryLastRetry)
+		} else {
+			retry = inventoryFirstRetry
 		}
-		info := eventlog.DeviceInfo{DeviceID: a.config.DeviceID, Labels: labels, Inventory: inventory(engine.Version)}
+		info := eventlog.DeviceInfo{DeviceID: a.config.DeviceID, Labels: labels, Inventory: keep(found, last.Inventory)}
 		if last.UpdatedAt.IsZero() || info.Inventory != last.Inventory {
 			info.UpdatedAt = a.options.Clock().UTC()
 			to.Info(info)
@@ -61,8 +66,25 @@ func (a *Agent) tellInventory(ctx context.Context, to informer) error {
 	}
 }
 
-// inventory reads what the device is. What cannot be read stays empty: a report
-// with a hole in it is worth more than none.
+// complete says whether everything was found out.
+func complete(i eventlog.Inventory) bool {
+	return i.Hostname != "" && i.Arch != "" && i.OS != "" && i.Kernel != "" && i.CPUCores > 0 && i.MemoryMB > 0 &&
+		i.AgentVersion != "" && i.PodmanVersion != ""
+}
+
+// keep fills in what was known before of what could not be found out now.
+func keep(now, before eventlog.Inventory) eventlog.Inventory {
+	for _, f := range []struct{ now, before *string }{
+		{&now.Hostname, &before.Hostname}, {&now.OS, &before.OS}, {&now.Kernel, &before.Kernel}, {&now.PodmanVersion, &before.PodmanVersion},
+	} {
+		*f.now = cmp.Or(*f.now, *f.before)
+	}
+	now.MemoryMB = cmp.Or(now.MemoryMB, before.MemoryMB)
+	return now
+}
+
+// inventory reads what the device is. What cannot be read stays empty, and is shown
+// as unknown: a report with a hole in it is worth more than none.
 func inventory(podmanVersion string) eventlog.Inventory {
 	i := eventlog.Inventory{
 		Arch:          runtime.GOARCH,

@@ -86,11 +86,12 @@ func (c *catalog) device(key fleet.Key) item {
 	if !d.RegisteredAt.IsZero() {
 		o.Metadata.CreationTimestamp = metav1.NewTime(d.RegisteredAt.UTC().Truncate(time.Second))
 	}
-	var i v1alpha1.InventorySnapshot
+	var reported eventlog.Inventory
 	if d.Info != nil {
-		o.Spec.Inventory = status.Inventory(d.Info.Inventory)
-		i = *o.Spec.Inventory
+		reported = d.Info.Inventory
 	}
+	i := status.Inventory(reported)
+	o.Spec.Inventory = i
 	online := conditionOf(o.Status.Conditions, v1alpha1.ConditionOnline)
 	var n v1alpha1.DeviceDeployments
 	if o.Status.Deployments != nil {

@@ -65,8 +65,9 @@ func Device(in Devices, now time.Time) v1alpha1.DeviceStatus {
 		Deployments:        phases(in.Log),
 	}
 	if in.Log.Info != nil {
-		s.AgentVersion = cut(in.Log.Info.Inventory.AgentVersion, 128)
+		s.AgentVersion = in.Log.Info.Inventory.AgentVersion
 	}
+	s.AgentVersion = known(s.AgentVersion, 128)
 	s.Conditions = append(s.Conditions, in.Previous.Conditions...)
 	set := func(c metav1.Condition) {
 		c.ObservedGeneration = in.Generation

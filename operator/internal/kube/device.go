@@ -249,9 +249,10 @@ func quoted(s string) string {
 	return name
 }
 
+// snapshot is a reported inventory; of a device that reported none all is unknown.
 func snapshot(i *eventlog.Inventory) *v1alpha1.InventorySnapshot {
 	if i == nil {
-		return nil
+		i = &eventlog.Inventory{}
 	}
 	return status.Inventory(*i)
 }
