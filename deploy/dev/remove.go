@@ -58,6 +58,9 @@ func removeContainers(ctx context.Context, o Options) error {
 			return fmt.Errorf("remove the containers of %s: %w", id, err)
 		}
 		for _, c := range list {
+			if c.Foreign != "" {
+				continue // a person's
+			}
 			if err := e.Remove(ctx, c.ID); err != nil {
 				return fmt.Errorf("remove a container of %s: %w", id, err)
 			}
