@@ -29,8 +29,10 @@ type fake struct {
 	healthy    bool
 	exec       *engine.ExecResult // what a command leaves behind; nil is by healthy
 	execs      int
-	hangs      bool          // a list never comes
-	gone       chan struct{} // closed to end the feed of events
+	output     func(execs int) string // of a check that fails
+	crashes    bool                   // each container, right after its start
+	hangs      bool                   // a list never comes
+	gone       chan struct{}          // closed to end the feed of events
 }
 
 func newFake() *fake {
@@ -177,6 +179,10 @@ func (f *fake) Start(_ context.Context, id string) error {
 	c.State, c.StartedAt, c.FinishedAt = engine.StateRunning, time.Now(), time.Time{}
 	f.containers[id] = c
 	f.starts[id]++
+	if f.crashes {
+		c.State, c.ExitCode, c.FinishedAt = engine.StateExited, 1, c.StartedAt.Add(time.Millisecond)
+		f.containers[id] = c
+	}
 	f.tell()
 	return nil
 }
@@ -214,6 +220,9 @@ func (f *fake) Exec(_ context.Context, id string, _ []string) (engine.ExecResult
 	}
 	if f.healthy {
 		return engine.ExecResult{}, nil
+	}
+	if f.output != nil {
+		return engine.ExecResult{ExitCode: 1, Output: f.output(f.execs)}, nil
 	}
 	return engine.ExecResult{ExitCode: 1, Output: "not  yet\n"}, nil
 }
@@ -294,6 +303,12 @@ func (r *reports) state(deployment string) eventlog.DeploymentState {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.states[deployment]
+}
+
+func (r *reports) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.said
 }
 
 func (r *reports) types() []eventlog.Type {

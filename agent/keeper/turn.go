@@ -121,29 +121,11 @@ func (k *Keeper) report(out plan.Output) {
 		current[s.Deployment] = k.say(s, now)
 	}
 	k.states = current
+	k.forgetDetails()
 	k.metrics.phases(phases)
 	for _, deployment := range out.Gone {
 		k.o.Reports.Cleared(deployment)
 	}
-}
-
-// say reports a state if it says something new, and gives what stands reported.
-func (k *Keeper) say(s eventlog.DeploymentState, now time.Time) eventlog.DeploymentState {
-	before, known := k.states[s.Deployment]
-	s.LastEventAt = before.LastEventAt
-	if known && same(before, s) {
-		return before
-	}
-	s.LastEventAt = now.UTC()
-	k.o.Reports.State(s)
-	if before.Phase != s.Phase || before.Reason != s.Reason {
-		text := ""
-		if s.LastError != nil {
-			text = *s.LastError
-		}
-		k.o.Log.Info("phase changed", "deployment", s.Deployment, "phase", s.Phase, "reason", s.Reason, "error", text, "revision", s.Revision)
-	}
-	return s
 }
 
 // reportAway says of what was reported that the engine does not answer.
@@ -165,16 +147,4 @@ func (k *Keeper) reportAway(desired []plan.Desired) {
 		s.ScoreHash, s.Revision = d.ScoreHash, d.Revision
 		k.states[d.Deployment] = k.say(s, now)
 	}
-}
-
-func same(a, b eventlog.DeploymentState) bool {
-	if (a.LastError == nil) != (b.LastError == nil) || a.LastError != nil && *a.LastError != *b.LastError {
-		return false
-	}
-	return a.DeviceID == b.DeviceID && a.Phase == b.Phase && a.Reason == b.Reason &&
-		a.ScoreHash == b.ScoreHash && a.Revision == b.Revision &&
-		slices.EqualFunc(a.Services, b.Services, func(x, y eventlog.ServiceState) bool {
-			return x.Name == y.Name && x.ContainerID == y.ContainerID && x.ImageDigest == y.ImageDigest &&
-				x.State == y.State && x.Health == y.Health && x.Restarts == y.Restarts && x.Revision == y.Revision && slices.Equal(x.Ports, y.Ports)
-		})
 }
