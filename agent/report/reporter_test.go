@@ -3,10 +3,12 @@ package report_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -340,5 +342,39 @@ func TestThePulseBeatsAtOnceAndGoesOn(t *testing.T) {
 		if err := json.Unmarshal(m.Data, &h); err != nil || h.DeviceID != device || time.Since(h.At) > time.Minute {
 			t.Errorf("pulse %d: %s, %v", i, m.Data, err)
 		}
+	}
+}
+
+// noDone is a store on a disk that is full: what was reported can't leave it.
+type noDone struct {
+	*store.Store
+	tries atomic.Int32
+}
+
+func (n *noDone) Done(store.Record) error {
+	n.tries.Add(1)
+	return errors.New("no space left on device")
+}
+
+func TestAnEventThatCannotLeaveTheOutboxIsNotSentInARush(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	full := &noDone{Store: w.store}
+	r, err := report.New(report.Options{Device: device, Store: full, Conn: w.nc})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- r.Run(ctx) }()
+	r.Started(eventlog.AgentStart{AgentVersion: "1", Engine: "memory", At: time.Now()})
+	w.until("it is sent", atLeast(1))
+	time.Sleep(time.Second) // a rush would be in the hundreds
+	cancel()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if n := full.tries.Load(); n > 2 {
+		t.Errorf("it was sent %d times in a second", n)
 	}
 }

@@ -49,7 +49,11 @@ func (r *Reporter) send(ctx context.Context) error {
 			return endOf(ctx, err)
 		}
 		if err := out.acked(); err != nil {
-			r.options.Logger.Error("what was reported could not be written down", "error", err)
+			// An event that can't leave the outbox would be sent again and again.
+			r.options.Logger.Error("cannot write down what was reported; reporting goes on later", "error", err, "after", storeRetry)
+			if err := link.pause(ctx, storeRetry); err != nil {
+				return endOf(ctx, err)
+			}
 		}
 	}
 }
