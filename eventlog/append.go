@@ -104,9 +104,10 @@ func (a *Appender) Append(ctx context.Context, drafts []Draft) (uint64, error) {
 	if a.token == 0 {
 		return 0, ErrNotElected
 	}
+	most := a.mostBytes()
 	for i := range drafts {
-		if n := len(drafts[i].Data); n > MaxMessageBytes-headerReserve {
-			return 0, fmt.Errorf("append %s on %s: %w: %d bytes, at most %d", drafts[i].Type, drafts[i].Subject, ErrTooLarge, n, MaxMessageBytes-headerReserve)
+		if n := drafts[i].bytes(); n > most {
+			return 0, fmt.Errorf("append %s on %.300s: %w: %d bytes, at most %d", drafts[i].Type, drafts[i].Subject, ErrTooLarge, n, most)
 		}
 	}
 	send := a.pipeline
@@ -121,6 +122,16 @@ func (a *Appender) Append(ctx context.Context, drafts []Draft) (uint64, error) {
 		return last, fmt.Errorf("append: %w", err)
 	}
 	return last, nil
+}
+
+// mostBytes is what a draft may weigh: what the log takes, or the server where that
+// is less.
+func (a *Appender) mostBytes() int {
+	most := MaxMessageBytes
+	if server := a.js.Conn().MaxPayload(); server > 0 && server < int64(most) {
+		most = int(server)
+	}
+	return most - headerReserve
 }
 
 func fence(m *nats.Msg, token uint64) {

@@ -46,6 +46,11 @@ func NewDraft(subject string, t Type, at time.Time, payload any) (Draft, error) 
 	return d, nil
 }
 
+// bytes is what a draft weighs, but for what all events' envelopes have.
+func (d *Draft) bytes() int {
+	return len(d.Subject) + len(d.Data) + len(d.CorrelationID) + len(d.CausationID) + len(d.Actor) + len(d.Traceparent) + len(d.Namespace)
+}
+
 // Message makes the message that is appended: the envelope in headers, the data
 // as payload. id is a ULID and also deduplicates.
 func (d Draft) Message(source, id string) *nats.Msg {

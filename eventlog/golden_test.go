@@ -56,6 +56,7 @@ func examples() map[eventlog.Type]struct {
 		eventlog.DeploymentDeleted:    {deployment, end},
 		eventlog.DeploymentOrphaned:   {deployment, end},
 		eventlog.DeploymentAdopted:    {deployment, end},
+		eventlog.DeploymentRefused:    {deployment, eventlog.Refusal{UID: "8b0c", Generation: 5, Reason: "TooLarge", Message: "the score is too large"}},
 		eventlog.DesiredAssigned:      {desired, score},
 		eventlog.DesiredWithdrawn:     {desired, nil},
 		eventlog.DeviceRegistered:     {device, eventlog.Registration{AgentVersion: "v1.0.0"}},

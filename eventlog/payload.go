@@ -126,6 +126,16 @@ type DeploymentEnd struct {
 	Reason string `json:"reason"`
 }
 
+// Refusal is the payload of deployment.refused: the operator cannot record the
+// custom resource's spec as deployment.applied, so what its devices run stays. It
+// holds until the next event on the Deployment's own lifecycle.
+type Refusal struct {
+	UID        string `json:"uid"`
+	Generation int64  `json:"generation"`
+	Reason     string `json:"reason"`  // that of the condition Ready
+	Message    string `json:"message"` // for a person: what to change
+}
+
 // Rollout is the payload of the rollout events.
 type Rollout struct {
 	Revision uint64 `json:"revision"`
@@ -241,6 +251,8 @@ func payloadOf(t Type) any {
 		return &Deployment{}
 	case DeploymentDeleted, DeploymentOrphaned, DeploymentAdopted:
 		return &DeploymentEnd{}
+	case DeploymentRefused:
+		return &Refusal{}
 	case RolloutStarted, RolloutBatchStarted, RolloutBatchSucceeded, RolloutPaused, RolloutResumed,
 		RolloutStalled, RolloutAborted, RolloutRolledBack, RolloutCompleted:
 		return &Rollout{}

@@ -92,12 +92,12 @@ func (p *inFlight) settle(ctx context.Context, keep int) {
 
 // fail keeps the first error, but for one that tells more: deposed outweighs
 // all, since nothing that is in flight can be taken any more; and not to know
-// outweighs a full log.
+// outweighs a full log and a message that is too large.
 func (p *inFlight) fail(err error) {
 	switch {
 	case p.err == nil,
 		errors.Is(err, ErrDeposed) && !errors.Is(p.err, ErrDeposed),
-		errors.Is(err, ErrUncertain) && errors.Is(p.err, ErrLogFull):
+		errors.Is(err, ErrUncertain) && (errors.Is(p.err, ErrLogFull) || errors.Is(p.err, ErrTooLarge)):
 		p.err = err
 	}
 }

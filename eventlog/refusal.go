@@ -28,6 +28,7 @@ var (
 
 // Codes of the server that nats.go does not name.
 const (
+	codeMessageTooLarge       jetstream.ErrorCode = 10054
 	codeStoreFailed           jetstream.ErrorCode = 10077 // the description says why
 	codeInsufficientResources jetstream.ErrorCode = 10023 // the account's limit
 	codeStorageExceeded       jetstream.ErrorCode = 10047 // the server's limit
@@ -53,6 +54,8 @@ func refusal(err error, token uint64) error {
 		if perr == nil && n != token {
 			return fmt.Errorf("%w (at sequence %d)", ErrDeposed, n)
 		}
+	case codeMessageTooLarge:
+		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	case codeStoreFailed:
 		if strings.Contains(api.Description, saysFull) {
 			return fmt.Errorf("%w: %w", ErrLogFull, err)

@@ -20,7 +20,8 @@ type Score struct {
 
 // Canonical gives the score's canonical JSON (RFC 8785), the bytes that the log
 // and the bucket hold, so that its hash does not depend on who encoded it. It
-// fails on a score without a type and on data that is not JSON.
+// fails on a score without a type, on data that is not JSON, and on a number that
+// the form cannot carry exactly.
 func (s Score) Canonical() ([]byte, error) {
 	if s.Type == "" {
 		return nil, errors.New("score has no type")
@@ -28,6 +29,9 @@ func (s Score) Canonical() ([]byte, error) {
 	raw, err := json.Marshal(s)
 	if err != nil {
 		return nil, fmt.Errorf("encode score: %w", err)
+	}
+	if err := checkNumbers("score", raw); err != nil {
+		return nil, err
 	}
 	c, err := jcs.Transform(raw)
 	if err != nil {

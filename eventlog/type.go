@@ -18,6 +18,7 @@ const (
 	DeploymentDeleted  Type = "deployment.deleted"
 	DeploymentOrphaned Type = "deployment.orphaned"
 	DeploymentAdopted  Type = "deployment.adopted"
+	DeploymentRefused  Type = "deployment.refused"
 
 	RolloutStarted        Type = "rollout.started"
 	RolloutBatchStarted   Type = "rollout.batch_started"
@@ -72,6 +73,7 @@ var familyOf = map[Type]Family{
 	DeploymentDeleted:     FamilyDeployment,
 	DeploymentOrphaned:    FamilyDeployment,
 	DeploymentAdopted:     FamilyDeployment,
+	DeploymentRefused:     FamilyDeployment,
 	RolloutStarted:        FamilyDeployment,
 	RolloutBatchStarted:   FamilyDeployment,
 	RolloutBatchSucceeded: FamilyDeployment,

@@ -101,7 +101,7 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 	r.sealer = r.newSealer()
 	r.brain = brain.New(brain.Options{
 		Fold: r.fold, Verdict: r.monitor.Verdict, Seal: r.sealer.Due, Withheld: r.deployments.Withheld,
-		Settled: r.settled, Through: r.reconcile, Appended: r.appended, Full: r.full, Now: opt.Now, Logger: opt.Logger,
+		Settled: r.settled, Failed: r.failed, Through: r.reconcile, Appended: r.appended, Full: r.full, Now: opt.Now, Logger: opt.Logger,
 	})
 	r.sync = syncsvc.New(nc, r.fold, syncsvc.DesiredState{JS: js}, syncsvc.Options{
 		Log:    func(ctx context.Context) (eventlog.LogInfo, error) { return eventlog.Log(ctx, js) },
@@ -178,6 +178,20 @@ func (r *replica) turned(ids []string) {
 		ins[i] = brain.Input{Presence: id}
 	}
 	r.brain.Add(ins...)
+}
+
+// failed is told of what the decision failed: the objects' status says why.
+func (r *replica) failed(ins []decide.Input) {
+	for _, in := range ins {
+		switch {
+		case in.Device != "":
+			r.devices.Changed([]string{in.Device})
+		case in.Progress != (fleet.Key{}):
+			r.deployments.Changed([]fleet.Key{in.Progress})
+		default:
+			r.deployments.Changed([]fleet.Key{in.Deployment})
+		}
+	}
 }
 
 // settled is told what has nothing more due.

@@ -36,6 +36,12 @@ const (
 	// ReasonInvalidSelector (False): targetSelector isn't one; the API refuses
 	// such, so this shows only on objects stored before a rule existed.
 	ReasonInvalidSelector = "InvalidSelector"
+	// ReasonTooLarge (False): the score, or the selector, is larger than the event
+	// log takes. What devices run stays.
+	ReasonTooLarge = "TooLarge"
+	// ReasonDecisionFailed (False): the operator can't record what follows from
+	// the object. What devices run stays.
+	ReasonDecisionFailed = "DecisionFailed"
 	// ReasonNewGeneration (Unknown): the spec has changed and nothing is known
 	// about the new one yet.
 	ReasonNewGeneration = "NewGeneration"

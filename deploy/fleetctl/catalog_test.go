@@ -171,3 +171,56 @@ func TestADevicesStandings(t *testing.T) {
 		t.Errorf("label conflicts (-want +got):\n%s", diff)
 	}
 }
+
+// What the operator could not record it records as refused, so get says of it what
+// the custom resource says: also where nothing else of it is in the log.
+func TestARefusedDeploymentReadsAsItsCustomResource(t *testing.T) {
+	t.Parallel()
+	no := func(generation int64) eventlog.Refusal {
+		return eventlog.Refusal{UID: "u", Generation: generation, Reason: v1alpha1.ReasonTooLarge, Message: "the score is too large"}
+	}
+	web := fleet.Key{Namespace: "shop", Name: "web"}
+	for name, tt := range map[string]struct {
+		story      func(fold)
+		key        fleet.Key
+		succeeded  string
+		generation int64
+	}{
+		"over a revision that runs": {
+			story:     func(f fold) { f.say(eventlog.DeploymentSubject("shop", "web"), eventlog.DeploymentRefused, no(5)) },
+			key:       web,
+			succeeded: "1", generation: 5,
+		},
+		"from its first day": {
+			story:     func(f fold) { f.say(eventlog.DeploymentSubject("shop", "db"), eventlog.DeploymentRefused, no(1)) },
+			key:       fleet.Key{Namespace: "shop", Name: "db"},
+			succeeded: "0", generation: 1,
+		},
+		"in place of one that had ended": {
+			story: func(f fold) {
+				f.say(eventlog.DesiredSubject("pi-01", "web"), eventlog.DesiredWithdrawn, nil)
+				f.say(eventlog.DeploymentSubject("shop", "web"), eventlog.DeploymentDeleted, eventlog.DeploymentEnd{Reason: decide.ReasonCRDeleted})
+				f.say(eventlog.DeploymentSubject("shop", "web"), eventlog.DeploymentRefused, no(1))
+			},
+			key:       web,
+			succeeded: "0", generation: 1,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			v := testView(t)
+			tt.story(fold{t, v})
+			c := newCatalog(v, time.Now())
+			if !c.present(tt.key) {
+				t.Fatal("not listed")
+			}
+			it := c.deployment(tt.key)
+			if it.cells[0] != "False" || it.cells[1] != v1alpha1.ReasonTooLarge || it.cells[3] != tt.succeeded || it.cells[7] != "the score is too large" {
+				t.Errorf("cells %q", it.cells)
+			}
+			if o := it.object.(v1alpha1.Deployment); o.Generation != tt.generation || o.Status.ObservedGeneration != tt.generation {
+				t.Errorf("generation %d, observed %d; want %d", o.Generation, o.Status.ObservedGeneration, tt.generation)
+			}
+		})
+	}
+}

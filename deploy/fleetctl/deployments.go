@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/status"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -56,6 +57,9 @@ func deploymentResource() *resource {
 func (c *catalog) deployment(key fleet.Key) item {
 	d := c.view.Deployments[key]
 	o := c.recorded(d).object
+	if d.Refused != nil {
+		o.UID, o.Generation = types.UID(d.Refused.UID), d.Refused.Generation
+	}
 	o.Status = c.deploymentStatus(d)
 	ready := conditionOf(o.Status.Conditions, v1alpha1.ConditionReady)
 	var a v1alpha1.DeploymentAggregate
@@ -82,7 +86,10 @@ func (c *catalog) deploymentStatus(d *fleet.Deployment) v1alpha1.DeploymentStatu
 		Previous: v1alpha1.DeploymentStatus{ObservedGeneration: d.Spec.Generation},
 	}
 	err := r.err
-	if d.Lifecycle == fleet.Applied && err == nil {
+	if no := d.Refused; no != nil {
+		in.Spec.Generation, in.Previous.ObservedGeneration = no.Generation, no.Generation
+		in.Spec.Problem, err = &decide.Problem{Reason: no.Reason, Message: no.Message}, nil
+	} else if d.Lifecycle == fleet.Applied && err == nil {
 		in.Holder, in.Conflicted = c.state.Conflict(d.Key)
 		in.Placed, err = c.placed(d.Key)
 	}
@@ -91,6 +98,7 @@ func (c *catalog) deploymentStatus(d *fleet.Deployment) v1alpha1.DeploymentStatu
 	switch {
 	case err != nil:
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, reasonUnreadable, err.Error()
+	case d.Refused != nil: // in place of one that had ended
 	case d.Lifecycle == fleet.Deleted:
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, reasonDeleted, "it ended"
 	case d.Lifecycle == fleet.Orphaned:

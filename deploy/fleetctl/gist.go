@@ -22,6 +22,10 @@ func gistOf(e eventlog.Event) string {
 		})
 	case eventlog.DeploymentDeleted, eventlog.DeploymentOrphaned, eventlog.DeploymentAdopted:
 		return gist(e, func(p eventlog.DeploymentEnd) []string { return []string{p.Reason, word("by", e.Actor)} })
+	case eventlog.DeploymentRefused:
+		return gist(e, func(p eventlog.Refusal) []string {
+			return []string{fmt.Sprintf("generation %d", p.Generation), p.Reason, p.Message}
+		})
 	case eventlog.DesiredAssigned:
 		return join(fmt.Sprintf("revision %d", e.Revision), scoreText(e.Data))
 	case eventlog.DeviceRegistered:

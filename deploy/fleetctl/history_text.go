@@ -64,7 +64,7 @@ func (p page) change(e history.Entry) {
 		if e.Who != nil && e.Who.Name == "" {
 			who += " (" + auditHint + ")"
 		}
-	case eventlog.DeploymentOrphaned:
+	case eventlog.DeploymentOrphaned, eventlog.DeploymentRefused:
 		hue = yellow
 	case eventlog.DeploymentAdopted:
 		hue = green

@@ -89,7 +89,7 @@ func hueOf(e eventlog.Event) string {
 		return green
 	case eventlog.DeviceOffline, eventlog.AgentStepFailed, eventlog.AuthDenied, eventlog.AccessRevoked, eventlog.RolloutAborted, eventlog.RolloutStalled:
 		return red
-	case eventlog.DeploymentOrphaned, eventlog.AgentDriftDetected, eventlog.RolloutPaused, eventlog.RolloutRolledBack:
+	case eventlog.DeploymentOrphaned, eventlog.DeploymentRefused, eventlog.AgentDriftDetected, eventlog.RolloutPaused, eventlog.RolloutRolledBack:
 		return yellow
 	case eventlog.StateReported:
 		switch s, err := e.State(); {

@@ -329,7 +329,7 @@ func TestSpecProblemsAreSentences(t *testing.T) {
 		"no score type":      {cr("a", "web", "app:1", site, scoreType("")), v1alpha1.ReasonUnsupportedScore, `"type" is missing`},
 		"empty selector":     {cr("a", "web", "app:1", nil), v1alpha1.ReasonInvalidSelector, "to mean every device"},
 		"a name with a dot":  {cr("a", "we.b", "app:1", site), v1alpha1.ReasonUnsupportedScore, "RFC 1123 label"},
-		"a score too large":  {cr("a", "web", strings.Repeat("x", 300<<10), site), v1alpha1.ReasonUnsupportedScore, "at most"},
+		"a score too large":  {cr("a", "web", strings.Repeat("x", 300<<10), site), v1alpha1.ReasonTooLarge, "at most"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -24,6 +24,7 @@ const (
 // deploymentRules are tried in order; the first that finds something due ends
 // the round.
 var deploymentRules = []rule[deploymentCase]{
+	forgetRefused,
 	orphan,
 	withdrawOnRequest,
 	end,
@@ -54,7 +55,7 @@ func withdrawOnRequest(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	if c.exists || c.log == nil || c.log.Lifecycle != fleet.Orphaned || c.log.Withdraw == nil {
 		return nil, false, nil
 	}
-	due, stop, err := c.ending(eventlog.DeploymentDeleted, ReasonRequested, c.log.Withdraw.Mark.ID)
+	due, stop, err := c.ending(eventlog.DeploymentDeleted, ReasonRequested, causeOf(c.log.Withdraw.Mark))
 	for i := range due {
 		due[i].Actor = c.log.Withdraw.User
 	}
@@ -130,10 +131,13 @@ func apply(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	return []eventlog.Draft{d}, false, err
 }
 
-// refuse: a spec with a problem is in the log, and goes no further. What its
-// devices run stays.
+// refuse: a spec with a problem goes no further, and what its devices run stays.
+// Where the log cannot hold the spec, it holds why.
 func refuse(c deploymentCase) ([]eventlog.Draft, bool, error) {
-	return nil, c.spec.Problem != nil, nil
+	if c.spec.Problem == nil || c.spec.Score != nil {
+		return nil, c.spec.Problem != nil, nil
+	}
+	return c.refusal(*c.spec.Problem)
 }
 
 // place: each device that matches is assigned the score, each that no longer

@@ -30,7 +30,7 @@ func register(c deviceCase) ([]eventlog.Draft, bool, error) {
 		return nil, false, nil
 	}
 	d, err := eventlog.NewDraft(eventlog.DeviceSubject(c.id), eventlog.DeviceRegistered, c.now,
-		eventlog.Registration{AgentVersion: c.dev.Info.Inventory.AgentVersion})
+		eventlog.Registration{AgentVersion: clip(c.dev.Info.Inventory.AgentVersion, maxAgentVersion)})
 	return []eventlog.Draft{d}, false, err
 }
 
@@ -43,6 +43,9 @@ func relabel(c deviceCase) ([]eventlog.Draft, bool, error) {
 	}
 	if c.dev != nil && maps.Equal(c.dev.Labels, ls.owned) {
 		return nil, false, nil
+	}
+	if err := checkLabels(ls.owned); err != nil {
+		return nil, true, err
 	}
 	d, err := eventlog.NewDraft(eventlog.DeviceSubject(c.id), eventlog.DeviceRelabeled, c.now, eventlog.Labels{Labels: ls.owned})
 	return []eventlog.Draft{d}, false, err

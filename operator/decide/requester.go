@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -15,10 +14,6 @@ import (
 // ActorUnknown is the actor of an event of which nothing tells who caused it.
 const ActorUnknown = eventlog.RequestedByUnknown
 
-// longestRequester bounds what is kept of a name, so that it fits into an
-// event's header. No user's or field manager's comes near it.
-const longestRequester = 512
-
 // requester says who last changed a CR's spec: the user that the API server's
 // policy stamped, else the field manager.
 //
@@ -26,7 +21,7 @@ const longestRequester = 512
 // force, and the CR does not show whether it was; docs/audit.md says so.
 func requester(d *v1alpha1.Deployment) eventlog.Requester {
 	if user := d.Annotations[v1alpha1.AnnotationRequestedBy]; user != "" {
-		return eventlog.Requester{Name: clip(user), By: eventlog.RequestedByAdmission}
+		return eventlog.Requester{Name: clip(user, maxRequester), By: eventlog.RequestedByAdmission}
 	}
 	return lastManager(d.ManagedFields, fieldsOf.spec)
 }
@@ -49,7 +44,7 @@ func lastManager(entries []metav1.ManagedFieldsEntry, own func(fieldsOf) bool) e
 	if last == nil {
 		return eventlog.Requester{By: eventlog.RequestedByUnknown}
 	}
-	return eventlog.Requester{Name: clip(last.Manager), By: eventlog.RequestedByFieldManager}
+	return eventlog.Requester{Name: clip(last.Manager, maxRequester), By: eventlog.RequestedByFieldManager}
 }
 
 // fieldsOf is what a managedFields entry owns of all that is asked here.
@@ -111,16 +106,4 @@ func actor(r eventlog.Requester) string {
 		return ActorUnknown
 	}
 	return r.Name
-}
-
-// clip bounds a name, not in the middle of a character.
-func clip(s string) string {
-	if len(s) <= longestRequester {
-		return s
-	}
-	cut := longestRequester
-	for cut > 0 && !utf8.RuneStart(s[cut]) {
-		cut--
-	}
-	return s[:cut]
 }

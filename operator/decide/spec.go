@@ -2,6 +2,7 @@ package decide
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -32,11 +33,13 @@ type Spec struct {
 	Problem *Problem
 }
 
-// Problem is what is wrong with a spec, for a condition.
+// Problem is what is wrong with an object, for a condition of it.
 type Problem struct {
 	Reason  string
 	Message string
 }
+
+func (p *Problem) Error() string { return p.Message }
 
 // AnnotationChangeCause is kubectl's own way of saying why.
 const AnnotationChangeCause = "kubernetes.io/change-cause"
@@ -51,7 +54,7 @@ func SpecOf(d *v1alpha1.Deployment) Spec {
 		Deleting:    d.DeletionTimestamp != nil,
 		Recorded:    recorded(d.Spec.TargetSelector),
 		Strategy:    string(d.Spec.Rollout.Strategy),
-		ChangeCause: d.Annotations[AnnotationChangeCause],
+		ChangeCause: clipChangeCause(d.Annotations[AnnotationChangeCause]),
 		Requested:   requester(d),
 		Explained:   lastManager(d.ManagedFields, fieldsOf.changeCause),
 	}
@@ -60,10 +63,21 @@ func SpecOf(d *v1alpha1.Deployment) Spec {
 	}
 	s.Selector, s.Problem = readSelector(d.Spec.TargetSelector)
 	if err := s.readScore(d); err != nil {
-		s.Problem = &Problem{Reason: v1alpha1.ReasonUnsupportedScore, Message: err.Error()}
+		s.Problem = problemOfScore(err)
 		s.Selector = labels.Nothing()
 	}
+	if p := checkSelector(s.Recorded); p != nil {
+		s.Problem, s.Selector, s.Score = p, labels.Nothing(), nil
+	}
 	return s
+}
+
+func problemOfScore(err error) *Problem {
+	var p *Problem
+	if errors.As(err, &p) {
+		return p
+	}
+	return &Problem{Reason: v1alpha1.ReasonUnsupportedScore, Message: clip(err.Error(), maxProblem)}
 }
 
 // readScore fails with what makes the score one that cannot be assigned. Without a
@@ -86,16 +100,17 @@ func (s *Spec) readScore(d *v1alpha1.Deployment) error {
 	if err != nil {
 		return err
 	}
-	if s.Score, err = score.Canonical(); err != nil {
+	canonical, err := score.Canonical()
+	if err != nil {
 		return err
 	}
-	s.Hash = eventlog.Hash(s.Score)
+	if len(canonical) > v1alpha1.MaxScoreBytes {
+		return &Problem{Reason: v1alpha1.ReasonTooLarge, Message: fmt.Sprintf(
+			"the score is %d bytes as canonical JSON; at most %d fit into the event log: move large configs out of it", len(canonical), v1alpha1.MaxScoreBytes)}
+	}
+	s.Score, s.Hash = canonical, eventlog.Hash(canonical)
 	if d.Spec.Score.Type != v1alpha1.ScorePodmanV0 {
 		return fmt.Errorf("score type %q is not known to this operator; it knows %s", d.Spec.Score.Type, v1alpha1.ScorePodmanV0)
-	}
-	if len(s.Score) > v1alpha1.MaxScoreBytes {
-		return fmt.Errorf("score is %d bytes as canonical JSON; at most %d fit into the log: move large configs out of it",
-			len(s.Score), v1alpha1.MaxScoreBytes)
 	}
 	return nil
 }

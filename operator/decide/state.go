@@ -19,6 +19,7 @@ type State struct {
 	byName  map[string]map[fleet.Key]struct{}
 	placed  map[fleet.Key]int64 // generation that was placed to the end
 	decided map[fleet.Key]bool  // the CR, as it is here, was decided about: true where nothing more was due
+	failed  map[Input]Problem   // the last decision about it failed, and why
 	devices map[string]deviceLabels
 
 	byLabel   deviceIndex
@@ -33,6 +34,7 @@ func NewState(v *fleet.View) *State {
 		byName:    map[string]map[fleet.Key]struct{}{},
 		placed:    map[fleet.Key]int64{},
 		decided:   map[fleet.Key]bool{},
+		failed:    map[Input]Problem{},
 		devices:   map[string]deviceLabels{},
 		byLabel:   deviceIndex{},
 		selectors: newSelectorIndex(),
@@ -47,6 +49,7 @@ func (s *State) SetView(v *fleet.View) {
 	s.view = v
 	clear(s.placed)
 	clear(s.decided)
+	clear(s.failed)
 }
 
 // SetDeployment notes a CR as the API shows it now.
@@ -72,6 +75,7 @@ func (s *State) RemoveDeployment(key fleet.Key) {
 	delete(s.specs, key)
 	delete(s.placed, key)
 	delete(s.decided, key)
+	delete(s.failed, OfDeployment(key))
 	delete(s.byName[key.Name], key)
 	if len(s.byName[key.Name]) == 0 {
 		delete(s.byName, key.Name)
@@ -103,6 +107,7 @@ func (s *State) SetDevice(id string, owned map[string]eventlog.OwnedLabel) bool 
 	if ok {
 		s.byLabel.drop(id, old.set)
 	}
+	delete(s.failed, OfDevice(id))
 	set := make(labels.Set, len(owned))
 	for k, l := range owned {
 		set[k] = l.Value
@@ -118,6 +123,7 @@ func (s *State) RemoveDevice(id string) {
 	if old, ok := s.devices[id]; ok {
 		s.byLabel.drop(id, old.set)
 		delete(s.devices, id)
+		delete(s.failed, OfDevice(id))
 	}
 }
 
@@ -137,7 +143,7 @@ func (s *State) MarkPlaced(key fleet.Key) {
 }
 
 // MarkDecided notes that a Deployment was decided about, and whether nothing more
-// was due.
+// was due. A decision that failed is none: see MarkFailed.
 func (s *State) MarkDecided(key fleet.Key, settled bool) {
 	if _, ok := s.specs[key]; ok {
 		s.decided[key] = settled
@@ -200,7 +206,7 @@ func (s *State) Ended(key fleet.Key) bool {
 // current says whether the log has the spec as the API shows it, and why.
 func (s *State) current(spec Spec) bool {
 	d := s.view.Deployments[spec.Key]
-	return same(d, spec) && d.Spec.ChangeCause == spec.ChangeCause
+	return same(d, spec) && d.Spec.ChangeCause == spec.ChangeCause && d.Refused == nil
 }
 
 // same says whether the log has the spec as the API shows it.

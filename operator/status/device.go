@@ -12,6 +12,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -47,12 +48,17 @@ const ConditionUnknownDeployments = "UnknownDeployments"
 // ConditionAccessRevoked on a Device says that it may no longer connect.
 const ConditionAccessRevoked = "AccessRevoked"
 
+// ConditionDecisionFailed on a Device says that the operator cannot record what
+// follows from it, such as its labels; what it runs stays.
+const ConditionDecisionFailed = "DecisionFailed"
+
 // Devices is all that a Device's status is made of.
 type Devices struct {
 	Log        *fleet.Device
 	Generation int64
 	Reported   map[string]string // labels, as the agent reports them
 	Conflicts  []v1alpha1.LabelConflict
+	Failed     *decide.Problem // the last decision about the device failed; nil: it did not
 	Previous   v1alpha1.DeviceStatus
 }
 
@@ -87,6 +93,11 @@ func Device(in Devices, now time.Time) v1alpha1.DeviceStatus {
 		set(unknown(in.Log, names))
 	} else {
 		meta.RemoveStatusCondition(&s.Conditions, ConditionUnknownDeployments)
+	}
+	if p := in.Failed; p != nil {
+		set(metav1.Condition{Type: ConditionDecisionFailed, Status: metav1.ConditionTrue, Reason: p.Reason, Message: clip(p.Message, mostMessage)})
+	} else {
+		meta.RemoveStatusCondition(&s.Conditions, ConditionDecisionFailed)
 	}
 	return s
 }

@@ -105,13 +105,19 @@ func (v *View) applyDeployment(e *eventlog.Event) error {
 		if spec.UID != d.Spec.UID || d.Lifecycle == "" || d.Lifecycle == Deleted {
 			d.Created = e.Time.UTC()
 		}
-		d.Spec, d.Lifecycle, d.Applied, d.Withdraw = spec, Applied, mark, nil
+		d.Spec, d.Lifecycle, d.Applied, d.Withdraw, d.Refused = spec, Applied, mark, nil, nil
 	case eventlog.DeploymentAdopted:
 		d.Lifecycle, d.Withdraw = Applied, nil
 	case eventlog.DeploymentOrphaned:
-		d.Lifecycle = Orphaned
+		d.Lifecycle, d.Refused = Orphaned, nil
 	case eventlog.DeploymentDeleted:
-		d.Lifecycle, d.Withdraw = Deleted, nil
+		d.Lifecycle, d.Withdraw, d.Refused = Deleted, nil, nil
+	case eventlog.DeploymentRefused:
+		r, err := eventlog.Payload[eventlog.Refusal](*e)
+		if err != nil {
+			return err
+		}
+		d.Refused = &r
 	default:
 		if e.Type.Family() != eventlog.FamilyDeployment {
 			return nil // a newer writer's: nothing that this fold knows to do

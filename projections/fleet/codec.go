@@ -18,7 +18,7 @@ import (
 // FoldVersion numbers what Apply makes of a log, and how it is encoded. Whoever
 // changes either raises it: then no view is taken from an older program, and the
 // log is folded anew.
-const FoldVersion = 2
+const FoldVersion = 3
 
 // Errors of Decode.
 var (
@@ -189,6 +189,10 @@ func (w *writer) deployment(d *Deployment) {
 		w.word(q.User)
 		w.mark(q.Mark)
 	}
+	w.bool(d.Refused != nil)
+	if d.Refused != nil {
+		w.json(d.Refused)
+	}
 	w.bool(d.Rollout != Rollout{})
 	if d.Rollout != (Rollout{}) {
 		w.json(d.Rollout.Rollout)
@@ -208,6 +212,10 @@ func (r *reader) deployment() *Deployment {
 		r.json(&d.Withdraw.Request)
 		d.Withdraw.User = r.word()
 		d.Withdraw.Mark = r.mark()
+	}
+	if r.bool() {
+		d.Refused = &eventlog.Refusal{}
+		r.json(d.Refused)
 	}
 	if r.bool() {
 		r.json(&d.Rollout.Rollout)

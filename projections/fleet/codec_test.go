@@ -198,6 +198,7 @@ func told(t testing.TB) *story {
 	s.draft(eventlog.AccessSubject("pi-02"), eventlog.AccessRevoked, eventlog.Access{Reason: "Flooding", Message: "too much"})
 	s.draft(eventlog.DeploymentSubject("shop", "web"), eventlog.DeploymentOrphaned, eventlog.DeploymentEnd{Reason: "CRMissing"})
 	s.draft(eventlog.RequestSubject("ada", "shop", "web"), eventlog.RequestMade, eventlog.Request{Verb: eventlog.RequestWithdraw})
+	s.draft(eventlog.DeploymentSubject("shop", "db"), eventlog.DeploymentRefused, eventlog.Refusal{UID: "u", Generation: 1, Reason: "TooLarge", Message: "too large"})
 	return s
 }
 
@@ -208,6 +209,7 @@ func TestWhatAVersionMakesOfALogStaysAsItIs(t *testing.T) {
 	want := map[int]string{
 		1: "1dff885d54b181a8",
 		2: "1dff885d54b181a8", // bounds what a device can choose
+		3: "db0486ba2cae69f4", // a refusal, and when the log recorded what is desired
 	}
 	sum := sha256.Sum256(fleet.Body(told(t).fold(fleet.New())))
 	if got := hex.EncodeToString(sum[:8]); got != want[fleet.FoldVersion] {

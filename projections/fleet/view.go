@@ -76,6 +76,7 @@ type Deployment struct {
 	Applied   Mark                // the event that applied it
 	Changed   Mark                // the last event on its subject
 	Withdraw  *Request            // a person's request to end it that is still open
+	Refused   *eventlog.Refusal   // why the newest spec of its resource is not in the log; nil: it is
 
 	// Rollout is the last rollout event of the current revision.
 	Rollout Rollout

@@ -78,9 +78,9 @@ func Between(a, b *fleet.View) []Change {
 }
 
 // Present says whether a Deployment is there: applied, or orphaned, and not
-// ended.
+// ended; or its resource is, and the operator refused to record it.
 func Present(d *fleet.Deployment) bool {
-	return d != nil && (d.Lifecycle == fleet.Applied || d.Lifecycle == fleet.Orphaned)
+	return d != nil && (d.Lifecycle == fleet.Applied || d.Lifecycle == fleet.Orphaned || d.Refused != nil)
 }
 
 // Known says whether a device is one of the fleet's: it reported itself, was
@@ -151,6 +151,7 @@ func deployment(key fleet.Key, a, b *fleet.Deployment) []Change {
 	x, y := facts(a), facts(b)
 	return change(Change{About: AboutDeployment, Namespace: key.Namespace, Deployment: key.Name}, before, after,
 		text("lifecycle", x.lifecycle, y.lifecycle),
+		text("refused", x.refused, y.refused),
 		number("revision", x.Revision, y.Revision),
 		Fields("selector", x.selector, y.selector),
 		Fields("score", x.Score, y.Score),
@@ -166,19 +167,23 @@ func deployment(key fleet.Key, a, b *fleet.Deployment) []Change {
 // one that is not there.
 type deploymentFacts struct {
 	eventlog.Deployment
-	lifecycle, rollout string
-	selector           []byte
-	counts             fleet.Counts
+	lifecycle, refused, rollout string
+	selector                    []byte
+	counts                      fleet.Counts
 }
 
 func facts(d *fleet.Deployment) deploymentFacts {
 	if !Present(d) {
 		return deploymentFacts{}
 	}
-	return deploymentFacts{
+	f := deploymentFacts{
 		Deployment: d.Spec, lifecycle: string(d.Lifecycle), rollout: string(d.Rollout.Last),
 		selector: marshal(d.Spec.Selector), counts: d.Counts,
 	}
+	if d.Refused != nil {
+		f.refused = d.Refused.Reason + ": " + d.Refused.Message
+	}
+	return f
 }
 
 func device(id string, a, b *fleet.Device) []Change {

@@ -3,6 +3,7 @@ package history
 import (
 	"fmt"
 	"iter"
+	"strconv"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
@@ -108,6 +109,9 @@ func (f *revisions) deployment(r record) {
 	case eventlog.DeploymentDeleted, eventlog.DeploymentOrphaned, eventlog.DeploymentAdopted:
 		f.turned(r)
 		return
+	case eventlog.DeploymentRefused:
+		f.refused(r)
+		return
 	}
 	p, err := eventlog.Payload[eventlog.Rollout](r.Event)
 	if err != nil || r.Type.Family() != eventlog.FamilyDeployment || f.reign == nil {
@@ -146,6 +150,19 @@ func (f *revisions) applied(r record) {
 			f.reign.done[p.Device.ID] = struct{}{}
 		}
 	}
+}
+
+// refused is a spec that the operator could not record.
+func (f *revisions) refused(r record) {
+	p, err := eventlog.Payload[eventlog.Refusal](r.Event)
+	if err != nil {
+		return
+	}
+	e := Entry{Reason: p.Reason, Text: "generation " + strconv.FormatInt(p.Generation, 10) + " was refused: " + p.Message}
+	if f.spec != nil {
+		e.Revision = f.spec.Revision
+	}
+	f.add(r, e)
 }
 
 // turned is an end, or the return from one.

@@ -186,6 +186,7 @@ func (s *scene) keepSpec(r record, m *mark) {
 		d.turned, d.asked = nil, nil
 	case eventlog.DeploymentDeleted, eventlog.DeploymentOrphaned, eventlog.DeploymentAdopted:
 		d.turned = m
+	case eventlog.DeploymentRefused: // what its devices run stays
 	case eventlog.RequestMade:
 		d.asked, d.askedBy = m, r.Address.User
 	default:

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"time"
 
@@ -62,6 +63,9 @@ type Options struct {
 	Withheld func(fleet.Key) bool
 	// Settled is told which inputs have nothing more due.
 	Settled func([]decide.Input)
+	// Failed is told which inputs could not be decided: the state says why. They are
+	// asked about again when they change. It may be nil.
+	Failed func([]decide.Input)
 	// Through is called once in a run: when all that begun asked about has
 	// nothing more due, which for what is withheld nobody knows for a while. An
 	// error of it ends the run. It may be nil.
@@ -153,13 +157,13 @@ func (b *Brain) rounds(ctx context.Context, log Log, queue workqueue.TypedDelayi
 		if batch == nil {
 			return nil
 		}
-		again, err := b.round(ctx, log, queue, batch)
+		open, err := b.round(ctx, log, queue, batch)
 		if err != nil {
 			return err
 		}
 		for _, in := range batch {
 			queue.Done(in)
-			_, more := again[in]
+			_, more := open[in]
 			if _, asked := first[in]; asked && !more && b.withheld(in) && time.Now().Before(impatient) {
 				queue.AddAfter(in, withheldLook)
 				continue
@@ -187,9 +191,10 @@ func take(queue workqueue.TypedInterface[Input]) []Input {
 	return batch
 }
 
-// round decides about a batch, and gives the inputs that are to be asked again.
-func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], batch []Input) (again map[Input]struct{}, err error) {
-	again = map[Input]struct{}{}
+// round decides about a batch, and gives the inputs that are not settled: they are
+// asked about again, or their decision failed.
+func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], batch []Input) (open map[Input]struct{}, err error) {
+	open = map[Input]struct{}{}
 	r := b.decide(batch)
 	if len(r.settled) > 0 {
 		b.options.Settled(r.settled)
@@ -203,10 +208,15 @@ func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayin
 				wait = 0
 			}
 			for _, in := range batch {
-				again[in] = struct{}{}
+				open[in] = struct{}{}
 				queue.AddAfter(in, wait)
 			}
-			return again, b.options.Fold.WaitFor(ctx, last) // part of it may have been taken
+			return open, b.options.Fold.WaitFor(ctx, last) // part of it may have been taken
+		case errors.Is(err, eventlog.ErrTooLarge):
+			if err := b.options.Fold.WaitFor(ctx, last); err != nil {
+				return nil, err
+			}
+			return b.oneByOne(ctx, log, queue, batch, err)
 		case err != nil:
 			return nil, fmt.Errorf("append what was decided: %w", err)
 		}
@@ -216,10 +226,74 @@ func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayin
 		}
 	}
 	for _, in := range r.again {
-		again[in] = struct{}{}
+		open[in] = struct{}{}
 		queue.Add(in)
 	}
-	return again, nil
+	b.tellFailed(open, r.failed)
+	return open, nil
+}
+
+// oneByOne decides about the inputs of a batch of which the log refused one for its
+// size: the others go on, and what was refused becomes its object's condition.
+func (b *Brain) oneByOne(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], batch []Input, refused error) (open map[Input]struct{}, err error) {
+	open = map[Input]struct{}{}
+	if len(batch) > 1 {
+		for _, in := range batch {
+			of, err := b.round(ctx, log, queue, []Input{in})
+			if err != nil {
+				return nil, err
+			}
+			maps.Copy(open, of)
+		}
+		return open, nil
+	}
+	var due []eventlog.Draft
+	b.options.Fold.Do(func(s *decide.State) { due = b.fail(s, batch[0], refused, b.options.Now()) })
+	b.tellFailed(open, batch)
+	if len(due) == 0 {
+		return open, nil
+	}
+	last, err := log.Append(ctx, due)
+	switch {
+	case errors.Is(err, eventlog.ErrTooLarge), errors.Is(err, eventlog.ErrLogFull):
+		// The condition says it; the log cannot.
+	case err != nil:
+		return nil, fmt.Errorf("append what was refused: %w", err)
+	default:
+		b.options.Appended(due)
+	}
+	return open, b.options.Fold.WaitFor(ctx, last)
+}
+
+// fail notes why the decision about an input failed, and gives what records it.
+func (b *Brain) fail(s *decide.State, in Input, err error, now time.Time) []eventlog.Draft {
+	if in.Presence != "" || in.Seal {
+		b.options.Logger.Error("decision failed", "input", in, "error", err)
+		return nil
+	}
+	p := decide.ProblemOf(err)
+	if s.MarkFailed(in.Input, p) {
+		b.options.Logger.Error("decision failed: the object's condition says why; the rest goes on", "input", in.Input, "reason", p.Reason, "error", err)
+	}
+	due, err := decide.Refuse(s, in.Input, p, now)
+	if err != nil {
+		b.options.Logger.Error("refusal not encoded", "input", in.Input, "error", err)
+	}
+	return due
+}
+
+// tellFailed keeps the inputs whose decision failed from counting as settled.
+func (b *Brain) tellFailed(open map[Input]struct{}, failed []Input) {
+	var ins []decide.Input
+	for _, in := range failed {
+		open[in] = struct{}{}
+		if in.Presence == "" && !in.Seal {
+			ins = append(ins, in.Input)
+		}
+	}
+	if len(ins) > 0 && b.options.Failed != nil {
+		b.options.Failed(ins)
+	}
 }
 
 // result is what a round came to.
@@ -227,6 +301,7 @@ type result struct {
 	drafts  []eventlog.Draft
 	settled []decide.Input // nothing more is due
 	again   []Input        // to be asked again after the drafts
+	failed  []Input        // their decision failed
 }
 
 // decide asks for each input. One whose events touch a subject that another has
@@ -240,11 +315,17 @@ func (b *Brain) decide(batch []Input) result {
 	b.options.Fold.Do(func(s *decide.State) {
 		for _, in := range batch {
 			due, err := b.due(s, in, now)
-			s.MarkDecided(in.Deployment, err == nil && len(due) == 0)
+			failed := err != nil
+			if failed {
+				r.failed = append(r.failed, in)
+				due = b.fail(s, in, err, now)
+			} else {
+				s.MarkDecided(in.Deployment, len(due) == 0)
+			}
 			switch {
-			case err != nil:
-				b.options.Logger.Error("not decided", "input", in, "error", err)
+			case failed && len(due) == 0:
 			case len(due) == 0:
+				s.ClearFailed(in.Input) // not before: the append may be what fails
 				if key := in.Deployment; key != (fleet.Key{}) && !s.Placed(key) {
 					s.MarkPlaced(key)
 					r.again = append(r.again, Input{Input: decide.OfProgress(key)}) // its devices may have been faster

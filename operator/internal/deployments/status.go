@@ -111,9 +111,13 @@ func (c *Controller) status(d *v1alpha1.Deployment) (s v1alpha1.DeploymentStatus
 			}
 			in.Spec = decide.SpecOf(d)
 		}
-		if !state.Decided(key) && in.Spec.Generation == d.Status.ObservedGeneration && says.full == "" {
+		failure := state.Failure(key)
+		if failure == nil && !state.Decided(key) && in.Spec.Generation == d.Status.ObservedGeneration && says.full == "" {
 			known = false
 			return
+		}
+		if in.Spec.Problem == nil {
+			in.Spec.Problem = failure
 		}
 		in.Log = state.View().Deployments[key]
 		in.Placed = state.Placed(key)

@@ -26,7 +26,7 @@ func (c *Controller) writeStatus(ctx context.Context, cr *v1alpha1.Device, dev k
 		d := state.View().Devices[dev.ID]
 		if there = d != nil; there {
 			s = status.Device(status.Devices{
-				Log: d, Generation: cr.Generation, Reported: kube.Reported(dev.Reported), Conflicts: conflicts, Previous: cr.Status,
+				Log: d, Generation: cr.Generation, Reported: kube.Reported(dev.Reported), Conflicts: conflicts, Failed: state.DeviceFailure(dev.ID), Previous: cr.Status,
 			}, c.options.Now())
 		}
 	})

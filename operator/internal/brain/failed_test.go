@@ -1,0 +1,116 @@
+package brain_test
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/internal/brain"
+	"fleet.nationtech.io/operator/internal/liveness"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// relabel has a device carry so many labels of its own.
+func (l *log) relabel(id string, labels int) {
+	owned := map[string]eventlog.OwnedLabel{"site": {Value: "lab", Owner: "device"}}
+	for i := range labels {
+		owned[fmt.Sprintf("example.com/key-%d", i)] = eventlog.OwnedLabel{Value: "x", Owner: "kubectl"}
+	}
+	l.Do(func(s *decide.State) { s.SetDevice(id, owned) })
+}
+
+// What cannot be decided is told as such and never counts as settled, so a restored
+// log is not declared to agree with the cluster; the rest goes on, and it is
+// decided as soon as the object was put right.
+func TestAFailedDecisionIsNeverSettledAndHoldsUpNothingElse(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := labelled("b")
+		l.relabel("a", 3000)
+		begun := time.Now()
+		var through []time.Duration
+		var failed, settled []decide.Input
+		b := brain.New(brain.Options{
+			Fold:     l,
+			Verdict:  func(string) liveness.Verdict { return liveness.Verdict{} },
+			Withheld: func(fleet.Key) bool { return false },
+			Settled:  func(ins []decide.Input) { settled = append(settled, ins...) },
+			Failed:   func(ins []decide.Input) { failed = append(failed, ins...) },
+			Appended: func([]eventlog.Draft) {},
+			Through:  func(context.Context) error { through = append(through, time.Since(begun)); return nil },
+			Now:      time.Now, Logger: slog.New(slog.DiscardHandler),
+		})
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		in := brain.Input{Input: decide.OfDevice("a")}
+		go func() { done <- b.Run(ctx, l, func() { b.Add(in, brain.Input{Input: decide.OfDevice("b")}) }) }()
+		time.Sleep(time.Minute)
+		if diff := cmp.Diff([][]string{{"device.relabeled device.b"}}, l.rounds); diff != "" {
+			t.Errorf("appended (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]decide.Input{decide.OfDevice("a")}, failed); diff != "" {
+			t.Errorf("failed (-want +got):\n%s", diff)
+		}
+		if diff := cmp.Diff([]decide.Input{decide.OfDevice("b")}, settled); diff != "" {
+			t.Errorf("settled (-want +got):\n%s", diff)
+		}
+		if len(through) > 0 {
+			t.Errorf("through after %v, though a decision failed", through)
+		}
+		if p := l.state.DeviceFailure("a"); p == nil || p.Reason != v1alpha1.ReasonTooLarge {
+			t.Errorf("failure %v", p)
+		}
+		l.relabel("a", 1)
+		b.Add(in)
+		time.Sleep(time.Minute)
+		if diff := cmp.Diff([]time.Duration{time.Minute}, through); diff != "" {
+			t.Errorf("put right; through (-want +got):\n%s", diff)
+		}
+		if p := l.state.DeviceFailure("a"); p != nil {
+			t.Errorf("put right, and still failed: %v", p)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A server may take less than the log: what it refuses of one object is recorded as
+// refused, and all that was decided beside it goes on.
+func TestWhatTheServerFindsTooLargeIsRefusedAlone(t *testing.T) {
+	t.Parallel()
+	l := labelled("a", "b")
+	l.refuse = func(d eventlog.Draft) error {
+		if d.Type == eventlog.DeploymentApplied {
+			return fmt.Errorf("append: %w", eventlog.ErrTooLarge)
+		}
+		return nil
+	}
+	spec := deployment()
+	l.state.SetDeployment(spec)
+	rounds, _, err := think(t, l, false,
+		brain.Input{Input: decide.OfDevice("a")}, brain.Input{Input: decide.OfDeployment(spec.Key)}, brain.Input{Input: decide.OfDevice("b")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := [][]string{{"device.relabeled device.a"}, {"deployment.refused deployment.shop.web"}, {"device.relabeled device.b"}}
+	if diff := cmp.Diff(want, rounds); diff != "" {
+		t.Errorf("rounds (-want +got):\n%s", diff)
+	}
+	p, d := l.state.Failure(spec.Key), l.state.View().Deployments[spec.Key]
+	if p == nil || p.Reason != v1alpha1.ReasonDecisionFailed || d.Refused == nil || d.Refused.Reason != p.Reason || d.Refused.Message != p.Message {
+		t.Errorf("the condition says %+v, the log %+v", p, d.Refused)
+	}
+	if l.state.Placed(spec.Key) || l.state.Ended(spec.Key) {
+		t.Error("taken for placed or ended")
+	}
+}
