@@ -281,14 +281,26 @@ func TestADeploymentThatTheLogNeverHeardOfIsNotEndedBeforeItsDeletionWasDecidedA
 	}
 }
 
+// The operator's clock may be wrong: it has no say in what the log's clock measures.
 func TestAWithdrawnDeploymentThatADeviceGoesOnReportingIsWithdrawnAgain(t *testing.T) {
 	t.Parallel()
+	for name, ahead := range map[string]time.Duration{"clocks agree": 0, "the log's clock is an hour ahead": 3600, "the log's clock is an hour behind": -3600} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			withdrawnAgain(t, ahead)
+		})
+	}
+}
+
+func withdrawnAgain(t *testing.T, ahead time.Duration) {
+	t.Helper()
 	w := newWorld(t)
+	w.later = ahead
 	w.settle(w.label("pi-01", "site", "lab"), w.put(cr("a", "web", "app:1", site)))
 	w.settle(w.put(cr("a", "web", "app:1", site, deleting)))
 	report := func(after time.Duration) []string {
 		e := eventlog.Event{
-			Sequence: w.View().Sequence + 1, Recorded: now.Add(after), Time: now.Add(after), Type: eventlog.StateReported, Version: 1,
+			Sequence: w.View().Sequence + 1, Recorded: w.at().Add(after), Time: now.Add(after), Type: eventlog.StateReported, Version: 1,
 			Address: eventlog.Address{Family: eventlog.FamilyState, Device: "pi-01", Deployment: "web"},
 			Data:    []byte(`{"device_id":"pi-01","deployment":"web","phase":"Running"}`),
 		}

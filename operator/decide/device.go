@@ -117,7 +117,7 @@ func byApplied(s *State) func(a, b fleet.Key) int {
 }
 
 // How long a device may go on reporting what was withdrawn before it is told
-// again, and how often it is told.
+// again, and how often it is told: by the log's clock, which records both.
 const strayPatience = 30 * time.Second
 
 // withdrawAgain: what a device still reports after the log withdrew it there is
@@ -127,7 +127,7 @@ const strayPatience = 30 * time.Second
 func withdrawAgain(c deviceCase) ([]eventlog.Draft, bool, error) {
 	var due []eventlog.Draft
 	for p := range c.dev.Pairs {
-		if p.Withdrawn() && !c.asked(p.Name) && p.Reported.Sequence > p.Desired.Sequence && p.Reported.Recorded.Sub(p.Desired.At) > strayPatience {
+		if p.Withdrawn() && !c.asked(p.Name) && p.Reported.Sequence > p.Desired.Sequence && p.Reported.Recorded.Sub(p.Desired.Recorded) > strayPatience {
 			due = append(due, eventlog.Draft{
 				Subject: eventlog.DesiredSubject(c.id, p.Name), Type: eventlog.DesiredWithdrawn, Time: c.now,
 				CausationID: "state@" + strconv.FormatUint(p.Reported.Sequence, 10), Namespace: p.Namespace, Revision: p.Desired.Revision,

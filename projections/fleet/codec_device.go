@@ -221,6 +221,7 @@ func (w *writer) pair(p *Pair) {
 		w.word(d.Hash)
 		w.uint(d.Revision)
 		w.time(d.At)
+		w.time(d.Recorded)
 	}
 	if s := &p.Reported; has&hasReported != 0 {
 		w.uint(s.Sequence)
@@ -240,7 +241,7 @@ func (r *reader) pair(v *View, dev *Device) *Pair {
 	p := &Pair{Device: dev, Key: v.key(Key{r.word(), r.word()})}
 	has := r.uint()
 	if has&hasDesired != 0 {
-		p.Desired = Desired{Sequence: r.uint(), Hash: r.word(), Revision: r.uint(), At: r.time()}
+		p.Desired = Desired{Sequence: r.uint(), Hash: r.word(), Revision: r.uint(), At: r.time(), Recorded: r.time()}
 	}
 	if has&hasReported != 0 {
 		s := &p.Reported

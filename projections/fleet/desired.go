@@ -30,13 +30,13 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 			v.detach(p)
 			p.Key = &d.Key
 			d.attach(p)
-			p.Desired = Desired{Sequence: e.Sequence, Hash: v.intern(hash), Revision: e.Revision, At: e.Time.UTC()}
+			p.Desired = Desired{Sequence: e.Sequence, Hash: v.intern(hash), Revision: e.Revision, At: e.Time.UTC(), Recorded: e.Recorded.UTC()}
 		})
 	case eventlog.DesiredWithdrawn:
 		v.change(p, func() {
 			v.detach(p)
 			p.Key = v.key(key)
-			p.Desired = Desired{Sequence: e.Sequence, Revision: e.Revision, At: e.Time.UTC()}
+			p.Desired = Desired{Sequence: e.Sequence, Revision: e.Revision, At: e.Time.UTC(), Recorded: e.Recorded.UTC()}
 		})
 	}
 	return nil

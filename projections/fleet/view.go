@@ -239,7 +239,8 @@ type Desired struct {
 	Sequence uint64 // 0: the log never knew it
 	Hash     string // empty once withdrawn
 	Revision uint64
-	At       time.Time
+	At       time.Time // by the operator's clock
+	Recorded time.Time // by the log's
 }
 
 // Reported is the last thing that the device said of it.
