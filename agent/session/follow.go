@@ -90,7 +90,7 @@ func (s *Session) whole(a answer) {
 	if l.logChanged {
 		o.LogChanged()
 	}
-	if s.again {
+	if s.again || l.again {
 		s.ask()
 	}
 }

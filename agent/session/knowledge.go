@@ -43,6 +43,7 @@ type learned struct {
 	believed   bool // false: ask again
 	changes    []store.Desired
 	logChanged bool // another log, or this one lost its tail
+	again      bool // believed, and to be asked for once more: live values were dropped
 }
 
 func remember(desired []store.Desired, p store.Position, patience time.Duration) *knowledge {
@@ -85,7 +86,10 @@ func (k *knowledge) answer(a answer, now time.Time) learned {
 	}
 	l := learned{believed: true, logChanged: back || !same && k.position.LogID != ""}
 	if back || !same {
-		k.said = map[string]uint64{} // sequences of what is no more say nothing
+		// Sequences of what is no more say nothing. A live value that was held back does
+		// not tell which of the two logs it is of: the next answer has what counts.
+		l.again = len(k.held) > 0
+		k.said, k.held = map[string]uint64{}, map[string]store.Desired{}
 	}
 	k.behind, k.answered, k.position = time.Time{}, true, a.position
 	l.changes = k.take(append(slices.Clone(a.values), sorted(k.held)...))

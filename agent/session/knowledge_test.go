@@ -36,6 +36,7 @@ func TestKnowledge(t *testing.T) {
 		changes    []store.Desired // of the last move
 		again      bool
 		logChanged bool
+		askOnce    bool // once more: what was held back was dropped
 	}{
 		"an answer wins over memory": {
 			moves: func(k *knowledge) learned {
@@ -154,14 +155,44 @@ func TestKnowledge(t *testing.T) {
 			changes:  []store.Desired{value("web", 6)},
 			position: at("B", 6),
 		},
+		"a live value that was held back does not outlive a change of log": {
+			moves: func(k *knowledge) learned {
+				k.live(value("web", 70)) // of log A: log B has fewer events for a long time
+				return k.answer(answer{at("B", 5), []store.Desired{value("web", 3)}}, start)
+			},
+			want:     []store.Desired{value("old", 40), value("web", 3)},
+			changes:  []store.Desired{value("web", 3)},
+			position: at("B", 5), logChanged: true, askOnce: true,
+		},
+		"so live values of the new log count at once": {
+			moves: func(k *knowledge) learned {
+				k.live(value("web", 70))
+				k.answer(answer{at("B", 5), []store.Desired{value("web", 3)}}, start)
+				return k.live(value("web", 6))
+			},
+			want:     []store.Desired{value("old", 40), value("web", 6)},
+			changes:  []store.Desired{value("web", 6)},
+			position: at("B", 6),
+		},
+		"nor does it outlive a lost tail": {
+			moves: func(k *knowledge) learned {
+				k.live(value("web", 70))
+				k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start)
+				k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start.Add(patience))
+				return k.live(value("web", 31))
+			},
+			want:     []store.Desired{value("old", 40), value("web", 31)},
+			changes:  []store.Desired{value("web", 31)},
+			position: at("A", 31),
+		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			k := remember([]store.Desired{value("web", 50), value("old", 40)}, at("A", 60), patience)
 			got := tc.moves(k)
-			if got.believed == tc.again || got.logChanged != tc.logChanged {
-				t.Errorf("believed %v, logChanged %v", got.believed, got.logChanged)
+			if got.believed == tc.again || got.logChanged != tc.logChanged || got.again != tc.askOnce {
+				t.Errorf("believed %v, logChanged %v, asks once more %v", got.believed, got.logChanged, got.again)
 			}
 			if diff := cmp.Diff(tc.changes, got.changes); diff != "" {
 				t.Error("changes (-want +got)\n" + diff)
