@@ -74,10 +74,11 @@ func (f *Fold) Position(device string) (p syncsvc.Position, ok bool) {
 	f.Do(func(s *decide.State) {
 		p, ok = syncsvc.Position{LogID: f.logID, Sequence: s.View().Sequence}, f.current
 		if dev := s.View().Devices[device]; dev != nil {
-			p.LastDesired = dev.LastDesired
+			p.LastDesired, p.Desired = dev.LastDesired, map[string]uint64{}
 			for pair := range dev.Pairs {
 				if pair.Desired.Sequence > 0 {
 					p.Names = append(p.Names, pair.Name)
+					p.Desired[pair.Name] = pair.Desired.Sequence
 				}
 			}
 		}

@@ -25,6 +25,7 @@ type gate struct {
 	open  bool
 	from  uint64 // what a fold must have passed, so that it knows what was decided
 	asked time.Time
+	under chan struct{} // closes when the question that is under way is answered; nil: none is
 }
 
 // check says why the device at a position may not be answered yet, or nil.
@@ -32,17 +33,14 @@ func (g *gate) check(ctx context.Context, p Position) error {
 	if g.log == nil {
 		return nil
 	}
+	if err := g.know(ctx, p.LogID); err != nil {
+		return err
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.id != p.LogID {
-		g.id, g.open, g.asked = p.LogID, false, time.Time{}
-	}
-	if !g.open && time.Since(g.asked) >= askPace {
-		if err := g.ask(ctx); err != nil {
-			return err
-		}
-	}
 	switch {
+	case g.id != p.LogID:
+		return &notYet{eventlog.SyncNotReady, "the log has changed; ask again"}
 	case !g.open:
 		return &notYet{eventlog.SyncRestored, "the log was restored and the operator has not held it against the cluster yet; ask again"}
 	case p.Sequence < g.from:
@@ -51,15 +49,45 @@ func (g *gate) check(ctx context.Context, p Position) error {
 	return nil
 }
 
-func (g *gate) ask(ctx context.Context) error {
+// know asks the log about itself where that is due. One worker asks; the others wait
+// for it a moment and then answer "ask again", so that a log that does not answer
+// does not hold all of them up.
+func (g *gate) know(ctx context.Context, id string) error {
+	g.mu.Lock()
+	if g.id != id {
+		g.id, g.open, g.asked = id, false, time.Time{}
+	}
+	if g.open || time.Since(g.asked) < askPace {
+		g.mu.Unlock()
+		return nil
+	}
+	if under := g.under; under != nil {
+		g.mu.Unlock()
+		select {
+		case <-under:
+			return nil
+		case <-time.After(askPace):
+			return &notYet{eventlog.SyncNotReady, "it is not known yet whether the log was restored; ask again"}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	under := make(chan struct{})
+	g.under = under
+	g.mu.Unlock()
+
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
 	info, err := g.log(ctx)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.under = nil
+	close(under)
 	if err != nil {
 		return fmt.Errorf("is the log restored: %w", err)
 	}
 	g.asked = time.Now()
-	if info.ID == g.id && !info.Restored.Pending() {
+	if info.ID == g.id && g.id == id && !info.Restored.Pending() {
 		g.open, g.from = true, info.Restored.Reconciled
 	}
 	return nil

@@ -16,15 +16,21 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
+const (
+	drainTimeout = 2 * time.Second // how long a replica that ends goes on answering
+	flushTimeout = time.Second
+)
+
 // queueGroup makes the replicas share the requests.
 const queueGroup = "fleet-sync"
 
 // Position is how far a replica knows the log.
 type Position struct {
 	LogID       string
-	Sequence    uint64   // of the last event folded
-	LastDesired uint64   // of the device's last desired event; 0: none
-	Names       []string // of the Deployments that the log ever assigned to it
+	Sequence    uint64            // of the last event folded
+	LastDesired uint64            // of the device's last desired event; 0: none
+	Names       []string          // of the Deployments that the log ever assigned to it
+	Desired     map[string]uint64 // by name, the sequence of the last desired event
 }
 
 // Fold is the replica's fold of the log. ok is false until it has caught up.
@@ -51,9 +57,9 @@ type Options struct {
 
 // Service answers sync requests.
 //
-// Guarantee: an answer ends with the end marker only if it holds the device's
-// last desired event that this replica's fold knows of, and nothing that the
-// fold does not know yet. So it never takes a bucket that lags, is half rebuilt,
+// Guarantee: an answer ends with the end marker only if it holds, for each name, the
+// last desired event that this replica's fold knows at the position that the marker
+// gives, and nothing that the fold does not know yet. So it never takes a bucket that lags, is half rebuilt,
 // or belongs to another log for the truth. And nothing is answered out of a
 // restored log before the leader has reconciled it with the cluster.
 type Service struct {
@@ -89,21 +95,34 @@ func New(nc *nats.Conn, fold Fold, bucket Bucket, o Options) *Service {
 	}
 }
 
-// Run answers until the context ends.
+// Run answers until the context ends. Then it takes no more questions, and answers
+// those that it has taken, for drainTimeout at most. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	subject := eventlog.SyncSubject(eventlog.Wildcard)
 	sub, err := s.nc.QueueSubscribe(subject, queueGroup, s.take)
 	if err != nil {
 		return fmt.Errorf("subscribe %s: %w", subject, err)
 	}
+	drained := make(chan struct{})
+	sub.SetClosedHandler(func(string) { close(drained) })
+	answering, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
 	var workers sync.WaitGroup
 	for range s.options.Workers {
-		workers.Go(func() { s.work(ctx) })
+		workers.Go(func() { s.work(answering) })
+	}
+	<-ctx.Done()
+	defer time.AfterFunc(drainTimeout, end).Stop()
+	if err := sub.Drain(); err != nil {
+		end() // the connection is closed: nobody would get an answer
+	}
+	select {
+	case <-drained:
+		close(s.turn) // nothing is taken any more
+	case <-answering.Done():
 	}
 	workers.Wait()
-	if err := sub.Unsubscribe(); err != nil && !s.nc.IsClosed() {
-		return fmt.Errorf("unsubscribe %s: %w", subject, err)
-	}
+	_ = s.nc.FlushTimeout(flushTimeout) // whom an answer does not reach asks another replica
 	return nil
 }
 
@@ -135,7 +154,10 @@ func (s *Service) work(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 			return
-		case device := <-s.turn:
+		case device, ok := <-s.turn:
+			if !ok {
+				return
+			}
 			s.mu.Lock()
 			r := s.waiting[device]
 			delete(s.waiting, device)
@@ -190,7 +212,7 @@ func (s *Service) gather(ctx context.Context, device string) (answer, error) {
 			return answer{}, err
 		}
 		after, ok := s.fold.Position(device)
-		if ok && before.LogID == after.LogID && before.LastDesired <= last && last <= after.Sequence {
+		if ok && before.LogID == after.LogID && after.LastDesired <= last && last <= after.Sequence && holds(msgs, after.Desired) {
 			return answer{position: after, msgs: msgs}, nil
 		}
 		if time.Now().After(deadline) {

@@ -60,23 +60,28 @@ func newWorld(t *testing.T) *world {
 }
 
 // serve runs a service until the test ends.
-func (w *world) serve(bucket syncsvc.Bucket, o syncsvc.Options) {
+func (w *world) serve(bucket syncsvc.Bucket, o syncsvc.Options) { w.serveWith(w.fold, bucket, o) }
+
+// serveWith runs a service until stop, or the test's end.
+func (w *world) serveWith(f syncsvc.Fold, bucket syncsvc.Bucket, o syncsvc.Options) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	before := w.nc.NumSubscriptions() // the client has one of its own for answers
-	go func() { done <- syncsvc.New(w.nc, w.fold, bucket, o).Run(ctx) }()
-	w.t.Cleanup(func() {
+	go func() { done <- syncsvc.New(w.nc, f, bucket, o).Run(ctx) }()
+	stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
 			w.t.Error(err)
 		}
 	})
+	w.t.Cleanup(stop)
 	for w.nc.NumSubscriptions() == before { // poll: Run subscribes when it gets its turn
 		time.Sleep(time.Millisecond)
 	}
 	if err := w.nc.Flush(); err != nil {
 		w.t.Fatal(err)
 	}
+	return stop
 }
 
 func (w *world) append(device, name string, typ eventlog.Type, data string) uint64 {

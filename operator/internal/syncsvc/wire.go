@@ -113,6 +113,21 @@ func (s *Service) publish(m *nats.Msg) bool {
 	return true
 }
 
+// holds says whether the bucket's messages have, for each name, the event that the
+// log has, or a later one. The highest sequence alone does not tell: a device with
+// many names is read in pieces, and the bucket goes on in between.
+func holds(msgs []*nats.Msg, desired map[string]uint64) bool {
+	missing := len(desired)
+	for _, m := range msgs {
+		_, name, _ := eventlog.ParseDesiredKV(m.Subject)
+		want, known := desired[name]
+		if _, got, _ := eventlog.SourceOf(m.Header); known && got >= want {
+			missing--
+		}
+	}
+	return missing == 0
+}
+
 // lastSource is the highest sequence of the log among the bucket's messages.
 func lastSource(msgs []*nats.Msg) (uint64, error) {
 	var last uint64

@@ -1,0 +1,168 @@
+package syncsvc_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/internal/syncsvc"
+)
+
+// positions is a fold that gives these, one a question; the last for ever.
+type positions struct {
+	at    []syncsvc.Position
+	asked int
+}
+
+func (p *positions) Position(string) (syncsvc.Position, bool) {
+	at := p.at[min(p.asked, len(p.at)-1)]
+	p.asked++
+	return at, true
+}
+
+// bucketOf holds, by name, the log's sequence of its value.
+type bucketOf map[string]uint64
+
+func (b bucketOf) Read(context.Context, string, []string) ([]*nats.Msg, error) {
+	var msgs []*nats.Msg
+	for name, seq := range b {
+		msgs = append(msgs, &nats.Msg{
+			Subject: eventlog.KVSubject(eventlog.BucketDesired, eventlog.DesiredKey("pi-01", name)),
+			Header:  nats.Header{eventlog.HeaderStreamSource: {fmt.Sprintf("FLEET %d", seq)}}, Data: []byte("{}"),
+		})
+	}
+	return msgs, nil
+}
+
+// An answer is given only where it holds all that its end marker promises.
+func TestAnAnswerHoldsWhatItsEndMarkerPromises(t *testing.T) {
+	t.Parallel()
+	at := func(log string, sequence, last uint64, desired map[string]uint64) syncsvc.Position {
+		return syncsvc.Position{LogID: log, Sequence: sequence, LastDesired: last, Desired: desired}
+	}
+	for name, tt := range map[string]struct {
+		fold   []syncsvc.Position // before and after the bucket is read, again and again
+		bucket bucketOf
+		want   string
+	}{
+		"the bucket has all": {
+			fold:   []syncsvc.Position{at("A", 10, 8, map[string]uint64{"web": 8})},
+			bucket: bucketOf{"web": 8},
+		},
+		"the bucket has more than the fold knew before it was read": {
+			fold:   []syncsvc.Position{at("A", 7, 5, map[string]uint64{"web": 5}), at("A", 10, 8, map[string]uint64{"web": 8})},
+			bucket: bucketOf{"web": 8},
+		},
+		"the fold went on while the bucket was read, and the bucket did not": {
+			fold:   []syncsvc.Position{at("A", 7, 5, map[string]uint64{"web": 5}), at("A", 10, 8, map[string]uint64{"web": 8})},
+			bucket: bucketOf{"web": 5},
+			want:   eventlog.SyncRebuilding,
+		},
+		"one name was read before the bucket had it, another after": {
+			fold:   []syncsvc.Position{at("A", 12, 11, map[string]uint64{"web": 10, "db": 11})},
+			bucket: bucketOf{"web": 5, "db": 11},
+			want:   eventlog.SyncRebuilding,
+		},
+		"a name is not there at all": {
+			fold:   []syncsvc.Position{at("A", 12, 11, map[string]uint64{"web": 10, "db": 11})},
+			bucket: bucketOf{"db": 11},
+			want:   eventlog.SyncRebuilding,
+		},
+		"the log changed while the bucket was read": {
+			fold: []syncsvc.Position{
+				at("A", 10, 8, map[string]uint64{"web": 8}), at("B", 10, 8, map[string]uint64{"web": 8}),
+				at("A", 10, 8, map[string]uint64{"web": 8}), at("B", 10, 8, map[string]uint64{"web": 8}),
+				at("", 0, 0, nil), at("B", 10, 8, map[string]uint64{"web": 8}), at("A", 10, 8, map[string]uint64{"web": 8}), at("C", 0, 0, nil),
+			},
+			bucket: bucketOf{"web": 8},
+			want:   eventlog.SyncRebuilding,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.serveWith(&positions{at: tt.fold}, tt.bucket, syncsvc.Options{Patience: time.Millisecond})
+			got := w.ask("pi-01", "nonce-0001")
+			if refused := got[len(got)-1].Header.Get(eventlog.HeaderSyncError); refused != tt.want {
+				t.Errorf("refused with %q, want %q", refused, tt.want)
+			}
+		})
+	}
+}
+
+// A replica that ends answers whom it took the question of, and takes no more.
+func TestAReplicaThatEndsAnswersWhatItHasTaken(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fold.set(w.position(0))
+	b := &slow{entered: make(chan string, 16), release: make(chan struct{})}
+	stop := w.serveWith(w.fold, b, syncsvc.Options{Workers: 1})
+	sub, err := w.nc.SubscribeSync(w.nc.NewRespInbox())
+	if err != nil {
+		t.Fatal(err)
+	}
+	send := func(device string) {
+		t.Helper()
+		if err := w.nc.PublishMsg(&nats.Msg{Subject: "fleet.sync." + device, Reply: sub.Subject, Header: nats.Header{"Fleet-Sync": {"question-" + device}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("a")
+	<-b.entered
+	send("b") // waits behind a
+	if err := w.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { stop(); close(ended) }()
+	deadline := time.Now().Add(10 * time.Second)
+	for { // poll: until nobody takes questions
+		_, err := w.nc.RequestMsg(&nats.Msg{Subject: "fleet.sync.c", Header: nats.Header{"Fleet-Sync": {"question-c"}}}, 50*time.Millisecond)
+		if errors.Is(err, nats.ErrNoResponders) {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("questions are still taken: %v", err)
+		}
+	}
+	close(b.release)
+	got := map[string]bool{}
+	for range 2 {
+		m, err := sub.NextMsg(5 * time.Second)
+		if err != nil {
+			t.Fatalf("answered: %v; then: %v", got, err)
+		}
+		got[m.Header.Get(eventlog.HeaderSync)] = m.Header.Get(eventlog.HeaderSyncEnd) != ""
+	}
+	if !got["question-a"] || !got["question-b"] {
+		t.Errorf("answered: %v", got)
+	}
+	<-ended
+}
+
+// A log that does not answer holds one worker up, not all of them.
+func TestALogThatDoesNotAnswerHoldsUpOneWorkerAlone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.fold.set(w.position(0))
+	asked := make(chan struct{}, 16)
+	w.serveWith(w.fold, bucketOf{}, syncsvc.Options{Workers: 2, Log: func(ctx context.Context) (eventlog.LogInfo, error) {
+		asked <- struct{}{}
+		<-ctx.Done()
+		return eventlog.LogInfo{}, ctx.Err()
+	}})
+	first := make(chan []*nats.Msg, 1)
+	go func() { first <- w.ask("a", "question-a") }()
+	<-asked
+	began := time.Now()
+	got := w.ask("b", "question-b")
+	if took := time.Since(began); got[0].Header.Get(eventlog.HeaderSyncError) != eventlog.SyncNotReady || took > 4*time.Second {
+		t.Errorf("after %v: %v", took, got[0].Header)
+	}
+	<-first
+}
