@@ -42,6 +42,9 @@ const (
 	// ReasonDecisionFailed (False): the operator can't record what follows from
 	// the object. What devices run stays.
 	ReasonDecisionFailed = "DecisionFailed"
+	// ReasonDeleting (False): the Deployment is being deleted; the operator
+	// withdraws it from its devices.
+	ReasonDeleting = "Deleting"
 	// ReasonNewGeneration (Unknown): the spec has changed and nothing is known
 	// about the new one yet.
 	ReasonNewGeneration = "NewGeneration"

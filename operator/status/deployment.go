@@ -111,6 +111,9 @@ func ready(in Deployments) metav1.Condition {
 	if in.ClusterMismatch != "" {
 		return condition(metav1.ConditionFalse, ReasonClusterMismatch, "%s", in.ClusterMismatch)
 	}
+	if in.Spec.Deleting && in.LogFull == "" {
+		return deleting(in)
+	}
 	if in.Spec.Problem != nil {
 		return condition(metav1.ConditionFalse, in.Spec.Problem.Reason, "%s", in.Spec.Problem.Message)
 	}
@@ -120,7 +123,7 @@ func ready(in Deployments) metav1.Condition {
 	}
 	if first || in.Log == nil {
 		return condition(metav1.ConditionUnknown, v1alpha1.ReasonNewGeneration,
-			"generation %d was seen; nothing is known of it yet", in.Spec.Generation)
+			"generation %d observed, not yet recorded in the event log", in.Spec.Generation)
 	}
 	if in.Conflicted > 0 {
 		return condition(metav1.ConditionFalse, v1alpha1.ReasonNameConflict,
@@ -128,6 +131,13 @@ func ready(in Deployments) metav1.Condition {
 			in.Holder, in.Spec.Key.Name, devices(in.Conflicted))
 	}
 	return byCounts(in)
+}
+
+func deleting(in Deployments) metav1.Condition {
+	if in.Log == nil || in.Log.Counts.Matched == 0 {
+		return condition(metav1.ConditionFalse, v1alpha1.ReasonDeleting, "being deleted; it is on no device")
+	}
+	return condition(metav1.ConditionFalse, v1alpha1.ReasonDeleting, "being deleted; %s still to be withdrawn from", devices(in.Log.Counts.Matched))
 }
 
 func byCounts(in Deployments) metav1.Condition {

@@ -49,6 +49,21 @@ func TestReady(t *testing.T) {
 			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 1, Succeeded: 1}), Placed: true, Previous: v1alpha1.DeploymentStatus{ObservedGeneration: 2}},
 			status: metav1.ConditionUnknown, reason: v1alpha1.ReasonNewGeneration, says: "generation 3",
 		},
+		"what is being deleted says how many devices are left": {
+			in: status.Deployments{
+				Spec: spec(func(s *decide.Spec) { s.Deleting, s.Problem = true, &decide.Problem{Reason: "X", Message: "x"} }),
+				Log:  logged(fleet.Counts{Matched: 2, Pending: 2}), Previous: v1alpha1.DeploymentStatus{ObservedGeneration: 2},
+			},
+			status: metav1.ConditionFalse, reason: v1alpha1.ReasonDeleting, says: "being deleted; 2 devices still to be withdrawn from",
+		},
+		"what is being deleted and is on no device": {
+			in:     status.Deployments{Spec: spec(func(s *decide.Spec) { s.Deleting = true }), Log: logged(fleet.Counts{}), Previous: seen},
+			status: metav1.ConditionFalse, reason: v1alpha1.ReasonDeleting, says: "it is on no device",
+		},
+		"what is being deleted while the log is full": {
+			in:     status.Deployments{Spec: spec(func(s *decide.Spec) { s.Deleting = true }), Log: logged(fleet.Counts{Matched: 1}), Previous: seen, LogFull: "raise it"},
+			status: metav1.ConditionFalse, reason: status.ReasonLogFull, says: "raise it",
+		},
 		"a log that is full is said, whatever was known before": {
 			in:     status.Deployments{Spec: spec(), Log: logged(fleet.Counts{Matched: 1, Updated: 1, Succeeded: 1}), Placed: true, Previous: seen, LogFull: "raise it"},
 			status: metav1.ConditionFalse, reason: status.ReasonLogFull, says: "raise it",
