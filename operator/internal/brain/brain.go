@@ -154,8 +154,8 @@ func (b *Brain) rounds(ctx context.Context, log Log, queue workqueue.TypedDelayi
 			}
 		}
 		batch := take(queue)
-		if batch == nil {
-			return nil
+		if batch == nil || ctx.Err() != nil {
+			return nil // a queue that is shut down still gives what is in it
 		}
 		open, err := b.round(ctx, log, queue, batch)
 		if err != nil {

@@ -114,3 +114,30 @@ func TestWhatTheServerFindsTooLargeIsRefusedAlone(t *testing.T) {
 		t.Error("taken for placed or ended")
 	}
 }
+
+// A term that ended decides nothing more, whatever waits: the next leader does.
+func TestNothingIsDecidedAfterTheTermEnded(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		l := labelled("a", "b")
+		ctx, end := context.WithCancel(t.Context())
+		var b *brain.Brain
+		b = brain.New(brain.Options{
+			Fold: l, Withheld: func(fleet.Key) bool { return false }, Settled: func([]decide.Input) {},
+			Appended: func([]eventlog.Draft) {
+				if len(l.rounds) == 1 { // while the first is on its way, another comes, and the term ends
+					b.Add(brain.Input{Input: decide.OfDevice("b")})
+					end()
+					synctest.Wait()
+				}
+			},
+			Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		})
+		if err := b.Run(ctx, l, func() { b.Add(brain.Input{Input: decide.OfDevice("a")}) }); err != nil {
+			t.Error(err)
+		}
+		if diff := cmp.Diff([][]string{{"device.relabeled device.a"}}, l.rounds); diff != "" {
+			t.Errorf("decided (-want +got):\n%s", diff)
+		}
+	})
+}
