@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -70,7 +71,9 @@ func TestALegalDeploymentIsDecidedOrRefusedWithAReason(t *testing.T) {
 
 	// A Deployment that was only ever refused goes like any other.
 	large := deployment(ns, "large", "app:1", site)
-	large.Spec.Score.Data = v1alpha1.ScoreData{Raw: fmt.Appendf(nil, `{"services":[{"name":"main","image":"app:1"}],"x":%q}`, strings.Repeat("x", v1alpha1.MaxScoreBytes))}
+	if err := json.Unmarshal(fmt.Appendf(nil, `{"services":[{"name":"main","image":"app:1"}],"x":%q}`, strings.Repeat("x", v1alpha1.MaxScoreBytes)), &large.Spec.Score.Data); err != nil {
+		t.Fatal(err)
+	}
 	w.apply(large)
 	w.refused(ns, "large", v1alpha1.ReasonTooLarge, "")
 	if err := w.fleet.FleetV1alpha1().Deployments(ns).Delete(t.Context(), "large", metav1.DeleteOptions{}); err != nil {
