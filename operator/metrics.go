@@ -20,7 +20,9 @@ type metrics struct {
 	logRatio  prometheus.Gauge
 	logEvents prometheus.Gauge
 
-	stalled *prometheus.GaugeVec
+	stalled      *prometheus.GaugeVec
+	outOfService *prometheus.GaugeVec
+	repairs      *prometheus.CounterVec
 
 	checkpoints    *prometheus.CounterVec
 	lastCheckpoint prometheus.Gauge
@@ -49,10 +51,16 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "1 while the server does not bring a message of the log into a bucket, so that nothing behind it comes; by bucket.",
 		}, []string{"bucket"}),
 
+		outOfService: prometheus.NewGaugeVec(prometheus.GaugeOpts{
+			Name: "fleet_operator_bucket_out_of_service",
+			Help: "1 while a bucket is missing, is being rebuilt, or is configured wrongly, so that changes of it reach nobody live; by bucket. The operator that leads says it.",
+		}, []string{"bucket"}),
+		repairs: counter("fleet_operator_bucket_repairs_total", "Buckets that were found out of service and were put in service again by this operator, by bucket.", "bucket"),
+
 		checkpoints:    counter("fleet_operator_checkpoints_total", "Checkpoints of the fold, by result: saved or failed. One that failed costs nothing but time at the next start.", "result"),
 		lastCheckpoint: gauge("fleet_operator_checkpoint_last_sequence", "Sequence of the log at the newest checkpoint that this replica saved or found."),
 	}
-	reg.MustRegister(m.appends, m.patches, m.leader, m.mismatch, m.full, m.reserve, m.logBytes, m.logRatio, m.logEvents, m.stalled,
+	reg.MustRegister(m.appends, m.patches, m.leader, m.mismatch, m.full, m.reserve, m.logBytes, m.logRatio, m.logEvents, m.stalled, m.outOfService, m.repairs,
 		m.checkpoints, m.lastCheckpoint)
 	return m
 }

@@ -135,7 +135,7 @@ func (r *replica) term(ctx context.Context) error {
 	r.monitor.Listen()
 	r.metrics.leading(true)
 	r.led = true
-	return cause(ctx, r.work(ctx, rebuilt, token))
+	return cause(ctx, r.work(ctx, r.newBucketKeeper(info.ID, rebuilt), token))
 }
 
 // ensureLog makes the log where there is none at all. One that is there is left
@@ -196,13 +196,14 @@ func (r *replica) refuse(ctx context.Context, owner, uid string) error {
 }
 
 // work decides and writes until the term ends.
-func (r *replica) work(ctx context.Context, rebuilt []string, token uint64) error {
+func (r *replica) work(ctx context.Context, buckets *bucketKeeper, token uint64) error {
 	ctx, end := context.WithCancelCause(ctx)
 	defer end(nil)
 	parts := []func(begun func()){
 		func(begun func()) { r.deployments.Lead(ctx, begun) },
 		func(begun func()) { r.devices.Lead(ctx, begun) },
-		func(begun func()) { begun(); r.tellWhoMissedIt(ctx, rebuilt) },
+		func(begun func()) { begun(); buckets.run(ctx) },
+		func(begun func()) { begun(); r.tellWhoMissedIt(ctx, buckets.due) },
 		func(begun func()) { begun(); r.keepCheckpoints(ctx) },
 		func(begun func()) { begun(); r.sealer.Lead(ctx, token) },
 	}
@@ -253,24 +254,45 @@ func (r *replica) lookAtAll() {
 	r.devices.Changed(ids)
 }
 
-// tellWhoMissedIt tells devices to sync where the bucket was rebuilt without
-// telling anybody what is in it: at once, or for a restored log when it may be
-// told.
-func (r *replica) tellWhoMissedIt(ctx context.Context, rebuilt []string) {
+// tellWhoMissedIt tells devices to sync each time that desired-state was put in
+// service again without telling anybody what is in it: at once, or for a restored
+// log when it may be told. The bucket's metadata says that it is due until it is
+// done, so that neither the end of a term nor a crash forgets it.
+func (r *replica) tellWhoMissedIt(ctx context.Context, due <-chan string) {
 	if r.owed != nil {
 		select {
 		case <-r.owed.done:
 		case <-ctx.Done():
 			return
 		}
-		r.tellToSync(ctx)
-	} else if slices.Contains(rebuilt, eventlog.BucketDesired) {
-		r.tellToSync(ctx)
+		after, _ := projections.SyncDue(ctx, r.js) // all are told, also where the bucket does not say that it is due
+		r.tellAndRecord(ctx, after)
+	}
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case after := <-due:
+			if now, err := projections.SyncDue(ctx, r.js); err == nil && now == after {
+				r.tellAndRecord(ctx, after)
+			}
+		}
+	}
+}
+
+// tellAndRecord tells devices to sync, and records that after the rebuild that made
+// it due.
+func (r *replica) tellAndRecord(ctx context.Context, after string) {
+	if r.tellToSync(ctx) != nil || after == "" {
+		return
+	}
+	if err := projections.SyncTold(ctx, r.js, after); err != nil && ctx.Err() == nil {
+		r.options.Logger.Warn("it could not be recorded that devices were told to sync; they are told again", "error", err)
 	}
 }
 
 // tellToSync asks every device to ask for its desired state.
-func (r *replica) tellToSync(ctx context.Context) {
+func (r *replica) tellToSync(ctx context.Context) error {
 	known := map[string]struct{}{}
 	for _, id := range r.devices.Names() { // a log that was lost does not know them yet
 		known[id] = struct{}{}
@@ -284,9 +306,11 @@ func (r *replica) tellToSync(ctx context.Context) {
 	})
 	ids := slices.Collect(maps.Keys(known))
 	r.options.Logger.Info("devices are told to sync", "devices", len(ids))
-	if err := eventlog.TellToSync(ctx, r.nc, ids); err != nil && ctx.Err() == nil {
-		r.options.Logger.Warn("not all devices were told to sync; they ask by themselves within minutes", "error", err)
+	err := eventlog.TellToSync(ctx, r.nc, ids)
+	if err != nil && ctx.Err() == nil {
+		r.options.Logger.Warn("not all devices were told to sync; they are told again", "error", err)
 	}
+	return err
 }
 
 // cause is why the term ended, where that is known better than by the error

@@ -6,8 +6,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/oklog/ulid/v2"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -20,7 +22,8 @@ type Config struct {
 // Metadata keys of a bucket's stream.
 const (
 	metaLogID      = "fleet-log-id"     // of the log that it projects
-	metaRebuilding = "fleet-rebuilding" // set while a rebuild is under way
+	metaRebuilding = "fleet-rebuilding" // set while a rebuild is under way: which
+	metaSyncDue    = "fleet-sync-due"   // set from a rebuild on until all devices were told to sync: after which
 )
 
 // stream is the configuration of a bucket: a KV stream without subjects of its
@@ -55,7 +58,9 @@ func stream(bucket string, c Config, logID string) jetstream.StreamConfig {
 }
 
 // live is the configuration of a bucket in service: desired-state also sends
-// each new value to its device.
+// each new value to its device. What the bucket's metadata says besides, such as
+// that devices have not been told to sync, is in the configuration that it has: see
+// served.
 func live(bucket string, c Config, logID string) jetstream.StreamConfig {
 	s := stream(bucket, c, logID)
 	if p := eventlog.ProjectionOf(bucket); p.Live != "" {
@@ -64,49 +69,109 @@ func live(bucket string, c Config, logID string) jetstream.StreamConfig {
 	return s
 }
 
+// served is the configuration to put a bucket in service with that is configured
+// as present says.
+func served(bucket string, c Config, logID string, present jetstream.StreamConfig) jetstream.StreamConfig {
+	s := live(bucket, c, logID)
+	if due := present.Metadata[metaSyncDue]; due != "" {
+		s.Metadata[metaSyncDue] = due
+	} else if s.RePublish != nil && present.RePublish == nil {
+		s.Metadata[metaSyncDue] = ulid.Make().String() // what was written meanwhile was sent to no device
+	}
+	return s
+}
+
 // Ensure makes what is missing of the buckets, rebuilds those that the log has
-// left behind (see Check) and finishes rebuilds that were cut short. It returns
-// the buckets that were rebuilt: when desired-state is among them, every device
-// must be told to sync. Nothing may be decided before it has returned. The log
-// must be there. A bucket of what devices say that stands still is no failure:
-// nothing is decided by those; see Lacks.
+// left behind (see Check) and finishes rebuilds that were cut short. It waits for
+// rebuilds that somebody else does. It returns the buckets that were put in service
+// again; whether devices must be told to sync, SyncDue says. Nothing may be decided
+// before it has returned. The log must be there. A bucket of what devices say that
+// stands still is no failure: nothing is decided by those; see Lacks.
 func Ensure(ctx context.Context, js jetstream.JetStream, c Config) (rebuilt []string, err error) {
-	log, err := eventlog.Log(ctx, js)
-	if err != nil {
+	if _, err := eventlog.Log(ctx, js); err != nil {
 		return nil, err
 	}
 	if err := eventlog.EnsurePulse(ctx, js, c.Replicas); err != nil {
 		return nil, err
 	}
 	for _, b := range eventlog.Buckets() {
-		why, err := Check(ctx, js, b)
+		again, err := Mend(ctx, js, c, b)
+		for errors.Is(err, ErrUnderWay) {
+			t := time.NewTimer(standstillLook)
+			select {
+			case <-ctx.Done():
+				t.Stop()
+				return rebuilt, ctx.Err()
+			case <-t.C:
+			}
+			again, err = Mend(ctx, js, c, b)
+		}
 		if err != nil {
 			return rebuilt, err
 		}
-		switch {
-		case why == Sound:
-			if _, err := js.UpdateStream(ctx, live(b, c, log.ID)); err != nil {
-				return rebuilt, fmt.Errorf("ensure bucket %s: %w", b, err)
-			}
-		case why == Missing && log.Last == 0:
-			if _, err := js.CreateStream(ctx, live(b, c, log.ID)); err != nil {
-				return rebuilt, fmt.Errorf("make bucket %s: %w", b, err)
-			}
-		default:
-			err := Rebuild(ctx, js, c, b, nil)
-			if err != nil && !errors.As(err, new(*StalledError)) {
-				return rebuilt, err
-			}
+		if again {
 			rebuilt = append(rebuilt, b)
 		}
 	}
 	return rebuilt, nil
 }
 
+// Mend is Ensure for one bucket, and does not wait: it fails with ErrUnderWay while
+// somebody else rebuilds the bucket. A rebuild that stands still for some seconds
+// counts as cut short. It says whether it has rebuilt the bucket, or has finished
+// the rebuild.
+func Mend(ctx context.Context, js jetstream.JetStream, c Config, bucket string) (rebuilt bool, err error) {
+	log, err := eventlog.Log(ctx, js)
+	if err != nil {
+		return false, err
+	}
+	why, err := Check(ctx, js, bucket)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case why == Sound:
+		s, err := js.Stream(ctx, eventlog.BucketStream(bucket))
+		if err == nil {
+			_, err = js.UpdateStream(ctx, served(bucket, c, log.ID, s.CachedInfo().Config))
+		}
+		if err != nil {
+			return false, fmt.Errorf("ensure bucket %s: %w", bucket, err)
+		}
+		return false, nil
+	case why == Missing && log.Last == 0:
+		_, err := js.CreateStream(ctx, live(bucket, c, log.ID))
+		if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
+			return false, ErrUnderWay
+		}
+		if err != nil {
+			return false, fmt.Errorf("make bucket %s: %w", bucket, err)
+		}
+		return false, nil
+	case why == Unfinished:
+		alone, err := abandoned(ctx, js, bucket)
+		if err == nil && !alone {
+			err = ErrUnderWay
+		}
+		if err == nil {
+			err = takeOver(ctx, js, c, bucket)
+		}
+		if err != nil && !errors.As(err, new(*StalledError)) {
+			return false, err
+		}
+		return true, nil
+	}
+	err = Rebuild(ctx, js, c, bucket, nil)
+	if err != nil && !errors.As(err, new(*StalledError)) {
+		return false, err
+	}
+	return true, nil
+}
+
 // Finding is what Check says of a bucket.
 type Finding string
 
-// What a bucket can be. All but Sound call for a rebuild.
+// What a bucket can be. All but Sound and Misconfigured call for a rebuild.
 const (
 	Sound      Finding = "Sound"
 	Missing    Finding = "Missing"    // it is not there
@@ -114,6 +179,10 @@ const (
 	OtherLog   Finding = "OtherLog"   // it projects a log that is not this one
 	Ahead      Finding = "Ahead"      // it has what the log does not: the log lost its tail
 	Diverged   Finding = "Diverged"   // it has other than the log at the same sequence
+
+	// Misconfigured: its stream is not configured as that of a bucket in service, so
+	// that values may be wrong, or may not reach devices. Look alone says it.
+	Misconfigured Finding = "Misconfigured"
 )
 
 // checked is how many of a bucket's newest messages are compared with the log:

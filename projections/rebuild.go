@@ -16,9 +16,10 @@ import (
 // It is built without republishing, which would send every old value to the
 // devices once more; that is switched on when the bucket has caught up. Until
 // then its metadata says that a rebuild is under way, and which, so that any
-// leader can finish it by Ensure. progress is told the sequences of the source
-// that have been passed and are to be passed; it may be nil. Afterwards every
-// device should be told to sync (eventlog.TellToSync).
+// leader can finish it by Mend. progress is told the sequences of the source
+// that have been passed and are to be passed; it may be nil. After desired-state was
+// rebuilt every device must be told to sync (eventlog.TellToSync); the bucket's
+// metadata says so until SyncTold.
 //
 // Whether it would be safe is another question: see Rebuildable. It fails with
 // ErrUnderWay where somebody else rebuilds the bucket too, and with a *StalledError
@@ -40,7 +41,7 @@ func rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket strin
 		return err
 	}
 	building := stream(bucket, c, log.ID)
-	building.Metadata[metaRebuilding] = ulid.Make().String() // of this rebuild and no other
+	which := claim(&building, bucket)
 	_, err = js.CreateStream(ctx, building)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
 		return ErrUnderWay
@@ -48,6 +49,58 @@ func rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket strin
 	if err != nil {
 		return err
 	}
+	return finish(ctx, js, c, bucket, which, progress)
+}
+
+// claim writes into the metadata of a bucket that a rebuild of it is under way, of
+// its own and no other, and that devices must be told to sync after it.
+func claim(s *jetstream.StreamConfig, bucket string) (which string) {
+	which = ulid.Make().String()
+	s.Metadata[metaRebuilding] = which
+	if bucket == eventlog.BucketDesired {
+		s.Metadata[metaSyncDue] = which
+	}
+	return which
+}
+
+// takeOver finishes a rebuild that was cut short, with what the server has brought
+// into the bucket since, and where that is not of this log, begins it anew.
+func takeOver(ctx context.Context, js jetstream.JetStream, c Config, bucket string) error {
+	log, err := eventlog.Log(ctx, js)
+	if err != nil {
+		return err
+	}
+	s, err := js.Stream(ctx, eventlog.BucketStream(bucket))
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return Rebuild(ctx, js, c, bucket, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("take over the rebuild of bucket %s: %w", bucket, err)
+	}
+	info := s.CachedInfo()
+	found := OtherLog
+	if info.Config.Metadata[metaLogID] == log.ID && configured(info.Config, stream(bucket, c, log.ID)) {
+		found, err = compare(ctx, js, info, eventlog.ProjectionOf(bucket))
+	}
+	if err != nil {
+		return fmt.Errorf("take over the rebuild of bucket %s: %w", bucket, err)
+	}
+	if found != Sound {
+		return Rebuild(ctx, js, c, bucket, nil)
+	}
+	building := info.Config
+	which := claim(&building, bucket)
+	if _, err = js.UpdateStream(ctx, building); err == nil {
+		err = finish(ctx, js, c, bucket, which, nil)
+	}
+	if err != nil {
+		return fmt.Errorf("take over the rebuild of bucket %s: %w", bucket, err)
+	}
+	return nil
+}
+
+// finish waits until a rebuild has caught up, and puts the bucket in service.
+func finish(ctx context.Context, js jetstream.JetStream, c Config, bucket, which string, progress func(done, total uint64)) error {
 	stalled := catchUp(ctx, js, bucket, progress)
 	if stalled != nil && !errors.As(stalled, new(*StalledError)) {
 		return stalled
@@ -55,14 +108,15 @@ func rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket strin
 	if stalled != nil && bucket == eventlog.BucketDesired {
 		return errors.New(stalled.Error()) // devices are not to hear from half of what they should run
 	}
-	s, err := js.Stream(ctx, building.Name)
-	if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && s.CachedInfo().Config.Metadata[metaRebuilding] != building.Metadata[metaRebuilding] {
+	s, err := js.Stream(ctx, eventlog.BucketStream(bucket))
+	if errors.Is(err, jetstream.ErrStreamNotFound) || err == nil && s.CachedInfo().Config.Metadata[metaRebuilding] != which {
 		return ErrUnderWay
 	}
 	if err != nil {
 		return err
 	}
-	if _, err := js.UpdateStream(ctx, live(bucket, c, log.ID)); err != nil {
+	building := s.CachedInfo().Config
+	if _, err := js.UpdateStream(ctx, served(bucket, c, building.Metadata[metaLogID], building)); err != nil {
 		return fmt.Errorf("put it in service: %w", err)
 	}
 	return stalled

@@ -103,8 +103,10 @@ const (
 	standstillLook = 100 * time.Millisecond
 )
 
-// abandoned says whether nobody goes on with a rebuild: one that is at its end is
-// put into service at once.
+// abandoned says whether nobody goes on with a rebuild: it has stood still for some
+// seconds, or it has been at its end for as long, where whoever does it would have put
+// the bucket into service. The server goes on by itself to bring the log into the
+// bucket, so a bucket that comes on is no sign of anybody.
 func abandoned(ctx context.Context, js jetstream.JetStream, bucket string) (bool, error) {
 	at := func() (uint64, string, error) {
 		s, err := js.Stream(ctx, eventlog.BucketStream(bucket))
@@ -118,6 +120,13 @@ func abandoned(ctx context.Context, js jetstream.JetStream, bucket string) (bool
 		return i.State.LastSeq, i.Config.Metadata[metaRebuilding], nil
 	}
 	sequence, which, err := at()
+	if err != nil || which == "" {
+		return false, err
+	}
+	lacks, err := Lacks(ctx, js, bucket)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return false, nil
+	}
 	if err != nil {
 		return false, err
 	}
@@ -130,7 +139,7 @@ func abandoned(ctx context.Context, js jetstream.JetStream, bucket string) (bool
 		case <-tick.C:
 		}
 		now, same, err := at()
-		if err != nil || same != which || now != sequence {
+		if err != nil || same != which || lacks != nil && now != sequence {
 			return false, err
 		}
 	}

@@ -2,10 +2,10 @@ package projections_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
@@ -90,43 +90,40 @@ func mustDelete(t *testing.T, js jetstream.JetStream, stream string) {
 	}
 }
 
-// While a rebuild goes on nobody else begins one. One that was cut short stands
-// still, and can be done again.
-func TestARebuildIsDoneByOneAlone(t *testing.T) {
-	t.Parallel()
-	nc, js := natstest.Start(t).Connect(t)
+// rebuilding makes a bucket of states that the server has just begun to fill, from a
+// log that takes it a while, with the mark of a rebuild.
+func rebuilding(t *testing.T, js jetstream.JetStream, which string) jetstream.StreamConfig {
+	t.Helper()
 	ensure(t, js)
-	s, err := js.Stream(t.Context(), eventlog.BucketStream(eventlog.BucketState))
+	const reports = 100_000
+	fast, err := jetstream.New(js.Conn(), jetstream.WithPublishAsyncMaxPending(4096))
 	if err != nil {
 		t.Fatal(err)
 	}
-	cut := s.CachedInfo().Config
-	cut.Metadata["fleet-rebuilding"] = "of somebody who goes on, or died"
-	if _, err := js.UpdateStream(t.Context(), cut); err != nil {
-		t.Fatal(err)
-	}
-	going, stop := make(chan struct{}), make(chan struct{})
-	go func() {
-		defer close(going)
-		tick := time.NewTicker(5 * time.Millisecond)
-		defer tick.Stop()
-		for {
-			select {
-			case <-stop:
-				return
-			case <-tick.C: // the server brings the bucket more of the log
-				if err := nc.PublishMsg(&nats.Msg{Subject: eventlog.StateSubject("pi-01", "hello"), Data: []byte("{}")}); err != nil {
-					t.Error(err)
-					return
-				}
-			}
+	for i := range reports {
+		if _, err := fast.PublishAsync(eventlog.StateSubject("pi-01", fmt.Sprintf("d%d", i%5000)), []byte("{}"), jetstream.WithStallWait(time.Minute)); err != nil {
+			t.Fatal(err)
 		}
-	}()
+	}
+	<-fast.PublishAsyncComplete()
+	catchUp(t, js, eventlog.BucketState)
+	c := configOf(t, js, eventlog.BucketState)
+	c.Metadata["fleet-rebuilding"] = which
+	mustDelete(t, js, c.Name)
+	make1(t, js, c)
+	return c
+}
+
+// While a rebuild goes on nobody else begins one. One that was cut short can be
+// done again, once the server has brought the log into the bucket.
+func TestARebuildIsDoneByOneAlone(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	cut := rebuilding(t, js, "of somebody who goes on, or died")
 	if _, err := projections.Rebuildable(t.Context(), js, eventlog.BucketState); !errors.Is(err, projections.ErrUnderWay) {
 		t.Errorf("while it goes on: %v, want ErrUnderWay", err)
 	}
-	close(stop)
-	<-going
+	catchUp(t, js, eventlog.BucketState)
 	config, err := projections.Rebuildable(t.Context(), js, eventlog.BucketState)
 	if err != nil {
 		t.Fatalf("after it was cut short: %v", err)

@@ -35,6 +35,10 @@ It refuses where the bucket may be worth more than the log: a log that lost its
 tail or other messages, that is another one than the bucket's, or that is not
 healthy; and where somebody else rebuilds the bucket.
 
+Ctrl-C ends it between two buckets: the one that is begun is finished first, where
+that takes no more than 10 s. Whatever cut a rebuild short, an operator that runs
+finishes it within seconds.
+
 Buckets: ` + strings.Join(eventlog.Buckets(), ", ") + `.`,
 		Example: `  fleetctl rebuild desired-state
   fleetctl rebuild --all --yes`,
@@ -97,9 +101,17 @@ func rebuild(ctx context.Context, s Streams, c *connection, buckets []string) er
 			return explainRebuild(s, c, nc, b, err)
 		}
 	}
-	var stalled error
+	// What is begun is finished: until then nobody gets live values of the bucket.
+	lingers, done := lingering(ctx, rebuildLinger)
+	defer done()
+	working, end := c.permitted(lingers)
+	defer end()
+	var stalled, cut error
 	for _, b := range buckets {
-		err := rebuildOne(permitted, s, js, b)
+		if cut = ctx.Err(); cut != nil {
+			break
+		}
+		err := rebuildOne(working, s, js, b)
 		if errors.As(err, new(*projections.StalledError)) {
 			stalled = errors.Join(stalled, err) // the others can be had all the same
 		} else if err != nil {
@@ -109,18 +121,57 @@ func rebuild(ctx context.Context, s Streams, c *connection, buckets []string) er
 	if stalled != nil {
 		stalled = failed(stalled, "the NATS server's log has the reason. What is decided goes on, and the bucket has what comes before that message")
 	}
-	if !slices.Contains(buckets, eventlog.BucketDesired) {
-		return stalled
+	if err := tellAfterRebuild(working, s, nc, js); err != nil {
+		return err
 	}
-	devices, err := knownDevices(permitted, js)
+	if cut != nil {
+		return &failure{err: errors.New("interrupted: the bucket that was begun is rebuilt and in service, the others are as they were"), code: ExitInterrupted}
+	}
+	return stalled
+}
+
+// rebuildLinger is how long a rebuild that was interrupted may take to put the
+// bucket in service.
+const rebuildLinger = 10 * time.Second
+
+// lingering gives a context that ends some time after another has.
+func lingering(ctx context.Context, linger time.Duration) (context.Context, context.CancelFunc) {
+	working, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(linger)
+		defer t.Stop()
+		select {
+		case <-t.C:
+			cancel()
+		case <-working.Done():
+		}
+	})
+	return working, func() { stop(); cancel() }
+}
+
+// tellAfterRebuild tells devices to sync where desired-state was rebuilt, and
+// records that, so that no operator does it once more.
+func tellAfterRebuild(ctx context.Context, s Streams, nc *nats.Conn, js jetstream.JetStream) error {
+	after, err := projections.SyncDue(ctx, js)
+	if err == nil && after == "" {
+		return nil
+	}
+	var devices []string
 	if err == nil {
-		err = eventlog.TellToSync(permitted, nc, devices)
+		devices, err = knownDevices(ctx, js)
+	}
+	if err == nil {
+		err = eventlog.TellToSync(ctx, nc, devices)
+	}
+	if err == nil {
+		err = projections.SyncTold(ctx, js, after)
 	}
 	if err != nil {
-		return failed(fmt.Errorf("the buckets are rebuilt, but devices could not be told to sync: %w", err), "nothing: they sync by themselves within minutes")
+		return failed(fmt.Errorf("the buckets are rebuilt, but devices could not be told to sync: %w", err),
+			"nothing: an operator that runs tells them within seconds, and they sync by themselves within minutes")
 	}
 	s.tell("%s told to sync.\n", plural(uint64(len(devices)), "device was", "devices were"))
-	return stalled
+	return nil
 }
 
 func rebuildOne(ctx context.Context, s Streams, js jetstream.JetStream, bucket string) error {
@@ -148,7 +199,7 @@ func explainRebuild(s Streams, c *connection, nc *nats.Conn, bucket string, err 
 	try := ""
 	switch name := display(s.Name); {
 	case errors.Is(err, projections.ErrUnderWay):
-		try = "the same again once that is over; one that was cut short can be done again some seconds after"
+		try = "the same again once that is over; an operator that runs finishes a rebuild that was cut short"
 	case errors.Is(err, projections.ErrOtherLog):
 		try = "start an operator: it rebuilds the buckets of a log that was made anew or restored, and devices keep what they run"
 	case errors.Is(err, projections.ErrAhead):
@@ -159,6 +210,11 @@ func explainRebuild(s Streams, c *connection, nc *nats.Conn, bucket string, err 
 		try = "the same again when the NATS servers are well: nats server check jetstream"
 	case errors.Is(err, eventlog.ErrRestoring):
 		try = "the same again when the restore is over"
+	case errors.Is(err, context.Canceled) && !errors.Is(nc.LastError(), nats.ErrPermissionViolation):
+		return &failure{
+			fmt.Errorf("interrupted: bucket %s is not in service, as its rebuild did not end within %v", bucket, rebuildLinger),
+			"nothing: an operator that runs finishes it within seconds. Without one: " + name + " rebuild " + bucket, ExitInterrupted,
+		}
 	default:
 		return c.explain(err, nc)
 	}

@@ -147,7 +147,7 @@ func adviceOn(r *verify.Report, name string) string {
 	case has(verify.SealKey):
 		return "where the key was changed on purpose, name both: --public-key OLD,NEW"
 	case has(verify.BucketUnfinished):
-		return "the same again once the rebuild is over: an operator that runs finishes it"
+		return "the same again in half a minute: an operator that runs finishes a rebuild that was cut short. Without an operator: " + name + " rebuild BUCKET"
 	}
 	for _, f := range r.Findings {
 		if f.Bucket != "" && f.Kind.Differs() {

@@ -29,7 +29,7 @@ func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l
 			tell(PulsesGone, "the bucket is not there: it is in memory, and gone with a restart of the server; the operator makes it anew")
 			return nil
 		}
-		tell(BucketMissing, "the bucket is not there: the operator makes it when it starts")
+		tell(BucketMissing, "the bucket is not there: an operator that runs makes it anew within seconds")
 		return nil
 	case projections.Unfinished:
 		tell(BucketUnfinished, "the bucket is being rebuilt, or its rebuild was cut short: it is not compared")

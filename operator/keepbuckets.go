@@ -1,0 +1,158 @@
+package operator
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections"
+)
+
+// ReasonBucketRepaired is the reason of the Event that says that a bucket was not
+// in service, and that the operator put it in service again.
+const ReasonBucketRepaired = "BucketRepaired"
+
+const (
+	// bucketCheck is how often an operator that leads looks whether the buckets are
+	// in service. It costs one request a bucket.
+	bucketCheck = 2 * time.Second
+	// bucketRetry is how long a bucket that could not be put in service is left alone.
+	bucketRetry = 10 * time.Second
+	// syncGrace is how long whoever rebuilt desired-state has to tell devices to sync
+	// before the operator does it.
+	syncGrace = 5 * time.Second
+)
+
+// bucketKeeper keeps the buckets in service during a term. Whatever cut a rebuild
+// short, and whoever did it, the bucket's own metadata says so.
+type bucketKeeper struct {
+	r     *replica
+	logID string
+	due   chan string // after which rebuild devices must be told to sync
+
+	missing map[string]bool      // at the look before
+	retry   map[string]time.Time // not before
+	after   string               // the rebuild after which devices were not told yet
+	since   time.Time            // when that was seen first
+}
+
+func (r *replica) newBucketKeeper(logID string, rebuilt []string) *bucketKeeper {
+	k := &bucketKeeper{r: r, logID: logID, due: make(chan string, 1), missing: map[string]bool{}, retry: map[string]time.Time{}}
+	if slices.Contains(rebuilt, eventlog.BucketDesired) {
+		k.since = time.Now().Add(-syncGrace) // the term itself rebuilt it: nobody else tells devices
+	}
+	return k
+}
+
+// run looks until the context ends.
+func (k *bucketKeeper) run(ctx context.Context) {
+	defer k.r.metrics.outOfService.Reset()
+	tick := time.NewTicker(bucketCheck)
+	defer tick.Stop()
+	for {
+		for _, bucket := range eventlog.Buckets() {
+			if time.Now().Before(k.retry[bucket]) {
+				continue
+			}
+			err := k.look(ctx, bucket)
+			if err != nil && ctx.Err() == nil {
+				k.r.options.Logger.Warn("a bucket is not known to be in service; will be looked at again", "bucket", bucket, "error", err)
+				k.retry[bucket] = time.Now().Add(bucketRetry)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// look puts a bucket in service that is not.
+func (k *bucketKeeper) look(ctx context.Context, bucket string) error {
+	config := projections.Config{Replicas: k.r.options.Replicas}
+	is, err := projections.Look(ctx, k.r.js, config, bucket, k.logID)
+	if err != nil {
+		return err
+	}
+	k.r.metrics.outOfService.WithLabelValues(bucket).Set(number(is.Finding != projections.Sound))
+	first := is.Finding == projections.Missing && !k.missing[bucket]
+	k.missing[bucket] = is.Finding == projections.Missing
+	switch {
+	case is.Finding == projections.Sound:
+		k.syncDue(bucket, is.SyncDue)
+		return nil
+	case first:
+		return nil // whoever rebuilds a bucket deletes it and makes it again
+	}
+	if log, err := eventlog.Log(ctx, k.r.js); err != nil || log.ID != k.logID {
+		return err // of another log: the fold notices, and the term ends
+	}
+	began := time.Now()
+	_, err = projections.Mend(ctx, k.r.js, config, bucket)
+	if errors.Is(err, projections.ErrUnderWay) {
+		return nil // and goes on: it is looked at again
+	}
+	if err != nil {
+		return err
+	}
+	k.r.metrics.repairs.WithLabelValues(bucket).Inc()
+	k.r.metrics.outOfService.WithLabelValues(bucket).Set(0)
+	k.r.options.Logger.Warn("a bucket was not in service; the operator put it in service again", "reason", ReasonBucketRepaired,
+		"bucket", bucket, "found", is.Finding, "took", time.Since(began))
+	k.r.events.Warn(ReasonBucketRepaired, "Rebuild", fmt.Sprintf("Bucket %s was not in service: %s. The operator put it in service again.%s",
+		bucket, foundOut(is.Finding), alsoSync(bucket)), nil)
+	if bucket == eventlog.BucketDesired {
+		k.after, k.since = "", time.Now().Add(-syncGrace)
+		after, err := projections.SyncDue(ctx, k.r.js)
+		if err != nil {
+			return err
+		}
+		k.syncDue(bucket, after)
+	}
+	return nil
+}
+
+func foundOut(f projections.Finding) string {
+	switch f {
+	case projections.Missing:
+		return "its stream is missing"
+	case projections.Unfinished:
+		return "a rebuild of it was cut short"
+	case projections.OtherLog:
+		return "it was made from another event log"
+	default:
+		return "the configuration of its stream was changed"
+	}
+}
+
+func alsoSync(bucket string) string {
+	if bucket != eventlog.BucketDesired {
+		return ""
+	}
+	return " Devices are told to sync."
+}
+
+// syncDue has devices told to sync where that is due after a rebuild. Whoever did
+// the rebuild is given some seconds to do it.
+func (k *bucketKeeper) syncDue(bucket, after string) {
+	if bucket != eventlog.BucketDesired || after == "" {
+		return
+	}
+	if k.after != after {
+		if k.after != "" || k.since.IsZero() {
+			k.since = time.Now()
+		}
+		k.after = after
+	}
+	if time.Since(k.since) < syncGrace {
+		return
+	}
+	select {
+	case k.due <- after:
+	default: // devices are being told
+	}
+}
