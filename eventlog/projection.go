@@ -1,6 +1,7 @@
 package eventlog
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
@@ -18,10 +19,13 @@ type Projection struct {
 	Live   string // where new values are sent to at once, as a transform; empty for nowhere
 }
 
+// Placeholders of a transform: the source's first and second wildcard.
+const firstWildcard, secondWildcard = "{{wildcard(1)}}", "{{wildcard(2)}}"
+
 // ProjectionOf gives a bucket's projection; the zero one for a bucket that is
 // none of the contract's.
 func ProjectionOf(bucket string) Projection {
-	const first, second = "{{wildcard(1)}}", "{{wildcard(2)}}"
+	const first, second = firstWildcard, secondWildcard
 	p := Projection{Bucket: bucket, Stream: LogStream}
 	switch bucket {
 	case BucketDesired:
@@ -46,6 +50,36 @@ func ProjectionOf(bucket string) Projection {
 		return Projection{}
 	}
 	return p
+}
+
+// longerThanTokens is more than any token of a subject has. The server does not
+// split a token that is shorter than the place where it is to be split.
+const longerThanTokens = 1 << 20
+
+// ToMoved is To as it is written once the bucket's source was moved n times. It
+// makes the same subjects. A NATS server looks up how far it has copied a source by
+// how the source's transform is written, so a transform written in a new way starts
+// where OptStartSeq says, and goes on from there after a restart.
+func (p Projection) ToMoved(n int) string {
+	if n == 0 {
+		return p.To
+	}
+	return strings.Replace(p.To, firstWildcard, fmt.Sprintf("{{splitfromleft(1,%d)}}", longerThanTokens+n), 1)
+}
+
+// Moves says how often a source was moved that has this transform. It is false for
+// a transform that is not the projection's.
+func (p Projection) Moves(to string) (n int, ok bool) {
+	before, after, _ := strings.Cut(p.To, firstWildcard)
+	digits, a := strings.CutPrefix(to, before+"{{splitfromleft(1,")
+	digits, b := strings.CutSuffix(digits, ")}}"+after)
+	if a && b {
+		if n, err := strconv.Atoi(digits); err == nil && n > longerThanTokens {
+			n -= longerThanTokens
+			return n, to == p.ToMoved(n)
+		}
+	}
+	return 0, to == p.To
 }
 
 // Key gives the bucket's key of a subject of the source.

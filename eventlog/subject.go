@@ -172,6 +172,10 @@ func InboxPrefix(device string) string { return inboxPrefix + device }
 // BucketStream is the stream behind a bucket.
 func BucketStream(bucket string) string { return "KV_" + bucket }
 
+// TrialStream is a stream that lives for seconds, in which the server is to try
+// whether it can store a message in a bucket.
+func TrialStream(bucket string) string { return "FLEET_TRIAL_" + bucket }
+
 // KVSubject is the subject of a key within its bucket's stream.
 func KVSubject(bucket, key string) string { return kvPrefix + bucket + "." + key }
 

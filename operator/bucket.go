@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -11,68 +13,273 @@ import (
 	"fleet.nationtech.io/projections"
 )
 
-// ReasonBucketStalled is the reason of the Event that says that the server does not
-// bring a message into a bucket.
-const ReasonBucketStalled = "BucketStalled"
+const (
+	// ReasonBucketStalled is the reason of the Event that says that the server does not
+	// copy a message into a bucket, and that the operator cannot help it.
+	ReasonBucketStalled = "BucketStalled"
+	// ReasonBucketPassed is the reason of the Event that says that the operator moved a
+	// bucket past a message that the server refuses.
+	ReasonBucketPassed = "BucketMessagePassedOver"
+)
 
-// fewLooks is after how many looks at a bucket that has not moved it is asked what
-// it lacks. That costs the server work for each key, so it is asked again after
-// twice as many each time, and after manyLooks at the latest: most of those that do
-// not move have all there is.
-const fewLooks, manyLooks = 4, 256
+const (
+	stallCheck = 5 * time.Second // how often a bucket is looked at
+	// stallTimeout is after how long a bucket that lacks something and does not move is
+	// stalled; stallTimeoutAgain where it was moved past a message within stallRecent.
+	stallTimeout      = 20 * time.Second
+	stallTimeoutAgain = 5 * time.Second
+	stallRecent       = 10 * time.Minute
+	// haltTimeout is how long the servers of a bucket have to elect its leader.
+	haltTimeout = 10 * time.Second
+	// stallRetry is how long a bucket that could not be helped is left alone.
+	stallRetry = time.Minute
+	// passedPause is how often at most an Event says that a bucket was moved.
+	passedPause = time.Minute
+)
 
 // bucketLook is what the looks at a bucket found.
 type bucketLook struct {
-	at      uint64                  // where it was
-	still   int                     // looks since it came there
-	suspect *jetstream.RawStreamMsg // what it lacked first, at the last look that asked for it
-	stalled bool
+	created time.Time
+	last    uint64                  // its newest message
+	whole   uint64                  // sequence of the source up to which it lacks nothing
+	suspect *jetstream.RawStreamMsg // what it lacks first
+	since   time.Time               // when it was first seen to lack something
 }
 
-// look is told where the bucket is. It says whether it is to be asked what it
-// lacks, and whether it is news that it stands still: it lacked something at the
-// look before, and has not moved.
-func (l *bucketLook) look(at uint64) (ask, news bool) {
-	if at != l.at {
-		*l = bucketLook{at: at}
-		return false, false
-	}
-	l.still++
-	if l.suspect != nil {
-		news, l.stalled = !l.stalled, true
-		return false, news
-	}
-	return l.still >= fewLooks && l.still&(l.still-1) == 0 || l.still%manyLooks == 0, false
-}
-
-// lookAtBuckets says which bucket stands still. The server tries for ever what it
-// cannot bring into a bucket, and nothing behind it comes.
-func (r *replica) lookAtBuckets(ctx context.Context, looks map[string]*bucketLook) {
-	for _, bucket := range eventlog.Buckets() {
-		if looks[bucket] == nil {
-			looks[bucket] = &bucketLook{}
+// look is told what the server says of the bucket, and where its source ends. It says
+// whether the bucket is to be asked what it lacks: one that moves is not, nor one
+// whose source has nothing new.
+func (l *bucketLook) look(is projections.Service, source func() (uint64, error)) (ask bool, err error) {
+	if !is.Created.Equal(l.created) || is.Last != l.last {
+		whole := l.whole
+		if !is.Created.Equal(l.created) {
+			whole = 0
 		}
-		if err := r.lookAt(ctx, bucket, looks[bucket]); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			r.options.Logger.Debug("it is not known whether a bucket stands still", "bucket", bucket, "error", err)
-		}
+		*l = bucketLook{created: is.Created, last: is.Last, whole: whole}
+		return false, nil
+	}
+	end, err := source()
+	return err == nil && (end > l.whole || l.suspect != nil), err
+}
+
+// lacks is told what the bucket lacks first; nil where it has all up to the end.
+func (l *bucketLook) lacks(m *jetstream.RawStreamMsg, end uint64, now time.Time) {
+	switch {
+	case m == nil:
+		l.suspect, l.whole = nil, end
+	case l.suspect == nil:
+		l.suspect, l.since = m, now
+	default:
+		l.suspect = m
 	}
 }
 
-func (r *replica) lookAt(ctx context.Context, bucket string, l *bucketLook) error {
-	at, err := projections.Position(ctx, r.js, bucket)
+// stallWatch finds buckets that the server does not continue, during a term, and
+// moves them past the message at which they stand. What one device wrote so does not
+// hold up what the others say.
+type stallWatch struct {
+	r      *replica
+	logID  string
+	bucket string
+	busy   *sync.Mutex // held while the bucket is worked on
+
+	bucketLook
+	halted   time.Time // since when nobody leads it; zero where somebody does
+	passed   time.Time // when it was moved last
+	said     time.Time // when an Event last said that it was moved
+	unsaid   int       // moves since
+	helpless uint64    // the message at which it was said that it stands
+	retry    time.Time // not before
+}
+
+func (w *stallWatch) run(ctx context.Context) {
+	tick := time.NewTicker(stallCheck)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if time.Now().Before(w.retry) || !w.busy.TryLock() {
+			continue
+		}
+		if err := w.watch(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+			w.r.options.Logger.Debug("it is not known whether a bucket is stalled", "bucket", w.bucket, "error", err)
+		}
+		w.busy.Unlock()
+	}
+}
+
+func (w *stallWatch) config() projections.Config {
+	return projections.Config{Replicas: w.r.options.Replicas, StallTimeout: stallTimeoutAgain}
+}
+
+func (w *stallWatch) watch(ctx context.Context) error {
+	is, err := projections.Look(ctx, w.r.js, w.config(), w.bucket, w.logID)
 	if err != nil {
 		return err
 	}
-	ask, news := l.look(at)
-	r.metrics.stalled.WithLabelValues(bucket).Set(number(l.stalled))
+	if is.Finding == projections.Halted {
+		return w.revive(ctx)
+	}
+	w.halted = time.Time{}
+	if is.Finding != projections.Sound {
+		w.bucketLook = bucketLook{}
+		return nil // it is put in service by bucketKeeper
+	}
+	var end uint64
+	ask, err := w.look(is, func() (uint64, error) {
+		var err error
+		end, err = w.sourceEnd(ctx)
+		return end, err
+	})
+	if err != nil {
+		return err
+	}
 	if ask {
-		l.suspect, err = projections.Lacks(ctx, r.js, bucket)
+		m, err := projections.LacksAfter(ctx, w.r.js, w.bucket, w.whole)
+		if err != nil {
+			return err
+		}
+		w.lacks(m, end, time.Now())
 	}
-	if news {
-		r.options.Logger.Error("a bucket stands still: the server does not bring a message into it", "reason", ReasonBucketStalled,
-			"bucket", bucket, "sequence", l.suspect.Sequence, "subject", l.suspect.Subject)
-		r.events.Warn(ReasonBucketStalled, "Project", fmt.Sprintf("Bucket %s: %v; its log says why. What is decided goes on. See: fleetctl verify",
-			bucket, &projections.StalledError{Message: l.suspect}), nil)
+	if w.suspect == nil {
+		w.r.metrics.stalled.WithLabelValues(w.bucket).Set(0)
+		w.helpless = 0
+		return w.scaleUp(ctx, is)
 	}
+	timeout := stallTimeout
+	if time.Since(w.passed) < stallRecent {
+		timeout = stallTimeoutAgain
+	}
+	if time.Since(w.since) < timeout {
+		return nil
+	}
+	return w.stalled(ctx, w.suspect)
+}
+
+// sourceEnd is the last sequence of the bucket's source.
+func (w *stallWatch) sourceEnd(ctx context.Context) (uint64, error) {
+	p := eventlog.ProjectionOf(w.bucket)
+	s, err := w.r.js.Stream(ctx, p.Stream)
+	if err != nil {
+		return 0, fmt.Errorf("stream %s: %w", p.Stream, err)
+	}
+	return s.CachedInfo().State.LastSeq, nil
+}
+
+// stalled moves the bucket past the message at which it stands, where it is the
+// message that the server refuses.
+func (w *stallWatch) stalled(ctx context.Context, m *jetstream.RawStreamMsg) error {
+	w.r.metrics.stalled.WithLabelValues(w.bucket).Set(1)
+	why := ": nothing that devices should run is left out"
+	if w.bucket != eventlog.BucketDesired {
+		refused, err := projections.Refuses(ctx, w.r.js, w.bucket, m.Sequence)
+		if ctx.Err() != nil {
+			return err
+		}
+		if refused {
+			err = projections.Pass(ctx, w.r.js, w.bucket, m.Sequence)
+			if err == nil {
+				w.wasPassed(m)
+				return nil
+			}
+		}
+		switch {
+		case errors.Is(err, projections.ErrNotStalled):
+			w.bucketLook = bucketLook{}
+			return nil
+		case err != nil:
+			why = ": " + err.Error()
+		default:
+			why = ", as the server stores the message elsewhere: it is the server that has trouble, not the message"
+		}
+	}
+	w.retry = time.Now().Add(stallRetry)
+	if w.helpless == m.Sequence {
+		return nil
+	}
+	w.helpless = m.Sequence
+	stall := &projections.StalledError{Message: m}
+	w.r.options.Logger.Error("a bucket is stalled; the operator cannot move it past the message", "reason", ReasonBucketStalled,
+		"bucket", w.bucket, "sequence", m.Sequence, "subject", m.Subject, "why", why)
+	w.r.events.Warn(ReasonBucketStalled, "Project", fmt.Sprintf("Bucket %s: %v. The operator does not move it past that message%s. "+
+		"What is decided goes on. See the NATS server's log, and: fleetctl verify", w.bucket, stall, why), nil)
+	return nil
+}
+
+// wasPassed says that the bucket was moved, at most once a minute as an Event.
+func (w *stallWatch) wasPassed(m *jetstream.RawStreamMsg) {
+	w.r.metrics.stalled.WithLabelValues(w.bucket).Set(0)
+	w.r.metrics.passed.WithLabelValues(w.bucket).Inc()
+	w.passed, w.bucketLook, w.helpless = time.Now(), bucketLook{}, 0
+	device := writerOf(m.Subject)
+	w.r.options.Logger.Error("a bucket was moved past a message that the NATS server refuses to store in it", "reason", ReasonBucketPassed,
+		"bucket", w.bucket, "device", device, "sequence", m.Sequence, "subject", m.Subject)
+	w.unsaid++
+	if time.Since(w.said) < passedPause {
+		return
+	}
+	more := ""
+	if w.unsaid > 1 {
+		more = fmt.Sprintf(" (%d such messages since the last Event)", w.unsaid)
+	}
+	w.r.events.Warn(ReasonBucketPassed, "Project", fmt.Sprintf("Bucket %s was moved past message %d of device %s (%s), which the NATS server "+
+		"refuses to store in it%s. Nothing else is left out. No agent of the fleet sends such a message: look at the device. See: fleetctl verify",
+		w.bucket, m.Sequence, device, m.Subject, more), nil)
+	w.said, w.unsaid = time.Now(), 0
+}
+
+// writerOf is the device that may write on a subject.
+func writerOf(subject string) string {
+	if id, ok := eventlog.DeviceOfPulse(subject); ok {
+		return id
+	}
+	a, err := eventlog.ParseSubject(subject)
+	if err != nil || a.Device == "" {
+		return "unknown"
+	}
+	return a.Device
+}
+
+// revive rebuilds a bucket that nobody has led for some seconds, so that it stalls
+// where its replicas ended, and can be moved.
+func (w *stallWatch) revive(ctx context.Context) error {
+	if w.halted.IsZero() {
+		w.halted = time.Now()
+	}
+	if time.Since(w.halted) < haltTimeout || w.bucket == eventlog.BucketDesired {
+		return nil
+	}
+	w.r.metrics.stalled.WithLabelValues(w.bucket).Set(1)
+	err := projections.Revive(ctx, w.r.js, w.config(), w.bucket)
+	var stall *projections.StalledError
+	switch {
+	case errors.Is(err, projections.ErrUnderWay):
+		return nil
+	case err != nil && !errors.As(err, &stall):
+		w.retry = time.Now().Add(haltTimeout)
+		w.r.options.Logger.Warn("a bucket that no server leads could not be rebuilt; will be tried again", "bucket", w.bucket, "error", err)
+		return err
+	}
+	w.halted, w.bucketLook = time.Time{}, bucketLook{}
+	w.r.metrics.repairs.WithLabelValues(w.bucket).Inc()
+	w.r.options.Logger.Warn("a bucket that no server led was rebuilt", "reason", ReasonBucketRepaired, "bucket", w.bucket)
+	w.r.events.Warn(ReasonBucketRepaired, "Rebuild", fmt.Sprintf("Bucket %s was not in service: no server led its replicas. The operator rebuilt it.", w.bucket), nil)
+	if stall != nil {
+		return w.stalled(ctx, stall.Message)
+	}
+	return nil
+}
+
+// scaleUp gives a bucket its replicas, once it has all there is and nothing was
+// passed for some time: with one replica a bad message costs a move, with several a
+// rebuild.
+func (w *stallWatch) scaleUp(ctx context.Context, is projections.Service) error {
+	if is.Replicas >= w.r.options.Replicas || time.Since(w.passed) < stallRecent {
+		return nil
+	}
+	_, err := projections.Mend(ctx, w.r.js, w.config(), w.bucket)
 	return err
 }

@@ -36,6 +36,7 @@ type world struct {
 	t      *testing.T
 	api    *localapitest.Cluster
 	server *natstest.Server // nil in a cluster
+	raw    func(tb testing.TB, subject, header, data string)
 	dial   func(testing.TB, ...nats.Option) (*nats.Conn, jetstream.JetStream)
 	nc     *nats.Conn
 	js     jetstream.JetStream
@@ -47,7 +48,7 @@ func newWorld(t *testing.T) *world {
 	api := localapitest.Private(t)
 	server := natstest.Start(t)
 	nc, js := server.Connect(t)
-	return &world{t: t, api: api, server: server, dial: server.Connect, nc: nc, js: js, fleet: clients(t, api)}
+	return &world{t: t, api: api, server: server, raw: server.Raw, dial: server.Connect, nc: nc, js: js, fleet: clients(t, api)}
 }
 
 // newClusteredWorld has three NATS servers, and three replicas of each stream.
@@ -56,7 +57,7 @@ func newClusteredWorld(t *testing.T) *world {
 	api := localapitest.Private(t)
 	servers := natstest.Cluster(t, 3)
 	nc, js := servers.Connect(t)
-	return &world{t: t, api: api, dial: servers.Connect, nc: nc, js: js, fleet: clients(t, api)}
+	return &world{t: t, api: api, raw: servers.Nodes[0].Raw, dial: servers.Connect, nc: nc, js: js, fleet: clients(t, api)}
 }
 
 func clients(t *testing.T, api *localapitest.Cluster) versioned.Interface {

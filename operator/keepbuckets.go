@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
@@ -31,7 +32,8 @@ const (
 type bucketKeeper struct {
 	r     *replica
 	logID string
-	due   chan string // after which rebuild devices must be told to sync
+	due   chan string            // after which rebuild devices must be told to sync
+	busy  map[string]*sync.Mutex // held while a bucket is worked on
 
 	missing map[string]bool      // at the look before
 	retry   map[string]time.Time // not before
@@ -40,7 +42,13 @@ type bucketKeeper struct {
 }
 
 func (r *replica) newBucketKeeper(logID string, rebuilt []string) *bucketKeeper {
-	k := &bucketKeeper{r: r, logID: logID, due: make(chan string, 1), missing: map[string]bool{}, retry: map[string]time.Time{}}
+	k := &bucketKeeper{
+		r: r, logID: logID, due: make(chan string, 1), busy: map[string]*sync.Mutex{},
+		missing: map[string]bool{}, retry: map[string]time.Time{},
+	}
+	for _, b := range eventlog.Buckets() {
+		k.busy[b] = &sync.Mutex{}
+	}
 	if slices.Contains(rebuilt, eventlog.BucketDesired) {
 		k.since = time.Now().Add(-syncGrace) // the term itself rebuilt it: nobody else tells devices
 	}
@@ -50,14 +58,22 @@ func (r *replica) newBucketKeeper(logID string, rebuilt []string) *bucketKeeper 
 // run looks until the context ends.
 func (k *bucketKeeper) run(ctx context.Context) {
 	defer k.r.metrics.outOfService.Reset()
+	defer k.r.metrics.stalled.Reset()
+	var watches sync.WaitGroup
+	defer watches.Wait()
+	for bucket, busy := range k.busy {
+		w := &stallWatch{r: k.r, logID: k.logID, bucket: bucket, busy: busy}
+		watches.Go(func() { w.run(ctx) })
+	}
 	tick := time.NewTicker(bucketCheck)
 	defer tick.Stop()
 	for {
 		for _, bucket := range eventlog.Buckets() {
-			if time.Now().Before(k.retry[bucket]) {
+			if time.Now().Before(k.retry[bucket]) || !k.busy[bucket].TryLock() {
 				continue
 			}
 			err := k.look(ctx, bucket)
+			k.busy[bucket].Unlock()
 			if err != nil && ctx.Err() == nil {
 				k.r.options.Logger.Warn("a bucket is not known to be in service; will be looked at again", "bucket", bucket, "error", err)
 				k.retry[bucket] = time.Now().Add(bucketRetry)
@@ -73,12 +89,15 @@ func (k *bucketKeeper) run(ctx context.Context) {
 
 // look puts a bucket in service that is not.
 func (k *bucketKeeper) look(ctx context.Context, bucket string) error {
-	config := projections.Config{Replicas: k.r.options.Replicas}
+	config := projections.Config{Replicas: k.r.options.Replicas, StallTimeout: stallTimeoutAgain}
 	is, err := projections.Look(ctx, k.r.js, config, bucket, k.logID)
 	if err != nil {
 		return err
 	}
 	k.r.metrics.outOfService.WithLabelValues(bucket).Set(number(is.Finding != projections.Sound))
+	if is.Finding == projections.Halted {
+		return nil // see stallWatch
+	}
 	first := is.Finding == projections.Missing && !k.missing[bucket]
 	k.missing[bucket] = is.Finding == projections.Missing
 	switch {

@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	logCheck = 15 * time.Second // how often the log's size and the buckets are looked at
+	logCheck = 15 * time.Second // how often the log's size is looked at
 	logAlarm = 0.8              // share of the log's size
 )
 
@@ -50,19 +50,17 @@ func (r *replica) appended(drafts []eventlog.Draft) {
 	}
 }
 
-// watchLog looks at the log's size, and at the buckets behind it, until the context
-// ends.
+// watchLog looks at the log's size until the context ends.
 func (r *replica) watchLog(ctx context.Context) error {
 	tick := time.NewTicker(logCheck)
 	defer tick.Stop()
-	alarmed, looks := false, map[string]*bucketLook{}
+	alarmed := false
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-tick.C:
 		}
-		r.lookAtBuckets(ctx, looks)
 		info, err := eventlog.Log(ctx, r.js)
 		if err != nil {
 			r.options.Logger.Debug("the log's size is not known", "error", err)

@@ -2,58 +2,54 @@ package operator
 
 import (
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/projections"
 )
 
-// Asking what a bucket lacks costs work for each key, so what is idle is asked
-// ever less, and what moves never.
-func TestABucketThatMovesIsNotAskedAndAnIdleOneEverLess(t *testing.T) {
+// Asking what a bucket lacks costs the server work: a bucket that moves is not
+// asked, nor an idle one whose source has nothing new.
+func TestABucketThatMovesIsNotAskedNorOneWithoutNews(t *testing.T) {
 	t.Parallel()
+	end := func(n uint64) func() (uint64, error) { return func() (uint64, error) { return n, nil } }
 	var moving, idle bucketLook
 	asked := 0
 	for n := range uint64(5000) {
-		if ask, news := moving.look(n / 3); ask || news {
-			t.Fatalf("look %d at a bucket that moves: ask %v, news %v", n, ask, news)
+		if ask, _ := moving.look(projections.Service{Last: n + 1}, end(2*n)); ask {
+			t.Fatalf("look %d at a bucket that moves: it is asked", n)
 		}
-		ask, news := idle.look(7)
-		if news {
-			t.Fatalf("look %d at a bucket that lacks nothing: it is said to stand still", n)
-		}
-		if ask {
+		if ask, _ := idle.look(projections.Service{Last: 7}, end(9+n/1000)); ask {
 			asked++
+			idle.lacks(nil, 9+n/1000, time.Time{})
 		}
 	}
-	if asked < 20 || asked > 30 { // at 4, 8, … 256, and each 256 after that
-		t.Errorf("an idle bucket was asked %d times in 5000 looks", asked)
+	if asked != 5 {
+		t.Errorf("an idle bucket was asked %d times while its source had 5 news", asked)
 	}
 }
 
-func TestABucketStandsStillWhereItLacksTheSameAtTheNextLook(t *testing.T) {
+func TestABucketLacksSomethingSinceItWasSeenFirstAndUntilItMoves(t *testing.T) {
 	t.Parallel()
-	for name, test := range map[string]struct {
-		then uint64 // where it is at the looks after it lacked something
-		want bool
-	}{
-		"it had not arrived yet": {8, false},
-		"it does not arrive":     {7, true},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			var l bucketLook
-			for ask := false; !ask; {
-				ask, _ = l.look(7)
-			}
-			l.suspect = &jetstream.RawStreamMsg{Sequence: 9}
-			if _, news := l.look(test.then); news != test.want || l.stalled != test.want {
-				t.Errorf("news %v, stalled %v, want %v", news, l.stalled, test.want)
-			}
-			if _, news := l.look(test.then); news {
-				t.Error("the same is said again")
-			}
-			if _, _ = l.look(20); l.stalled {
-				t.Error("it went on, and is still said to stand still")
-			}
-		})
+	start := time.Unix(1_800_000_000, 0)
+	end := func() (uint64, error) { return 9, nil }
+	var l bucketLook
+	for n := range 3 {
+		if ask, _ := l.look(projections.Service{Last: 7}, end); ask != (n > 0) {
+			t.Errorf("look %d: ask %v", n, ask)
+		} else if ask {
+			l.lacks(&jetstream.RawStreamMsg{Sequence: uint64(9 + n)}, 9, start.Add(time.Duration(n)*time.Second))
+		}
+	}
+	if l.suspect == nil || l.suspect.Sequence != 11 || !l.since.Equal(start.Add(time.Second)) {
+		t.Errorf("it lacks %+v since %v", l.suspect, l.since)
+	}
+	if ask, _ := l.look(projections.Service{Last: 8}, end); ask || l.suspect != nil {
+		t.Errorf("it moved, and lacks %+v", l.suspect)
+	}
+	l.whole = 9
+	if _, _ = l.look(projections.Service{Last: 8, Created: start}, end); l.whole != 0 {
+		t.Error("it was made anew, and is taken to have what the old one had")
 	}
 }

@@ -23,6 +23,7 @@ type metrics struct {
 	stalled      *prometheus.GaugeVec
 	outOfService *prometheus.GaugeVec
 	repairs      *prometheus.CounterVec
+	passed       *prometheus.CounterVec
 
 	checkpoints    *prometheus.CounterVec
 	lastCheckpoint prometheus.Gauge
@@ -48,7 +49,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 
 		stalled: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Name: "fleet_operator_bucket_stalled",
-			Help: "1 while the server does not bring a message of the log into a bucket, so that nothing behind it comes; by bucket.",
+			Help: "1 while the server does not copy a message of the log into a bucket, so that nothing behind it comes; by bucket. The operator that leads says it, and moves the bucket past the message where that is what the server refuses.",
 		}, []string{"bucket"}),
 
 		outOfService: prometheus.NewGaugeVec(prometheus.GaugeOpts{
@@ -56,11 +57,12 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help: "1 while a bucket is missing, is being rebuilt, or is configured wrongly, so that changes of it reach nobody live; by bucket. The operator that leads says it.",
 		}, []string{"bucket"}),
 		repairs: counter("fleet_operator_bucket_repairs_total", "Buckets that were found out of service and were put in service again by this operator, by bucket.", "bucket"),
+		passed:  counter("fleet_operator_bucket_passed_messages_total", "Messages of devices that the NATS server refuses to store in a bucket, past which this operator moved it; by bucket.", "bucket"),
 
 		checkpoints:    counter("fleet_operator_checkpoints_total", "Checkpoints of the fold, by result: saved or failed. One that failed costs nothing but time at the next start.", "result"),
 		lastCheckpoint: gauge("fleet_operator_checkpoint_last_sequence", "Sequence of the log at the newest checkpoint that this replica saved or found."),
 	}
-	reg.MustRegister(m.appends, m.patches, m.leader, m.mismatch, m.full, m.reserve, m.logBytes, m.logRatio, m.logEvents, m.stalled, m.outOfService, m.repairs,
+	reg.MustRegister(m.appends, m.patches, m.leader, m.mismatch, m.full, m.reserve, m.logBytes, m.logRatio, m.logEvents, m.stalled, m.outOfService, m.repairs, m.passed,
 		m.checkpoints, m.lastCheckpoint)
 	return m
 }

@@ -17,6 +17,9 @@ import (
 // Config says how the buckets are kept.
 type Config struct {
 	Replicas int // 1 for development, 3 in production; 0 means 1
+	// StallTimeout is how long a rebuild waits for a bucket that stands still before it
+	// puts it in service as it is; 0 means 30 s.
+	StallTimeout time.Duration
 }
 
 // Metadata keys of a bucket's stream.
@@ -50,10 +53,7 @@ func stream(bucket string, c Config, logID string) jetstream.StreamConfig {
 		Duplicates:  0, // off, as the source deduplicates: a rebuild would drop ids that were minutes apart there
 		Replicas:    max(1, c.Replicas),
 		Metadata:    map[string]string{metaLogID: logID},
-		Sources: []*jetstream.StreamSource{{
-			Name:              p.Stream,
-			SubjectTransforms: []jetstream.SubjectTransformConfig{{Source: p.From, Destination: p.To}},
-		}},
+		Sources:     []*jetstream.StreamSource{source(p, 0, 0)},
 	}
 }
 
@@ -78,7 +78,29 @@ func served(bucket string, c Config, logID string, present jetstream.StreamConfi
 	} else if s.RePublish != nil && present.RePublish == nil {
 		s.Metadata[metaSyncDue] = ulid.Make().String() // what was written meanwhile was sent to no device
 	}
+	if passed := present.Metadata[metaPassed]; passed != "" {
+		s.Metadata[metaPassed] = passed
+	}
+	if moves, _, ok := moved(bucket, present.Sources); ok && moves > 0 {
+		s.Sources = present.Sources
+	}
 	return s
+}
+
+// serve puts a bucket in service that agrees with the log. One that stands still
+// keeps the replicas that it has: see finish.
+func serve(ctx context.Context, js jetstream.JetStream, c Config, bucket, logID string, present jetstream.StreamConfig) error {
+	if bucket != eventlog.BucketDesired && present.Replicas < max(1, c.Replicas) {
+		lacks, err := Lacks(ctx, js, bucket)
+		if err != nil {
+			return err
+		}
+		if lacks != nil {
+			c.Replicas = present.Replicas
+		}
+	}
+	_, err := js.UpdateStream(ctx, served(bucket, c, logID, present))
+	return err
 }
 
 // Ensure makes what is missing of the buckets, rebuilds those that the log has
@@ -86,7 +108,8 @@ func served(bucket string, c Config, logID string, present jetstream.StreamConfi
 // rebuilds that somebody else does. It returns the buckets that were put in service
 // again; whether devices must be told to sync, SyncDue says. Nothing may be decided
 // before it has returned. The log must be there. A bucket of what devices say that
-// stands still is no failure: nothing is decided by those; see Lacks.
+// stands still, or that no server leads, is no failure: nothing is decided by those;
+// see Lacks, and Revive.
 func Ensure(ctx context.Context, js jetstream.JetStream, c Config) (rebuilt []string, err error) {
 	if _, err := eventlog.Log(ctx, js); err != nil {
 		return nil, err
@@ -116,6 +139,33 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) (rebuilt []st
 	return rebuilt, nil
 }
 
+// halted says whether no server leads a bucket.
+func halted(bucket *jetstream.StreamInfo) bool {
+	return bucket.Cluster != nil && bucket.Cluster.Leader == ""
+}
+
+// Revive rebuilds a bucket of what devices say that no server leads, where the log's
+// own servers are well: with nats-server 2.15, a message that the server cannot store
+// ends all replicas of a bucket, and no change of its configuration brings them back.
+// It fails with ErrUnhealthy where the servers have other trouble.
+func Revive(ctx context.Context, js jetstream.JetStream, c Config, bucket string) error {
+	if bucket == eventlog.BucketDesired {
+		return errors.New("bucket desired-state is left to its servers: no device can end it")
+	}
+	log, err := js.Stream(ctx, eventlog.LogStream)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", eventlog.LogStream, err)
+	}
+	info := log.CachedInfo()
+	if err := whole(info); err != nil {
+		return err
+	}
+	if err := healthy(info.Cluster); err != nil {
+		return err
+	}
+	return Rebuild(ctx, js, c, bucket, nil)
+}
+
 // Mend is Ensure for one bucket, and does not wait: it fails with ErrUnderWay while
 // somebody else rebuilds the bucket. A rebuild that stands still for some seconds
 // counts as cut short. It says whether it has rebuilt the bucket, or has finished
@@ -130,10 +180,14 @@ func Mend(ctx context.Context, js jetstream.JetStream, c Config, bucket string) 
 		return false, err
 	}
 	switch {
+	case why == Halted && bucket != eventlog.BucketDesired:
+		return false, nil
+	case why == Halted:
+		return false, fmt.Errorf("bucket %s: no server leads it", bucket)
 	case why == Sound:
 		s, err := js.Stream(ctx, eventlog.BucketStream(bucket))
 		if err == nil {
-			_, err = js.UpdateStream(ctx, served(bucket, c, log.ID, s.CachedInfo().Config))
+			err = serve(ctx, js, c, bucket, log.ID, s.CachedInfo().Config)
 		}
 		if err != nil {
 			return false, fmt.Errorf("ensure bucket %s: %w", bucket, err)
@@ -180,6 +234,10 @@ const (
 	Ahead      Finding = "Ahead"      // it has what the log does not: the log lost its tail
 	Diverged   Finding = "Diverged"   // it has other than the log at the same sequence
 
+	// Halted: no server leads its replicas, as after a message that ended them all; see
+	// finish. A bucket is for some seconds, too, while its servers elect.
+	Halted Finding = "Halted"
+
 	// Misconfigured: its stream is not configured as that of a bucket in service, so
 	// that values may be wrong, or may not reach devices. Look alone says it.
 	Misconfigured Finding = "Misconfigured"
@@ -212,6 +270,8 @@ func Check(ctx context.Context, js jetstream.JetStream, bucket string) (Finding,
 		return Unfinished, nil
 	case info.Config.Metadata[metaLogID] != log.ID:
 		return OtherLog, nil
+	case halted(info):
+		return Halted, nil
 	}
 	found, err := compare(ctx, js, info, p)
 	if err != nil {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -37,10 +39,18 @@ func rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket strin
 	if err != nil {
 		return err
 	}
-	if err := js.DeleteStream(ctx, eventlog.BucketStream(bucket)); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+	building := stream(bucket, c, log.ID)
+	if s, err := js.Stream(ctx, building.Name); err == nil && bucket != eventlog.BucketHeartbeat { // pulses are not kept: their sequences begin anew
+		if is := s.CachedInfo().Config; is.Metadata[metaLogID] == log.ID && is.Metadata[metaPassed] != "" {
+			building.Metadata[metaPassed] = is.Metadata[metaPassed]
+		}
+	}
+	if bucket != eventlog.BucketDesired {
+		building.Replicas = 1 // see finish
+	}
+	if err := js.DeleteStream(ctx, building.Name); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return err
 	}
-	building := stream(bucket, c, log.ID)
 	which := claim(&building, bucket)
 	_, err = js.CreateStream(ctx, building)
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
@@ -79,7 +89,7 @@ func takeOver(ctx context.Context, js jetstream.JetStream, c Config, bucket stri
 	}
 	info := s.CachedInfo()
 	found := OtherLog
-	if info.Config.Metadata[metaLogID] == log.ID && configured(info.Config, stream(bucket, c, log.ID)) {
+	if info.Config.Metadata[metaLogID] == log.ID && configured(bucket, info.Config, stream(bucket, c, log.ID)) {
 		found, err = compare(ctx, js, info, eventlog.ProjectionOf(bucket))
 	}
 	if err != nil {
@@ -99,9 +109,13 @@ func takeOver(ctx context.Context, js jetstream.JetStream, c Config, bucket stri
 	return nil
 }
 
-// finish waits until a rebuild has caught up, and puts the bucket in service.
+// finish waits until a rebuild has caught up, and puts the bucket in service. A
+// bucket of what devices say has one replica until then: with several, a message
+// that the server cannot store ends them all (nats-server 2.15 agrees on a sourced
+// message before it looks into its header), and with one it is refused, so that the
+// bucket can be moved past it.
 func finish(ctx context.Context, js jetstream.JetStream, c Config, bucket, which string, progress func(done, total uint64)) error {
-	stalled := catchUp(ctx, js, bucket, progress)
+	stalled := catchUp(ctx, js, c, bucket, progress)
 	if stalled != nil && !errors.As(stalled, new(*StalledError)) {
 		return stalled
 	}
@@ -116,6 +130,9 @@ func finish(ctx context.Context, js jetstream.JetStream, c Config, bucket, which
 		return err
 	}
 	building := s.CachedInfo().Config
+	if stalled != nil {
+		c.Replicas = building.Replicas
+	}
 	if _, err := js.UpdateStream(ctx, served(bucket, c, building.Metadata[metaLogID], building)); err != nil {
 		return fmt.Errorf("put it in service: %w", err)
 	}
@@ -139,14 +156,23 @@ func (e *StalledError) Error() string {
 const stallPatience = 30 * time.Second
 
 // catchUp waits until a bucket has all that there is of its source. The log goes
-// on meanwhile, so it looks again each time. It fails with a *StalledError.
-func catchUp(ctx context.Context, js jetstream.JetStream, bucket string, progress func(done, total uint64)) error {
+// on meanwhile, so it looks again each time. It moves the bucket past what it was
+// moved past before. It fails with a *StalledError.
+func catchUp(ctx context.Context, js jetstream.JetStream, c Config, bucket string, progress func(done, total uint64)) error {
+	passed, err := PassedOver(ctx, js, bucket)
+	if err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err
+	}
+	w := waiting{passed: passed, timeout: stallPatience, progress: progress}
+	if c.StallTimeout > 0 {
+		w.timeout = c.StallTimeout
+	}
 	for {
 		target, err := lastProjected(ctx, js, bucket)
 		if err != nil {
 			return err
 		}
-		at, _, err := passed(ctx, js, bucket, target)
+		at, _, err := arrived(ctx, js, bucket, target)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return ErrUnderWay
 		}
@@ -156,7 +182,7 @@ func catchUp(ctx context.Context, js jetstream.JetStream, bucket string, progres
 		if at >= target {
 			return nil
 		}
-		err = waitFor(ctx, js, bucket, target, progress, stallPatience)
+		err = w.waitFor(ctx, js, bucket, target)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			return ErrUnderWay
 		}
@@ -186,28 +212,39 @@ func WaitFor(ctx context.Context, js jetstream.JetStream, bucket string, sequenc
 	if err != nil {
 		return err
 	}
-	return waitFor(ctx, js, bucket, min(sequence, last), nil, 0)
+	return waiting{}.waitFor(ctx, js, bucket, min(sequence, last))
 }
 
-// waitFor waits until a bucket has come to a sequence of its source. Where a
-// patience is given, it fails with a *StalledError once the bucket has stood still
-// for as long.
-func waitFor(ctx context.Context, js jetstream.JetStream, bucket string, target uint64, progress func(done, total uint64), patience time.Duration) error {
+// waiting is how a bucket is waited for.
+type waiting struct {
+	passed   []uint64                 // messages past which the bucket is moved at once
+	timeout  time.Duration            // after which a bucket that stands still is given up; 0 is never
+	progress func(done, total uint64) // may be nil
+}
+
+// waitFor waits until a bucket has come to a sequence of its source. Where there is a
+// timeout, it fails with a *StalledError once the bucket has stood still for as long.
+func (w waiting) waitFor(ctx context.Context, js jetstream.JetStream, bucket string, target uint64) error {
 	const first, most = 2 * time.Millisecond, 200 * time.Millisecond
 	came, since := uint64(0), time.Now() // where it came to last, and when
 	for pause := first; ; pause = min(2*pause, most) {
-		at, next, err := passed(ctx, js, bucket, target)
+		at, next, err := arrived(ctx, js, bucket, target)
 		if err != nil {
 			return err
 		}
 		if at != came {
 			came, since = at, time.Now()
 		}
-		if patience > 0 && next != nil && time.Since(since) > patience {
+		if next != nil && slices.Contains(w.passed, next.Sequence) {
+			if err := Pass(ctx, js, bucket, next.Sequence); err != nil && !errors.Is(err, ErrNotStalled) {
+				return err
+			}
+		}
+		if w.timeout > 0 && next != nil && time.Since(since) > w.timeout {
 			return &StalledError{Message: next}
 		}
-		if progress != nil {
-			progress(min(at, target), target)
+		if w.progress != nil {
+			w.progress(min(at, target), target)
 		}
 		if at >= target {
 			return nil
@@ -240,29 +277,48 @@ func Lacks(ctx context.Context, js jetstream.JetStream, bucket string) (*jetstre
 	if err != nil {
 		return nil, err
 	}
-	_, next, err := passed(ctx, js, bucket, target)
+	_, next, err := arrived(ctx, js, bucket, target)
 	return next, err
 }
 
-// passed is how far a bucket has come towards a sequence of its source: its
+// LacksAfter is Lacks where it is known that a bucket has all there is up to a
+// sequence of its source. It costs the server little where that is near the end.
+func LacksAfter(ctx context.Context, js jetstream.JetStream, bucket string, after uint64) (*jetstream.RawStreamMsg, error) {
+	at, err := Position(ctx, js, bucket)
+	if err != nil {
+		return nil, err
+	}
+	_, next, err := following(ctx, js, bucket, max(at, after), math.MaxUint64)
+	return next, err
+}
+
+// arrived is how far a bucket has come towards a sequence of its source: its
 // position, and over what comes next where the server projects nothing of it, as a
 // device may publish on a subject with a wildcard. next is what it lacks first,
 // nil where it has arrived.
-func passed(ctx context.Context, js jetstream.JetStream, bucket string, target uint64) (at uint64, next *jetstream.RawStreamMsg, err error) {
-	at, err = Position(ctx, js, bucket)
-	for p := eventlog.ProjectionOf(bucket); err == nil && at < target; at = next.Sequence {
+func arrived(ctx context.Context, js jetstream.JetStream, bucket string, target uint64) (at uint64, next *jetstream.RawStreamMsg, err error) {
+	if at, err = Position(ctx, js, bucket); err != nil {
+		return at, nil, err
+	}
+	return following(ctx, js, bucket, at, target)
+}
+
+// following is arrived from a position on.
+func following(ctx context.Context, js jetstream.JetStream, bucket string, from, target uint64) (at uint64, next *jetstream.RawStreamMsg, err error) {
+	at = from
+	for p := eventlog.ProjectionOf(bucket); at < target; at = next.Sequence {
 		next, err = eventlog.NextMessage(ctx, js, p.Stream, p.From, at+1)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return target, nil, nil
 		}
 		if err != nil {
-			break
+			return at, nil, err
 		}
 		if _, ok := p.Key(next.Subject); ok {
 			return at, next, nil
 		}
 	}
-	return at, nil, err
+	return at, nil, nil
 }
 
 // ErrUnreadable says that a bucket's newest message is there and the server cannot
@@ -270,17 +326,21 @@ func passed(ctx context.Context, js jetstream.JetStream, bucket string, target u
 var ErrUnreadable = errors.New("the server has the message and cannot read it")
 
 // Position is how far a bucket has come: the sequence of its newest message in the
-// source; 0 while it is empty. It fails with ErrUnreadable where the server cannot
-// give that message.
+// source, or of the message that it was moved past; 0 while it is empty. It fails
+// with ErrUnreadable where the server cannot give the newest message.
 func Position(ctx context.Context, js jetstream.JetStream, bucket string) (uint64, error) {
 	stream := eventlog.BucketStream(bucket)
 	s, err := eventlog.Authoritative(ctx, js, stream)
 	if err != nil {
 		return 0, fmt.Errorf("bucket %s: %w", bucket, err)
 	}
+	var start uint64
+	if _, from, ok := moved(bucket, s.CachedInfo().Config.Sources); ok && from > 0 {
+		start = from - 1
+	}
 	last := s.CachedInfo().State.LastSeq
 	if last == 0 {
-		return 0, nil
+		return start, nil
 	}
 	m, err := eventlog.MessageAt(ctx, js, stream, last)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
@@ -291,7 +351,7 @@ func Position(ctx context.Context, js jetstream.JetStream, bucket string) (uint6
 		if err != nil {
 			return 0, fmt.Errorf("bucket %s: newest message: %w", bucket, err)
 		}
-		return 0, nil // overtaken by the next one: ask again
+		return start, nil // overtaken by the next one: ask again
 	}
 	if err != nil {
 		return 0, fmt.Errorf("bucket %s: newest message: %w", bucket, err)
@@ -300,5 +360,5 @@ func Position(ctx context.Context, js jetstream.JetStream, bucket string) (uint6
 	if !ok {
 		return 0, fmt.Errorf("bucket %s: its newest message has no header %s", bucket, eventlog.HeaderStreamSource)
 	}
-	return seq, nil
+	return max(seq, start), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -12,12 +13,17 @@ import (
 
 // Service is what one request to the server tells of a bucket.
 type Service struct {
-	// Finding is Sound, Missing, Unfinished, OtherLog or Misconfigured. Whether the
+	// Finding is Sound, Missing, Unfinished, OtherLog, Halted or Misconfigured. Whether the
 	// bucket agrees with the log takes more requests: see Check.
 	Finding Finding
 	// SyncDue says that devices were not told to sync since the bucket was put in
 	// service again, and after which rebuild; empty where nothing is due.
 	SyncDue string
+	// Created is when its stream was made, and Last the sequence of its newest message.
+	Created time.Time
+	Last    uint64
+	// Replicas is how many replicas it has.
+	Replicas int
 }
 
 // Look asks the server once whether a bucket of a log is in service.
@@ -29,22 +35,25 @@ func Look(ctx context.Context, js jetstream.JetStream, c Config, bucket, logID s
 	if err != nil {
 		return Service{}, fmt.Errorf("look at bucket %s: %w", bucket, err)
 	}
-	is := s.CachedInfo().Config
-	l := Service{Finding: Sound, SyncDue: is.Metadata[metaSyncDue]}
+	info := s.CachedInfo()
+	is := info.Config
+	l := Service{Finding: Sound, SyncDue: is.Metadata[metaSyncDue], Created: info.Created, Last: info.State.LastSeq, Replicas: is.Replicas}
 	switch {
 	case is.Metadata[metaRebuilding] != "":
 		l.Finding = Unfinished
 	case is.Metadata[metaLogID] != logID:
 		l.Finding = OtherLog
-	case !configured(is, live(bucket, c, logID)):
+	case !configured(bucket, is, live(bucket, c, logID)):
 		l.Finding = Misconfigured
+	case halted(info):
+		l.Finding = Halted
 	}
 	return l, nil
 }
 
 // configured says whether a bucket's stream is configured as it should be, in what
 // decides which values it has and whether they reach devices.
-func configured(is, want jetstream.StreamConfig) bool {
+func configured(bucket string, is, want jetstream.StreamConfig) bool {
 	if (is.RePublish == nil) != (want.RePublish == nil) || is.RePublish != nil && *is.RePublish != *want.RePublish {
 		return false
 	}
@@ -52,10 +61,8 @@ func configured(is, want jetstream.StreamConfig) bool {
 		is.MaxMsgs > 0 || is.MaxBytes > 0 || is.MaxAge > 0 || is.AllowRollup != want.AllowRollup || is.AllowDirect != want.AllowDirect {
 		return false
 	}
-	if len(is.Sources) != 1 || is.Sources[0].Name != want.Sources[0].Name || len(is.Sources[0].SubjectTransforms) != 1 {
-		return false
-	}
-	return is.Sources[0].SubjectTransforms[0] == want.Sources[0].SubjectTransforms[0]
+	_, _, ok := moved(bucket, is.Sources)
+	return ok
 }
 
 // SyncDue says whether devices must be told to sync, as desired-state was put in

@@ -45,9 +45,10 @@ What is compared:
                both directions
   checkpoints  folds that are saved are what the log folds to
 
-It also lists foreign messages (subject, type and payload do not agree), gaps in
-the numbers of devices' reports, reports that came twice, and where the log's clock
-went back: none of these is a difference. The fleet may go on meanwhile.
+It also lists foreign messages (subject, type and payload do not agree, or a bucket
+was moved past them, as the NATS server refuses to store them there), gaps in the
+numbers of devices' reports, reports that came twice, and where the log's clock went
+back: none of these is a difference. The fleet may go on meanwhile.
 
 Name the key, or whoever forged the log's seals forged the key in them too: by
 --public-key, or $` + envSealKey + `. Where a key was changed, name both, with a comma.
@@ -128,10 +129,18 @@ func verdict(s Streams, r *verify.Report) error {
 	case r.Foreign() > 0:
 		return &failure{
 			fmt.Errorf("verify: all agrees, and %s found: the fleet passes over them", plural(r.Foreign(), "foreign message was", "foreign messages were")),
-			"who wrote them: " + name + " log --type foreign", ExitForeign,
+			whoWroteForeign(r, name), ExitForeign,
 		}
 	}
 	return nil
+}
+
+// whoWroteForeign says where the writers of foreign messages are named.
+func whoWroteForeign(r *verify.Report, name string) string {
+	if r.Counts[verify.Foreign] == 0 {
+		return "the message's subject names the device that wrote it: what runs there is no agent of the fleet"
+	}
+	return "who wrote them: " + name + " log --type foreign"
 }
 
 // adviceOn says what to try about what differs, the gravest alone.
@@ -146,6 +155,8 @@ func adviceOn(r *verify.Report, name string) string {
 		return "who can append to the log besides the operator? The seal itself: " + name + " log --type seal -o json"
 	case has(verify.SealKey):
 		return "where the key was changed on purpose, name both: --public-key OLD,NEW"
+	case has(verify.BucketHalted):
+		return "are the NATS servers well (nats server check jetstream)? Then the same again in a minute: an operator that runs rebuilds the bucket"
 	case has(verify.BucketUnfinished):
 		return "the same again in half a minute: an operator that runs finishes a rebuild that was cut short. Without an operator: " + name + " rebuild BUCKET"
 	}

@@ -34,6 +34,9 @@ func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l
 	case projections.Unfinished:
 		tell(BucketUnfinished, "the bucket is being rebuilt, or its rebuild was cut short: it is not compared")
 		return nil
+	case projections.Halted:
+		tell(BucketHalted, "no server leads the bucket: it is not compared. An operator that runs rebuilds it where a device's message did that")
+		return nil
 	case projections.OtherLog:
 		tell(BucketOfOtherLog, "the bucket projects another log than this one: it is not compared")
 		return nil
@@ -47,6 +50,14 @@ func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l
 		}
 	}
 	c := comparison{js: js, ledger: l, patience: patience, report: r, sum: Bucket{Name: bucket, Keys: len(l.last)}}
+	if c.passed, err = projections.PassedOver(ctx, js, bucket); err != nil {
+		return err
+	}
+	for _, sequence := range c.passed {
+		if err := c.passedOver(ctx, sequence); err != nil {
+			return err
+		}
+	}
 	if err := c.settle(ctx); err != nil {
 		return err
 	}
@@ -79,6 +90,23 @@ type comparison struct {
 	patience time.Duration
 	report   *Report
 	sum      Bucket
+	passed   []uint64 // messages that the bucket was moved past
+}
+
+// passedOver tells of a message that the bucket was moved past.
+func (c *comparison) passedOver(ctx context.Context, sequence uint64) error {
+	m, err := eventlog.MessageAt(ctx, c.js, c.ledger.projection.Stream, sequence)
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return nil // a pulse, and replaced
+	}
+	if err != nil {
+		return err
+	}
+	c.report.add(Finding{
+		Kind: PassedOver, Bucket: c.sum.Name, Sequence: sequence, Subject: m.Subject,
+		Says: "the NATS server refuses to store the message in the bucket, so the bucket was moved past it and has what its key had before: look at the device",
+	})
+	return nil
 }
 
 // settle lets the bucket come to where the ledger ends.

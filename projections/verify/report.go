@@ -31,6 +31,8 @@ const (
 	BucketMissing Kind = "BucketMissing"
 	// BucketUnfinished: a rebuild of the bucket is under way, or was cut short.
 	BucketUnfinished Kind = "BucketUnfinished"
+	// BucketHalted: no server leads the bucket, so that it cannot be read.
+	BucketHalted Kind = "BucketHalted"
 	// BucketOfOtherLog: the bucket projects a log that is not this one.
 	BucketOfOtherLog Kind = "BucketOfOtherLog"
 	// KeyMissing: the log has a message for the key, the bucket has none.
@@ -51,6 +53,9 @@ const (
 const (
 	// Foreign: a message whose subject, type and payload do not agree.
 	Foreign Kind = "Foreign"
+	// PassedOver: a message that the server refuses to store in a bucket, past which the
+	// bucket was moved. It counts as foreign: no agent sends such a message.
+	PassedOver Kind = "PassedOver"
 	// NumberGap: a device's report numbers skip some: those reports never came.
 	NumberGap Kind = "NumberGap"
 	// NumberRepeat: a report that had come before; the fold drops it.
@@ -68,15 +73,15 @@ const (
 func Kinds() []Kind {
 	return []Kind{
 		MessageMissing, LogBeginsLate, SealBroken, SealForged, SealKey, SealOutOfOrder,
-		BucketMissing, BucketUnfinished, BucketOfOtherLog, KeyMissing, KeyExtra, KeyStale, ValueDiffers, HeaderDiffers, CheckpointDiffers,
-		Foreign, NumberGap, NumberRepeat, TimeBackwards, PulsesGone, CheckpointUnusable,
+		BucketMissing, BucketUnfinished, BucketHalted, BucketOfOtherLog, KeyMissing, KeyExtra, KeyStale, ValueDiffers, HeaderDiffers, CheckpointDiffers,
+		Foreign, PassedOver, NumberGap, NumberRepeat, TimeBackwards, PulsesGone, CheckpointUnusable,
 	}
 }
 
 // Differs says whether the kind means that something is other than it should be.
 func (k Kind) Differs() bool {
 	switch k {
-	case Foreign, NumberGap, NumberRepeat, TimeBackwards, PulsesGone, CheckpointUnusable:
+	case Foreign, PassedOver, NumberGap, NumberRepeat, TimeBackwards, PulsesGone, CheckpointUnusable:
 		return false
 	}
 	return true
@@ -162,5 +167,6 @@ func (r *Report) Differences() (n uint64) {
 	return n
 }
 
-// Foreign is how many foreign messages the log has.
-func (r *Report) Foreign() uint64 { return r.Counts[Foreign] }
+// Foreign is how many foreign messages the log has, those among them that buckets
+// were moved past.
+func (r *Report) Foreign() uint64 { return r.Counts[Foreign] + r.Counts[PassedOver] }
