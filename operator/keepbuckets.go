@@ -30,24 +30,27 @@ const (
 // bucketKeeper keeps the buckets in service during a term. Whatever cut a rebuild
 // short, and whoever did it, the bucket's own metadata says so.
 type bucketKeeper struct {
-	r     *replica
-	logID string
-	due   chan string            // after which rebuild devices must be told to sync
-	busy  map[string]*sync.Mutex // held while a bucket is worked on
+	r       *replica
+	logID   string
+	due     chan string // after which rebuild devices must be told to sync
+	buckets map[string]*keptBucket
 
-	missing map[string]bool      // at the look before
-	retry   map[string]time.Time // not before
-	after   string               // the rebuild after which devices were not told yet
-	since   time.Time            // when that was seen first
+	// Of desired-state alone:
+	after string    // the rebuild after which devices were not told yet
+	since time.Time // when that was seen first
+}
+
+// keptBucket is what the goroutine that keeps one bucket knows of it.
+type keptBucket struct {
+	busy    sync.Mutex // held while the bucket is worked on, by stallWatch too
+	missing bool       // at the look before
+	retry   time.Time  // not before
 }
 
 func (r *replica) newBucketKeeper(logID string, rebuilt []string) *bucketKeeper {
-	k := &bucketKeeper{
-		r: r, logID: logID, due: make(chan string, 1), busy: map[string]*sync.Mutex{},
-		missing: map[string]bool{}, retry: map[string]time.Time{},
-	}
+	k := &bucketKeeper{r: r, logID: logID, due: make(chan string, 1), buckets: map[string]*keptBucket{}}
 	for _, b := range eventlog.Buckets() {
-		k.busy[b] = &sync.Mutex{}
+		k.buckets[b] = &keptBucket{}
 	}
 	if slices.Contains(rebuilt, eventlog.BucketDesired) {
 		k.since = time.Now().Add(-syncGrace) // the term itself rebuilt it: nobody else tells devices
@@ -55,28 +58,30 @@ func (r *replica) newBucketKeeper(logID string, rebuilt []string) *bucketKeeper 
 	return k
 }
 
-// run looks until the context ends.
+// run keeps each bucket by itself, until the context ends: the rebuild of one may
+// take minutes.
 func (k *bucketKeeper) run(ctx context.Context) {
 	defer k.r.metrics.outOfService.Reset()
 	defer k.r.metrics.stalled.Reset()
-	var watches sync.WaitGroup
-	defer watches.Wait()
-	for bucket, busy := range k.busy {
-		w := &stallWatch{r: k.r, logID: k.logID, bucket: bucket, busy: busy}
-		watches.Go(func() { w.run(ctx) })
+	var keepers sync.WaitGroup
+	defer keepers.Wait()
+	for name, bucket := range k.buckets {
+		w := &stallWatch{r: k.r, logID: k.logID, bucket: name, busy: &bucket.busy}
+		keepers.Go(func() { k.keep(ctx, name, bucket) })
+		keepers.Go(func() { w.run(ctx) })
 	}
+}
+
+func (k *bucketKeeper) keep(ctx context.Context, name string, bucket *keptBucket) {
 	tick := time.NewTicker(bucketCheck)
 	defer tick.Stop()
 	for {
-		for _, bucket := range eventlog.Buckets() {
-			if time.Now().Before(k.retry[bucket]) || !k.busy[bucket].TryLock() {
-				continue
-			}
-			err := k.look(ctx, bucket)
-			k.busy[bucket].Unlock()
+		if !time.Now().Before(bucket.retry) && bucket.busy.TryLock() {
+			err := k.look(ctx, name, bucket)
+			bucket.busy.Unlock()
 			if err != nil && ctx.Err() == nil {
-				k.r.options.Logger.Warn("a bucket is not known to be in service; will be looked at again", "bucket", bucket, "error", err)
-				k.retry[bucket] = time.Now().Add(bucketRetry)
+				k.r.options.Logger.Warn("a bucket is not known to be in service; will be looked at again", "bucket", name, "error", err)
+				bucket.retry = time.Now().Add(bucketRetry)
 			}
 		}
 		select {
@@ -88,7 +93,7 @@ func (k *bucketKeeper) run(ctx context.Context) {
 }
 
 // look puts a bucket in service that is not.
-func (k *bucketKeeper) look(ctx context.Context, bucket string) error {
+func (k *bucketKeeper) look(ctx context.Context, bucket string, kept *keptBucket) error {
 	config := projections.Config{Replicas: k.r.options.Replicas, StallTimeout: stallTimeoutAgain}
 	is, err := projections.Look(ctx, k.r.js, config, bucket, k.logID)
 	if err != nil {
@@ -98,8 +103,8 @@ func (k *bucketKeeper) look(ctx context.Context, bucket string) error {
 	if is.Finding == projections.Halted {
 		return nil // see stallWatch
 	}
-	first := is.Finding == projections.Missing && !k.missing[bucket]
-	k.missing[bucket] = is.Finding == projections.Missing
+	first := is.Finding == projections.Missing && !kept.missing
+	kept.missing = is.Finding == projections.Missing
 	switch {
 	case is.Finding == projections.Sound:
 		k.syncDue(bucket, is.SyncDue)
@@ -118,6 +123,13 @@ func (k *bucketKeeper) look(ctx context.Context, bucket string) error {
 	if err != nil {
 		return err
 	}
+	now, err := projections.Look(ctx, k.r.js, config, bucket, k.logID)
+	if err == nil && now.Finding != projections.Sound {
+		err = fmt.Errorf("bucket %s is %s after it was repaired, as before it was %s", bucket, now.Finding, is.Finding)
+	}
+	if err != nil {
+		return err
+	}
 	k.r.metrics.repairs.WithLabelValues(bucket).Inc()
 	k.r.metrics.outOfService.WithLabelValues(bucket).Set(0)
 	k.r.options.Logger.Warn("a bucket was not in service; the operator put it in service again", "reason", ReasonBucketRepaired,
@@ -126,11 +138,7 @@ func (k *bucketKeeper) look(ctx context.Context, bucket string) error {
 		bucket, foundOut(is.Finding), alsoSync(bucket)), nil)
 	if bucket == eventlog.BucketDesired {
 		k.after, k.since = "", time.Now().Add(-syncGrace)
-		after, err := projections.SyncDue(ctx, k.r.js)
-		if err != nil {
-			return err
-		}
-		k.syncDue(bucket, after)
+		k.syncDue(bucket, now.SyncDue)
 	}
 	return nil
 }
