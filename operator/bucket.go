@@ -33,6 +33,8 @@ const (
 	haltTimeout = 10 * time.Second
 	// stallRetry is how long a bucket that could not be helped is left alone.
 	stallRetry = time.Minute
+	// resumeWait is how long a bucket has to come on that was made to begin again.
+	resumeWait = 15 * time.Second
 	// passedPause is how often at most an Event says that a bucket was moved.
 	passedPause = time.Minute
 )
@@ -51,6 +53,7 @@ type stallWatch struct {
 	passed   time.Time // when it was moved last
 	said     time.Time // when an Event last said that it was moved
 	unsaid   int       // moves since
+	resumed  uint64    // the message at which the server was made to begin again
 	helpless uint64    // the message at which it was said that it stands
 	retry    time.Time // not before
 }
@@ -136,28 +139,32 @@ func (w *stallWatch) sourceEnd(ctx context.Context) (uint64, error) {
 // message that the server refuses.
 func (w *stallWatch) stalled(ctx context.Context, m *jetstream.RawStreamMsg) error {
 	w.r.metrics.stalled.WithLabelValues(w.bucket).Set(1)
-	why := ": nothing that devices should run is left out"
-	if w.bucket != eventlog.BucketDesired {
-		refused, err := projections.Refuses(ctx, w.r.js, w.bucket, m.Sequence)
-		if ctx.Err() != nil {
-			return err
-		}
-		if refused {
-			err = projections.Pass(ctx, w.r.js, w.bucket, m.Sequence)
-			if err == nil {
-				w.wasPassed(m)
-				return nil
-			}
-		}
-		switch {
-		case errors.Is(err, projections.ErrNotStalled):
-			w.bucketLook = bucketLook{}
+	refused, err := false, error(nil)
+	if w.bucket != eventlog.BucketDesired { // of that nothing is left out
+		refused, err = projections.Refuses(ctx, w.r.js, w.bucket, m.Sequence)
+	}
+	why := "the operator had the server begin again there, and does not move the bucket past it"
+	if refused {
+		if err = projections.Pass(ctx, w.r.js, w.bucket, m.Sequence); err == nil {
+			w.wasPassed(m)
 			return nil
-		case err != nil:
-			why = ": " + err.Error()
-		default:
-			why = ", as the server stores the message elsewhere: it is the server that has trouble, not the message"
 		}
+	} else if err == nil { // it is not the message: the source may be dead
+		if err = projections.Resume(ctx, w.r.js, w.bucket); err == nil && w.resumed != m.Sequence {
+			w.resumed, w.retry = m.Sequence, time.Now().Add(resumeWait)
+			w.r.options.Logger.Warn("a bucket is stalled at a message that the server stores elsewhere; the server begins again there",
+				"bucket", w.bucket, "sequence", m.Sequence)
+			return nil
+		}
+	}
+	switch {
+	case ctx.Err() != nil:
+		return err
+	case errors.Is(err, projections.ErrNotStalled):
+		w.bucketLook = bucketLook{}
+		return nil
+	case err != nil:
+		why = err.Error()
 	}
 	w.retry = time.Now().Add(stallRetry)
 	if w.helpless == m.Sequence {
@@ -167,7 +174,7 @@ func (w *stallWatch) stalled(ctx context.Context, m *jetstream.RawStreamMsg) err
 	stall := &projections.StalledError{Message: m}
 	w.r.options.Logger.Error("a bucket is stalled; the operator cannot move it past the message", "reason", ReasonBucketStalled,
 		"bucket", w.bucket, "sequence", m.Sequence, "subject", m.Subject, "why", why)
-	w.r.events.Warn(ReasonBucketStalled, "Project", fmt.Sprintf("Bucket %s: %v. The operator does not move it past that message%s. "+
+	w.r.events.Warn(ReasonBucketStalled, "Project", fmt.Sprintf("Bucket %s: %v: %s. "+
 		"What is decided goes on. See the NATS server's log, and: fleetctl verify", w.bucket, stall, why), nil)
 	return nil
 }

@@ -31,6 +31,7 @@ func TestABucketIsMovedPastAMessageThatTheServerRefuses(t *testing.T) {
 			w, options := begin(t)
 			op := w.operate(options)
 			w.logged()
+			op.gauge(t, "fleet_operator_leader", 1) // so the streams have leaders of their own
 			lab := map[string]string{"site": "lab"}
 			w.device("pi-01", lab)
 			ns := w.api.Namespace(t)

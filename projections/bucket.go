@@ -99,8 +99,7 @@ func serve(ctx context.Context, js jetstream.JetStream, c Config, bucket, logID 
 			c.Replicas = present.Replicas
 		}
 	}
-	_, err := js.UpdateStream(ctx, served(bucket, c, logID, present))
-	return err
+	return update(ctx, js, bucket, present.Replicas, served(bucket, c, logID, present))
 }
 
 // Ensure makes what is missing of the buckets, rebuilds those that the log has

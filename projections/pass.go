@@ -112,6 +112,59 @@ func pass(ctx context.Context, js jetstream.JetStream, bucket string, sequence u
 	return err
 }
 
+// Resume has the server go on with a bucket where it stands, by a source that is made
+// anew and begins behind what the bucket has, so that nothing is left out. With
+// nats-server 2.15 the source of a stream that was given more replicas can be dead
+// until then.
+func Resume(ctx context.Context, js jetstream.JetStream, bucket string) error {
+	at, err := Position(ctx, js, bucket)
+	if err != nil {
+		return err
+	}
+	s, err := js.Stream(ctx, eventlog.BucketStream(bucket))
+	if err != nil {
+		return fmt.Errorf("bucket %s: %w", bucket, err)
+	}
+	c := s.CachedInfo().Config
+	moves, _, ok := moved(bucket, c.Sources)
+	if !ok {
+		return fmt.Errorf("bucket %s: its source is not that of the bucket", bucket)
+	}
+	c.Sources = []*jetstream.StreamSource{source(eventlog.ProjectionOf(bucket), moves+1, at+1)}
+	if _, err = js.UpdateStream(ctx, c); err != nil {
+		return fmt.Errorf("resume bucket %s: %w", bucket, err)
+	}
+	return nil
+}
+
+// scaleTimeout is how long the new replicas of a bucket are waited for.
+const scaleTimeout = 30 * time.Second
+
+// update changes a bucket's configuration. Where that gives it more replicas, it waits
+// for them and resumes the bucket.
+func update(ctx context.Context, js jetstream.JetStream, bucket string, present int, c jetstream.StreamConfig) error {
+	if _, err := js.UpdateStream(ctx, c); err != nil || present >= c.Replicas {
+		return err
+	}
+	tick := time.NewTicker(trialLook)
+	defer tick.Stop()
+	for began := time.Now(); time.Since(began) < scaleTimeout; {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+		s, err := js.Stream(ctx, c.Name)
+		if err != nil || halted(s.CachedInfo()) || s.CachedInfo().Cluster == nil {
+			continue // they elect
+		}
+		if info := s.CachedInfo(); len(info.Cluster.Replicas) >= c.Replicas-1 && healthy(info.Cluster) == nil {
+			break
+		}
+	}
+	return Resume(ctx, js, bucket)
+}
+
 func listed(passed []uint64) string {
 	if len(passed) > maxPassed {
 		passed = passed[len(passed)-maxPassed:]

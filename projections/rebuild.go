@@ -131,7 +131,7 @@ func finish(ctx context.Context, js jetstream.JetStream, c Config, bucket, which
 	if stalled != nil {
 		c.Replicas = building.Replicas
 	}
-	if _, err := js.UpdateStream(ctx, served(bucket, c, building.Metadata[metaLogID], building)); err != nil {
+	if err := update(ctx, js, bucket, building.Replicas, served(bucket, c, building.Metadata[metaLogID], building)); err != nil {
 		return fmt.Errorf("put it in service: %w", err)
 	}
 	return stalled
