@@ -4,16 +4,18 @@
 //
 //	go -C tools run ./mutate -root .. -test ./operator/decide operator/decide/device.go operator/decide/deployment.go
 //
-// -test may be given several times: a mutant survives where all of them pass. A
-// mutant that does not compile is left out, one whose tests do not end in
-// -timeout counts as killed. -sample 0.2 tries every fifth mutant, chosen by
-// -seed. -list prints the mutants only. The files are not touched: the compiler
-// gets the mutant by its flag -overlay.
+// -test may be given several times: a mutant survives where all of them pass. One
+// whose tests do not end in -timeout counts as killed. -sample 0.2 tries every
+// fifth mutant, chosen by -seed. -list prints the mutants only. All mutants are
+// compiled at once, each behind a switch that the environment turns on, so that
+// trying one costs no more than the tests. The files are not touched: the
+// compiler gets the changed ones by its flag -overlay.
 //
 // A survivor is a place to look, not a verdict: some mutants mean the same.
 package main
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -24,6 +26,9 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -74,43 +79,42 @@ func mutate(ctx context.Context, o options, files []string) error {
 	if w.root, err = filepath.Abs(o.root); err != nil {
 		return err
 	}
-	if !o.list {
-		if got := w.try(ctx, ""); got != survived {
-			return fmt.Errorf("the tests of the unchanged files end so: %s", got)
-		}
-	}
-	chance := rand.New(rand.NewPCG(o.seed, 0))
-	count := map[outcome]int{}
 	for _, file := range files {
-		mutants, err := mutantsOf(filepath.Join(w.root, file))
+		f, err := parse(filepath.Join(w.root, file))
 		if err != nil {
 			return err
 		}
-		for _, m := range mutants {
-			if chance.Float64() >= o.sample {
-				continue
-			}
-			if o.list {
-				fmt.Printf("%s:%d: %s\n", file, m.line, m.what)
-				continue
-			}
-			overlay, err := w.overlay(file, m.text)
-			if err != nil {
-				return err
-			}
-			got := w.try(ctx, overlay)
-			if ctx.Err() != nil {
-				break
-			}
-			count[got]++
-			if got == survived {
-				fmt.Printf("%s:%d: %s\n", file, m.line, m.what)
-			}
+		w.sources = append(w.sources, f)
+	}
+	chosen := w.choose()
+	if o.list {
+		for _, m := range chosen {
+			fmt.Println(w.line(m))
+		}
+		return nil
+	}
+	if err := w.compile(ctx); err != nil {
+		return err
+	}
+	if got := w.try(ctx, 0); got != survived {
+		return fmt.Errorf("without a change: %s", got)
+	}
+	count := map[outcome]int{}
+	for _, m := range chosen {
+		if w.left[m] {
+			count[broken]++
+			continue
+		}
+		got := w.try(ctx, m.number)
+		if ctx.Err() != nil {
+			break
+		}
+		count[got]++
+		if got == survived {
+			fmt.Println(w.line(m))
 		}
 	}
-	if !o.list {
-		fmt.Printf("%d survived, %d killed, %d killed by their time, %d do not compile\n", count[survived], count[killed], count[late], count[broken])
-	}
+	fmt.Printf("%d survived, %d killed, %d killed by their time, %d do not compile\n", count[survived], count[killed], count[late], count[broken])
 	return ctx.Err()
 }
 
@@ -126,50 +130,135 @@ const (
 type work struct {
 	options
 	root, dir string
+	sources   []*source
+	left      map[*mutant]bool // did not compile
 }
 
-// overlay writes a mutant beside the tree, and the list by which the compiler
-// takes it for the file.
-func (w work) overlay(file string, text []byte) (string, error) {
-	mutant, list := filepath.Join(w.dir, "mutant.go"), filepath.Join(w.dir, "overlay.json")
-	b, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(w.root, file): mutant}})
+// choose numbers all mutants and gives those to try.
+func (w *work) choose() (chosen []*mutant) {
+	chance, number := rand.New(rand.NewPCG(w.seed, 0)), 0
+	for _, f := range w.sources {
+		for _, m := range f.mutants {
+			number++
+			m.number = number
+			if chance.Float64() < w.sample {
+				chosen = append(chosen, m)
+			}
+		}
+	}
+	slices.SortStableFunc(chosen, func(a, b *mutant) int { return cmp.Or(strings.Compare(a.file, b.file), a.line-b.line) })
+	return chosen
+}
+
+func (w *work) line(m *mutant) string {
+	file, err := filepath.Rel(w.root, m.file)
+	if err != nil {
+		file = m.file
+	}
+	return fmt.Sprintf("%s:%d: %s", file, m.line, m.what)
+}
+
+// compile makes the packages' tests with all mutants. The mutants of a line that
+// the compiler refuses are left out.
+func (w *work) compile(ctx context.Context) error {
+	w.left = map[*mutant]bool{}
+	refused := regexp.MustCompile(`(?m)([\w./-]+\.go):(\d+):\d+: (.*)`)
+	for {
+		overlay, err := w.overlay()
+		if err != nil {
+			return err
+		}
+		var out []byte
+		for i, pkg := range w.tests {
+			build := exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-vet=off", "-gcflags=-e", "-tags", w.tags, "-overlay", overlay, "-o", w.binary(i), pkg)
+			build.Dir, build.Env = w.root, append(os.Environ(), "CGO_ENABLED=0")
+			if out, err = build.CombinedOutput(); err != nil {
+				break
+			}
+		}
+		if err == nil {
+			return nil
+		}
+		before := len(w.left)
+		for _, said := range refused.FindAllStringSubmatch(string(out), -1) {
+			for _, f := range w.sources {
+				if filepath.Base(said[1]) != filepath.Base(f.name) {
+					continue
+				}
+				line, _ := strconv.Atoi(said[2])
+				f.mutants = slices.DeleteFunc(f.mutants, func(m *mutant) bool {
+					if m.line == line {
+						w.left[m] = true
+					}
+					return m.line == line
+				})
+			}
+		}
+		if len(w.left) == before {
+			return fmt.Errorf("compile: %w\n%s", err, out)
+		}
+	}
+}
+
+// overlay writes the changed files beside the tree, and the list by which the
+// compiler takes them.
+func (w *work) overlay() (string, error) {
+	replace := map[string]string{}
+	write := func(name, text string) error {
+		file := filepath.Join(w.dir, fmt.Sprintf("%d.go", len(replace)))
+		replace[name] = file
+		return os.WriteFile(file, []byte(text), 0o600)
+	}
+	for _, f := range w.sources {
+		if err := write(f.name, f.all()); err != nil {
+			return "", err
+		}
+		if err := write(filepath.Join(filepath.Dir(f.name), "zz_mutant.go"), fmt.Sprintf(mutantSwitch, f.pkg)); err != nil {
+			return "", err
+		}
+	}
+	b, err := json.Marshal(map[string]any{"Replace": replace})
 	if err != nil {
 		return "", err
 	}
-	return list, errors.Join(os.WriteFile(mutant, text, 0o600), os.WriteFile(list, b, 0o600))
+	list := filepath.Join(w.dir, "overlay.json")
+	return list, os.WriteFile(list, b, 0o600)
 }
 
-// try compiles and runs each package's tests until one notices.
-func (w work) try(ctx context.Context, overlay string) outcome {
-	for _, pkg := range w.tests {
-		binary := filepath.Join(w.dir, "test.bin")
-		build := exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-vet=off", "-tags", w.tags, "-overlay", overlay, "-o", binary, pkg)
-		if overlay == "" {
-			build = exec.CommandContext(ctx, "go", "test", "-c", "-trimpath", "-vet=off", "-tags", w.tags, "-o", binary, pkg)
-		}
-		build.Dir = w.root
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			if overlay == "" {
-				fmt.Fprintf(os.Stderr, "%s", out)
-			}
-			return broken
-		}
+const mutantSwitch = `package %s
+
+import (
+	"os"
+	"strconv"
+)
+
+var mutantNumber, _ = strconv.Atoi(os.Getenv("MUTANT"))
+
+func mutantOn(number int) bool { return number == mutantNumber }
+`
+
+func (w *work) binary(i int) string { return filepath.Join(w.dir, fmt.Sprintf("%d.test", i)) }
+
+// try runs each package's tests with a mutant until one notices; 0 is none.
+func (w *work) try(ctx context.Context, number int) outcome {
+	for i, pkg := range w.tests {
 		args := []string{"-test.failfast", "-test.timeout=" + w.timeout.String()}
 		if w.run != "" {
 			args = append(args, "-test.run="+w.run)
 		}
 		bounded, cancel := context.WithTimeout(ctx, w.timeout+10*time.Second)
-		test := exec.CommandContext(bounded, binary, args...)
+		test := exec.CommandContext(bounded, w.binary(i), args...)
 		test.Dir = filepath.Join(w.root, pkg)
+		test.Env = append(os.Environ(), "MUTANT="+strconv.Itoa(number))
 		out, err := test.CombinedOutput()
+		ended := bounded.Err() != nil
 		cancel()
 		switch {
 		case err == nil:
-		case bounded.Err() != nil, strings.Contains(string(out), "panic: test timed out"):
+		case ended, strings.Contains(string(out), "panic: test timed out"):
 			return late
 		default:
-			if overlay == "" {
+			if number == 0 {
 				fmt.Fprintf(os.Stderr, "%s", out)
 			}
 			return killed

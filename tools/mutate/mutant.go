@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -10,83 +11,93 @@ import (
 	"strings"
 )
 
-// mutant is a file with one change.
+// mutant is one change of one file. It is compiled together with all others,
+// behind a switch, so that the package is compiled once.
 type mutant struct {
-	line int
-	what string
-	text []byte
+	number int
+	file   string
+	line   int
+	what   string
+
+	from, to int // the part of the file that wrap changes
+	// wrap gives that part with the mutant behind its switch; inside gives the text
+	// of a node of it, with the mutants there.
+	wrap func(number int, inside func(from, to token.Pos) string) string
+}
+
+// source is a file and what is to be changed in it.
+type source struct {
+	name    string
+	text    []byte
+	set     *token.FileSet
+	pkg     string
+	mutants []*mutant
 }
 
 // otherOperator has the operator that a mutant puts in place of each.
 var otherOperator = map[token.Token]token.Token{
 	token.LSS: token.LEQ, token.LEQ: token.LSS, token.GTR: token.GEQ, token.GEQ: token.GTR,
 	token.EQL: token.NEQ, token.NEQ: token.EQL, token.LAND: token.LOR, token.LOR: token.LAND,
-	token.ADD: token.SUB, token.SUB: token.ADD,
 }
 
-// mutantsOf makes the mutants of a file, in the order of its lines: conditions
-// negated, operators and booleans swapped, statements and the bodies of cases
-// dropped, functions that return at once.
-func mutantsOf(file string) ([]mutant, error) {
-	source, err := os.ReadFile(file)
+// parse finds the mutants of a file: conditions negated, operators and booleans
+// swapped, statements and the bodies of cases dropped, functions that return at
+// once.
+func parse(name string) (*source, error) {
+	text, err := os.ReadFile(name)
 	if err != nil {
 		return nil, err
 	}
-	set := token.NewFileSet()
-	parsed, err := parser.ParseFile(set, file, source, parser.SkipObjectResolution)
+	f := &source{name: name, text: text, set: token.NewFileSet()}
+	parsed, err := parser.ParseFile(f.set, name, text, parser.SkipObjectResolution)
 	if err != nil {
 		return nil, err
 	}
-	m := maker{set: set, source: source}
+	f.pkg = parsed.Name.Name
 	ast.Inspect(parsed, func(n ast.Node) bool {
 		if d, ok := n.(*ast.GenDecl); ok && d.Tok != token.VAR {
 			return false
 		}
-		m.visit(n)
+		f.visit(n)
 		return true
 	})
-	slices.SortStableFunc(m.made, func(a, b mutant) int { return a.line - b.line })
-	return m.made, nil
+	return f, nil
 }
 
-type maker struct {
-	set    *token.FileSet
-	source []byte
-	made   []mutant
-}
-
-func (m *maker) visit(n ast.Node) {
+func (f *source) visit(n ast.Node) {
 	switch n := n.(type) {
 	case *ast.IfStmt:
-		m.replace(n.Cond, "!("+m.text(n.Cond)+")", "the condition is negated: "+m.text(n.Cond))
+		f.negate(n.Cond)
 	case *ast.ForStmt:
 		if n.Cond != nil {
-			m.replace(n.Cond, "!("+m.text(n.Cond)+")", "the condition is negated: "+m.text(n.Cond))
+			f.negate(n.Cond)
 		}
+	case *ast.SwitchStmt:
+		f.cases(n)
 	case *ast.BinaryExpr:
-		if other, ok := otherOperator[n.Op]; ok {
-			m.change(n.OpPos, n.OpPos+token.Pos(len(n.Op.String())), other.String(), fmt.Sprintf("%s instead of %s: %s", other, n.Op, m.text(n)))
-		}
-	case *ast.UnaryExpr:
-		if n.Op == token.NOT {
-			m.replace(n, "("+m.text(n.X)+")", "without the !: "+m.text(n))
-		}
+		f.operator(n)
 	case *ast.Ident:
-		switch n.Name {
-		case "true":
-			m.replace(n, "false", "false instead of true")
-		case "false":
-			m.replace(n, "true", "true instead of false")
+		if n.Name == "true" || n.Name == "false" {
+			f.add(n, "the other boolean than "+n.Name, func(number int, _ func(from, to token.Pos) string) string {
+				return fmt.Sprintf("(mutantOn(%d) != %s)", number, n.Name)
+			})
 		}
 	case *ast.BlockStmt:
-		m.statements(n.List)
+		f.statements(n.List)
 	case *ast.CaseClause:
-		m.clause(n)
+		f.statements(n.Body)
+		f.body(n)
 	case *ast.CommClause:
-		m.statements(n.Body)
+		f.statements(n.Body)
 	case *ast.FuncDecl:
 		if n.Body != nil && len(n.Body.List) > 0 && returnsBare(n.Type) {
-			m.change(n.Body.Lbrace+1, n.Body.Lbrace+1, " if true { return };", "returns at once: "+n.Name.Name)
+			at := f.offset(n.Body.Lbrace) + 1
+			f.mutants = append(f.mutants, &mutant{
+				file: f.name, line: f.set.Position(n.Pos()).Line, what: "returns at once: " + n.Name.Name, from: at, to: at,
+				wrap: func(number int, _ func(from, to token.Pos) string) string {
+					return fmt.Sprintf(" if mutantOn(%d) { return };", number)
+				},
+			})
 		}
 	}
 }
@@ -95,68 +106,125 @@ func returnsBare(f *ast.FuncType) bool {
 	return f.Results.NumFields() == 0 || f.Results.List[0].Names != nil
 }
 
-// clause drops what a case does, and one of several values or conditions of it.
-func (m *maker) clause(c *ast.CaseClause) {
-	if len(c.Body) > 0 {
-		m.change(c.Body[0].Pos(), c.Body[len(c.Body)-1].End(), "", "the case does nothing: "+m.text(c.Body[0]))
+func (f *source) negate(cond ast.Expr) {
+	f.add(cond, "the condition is negated: "+f.plain(cond), func(number int, inside func(from, to token.Pos) string) string {
+		return fmt.Sprintf("(mutantOn(%d) != (%s))", number, inside(cond.Pos(), cond.End()))
+	})
+}
+
+func (f *source) operator(e *ast.BinaryExpr) {
+	other, ok := otherOperator[e.Op]
+	if !ok {
+		return
 	}
-	for i, e := range c.List {
-		if len(c.List) > 1 {
-			from, to := e.Pos(), e.End()
-			if i > 0 {
-				from = c.List[i-1].End()
-			} else {
-				to = c.List[1].Pos()
-			}
-			m.change(from, to, "", "without the case "+m.text(e))
+	f.add(e, fmt.Sprintf("%s instead of %s: %s", other, e.Op, f.plain(e)), func(number int, inside func(from, to token.Pos) string) string {
+		x, y := inside(e.X.Pos(), e.X.End()), inside(e.Y.Pos(), e.Y.End())
+		return fmt.Sprintf("(mutantOn(%d) && (%s %s %s) || !mutantOn(%[1]d) && (%[2]s %[5]s %[4]s))", number, x, other, y, e.Op)
+	})
+}
+
+// cases negates the conditions of a switch that has no value of its own.
+func (f *source) cases(s *ast.SwitchStmt) {
+	if s.Tag != nil {
+		return
+	}
+	for _, c := range s.Body.List {
+		for _, e := range c.(*ast.CaseClause).List {
+			f.negate(e)
 		}
 	}
-	m.statements(c.Body)
+}
+
+// body drops what a case does, but where what follows counts on its return.
+func (f *source) body(c *ast.CaseClause) {
+	if len(c.Body) < 2 { // one statement is dropped by statements
+		return
+	}
+	switch c.Body[len(c.Body)-1].(type) {
+	case *ast.ReturnStmt, *ast.BranchStmt:
+		return
+	}
+	from, to := c.Body[0].Pos(), c.Body[len(c.Body)-1].End()
+	f.mutants = append(f.mutants, &mutant{
+		file: f.name, line: f.set.Position(c.Pos()).Line, what: "the case does nothing: " + f.plain(c.Body[0]), from: f.offset(from), to: f.offset(to),
+		wrap: func(number int, inside func(from, to token.Pos) string) string {
+			return fmt.Sprintf("if !mutantOn(%d) { %s }", number, inside(from, to))
+		},
+	})
 }
 
 // statements drops each one that others can do without.
-func (m *maker) statements(list []ast.Stmt) {
+func (f *source) statements(list []ast.Stmt) {
 	for _, s := range list {
 		switch s := s.(type) {
 		case *ast.AssignStmt:
-			if s.Tok != token.DEFINE {
-				m.drop(s)
+			if s.Tok == token.DEFINE {
+				continue
 			}
-		case *ast.ExprStmt, *ast.IncDecStmt, *ast.SendStmt, *ast.GoStmt, *ast.DeferStmt, *ast.BranchStmt:
-			m.drop(s)
+		case *ast.BranchStmt:
+			if s.Tok == token.FALLTHROUGH {
+				continue
+			}
 		case *ast.ReturnStmt:
-			if len(s.Results) == 0 {
-				m.drop(s)
+			if len(s.Results) > 0 {
+				continue
 			}
+		case *ast.ExprStmt, *ast.IncDecStmt, *ast.SendStmt, *ast.GoStmt, *ast.DeferStmt:
+		default:
+			continue
 		}
+		f.add(s, "dropped: "+f.plain(s), func(number int, inside func(from, to token.Pos) string) string {
+			return fmt.Sprintf("if !mutantOn(%d) { %s }", number, inside(s.Pos(), s.End()))
+		})
 	}
 }
 
-func (m *maker) drop(s ast.Stmt) {
-	// What only this statement used is used on, so that the rest compiles.
-	used := ""
-	if a, ok := s.(*ast.AssignStmt); ok && a.Tok == token.ASSIGN {
-		for _, e := range a.Rhs {
-			if id, ok := e.(*ast.Ident); ok && id.Name != "nil" && id.Name != "_" {
-				used += "_ = " + id.Name + ";"
-			}
-		}
-	}
-	m.replace(s, used, "dropped: "+m.text(s))
-}
-
-func (m *maker) replace(n ast.Node, with, what string) { m.change(n.Pos(), n.End(), with, what) }
-
-func (m *maker) change(from, to token.Pos, with, what string) {
-	a, b := m.set.Position(from), m.set.Position(to)
-	text := slices.Concat(m.source[:a.Offset], []byte(with), m.source[b.Offset:])
+func (f *source) add(n ast.Node, what string, wrap func(int, func(from, to token.Pos) string) string) {
 	what, _, cut := strings.Cut(what, "\n")
 	if cut {
 		what += " …"
 	}
-	m.made = append(m.made, mutant{line: a.Line, what: what, text: text})
+	f.mutants = append(f.mutants, &mutant{
+		file: f.name, line: f.set.Position(n.Pos()).Line, what: what,
+		from: f.offset(n.Pos()), to: f.offset(n.End()), wrap: wrap,
+	})
 }
 
-func (m *maker) text(n ast.Node) string {
-	return string(m.source[m.set.Position(n.Pos()).Offset:m.set.Position(n.End()).Offset])
+func (f *source) offset(p token.Pos) int { return f.set.Position(p).Offset }
+
+func (f *source) plain(n ast.Node) string { return string(f.text[f.offset(n.Pos()):f.offset(n.End())]) }
+
+// all is the whole file with all mutants behind their switches. It has as many
+// lines as the file.
+func (f *source) all() string {
+	slices.SortStableFunc(f.mutants, func(a, b *mutant) int { // the outer before the inner
+		return cmp.Or(a.from-b.from, b.to-a.to)
+	})
+	return f.render(0, len(f.text), f.mutants)
+}
+
+// render is a part of the file with the mutants that are in it.
+func (f *source) render(from, to int, mutants []*mutant) string {
+	var b strings.Builder
+	for len(mutants) > 0 {
+		m, rest := mutants[0], mutants[1:]
+		n := 0
+		for n < len(rest) && rest[n].from >= m.from && rest[n].to <= m.to {
+			n++
+		}
+		b.Write(f.text[from:m.from])
+		b.WriteString(m.wrap(m.number, func(x, y token.Pos) string {
+			x0, y0 := f.offset(x), f.offset(y)
+			var within []*mutant
+			for _, r := range rest[:n] {
+				if r.from >= x0 && r.to <= y0 {
+					within = append(within, r)
+				}
+			}
+			return f.render(x0, y0, within)
+		}))
+		from, mutants = m.to, rest[n:]
+	}
+	b.Write(f.text[from:to])
+	return b.String()
 }
