@@ -132,6 +132,7 @@ type work struct {
 	root, dir string
 	sources   []*source
 	left      map[*mutant]bool // did not compile
+	flags     [][]string       // of each test binary
 }
 
 // choose numbers all mutants and gives those to try.
@@ -177,6 +178,7 @@ func (w *work) compile(ctx context.Context) error {
 			}
 		}
 		if err == nil {
+			w.quieten(ctx)
 			return nil
 		}
 		before := len(w.left)
@@ -196,6 +198,19 @@ func (w *work) compile(ctx context.Context) error {
 		}
 		if len(w.left) == before {
 			return fmt.Errorf("compile: %w\n%s", err, out)
+		}
+	}
+}
+
+// quieten keeps rapid, where a package's tests use it, from writing down how a
+// mutant failed.
+func (w *work) quieten(ctx context.Context) {
+	const flag = "-rapid.nofailfile"
+	w.flags = make([][]string, len(w.tests))
+	for i := range w.tests {
+		help, _ := exec.CommandContext(ctx, w.binary(i), "-h").CombinedOutput() // it exits with 2
+		if strings.Contains(string(help), flag) {
+			w.flags[i] = []string{flag}
 		}
 	}
 }
@@ -242,7 +257,7 @@ func (w *work) binary(i int) string { return filepath.Join(w.dir, fmt.Sprintf("%
 // try runs each package's tests with a mutant until one notices; 0 is none.
 func (w *work) try(ctx context.Context, number int) outcome {
 	for i, pkg := range w.tests {
-		args := []string{"-test.failfast", "-test.timeout=" + w.timeout.String()}
+		args := slices.Concat(w.flags[i], []string{"-test.failfast", "-test.timeout=" + w.timeout.String()})
 		if w.run != "" {
 			args = append(args, "-test.run="+w.run)
 		}
