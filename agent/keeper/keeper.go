@@ -91,7 +91,7 @@ type Keeper struct {
 	pulling   map[plan.Key]*pulling
 	checking  map[string]bool // containers whose check is under way
 	states    map[string]eventlog.DeploymentState
-	details   map[string]*allowance // of a Deployment's reports that tell no other phase
+	details   map[detail]*allowance // of a Deployment's reports that tell no other phase
 	failed    map[lane]string       // the failure that the journal has last
 	foreign   map[string]string     // foreign containers that the journal has, by id, and why
 	work      sync.WaitGroup
@@ -108,7 +108,7 @@ func New(o Options) (*Keeper, error) {
 		poke: make(chan struct{}, 1), chains: make(chan chainResult), checks: make(chan checkResult), pulls: make(chan pullResult),
 		ready: make(chan struct{}), busy: map[plan.Key]*work{}, pulling: map[plan.Key]*pulling{}, checking: map[string]bool{},
 		looks: allowance{burst: looksBurst, refill: looksRefill}, worked: map[plan.Key]*allowance{},
-		stale: true, states: map[string]eventlog.DeploymentState{}, details: map[string]*allowance{}, failed: map[lane]string{},
+		stale: true, states: map[string]eventlog.DeploymentState{}, details: map[detail]*allowance{}, failed: map[lane]string{},
 	}, nil
 }
 

@@ -10,9 +10,11 @@ import (
 
 // The log cannot forget, so what a Deployment reports while its phase, its reason
 // and its containers stay the same is bounded: a burst, so that a person sees
-// what happens, then one report each ten minutes.
+// what happens, then one report each ten minutes. Words alone have a smaller
+// burst: a check that fails now in one way and now in another is the same failure.
 const (
 	detailsBurst  = 10
+	wordsBurst    = 2
 	detailsRefill = 10 * time.Minute
 	// numbersApart is the least time between two reports that differ in nothing but
 	// the numbers of a message: a check's output may count, measure or tell the time.
@@ -29,7 +31,8 @@ type change int
 const (
 	changeNone    change = iota
 	changeNumbers        // of the message, and nothing else
-	changeDetails        // the message; a service's state, health or restarts
+	changeWords          // the message
+	changeDetails        // a service's state, health or restarts
 	changePhase          // phase, reason, score, or which containers there are
 )
 
@@ -46,11 +49,12 @@ func changeOf(a, b eventlog.DeploymentState) change {
 				x.Revision == y.Revision && slices.Equal(x.Ports, y.Ports)
 		}):
 		return changePhase
-	case numbers.ReplaceAllString(before, "0") != numbers.ReplaceAllString(after, "0") ||
-		!sameServices(func(x, y eventlog.ServiceState) bool {
-			return x.State == y.State && x.Health == y.Health && x.Restarts == y.Restarts
-		}):
+	case !sameServices(func(x, y eventlog.ServiceState) bool {
+		return x.State == y.State && x.Health == y.Health && x.Restarts == y.Restarts
+	}):
 		return changeDetails
+	case numbers.ReplaceAllString(before, "0") != numbers.ReplaceAllString(after, "0"):
+		return changeWords
 	case before != after:
 		return changeNumbers
 	}
@@ -88,27 +92,39 @@ func (k *Keeper) news(before, s eventlog.DeploymentState, now time.Time) bool {
 	case changeNumbers:
 		since := now.Sub(before.LastEventAt)
 		return since < 0 || since >= numbersApart
+	case changeWords:
+		return k.mayTell(detail{s.Deployment, changeWords}, wordsBurst)
 	case changeDetails:
-		a := k.details[s.Deployment]
-		if a == nil {
-			a = &allowance{burst: detailsBurst, refill: detailsRefill}
-			k.details[s.Deployment] = a
-		}
-		at := time.Now()
-		if a.next(at).After(at) {
-			return false
-		}
-		a.take(at)
-		return true
+		return k.mayTell(detail{s.Deployment, changeDetails}, detailsBurst)
 	}
 	return false
 }
 
+// detail is a kind of news of a Deployment that has an allowance.
+type detail struct {
+	deployment string
+	change     change
+}
+
+func (k *Keeper) mayTell(d detail, burst int) bool {
+	a := k.details[d]
+	if a == nil {
+		a = &allowance{burst: burst, refill: detailsRefill}
+		k.details[d] = a
+	}
+	now := time.Now()
+	if a.next(now).After(now) {
+		return false
+	}
+	a.take(now)
+	return true
+}
+
 // forgetDetails drops the allowances of Deployments of which nothing is reported.
 func (k *Keeper) forgetDetails() {
-	for deployment := range k.details {
-		if _, known := k.states[deployment]; !known {
-			delete(k.details, deployment)
+	for d := range k.details {
+		if _, known := k.states[d.deployment]; !known {
+			delete(k.details, d)
 		}
 	}
 }

@@ -30,7 +30,7 @@ func TestAFailureThatLastsIsToldOnce(t *testing.T) {
 			},
 		},
 		"a check fails, and its output is another each time": {
-			service: unhealthy, reason: plan.ReasonUnhealthy, first: 16, after: 14,
+			service: unhealthy, reason: plan.ReasonUnhealthy, first: 8, after: 14,
 			begin: func(f *fake) {
 				f.output = func(n int) string { return []string{"red", "green", "blue"}[n%3] }
 			},
