@@ -9,6 +9,7 @@ import (
 	"fleet.nationtech.io/agent/engine/podmantest"
 	"fleet.nationtech.io/agent/hello"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/needs"
 )
 
 // A person commits a container of the fleet to an image, to look into it, and runs
@@ -16,7 +17,7 @@ import (
 // end, reports only its own, and names the person's in the log, once.
 func TestAPersonsCopyOfAContainerIsLeftAlone(t *testing.T) {
 	if testing.Short() {
-		t.Skip("real containers take seconds")
+		needs.Missing(t, "-short leaves out real containers, which take seconds")
 	}
 	t.Parallel()
 	service := podmantest.Start(t, podmantest.Options{})

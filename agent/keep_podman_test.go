@@ -13,6 +13,7 @@ import (
 	"fleet.nationtech.io/agent/engine/podmantest"
 	"fleet.nationtech.io/agent/hello"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/needs"
 )
 
 // TestAnUpdateThatWaitsForItsImageOnPodman: while the image of an update can't be
@@ -20,7 +21,7 @@ import (
 // removal and a restart of the agent with the bus away.
 func TestAnUpdateThatWaitsForItsImageOnPodman(t *testing.T) {
 	if testing.Short() {
-		t.Skip("real containers take seconds")
+		needs.Missing(t, "-short leaves out real containers, which take seconds")
 	}
 	t.Parallel()
 	// A registry that answers that it is one, and never gives an image; at another
@@ -111,7 +112,7 @@ func unheard(t *testing.T) string {
 // against full disks.
 func TestAJobThatIsDoneIsNotRunAgainOnPodman(t *testing.T) {
 	if testing.Short() {
-		t.Skip("real containers take seconds")
+		needs.Missing(t, "-short leaves out real containers, which take seconds")
 	}
 	t.Parallel()
 	service := podmantest.Start(t, podmantest.Options{})

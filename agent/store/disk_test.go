@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fleet.nationtech.io/agent/store"
+	"fleet.nationtech.io/eventlog/needs"
 )
 
 // disk is the open file of a store, whose writes a test makes fail as a disk that
@@ -24,7 +25,7 @@ func diskOf(t *testing.T, path string) *disk {
 	t.Helper()
 	fds, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
-		t.Skip("there is no /proc to find the store's file by")
+		needs.Missing(t, "there is no /proc to find the store's file by")
 	}
 	for _, fd := range fds {
 		if target, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil && target == path {
