@@ -65,7 +65,8 @@ func Refuse(s *State, in Input, p Problem, now time.Time) ([]eventlog.Draft, err
 // refusal records a problem of the present spec, once.
 func (c deploymentCase) refusal(p Problem) ([]eventlog.Draft, bool, error) {
 	r := eventlog.Refusal{UID: c.spec.UID, Generation: c.spec.Generation, Reason: p.Reason, Message: p.Message}
-	if eventlog.CheckName("Deployment", c.key.Name) != nil || c.log != nil && c.log.Refused != nil && *c.log.Refused == r {
+	known := c.log != nil && c.log.Refused != nil && *c.log.Refused == r
+	if known || !recordable(c.key) {
 		return nil, true, nil
 	}
 	d, err := eventlog.NewDraft(eventlog.DeploymentSubject(c.key.Namespace, c.key.Name), eventlog.DeploymentRefused, c.now, r)
@@ -89,3 +90,6 @@ func forgetRefused(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	}
 	return due, stop, err
 }
+
+// recordable says whether a Deployment's name can be a token of a subject of the log.
+func recordable(key fleet.Key) bool { return eventlog.CheckName("Deployment", key.Name) == nil }

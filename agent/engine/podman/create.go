@@ -45,7 +45,7 @@ func (p *Podman) Create(ctx context.Context, spec engine.Spec) (string, error) {
 		return "", &engine.Error{Class: engine.ClassRetry, Reason: engine.ReasonCreateFailed, Err: err}
 	}
 	for {
-		ports, err := mappings(spec.Service)
+		ports, err := mappings(ctx, spec.Service)
 		if err != nil {
 			return "", &engine.Error{Class: engine.ClassRetry, Reason: engine.ReasonCreateFailed, Err: err}
 		}

@@ -2,6 +2,7 @@ package podman
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -17,7 +18,7 @@ import (
 // ports, but takes two wishes for a free one of the same container port for one:
 // those beyond the first are chosen here. A port that is taken until the container
 // starts makes the start fail with PortInUse, and then another is chosen.
-func mappings(s score.Service) (all []types.PortMapping, err error) {
+func mappings(ctx context.Context, s score.Service) (all []types.PortMapping, err error) {
 	type wish struct {
 		ip        string
 		container uint16
@@ -39,7 +40,7 @@ func mappings(s score.Service) (all []types.PortMapping, err error) {
 		w := wish{port.IP, port.Container, port.Protocol}
 		if port.Host == 0 && wishes[w] {
 			for m.HostPort == 0 || named[m.HostPort] {
-				number, holder, err := freePort(port)
+				number, holder, err := freePort(ctx, port)
 				if err != nil {
 					return nil, fmt.Errorf("find a free host port for container port %s: %w", port, err)
 				}
@@ -53,16 +54,17 @@ func mappings(s score.Service) (all []types.PortMapping, err error) {
 }
 
 // freePort takes a host port that nobody has, until its holder is closed.
-func freePort(p score.Port) (uint16, io.Closer, error) {
+func freePort(ctx context.Context, p score.Port) (uint16, io.Closer, error) {
 	address := net.JoinHostPort(p.IP, "0")
+	var listen net.ListenConfig
 	if p.Protocol == "udp" {
-		c, err := net.ListenPacket("udp", address)
+		c, err := listen.ListenPacket(ctx, "udp", address)
 		if err != nil {
 			return 0, nil, err
 		}
 		return uint16(c.LocalAddr().(*net.UDPAddr).Port), c, nil
 	}
-	l, err := net.Listen("tcp", address)
+	l, err := listen.Listen(ctx, "tcp", address)
 	if err != nil {
 		return 0, nil, err
 	}

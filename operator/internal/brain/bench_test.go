@@ -147,7 +147,9 @@ func newDecider(b *testing.B, n int) *decider {
 	o.stop = func() {
 		cancel()
 		for range 2 {
-			<-o.done
+			if err := <-o.done; err != nil && ctx.Err() == nil {
+				b.Error(err)
+			}
 		}
 		stop()
 	}

@@ -154,7 +154,7 @@ func (b *Brain) rounds(ctx context.Context, log Log, queue workqueue.TypedDelayi
 			}
 		}
 		batch := take(queue)
-		if batch == nil || ctx.Err() != nil {
+		if ended := ctx.Err() != nil; ended || batch == nil {
 			return nil // a queue that is shut down still gives what is in it
 		}
 		open, err := b.round(ctx, log, queue, batch)
