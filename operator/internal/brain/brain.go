@@ -154,8 +154,8 @@ func (b *Brain) rounds(ctx context.Context, log Log, queue workqueue.TypedDelayi
 			}
 		}
 		batch := take(queue)
-		if ended := ctx.Err() != nil; ended || batch == nil {
-			return nil // a queue that is shut down still gives what is in it
+		if batch == nil || ctx.Err() != nil {
+			return nil //nolint:nilerr // a term that ended is no failure; its queue still gives what is in it
 		}
 		open, err := b.round(ctx, log, queue, batch)
 		if err != nil {
