@@ -60,7 +60,7 @@ func TestRulesAccept(t *testing.T) {
 	client := dynamic.NewForConfigOrDie(cluster.Config).
 		Resource(v1alpha1.SchemeGroupVersion.WithResource("deployments")).Namespace(cluster.Namespace(t))
 
-	everything := `ports: ["8080:80", "80", "127.0.0.1:53:53/udp", "53:53/tcp", "53:53/udp"], command: [a], args: [b], env: {K: V, E: ""},
+	everything := `ports: ["8080:80", "80", "127.0.0.1:54:53/udp", "53:53/tcp", "53:53/udp"], command: [a], args: [b], env: {K: V, E: ""},
 		volumes: ["data:/data:ro", "/srv:/srv"], network: bridge, restartPolicy: OnFailure,
 		resources: {memory: 64Mi, cpus: "0.5", pids: 100}, healthCheck: {exec: [x], interval: 10s, retries: 3, startPeriod: 5s},
 		capAdd: [NET_ADMIN], capDrop: [ALL], readOnly: true, user: "1000:1000", labels: {a: b}, pullPolicy: Always, configs: {/etc/x.conf: text}`

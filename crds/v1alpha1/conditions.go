@@ -4,6 +4,9 @@ package v1alpha1
 const (
 	// ConditionReady on a Deployment says whether the devices it matches run it.
 	ConditionReady = "Ready"
+	// ConditionUnknownFields on a Deployment says that its score has fields that
+	// this version does not know; it is absent where it has none.
+	ConditionUnknownFields = "UnknownFields"
 	// ConditionOnline on a Device says whether its pulse is heard.
 	ConditionOnline = "Online"
 	// ConditionDuplicateIdentity on a Device says that two machines report
@@ -33,6 +36,9 @@ const (
 	// ReasonUnsupportedScore (False): the operator doesn't know the score's type
 	// or can't read its data.
 	ReasonUnsupportedScore = "UnsupportedScore"
+	// ReasonInvalidScore (False): no device could run the score; the API refuses
+	// such, so this shows only on objects stored before a rule existed.
+	ReasonInvalidScore = "InvalidScore"
 	// ReasonInvalidSelector (False): targetSelector isn't one; the API refuses
 	// such, so this shows only on objects stored before a rule existed.
 	ReasonInvalidSelector = "InvalidSelector"
@@ -49,3 +55,7 @@ const (
 	// about the new one yet.
 	ReasonNewGeneration = "NewGeneration"
 )
+
+// ReasonNotKnown (True) is the reason of the condition UnknownFields: the message
+// names the fields. They are kept and sent to the devices, and may be misspelt.
+const ReasonNotKnown = "NotKnown"

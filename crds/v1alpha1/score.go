@@ -168,8 +168,10 @@ type Service struct {
 	Configs map[string]ConfigContent `json:"configs,omitempty"`
 }
 
-// EnvValue is the value of an environment variable.
+// EnvValue is the value of an environment variable. No process can be given a NUL
+// character.
 // +kubebuilder:validation:MaxLength=32768
+// +kubebuilder:validation:Pattern=`^[^\x00]*$`
 type EnvValue string
 
 // LabelValue is the value of a container's label.

@@ -80,12 +80,6 @@ func parsePortNumber(s string) (uint16, bool) {
 	return uint16(n), err == nil
 }
 
-// clashes says whether both ports would listen in one place on the host.
-func (p Port) clashes(q Port) bool {
-	return p.Host != 0 && p.Host == q.Host && p.Protocol == q.Protocol &&
-		(p.IP == q.IP || p.IP == "" || q.IP == "")
-}
-
 // String is the port as a score writes it.
 func (p Port) String() string {
 	s := strconv.Itoa(int(p.Container))

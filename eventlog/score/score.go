@@ -4,6 +4,10 @@
 // It is pure. What comes out of Decode needs no second look: names are unique,
 // ports and volumes are parsed, defaults are filled in. What is refused is
 // refused here, with a reason and a sentence that says what to write instead.
+//
+// Both the operator, before it assigns a score, and the agent read by it. The
+// CRD says the same at kubectl apply; a test in deploy/lint holds the two lists
+// against each other.
 package score
 
 import (
@@ -28,13 +32,8 @@ const (
 	ReasonInvalidScore = "InvalidScore"
 )
 
-// Limits, the same as those of the CRD, so that nothing that passed there is
-// refused here for its size alone.
-const (
-	MaxServices = 20
-	// MinInterval is the shortest time between two health checks.
-	MinInterval = 100 * time.Millisecond
-)
+// MinInterval is the shortest time between two health checks.
+const MinInterval = 100 * time.Millisecond
 
 // Defaults of a health check.
 const (
@@ -154,67 +153,103 @@ func Decode(raw []byte) (PodmanV0, error) {
 				"upgrade the agent or change spec.score.type", tagged.Type, TypePodmanV0),
 		}
 	}
-	var data struct {
-		Services []json.RawMessage `json:"services"`
-	}
-	if len(tagged.Data) > 0 {
-		if err := json.Unmarshal(tagged.Data, &data); err != nil {
-			return PodmanV0{}, invalid("score.data: %s", sentence(err))
-		}
-	}
-	if len(data.Services) == 0 {
-		return PodmanV0{}, invalid("score.data.services is empty: write at least one service, with a name and an image")
-	}
-	if len(data.Services) > MaxServices {
-		return PodmanV0{}, invalid("score.data.services has %d services, the most is %d: split them over several Deployments",
-			len(data.Services), MaxServices)
-	}
-	var score PodmanV0
-	for i, raw := range data.Services {
-		s, err := decodeService(i, raw)
-		if err != nil {
-			return PodmanV0{}, err
-		}
-		score.Services = append(score.Services, s)
-	}
-	if err := score.Validate(); err != nil {
-		return PodmanV0{}, err
-	}
-	return score, nil
+	return decode(tagged.Data)
 }
 
 // DecodeService reads one service from its own part of a score, as Service.Raw
 // has it, and checks it. Every error is a *Refusal.
 func DecodeService(raw []byte) (Service, error) {
-	s, err := decodeService(0, raw)
+	data, err := json.Marshal(map[string]any{"services": []json.RawMessage{raw}})
+	if err != nil {
+		return Service{}, invalid("service: %v", err)
+	}
+	one, err := decode(data)
 	if err != nil {
 		return Service{}, err
 	}
-	return s, PodmanV0{Services: []Service{s}}.Validate()
-}
-
-// decodeService reads the i-th service of a score.
-func decodeService(i int, raw json.RawMessage) (Service, error) {
-	var w wire
-	if err := json.Unmarshal(raw, &w); err != nil {
-		return Service{}, invalid("%s: %s", w.title(i), sentence(err))
-	}
-	s, err := w.service()
-	if err != nil {
-		return Service{}, invalid("%s: %v", w.title(i), err)
-	}
-	if s.Hash, err = serviceHash(raw); err != nil {
-		return Service{}, invalid("%s: %v", w.title(i), err)
-	}
+	s := one.Services[0]
 	s.Raw = raw
 	return s, nil
 }
 
-// sentence says what is wrong with a JSON value in words of the score.
-func sentence(err error) string {
-	var t *json.UnmarshalTypeError
-	if errors.As(err, &t) {
-		return fmt.Sprintf("%s can't be a JSON %s, it must be of the kind %s", t.Field, t.Value, t.Type)
+// decode reads a score's data and checks it. Every error is a *Refusal.
+func decode(raw json.RawMessage) (PodmanV0, error) {
+	data, parts, err := read(raw)
+	if err != nil {
+		return PodmanV0{}, invalid("%v", err)
 	}
-	return err.Error()
+	if p := problems(data.Services, 1); len(p) > 0 {
+		return PodmanV0{}, invalid("%s", p[0])
+	}
+	var score PodmanV0
+	for i, w := range data.Services {
+		s, err := w.service()
+		if err != nil {
+			return PodmanV0{}, invalid("service %s: %v", w.title(), err)
+		}
+		if s.Hash, err = serviceHash(parts[i]); err != nil {
+			return PodmanV0{}, invalid("service %s: %v", w.title(), err)
+		}
+		s.Raw = parts[i]
+		score.Services = append(score.Services, s)
+	}
+	return score, nil
+}
+
+// Problems are all the sentences for which a PodmanV0 score is refused; of a score of
+// another type there are none.
+func Problems(raw []byte) []string {
+	tagged, err := eventlog.DecodeScore(raw)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	if tagged.Type != TypePodmanV0 {
+		return nil
+	}
+	data, _, err := read(tagged.Data)
+	if err != nil {
+		return []string{err.Error()}
+	}
+	return problems(data.Services, len(rules()))
+}
+
+// problems are the sentences of the first rules that are broken.
+func problems(services []wire, most int) []string {
+	var found []string
+	for _, r := range rules() {
+		if p, broken := r.problem(services); broken && len(found) < most {
+			found = append(found, p)
+		}
+	}
+	return found
+}
+
+// read gives a score's services, and the JSON of each. It fails where that does not
+// have the shape of PodmanV0.
+func read(raw json.RawMessage) (wireData, []json.RawMessage, error) {
+	var data wireData
+	var fields map[string]json.RawMessage
+	var parts []json.RawMessage
+	v, err := decodeData(raw)
+	if err != nil {
+		return data, nil, fmt.Errorf("spec.score.data: %w", err)
+	}
+	shape := Data()
+	if p := shape.problem("spec.score.data", v); p != "" {
+		return data, nil, errors.New(p)
+	}
+	known, err := json.Marshal(shape.known(v))
+	if err == nil {
+		err = json.Unmarshal(known, &data)
+	}
+	if err == nil && len(data.Services) > 0 {
+		err = json.Unmarshal(raw, &fields)
+	}
+	if err == nil && len(data.Services) > 0 {
+		err = json.Unmarshal(fields["services"], &parts)
+	}
+	if err != nil {
+		return data, nil, fmt.Errorf("spec.score.data: %w", err)
+	}
+	return data, parts, nil
 }

@@ -1,65 +1,74 @@
 package score
 
 import (
-	"fmt"
-	"slices"
 	"time"
 )
 
-// wire is a service as the score's JSON has it.
+// wire is a service as the score's JSON has it: the fields that this version
+// knows, how many items and characters each may have (as in the CRD), and whether
+// it was written at all.
 type wire struct {
-	Name          string            `json:"name"`
-	Image         string            `json:"image"`
-	Ports         []string          `json:"ports"`
-	Command       []string          `json:"command"`
-	Args          []string          `json:"args"`
-	Env           map[string]string `json:"env"`
-	Volumes       []string          `json:"volumes"`
-	Network       Network           `json:"network"`
-	RestartPolicy RestartPolicy     `json:"restartPolicy"`
+	Name          *string           `json:"name" chars:"63"`
+	Image         *string           `json:"image" chars:"1024"`
+	Ports         []string          `json:"ports" items:"20" chars:"64"`
+	Command       []string          `json:"command" items:"64" chars:"4096"`
+	Args          []string          `json:"args" items:"128" chars:"4096"`
+	Env           map[string]string `json:"env" items:"256" chars:"32768" pattern:"^[^\\x00]*$"`
+	Volumes       []string          `json:"volumes" items:"20" chars:"256"`
+	Network       *string           `json:"network" chars:"63"`
+	RestartPolicy *string           `json:"restartPolicy" chars:"63"`
 	Resources     *wireResources    `json:"resources"`
 	HealthCheck   *wireHealth       `json:"healthCheck"`
-	CapAdd        []string          `json:"capAdd"`
-	CapDrop       []string          `json:"capDrop"`
+	CapAdd        []string          `json:"capAdd" items:"64" chars:"63"`
+	CapDrop       []string          `json:"capDrop" items:"64" chars:"63"`
 	ReadOnly      bool              `json:"readOnly"`
-	User          string            `json:"user"`
-	Labels        map[string]string `json:"labels"`
-	PullPolicy    PullPolicy        `json:"pullPolicy"`
-	Configs       map[string]string `json:"configs"`
+	User          *string           `json:"user" chars:"128"`
+	Labels        map[string]string `json:"labels" items:"64" chars:"4096"`
+	PullPolicy    *string           `json:"pullPolicy" chars:"63"`
+	Configs       map[string]string `json:"configs" items:"32" chars:"131072"`
 }
 
 type wireResources struct {
-	Memory string `json:"memory"`
-	CPUs   string `json:"cpus"`
-	PIDs   *int64 `json:"pids"`
+	Memory *string `json:"memory" chars:"32"`
+	CPUs   *string `json:"cpus" chars:"32"`
+	PIDs   *int64  `json:"pids"`
 }
 
 type wireHealth struct {
-	Exec        []string  `json:"exec"`
+	Exec        []string  `json:"exec" items:"64" chars:"4096"`
 	HTTP        *wireHTTP `json:"http"`
-	Interval    string    `json:"interval"`
-	Retries     *int      `json:"retries"`
-	StartPeriod string    `json:"startPeriod"`
+	Interval    *string   `json:"interval" chars:"32"`
+	Retries     *int32    `json:"retries"`
+	StartPeriod *string   `json:"startPeriod" chars:"32"`
 }
 
 type wireHTTP struct {
-	Port int    `json:"port"`
-	Path string `json:"path"`
+	Port *int32  `json:"port"`
+	Path *string `json:"path" chars:"2048"`
 }
 
-func (w wire) title(i int) string {
-	if w.Name == "" {
-		return fmt.Sprintf("services[%d]", i)
+// wireData is a PodmanV0 score's data.
+type wireData struct {
+	Services []wire `json:"services" items:"20"`
+}
+
+// or is what was written, or the default.
+func or[T ~string](written *string, otherwise T) T {
+	if written == nil {
+		return otherwise
 	}
-	return fmt.Sprintf("service %q", w.Name)
+	return T(*written)
 }
 
-// service parses what is written as text and fills in the defaults.
+// service makes values of what passed the rules, and fills in the defaults. Its
+// errors are faults of the rules.
 func (w wire) service() (Service, error) {
 	s := Service{
-		Name: w.Name, Image: w.Image, Command: w.Command, Args: w.Args, Env: w.Env,
-		CapAdd: w.CapAdd, CapDrop: w.CapDrop, ReadOnly: w.ReadOnly, User: w.User,
+		Name: or(w.Name, ""), Image: or(w.Image, ""), Command: w.Command, Args: w.Args, Env: w.Env,
+		CapAdd: w.CapAdd, CapDrop: w.CapDrop, ReadOnly: w.ReadOnly, User: or(w.User, ""),
 		Labels: w.Labels, Configs: w.Configs,
+		Network: or(w.Network, NetworkBridge), RestartPolicy: or(w.RestartPolicy, RestartAlways),
+		PullPolicy: or(w.PullPolicy, PullIfNotPresent),
 	}
 	for _, text := range w.Ports {
 		p, err := ParsePort(text)
@@ -76,15 +85,6 @@ func (w wire) service() (Service, error) {
 		s.Volumes = append(s.Volumes, v)
 	}
 	var err error
-	if s.Network, err = oneOf("network", w.Network, NetworkBridge, NetworkHost, NetworkNone); err != nil {
-		return Service{}, err
-	}
-	if s.RestartPolicy, err = oneOf("restartPolicy", w.RestartPolicy, RestartAlways, RestartOnFailure, RestartNever); err != nil {
-		return Service{}, err
-	}
-	if s.PullPolicy, err = oneOf("pullPolicy", w.PullPolicy, PullIfNotPresent, PullAlways, PullNever); err != nil {
-		return Service{}, err
-	}
 	if s.Resources, err = w.Resources.resources(); err != nil {
 		return Service{}, err
 	}
@@ -94,37 +94,23 @@ func (w wire) service() (Service, error) {
 	return s, nil
 }
 
-// oneOf gives the first of allowed for an empty value.
-func oneOf[T ~string](field string, v T, allowed ...T) (T, error) {
-	if v == "" {
-		return allowed[0], nil
-	}
-	if !slices.Contains(allowed, v) {
-		return "", fmt.Errorf("%s %q: it is one of %v", field, v, allowed)
-	}
-	return v, nil
-}
-
 func (w *wireResources) resources() (Resources, error) {
 	var r Resources
 	if w == nil {
 		return r, nil
 	}
 	var err error
-	if w.Memory != "" {
-		if r.Memory, err = ParseMemory(w.Memory); err != nil {
+	if w.Memory != nil {
+		if r.Memory, err = ParseMemory(*w.Memory); err != nil {
 			return r, err
 		}
 	}
-	if w.CPUs != "" {
-		if r.MilliCPU, err = ParseCPUs(w.CPUs); err != nil {
+	if w.CPUs != nil {
+		if r.MilliCPU, err = ParseCPUs(*w.CPUs); err != nil {
 			return r, err
 		}
 	}
 	if w.PIDs != nil {
-		if *w.PIDs < 1 {
-			return r, fmt.Errorf("resources.pids %d: it is 1 or more", *w.PIDs)
-		}
 		r.PIDs = *w.PIDs
 	}
 	return r, nil
@@ -134,41 +120,26 @@ func (w *wireHealth) check() (*HealthCheck, error) {
 	if w == nil {
 		return nil, nil
 	}
-	if (len(w.Exec) == 0) == (w.HTTP == nil) {
-		return nil, fmt.Errorf("healthCheck has exactly one of exec and http")
-	}
 	h := &HealthCheck{Exec: w.Exec, Interval: DefaultInterval, Retries: DefaultRetries}
 	if w.HTTP != nil {
-		if w.HTTP.Port < 1 || w.HTTP.Port > 65535 {
-			return nil, fmt.Errorf("healthCheck.http.port %d: it is a port of the container, 1 to 65535", w.HTTP.Port)
-		}
-		h.HTTP = &HTTPCheck{Port: uint16(w.HTTP.Port), Path: w.HTTP.Path}
-		if h.HTTP.Path == "" {
-			h.HTTP.Path = "/"
-		}
-		if h.HTTP.Path[0] != '/' {
-			return nil, fmt.Errorf("healthCheck.http.path %q: it begins with /", w.HTTP.Path)
+		h.HTTP = &HTTPCheck{Path: or(w.HTTP.Path, "/")}
+		if w.HTTP.Port != nil {
+			h.HTTP.Port = uint16(*w.HTTP.Port)
 		}
 	}
 	if w.Retries != nil {
-		if *w.Retries < 1 {
-			return nil, fmt.Errorf("healthCheck.retries %d: it is 1 or more", *w.Retries)
-		}
-		h.Retries = *w.Retries
+		h.Retries = int(*w.Retries)
 	}
-	if w.Interval != "" {
-		d, err := time.ParseDuration(w.Interval)
-		if err != nil || d < MinInterval {
-			return nil, fmt.Errorf("healthCheck.interval %q: it is a duration such as \"10s\", at least %s", w.Interval, MinInterval)
+	var err error
+	if w.Interval != nil {
+		if h.Interval, err = time.ParseDuration(*w.Interval); err != nil {
+			return nil, err
 		}
-		h.Interval = d
 	}
-	if w.StartPeriod != "" {
-		d, err := time.ParseDuration(w.StartPeriod)
-		if err != nil || d < 0 {
-			return nil, fmt.Errorf("healthCheck.startPeriod %q: it is a duration such as \"5s\"", w.StartPeriod)
+	if w.StartPeriod != nil {
+		if h.StartPeriod, err = time.ParseDuration(*w.StartPeriod); err != nil {
+			return nil, err
 		}
-		h.StartPeriod = d
 	}
 	return h, nil
 }

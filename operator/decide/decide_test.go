@@ -339,6 +339,7 @@ func TestSpecProblemsAreSentences(t *testing.T) {
 	}{
 		"unknown score type": {cr("a", "web", "app:1", site, scoreType("WasmV3")), v1alpha1.ReasonUnsupportedScore, `"WasmV3" is not known`},
 		"no score type":      {cr("a", "web", "app:1", site, scoreType("")), v1alpha1.ReasonUnsupportedScore, `"type" is missing`},
+		"no device's score":  {cr("a", "web", "app 1", site), v1alpha1.ReasonInvalidScore, `service main, image "app 1": not an image reference`},
 		"empty selector":     {cr("a", "web", "app:1", nil), v1alpha1.ReasonInvalidSelector, "to mean every device"},
 		"a name with a dot":  {cr("a", "we.b", "app:1", site), v1alpha1.ReasonUnsupportedScore, "RFC 1123 label"},
 		"a score too large":  {cr("a", "web", strings.Repeat("x", 300<<10), site), v1alpha1.ReasonTooLarge, "at most"},
@@ -351,6 +352,24 @@ func TestSpecProblemsAreSentences(t *testing.T) {
 				t.Errorf("problem = %s, want reason %s and a sentence with %q", mustJSON(p), tt.reason, tt.says)
 			}
 		})
+	}
+}
+
+// Such a score was stored before the API refused it: no device gets it, and what
+// they run stays.
+func TestAScoreThatEachDeviceWouldRefuseGoesToNone(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.settle(w.label("pi-01", "site", "lab"))
+	w.settle(w.put(cr("a", "web", "app:1", site)))
+	got := w.settle(w.put(cr("a", "web", "app:2", site, func(d *v1alpha1.Deployment) {
+		d.Generation++
+		d.Spec.Score.Data.Services[0].CapAdd = []string{"NOPE"}
+	})))
+	for _, e := range told(got) {
+		if strings.Contains(e, "desired.") {
+			t.Errorf("a device is told: %s", e)
+		}
 	}
 }
 

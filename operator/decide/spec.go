@@ -10,6 +10,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/score"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -29,6 +30,9 @@ type Spec struct {
 	// Requested is who last changed the spec, Explained who last said why.
 	Requested eventlog.Requester
 	Explained eventlog.Requester
+	// Unknown names the fields of the score that this version does not know, a
+	// sentence each. They are kept, and sent to the devices.
+	Unknown []string
 	// Problem says why nothing of it can be assigned; nil when all is well.
 	Problem *Problem
 }
@@ -77,7 +81,11 @@ func problemOfScore(err error) *Problem {
 	if errors.As(err, &p) {
 		return p
 	}
-	return &Problem{Reason: v1alpha1.ReasonUnsupportedScore, Message: clip(err.Error(), maxProblem)}
+	problem := &Problem{Reason: v1alpha1.ReasonUnsupportedScore, Message: clip(err.Error(), maxProblem)}
+	if refusal := (*score.Refusal)(nil); errors.As(err, &refusal) {
+		problem.Reason = refusal.Reason
+	}
+	return problem
 }
 
 // readScore fails with what makes the score one that cannot be assigned. Without a
@@ -96,11 +104,11 @@ func (s *Spec) readScore(d *v1alpha1.Deployment) error {
 	if err != nil {
 		return fmt.Errorf("encode spec.score: %w", err)
 	}
-	score, err := eventlog.DecodeScore(raw)
+	tagged, err := eventlog.DecodeScore(raw)
 	if err != nil {
 		return err
 	}
-	canonical, err := score.Canonical()
+	canonical, err := tagged.Canonical()
 	if err != nil {
 		return err
 	}
@@ -112,7 +120,11 @@ func (s *Spec) readScore(d *v1alpha1.Deployment) error {
 	if d.Spec.Score.Type != v1alpha1.ScorePodmanV0 {
 		return fmt.Errorf("score type %q is not known to this operator; it knows %s", d.Spec.Score.Type, v1alpha1.ScorePodmanV0)
 	}
-	return nil
+	s.Unknown = score.Unknown(canonical)
+	// What the devices would refuse goes to none of them. The API refuses it too,
+	// unless it was stored before a rule was there.
+	_, err = score.Decode(canonical)
+	return err
 }
 
 // readSelector gives the selector, or what is wrong with it.

@@ -25,18 +25,40 @@ const (
 	VolumePattern = `(?:/[^:]*|[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}):/[^:]+(?::` + volumeOption + `(?:,` + volumeOption + `)*)?`
 	volumeOption  = `(?:r[ow]|[zZ]|(?:no)?(?:exec|suid|dev|copy)|r?(?:shared|slave|private|bind))`
 
-	// DurationPattern is a duration as Go and CEL write it. The digits are few,
-	// so that it can't overflow.
-	DurationPattern = `(?:[0-9]{1,6}(?:\.[0-9]{1,6})?(?:ms|s|m|h))+`
+	// UncleanPattern is in a volume's path in the container that is not written the
+	// shortest way. A slash at its end is.
+	UncleanPattern = `:[^:]*(?://|/\.{1,2}(?:/|:|$))`
 
-	// MemoryPattern is a whole number, alone or with a unit of 1024s.
-	MemoryPattern = `[1-9][0-9]{0,17}(?:[bkmgBKMG]|[KMG]i)?`
+	// OptionsPattern is in a volume's options where two of them exclude each other.
+	OptionsPattern = `[:,](?:` +
+		`r[ow],(?:.*,)?r[ow]|[zZ],(?:.*,)?[zZ]|` +
+		`(?:no)?exec,(?:.*,)?(?:no)?exec|(?:no)?suid,(?:.*,)?(?:no)?suid|` +
+		`(?:no)?dev,(?:.*,)?(?:no)?dev|(?:no)?copy,(?:.*,)?(?:no)?copy|` +
+		`r?bind,(?:.*,)?r?bind|` + propagation + `,(?:.*,)?` + propagation + `)(?:,|$)`
+	propagation = `r?(?:shared|slave|private)`
+
+	// FilePattern is the absolute path of a file, written the shortest way.
+	FilePattern = `(?:/(?:[^/.]|\.[^/.]|\.\.[^/])[^/]*)+`
+
+	// DurationPattern is a duration as Go and CEL write it, in the order of its
+	// units. The digits are few, so that it can't overflow. It takes an empty text.
+	DurationPattern = `(?:` + number + `h)?(?:` + number + `m)?(?:` + number + `s)?(?:` + number + `ms)?`
+	number          = `[0-9]{1,6}(?:\.[0-9]{1,6})?`
+
+	// MemoryPattern is a whole number, alone or with a unit of 1024s, of so few
+	// digits that it can't overflow.
+	MemoryPattern = `[1-9](?:[0-9]{0,17}[bB]?|[0-9]{0,14}(?:[kK]|Ki)|[0-9]{0,11}(?:[mM]|Mi)|[0-9]{0,8}(?:[gG]|Gi))`
 
 	// CPUPattern is a decimal number; zero is for the rule to refuse.
 	CPUPattern = `[0-9]{1,6}(?:\.[0-9]{1,6})?|\.[0-9]{1,6}`
 
-	// CapabilityPattern is a Linux capability, with or without CAP_, or ALL.
-	CapabilityPattern = `[A-Z][A-Z0-9_]*`
+	// CapabilityPattern is a capability that Linux has, with or without CAP_, or ALL.
+	CapabilityPattern = `ALL|(?:CAP_)?(?:AUDIT_(?:CONTROL|READ|WRITE)|BLOCK_SUSPEND|BPF|CHECKPOINT_RESTORE|CHOWN|DAC_(?:OVERRIDE|READ_SEARCH)|` +
+		`FOWNER|FSETID|IPC_(?:LOCK|OWNER)|KILL|LEASE|LINUX_IMMUTABLE|MAC_(?:ADMIN|OVERRIDE)|MKNOD|NET_(?:ADMIN|BIND_SERVICE|BROADCAST|RAW)|PERFMON|` +
+		`SET(?:FCAP|GID|PCAP|UID)|SYSLOG|SYS_(?:ADMIN|BOOT|CHROOT|MODULE|NICE|PACCT|PTRACE|RAWIO|RESOURCE|TIME|TTY_CONFIG)|WAKE_ALARM)`
+
+	// URLPathPattern is a path that a request can be made to.
+	URLPathPattern = `/(?:[^%\x00-\x1f\x7f]|%[0-9a-fA-F]{2})*`
 
 	// UserPattern is a name or number, and optionally a group.
 	UserPattern = `[a-zA-Z0-9_][a-zA-Z0-9_.-]*\$?(?::[a-zA-Z0-9_][a-zA-Z0-9_.-]*)?`

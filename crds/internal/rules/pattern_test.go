@@ -35,12 +35,12 @@ func TestPatterns(t *testing.T) {
 		"a duration has a unit": {
 			DurationPattern,
 			[]string{"10s", "1m30s", "1.5h", "100ms", "0s"},
-			[]string{"", "10", "s", "-1s", "1 s", "9999999s", "1d"},
+			[]string{"10", "s", "-1s", "1 s", "9999999s", "1d", "1s1h", "999999h999999h999999h"},
 		},
 		"memory counts in 1024s": {
 			MemoryPattern,
-			[]string{"64Mi", "64m", "64M", "1g", "1Gi", "1024", "512Ki", "100b"},
-			[]string{"", "0", "-1", "1.5g", "64MB", "64mi", "Mi", "64 Mi"},
+			[]string{"64Mi", "64m", "64M", "1g", "1Gi", "1024", "512Ki", "100b", "999999999Gi"},
+			[]string{"", "9999999999Gi", "0", "-1", "1.5g", "64MB", "64mi", "Mi", "64 Mi"},
 		},
 		"a user is a name or number": {
 			UserPattern,

@@ -6,7 +6,7 @@
 //
 // The API server estimates what a rule can cost from the maxima in the schema
 // and refuses a CRD whose rules could cost too much, so every list and string
-// has one. The rules use only what CEL has in Kubernetes 1.29 and later, since
+// has one. The rules use only what CEL has in Kubernetes 1.31 and later, since
 // the cluster may be somebody else's.
 package rules
 
@@ -24,6 +24,11 @@ func quote(s string) string {
 // matches is a CEL expression: does the string match the whole pattern?
 func matches(expr, pattern string) string {
 	return expr + ".matches(" + quote("^(?:"+pattern+")$") + ")"
+}
+
+// finds is a CEL expression: is the pattern somewhere in the string?
+func finds(expr, pattern string) string {
+	return expr + ".matches(" + quote(pattern) + ")"
 }
 
 // rule puts a rule together. says is the message, in full; shows, where there

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"slices"
 	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -18,8 +19,12 @@ const nameOf = "(has(s.name) && s.name != '' ? s.name : '(no name)')"
 
 // Score returns the rules of spec.score. They stand there and not on each
 // field, because only there the score's type is known.
+//
+// fleet.nationtech.io/eventlog/score has the same list in Go, in the same order and
+// with the same words, by which the operator and the agents read a score: what is
+// changed here is changed there. A test in deploy/lint holds them against each other.
 func Score() apiextensionsv1.ValidationRules {
-	return append(podmanServices(), append(podmanLists(), append(podmanFields(), podmanSums()...)...)...)
+	return slices.Concat(podmanServices(), podmanLists(), podmanTexts(), podmanFields(), podmanSums())
 }
 
 // everyService makes a rule that each service must keep. ok is CEL about s;
@@ -87,17 +92,29 @@ func podmanServices() apiextensionsv1.ValidationRules {
 }
 
 func podmanLists() apiextensionsv1.ValidationRules {
-	const filePath = "k.startsWith('/') && !k.endsWith('/')"
+	filePath := matches("k", FilePattern)
 	const envName = "k != '' && !k.contains('=')"
+	const address = "i.find('^\\\\[[^\\\\]]*').replace('[', '')"
+	alone := "(" + targetOf + " == '' || t.filter(o, o == " + targetOf + ").size() == 1)"
+	const uncovered = "(!s.configs.exists(o, o.startsWith(k + '/')) && !t.exists(o, o == ':' + k || o.startsWith(':' + k + '/')))"
 	const capability = "a Linux capability in capitals, such as NET_ADMIN, or ALL"
 	return apiextensionsv1.ValidationRules{
 		everyItem("ports", matches("i", PortPattern),
 			"a port is \"CONTAINER\", \"HOST:CONTAINER\" or \"IP:HOST:CONTAINER\", each from 1 to 65535, and optionally /tcp or /udp, such as \"8080:80\""),
+		everyItem("ports", "!i.startsWith('[') || ["+address+"].all(a, isIP(a) && ip(a).family() == 6 && ip.isCanonical(a))",
+			"an IPv6 address is written in its shortest form, such as \"[::1]:8080:80\""),
 		everyService("!has(s.ports) || s.ports.size() == 0 || !has(s.network) || !(s.network in ['host', 'none'])",
 			"', network ' + s.network",
 			"only the network bridge publishes ports: leave ports out (on network host the container has the device's own) or leave network out"),
 		everyItem("volumes", matches("i", VolumePattern),
 			"a volume is \"NAME:/path\" or \"/host/path:/path\", and optionally options after it, such as \"data:/data:ro\""),
+		everyItem("volumes", "!"+finds("i", UncleanPattern),
+			"the path in the container is written without '//', '.' and '..'"),
+		everyItem("volumes", "!"+finds("i", OptionsPattern),
+			"one at most of each of these can be given: ro and rw, z and Z, exec and noexec, suid and nosuid, dev and nodev, copy and nocopy, bind and rbind, (r)shared, (r)slave and (r)private"),
+		everyService("!has(s.volumes) || "+targets+".all(t, s.volumes.all(i, "+alone+"))",
+			`', volumes "' + `+targets+`.map(t, s.volumes.map(i, !(`+alone+`), i)[0])[0] + '"'`,
+			"two volumes are mounted at one path: give each its own"),
 		everyItem("capAdd", matches("i", CapabilityPattern), capability),
 		everyItem("capDrop", matches("i", CapabilityPattern), capability),
 		everyService("!has(s.env) || s.env.all(k, "+envName+")",
@@ -105,10 +122,46 @@ func podmanLists() apiextensionsv1.ValidationRules {
 			"the name of an environment variable is not empty and has no '='"),
 		everyService("!has(s.configs) || s.configs.all(k, "+filePath+")",
 			`', configs "' + s.configs.map(k, !(`+filePath+`), k)[0] + '"'`,
-			"each key is the absolute path of a file in the container, such as /etc/app.conf"),
+			"each key is the absolute path of a file in the container, without '//', '.' and '..', such as /etc/app.conf"),
+		everyService("!has(s.configs) || "+targets+".all(t, s.configs.all(k, "+uncovered+"))",
+			`', configs "' + `+targets+`.map(t, s.configs.map(k, !(`+uncovered+`), k)[0])[0] + '"'`,
+			"a volume is mounted there, or a volume or another file is below it, and nothing can be below a file: choose another path"),
 		everyService("!has(s.labels) || s.labels.all(k, k != '' && !k.startsWith('fleet.nationtech.io/') && !k.startsWith('io.nationtech.fleet.'))",
 			"', labels'",
 			"a label needs a key, and keys that begin with fleet.nationtech.io/ or io.nationtech.fleet. are the agent's own"),
+	}
+}
+
+// targetOf is where volume i is mounted, with a colon before it and without a slash
+// at its end; targets is a list of one, the list of where a service's are, so that
+// it has a name.
+const (
+	targetOf = "i.find(':/[^:]*[^:/]')"
+	targets  = "[has(s.volumes) ? s.volumes.map(i, " + targetOf + ") : []]"
+)
+
+// podmanTexts are about what no process, and no file, can be given. The values of
+// env have a pattern in the schema instead: there are too many for a rule.
+func podmanTexts() apiextensionsv1.ValidationRules {
+	const nul = "no process and no file can be given a NUL character (\\u0000): leave it out"
+	const program = "the first item is the program to run, which cannot be empty"
+	first := func(field string) apiextensionsv1.ValidationRule {
+		list := "s." + field
+		return everyService("!"+present(field)+" || "+list+".size() == 0 || "+list+"[0] != ''", "', "+field+"'", program)
+	}
+	without := func(field string) apiextensionsv1.ValidationRule {
+		return everyService("!"+present(field)+" || s."+field+".all(i, !i.contains('\\u0000'))", "', "+field+"'", nul)
+	}
+	return apiextensionsv1.ValidationRules{
+		first("command"),
+		first("healthCheck.exec"),
+		without("command"),
+		without("args"),
+		without("healthCheck.exec"),
+		without("volumes"),
+		without("env"),
+		without("configs"),
+		everyService("!has(s.labels) || s.labels.all(k, !k.contains('\\u0000') && !s.labels[k].contains('\\u0000'))", "', labels'", nul),
 	}
 }
 
@@ -123,7 +176,7 @@ func podmanFields() apiextensionsv1.ValidationRules {
 		eachField("user", matches("v", UserPattern),
 			"a user is a name or number, and optionally :group, such as \"1000:1000\""),
 		eachField("resources.memory", matches("v", MemoryPattern),
-			"memory is a whole number, alone in bytes or with Ki, Mi, Gi, k, m or g, which count in 1024s, such as \"64Mi\""),
+			"memory is a whole number, alone in bytes or with Ki, Mi, Gi, k, m or g, which count in 1024s, up to 999999999Gi, such as \"64Mi\""),
 		eachField("resources.cpus", matches("v", CPUPattern)+" && double(v) >= 0.01 && double(v) <= 1000.0",
 			"cpus is a number of processors, from \"0.01\" to \"1000\", such as \"0.5\""),
 		eachNumber("resources.pids", "v > 0",
@@ -137,11 +190,11 @@ func podmanFields() apiextensionsv1.ValidationRules {
 		everyService("!"+present("healthCheck.http")+" || !has(s.network) || s.network != 'none'",
 			"', healthCheck.http'",
 			"a container on network none can't be asked by http: write exec"),
-		eachField("healthCheck.http.path", "v.startsWith('/')",
-			"the path of a health check begins with '/'"),
-		eachField("healthCheck.interval", matches("v", DurationPattern)+" && duration(v) >= duration('100ms')",
+		eachField("healthCheck.http.path", matches("v", URLPathPattern),
+			"the path of a health check begins with '/', has no control characters, and '%' only before two hexadecimal digits"),
+		eachField("healthCheck.interval", "v != '' && "+matches("v", DurationPattern)+" && duration(v) >= duration('100ms')",
 			"an interval is a duration of at least 100ms, such as \"10s\" or \"1m30s\""),
-		eachField("healthCheck.startPeriod", matches("v", DurationPattern),
+		eachField("healthCheck.startPeriod", "v != '' && "+matches("v", DurationPattern),
 			"a start period is a duration, such as \"5s\" or \"1m30s\""),
 		eachNumber("healthCheck.retries", "v >= 1 && v <= 1000",
 			"retries is from 1 to 1000"),

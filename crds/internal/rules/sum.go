@@ -20,17 +20,18 @@ const (
 func podmanSums() apiextensionsv1.ValidationRules {
 	fewPorts := services + ".map(s, has(s.ports) ? s.ports.size() : 0).sum() <= " + strconv.Itoa(maxPorts)
 
-	// What two ports of a score may not have in common is their host part. The
-	// list of one gives the lists of host parts, one a service, a name.
-	hostParts := services + ".map(o, has(o.ports) ? o.ports.filter(q, " + hasHost("q") + ").map(q, " + hostPart("q") + ") : [])"
-	free := "(!" + hasHost("p") + " || [" + hostPart("p") + "].all(h, t.map(l, l.filter(q, q == h).size()).sum() == 1))"
+	// Two ports of a score may not listen in one place. The list of one gives the
+	// lists of places, one a service, a name. A place that covers another begins it,
+	// so that counting those that begin alike also finds addresses in all addresses.
+	places := services + ".map(o, has(o.ports) ? o.ports.filter(q, " + hasHost("q") + ").map(q, " + placeOf("q") + ") : [])"
+	free := "(!" + hasHost("p") + " || [" + placeOf("p") + "].all(h, t.map(l, l.filter(q, q.startsWith(h)).size()).sum() == 1))"
 
 	content := services + ".map(s, " + sizeOf("command") + " + " + sizeOf("args") + " + " + valuesOf("env") + " + " + valuesOf("configs") + " + " + valuesOf("labels") + ").sum()"
 	return apiextensionsv1.ValidationRules{
 		rule(".data.services", otherType+" || "+fewPorts, "", "a score can publish "+strconv.Itoa(maxPorts)+" ports at most"),
 		everyService(
-			"!has(s.ports) || !("+fewPorts+") || ["+hostParts+"].all(t, s.ports.all(p, "+free+"))",
-			`', port "' + [`+hostParts+`].map(t, s.ports.map(p, !`+free+`, p)[0])[0] + '"'`,
+			"!has(s.ports) || !("+fewPorts+") || ["+places+"].all(t, s.ports.all(p, "+free+"))",
+			`', port "' + [`+places+`].map(t, s.ports.map(p, !`+free+`, p)[0])[0] + '"'`,
 			"the same host port twice in one score: give each its own, or write the container's port alone to take a free one"),
 		rule(".data.services", otherType+" || "+content+" <= "+strconv.Itoa(maxContent), "",
 			"a whole score must stay under 200 KiB, and the command, args, env, configs and labels alone have more: put large files into the image or a volume"),
@@ -39,10 +40,18 @@ func podmanSums() apiextensionsv1.ValidationRules {
 
 func hasHost(p string) string { return p + ".contains(':')" }
 
-// hostPart cuts out the container's port, and the protocol where it is tcp:
-// "127.0.0.1:8080:80/udp" has "127.0.0.1:8080:/udp".
-func hostPart(p string) string {
-	return p + ".replace('/tcp', '').find('^.*:') + " + p + ".find('/udp$')"
+// placeOf is where a port listens on the host, written such that the place of all
+// addresses begins that of each: "8080:", and after it nothing for all addresses;
+// " ." for all of IPv4, " .127.0.0.1 " for one of it; " [" for all of IPv6, " [::1]"
+// for one. A port of UDP has "/udp" before those.
+func placeOf(p string) string {
+	host := p + `.find('[0-9]+:[0-9]+(/|$)').find('^[0-9]+:')`
+	udp := p + ".find('/udp$')"
+	four := p + `.find('^[0-9]+[.][0-9.]+')`
+	six := p + `.find('^\\[.*\\]')`
+	address := "(" + p + ".startsWith('0.0.0.0:') ? '.' : " + p + ".startsWith('[::]:') ? '[' : " +
+		p + ".startsWith('[') ? " + six + " : " + p + ".contains('.') ? '.' + " + four + " + ' ' : '')"
+	return "(" + host + " + " + udp + " + ' ' + " + address + ")"
 }
 
 func sizeOf(list string) string {
