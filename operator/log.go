@@ -19,6 +19,9 @@ const (
 
 // Reasons of the operator's own Events.
 const (
+	// ReasonUnknownFields: a Deployment's score has fields that this version does
+	// not know.
+	ReasonUnknownFields = "UnknownFields"
 	// ReasonOrphaned: a Deployment's CR is missing, though nobody was seen
 	// deleting it; its devices are left as they are.
 	ReasonOrphaned = "DeploymentOrphaned"

@@ -12,6 +12,7 @@ import (
 
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/client/informers/externalversions"
+	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/version"
 	"fleet.nationtech.io/operator/decide"
@@ -86,6 +87,11 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 		Client: client, Do: r.fold.Do, Now: opt.Now, Logger: opt.Logger,
 		Decide:  func(key fleet.Key) { r.brain.Add(brain.Input{Input: decide.OfDeployment(key)}) },
 		Patched: func() { r.metrics.patched("Deployment") },
+		Unknown: func(d *v1alpha1.Deployment, message string) {
+			r.events.WarnOf(corev1.ObjectReference{
+				APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment", Namespace: d.Namespace, Name: d.Name, UID: d.UID,
+			}, ReasonUnknownFields, "Read", message)
+		},
 	})
 	if err != nil {
 		return nil, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,16 +47,21 @@ func Policies(ctx context.Context, config *rest.Config) error {
 	if err != nil {
 		return fmt.Errorf("install policies: %w", err)
 	}
+	var missing error
 	for _, object := range objects {
 		resource, served := resources[object.GetKind()]
 		if !served {
-			return fmt.Errorf("install policies: %w", ErrPoliciesNotServed)
+			missing = ErrPoliciesNotServed
+			continue // an older API server may serve the others
 		}
 		_, err := client.Resource(policyGroup.WithResource(resource)).Apply(ctx, object.GetName(), object,
 			metav1.ApplyOptions{FieldManager: FieldManager, Force: true})
 		if err != nil {
 			return fmt.Errorf("install %s %s: %w", object.GetKind(), object.GetName(), err)
 		}
+	}
+	if missing != nil {
+		return fmt.Errorf("install policies: %w", missing)
 	}
 	return nil
 }
@@ -75,7 +81,9 @@ func policyResources(config *rest.Config) (map[string]string, error) {
 	}
 	byKind := map[string]string{}
 	for _, r := range list.APIResources {
-		byKind[r.Kind] = r.Name
+		if !strings.Contains(r.Name, "/") { // not a part, such as the status
+			byKind[r.Kind] = r.Name
+		}
 	}
 	return byKind, nil
 }

@@ -4,6 +4,7 @@ package status
 
 import (
 	"fmt"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -50,7 +51,23 @@ func Deployment(in Deployments, now time.Time) v1alpha1.DeploymentStatus {
 	ready.LastTransitionTime = metav1.NewTime(now)
 	s.Conditions = append(s.Conditions, in.Previous.Conditions...)
 	meta.SetStatusCondition(&s.Conditions, ready)
+	if len(in.Spec.Unknown) == 0 {
+		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionUnknownFields)
+		return s
+	}
+	unknown := UnknownFields(in.Spec)
+	unknown.ObservedGeneration, unknown.LastTransitionTime = in.Spec.Generation, metav1.NewTime(now)
+	meta.SetStatusCondition(&s.Conditions, unknown)
 	return s
+}
+
+// UnknownFields is the condition of a spec with fields that this version does not
+// know, without its times.
+func UnknownFields(spec decide.Spec) metav1.Condition {
+	c := condition(metav1.ConditionTrue, v1alpha1.ReasonNotKnown, "%s. Unknown fields are kept and sent to the devices",
+		strings.Join(spec.Unknown, ". "))
+	c.Type = v1alpha1.ConditionUnknownFields
+	return c
 }
 
 func aggregate(d *fleet.Deployment, before *v1alpha1.DeploymentAggregate) *v1alpha1.DeploymentAggregate {

@@ -215,3 +215,17 @@ func TestADeviceShowsWhatTheLogNeverAssignedToIt(t *testing.T) {
 		t.Errorf("after they are gone: %+v", c)
 	}
 }
+
+func TestUnknownFieldsAreSaidWhileThereAreSome(t *testing.T) {
+	t.Parallel()
+	misspelt := spec(func(s *decide.Spec) { s.Unknown = []string{"x is not known to this version; did you mean y?"} })
+	first := status.Deployment(status.Deployments{Spec: misspelt}, time.Unix(1000, 0))
+	c := meta.FindStatusCondition(first.Conditions, v1alpha1.ConditionUnknownFields)
+	if c == nil || c.Status != metav1.ConditionTrue || c.Reason != v1alpha1.ReasonNotKnown || !strings.HasPrefix(c.Message, misspelt.Unknown[0]) {
+		t.Fatalf("the condition is %+v", c)
+	}
+	then := status.Deployment(status.Deployments{Spec: spec(), Previous: first}, time.Unix(2000, 0))
+	if c := meta.FindStatusCondition(then.Conditions, v1alpha1.ConditionUnknownFields); c != nil {
+		t.Errorf("after the field went the condition is still there: %+v", c)
+	}
+}

@@ -2,7 +2,8 @@
 //
 //	crdgen FROM TO
 //
-// reads every .yaml in folder FROM and writes it, rules included, to folder TO.
+// reads every .yaml in folder FROM and writes it, rules included, to folder TO, and
+// to its folder policies the policy that warns of fields that the schema lacks.
 package main
 
 import (
@@ -58,5 +59,16 @@ func convert(from, to string) error {
 	if err != nil {
 		return err
 	}
+	if err := write(to, out); err != nil || crd.Spec.Names.Kind != "Deployment" {
+		return err
+	}
+	policy, err := rules.UnknownFields(&crd)
+	if err != nil {
+		return err
+	}
+	return write(filepath.Join(filepath.Dir(to), "policies", "unknown-fields.yaml"), policy)
+}
+
+func write(to string, out []byte) error {
 	return os.WriteFile(to, append([]byte("# Made by hack/generate.sh from v1alpha1/ and internal/rules/. Don't edit.\n"), out...), 0o644)
 }

@@ -39,6 +39,9 @@ type Options struct {
 	Decide func(fleet.Key)
 	// Patched is told of each status patch.
 	Patched func()
+	// Unknown is told of the fields that a Deployment has and this version does not
+	// know, once the Deployment's status says so.
+	Unknown func(d *v1alpha1.Deployment, message string)
 	Now     func() time.Time
 	Logger  *slog.Logger
 }

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
@@ -54,6 +55,10 @@ func (c *Controller) writeStatus(ctx context.Context, key fleet.Key) (time.Durat
 	answer.ManagedFields = nil
 	c.written[key] = answer
 	c.mu.Unlock()
+	before, now := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionUnknownFields), meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionUnknownFields)
+	if now != nil && (before == nil || before.Message != now.Message) {
+		c.options.Unknown(d, now.Message)
+	}
 	if d.Status.ObservedGeneration != s.ObservedGeneration {
 		return time.Millisecond, nil // that said Unknown; next comes what is known
 	}

@@ -55,6 +55,14 @@ func (e *Events) Warn(reason, action, note string, related *corev1.ObjectReferen
 	}
 }
 
+// WarnOf has one Event written about an object, in its own namespace, where
+// kubectl describe shows it.
+func (e *Events) WarnOf(object corev1.ObjectReference, reason, action, note string) {
+	about := *e
+	about.about = object
+	about.Warn(reason, action, note, nil)
+}
+
 // Run writes until the context ends.
 func (e *Events) Run(ctx context.Context) error {
 	for {
