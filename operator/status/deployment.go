@@ -64,8 +64,15 @@ func Deployment(in Deployments, now time.Time) v1alpha1.DeploymentStatus {
 // UnknownFields is the condition of a spec with fields that this version does not
 // know, without its times.
 func UnknownFields(spec decide.Spec) metav1.Condition {
-	c := condition(metav1.ConditionTrue, v1alpha1.ReasonNotKnown, "%s. Unknown fields are kept and sent to the devices",
-		strings.Join(spec.Unknown, ". "))
+	var said strings.Builder
+	for _, sentence := range spec.Unknown {
+		said.WriteString(sentence)
+		if !strings.HasSuffix(sentence, "?") {
+			said.WriteByte('.')
+		}
+		said.WriteByte(' ')
+	}
+	c := condition(metav1.ConditionTrue, v1alpha1.ReasonNotKnown, "%sUnknown fields are kept and sent to the devices.", said.String())
 	c.Type = v1alpha1.ConditionUnknownFields
 	return c
 }

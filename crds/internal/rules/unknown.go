@@ -34,7 +34,7 @@ func UnknownFields(crd *apiextensionsv1.CustomResourceDefinition) ([]byte, error
 	}
 	validations := []map[string]string{{
 		"expression":        "!has(object.spec.score.data) || object.spec.score.data.all(k, k in " + literal(fieldsOf(data)) + ")",
-		"messageExpression": unknownIn("object.spec.score.data", "'spec.score.data'", fieldsOf(data)) + ".join('. ')",
+		"messageExpression": unknownIn("object.spec.score.data", "'spec.score.data'", fieldsOf(data)) + ".join(' ')",
 		"message":           "the score has fields that are not known to this version",
 	}}
 	for _, l := range levels("", *list.Items.Schema) {
@@ -45,7 +45,7 @@ func UnknownFields(crd *apiextensionsv1.CustomResourceDefinition) ([]byte, error
 		validations = append(validations, map[string]string{
 			"expression": "variables.services.all(s, !" + there + " || " + here + ".all(k, k in " + literal(l.known) + "))",
 			"messageExpression": "variables.services.filter(s, " + there + ").map(s, " + unknownIn(here, at, l.known) +
-				".join('. ')).filter(m, m != '').join('. ')",
+				".join(' ')).filter(m, m != '').join(' ')",
 			"message": "the score has fields that are not known to this version",
 		})
 	}
@@ -101,6 +101,6 @@ func literal(names []string) string { return "['" + strings.Join(names, "', '") 
 // cannot tell how alike two names are, so what is suggested begins alike.
 func unknownIn(object, at string, known []string) string {
 	alike := "[" + literal(known) + ".filter(f, k.size() > 1 && f.lowerAscii().startsWith(k.lowerAscii().substring(0, 2)))]" +
-		".map(n, n.size() > 0 ? '; did you mean ' + n.join(' or ') + '?' : '')[0]"
+		".map(n, n.size() > 0 ? '; did you mean ' + n.join(' or ') + '?' : '.')[0]"
 	return object + ".map(k, !(k in " + literal(known) + "), " + at + " + '.' + k + ' is not known to this version' + " + alike + ")"
 }
