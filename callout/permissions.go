@@ -83,6 +83,7 @@ func PersonPermissions(user string) Permissions {
 	return Permissions{
 		Publish: append([]string{
 			eventlog.RequestSubject(user, eventlog.Wildcard, eventlog.Wildcard),
+			eventlog.DeviceRequestSubject(user, eventlog.Wildcard),
 			eventlog.AccessSubject(eventlog.Wildcard),
 			eventlog.CommandSubject(eventlog.Wildcard),
 			eventlog.DeviceCommandSubject(eventlog.Wildcard, eventlog.Wildcard),

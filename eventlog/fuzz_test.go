@@ -77,18 +77,19 @@ func TestSubjectsAreReadAsTheyWereMade(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		a, b, c := label.Draw(t, "a"), label.Draw(t, "b"), label.Draw(t, "c")
 		for subject, want := range map[string]eventlog.Address{
-			eventlog.LeaderSubject:           {Family: eventlog.FamilyLeader},
-			eventlog.SealSubject:             {Family: eventlog.FamilySeal},
-			eventlog.DeploymentSubject(a, b): {Family: eventlog.FamilyDeployment, Namespace: a, Name: b},
-			eventlog.DesiredSubject(a, b):    {Family: eventlog.FamilyDesired, Device: a, Deployment: b},
-			eventlog.StateSubject(a, b):      {Family: eventlog.FamilyState, Device: a, Deployment: b},
-			eventlog.DeviceSubject(a):        {Family: eventlog.FamilyDevice, Device: a},
-			eventlog.InfoSubject(a):          {Family: eventlog.FamilyInfo, Device: a},
-			eventlog.AgentSubject(a):         {Family: eventlog.FamilyAgent, Device: a},
-			eventlog.CommandSubject(a):       {Family: eventlog.FamilyCommand, Device: a},
-			eventlog.AccessSubject(a):        {Family: eventlog.FamilyAccess, Device: a},
-			eventlog.AuthSubject(a):          {Family: eventlog.FamilyAuth, Device: a},
-			eventlog.RequestSubject(a, b, c): {Family: eventlog.FamilyRequest, User: a, Namespace: b, Name: c},
+			eventlog.LeaderSubject:              {Family: eventlog.FamilyLeader},
+			eventlog.SealSubject:                {Family: eventlog.FamilySeal},
+			eventlog.DeploymentSubject(a, b):    {Family: eventlog.FamilyDeployment, Namespace: a, Name: b},
+			eventlog.DesiredSubject(a, b):       {Family: eventlog.FamilyDesired, Device: a, Deployment: b},
+			eventlog.StateSubject(a, b):         {Family: eventlog.FamilyState, Device: a, Deployment: b},
+			eventlog.DeviceSubject(a):           {Family: eventlog.FamilyDevice, Device: a},
+			eventlog.InfoSubject(a):             {Family: eventlog.FamilyInfo, Device: a},
+			eventlog.AgentSubject(a):            {Family: eventlog.FamilyAgent, Device: a},
+			eventlog.CommandSubject(a):          {Family: eventlog.FamilyCommand, Device: a},
+			eventlog.AccessSubject(a):           {Family: eventlog.FamilyAccess, Device: a},
+			eventlog.AuthSubject(a):             {Family: eventlog.FamilyAuth, Device: a},
+			eventlog.RequestSubject(a, b, c):    {Family: eventlog.FamilyRequest, User: a, Namespace: b, Name: c},
+			eventlog.DeviceRequestSubject(a, b): {Family: eventlog.FamilyRequest, User: a, Device: b},
 		} {
 			got, err := eventlog.ParseSubject(subject)
 			if err != nil || got != want {

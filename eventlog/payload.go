@@ -205,7 +205,8 @@ type Command struct {
 
 // Request verbs: what a person can ask of the operator beside the CR.
 const (
-	RequestWithdraw = "withdraw"
+	RequestWithdraw     = "withdraw"     // of an orphaned Deployment: take it off its devices
+	RequestDecommission = "decommission" // of a device: take it out of the fleet
 )
 
 // Request is the payload of request.made.

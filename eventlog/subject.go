@@ -133,6 +133,13 @@ func RequestSubject(user, namespace, name string) string {
 	return logPrefix + string(FamilyRequest) + "." + user + "." + namespace + "." + name
 }
 
+// DeviceRequestSubject is where a person asks something about a device. A device
+// belongs to no namespace, so the subject is one token shorter than that of a
+// Deployment, and no Deployment's request can be mistaken for it.
+func DeviceRequestSubject(user, device string) string {
+	return logPrefix + string(FamilyRequest) + "." + user + "." + device
+}
+
 // FamilySubjects matches every subject of a family.
 func FamilySubjects(f Family) string {
 	switch f {
@@ -212,10 +219,10 @@ func SubjectOfKey(bucket, key string) (string, error) {
 // Fields that a family does not use are empty.
 type Address struct {
 	Family     Family
-	Device     string // desired, device, info, state, agent, command, auth, access
+	Device     string // desired, device, info, state, agent, command, auth, access; a request about a device
 	Deployment string // desired, state: the Deployment's name
-	Namespace  string // deployment, request
-	Name       string // deployment, request
+	Namespace  string // deployment; a request about a Deployment
+	Name       string // deployment; a request about a Deployment
 	User       string // request
 }
 
@@ -249,6 +256,8 @@ func ParseSubject(subject string) (Address, error) {
 		a.Device, a.Deployment = t[1], t[2]
 	case n == 3 && a.Family == FamilyDeployment:
 		a.Namespace, a.Name = t[1], t[2]
+	case n == 3 && a.Family == FamilyRequest:
+		a.User, a.Device = t[1], t[2]
 	case n == 4 && a.Family == FamilyRequest:
 		a.User, a.Namespace, a.Name = t[1], t[2], t[3]
 	default:

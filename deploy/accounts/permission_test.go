@@ -32,8 +32,13 @@ func TestADeviceMayDoNothingElse(t *testing.T) {
 		"write the audit of commands":              "fleet.evt.command.mallory",
 		"request in a person's name":               "fleet.evt.request.alice.default.web",
 		"request in its own name":                  "fleet.evt.request.mallory.default.web",
+		"decommission another in a person's name":  "fleet.evt.request.alice.victim",
+		"decommission another in its own name":     "fleet.evt.request.mallory.victim",
+		"decommission itself":                      "fleet.evt.request.mallory.mallory",
+		"speak as the operator of another":         "fleet.evt.device.victim",
 		"write the callout's record":               "fleet.evt.auth.mallory",
 		"allow itself access":                      "fleet.evt.access.mallory",
+		"allow another access":                     "fleet.evt.access.victim",
 		"seal the log":                             "fleet.evt.seal",
 		"put its desired state by KV":              "$KV.desired-state.mallory.web",
 		"put another's state by KV":                "$KV.device-state.state.victim.web",
@@ -238,18 +243,25 @@ func TestAPersonRequestsInTheOwnNameAlone(t *testing.T) {
 	for _, user := range []string{alice, dev} {
 		var v violations
 		nc, js := w.as(user, v.option())
-		d, err := eventlog.NewDraft(eventlog.RequestSubject(user, "default", "web"), eventlog.RequestMade, time.Now(), eventlog.Request{Verb: eventlog.RequestWithdraw})
-		if err != nil {
-			t.Fatal(err)
+		for subject, verb := range map[string]string{
+			eventlog.RequestSubject(user, "default", "web"): eventlog.RequestWithdraw,
+			eventlog.DeviceRequestSubject(user, "pi-01"):    eventlog.RequestDecommission,
+		} {
+			d, err := eventlog.NewDraft(subject, eventlog.RequestMade, time.Now(), eventlog.Request{Verb: verb})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := eventlog.AppendUnfenced(t.Context(), js, "fleetctl", d); err != nil {
+				t.Errorf("%s: own request %s: %v", user, verb, err)
+			}
 		}
-		if _, err := eventlog.AppendUnfenced(t.Context(), js, "fleetctl", d); err != nil {
-			t.Errorf("%s: own request: %v", user, err)
+		for _, subject := range []string{"fleet.evt.request.bob.default.web", "fleet.evt.request.bob.pi-01"} {
+			if err := nc.Publish(subject, nil); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the request in bob's name is refused", func() bool {
+				return nc.Flush() == nil && v.of("publish", subject)
+			})
 		}
-		if err := nc.Publish("fleet.evt.request.bob.default.web", nil); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "the request in bob's name is refused", func() bool {
-			return nc.Flush() == nil && v.of("publish", "fleet.evt.request.bob.default.web")
-		})
 	}
 }
