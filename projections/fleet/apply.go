@@ -60,10 +60,13 @@ func (v *View) apply(e *eventlog.Event) error {
 
 func (v *View) applyDevice(e *eventlog.Event) error {
 	dev := v.device(e.Address.Device)
+	if dev.Decommissioned {
+		return nil // it has left, until its access is allowed
+	}
 	v.touchDevice(dev)
 	switch e.Type {
 	case eventlog.DeviceRegistered:
-		dev.Registered, dev.RegisteredAt, dev.Decommissioned = true, e.Time.UTC(), false
+		dev.Registered, dev.RegisteredAt = true, e.Time.UTC()
 	case eventlog.DeviceRelabeled:
 		l, err := eventlog.Payload[eventlog.Labels](*e)
 		if err != nil {
@@ -84,7 +87,7 @@ func (v *View) applyDevice(e *eventlog.Event) error {
 		}
 		v.changePresence(dev, Presence{Online: online, Reason: v.intern(p.Reason), LastSeen: p.LastSeen.UTC(), Since: e.Time.UTC()})
 	case eventlog.DeviceDecommissioned:
-		dev.Decommissioned, dev.Registered = true, false
+		v.decommission(dev, e)
 	}
 	return nil
 }
@@ -142,6 +145,10 @@ func (v *View) applyRequest(e *eventlog.Event) error {
 	if err != nil {
 		return err
 	}
+	if e.Address.Device != "" {
+		v.applyDeviceRequest(e, r)
+		return nil
+	}
 	d, ok := v.Deployments[Key{e.Address.Namespace, e.Address.Name}]
 	if !ok || r.Verb != eventlog.RequestWithdraw || d.Lifecycle != Orphaned {
 		return nil
@@ -164,6 +171,7 @@ func (v *View) applyAccess(e *eventlog.Event) error {
 	case eventlog.AccessAllowed:
 		dev.Access = nil
 		dev.Traffic.leak(e.Recorded)
+		dev.Decommissioned, dev.Leaving, dev.Late = false, nil, nil
 	}
 	return nil
 }

@@ -18,7 +18,7 @@ import (
 // FoldVersion numbers what Apply makes of a log, and how it is encoded. Whoever
 // changes either raises it: then no view is taken from an older program, and the
 // log is folded anew.
-const FoldVersion = 3
+const FoldVersion = 4
 
 // Errors of Decode.
 var (
@@ -185,9 +185,7 @@ func (w *writer) deployment(d *Deployment) {
 	w.mark(d.Changed)
 	w.bool(d.Withdraw != nil)
 	if q := d.Withdraw; q != nil {
-		w.json(q.Request)
-		w.word(q.User)
-		w.mark(q.Mark)
+		w.request(q)
 	}
 	w.bool(d.Refused != nil)
 	if d.Refused != nil {
@@ -208,10 +206,7 @@ func (r *reader) deployment() *Deployment {
 	d.Spec.Score, d.Spec.Rollout = score, rollout
 	d.Created, d.Applied, d.Changed = r.time(), r.mark(), r.mark()
 	if r.bool() {
-		d.Withdraw = &Request{}
-		r.json(&d.Withdraw.Request)
-		d.Withdraw.User = r.word()
-		d.Withdraw.Mark = r.mark()
+		d.Withdraw = r.request()
 	}
 	if r.bool() {
 		d.Refused = &eventlog.Refusal{}
@@ -223,6 +218,19 @@ func (r *reader) deployment() *Deployment {
 		d.Rollout.At = r.time()
 	}
 	return d
+}
+
+func (w *writer) request(q *Request) {
+	w.json(q.Request)
+	w.word(q.User)
+	w.mark(q.Mark)
+}
+
+func (r *reader) request() *Request {
+	q := &Request{}
+	r.json(&q.Request)
+	q.User, q.Mark = r.word(), r.mark()
+	return q
 }
 
 func (w *writer) mark(m Mark) {

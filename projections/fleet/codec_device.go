@@ -14,6 +14,7 @@ const (
 	hasAccess
 	isRegistered
 	isDecommissioned
+	isLeaving
 )
 
 func (w *writer) device(d *Device) {
@@ -31,8 +32,18 @@ func (w *writer) device(d *Device) {
 	if d.Decommissioned {
 		has |= isDecommissioned
 	}
+	if d.Leaving != nil {
+		has |= isLeaving
+	}
 	w.uint(has)
 	w.time(d.RegisteredAt)
+	if d.Leaving != nil {
+		w.request(d.Leaving)
+	}
+	w.uint(uint64(len(d.Late)))
+	for _, name := range d.Late {
+		w.word(name)
+	}
 	w.uint(d.InfoSequence)
 	if d.Info != nil {
 		w.info(d.Info)
@@ -65,7 +76,12 @@ func (r *reader) device(v *View) *Device {
 	d := &Device{ID: r.text()}
 	has := r.uint()
 	d.Registered, d.Decommissioned = has&isRegistered != 0, has&isDecommissioned != 0
-	d.RegisteredAt, d.InfoSequence = r.time(), r.uint()
+	d.RegisteredAt = r.time()
+	if has&isLeaving != 0 {
+		d.Leaving = r.request()
+	}
+	r.late(d)
+	d.InfoSequence = r.uint()
 	if has&hasInfo != 0 {
 		d.Info = r.info()
 	}
@@ -98,6 +114,22 @@ func (r *reader) device(v *View) *Device {
 		d.count(p, +1)
 	}
 	return d
+}
+
+func (r *reader) late(d *Device) {
+	n := r.count()
+	if n > MaxLate {
+		r.fail("%d late reports of device %q", n, d.ID)
+		return
+	}
+	for range n {
+		name := r.word()
+		if k := len(d.Late); k > 0 && name <= d.Late[k-1] {
+			r.fail("late report %q of device %q is out of order", name, d.ID)
+			return
+		}
+		d.Late = append(d.Late, name)
+	}
 }
 
 func (w *writer) info(i *eventlog.DeviceInfo) {

@@ -164,7 +164,11 @@ func TestDamagedBytesAreRefused(t *testing.T) {
 		}
 		flipped := bytes.Clone(whole)
 		flipped[i] ^= 1 << (i % 8)
-		if _, err := fleet.Decode(flipped); !errors.Is(err, fleet.ErrDamaged) && !errors.Is(err, fleet.ErrOtherVersion) {
+		v, err := fleet.Decode(flipped)
+		if err == nil && bytes.Equal(encode(t, v), whole) {
+			continue // a compressed stream can say the same in two ways
+		}
+		if !errors.Is(err, fleet.ErrDamaged) && !errors.Is(err, fleet.ErrOtherVersion) {
 			t.Fatalf("one bit of byte %d of %d changed: %v", i, len(whole), err)
 		}
 	}
@@ -199,6 +203,10 @@ func told(t testing.TB) *story {
 	s.draft(eventlog.DeploymentSubject("shop", "web"), eventlog.DeploymentOrphaned, eventlog.DeploymentEnd{Reason: "CRMissing"})
 	s.draft(eventlog.RequestSubject("ada", "shop", "web"), eventlog.RequestMade, eventlog.Request{Verb: eventlog.RequestWithdraw})
 	s.draft(eventlog.DeploymentSubject("shop", "db"), eventlog.DeploymentRefused, eventlog.Refusal{UID: "u", Generation: 1, Reason: "TooLarge", Message: "too large"})
+	s.requestDecommission("pi-02")
+	s.info("pi-03", nil)
+	s.decommission("pi-03")
+	s.report("pi-03", "web", eventlog.PhaseRunning, v1, "pi-03.1")
 	return s
 }
 
@@ -210,6 +218,7 @@ func TestWhatAVersionMakesOfALogStaysAsItIs(t *testing.T) {
 		1: "1dff885d54b181a8",
 		2: "1dff885d54b181a8", // bounds what a device can choose
 		3: "600118aafd2af2d4", // a refusal, and when the log recorded what is desired
+		4: "bdac670b5f1a59c5", // a device that left
 	}
 	sum := sha256.Sum256(fleet.Body(told(t).fold(fleet.New())))
 	if got := hex.EncodeToString(sum[:8]); got != want[fleet.FoldVersion] {

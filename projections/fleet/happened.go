@@ -23,10 +23,29 @@ type Happened struct {
 	at   time.Time
 	view *View
 
-	numbers map[string]*Identity // of all reports of a device: repeats are known by them
-	last    map[subject]time.Time
-	removed map[string]time.Time // when the device was last decommissioned
-	strange map[*Device]int      // of last, the names that the view had no pair of
+	numbers  map[string]*Identity // of all reports of a device: repeats are known by them
+	last     map[subject]time.Time
+	absences map[string]absence // the last one of a device
+	strange  map[*Device]int    // of last, the names that the view had no pair of
+}
+
+// absence is the time from a device's decommission to when it was allowed again.
+type absence struct {
+	from, to moment
+	over     bool
+}
+
+// moment orders what happened; of two at one time the later in the log comes later.
+type moment struct {
+	at       time.Time
+	sequence uint64
+}
+
+func (m moment) before(o moment) bool {
+	if c := m.at.Compare(o.at); c != 0 {
+		return c < 0
+	}
+	return m.sequence < o.sequence
 }
 
 // maxStrange bounds what is kept of the names that a device reports and clears
@@ -41,7 +60,7 @@ type subject struct{ device, name string }
 func NewHappened(at time.Time) *Happened {
 	return &Happened{
 		at: at, view: New(),
-		numbers: map[string]*Identity{}, last: map[subject]time.Time{}, removed: map[string]time.Time{}, strange: map[*Device]int{},
+		numbers: map[string]*Identity{}, last: map[subject]time.Time{}, absences: map[string]absence{}, strange: map[*Device]int{},
 	}
 }
 
@@ -81,10 +100,22 @@ func (h *Happened) decision(e *eventlog.Event) error {
 	if !h.reaches(at) {
 		return nil
 	}
-	if e.Type == eventlog.DeviceDecommissioned {
-		h.removed[e.Address.Device] = at
+	was := h.absent(e.Address.Device)
+	err := h.view.apply(e)
+	switch is := h.absent(e.Address.Device); {
+	case is && !was:
+		h.absences[strings.Clone(e.Address.Device)] = absence{from: moment{at, e.Sequence}}
+	case was && !is:
+		a := h.absences[e.Address.Device]
+		a.to, a.over = moment{at, e.Sequence}, true
+		h.absences[e.Address.Device] = a
 	}
-	return h.view.apply(e)
+	return err
+}
+
+func (h *Happened) absent(device string) bool {
+	d := h.view.Devices[device]
+	return d != nil && d.Decommissioned
 }
 
 // report is an event on a subject that devices write. It is decoded before it is
@@ -125,6 +156,14 @@ func (h *Happened) report(e *eventlog.Event) error {
 	if repeat || err != nil {
 		return err
 	}
+	if a, ok := h.absences[id]; ok {
+		switch now := (moment{at, e.Sequence}); {
+		case now.before(a.from):
+			return nil // the decommission cleared it
+		case !a.over || now.before(a.to):
+			return v.applyLate(dev, e)
+		}
+	}
 	if e.Type == eventlog.StateReported && dev.Pair(e.Address.Deployment) == nil && dev.Crowded() {
 		return ErrTooManyUnknown
 	}
@@ -136,9 +175,7 @@ func (h *Happened) report(e *eventlog.Event) error {
 		p := v.pair(dev, e.Address.Deployment)
 		v.reportState(p, e, state, state.ScoreHash == "" && at.Before(p.Desired.At))
 	case eventlog.InfoReported:
-		out := dev.Decommissioned && at.Before(h.removed[id]) // the device was taken out after it said so
 		v.reportInfo(dev, e, info)
-		dev.Decommissioned = out
 	default:
 		v.clear(dev, e)
 	}

@@ -24,7 +24,7 @@ func drawStory(t *rapid.T, tb testing.TB) *story {
 	for i := range steps {
 		pick := func(what string, of []string) string { return rapid.SampledFrom(of).Draw(t, fmt.Sprint(what, i)) }
 		dev, name, ns, image := pick("device", devices), pick("name", names), pick("namespace", spaces), pick("image", images)
-		switch rapid.IntRange(0, 15).Draw(t, fmt.Sprint("kind", i)) {
+		switch rapid.IntRange(0, 16).Draw(t, fmt.Sprint("kind", i)) {
 		case 0:
 			s.apply(ns, name, image, uint64(i+1))
 		case 1, 2:
@@ -60,6 +60,8 @@ func drawStory(t *rapid.T, tb testing.TB) *story {
 		case 15:
 			s.draft(eventlog.DeploymentSubject(ns, name), eventlog.RolloutStarted, eventlog.Rollout{Revision: uint64(i), Strategy: "AllAtOnce"})
 			s.draft(eventlog.LeaderSubject, eventlog.LeaderElected, eventlog.Leader{Identity: name})
+		case 16:
+			s.draft(eventlog.DeviceRequestSubject("ada", dev), eventlog.RequestMade, eventlog.Request{Verb: eventlog.RequestDecommission, Reason: name})
 		}
 	}
 	return s
@@ -164,7 +166,13 @@ func summary(v *fleet.View) map[string]string {
 		}
 	}
 	for id, dev := range v.Devices {
-		m["device "+id] = fmt.Sprint(dev.Registered, dev.Decommissioned, dev.InfoSequence, dev.Labels, dev.LabelsID, dev.Presence, dev.Identity.Repeats, dev.Identity.Gaps, dev.Identity.Alternated, dev.Traffic, dev.LastDesired)
+		m["device "+id] = fmt.Sprint(dev.Registered, dev.Decommissioned, dev.InfoSequence, dev.Labels, dev.LabelsID, dev.Presence, dev.Identity.Repeats, dev.Identity.Gaps, dev.Identity.Alternated, dev.Traffic, dev.LastDesired, dev.RegisteredAt)
+		if dev.Leaving != nil {
+			m["leaving "+id] = fmt.Sprint(*dev.Leaving)
+		}
+		if len(dev.Late) > 0 {
+			m["late "+id] = fmt.Sprintf("%q", dev.Late)
+		}
 		if dev.Info != nil {
 			m["info "+id] = fmt.Sprint(*dev.Info)
 		}

@@ -12,6 +12,9 @@ func (v *View) applyNumbered(dev *Device, e *eventlog.Event) error {
 		v.touchDevice(dev)
 		return nil
 	}
+	if dev.Decommissioned {
+		return v.applyLate(dev, e)
+	}
 	return v.applyReport(dev, e)
 }
 
@@ -75,7 +78,7 @@ func (v *View) reportInfo(dev *Device, e *eventlog.Event, i eventlog.DeviceInfo)
 	if i.Inventory.Hostname == dev.ID {
 		i.Inventory.Hostname = dev.ID
 	}
-	dev.Info, dev.InfoSequence, dev.Decommissioned = &i, e.Sequence, false
+	dev.Info, dev.InfoSequence = &i, e.Sequence
 	v.touchDevice(dev)
 }
 

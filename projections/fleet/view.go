@@ -156,8 +156,14 @@ type Device struct {
 	Identity Identity
 
 	Registered     bool
-	Decommissioned bool
+	Decommissioned bool      // until access.allowed: what it reports is foreign
 	RegisteredAt   time.Time // when it last was; zero if never
+	// Leaving is a person's request to decommission it that is still open.
+	Leaving *Request
+	// Late names what it reported since it was decommissioned and the operator has
+	// not cleared: Deployments, and LateInfo for what it said of itself. Sorted, and
+	// at most MaxLate.
+	Late []string
 
 	Info         *eventlog.DeviceInfo // the last report, nil before the first
 	InfoSequence uint64

@@ -70,6 +70,9 @@ func (c *foldCheck) foreign(i *item, counted, repeated bool) error {
 	switch {
 	case i.foreign != nil:
 		return i.foreign
+	case counted && c.left(i):
+		// The report is well formed. That a device was alive when it was taken out
+		// of the fleet is nobody's fault.
 	case counted && i.Type == eventlog.StateReported && eventlog.Check(i.Event) == nil:
 		return fleet.ErrTooManyUnknown // no other reader's verdict: it takes the fold
 	case (i.Type == eventlog.StateReported || i.Type == eventlog.InfoReported) && !counted && !repeated:
@@ -85,6 +88,12 @@ func (c *foldCheck) foreign(i *item, counted, repeated bool) error {
 		return nil
 	}
 	return err
+}
+
+// left says whether a message comes from a device that was decommissioned.
+func (c *foldCheck) left(i *item) bool {
+	d := c.view.Devices[i.Address.Device]
+	return d != nil && d.Decommissioned
 }
 
 // numbers are how many of a device's reports came twice or not at all.
