@@ -28,6 +28,10 @@ func OfDevice(events iter.Seq2[eventlog.Event, error], device string, o Options)
 		if r.ID != "" {
 			f.ids[r.ID] = r.Sequence
 		}
+		if f.out && (r.Type == eventlog.StateReported || r.Type == eventlog.InfoReported) {
+			f.h.Foreign++ // the fleet ignores it
+			return
+		}
 		f.fold(r)
 	})
 	if err != nil {
@@ -46,6 +50,8 @@ type diary struct {
 	labels   map[string]eventlog.OwnedLabel
 	info     *eventlog.DeviceInfo
 	presence *record
+	asked    string // id of the last request to decommission it
+	out      bool   // it is decommissioned
 }
 
 // holding is what the log last said that the device should run of one name.
@@ -150,6 +156,8 @@ func (f *diary) desired(r record) {
 		switch {
 		case before != nil && before.withdrawn:
 			e.Text += " again: the device still reported it"
+		case r.CausationID != "" && r.CausationID == f.asked:
+			e.Text += ": the device leaves the fleet"
 		case f.ids[r.CausationID] != 0:
 			e.Text += ": its labels no longer match"
 		}

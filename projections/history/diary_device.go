@@ -28,6 +28,7 @@ func (f *diary) device(r record) {
 		f.heard(r)
 	case eventlog.DeviceDecommissioned:
 		p, _ := eventlog.Payload[eventlog.Removal](r.Event)
+		f.out = true
 		f.add(r, Entry{Text: "decommissioned", Reason: p.Reason, Who: actor(r.Actor)})
 	}
 }
@@ -146,11 +147,18 @@ func (f *diary) persons(r record) {
 			}
 		}
 		f.add(r, Entry{Text: text, Error: p.Error, Who: actor(r.Actor)})
+	case eventlog.RequestMade:
+		p, _ := eventlog.Payload[eventlog.Request](r.Event)
+		if p.Verb == eventlog.RequestDecommission {
+			f.asked = r.ID
+		}
+		f.add(r, Entry{Text: "asked to " + p.Verb + " it", Who: actor(r.Address.User), ChangeCause: p.Reason})
 	case eventlog.AccessRevoked, eventlog.AccessAllowed:
 		p, _ := eventlog.Payload[eventlog.Access](r.Event)
 		text := "access revoked"
 		if r.Type == eventlog.AccessAllowed {
 			text = "access allowed"
+			f.out = false
 		}
 		if p.Message != "" {
 			text += ": " + p.Message

@@ -84,10 +84,10 @@ func Present(d *fleet.Deployment) bool {
 }
 
 // Known says whether a device is one of the fleet's: it reported itself, was
-// registered, holds a Deployment or reports one. What is known of others is just
-// that somebody spoke of them.
+// registered, holds a Deployment or reports one, and was not decommissioned. What
+// is known of others is just that somebody spoke of them.
 func Known(d *fleet.Device) bool {
-	if d == nil {
+	if d == nil || d.Decommissioned {
 		return false
 	}
 	if d.Info != nil || d.Registered {

@@ -39,7 +39,7 @@ func Explain(events iter.Seq2[eventlog.Event, error], q Question, o Options) (*E
 // known says whether anything was ever said of the device that says what it is:
 // that its access was revoked, say, does not.
 func (s *scene) known() bool {
-	return s.registered != nil || s.labels != nil || s.presence != nil || s.info != nil || len(s.places) > 0
+	return s.gone != nil || s.leaving != nil || s.registered != nil || s.labels != nil || s.presence != nil || s.info != nil || len(s.places) > 0
 }
 
 // resolve finds the namespace of a name that was given without one: that of the
@@ -111,6 +111,9 @@ func (s *scene) explainDevice() *Explanation {
 	e.Next = s.deviceNext()
 	for _, key := range s.keys() {
 		st := s.standing(key)
+		if st.State == StateDecommissioned && s.never(key) {
+			continue // what never was on it says nothing of it now
+		}
 		if st.State == StateNotMatched && s.never(key) {
 			e.Elsewhere = append(e.Elsewhere, st)
 		} else if st.State != StateEnded || !s.never(key) {
@@ -200,6 +203,7 @@ func (s *scene) deviceChain() []Sentence {
 	if s.presence != nil {
 		out = append(out, s.presenceSentence())
 	}
+	add(s.leaving, s.leavingBy+" asked to decommission it")
 	add(s.gone, "it was decommissioned")
 	sortSentences(out)
 	return out
@@ -211,7 +215,9 @@ func (s *scene) deviceNext() []Sentence {
 	case d == nil:
 		return nil
 	case d.Decommissioned:
-		return []Sentence{s.citing(s.gone, "nothing; what it reports from now on makes it a device of the fleet again")}
+		return []Sentence{s.citing(s.gone, "nothing; the fleet ignores what it reports until somebody allows it again: fleetctl device allow "+s.id)}
+	case d.Leaving != nil:
+		return []Sentence{s.citing(s.leaving, "the operator withdraws all that is on it and decommissions it; is an operator running?")}
 	case d.Access != nil:
 		return []Sentence{s.citing(s.access, "it stays away until somebody allows it again")}
 	case s.presence == nil:

@@ -22,6 +22,7 @@ func DeploymentSubjects(key fleet.Key) []string {
 		eventlog.DesiredSubject(any1, key.Name),
 		eventlog.StateSubject(any1, key.Name),
 		eventlog.DeviceSubject(any1),
+		eventlog.AccessSubject(any1), // a device that left reports again once it is allowed
 	}
 }
 
@@ -31,7 +32,7 @@ func DeviceSubjects(device string) []string {
 	return []string{
 		eventlog.DeviceSubject(device), eventlog.InfoSubject(device), eventlog.DesiredSubject(device, any1),
 		eventlog.StateSubject(device, any1), eventlog.AgentSubject(device), eventlog.CommandSubject(device),
-		eventlog.AccessSubject(device), eventlog.AuthSubject(device),
+		eventlog.AccessSubject(device), eventlog.AuthSubject(device), eventlog.DeviceRequestSubject(any1, device),
 	}
 }
 

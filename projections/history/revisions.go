@@ -66,7 +66,7 @@ func newReign(entry int, at time.Time) *reign {
 func (f *revisions) fold(r record) {
 	family := r.Address.Family
 	if !f.o.fold(f.view, r) {
-		if family != eventlog.FamilyDevice {
+		if family != eventlog.FamilyDevice && family != eventlog.FamilyAccess {
 			f.h.Foreign++
 		}
 		return

@@ -21,6 +21,9 @@ type scene struct {
 
 	registered, labels, presence, access, gone, started, info *mark
 
+	leaving   *mark // a person's request to decommission it, since it last came
+	leavingBy string
+
 	places map[string]*placeMarks // by the Deployment's name
 	specs  map[fleet.Key]*specMarks
 }
@@ -137,7 +140,13 @@ func (s *scene) spec(k fleet.Key) *specMarks {
 func (s *scene) keep(r record) {
 	m := markOf(r)
 	switch r.Address.Family {
-	case eventlog.FamilyDeployment, eventlog.FamilyRequest:
+	case eventlog.FamilyRequest:
+		if r.Address.Device == "" {
+			s.keepSpec(r, m)
+		} else if d := s.device(); d != nil && d.Leaving != nil && d.Leaving.Mark.ID == r.ID {
+			s.leaving, s.leavingBy = m, r.Address.User
+		}
+	case eventlog.FamilyDeployment:
 		s.keepSpec(r, m)
 	case eventlog.FamilyDesired:
 		p := s.place(r.Address.Deployment)
@@ -154,16 +163,27 @@ func (s *scene) keep(r record) {
 		s.info = m
 	case eventlog.FamilyAccess:
 		s.access = m
+		if r.Type == eventlog.AccessAllowed {
+			if s.gone != nil { // what it was before is over
+				s.registered, s.presence = nil, nil
+			}
+			s.gone, s.leaving = nil, nil
+		}
 	case eventlog.FamilyDevice:
 		switch r.Type {
 		case eventlog.DeviceRegistered:
-			s.registered, s.gone = m, nil
+			if d := s.device(); d.Decommissioned {
+				return
+			}
+			s.registered = m
 		case eventlog.DeviceRelabeled:
 			s.labels = m
 		case eventlog.DeviceOnline, eventlog.DeviceOffline:
 			s.presence = m
 		case eventlog.DeviceDecommissioned:
-			s.gone = m
+			if s.gone == nil {
+				s.gone, s.labels, s.info = m, nil, nil
+			}
 		}
 	}
 }
