@@ -18,6 +18,7 @@ const ReasonFlooding = "Flooding"
 // round.
 var deviceRules = []rule[deviceCase]{
 	cutOff, // first, so that nothing else that the device says can put it off
+	leave,
 	register,
 	relabel,
 	placeOnDevice,

@@ -122,11 +122,12 @@ func isNothing(sel labels.Selector) bool {
 }
 
 // matching gives the ids of the devices that a selector matches, sorted, so that
-// the same decision is the same events.
+// the same decision is the same events. A device that leaves the fleet matches
+// nothing.
 func (s *State) matching(sel labels.Selector) []string {
 	var ids []string
 	consider := func(id string) {
-		if sel.Matches(s.devices[id].set) {
+		if sel.Matches(s.devices[id].set) && !s.out(id) {
 			ids = append(ids, id)
 		}
 	}

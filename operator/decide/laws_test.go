@@ -10,6 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -22,10 +23,20 @@ func TestPlacementByChangeEqualsPlacementMadeAnew(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		w := newWorld(rt)
 		crs := map[fleet.Key]*v1alpha1.Deployment{}
-		placed := map[string][2]string{}
+		placed, out := map[string][2]string{}, map[string]bool{}
 		for i := range rapid.IntRange(1, 30).Draw(rt, "steps") {
 			pick := func(what string, of ...string) string { return rapid.SampledFrom(of).Draw(rt, fmt.Sprint(what, i)) }
-			switch pick("do", "label", "label", "put", "put", "delete") {
+			switch pick("do", "label", "label", "put", "put", "delete", "decommission", "allow") {
+			case "decommission":
+				id := pick("device", "a", "b", "c", "d")
+				w.tell(eventlog.DeviceRequestSubject("ada", id), eventlog.RequestMade, eventlog.Request{Verb: eventlog.RequestDecommission})
+				w.settle(decide.OfDevice(id))
+				out[id] = true
+			case "allow":
+				id := pick("device", "a", "b", "c", "d")
+				w.tell(eventlog.AccessSubject(id), eventlog.AccessAllowed, eventlog.Access{})
+				w.settle(decide.OfDevice(id))
+				delete(out, id)
 			case "label":
 				id, ls := pick("device", "a", "b", "c", "d"), [2]string{pick("site", "x", "y", ""), pick("zone", "1", "2", "")}
 				placed[id] = ls
@@ -65,7 +76,7 @@ func TestPlacementByChangeEqualsPlacementMadeAnew(t *testing.T) {
 				for j := 0; j+1 < len(kv); j += 2 {
 					set[kv[j]] = kv[j+1]
 				}
-				if sel.Matches(labels.Set(set)) {
+				if sel.Matches(labels.Set(set)) && !out[id] {
 					want[id+"."+k.Name] = k.Namespace
 				}
 			}

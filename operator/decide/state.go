@@ -21,6 +21,7 @@ type State struct {
 	decided map[fleet.Key]bool  // the CR, as it is here, was decided about: true where nothing more was due
 	failed  map[Input]Problem   // the last decision about it failed, and why
 	devices map[string]deviceLabels
+	leaving map[string]bool // Devices whose deletion takes the device out of the fleet
 
 	byLabel   deviceIndex
 	selectors selectorIndex
@@ -36,6 +37,7 @@ func NewState(v *fleet.View) *State {
 		decided:   map[fleet.Key]bool{},
 		failed:    map[Input]Problem{},
 		devices:   map[string]deviceLabels{},
+		leaving:   map[string]bool{},
 		byLabel:   deviceIndex{},
 		selectors: newSelectorIndex(),
 	}
@@ -120,6 +122,7 @@ func (s *State) SetDevice(id string, owned map[string]eventlog.OwnedLabel) bool 
 // RemoveDevice notes that a Device CR is not there. What runs on the device is
 // then left as it is: absence never withdraws.
 func (s *State) RemoveDevice(id string) {
+	delete(s.leaving, id)
 	if old, ok := s.devices[id]; ok {
 		s.byLabel.drop(id, old.set)
 		delete(s.devices, id)
