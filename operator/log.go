@@ -25,6 +25,9 @@ const (
 	// ReasonOrphaned: a Deployment's CR is missing, though nobody was seen
 	// deleting it; its devices are left as they are.
 	ReasonOrphaned = "DeploymentOrphaned"
+	// ReasonDeviceReturns: a Device was deleted and is made again, because the
+	// device is still of the fleet.
+	ReasonDeviceReturns = "DeviceReturns"
 	// ReasonLogFull: the log takes no more events.
 	ReasonLogFull = status.ReasonLogFull
 	// ReasonLogReserve: the log has reached its size, and its reserve was opened.

@@ -100,6 +100,7 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 		Client: client, Labels: opt.DeviceLabels, Do: r.fold.Do, Now: opt.Now, Logger: opt.Logger,
 		Decide:  func(id string) { r.brain.Add(brain.Input{Input: decide.OfDevice(id)}) },
 		Patched: func() { r.metrics.patched("Device") },
+		Returns: r.deviceReturns, ClearPulse: r.clearPulse,
 	})
 	if err != nil {
 		return nil, err
@@ -157,17 +158,23 @@ func (r *replica) watch(ids []string) (turned []string) {
 		id       string
 		presence fleet.Presence
 		gone     bool
+		left     bool
 	}
 	ks := make([]known, 0, len(ids))
 	r.fold.Do(func(s *decide.State) {
 		for _, id := range ids {
 			if d := s.View().Devices[id]; d != nil {
-				ks = append(ks, known{id, d.Presence, d.Decommissioned || d.Info == nil && !d.Registered})
+				ks = append(ks, known{id, d.Presence, d.Info == nil && !d.Registered, d.Decommissioned})
+				if d.Decommissioned {
+					s.RemoveDevice(id) // allowed again, it begins with a new Device
+				}
 			}
 		}
 	})
 	for _, k := range ks {
 		switch {
+		case k.left:
+			r.monitor.Leave(k.id)
 		case k.gone:
 			r.monitor.Forget(k.id)
 		case r.monitor.Know(k.id, k.presence):
@@ -175,6 +182,21 @@ func (r *replica) watch(ids []string) (turned []string) {
 		}
 	}
 	return turned
+}
+
+// deviceReturns says why a Device that was deleted is there again.
+func (r *replica) deviceReturns(id string) {
+	r.options.Logger.Info("a Device was deleted and is made again: the device is still of the fleet", "device", id)
+	r.events.Warn(ReasonDeviceReturns, "Recreate", fmt.Sprintf(
+		"Device %s was deleted. The operator makes it again, because the device is still of the fleet. To take the device out: fleetctl device decommission %s. "+
+			"To have a deletion do so: kubectl annotate fleetdev %s %s=%s, then kubectl delete fleetdev %s",
+		id, id, id, v1alpha1.AnnotationOnDelete, v1alpha1.OnDeleteDecommission, id),
+		&corev1.ObjectReference{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Device", Name: id})
+}
+
+// clearPulse takes a decommissioned device's last pulse out of device-heartbeat.
+func (r *replica) clearPulse(ctx context.Context, id string) error {
+	return eventlog.ClearPulse(ctx, r.js, id)
 }
 
 // turned is told whose pulse began or ended.

@@ -15,6 +15,20 @@ const RestrictedLabelPrefix = "restricted.fleet.nationtech.io/"
 // state has been withdrawn from every device.
 const FinalizerWithdraw = "fleet.nationtech.io/withdraw"
 
+// FinalizerDevice holds a Device that is being deleted until the operator has
+// acted: where AnnotationOnDelete says so, until the device is decommissioned in
+// the event log.
+const FinalizerDevice = "fleet.nationtech.io/device"
+
+// AnnotationOnDelete on a Device says what its deletion means for the device. With
+// OnDeleteDecommission it leaves the fleet, as by fleetctl device decommission.
+// With anything else, or without it, the operator makes the Device again: the
+// object only shows what the event log knows.
+const (
+	AnnotationOnDelete   = "fleet.nationtech.io/on-delete"
+	OnDeleteDecommission = "decommission"
+)
+
 // MaxScoreBytes is the most that a score may weigh as JSON. It leaves room for
 // the envelope in the log's maximum message of 256 KiB.
 const MaxScoreBytes = 200 << 10

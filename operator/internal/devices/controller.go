@@ -42,8 +42,13 @@ type Options struct {
 	Decide func(id string)
 	// Patched is told of each write.
 	Patched func()
-	Now     func() time.Time
-	Logger  *slog.Logger
+	// Returns is told that a Device was deleted whose device is still of the fleet,
+	// so that it is made again.
+	Returns func(id string)
+	// ClearPulse takes a decommissioned device's last pulse out of its bucket.
+	ClearPulse func(ctx context.Context, id string) error
+	Now        func() time.Time
+	Logger     *slog.Logger
 }
 
 // Controller watches the Devices of a cluster. The watching goes on in every
@@ -90,6 +95,10 @@ func (c *Controller) Synced() bool { return c.handler.HasSynced() }
 // take Deployments off the device.
 func (c *Controller) seen(before, d *v1alpha1.Device) {
 	c.newest(d.Name, d) // forgets our own write once the watch has shown it
+	if d.DeletionTimestamp != nil {
+		c.ending(d)
+		return
+	}
 	if d.Labels[v1alpha1.LabelDevice] != d.Name {
 		c.writer.Mark(d.Name)
 		return
@@ -139,31 +148,47 @@ func (c *Controller) Names() []string { return c.informer.GetStore().ListKeys() 
 // Lead writes until the context ends. begun is called once changes count.
 func (c *Controller) Lead(ctx context.Context, begun func()) { c.writer.Run(ctx, begun) }
 
-// known is what the log knows of a device that its CR shows; ok is false where
-// it should have none.
-func (c *Controller) known(id string) (dev kube.Device, ok bool) {
+// standing is what the log says of a device.
+type standing int
+
+const (
+	unknown standing = iota // no device of the fleet: it should have no CR, and one that is there is not ours
+	present
+	leaving // a person asked to decommission it
+	left    // decommissioned: it shall have no CR
+)
+
+// known is what the log knows of a device that its CR shows.
+func (c *Controller) known(id string) (dev kube.Device, at standing) {
 	if eventlog.CheckName("device", id) != nil {
-		return dev, false
+		return dev, unknown
 	}
 	c.options.Do(func(s *decide.State) {
 		d := s.View().Devices[id]
-		if d == nil || d.Info == nil && !d.Registered {
+		switch {
+		case d == nil:
 			return
+		case d.Decommissioned:
+			at = left
+			return
+		case d.Info == nil && !d.Registered:
+			return
+		case d.Leaving != nil:
+			at = leaving
+		default:
+			at = present
 		}
-		dev, ok = kube.Device{ID: id, Remembered: d.Labels}, true
+		dev = kube.Device{ID: id, Remembered: d.Labels}
 		if d.Info != nil { // replaced by Apply, never changed: safe to look at later
 			dev.Inventory, dev.Reported = &d.Info.Inventory, d.Info.Labels
 		}
 	})
-	return dev, ok
+	return dev, at
 }
 
 // write makes a Device's CR, labels and status what the log says.
 func (c *Controller) write(ctx context.Context, id string) (time.Duration, error) {
-	dev, ok := c.known(id)
-	if !ok {
-		return 0, nil
-	}
+	dev, standing := c.known(id)
 	cr, err := c.lister.Get(id)
 	if apierrors.IsNotFound(err) {
 		cr = nil
@@ -173,8 +198,13 @@ func (c *Controller) write(ctx context.Context, id string) (time.Duration, error
 	lagging := cr == nil
 	cr = c.newest(id, cr)
 	lagging = lagging && cr != nil
-	if cr != nil && cr.DeletionTimestamp != nil {
-		return 0, nil // it is made again once it is gone
+	switch {
+	case cr != nil && cr.DeletionTimestamp != nil:
+		return c.end(ctx, cr, standing)
+	case standing == left:
+		return c.remove(ctx, id, cr)
+	case standing == unknown, standing == leaving && cr == nil:
+		return 0, nil
 	}
 	cr, conflicts, wrote, err := c.devices.Reflect(ctx, cr, dev)
 	if wrote {

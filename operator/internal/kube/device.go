@@ -66,7 +66,7 @@ func (d Devices) Reflect(ctx context.Context, cached *v1alpha1.Device, dev Devic
 	}
 	apply, conflicts := reconcile(cached, by, want)
 	inventory := snapshot(dev.Inventory)
-	if len(restoring) > 0 || !d.shows(cached, apply, inventory) {
+	if len(restoring) > 0 || !DeviceGuarded(cached) || !d.shows(cached, apply, inventory) {
 		var more []v1alpha1.LabelConflict
 		if cached, more, err = d.apply(ctx, dev.ID, apply, nil, inventory); err != nil {
 			return nil, nil, wrote, err
@@ -152,7 +152,9 @@ func (d Devices) apply(ctx context.Context, id string, labels, annotations map[s
 	var conflicts []v1alpha1.LabelConflict
 	force := false
 	for {
-		cr, err := d.patch(ctx, FieldManager, force, object(id, "", labels, annotations, inventory))
+		o := object(id, "", labels, annotations, inventory)
+		o.Metadata.Finalizers = []string{v1alpha1.FinalizerDevice}
+		cr, err := d.patch(ctx, FieldManager, force, o)
 		if err == nil {
 			for i := range conflicts {
 				conflicts[i].Kept = cr.Labels[conflicts[i].Key]
@@ -204,6 +206,7 @@ type deviceMetadata struct {
 	UID         types.UID         `json:"uid,omitempty"` // refuses to make an absent one
 	Labels      map[string]string `json:"labels,omitempty"`
 	Annotations map[string]string `json:"annotations,omitempty"`
+	Finalizers  []string          `json:"finalizers,omitempty"`
 }
 
 type deviceSpec struct {

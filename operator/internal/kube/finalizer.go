@@ -67,3 +67,28 @@ func patchDeployment(ctx context.Context, c versioned.Interface, d *v1alpha1.Dep
 	}
 	return nil
 }
+
+// DeviceGuarded says whether our finalizer holds a Device, so that its deletion
+// cannot be missed.
+func DeviceGuarded(d *v1alpha1.Device) bool {
+	return slices.Contains(d.Finalizers, v1alpha1.FinalizerDevice)
+}
+
+// Release takes our finalizer off a Device, so that it goes.
+func (d Devices) Release(ctx context.Context, cr *v1alpha1.Device) error {
+	i := slices.Index(cr.Finalizers, v1alpha1.FinalizerDevice)
+	if i < 0 {
+		return nil
+	}
+	b, err := json.Marshal([]patchOp{
+		{Op: "replace", Path: "/metadata/resourceVersion", Value: cr.ResourceVersion}, // a conflict where it has another by now
+		{Op: "remove", Path: fmt.Sprintf("/metadata/finalizers/%d", i)},
+	})
+	if err != nil {
+		return fmt.Errorf("release Device %s: %w", cr.Name, err)
+	}
+	if _, err := d.Client.FleetV1alpha1().Devices().Patch(ctx, cr.Name, types.JSONPatchType, b, metav1.PatchOptions{FieldManager: FieldManager}); err != nil {
+		return fmt.Errorf("release Device %s: %w", cr.Name, err)
+	}
+	return nil
+}

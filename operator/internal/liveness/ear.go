@@ -19,6 +19,9 @@ func (e NATS) Hear(ctx context.Context, pulse func(string), connected func(bool)
 	status := e.Conn.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	defer e.Conn.RemoveStatusListener(status)
 	sub, err := e.Conn.Subscribe(eventlog.PulseSubjects, func(m *nats.Msg) {
+		if m.Header.Get(eventlog.HeaderKVOperation) != "" {
+			return // its heartbeat is deleted, which is no sign of life
+		}
 		if id, ok := eventlog.DeviceOfPulse(m.Subject); ok && eventlog.CheckName("device", id) == nil {
 			pulse(id)
 		}

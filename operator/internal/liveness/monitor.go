@@ -81,6 +81,13 @@ func (m *Monitor) Forget(id string) {
 	m.tracker.Forget(id)
 }
 
+// Leave ends the watch of a device that left the fleet, whether it pulses or not.
+func (m *Monitor) Leave(id string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.tracker.Leave(id)
+}
+
 // Verdict gives what is known of a device's pulse.
 func (m *Monitor) Verdict(id string) Verdict {
 	m.mu.Lock()

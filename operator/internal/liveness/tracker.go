@@ -41,7 +41,8 @@ type Tracker struct {
 	listening time.Time // since when without a break; zero: deaf
 	looked    time.Time // when Expire was last called; zero: never
 	devices   map[string]*device
-	strangers int // of devices, those that the log does not know
+	strangers int                 // of devices, those that the log does not know
+	left      map[string]struct{} // whose pulse means nothing
 	wheel     wheel
 }
 
@@ -60,8 +61,8 @@ func NewTracker(interval time.Duration, now time.Time) *Tracker {
 	longest := max(base, longestTimeout)
 	return &Tracker{
 		base: base, longest: longest,
-		devices: map[string]*device{},
-		wheel:   newWheel(now, Resolution(interval), longest),
+		devices: map[string]*device{}, left: map[string]struct{}{},
+		wheel: newWheel(now, Resolution(interval), longest),
 	}
 }
 
@@ -80,6 +81,7 @@ func (t *Tracker) Deafen() { t.listening = time.Time{} }
 // Know makes sure that a device is watched, with the verdict that the log holds.
 // What the tracker heard itself outweighs the log.
 func (t *Tracker) Know(id string, p fleet.Presence, now time.Time) {
+	delete(t.left, id)
 	if d, ok := t.devices[id]; ok {
 		t.settle(d)
 		if d.heard.IsZero() && p.Since.After(d.Since) {
@@ -93,8 +95,9 @@ func (t *Tracker) Know(id string, p fleet.Presence, now time.Time) {
 	d.Online, d.LastSeen, d.Since = p.Online, p.LastSeen, p.Since
 }
 
-// Forget ends the watch of a device.
+// Forget ends the watch of a device until it pulses.
 func (t *Tracker) Forget(id string) {
+	delete(t.left, id)
 	if d, ok := t.devices[id]; ok {
 		t.settle(d)
 		d.gone = true
@@ -110,8 +113,18 @@ func (t *Tracker) settle(d *device) {
 	}
 }
 
+// Leave ends the watch of a device that left the fleet: its pulse means nothing
+// until Know or Forget.
+func (t *Tracker) Leave(id string) {
+	t.Forget(id)
+	t.left[id] = struct{}{}
+}
+
 // Pulse notes a device's pulse and says whether the verdict changed.
 func (t *Tracker) Pulse(id string, now time.Time) bool {
+	if _, left := t.left[id]; left {
+		return false
+	}
 	d, ok := t.devices[id]
 	if !ok && t.strangers >= maxStrangers {
 		return false

@@ -299,3 +299,26 @@ func BenchmarkPulse(b *testing.B) {
 		tr.Pulse(ids[i%len(ids)], now)
 	}
 }
+
+// A device that left the fleet may go on pulsing; no verdict follows from that
+// until the log knows it again.
+func TestThePulseOfADeviceThatLeftMeansNothing(t *testing.T) {
+	t.Parallel()
+	now := time.Unix(0, 0)
+	tr := liveness.NewTracker(interval, now)
+	tr.Listen(now)
+	tr.Pulse("a", now)
+	tr.Leave("a")
+	if tr.Pulse("a", now.Add(time.Second)) || tr.Verdict("a") != (liveness.Verdict{}) {
+		t.Errorf("its pulse is heard: %+v", tr.Verdict("a"))
+	}
+	for n := range 300 {
+		if off := tr.Expire(now.Add(time.Duration(n) * time.Second)); off != nil {
+			t.Errorf("offline: %v", off)
+		}
+	}
+	tr.Forget("a") // it is allowed again
+	if !tr.Pulse("a", now.Add(time.Hour)) || tr.Verdict("a").Online != fleet.OnlineTrue {
+		t.Errorf("allowed again, its pulse is not heard: %+v", tr.Verdict("a"))
+	}
+}
