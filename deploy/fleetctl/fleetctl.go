@@ -154,6 +154,7 @@ output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 	c.bind(root, s)
 	root.AddCommand(
 		newArchive(s, &c),
+		newDevice(s, &c),
 		newDiff(s, &c),
 		newDocs(s),
 		newExplain(s, &c),

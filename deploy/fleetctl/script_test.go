@@ -154,7 +154,8 @@ type world struct {
 }
 
 // smallFleet is a log with a story: hello on edge-01, an orphan, a foreign
-// message; edge-01 answers pings, mute-01 hears and does not, and an operator withdraws what it is asked to.
+// message; edge-01 answers pings, mute-01 hears and does not, and an operator withdraws and
+// decommissions what it is asked to, but for mute-01.
 func smallFleet(t *testing.T) (*world, error) {
 	login := func(user string) accounts.Login { return accounts.Login{User: user, Password: "p"} }
 	text, err := accounts.Render(accounts.Users{
@@ -188,6 +189,9 @@ func smallFleet(t *testing.T) (*world, error) {
 		a, err := eventlog.ParseSubject(m.Subject)
 		if err == nil && a.Name == "lost" {
 			_ = w.say(told{eventlog.DeploymentSubject(a.Namespace, a.Name), eventlog.DeploymentDeleted, eventlog.DeploymentEnd{Reason: "Requested"}})
+		}
+		if err == nil && a.Device != "" && a.Device != "mute-01" {
+			_ = w.say(decommissioned(a.Device, a.User, m.Header.Get(eventlog.HeaderID))...)
 		}
 	}); err != nil {
 		return nil, err

@@ -143,14 +143,21 @@ func (s selection) subject(f eventlog.Family) string {
 	case eventlog.FamilyAccess:
 		return ofDevice(eventlog.AccessSubject, false)
 	}
+	if f == eventlog.FamilyRequest { // about a device, or about a Deployment
+		switch {
+		case s.device == "" && s.name == "":
+			return eventlog.FamilySubjects(f)
+		case s.device == "":
+			return eventlog.RequestSubject(any1, namespace, name)
+		case s.name == "":
+			return eventlog.DeviceRequestSubject(any1, device)
+		}
+	}
 	if s.device != "" {
 		return ""
 	}
-	switch f {
-	case eventlog.FamilyDeployment:
+	if f == eventlog.FamilyDeployment {
 		return eventlog.DeploymentSubject(namespace, name)
-	case eventlog.FamilyRequest:
-		return eventlog.RequestSubject(any1, namespace, name)
 	}
 	if s.name != "" {
 		return ""

@@ -108,6 +108,9 @@ func TestWhateverMatchesIsAskedFor(t *testing.T) {
 			eventlog.FamilyAuth:       eventlog.AuthSubject(name("device")),
 			eventlog.FamilyAccess:     eventlog.AccessSubject(name("device")),
 		}[kind.Family()]
+		if kind == eventlog.RequestMade && rapid.Bool().Draw(t, "about a device") {
+			subject = eventlog.DeviceRequestSubject(name("user"), name("device"))
+		}
 		address, err := eventlog.ParseSubject(subject)
 		if err != nil {
 			t.Fatal(err)

@@ -75,6 +75,10 @@ func stories() map[string][]told {
 			{eventlog.CommandSubject("edge-01"), eventlog.CommandRequested, eventlog.Command{Verb: "ping"}},
 			late(10*time.Minute, reported("edge-01", "hello", 1, eventlog.PhaseFailed, "CrashLoop", "")),
 		},
+		// A device that was decommissioned goes on reporting: two events. And one that
+		// the operator of the scripts does not hear.
+		"ghost": {info("edge-02", "amd64"), reported("edge-02", "hello", 2, eventlog.PhaseRunning, "", "")},
+		"mute":  {info("mute-01", "amd64")},
 		// More than a reader asks for at a time.
 		"flood": flood(),
 		"storm": storm(),
@@ -95,6 +99,24 @@ func applied(namespace, name string, revision uint64, runs string) told {
 		UID: namespace + "-" + name, Generation: int64(revision), Revision: revision,
 		Selector: eventlog.Selector{MatchLabels: map[string]string{"site": "lab"}}, Score: score, ScoreHash: eventlog.Hash(score),
 	}}
+}
+
+// decommissioned is what an operator says when a person takes out a device that
+// has hello.
+func decommissioned(device, user, cause string) []told {
+	because := func(d eventlog.Draft) told {
+		d.Time, d.Actor, d.CausationID = time.Now(), user, cause
+		return told{d.Subject, d.Type, d}
+	}
+	removal, err := eventlog.NewDraft(eventlog.DeviceSubject(device), eventlog.DeviceDecommissioned, time.Now(), eventlog.Removal{Reason: "Requested"})
+	if err != nil {
+		panic(err)
+	}
+	return []told{
+		because(eventlog.Draft{Subject: eventlog.DesiredSubject(device, "hello"), Type: eventlog.DesiredWithdrawn, Namespace: "default", Revision: 2}),
+		because(eventlog.Draft{Subject: eventlog.InfoSubject(device), Type: eventlog.InfoCleared}),
+		because(removal),
+	}
 }
 
 func flood() []told {

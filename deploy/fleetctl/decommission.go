@@ -1,0 +1,146 @@
+package fleetctl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+)
+
+// decommissionFlags are what a person may say of decommission.
+type decommissionFlags struct {
+	reason, output string
+	yes, wait      bool
+	timeout        time.Duration
+}
+
+func newDecommission(s Streams, c *connection) *cobra.Command {
+	var f decommissionFlags
+	cmd := &cobra.Command{
+		Use:   "decommission DEVICE",
+		Short: "Take a device out of the fleet for good",
+		Long: `Take a device out of the fleet for good: it was scrapped, sold or stolen.
+
+The operator withdraws every Deployment from the device, clears the device's keys in
+the buckets, records device.decommissioned, and deletes the Device. It waits for
+none of that from the device, which may be unreachable. The device counts no more: a
+Deployment that waited for it alone becomes Ready. The log keeps its history.
+
+A device that is still alive is told to remove its containers, now or when it
+connects again. What it reports after that is ignored, and it is not registered
+again, until: ` + display(s.Name) + ` device allow DEVICE.
+
+The same by kubectl, where the deletion of a Device alone brings it back:
+
+  kubectl annotate fleetdev DEVICE ` + v1alpha1.AnnotationOnDelete + "=" + v1alpha1.OnDeleteDecommission + `
+  kubectl delete fleetdev DEVICE`,
+		Example: `  fleetctl device decommission edge-03 --reason 'sold'
+  fleetctl device decommission edge-03 --yes -o json`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			device, err := deviceArg(args[0])
+			if err != nil {
+				return misused(err, display(s.Name)+" device decommission edge-03")
+			}
+			if err := checkLine(f.output); err != nil {
+				return err
+			}
+			return c.ask(cmd.Context(), s, cmd.Name(), device, func(js jetstream.JetStream, st standingOf) error {
+				return decommission(cmd.Context(), s, c, js, st, f, cmd.InOrStdin())
+			})
+		},
+		ValidArgsFunction: c.completeDevice,
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.reason, "reason", "", "why, for the log")
+	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
+	flags.BoolVar(&f.wait, "wait", true, "wait until the operator has decommissioned it")
+	flags.DurationVar(&f.timeout, "timeout", defaultWait, "how long to wait for the operator")
+	bindOutput(cmd, &f.output)
+	return cmd
+}
+
+// decommissioned is what came of a request.
+type decommissioned struct {
+	Device         string   `json:"device"`
+	Requested      uint64   `json:"requested,omitempty"`      // the request's event
+	Decommissioned uint64   `json:"decommissioned,omitempty"` // the operator's event; 0 where it was not waited for
+	Withdrawn      []string `json:"withdrawn"`                // NAMESPACE/NAME of what was on it
+}
+
+func decommission(ctx context.Context, s Streams, c *connection, js jetstream.JetStream, st standingOf, f decommissionFlags, stdin io.Reader) error {
+	id := st.device.ID
+	out := decommissioned{Device: id, Requested: st.requested, Decommissioned: st.left, Withdrawn: append([]string{}, st.assigned...)}
+	if st.left > 0 {
+		return answer(s, f.output, out, "%s is decommissioned already (event %d)\n", id, st.left)
+	}
+	if !f.yes {
+		if err := confirm(s, stdin, fmt.Sprintf("Decommission %s, withdraw %s and ignore what it reports from then on?", id, onIt(st.assigned))); err != nil {
+			return err
+		}
+	}
+	bounded, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
+	if out.Requested == 0 {
+		seq, err := c.appendAs(bounded, s, js, eventlog.DeviceRequestSubject(c.user, id), eventlog.RequestMade,
+			eventlog.Request{Verb: eventlog.RequestDecommission, Reason: f.reason})
+		if err != nil {
+			return err
+		}
+		out.Requested = seq
+	}
+	asked := fmt.Sprintf("asked the operator to decommission %s and to withdraw %s (event %d)", id, onIt(st.assigned), out.Requested)
+	if !f.wait {
+		return answer(s, f.output, out, "%s\n", asked)
+	}
+	if f.output == outputText {
+		s.tell("%s\n", asked)
+	}
+	var err error
+	if out.Decommissioned, err = awaitDecommissioned(ctx, bounded, s, js, id, out.Requested, f.timeout); err != nil {
+		return err
+	}
+	return answer(s, f.output, out, "%s is decommissioned (event %d); where it is alive, it removes its containers, now or when it connects again\n", id, out.Decommissioned)
+}
+
+// awaitDecommissioned follows the log until the operator has acted on a request.
+func awaitDecommissioned(ctx, bounded context.Context, s Streams, js jetstream.JetStream, id string, from uint64, timeout time.Duration) (uint64, error) {
+	for e, err := range eventlog.Follow(bounded, js, eventlog.ReadOptions{
+		From: from, Subjects: []string{eventlog.DeviceSubject(id), eventlog.AccessSubject(id)},
+	}) {
+		switch {
+		case err != nil && !errors.Is(err, eventlog.ErrForeign):
+			if bounded.Err() == nil || ctx.Err() != nil {
+				return 0, err
+			}
+			return 0, failed(fmt.Errorf("the operator did not decommission %s within %v; the request stays in the log, and it will", id, timeout),
+				"is an operator running? "+display(s.Name)+" log --type leader -o text shows the last one")
+		case err != nil:
+		case e.Type == eventlog.DeviceDecommissioned:
+			return e.Sequence, nil
+		case e.Type == eventlog.AccessAllowed:
+			return 0, failed(fmt.Errorf("%s was allowed again meanwhile (event %d), which takes the request back", id, e.Sequence),
+				display(s.Name)+" history device/"+id)
+		}
+	}
+	return 0, context.Cause(bounded)
+}
+
+// onIt says what is on a device.
+func onIt(assigned []string) string {
+	switch len(assigned) {
+	case 0:
+		return "no Deployment"
+	case 1, 2, 3:
+		return strings.Join(assigned, ", ")
+	}
+	return fmt.Sprintf("%s and %d more Deployments", strings.Join(assigned[:2], ", "), len(assigned)-2)
+}
