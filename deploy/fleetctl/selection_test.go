@@ -25,7 +25,7 @@ func TestASelectionNarrowsWhatTheServerSends(t *testing.T) {
 			device: "edge-01",
 			want: []string{
 				"fleet.evt.desired.edge-01.*", "fleet.evt.device.edge-01", "fleet.evt.info.edge-01", "fleet.evt.state.edge-01.*",
-				"fleet.evt.agent.edge-01", "fleet.evt.command.edge-01", "fleet.evt.auth.edge-01", "fleet.evt.access.edge-01",
+				"fleet.evt.agent.edge-01", "fleet.evt.command.edge-01", "fleet.evt.request.*.edge-01", "fleet.evt.auth.edge-01", "fleet.evt.access.edge-01",
 			},
 		},
 		"a Deployment is its own events, those of its devices and the agents' steps": {
