@@ -149,6 +149,7 @@ func TestADeletedDeviceComesBackWithPersonsLabels(t *testing.T) {
 		if how == "while it is down" {
 			op.stop()
 		}
+		before := w.cr("pi-01").UID
 		if err := w.fleet.FleetV1alpha1().Devices().Delete(t.Context(), "pi-01", metav1.DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -158,6 +159,9 @@ func TestADeletedDeviceComesBackWithPersonsLabels(t *testing.T) {
 		d := w.shows("pi-01", map[string]string{"site": "other", "pool": "gold"})
 		eventually(t, "the owners, "+how, func() string {
 			d = w.cr("pi-01")
+			if d.UID == before {
+				return "not deleted yet"
+			}
 			if d.Annotations["fleet.nationtech.io/restoring-labels"] != "" {
 				return "still being restored"
 			}

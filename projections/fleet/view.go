@@ -148,16 +148,17 @@ func (d *Deployment) LastFailed() *Pair {
 // Device is what the log knows of one device. What each report touches comes
 // first: a fleet is larger than a processor's cache, and so it is one miss less.
 type Device struct {
-	ID       string
-	pairs    []*Pair // by name
-	unknown  int     // of them, those that the log never assigned
-	Traffic  Traffic
-	Presence Presence
-	Identity Identity
+	ID      string
+	pairs   []*Pair // by name
+	unknown int     // of them, those that the log never assigned
+	// Decommissioned, until access.allowed: what it reports is foreign.
+	Decommissioned bool
+	Traffic        Traffic
+	Presence       Presence
+	Identity       Identity
 
-	Registered     bool
-	Decommissioned bool      // until access.allowed: what it reports is foreign
-	RegisteredAt   time.Time // when it last was; zero if never
+	Registered   bool
+	RegisteredAt time.Time // when it last was; zero if never
 	// Leaving is a person's request to decommission it that is still open.
 	Leaving *Request
 	// Late names what it reported since it was decommissioned and the operator has
