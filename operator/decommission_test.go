@@ -98,7 +98,7 @@ func (w *world) synced(id string) map[string]bool {
 		defer func() { _ = sub.Unsubscribe() }()
 		q := nats.NewMsg(eventlog.SyncSubject(id))
 		q.Reply = inbox
-		q.Header.Set(eventlog.HeaderSync, "nonce")
+		q.Header.Set(eventlog.HeaderSync, "a-question")
 		if err := w.nc.PublishMsg(q); err != nil {
 			return err.Error()
 		}
@@ -126,7 +126,8 @@ func TestADeviceIsDecommissionedAndComesBackOnlyOnceItIsAllowed(t *testing.T) {
 	op := w.operate()
 	w.logged()
 	site := map[string]string{"site": "lab"}
-	pi, other := w.device("pi-01", site), w.device("pi-02", site)
+	pi := w.device("pi-01", site)
+	w.device("pi-02", site)
 	ns := w.api.Namespace(t)
 	for _, name := range []string{"web", "db"} {
 		w.apply(deployment(ns, name, "app:1", site))
@@ -134,12 +135,16 @@ func TestADeviceIsDecommissionedAndComesBackOnlyOnceItIsAllowed(t *testing.T) {
 	}
 	pi.mute.Store(true) // it is scrapped: it says no more, and takes nothing down
 	pi.report("web", eventlog.PhaseFailed, "", "disk")
-	d := w.deployment(ns, "web")
-	d.Spec.Score = deployment(ns, "web", "app:2", nil).Spec.Score
-	if _, err := w.fleet.FleetV1alpha1().Deployments(ns).Update(t.Context(), d, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	eventually(t, "a change of web", func() string { // which its status may get in the way of
+		d := w.deployment(ns, "web")
+		d.Spec.Score = deployment(ns, "web", "app:2", nil).Spec.Score
+		if _, err := w.fleet.FleetV1alpha1().Deployments(ns).Update(t.Context(), d, metav1.UpdateOptions{}); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 	w.ready(ns, "web", v1alpha1.ReasonProgressing)
+	pi.pulse() // the first may have come before anybody kept it
 	w.keys("pi-01", "desired-state pi-01.web", "desired-state pi-01.db", "device-state state.pi-01.web", "device-state state.pi-01.db",
 		"device-info info.pi-01", "device-heartbeat heartbeat.pi-01")
 
@@ -165,6 +170,8 @@ func TestADeviceIsDecommissionedAndComesBackOnlyOnceItIsAllowed(t *testing.T) {
 	pi.report("never-assigned", eventlog.PhaseRunning, "", "")
 	w.apply(deployment(ns, "new", "app:1", site))
 	w.ready(ns, "new", v1alpha1.ReasonAllSucceeded)
+	w.keys("pi-01")
+	pi.pulse()
 	w.keys("pi-01", "device-heartbeat heartbeat.pi-01") // it is alive, and the bucket says so
 	w.gone("pi-01")
 	eventually(t, "its reports are counted as foreign", func() string {
@@ -205,7 +212,6 @@ func TestADeviceIsDecommissionedAndComesBackOnlyOnceItIsAllowed(t *testing.T) {
 	if got["device.decommissioned pi-01"] != 1 || got["device.registered pi-01"] != 2 || got["device.registered pi-02"] != 1 {
 		t.Errorf("the log has %v", got)
 	}
-	_ = other
 }
 
 // annotate says on a Device what its deletion means.
