@@ -68,10 +68,9 @@ test: bin/kubeapi bin/fleet-hello ## Run the tests of all modules (those on Podm
 
 # Devices are 32-bit machines too. What is pure runs as on one of them here, and
 # what runs on a device is built for it.
-PURE := ./eventlog ./eventlog/score ./projections/fleet ./projections/seal ./projections/history ./agent/plan ./operator/decide ./operator/status
 .PHONY: test32
 test32: ## Run the tests of the pure packages with 32-bit integers, and build the agent for 32-bit ARM
-	GOARCH=386 CGO_ENABLED=0 go test -trimpath -timeout 20m -tags "$(TAGS)" $(TESTFLAGS) $(PURE)
+	tools/test32.sh "$(TAGS)"
 	GOARCH=arm GOARM=7 CGO_ENABLED=0 go vet -tags "$(TAGS)" ./agent/cmd/fleet-agent
 	GOARCH=arm GOARM=7 CGO_ENABLED=0 go build -trimpath -tags "$(TAGS)" -o /dev/null ./agent/cmd/fleet-agent
 
