@@ -60,7 +60,7 @@ func (r *replica) appended(drafts []eventlog.Draft) {
 func (r *replica) watchLog(ctx context.Context) error {
 	tick := time.NewTicker(logCheck)
 	defer tick.Stop()
-	alarmed := false
+	alarmed, said := false, false
 	for {
 		select {
 		case <-ctx.Done():
@@ -81,8 +81,11 @@ func (r *replica) watchLog(ctx context.Context) error {
 		r.metrics.logEvents.Set(float64(info.Last))
 		if ratio >= logAlarm && !alarmed {
 			r.options.Logger.Error("the log is filling up: raise --log-max-bytes", "bytes", info.Bytes, "max_bytes", info.MaxBytes)
+		}
+		if ratio >= logAlarm && !said && r.leads.Load() { // one Event, though every replica looks
 			r.events.Warn(ReasonLogFilling, "Append", fmt.Sprintf("the log has %d of %d bytes; raise --log-max-bytes", info.Bytes, info.MaxBytes), nil)
 		}
 		alarmed = ratio >= logAlarm
+		said = alarmed && r.leads.Load()
 	}
 }

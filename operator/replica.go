@@ -3,6 +3,7 @@ package operator
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -51,6 +52,7 @@ type replica struct {
 	room        room // the leading goroutine's own, as reserveOpen is
 	reserveOpen bool
 	owed        *reconciliation // nil: nothing
+	leads       atomic.Bool     // a term is led: Events about the log are the leader's to write
 	led         bool            // a term was led to the end of this replica
 }
 

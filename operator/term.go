@@ -48,6 +48,7 @@ func (r *replica) lead(ctx context.Context) error {
 	for {
 		err := r.term(ctx)
 		r.metrics.leading(false)
+		r.leads.Store(false)
 		r.appender.Resign()
 		switch {
 		case ctx.Err() != nil:
@@ -134,6 +135,7 @@ func (r *replica) term(ctx context.Context) error {
 	r.options.Logger.Info("elected", "identity", r.options.Identity, "token", token, "rebuilt", rebuilt)
 	r.monitor.Listen()
 	r.metrics.leading(true)
+	r.leads.Store(true)
 	r.led = true
 	return cause(ctx, r.work(ctx, r.newBucketKeeper(info.ID, rebuilt), token))
 }

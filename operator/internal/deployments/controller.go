@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
@@ -60,6 +61,7 @@ type Controller struct {
 	mu      sync.Mutex
 	says    says
 	written map[fleet.Key]*v1alpha1.Deployment // as the API answered our last patch
+	foreign map[fleet.Key]bool                 // our last patch left what others wrote into the status
 }
 
 // says is what is to be said in every CR, whatever it is about.
@@ -70,7 +72,7 @@ func New(factory externalversions.SharedInformerFactory, o Options) (*Controller
 	deployments := factory.Fleet().V1alpha1().Deployments()
 	c := &Controller{
 		options: o, informer: deployments.Informer(), lister: deployments.Lister(),
-		written: map[fleet.Key]*v1alpha1.Deployment{},
+		written: map[fleet.Key]*v1alpha1.Deployment{}, foreign: map[fleet.Key]bool{},
 	}
 	c.writer = statuswriter.New(time.Second, statusWriters, c.writeStatus, o.Logger)
 	if err := c.informer.SetTransform(lean); err != nil {
@@ -117,9 +119,13 @@ func keyOf(d *v1alpha1.Deployment) fleet.Key { return fleet.Key{Namespace: d.Nam
 // is assigned before our finalizer makes sure that its end will be seen.
 func (c *Controller) seen(before, d *v1alpha1.Deployment) {
 	key := keyOf(d)
+	ours := c.ours(key, d)
 	c.newest(key, d) // forgets our own patch once the watch has shown it
 	c.guard(key)
 	if before != nil && sameToDecide(before, d) {
+		if !ours && !equality.Semantic.DeepEqual(before.Status, d.Status) {
+			c.writer.Mark(key) // somebody else wrote the status: it is set right
+		}
 		return
 	}
 	decided := kube.Guarded(d) || d.DeletionTimestamp != nil
@@ -152,6 +158,7 @@ func (c *Controller) gone(o any) {
 	key := keyOf(d)
 	c.mu.Lock()
 	delete(c.written, key)
+	delete(c.foreign, key)
 	c.mu.Unlock()
 	c.options.Do(func(s *decide.State) { s.RemoveDeployment(key) })
 	c.options.Decide(key)

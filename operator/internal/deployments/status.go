@@ -34,35 +34,64 @@ func (c *Controller) writeStatus(ctx context.Context, key fleet.Key) (time.Durat
 	if !known || equality.Semantic.DeepEqual(s, d.Status) {
 		return 0, nil
 	}
-	b, err := kube.Encode(statusPatch{
-		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment",
-		Metadata: statusMetadata{Name: d.Name, Namespace: d.Namespace, UID: d.UID}, Status: s,
-	})
-	if err != nil {
-		return 0, fmt.Errorf("encode the status of Deployment %s: %w", key, err)
-	}
-	force := true
-	answer, err := c.options.Client.FleetV1alpha1().Deployments(d.Namespace).Patch(ctx, d.Name, types.ApplyPatchType, b,
-		metav1.PatchOptions{FieldManager: kube.FieldManager, Force: &force}, "status")
+	c.mu.Lock()
+	replace := c.foreign[key]
+	c.mu.Unlock()
+	answer, err := c.send(ctx, d, s, replace)
 	c.options.Patched()
-	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+	switch {
+	case apierrors.IsConflict(err) && replace:
+		return time.Second, nil // it changed meanwhile: look again
+	case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
 		return 0, nil // it went, or is another of the same name: its own event will come
+	case err != nil:
+		return 0, fmt.Errorf("write the status of Deployment %s: %w", key, err)
 	}
-	if err != nil {
-		return 0, fmt.Errorf("apply the status of Deployment %s: %w", key, err)
-	}
+	left := !replace && !equality.Semantic.DeepEqual(s, answer.Status)
 	c.mu.Lock()
 	answer.ManagedFields = nil
 	c.written[key] = answer
+	if delete(c.foreign, key); left {
+		c.foreign[key] = true
+	}
 	c.mu.Unlock()
-	before, now := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionUnknownFields), meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionUnknownFields)
-	if now != nil && (before == nil || before.Message != now.Message) {
-		c.options.Unknown(d, now.Message)
+	c.tellUnknown(d, s)
+	if left {
+		return time.Second, nil
 	}
 	if d.Status.ObservedGeneration != s.ObservedGeneration {
 		return time.Millisecond, nil // that said Unknown; next comes what is known
 	}
 	return 0, nil
+}
+
+// tellUnknown tells of fields that this version does not know, once for each message.
+func (c *Controller) tellUnknown(d *v1alpha1.Deployment, s v1alpha1.DeploymentStatus) {
+	before := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionUnknownFields)
+	now := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionUnknownFields)
+	if now != nil && (before == nil || before.Message != now.Message) {
+		c.options.Unknown(d, now.Message)
+	}
+}
+
+// send applies a status. An apply leaves the fields that others wrote and that this
+// status does not have; replace takes those away as well.
+func (c *Controller) send(ctx context.Context, d *v1alpha1.Deployment, s v1alpha1.DeploymentStatus, replace bool) (*v1alpha1.Deployment, error) {
+	client := c.options.Client.FleetV1alpha1().Deployments(d.Namespace)
+	if replace {
+		whole := d.DeepCopy()
+		whole.Status, whole.ManagedFields = s, nil
+		return client.UpdateStatus(ctx, whole, metav1.UpdateOptions{FieldManager: kube.FieldManager})
+	}
+	b, err := kube.Encode(statusPatch{
+		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment",
+		Metadata: statusMetadata{Name: d.Name, Namespace: d.Namespace, UID: d.UID}, Status: s,
+	})
+	if err != nil {
+		return nil, err
+	}
+	force := true
+	return client.Patch(ctx, d.Name, types.ApplyPatchType, b, metav1.PatchOptions{FieldManager: kube.FieldManager, Force: &force}, "status")
 }
 
 type statusPatch struct {
@@ -96,6 +125,18 @@ func (c *Controller) newest(key fleet.Key, watched *v1alpha1.Deployment) *v1alph
 	return watched
 }
 
+// ours says whether a version of a CR is what the API answered to our last patch.
+func (c *Controller) ours(key fleet.Key, d *v1alpha1.Deployment) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.written[key]
+	return w != nil && w.UID == d.UID && w.ResourceVersion == d.ResourceVersion
+}
+
+// now is in whole seconds, as the API keeps times: what it answers then equals what
+// it was sent.
+func (c *Controller) now() time.Time { return c.options.Now().Truncate(time.Second) }
+
 // status makes what is to be said. known is false while a CR waits for its
 // finalizer, or for its turn to be decided about, but for a generation that the
 // status does not speak of yet: nothing has been looked at, unless nothing will be.
@@ -106,7 +147,7 @@ func (c *Controller) status(d *v1alpha1.Deployment) (s v1alpha1.DeploymentStatus
 	in := status.Deployments{ClusterMismatch: says.mismatch, LogFull: says.full, LogReserve: says.reserve, Previous: d.Status}
 	if says.mismatch != "" {
 		in.Spec = decide.SpecOf(d)
-		return status.Deployment(in, c.options.Now()), true
+		return status.Deployment(in, c.now()), true
 	}
 	key := keyOf(d)
 	c.options.Do(func(state *decide.State) {
@@ -127,7 +168,7 @@ func (c *Controller) status(d *v1alpha1.Deployment) (s v1alpha1.DeploymentStatus
 		in.Log = state.View().Deployments[key]
 		in.Placed = state.Placed(key)
 		in.Holder, in.Conflicted = state.Conflict(key)
-		s = status.Deployment(in, c.options.Now())
+		s = status.Deployment(in, c.now())
 	})
 	return s, known
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/client-go/tools/cache"
@@ -63,6 +64,7 @@ type Controller struct {
 
 	mu      sync.Mutex
 	written map[string]*v1alpha1.Device // as the API answered our last write
+	foreign map[string]bool             // our last patch left what others wrote into the status
 }
 
 // New wires a controller into a factory that the caller starts.
@@ -71,7 +73,7 @@ func New(factory externalversions.SharedInformerFactory, o Options) (*Controller
 	c := &Controller{
 		options: o, devices: kube.Devices{Client: o.Client, Source: o.Labels},
 		informer: devices.Informer(), lister: devices.Lister(),
-		written: map[string]*v1alpha1.Device{},
+		written: map[string]*v1alpha1.Device{}, foreign: map[string]bool{},
 	}
 	c.writer = statuswriter.New(time.Second, writers, c.write, o.Logger)
 	var err error
@@ -94,6 +96,7 @@ func (c *Controller) Synced() bool { return c.handler.HasSynced() }
 // those that the device reports are still to come. To decide without them would
 // take Deployments off the device.
 func (c *Controller) seen(before, d *v1alpha1.Device) {
+	ours := c.ours(d)
 	c.newest(d.Name, d) // forgets our own write once the watch has shown it
 	if d.DeletionTimestamp != nil {
 		c.ending(d)
@@ -113,7 +116,9 @@ func (c *Controller) seen(before, d *v1alpha1.Device) {
 	if changed {
 		c.options.Decide(d.Name)
 	}
-	if changed || before == nil || before.Generation != d.Generation {
+	// A status that somebody else wrote is set right.
+	foreign := !ours && before != nil && !equality.Semantic.DeepEqual(before.Status, d.Status)
+	if changed || before == nil || before.Generation != d.Generation || foreign {
 		c.writer.Mark(d.Name)
 	}
 }
@@ -130,6 +135,7 @@ func (c *Controller) gone(o any) {
 	}
 	c.mu.Lock()
 	delete(c.written, d.Name)
+	delete(c.foreign, d.Name)
 	c.mu.Unlock()
 	c.options.Do(func(s *decide.State) { s.RemoveDevice(d.Name) })
 	c.writer.Mark(d.Name)
@@ -230,6 +236,14 @@ func (c *Controller) remember(cr *v1alpha1.Device) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.written[cr.Name] = cr
+}
+
+// ours says whether a version of a CR is what the API answered to our last write.
+func (c *Controller) ours(d *v1alpha1.Device) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	w := c.written[d.Name]
+	return w != nil && w.UID == d.UID && w.ResourceVersion == d.ResourceVersion
 }
 
 // newest is the later of what the watch showed (nil: nothing) and what the API

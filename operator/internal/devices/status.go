@@ -27,7 +27,7 @@ func (c *Controller) writeStatus(ctx context.Context, cr *v1alpha1.Device, dev k
 		if there = d != nil; there {
 			s = status.Device(status.Devices{
 				Log: d, Generation: cr.Generation, Reported: kube.Reported(dev.Reported), Conflicts: conflicts, Failed: state.DeviceFailure(dev.ID), Previous: cr.Status,
-			}, c.options.Now())
+			}, c.options.Now().Truncate(time.Second)) // as the API keeps times
 		}
 	})
 	if !there {
@@ -40,25 +40,48 @@ func (c *Controller) writeStatus(ctx context.Context, cr *v1alpha1.Device, dev k
 	if equality.Semantic.DeepEqual(s, cr.Status) {
 		return again, nil
 	}
-	b, err := kube.Encode(statusPatch{
-		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Device",
-		Metadata: statusMetadata{Name: cr.Name, UID: cr.UID}, Status: s,
-	})
-	if err != nil {
-		return 0, fmt.Errorf("encode the status of Device %s: %w", dev.ID, err)
-	}
-	force := true
-	answer, err := c.options.Client.FleetV1alpha1().Devices().Patch(ctx, cr.Name, types.ApplyPatchType, b,
-		metav1.PatchOptions{FieldManager: kube.FieldManager, Force: &force}, "status")
+	c.mu.Lock()
+	replace := c.foreign[cr.Name]
+	c.mu.Unlock()
+	answer, err := c.send(ctx, cr, s, replace)
 	c.options.Patched()
 	if apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
 		return time.Second, nil
 	}
 	if err != nil {
-		return 0, fmt.Errorf("apply the status of Device %s: %w", dev.ID, err)
+		return 0, fmt.Errorf("write the status of Device %s: %w", dev.ID, err)
 	}
 	c.remember(answer)
+	left := !replace && !equality.Semantic.DeepEqual(s, answer.Status)
+	c.mu.Lock()
+	if delete(c.foreign, cr.Name); left {
+		c.foreign[cr.Name] = true
+	}
+	c.mu.Unlock()
+	if left {
+		return time.Second, nil
+	}
 	return again, nil
+}
+
+// send applies a status. An apply leaves the fields that others wrote and that this
+// status does not have; replace takes those away as well.
+func (c *Controller) send(ctx context.Context, cr *v1alpha1.Device, s v1alpha1.DeviceStatus, replace bool) (*v1alpha1.Device, error) {
+	client := c.options.Client.FleetV1alpha1().Devices()
+	if replace {
+		whole := cr.DeepCopy()
+		whole.Status, whole.ManagedFields = s, nil
+		return client.UpdateStatus(ctx, whole, metav1.UpdateOptions{FieldManager: kube.FieldManager})
+	}
+	b, err := kube.Encode(statusPatch{
+		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Device",
+		Metadata: statusMetadata{Name: cr.Name, UID: cr.UID}, Status: s,
+	})
+	if err != nil {
+		return nil, err
+	}
+	force := true
+	return client.Patch(ctx, cr.Name, types.ApplyPatchType, b, metav1.PatchOptions{FieldManager: kube.FieldManager, Force: &force}, "status")
 }
 
 type statusPatch struct {
