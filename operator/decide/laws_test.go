@@ -2,6 +2,8 @@ package decide_test
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -15,79 +17,133 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// Whatever happens to CRs and labels, in whatever order and with only the
-// touched things asked about, the log ends with just what the selectors say:
-// so no index forgets anybody, and no decision depends on its history.
+// Whatever happens to CRs and labels, in whatever order and with only the touched
+// things asked about, the log ends with just what the selectors say: so no index
+// forgets anybody. Of two Deployments of one name that match a device, the one that
+// holds the name keeps it while it matches; a name that is free goes to the one that
+// the log applied first. There alone history counts.
 func TestPlacementByChangeEqualsPlacementMadeAnew(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		w := newWorld(rt)
-		crs := map[fleet.Key]*v1alpha1.Deployment{}
-		placed, out := map[string][2]string{}, map[string]bool{}
+		l := &placementLaw{rt: rt, w: newWorld(rt), crs: map[fleet.Key]*v1alpha1.Deployment{}, applied: map[fleet.Key]int{}, placed: map[string][2]string{}, left: map[string]bool{}, want: map[string]string{}}
+		l.w.View().Track()
 		for i := range rapid.IntRange(1, 30).Draw(rt, "steps") {
-			pick := func(what string, of ...string) string { return rapid.SampledFrom(of).Draw(rt, fmt.Sprint(what, i)) }
-			switch pick("do", "label", "label", "put", "put", "delete", "decommission", "allow") {
-			case "decommission":
-				id := pick("device", "a", "b", "c", "d")
-				w.tell(eventlog.DeviceRequestSubject("ada", id), eventlog.RequestMade, eventlog.Request{Verb: eventlog.RequestDecommission})
-				w.settle(decide.OfDevice(id))
-				out[id] = true
-			case "allow":
-				id := pick("device", "a", "b", "c", "d")
-				w.tell(eventlog.AccessSubject(id), eventlog.AccessAllowed, eventlog.Access{})
-				w.settle(decide.OfDevice(id))
-				delete(out, id)
-			case "label":
-				id, ls := pick("device", "a", "b", "c", "d"), [2]string{pick("site", "x", "y", ""), pick("zone", "1", "2", "")}
-				placed[id] = ls
-				w.settle(w.label(id, setOf(ls)...))
-			case "put":
-				d := drawCR(rt, i, pick("name", "web", "db"))
-				k := fleet.Key{Namespace: d.Namespace, Name: d.Name}
-				if old := crs[k]; old != nil {
-					d.Generation = old.Generation + 1
-				}
-				crs[k] = d
-				w.settle(w.put(d))
-			case "delete":
-				k := fleet.Key{Namespace: "n", Name: pick("name", "web", "db")}
-				if d := crs[k]; d != nil {
-					gone := d.DeepCopy()
-					deleting(gone)
-					w.settle(w.put(gone))
-					if !w.Ended(k) {
-						rt.Fatalf("%s was deleted and is not ended", k)
-					}
-					w.RemoveDeployment(k)
-					w.settle(decide.OfDeployment(k))
-					delete(crs, k)
-				}
+			l.step(i)
+			l.rule()
+			if diff := cmp.Diff(l.want, l.w.assignments()); diff != "" {
+				rt.Fatalf("after step %d: assignments (-made anew +by change):\n%s", i, diff)
 			}
-		}
-		want := map[string]string{}
-		for k, d := range crs {
-			sel, err := metav1.LabelSelectorAsSelector(&d.Spec.TargetSelector)
-			if err != nil {
-				rt.Fatal(err)
-			}
-			for id, ls := range placed {
-				set := map[string]string{v1alpha1.LabelDevice: id}
-				kv := setOf(ls)
-				for j := 0; j+1 < len(kv); j += 2 {
-					set[kv[j]] = kv[j+1]
-				}
-				if sel.Matches(labels.Set(set)) && !out[id] {
-					want[id+"."+k.Name] = k.Namespace
-				}
-			}
-		}
-		if diff := cmp.Diff(want, w.assignments()); diff != "" {
-			rt.Fatalf("assignments (-made anew +by change):\n%s", diff)
 		}
 	})
 }
 
-func drawCR(rt *rapid.T, i int, name string) *v1alpha1.Deployment {
+// placementLaw is a world, and what a reader of the contract expects of it.
+type placementLaw struct {
+	rt      *rapid.T
+	w       *world
+	crs     map[fleet.Key]*v1alpha1.Deployment
+	applied map[fleet.Key]int    // the step that applied it last
+	placed  map[string][2]string // the labels of each device
+	left    map[string]bool      // devices that a person took out of the fleet
+	want    map[string]string    // "device.name": the namespace that holds it
+}
+
+func (l *placementLaw) step(i int) {
+	pick := func(what string, of ...string) string { return rapid.SampledFrom(of).Draw(l.rt, fmt.Sprint(what, i)) }
+	switch pick("do", "label", "label", "put", "put", "delete", "decommission", "allow") {
+	case "decommission":
+		id := pick("device", "a", "b", "c", "d")
+		l.w.tell(eventlog.DeviceRequestSubject("ada", id), eventlog.RequestMade, eventlog.Request{Verb: eventlog.RequestDecommission})
+		l.ask(decide.OfDevice(id))
+		l.left[id] = true
+	case "allow":
+		id := pick("device", "a", "b", "c", "d")
+		l.w.tell(eventlog.AccessSubject(id), eventlog.AccessAllowed, eventlog.Access{})
+		l.ask(decide.OfDevice(id))
+		delete(l.left, id)
+	case "label":
+		id, ls := pick("device", "a", "b", "c", "d"), [2]string{pick("site", "x", "y", ""), pick("zone", "1", "2", "")}
+		l.placed[id] = ls
+		l.ask(l.w.label(id, setOf(ls)...))
+	case "put":
+		d := drawCR(l.rt, i, pick("namespace", "m", "n"), pick("name", "web", "db"))
+		k := fleet.Key{Namespace: d.Namespace, Name: d.Name}
+		if old := l.crs[k]; old != nil {
+			d.Generation = old.Generation + 1
+		}
+		l.crs[k], l.applied[k] = d, i
+		l.ask(l.w.put(d))
+	case "delete":
+		k := fleet.Key{Namespace: pick("namespace", "m", "n"), Name: pick("name", "web", "db")}
+		d := l.crs[k]
+		if d == nil {
+			return
+		}
+		gone := d.DeepCopy()
+		deleting(gone)
+		l.ask(l.w.put(gone))
+		if !l.w.Ended(k) {
+			l.rt.Fatalf("%s was deleted and is not ended", k)
+		}
+		l.w.RemoveDeployment(k)
+		l.ask(decide.OfDeployment(k))
+		delete(l.crs, k)
+	}
+}
+
+// ask settles an input, and what the log then says has changed, as the shell does.
+func (l *placementLaw) ask(in decide.Input) {
+	for ins := []decide.Input{in}; len(ins) > 0; {
+		l.w.settle(ins...)
+		deployments, devices := l.w.View().Drain()
+		ins = nil
+		for _, k := range deployments {
+			ins = append(ins, decide.OfProgress(k))
+		}
+		for _, id := range devices {
+			ins = append(ins, decide.OfDevice(id))
+		}
+		slices.SortFunc(ins, func(a, b decide.Input) int { return strings.Compare(fmt.Sprint(a), fmt.Sprint(b)) })
+	}
+}
+
+// rule makes what is wanted anew, by brute force, but for who holds a name.
+func (l *placementLaw) rule() {
+	for id, ls := range l.placed {
+		set := labels.Set{v1alpha1.LabelDevice: id}
+		for kv := setOf(ls); len(kv) > 0; kv = kv[2:] {
+			set[kv[0]] = kv[1]
+		}
+		for _, name := range []string{"web", "db"} {
+			at, first := id+"."+name, ""
+			for _, ns := range []string{"m", "n"} {
+				k := fleet.Key{Namespace: ns, Name: name}
+				if l.left[id] || l.crs[k] == nil || !l.matches(k, set) {
+					if l.want[at] == ns {
+						delete(l.want, at)
+					}
+					continue
+				}
+				if first == "" || l.applied[k] < l.applied[fleet.Key{Namespace: first, Name: name}] {
+					first = ns
+				}
+			}
+			if l.want[at] == "" && first != "" {
+				l.want[at] = first
+			}
+		}
+	}
+}
+
+func (l *placementLaw) matches(k fleet.Key, set labels.Set) bool {
+	sel, err := metav1.LabelSelectorAsSelector(&l.crs[k].Spec.TargetSelector)
+	if err != nil {
+		l.rt.Fatal(err)
+	}
+	return sel.Matches(set)
+}
+
+func drawCR(rt *rapid.T, i int, namespace, name string) *v1alpha1.Deployment {
 	var opts []crOption
 	for range rapid.IntRange(1, 2).Draw(rt, fmt.Sprint("requirements", i)) {
 		k := rapid.SampledFrom([]string{"site", "zone", v1alpha1.LabelDevice}).Draw(rt, "key")
@@ -100,7 +156,7 @@ func drawCR(rt *rapid.T, i int, name string) *v1alpha1.Deployment {
 		}
 	}
 	image := rapid.SampledFrom([]string{"app:1", "app:2"}).Draw(rt, "image")
-	return cr("n", name, image, nil, opts...)
+	return cr(namespace, name, image, nil, opts...)
 }
 
 func setOf(ls [2]string) []string {

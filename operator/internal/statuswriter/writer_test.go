@@ -54,6 +54,16 @@ func TestAtMostOneWriteAnInterval(t *testing.T) {
 			story: func(w *statuswriter.Writer[string]) { time.Sleep(300 * ms); w.Mark("a") },
 			want:  []time.Duration{300 * ms},
 		},
+		"a turn that was asked for later waits, where another was in between": {
+			fail: func(n int) (time.Duration, error) {
+				if n == 1 {
+					return 5 * time.Second, nil // the second is asked for at 5 s
+				}
+				return 0, nil
+			},
+			story: func(w *statuswriter.Writer[string]) { w.Mark("a"); time.Sleep(4500 * ms); w.Mark("a") },
+			want:  []time.Duration{0, 4500 * ms, 5500 * ms},
+		},
 		"500 marks in a second are two writes, and the second comes after the last mark": {
 			story: func(w *statuswriter.Writer[string]) {
 				for range 499 {
