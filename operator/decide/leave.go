@@ -5,8 +5,8 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// ReasonDeviceDeleted: the Device's CR was deleted, and its annotation says that
-// the device leaves the fleet then.
+// ReasonDeviceDeleted says that the Device's CR was deleted, and that its annotation
+// asked for the device to leave the fleet then.
 const ReasonDeviceDeleted = "DeviceDeleted"
 
 // leave: a device that a person takes out of the fleet. In this order the log
@@ -51,7 +51,7 @@ func (c deviceCase) reported() []eventlog.Draft {
 		return nil
 	}
 	var due []eventlog.Draft
-	clear := func(name string) {
+	cleared := func(name string) {
 		d := eventlog.Draft{Subject: eventlog.StateSubject(c.id, name), Type: eventlog.StateCleared}
 		if name == fleet.LateInfo {
 			d = eventlog.Draft{Subject: eventlog.InfoSubject(c.id), Type: eventlog.InfoCleared}
@@ -60,14 +60,14 @@ func (c deviceCase) reported() []eventlog.Draft {
 	}
 	for p := range c.dev.Pairs {
 		if p.Reported.Sequence > 0 {
-			clear(p.Name)
+			cleared(p.Name)
 		}
 	}
 	if c.dev.Info != nil {
-		clear(fleet.LateInfo)
+		cleared(fleet.LateInfo)
 	}
 	for _, name := range c.dev.Late {
-		clear(name)
+		cleared(name)
 	}
 	return due
 }
