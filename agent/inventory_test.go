@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -18,12 +19,23 @@ type busy struct {
 	engine.Engine
 	since time.Time
 	spans [][2]time.Duration
+
+	mu    sync.Mutex
 	asked []time.Duration
+}
+
+// askedAt gives the moments at which the engine was asked.
+func (b *busy) askedAt() []time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.Clone(b.asked)
 }
 
 func (b *busy) Info(context.Context) (engine.Info, error) {
 	at := time.Since(b.since)
+	b.mu.Lock()
 	b.asked = append(b.asked, at)
+	b.mu.Unlock()
 	for _, s := range b.spans {
 		if at >= s[0] && at < s[1] {
 			return engine.Info{}, errors.New("the engine is busy")
@@ -32,9 +44,23 @@ func (b *busy) Info(context.Context) (engine.Info, error) {
 	return engine.Info{Name: "podman", Version: "4.3.1"}, nil
 }
 
-type told []eventlog.DeviceInfo
+// told keeps what was reported.
+type told struct {
+	mu    sync.Mutex
+	infos []eventlog.DeviceInfo
+}
 
-func (t *told) Info(i eventlog.DeviceInfo) { *t = append(*t, i) }
+func (t *told) Info(i eventlog.DeviceInfo) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.infos = append(t.infos, i)
+}
+
+func (t *told) all() []eventlog.DeviceInfo {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Clone(t.infos)
+}
 
 // What could not be found out is asked for again after 1 s, 2 s, 4 s, … 30 s, and
 // told once it is known; what was known stays told while it cannot be found out.
@@ -47,25 +73,26 @@ func TestWhatCouldNotBeFoundOutIsAskedForAgainSoon(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		var reports told
+		var told told
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- a.tellInventory(ctx, &reports) }()
+		go func() { done <- a.tellInventory(ctx, &told) }()
 		time.Sleep(8 * time.Second)
 		synctest.Wait()
-		if want := []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second}; !slices.Equal(e.asked, want) {
-			t.Errorf("asked at %v, want %v", e.asked, want)
+		if want := []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second}; !slices.Equal(e.askedAt(), want) {
+			t.Errorf("asked at %v, want %v", e.askedAt(), want)
 		}
+		reports := told.all()
 		if len(reports) != 2 || reports[0].Inventory.PodmanVersion != "" || reports[1].Inventory.PodmanVersion != "4.3.1" {
 			t.Fatalf("told %+v, want first without Podman's version, then with it", reports)
 		}
-		before := len(e.asked)
+		before := len(e.askedAt())
 		time.Sleep(30 * time.Minute)
 		synctest.Wait()
-		if len(reports) != 2 {
+		if reports := told.all(); len(reports) != 2 {
 			t.Errorf("told %+v beyond what was known", reports[2:])
 		}
-		if asked := len(e.asked) - before; asked < 30 || asked > 50 {
+		if asked := len(e.askedAt()) - before; asked < 30 || asked > 50 {
 			t.Errorf("asked %d times in half an hour, half of which the engine is busy", asked)
 		}
 		cancel()

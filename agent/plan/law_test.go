@@ -161,7 +161,7 @@ func TestPerformingPlansReachesDesired(t *testing.T) {
 		}
 		for round := 0; ; round++ {
 			out := m.plan()
-			if len(out.Chains)+len(out.Pulls) == 0 && settled(out) {
+			if len(out.Chains)+len(out.Pulls) == 0 && settled(out) && !m.waits() {
 				break
 			}
 			if round > 100 {
@@ -204,6 +204,21 @@ func settled(out plan.Output) bool {
 		}
 	}
 	return true
+}
+
+// waits: a container that ended is to be started again, after its back-off. The
+// phase of its Deployment may be final because of another service.
+func (m *model) waits() bool {
+	for _, d := range m.desired {
+		for _, s := range d.Score.Services {
+			if slices.ContainsFunc(m.containers, func(c engine.Container) bool {
+				return c.Device == device && c.Deployment == d.Deployment && c.Hash == s.Hash && c.State.Ended() && plan.Restarts(s.RestartPolicy, c.ExitCode)
+			}) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // drift does to one of our containers what people and kernels do.

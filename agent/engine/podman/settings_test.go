@@ -87,7 +87,7 @@ func TestAContainerIsMadeAsItsServiceSays(t *testing.T) {
 	s := start(t, podmantest.Options{})
 	e := s.engine(t, "pi-01")
 	c := run(t, e, web(t, "pi-01", `"ports":["8080"],"args":["a","b"],"env":{"K":"V"},"user":"1000:1001","readOnly":true,
-		"capAdd":["net_admin"],"capDrop":["CHOWN"],"volumes":["data:/data"],"configs":{"/etc/x.conf":"text of x"},
+		"capAdd":["NET_ADMIN"],"capDrop":["CHOWN"],"volumes":["data:/data"],"configs":{"/etc/x.conf":"text of x"},
 		"resources":{"memory":"64Mi","cpus":"0.5","pids":50}`))
 	_, body := ask(t, c, "/facts")
 	var facts struct {
@@ -223,11 +223,10 @@ func TestErrorsHaveTheirClass(t *testing.T) {
 	}{
 		"an image that is not there":            {`"image":"localhost/nope:1"`, engine.ClassRetry, engine.ReasonImageNotPresent},
 		"a path that is not there":              {`"volumes":["/no/such/path:/x"]`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
-		"an unknown capability":                 {`"capAdd":["NET_MAGIC"]`, engine.ClassChange, engine.ReasonInvalidContainer},
 		"a command that is not there":           {`"command":["/no/such"]`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
 		"a path that reads as another error":    {`"volumes":["/srv/image not known, address already in use:/x"]`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
 		"a command that reads as another error": {`"command":["/no such container: address already in use"]`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
-		"a user that reads as another error":    {`"user":"address already in use"`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
+		"a user that reads as another error":    {`"user":"unauthorized"`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
 		"a user that is not there":              {`"user":"nobody-here"`, engine.ClassRetrySlowly, engine.ReasonInvalidContainer},
 	} {
 		t.Run("run: "+name, func(t *testing.T) {
