@@ -53,6 +53,7 @@ func TestAFailedDecisionIsNeverSettledAndHoldsUpNothingElse(t *testing.T) {
 		in := brain.Input{Input: decide.OfDevice("a")}
 		go func() { done <- b.Run(ctx, l, func() { b.Add(in, brain.Input{Input: decide.OfDevice("b")}) }) }()
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if diff := cmp.Diff([][]string{{"device.relabeled device.b"}}, l.rounds); diff != "" {
 			t.Errorf("appended (-want +got):\n%s", diff)
 		}
@@ -71,6 +72,7 @@ func TestAFailedDecisionIsNeverSettledAndHoldsUpNothingElse(t *testing.T) {
 		l.relabel("a", 1)
 		b.Add(in)
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if diff := cmp.Diff([]time.Duration{time.Minute}, through); diff != "" {
 			t.Errorf("put right; through (-want +got):\n%s", diff)
 		}
