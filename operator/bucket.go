@@ -77,12 +77,13 @@ func (w *stallWatch) run(ctx context.Context) {
 	}
 }
 
-func (w *stallWatch) config() projections.Config {
-	return projections.Config{Replicas: w.r.options.Replicas, StallTimeout: stallTimeoutAgain}
+// bucketConfig is how the buckets are kept while a term is led.
+func (r *replica) bucketConfig() projections.Config {
+	return projections.Config{Replicas: r.options.Replicas, StallTimeout: stallTimeoutAgain}
 }
 
 func (w *stallWatch) watch(ctx context.Context) error {
-	is, err := projections.Look(ctx, w.r.js, w.config(), w.bucket, w.logID)
+	is, err := projections.Look(ctx, w.r.js, w.r.bucketConfig(), w.bucket, w.logID)
 	if err != nil {
 		return err
 	}
@@ -223,7 +224,7 @@ func (w *stallWatch) revive(ctx context.Context) error {
 		return nil
 	}
 	w.r.metrics.stalled.WithLabelValues(w.bucket).Set(1)
-	err := projections.Revive(ctx, w.r.js, w.config(), w.bucket)
+	err := projections.Revive(ctx, w.r.js, w.r.bucketConfig(), w.bucket)
 	var stall *projections.StalledError
 	switch {
 	case errors.Is(err, projections.ErrUnderWay):
@@ -250,6 +251,6 @@ func (w *stallWatch) scaleUp(ctx context.Context, is projections.Service) error 
 	if is.Replicas >= w.r.options.Replicas || time.Since(w.passed) < stallRecent {
 		return nil
 	}
-	_, err := projections.Mend(ctx, w.r.js, w.config(), w.bucket)
+	_, err := projections.Mend(ctx, w.r.js, w.r.bucketConfig(), w.bucket)
 	return err
 }

@@ -94,7 +94,7 @@ func (k *bucketKeeper) keep(ctx context.Context, name string, bucket *keptBucket
 
 // look puts a bucket in service that is not.
 func (k *bucketKeeper) look(ctx context.Context, bucket string, kept *keptBucket) error {
-	config := projections.Config{Replicas: k.r.options.Replicas, StallTimeout: stallTimeoutAgain}
+	config := k.r.bucketConfig()
 	is, err := projections.Look(ctx, k.r.js, config, bucket, k.logID)
 	if err != nil {
 		return err

@@ -38,7 +38,7 @@ func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.Stre
 	if b.LastSeq > checked {
 		from = b.LastSeq - checked + 1
 	}
-	for m, err := range Stored(ctx, js, bucket.Config.Name, from) {
+	for m, err := range eventlog.Stored(ctx, js, bucket.Config.Name, from) {
 		if err != nil {
 			return "", err
 		}

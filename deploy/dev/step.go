@@ -18,7 +18,6 @@ import (
 	"fleet.nationtech.io/crds/samples"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/projections"
 )
 
 const namespace = "default"
@@ -176,7 +175,7 @@ func (s *story) remove(ctx context.Context) error {
 func (s *story) nothingLeft(ctx context.Context) error {
 	err := until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
 		for _, bucket := range []string{eventlog.BucketDesired, eventlog.BucketState} {
-			for m, err := range projections.Stored(ctx, s.js, eventlog.BucketStream(bucket), 0) {
+			for m, err := range eventlog.Stored(ctx, s.js, eventlog.BucketStream(bucket), 0) {
 				if err != nil {
 					return false, "", err
 				}

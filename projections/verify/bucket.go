@@ -74,7 +74,7 @@ func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l
 
 // fill takes the pulses as they are: they are in no log.
 func (l *ledger) fill(ctx context.Context, js jetstream.JetStream) error {
-	for m, err := range projections.Stored(ctx, js, l.projection.Stream, 0) {
+	for m, err := range eventlog.Stored(ctx, js, l.projection.Stream, 0) {
 		if err != nil {
 			return err
 		}
@@ -132,7 +132,7 @@ func (c *comparison) read(ctx context.Context) (again []string, _ error) {
 		unseen[s] = struct{}{}
 	}
 	prefix := eventlog.KVSubject(c.sum.Name, "")
-	for m, err := range projections.Stored(ctx, c.js, eventlog.BucketStream(c.sum.Name), 0) {
+	for m, err := range eventlog.Stored(ctx, c.js, eventlog.BucketStream(c.sum.Name), 0) {
 		if err != nil {
 			return nil, err
 		}
