@@ -39,7 +39,7 @@ type storedReader struct {
 }
 
 // errReplaced says that the stream is not the one that was being read.
-var errReplaced = errors.New("the stream was made anew meanwhile")
+var errReplaced = errors.New("the stream was deleted and created again during the read")
 
 func (r *storedReader) run(ctx context.Context, yield func(*jetstream.RawStreamMsg, error) bool) error {
 	began, pause := time.Now(), minPause

@@ -18,7 +18,7 @@ func newAllow(s Streams, c *connection) *cobra.Command {
 
 A decommissioned device becomes a device of the fleet with its next report of
 itself, which its agent makes when it starts: restart the agent where it still runs.
-It begins anew: the labels that persons had set on its Device are gone. A request to
+Its new Device does not have the labels that persons had set. A request to
 decommission it on which no operator has acted yet is taken back.
 
 A device that was cut off because it flooded the log is heard again. It is cut off
