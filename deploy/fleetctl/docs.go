@@ -49,7 +49,7 @@ func guide() clidoc.Guide {
 			{Name: envPassword, Meaning: "its password, where --password is not given"},
 			{Name: envSealKey, Meaning: "the public key that seals are checked with, where --public-key is not given"},
 			{Name: "NO_COLOR", Meaning: "no colours, where it is set to anything (no-color.org)"},
-			{Name: "TERM", Meaning: "dumb: no colours, and lines instead of the picture of replay"},
+			{Name: "TERM", Meaning: "dumb: no colours, and replay prints lines"},
 			{Name: "TZ", Meaning: "the zone of times that people read and type"},
 		},
 	}

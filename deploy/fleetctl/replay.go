@@ -34,19 +34,19 @@ func newReplay(s Streams, c *connection) *cobra.Command {
 	var f replayFlags
 	cmd := &cobra.Command{
 		Use:   "replay",
-		Short: "Play the fleet's history as a moving picture",
-		Long: `Play the fleet's history as a moving picture.
+		Short: "Play the fleet's history on the screen",
+		Long: `Play the fleet's history on the screen.
 
 On a terminal, each device is a cell with a letter and a colour for its state (R
 running, P pending, F failed, o offline, X revoked, . idle), each Deployment has a
 bar of how far its rollout is (# succeeded, x failed, . pending), and the events
 pass below. Where there are more devices than room for cells, a cell stands for
-several, and the worst of them shows. Elsewhere, or with --plain, each event is a
+several, and shows the worst of them. Elsewhere, or with --plain, each event is a
 line of text, or with -o json of CloudEvents JSON, paced by the speed, so that
 other tools can follow.
 
-Speed 60x plays a minute of history in a second; max waits for nothing. Silence
-that would last longer than two seconds is skipped: "… 3h quiet".
+Speed 60x plays a minute of history in a second; max waits for nothing. Replay
+skips a gap that would last longer than two seconds: "… 3h without events".
 
 Keys: space play or pause, ← → one event back or forth, shift+← shift+→ (or p, n)
 to where the last or the next rollout begins, Home End, + - speed, ? help, q quit.
@@ -64,7 +64,7 @@ to where the last or the next rollout begins, Home End, + - speed, ? help, q qui
 	flags.StringVar(&f.to, "to", "", "end at a moment; default now")
 	flags.StringVar(&f.speed, "speed", "60x", "seconds of history in a second, such as 60x, or max")
 	flags.BoolVar(&f.step, "step", false, "wait for a key (space, → or Enter) before each event; needs a terminal")
-	flags.BoolVar(&f.plain, "plain", false, "lines instead of a picture, also on a terminal")
+	flags.BoolVar(&f.plain, "plain", false, "lines, also on a terminal")
 	flags.StringVar(&f.device, "device", "", "only what is about this device")
 	flags.StringVar(&f.deployment, "deployment", "", "only what is about this Deployment: NAMESPACE/NAME or NAME")
 	flags.StringVarP(&f.output, "output", "o", "", "json or text: lines of that, also on a terminal")
@@ -92,10 +92,10 @@ func playHistory(ctx context.Context, s Streams, c *connection, f replayFlags) e
 	if err != nil {
 		return misused(err, display(s.Name)+" replay --help")
 	}
-	terminal := screen(s, f)
+	terminal := terminalOf(s, f)
 	if f.step && terminal == nil {
-		return misused(errors.New("--step waits for keys, and here is no terminal to take them from"),
-			"on a terminal, without --plain and -o; or --speed 1x instead of --step")
+		return misused(errors.New("--step needs a terminal"),
+			"the same on a terminal, without --plain and -o; or --speed 1x instead of --step")
 	}
 	if f.output == "" {
 		f.output = outputText
@@ -117,18 +117,18 @@ func playHistory(ctx context.Context, s Streams, c *connection, f replayFlags) e
 		return err
 	}
 	defer nc.Close()
-	span, tape, err := newTape(ctx, js, sel, from, to)
+	span, source, err := newSource(ctx, js, sel, from, to)
 	if err != nil {
 		return c.explain(err, nc)
 	}
 	if terminal != nil {
-		return playPicture(ctx, s, c, nc, terminal, span, tape, sel, speed, f.step)
+		return playOnScreen(ctx, s, c, nc, terminal, span, source, sel, speed, f.step)
 	}
 	shown, err := replay.Lines{
 		Out: s.Out, Speed: speed, Began: span.Began,
-		Write: func(w io.Writer, e replay.Frame) error { return write(w, e.Event, foreignOf(e)) },
-		Quiet: quietLine(s, f.output),
-	}.Play(ctx, tape.Play(ctx, span.First))
+		Write:   func(w io.Writer, e replay.Frame) error { return write(w, e.Event, foreignOf(e)) },
+		Skipped: gapLine(s, f.output),
+	}.Play(ctx, source.Play(ctx, span.First))
 	if err != nil {
 		return c.explain(err, nc)
 	}
@@ -138,8 +138,8 @@ func playHistory(ctx context.Context, s Streams, c *connection, f replayFlags) e
 	return c.nothing(ctx, s, nc, js, sel, "replay")
 }
 
-// screen is the terminal to draw on, nil where lines are wanted.
-func screen(s Streams, f replayFlags) *os.File {
+// terminalOf is the terminal to draw on; nil where lines are wanted.
+func terminalOf(s Streams, f replayFlags) *os.File {
 	out, ok := s.Out.(*os.File)
 	if f.plain || f.output != "" || !s.Terminal || !ok || !term.IsTerminal(int(out.Fd())) || s.Getenv("TERM") == "dumb" {
 		return nil
@@ -147,8 +147,8 @@ func screen(s Streams, f replayFlags) *os.File {
 	return out
 }
 
-// newTape settles what is played, and makes the tape of it.
-func newTape(ctx context.Context, js jetstream.JetStream, sel selection, from, to past.Moment) (replay.Range, *replay.Log, error) {
+// newSource finds the range that is played, and makes a source of it.
+func newSource(ctx context.Context, js jetstream.JetStream, sel selection, from, to past.Moment) (replay.Range, *replay.Log, error) {
 	log, err := eventlog.Log(ctx, js)
 	if err != nil {
 		return replay.Range{}, nil, err
@@ -161,7 +161,7 @@ func newTape(ctx context.Context, js jetstream.JetStream, sel selection, from, t
 	}
 	switch {
 	case log.Last == 0:
-		return span, nil, failed(errors.New("the log has no event yet"), "start an operator: its election is the first")
+		return span, nil, failed(errors.New("the event log is empty"), "start an operator: its election is the first event")
 	case from.IsNow():
 		span.First = log.First - 1
 	default:
@@ -181,7 +181,7 @@ func newTape(ctx context.Context, js jetstream.JetStream, sel selection, from, t
 	}
 	subjects := sel.subjects()
 	if subjects != nil && sel.device == "" {
-		// Whether its devices are there, too, so that their cells are right.
+		// Presence and access of the devices too, so that their cells are right.
 		subjects = append(subjects, eventlog.DeviceSubject(eventlog.Wildcard), eventlog.AccessSubject(eventlog.Wildcard))
 	}
 	span.Sparse = subjects != nil
@@ -192,46 +192,46 @@ func newTape(ctx context.Context, js jetstream.JetStream, sel selection, from, t
 	}, nil
 }
 
-// explainEnd says what to try where the log does not reach an end of what is to
-// be played.
+// explainEnd says what to try where the log does not hold the first or the last moment
+// of a replay.
 func explainEnd(flag string, err error) error {
 	said := fmt.Errorf("%s: %w", flag, err)
 	switch {
 	case errors.Is(err, past.ErrBeforeBeginning) && flag == "--from":
-		return failed(said, "without --from it begins where the log does")
+		return failed(said, "leave --from out, to begin with the log's first event")
 	case errors.Is(err, past.ErrBeyondEnd) && flag == "--to":
-		return failed(said, "without --to it ends where the log does")
+		return failed(said, "leave --to out, to end with the log's last event")
 	}
 	return said
 }
 
-// playPicture folds what was before the picture's beginning, and plays from there.
-func playPicture(ctx context.Context, s Streams, c *connection, nc *nats.Conn, terminal *os.File, span replay.Range, tape *replay.Log, sel selection, speed replay.Speed, step bool) error {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed: nobody looks any more
+// playOnScreen folds what was before the replay's beginning, and plays from there.
+func playOnScreen(ctx context.Context, s Streams, c *connection, nc *nats.Conn, terminal *os.File, span replay.Range, source *replay.Log, sel selection, speed replay.Speed, step bool) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed
 	defer stop()
 	p := s.progress("folding the log")
-	view, err := tape.Before(ctx, span.First, p.report)
+	view, err := source.Before(ctx, span.First, p.report)
 	p.end()
 	if err != nil {
 		return c.explain(err, nc)
 	}
-	player := replay.NewPlayer(span, replay.Subject{Device: sel.device, Namespace: sel.namespace, Deployment: sel.name}, view)
+	player := replay.NewPlayer(span, replay.Filter{Device: sel.device, Namespace: sel.namespace, Deployment: sel.name}, view)
 	player.SetSpeed(speed)
 	player.Pause(step)
-	picture := replay.Picture{Zone: time.Local, Line: func(e replay.Frame) string { return tailLine(e, s.Color) }}
+	screen := replay.Screen{Zone: time.Local, Line: func(e replay.Frame) string { return tailLine(e, s.Color) }}
 	if s.Color {
-		picture.Palette = replay.Colours()
+		screen.Palette = replay.Colours()
 	}
 	if step {
-		picture.Note = "space or → plays one event"
+		screen.Note = "space or → plays one event"
 	}
-	if err := replay.Run(ctx, replay.Terminal{Out: terminal, Stepwise: step}, tape, player, picture); err != nil {
+	if err := replay.Run(ctx, replay.Terminal{Out: terminal, Stepwise: step}, source, player, screen); err != nil {
 		return c.explain(err, nc)
 	}
 	return nil
 }
 
-// foreignOf is why an event is none of the fleet's, with a look into its payload.
+// foreignOf is why an event is foreign, its payload included.
 func foreignOf(e replay.Frame) error {
 	if e.Foreign != nil {
 		return e.Foreign
@@ -239,17 +239,17 @@ func foreignOf(e replay.Frame) error {
 	return eventlog.Check(e.Event)
 }
 
-// tailLine is one event below the picture: as in the log, but for the date, which
-// the picture's clock has.
+// tailLine is one event below the cells: as in the log, without the date, which the
+// screen's clock has.
 func tailLine(e replay.Frame, color bool) string {
 	line := textLine(e.Event, foreignOf(e), color)
 	date := e.Recorded.Local().Format(time.DateOnly) + " "
 	return strings.Replace(line, date, "", 1)
 }
 
-// quietLine says in the output's own way that a silence was skipped. Programs see
-// it by the events' times.
-func quietLine(s Streams, output string) func(io.Writer, string) error {
+// gapLine tells in the output's own way that a gap was skipped. Programs see it by the
+// events' times.
+func gapLine(s Streams, output string) func(io.Writer, string) error {
 	if output == outputJSON {
 		return nil
 	}

@@ -2,8 +2,9 @@ package replay
 
 import "time"
 
-// Advance lets some of the person's time pass. Silence that would take longer
-// than two seconds to play is skipped. It says whether something changed.
+// Advance plays what is due after some of the person's time has passed. A gap that
+// would take longer than two seconds to play is skipped. It reports whether something
+// changed.
 func (p *Player) Advance(passed time.Duration) bool {
 	if p.err != nil || p.paused || p.aim.kind != aimNone || p.Ended() {
 		return false
@@ -15,17 +16,17 @@ func (p *Player) Advance(passed time.Duration) bool {
 	for range burst {
 		next := p.nextSeen()
 		if next < 0 {
-			// Nobody sees what is left here: it is silence.
-			left := p.reel.left()
-			p.playTo(len(p.reel.frames))
+			// The person sees nothing of what is left: it is a gap.
+			left := p.window.left()
+			p.playTo(len(p.window.frames))
 			return left > 0
 		}
-		at := p.reel.frames[next].Recorded
-		if at.Sub(p.last) > p.speed.Quiet() && at.After(due) {
+		at := p.window.frames[next].Recorded
+		if at.Sub(p.last) > p.speed.MaxGap() && at.After(due) {
 			due = at
 		}
 		if at.After(due) {
-			for p.reel.next < next && !p.reel.frames[p.reel.next].Recorded.After(due) {
+			for p.window.next < next && !p.window.frames[p.window.next].Recorded.After(due) {
 				p.play()
 			}
 			p.clock = due
@@ -40,25 +41,25 @@ func (p *Player) Advance(passed time.Duration) bool {
 }
 
 func (p *Player) rush() bool {
-	n := min(p.reel.left(), burst)
+	n := min(p.window.left(), burst)
 	if n == 0 {
 		return false
 	}
-	p.playTo(p.reel.next + n)
+	p.playTo(p.window.next + n)
 	p.settle()
 	return true
 }
 
 func (p *Player) playTo(i int) {
-	for p.reel.next < i && p.err == nil {
+	for p.window.next < i && p.err == nil {
 		p.play()
 	}
 }
 
-// nextSeen is the place on the reel of the next frame that the person sees, or -1.
+// nextSeen is the index in the window of the next frame that the person sees, or -1.
 func (p *Player) nextSeen() int {
-	for i := p.reel.next; i < len(p.reel.frames); i++ {
-		if p.reel.frames[i].Seen {
+	for i := p.window.next; i < len(p.window.frames); i++ {
+		if p.window.frames[i].Seen {
 			return i
 		}
 	}

@@ -12,18 +12,18 @@ const nameGap = 2
 
 // named is how many columns a cell with its device's name takes, or 0 where the
 // devices have no room for their names in so many lines.
-func (c Picture) named(p *Player, lines int) int {
-	width := len("R ") + p.crowd.longest + nameGap
+func (c Screen) named(p *Player, lines int) int {
+	width := len("R ") + p.grid.maxIDLen + nameGap
 	columns := (c.Width + nameGap) / width
-	if columns == 0 || (len(p.crowd.ids)+columns-1)/columns > lines {
+	if columns == 0 || (len(p.grid.ids)+columns-1)/columns > lines {
 		return 0
 	}
 	return width
 }
 
 // cellRows is how many lines the cells want, of those that are left.
-func (c Picture) cellRows(p *Player, left int) int {
-	n := len(p.crowd.ids)
+func (c Screen) cellRows(p *Player, left int) int {
+	n := len(p.grid.ids)
 	if n == 0 {
 		return min(left, 1)
 	}
@@ -35,17 +35,17 @@ func (c Picture) cellRows(p *Player, left int) int {
 }
 
 // cells draws the devices in so many lines.
-func (c Picture) cells(p *Player, lines int) []string {
+func (c Screen) cells(p *Player, lines int) []string {
 	if lines <= 0 || c.Width <= 0 {
 		return nil
 	}
-	if len(p.crowd.ids) == 0 {
+	if len(p.grid.ids) == 0 {
 		return []string{c.Palette.Dim.Render("no device yet")}
 	}
 	if width := c.named(p, lines); width > 0 {
 		return c.namedCells(p, width)
 	}
-	cells, _ := p.crowd.cells(lines * c.Width)
+	cells, _ := p.grid.cells(lines * c.Width)
 	var out []string
 	for len(cells) > 0 {
 		n := min(c.Width, len(cells))
@@ -55,13 +55,13 @@ func (c Picture) cells(p *Player, lines int) []string {
 	return out
 }
 
-func (c Picture) namedCells(p *Player, width int) []string {
+func (c Screen) namedCells(p *Player, width int) []string {
 	columns := (c.Width + nameGap) / width
 	var out []string
-	for i := 0; i < len(p.crowd.ids); i += columns {
+	for i := 0; i < len(p.grid.ids); i += columns {
 		var b strings.Builder
-		for j := i; j < min(i+columns, len(p.crowd.ids)); j++ {
-			s, id := p.crowd.states[j], p.crowd.ids[j]
+		for j := i; j < min(i+columns, len(p.grid.ids)); j++ {
+			s, id := p.grid.states[j], p.grid.ids[j]
 			b.WriteString(c.Palette.State[s].Render(string(s.Letter()) + " " + id))
 			b.WriteString(strings.Repeat(" ", width-len("R ")-len(id)))
 		}
@@ -70,9 +70,9 @@ func (c Picture) namedCells(p *Player, width int) []string {
 	return out
 }
 
-// run paints neighbours of one state at once: a picture of thousands of cells is
+// run paints neighbours of one state at once: thousands of cells are
 // a few hundred strokes.
-func (c Picture) run(cells []State) string {
+func (c Screen) run(cells []State) string {
 	var b strings.Builder
 	for i := 0; i < len(cells); {
 		j := i
@@ -87,11 +87,11 @@ func (c Picture) run(cells []State) string {
 
 // legend says what the letters mean, how many devices there are of each, and how
 // many one cell stands for.
-func (c Picture) legend(p *Player, lines int) string {
+func (c Screen) legend(p *Player, lines int) string {
 	var parts []string
 	for s := states; s > 0; s-- {
 		s := s - 1
-		if n := p.crowd.count[s]; n > 0 || s == StateRunning {
+		if n := p.grid.count[s]; n > 0 || s == StateRunning {
 			parts = append(parts, c.Palette.State[s].Render(fmt.Sprintf("%c %s %d", s.Letter(), s.Word(), n)))
 		}
 	}
@@ -99,7 +99,7 @@ func (c Picture) legend(p *Player, lines int) string {
 	if c.named(p, lines) > 0 {
 		return line
 	}
-	if _, each := p.crowd.cells(lines * c.Width); each > 1 {
+	if _, each := p.grid.cells(lines * c.Width); each > 1 {
 		more := fmt.Sprintf("  each cell is %d devices, the worst one shows", each)
 		if ansi.StringWidth(line+more) > c.Width {
 			more = fmt.Sprintf("  %d a cell", each)

@@ -1,6 +1,6 @@
-// Package replay plays the fleet's history as a moving picture: a player moves a
-// view along the log, forth and back, and a picture draws where it is. Both are
-// pure; a tape reads the log for them, and a terminal or a pipe shows it.
+// Package replay plays the fleet's history on a screen: a player moves a view along
+// the log, forth and back, and a screen draws where it is. Both are pure; a source
+// reads the log for them, and a terminal or a pipe shows it.
 package replay
 
 import (
@@ -20,11 +20,11 @@ type Frame struct {
 	Seen bool
 }
 
-// Tape is what the player's frames come from.
-type Tape interface {
-	// Frames gives the next frames after a sequence, at most so many; end says
+// Source gives the player its frames.
+type Source interface {
+	// Frames gives the next frames after a sequence, at most maxFrames; end says
 	// that there are none after them.
-	Frames(ctx context.Context, after uint64, most int) (frames []Frame, end bool, err error)
+	Frames(ctx context.Context, after uint64, maxFrames int) (frames []Frame, end bool, err error)
 	// View is the fleet as it was at a sequence; 0 is before the first event.
 	View(ctx context.Context, sequence uint64) (*fleet.View, error)
 	// Rollouts lists where rollouts begin, in order.

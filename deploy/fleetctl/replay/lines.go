@@ -16,8 +16,8 @@ type Lines struct {
 	Began time.Time
 	// Write writes one event.
 	Write func(io.Writer, Frame) error
-	// Quiet says that a silence was skipped; nil says nothing.
-	Quiet func(io.Writer, string) error
+	// Skipped tells that a gap without events was skipped; nil tells nothing.
+	Skipped func(io.Writer, string) error
 }
 
 // Play writes the frames that are seen, and says how many. It fails with the
@@ -35,9 +35,9 @@ func (l Lines) Play(ctx context.Context, frames iter.Seq2[Frame, error]) (shown 
 		gap := f.Recorded.Sub(last)
 		switch {
 		case last.IsZero():
-		case gap > l.Speed.Quiet():
-			if shown > 0 && l.Quiet != nil {
-				if err := l.Quiet(l.Out, quiet(gap)); err != nil {
+		case gap > l.Speed.MaxGap():
+			if shown > 0 && l.Skipped != nil {
+				if err := l.Skipped(l.Out, gapText(gap)); err != nil {
 					return shown, err
 				}
 			}

@@ -26,7 +26,7 @@ func (s *story) play() iter.Seq2[replay.Frame, error] {
 	}
 }
 
-// paced are five events with silences of 30 s, 3 h and 119 s before the last ones.
+// paced are five events with gaps of 30 s, 3 h and 119 s before the last ones.
 func paced(t testing.TB) *story {
 	s := newStory(t)
 	for _, gap := range []time.Duration{0, 30 * time.Second, 3 * time.Hour, 119 * time.Second} {
@@ -42,9 +42,9 @@ func TestLinesArePacedBySpeed(t *testing.T) {
 		speed replay.Speed
 		want  []string
 	}{
-		"a minute a second": {60, []string{"0s 1", "500ms 2", "500ms … 3h quiet", "500ms 3", "2.483333333s 4"}},
-		"as it was":         {1, []string{"0s 1", "0s … 30s quiet", "0s 2", "0s … 3h quiet", "0s 3", "0s … 2m quiet", "0s 4"}},
-		"without waiting":   {replay.SpeedMax, []string{"0s 1", "0s 2", "0s … 3h quiet", "0s 3", "0s 4"}},
+		"a minute a second": {60, []string{"0s 1", "500ms 2", "500ms … 3h without events", "500ms 3", "2.483333333s 4"}},
+		"as it was":         {1, []string{"0s 1", "0s … 30s without events", "0s 2", "0s … 3h without events", "0s 3", "0s … 2m without events", "0s 4"}},
+		"without waiting":   {replay.SpeedMax, []string{"0s 1", "0s 2", "0s … 3h without events", "0s 3", "0s 4"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -54,8 +54,8 @@ func TestLinesArePacedBySpeed(t *testing.T) {
 				say := func(what string) { got = append(got, fmt.Sprint(time.Since(began), " ", what)) }
 				_, err := replay.Lines{
 					Speed: c.speed, Began: epoch,
-					Write: func(_ io.Writer, f replay.Frame) error { say(fmt.Sprint(f.Sequence)); return nil },
-					Quiet: func(_ io.Writer, text string) error { say(text); return nil },
+					Write:   func(_ io.Writer, f replay.Frame) error { say(fmt.Sprint(f.Sequence)); return nil },
+					Skipped: func(_ io.Writer, text string) error { say(text); return nil },
 				}.Play(t.Context(), paced(t).play())
 				if err != nil {
 					t.Fatal(err)

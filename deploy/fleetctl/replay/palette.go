@@ -6,7 +6,7 @@ import (
 	"charm.land/lipgloss/v2"
 )
 
-// Palette colours a picture. The zero Palette paints nothing: all that colour
+// Palette colours a screen. The zero Palette paints nothing: all that colour
 // says is also said by letters.
 type Palette struct {
 	State             [states]lipgloss.Style

@@ -9,14 +9,14 @@ import (
 
 // Range is the part of the log that is played.
 type Range struct {
-	// First is the sequence at which the picture begins: what came before it is
-	// there, and nothing goes further back. 0 is before the first event.
+	// First is the sequence at which the replay begins: the view there holds what
+	// came before it, and nothing goes further back. 0 is before the first event.
 	First uint64
 	// Last is the last sequence that is played.
 	Last uint64
 	// Began is when history begins to be played.
 	Began time.Time
-	// Sparse says that the tape skips what nobody sees, so that it is quicker to
+	// Sparse says that the source skips what nobody sees, so that it is quicker to
 	// read on than to fold the whole log up to a place.
 	Sparse bool
 }
@@ -28,17 +28,17 @@ type Player struct {
 	span  Range
 	speed Speed
 
-	view   *fleet.View
-	at     uint64    // the view is folded up to here
-	clock  time.Time // of history
-	last   time.Time // when what was seen last was recorded
-	tail   []Frame   // what was seen last, oldest first
-	crowd  crowd
-	reel   reel
-	shelf  shelf
-	since  int // frames since the last still
-	marks  []uint64
-	marked bool // the marks are known
+	view          *fleet.View
+	at            uint64    // the view is folded up to here
+	clock         time.Time // of history
+	last          time.Time // when what was seen last was recorded
+	tail          []Frame   // what was seen last, oldest first
+	grid          grid
+	window        window
+	snapshots     snapshots
+	sinceSnapshot int // frames since the last snapshot
+	marks         []uint64
+	marked        bool // the marks are known
 
 	paused bool
 	aim    aim
@@ -58,22 +58,22 @@ const (
 	aimNone aimKind = iota
 	aimNext         // the next frame that is seen
 	aimAt           // a sequence
-	aimFold         // a view of the tape's, and from there aimAt
+	aimFold         // a view that the source folds, and from there aimAt
 )
 
 const (
-	tailKept = 64 // frames that were seen last
-	burst    = 16384
-	// farther is the distance from which on a view is asked of the tape, which may
-	// have checkpoints, instead of playing up to it; runUp is how much before its
+	maxTail = 64 // frames that were seen last
+	burst   = 16384
+	// foldDistance is the distance from which on a view is asked of the source, which
+	// may have checkpoints, instead of playing up to it; runUp is how much before its
 	// goal such a view is, so that there is something to go back through.
-	farther = 1 << 16
-	runUp   = 1 << 14
+	foldDistance = 1 << 16
+	runUp        = 1 << 14
 )
 
 // NewPlayer makes a player at the beginning of a range, of the view as it is there.
-func NewPlayer(r Range, s Subject, v *fleet.View) *Player {
-	p := &Player{span: r, crowd: crowd{subject: s}, reel: reelAt(r.First)}
+func NewPlayer(r Range, s Filter, v *fleet.View) *Player {
+	p := &Player{span: r, grid: grid{filter: s}, window: windowAt(r.First)}
 	p.enter(v, r.First, nil)
 	return p
 }
@@ -81,7 +81,7 @@ func NewPlayer(r Range, s Subject, v *fleet.View) *Player {
 // Err is why the player cannot go on, or nil.
 func (p *Player) Err() error { return p.err }
 
-// Want is what a player needs of a tape: the frames after a sequence, or the view
+// Want is what a player needs of a source: the frames after a sequence, or the view
 // at one.
 type Want struct {
 	Round int
@@ -94,10 +94,10 @@ func (p *Player) Want() (Want, bool) {
 	switch {
 	case p.aim.kind == aimFold:
 		return Want{Round: p.round, After: p.foldTo(), View: true}, true
-	case p.reel.end || p.reel.left() > Chunk/2:
+	case p.window.end || p.window.left() > Chunk/2:
 		return Want{}, false
 	}
-	return Want{Round: p.round, After: p.reel.high}, true
+	return Want{Round: p.round, After: p.window.high}, true
 }
 
 func (p *Player) foldTo() uint64 {
@@ -110,12 +110,12 @@ func (p *Player) foldTo() uint64 {
 // Feed gives the frames that a Want asked for. Those of an earlier round are
 // ignored: the person meanwhile wanted to go elsewhere.
 func (p *Player) Feed(w Want, frames []Frame, end bool) {
-	if w.Round != p.round || w.View || w.After != p.reel.high {
+	if w.Round != p.round || w.View || w.After != p.window.high {
 		return
 	}
-	p.reel.add(frames, end || len(frames) == 0)
-	if p.reel.end {
-		p.reel.high = max(p.reel.high, p.span.Last)
+	p.window.add(frames, end || len(frames) == 0)
+	if p.window.end {
+		p.window.high = max(p.window.high, p.span.Last)
 	}
 }
 
@@ -124,7 +124,7 @@ func (p *Player) Enter(w Want, v *fleet.View) {
 	if w.Round != p.round || !w.View {
 		return
 	}
-	p.reel = reelAt(w.After)
+	p.window = windowAt(w.After)
 	p.round++
 	p.enter(v, w.After, nil)
 	p.aim.kind = aimAt
@@ -133,9 +133,9 @@ func (p *Player) Enter(w Want, v *fleet.View) {
 // enter takes a view as the one to go on from.
 func (p *Player) enter(v *fleet.View, sequence uint64, tail []Frame) {
 	v.Track()
-	p.view, p.at, p.since = v, sequence, 0
+	p.view, p.at, p.sinceSnapshot = v, sequence, 0
 	p.tail = append(p.tail[:0:0], tail...)
-	p.crowd.reset(v)
+	p.grid.reset(v)
 	p.settle()
 	p.keep()
 }
@@ -149,13 +149,13 @@ func (p *Player) settle() {
 	p.last = p.clock
 }
 
-// keep puts a still of where the player is on the shelf.
+// keep takes a snapshot of where the player is.
 func (p *Player) keep() {
-	p.since = 0
+	p.sinceSnapshot = 0
 	if p.err != nil {
 		return
 	}
-	if s, ok := p.shelf.before(p.at); ok && s.sequence == p.at {
+	if s, ok := p.snapshots.before(p.at); ok && s.sequence == p.at {
 		return
 	}
 	b, err := fleet.Encode(p.view)
@@ -163,31 +163,31 @@ func (p *Player) keep() {
 		p.err = fmt.Errorf("keep the fleet at sequence %d: %w", p.at, err)
 		return
 	}
-	p.shelf.put(still{sequence: p.at, view: b, tail: append([]Frame(nil), p.tail...)})
+	p.snapshots.put(snapshot{sequence: p.at, view: b, tail: append([]Frame(nil), p.tail...)})
 }
 
-// play folds the reel's next frame.
+// play folds the window's next frame.
 func (p *Player) play() Frame {
-	f := p.reel.frames[p.reel.next]
-	p.reel.next++
+	f := p.window.frames[p.window.next]
+	p.window.next++
 	fleet.Apply(p.view, f.Event, f.Foreign)
 	p.at = f.Sequence
 	if f.Seen {
-		if len(p.tail) == 2*tailKept {
-			p.tail = append(p.tail[:0:0], p.tail[tailKept:]...)
+		if len(p.tail) == 2*maxTail {
+			p.tail = append(p.tail[:0:0], p.tail[maxTail:]...)
 		}
 		p.tail = append(p.tail, f)
 		p.last = f.Recorded
 	}
-	p.since++
-	if p.since >= p.shelf.due(p.view) {
+	p.sinceSnapshot++
+	if p.sinceSnapshot >= p.snapshots.due(p.view) {
 		p.keep()
 	}
 	return f
 }
 
 // Ended says whether nothing is left to play.
-func (p *Player) Ended() bool { return p.aim.kind == aimNone && p.reel.end && p.reel.left() == 0 }
+func (p *Player) Ended() bool { return p.aim.kind == aimNone && p.window.end && p.window.left() == 0 }
 
 // Busy says whether the player is on its way to somewhere.
 func (p *Player) Busy() bool { return p.aim.kind != aimNone }
@@ -204,8 +204,8 @@ func (p *Player) SetSpeed(s Speed) { p.speed = s }
 // Mark tells where rollouts begin, in order.
 func (p *Player) Mark(sequences []uint64) { p.marks, p.marked = sequences, true }
 
-// Refresh brings the cells up to what was folded. A picture wants it.
+// Refresh brings the cells up to what was folded. The screen needs that.
 func (p *Player) Refresh() {
 	_, devices := p.view.Drain()
-	p.crowd.update(p.view, devices)
+	p.grid.update(p.view, devices)
 }

@@ -36,7 +36,7 @@ func TestWhereverThePlayerIsTheViewIsTheFoldFromZero(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		s := small(t)
-		p := s.player(replay.Subject{})
+		p := s.player(replay.Filter{})
 		for range rapid.IntRange(1, 30).Draw(rt, "keys") {
 			switch key := rapid.SampledFrom([]string{"→", "←", "n", "p", "home", "end", "seek", "time", "+", "-"}).Draw(rt, "key"); key {
 			case "→":
@@ -69,7 +69,7 @@ func TestWhereverThePlayerIsTheViewIsTheFoldFromZero(t *testing.T) {
 func TestAStepBackUndoesAStep(t *testing.T) {
 	t.Parallel()
 	s := small(t)
-	p := s.settle(s.player(replay.Subject{}))
+	p := s.settle(s.player(replay.Filter{}))
 	for want := uint64(1); want <= uint64(len(s.frames)); want++ {
 		p.Step()
 		if at, _ := s.settle(p).At(); at != want {
@@ -96,7 +96,7 @@ func TestAStepBackUndoesAStep(t *testing.T) {
 func TestRolloutsAreGoneToForthAndBack(t *testing.T) {
 	t.Parallel()
 	s := small(t)
-	p := s.settle(s.player(replay.Subject{}))
+	p := s.settle(s.player(replay.Filter{}))
 	var got []string
 	for range 4 {
 		found := p.Rollout(true)
@@ -117,14 +117,14 @@ func TestRolloutsAreGoneToForthAndBack(t *testing.T) {
 }
 
 // A minute of history a second; three hours without an event take no time.
-func TestTimePassesAtTheSpeedAndSilenceIsSkipped(t *testing.T) {
+func TestTimePassesAtTheSpeedAndGapsAreSkipped(t *testing.T) {
 	t.Parallel()
 	s := newStory(t)
 	for _, gap := range []time.Duration{0, 30 * time.Second, 30 * time.Second, 3 * time.Hour, 119 * time.Second} {
 		s.wait(gap)
 		s.presence("edge-01", eventlog.DeviceOnline)
 	}
-	p := s.settle(s.player(replay.Subject{}))
+	p := s.settle(s.player(replay.Filter{}))
 	var got []uint64
 	for range 10 {
 		p.Advance(250 * time.Millisecond) // 15 s of history
@@ -162,7 +162,7 @@ func TestWhatIsNotSeenIsFoldedAndPassedOver(t *testing.T) {
 	}
 	s.wait(time.Second)
 	s.assign("edge-01", "hello", "web:1", 1)
-	p := s.settle(s.player(replay.Subject{Deployment: "hello"}))
+	p := s.settle(s.player(replay.Filter{Deployment: "hello"}))
 	p.Step()
 	s.settle(p)
 	p.Step()
@@ -185,12 +185,12 @@ func TestALongLogIsHeldInWindows(t *testing.T) {
 	for i := range events {
 		s.presence(fmt.Sprintf("d-%03d", i%300), eventlog.DeviceOnline)
 	}
-	p := s.player(replay.Subject{})
+	p := s.player(replay.Filter{})
 	s.settle(p)
 	p.End()
 	s.settle(p)
 	if s.folds != 1 {
-		t.Errorf("the end was reached by %d folds of the tape's, want 1", s.folds)
+		t.Errorf("the end was reached by %d folds of the source's, want 1", s.folds)
 	}
 	reads := s.reads
 	for range 200 {
@@ -212,7 +212,7 @@ func TestALongLogIsHeldInWindows(t *testing.T) {
 		s.settle(p)
 	}
 	if frames, bytes := p.Held(); frames > 5*replay.Chunk || bytes > 160<<20 {
-		t.Errorf("%d frames and %d bytes of stills are held", frames, bytes)
+		t.Errorf("%d frames and %d bytes of snapshots are held", frames, bytes)
 	}
 	p.Seek(50_001)
 	s.settle(p)
@@ -226,11 +226,11 @@ func TestLateAnswersAreIgnored(t *testing.T) {
 	for range 70_000 {
 		s.presence("edge-01", eventlog.DeviceOnline)
 	}
-	p := s.settle(s.player(replay.Subject{}))
+	p := s.settle(s.player(replay.Filter{}))
 	p.End()
 	far, wants := p.Want()
 	if !wants || !far.View {
-		t.Fatalf("the far end is not asked of the tape: %+v", far)
+		t.Fatalf("the far end is not asked of the source: %+v", far)
 	}
 	p.Home()
 	v, _ := s.View(t.Context(), far.After)

@@ -25,7 +25,7 @@ type Terminal struct {
 
 // Run plays until the person quits, the context ends or the terminal goes, and
 // then returns nil; it fails where the log cannot be read on.
-func Run(ctx context.Context, t Terminal, tape Tape, p *Player, c Picture) error {
+func Run(ctx context.Context, t Terminal, source Source, p *Player, c Screen) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	o := []tea.ProgramOption{
@@ -38,7 +38,7 @@ func Run(ctx context.Context, t Terminal, tape Tape, p *Player, c Picture) error
 		o = append(o, tea.WithWindowSize(t.Width, t.Height))
 		c.Width, c.Height = t.Width, t.Height
 	}
-	left, err := tea.NewProgram(&program{ctx: ctx, tape: tape, player: p, picture: c, ticked: time.Now(), stepwise: t.Stepwise}, o...).Run()
+	left, err := tea.NewProgram(&program{ctx: ctx, source: source, player: p, screen: c, ticked: time.Now(), stepwise: t.Stepwise}, o...).Run()
 	if m, ok := left.(*program); ok && m.err != nil {
 		return m.err
 	}
@@ -51,11 +51,11 @@ func Run(ctx context.Context, t Terminal, tape Tape, p *Player, c Picture) error
 // program is the player in bubbletea's loop: what is to be read is read beside
 // it, and all that changes the player happens in Update.
 type program struct {
-	ctx     context.Context
-	tape    Tape
-	player  *Player
-	picture Picture
-	err     error
+	ctx    context.Context
+	source Source
+	player *Player
+	screen Screen
+	err    error
 
 	reading bool
 	wanted  Want
@@ -70,8 +70,8 @@ type program struct {
 const (
 	tick     = 40 * time.Millisecond
 	longTick = 250 * time.Millisecond // time that the machine slept is not played
-	// patient is how long a reading may take before the person is told of it.
-	patient = time.Second
+	// noteDelay is how long a reading may take before the screen says so.
+	noteDelay = time.Second
 )
 
 type (
@@ -95,13 +95,13 @@ type (
 
 func (m *program) Init() tea.Cmd {
 	return tea.Batch(m.next(), func() tea.Msg {
-		marks, err := m.tape.Rollouts(m.ctx)
+		marks, err := m.source.Rollouts(m.ctx)
 		return marksMsg{marks, err}
 	})
 }
 
 func (m *program) View() tea.View {
-	v := tea.NewView(m.picture.Draw(m.player))
+	v := tea.NewView(m.screen.Draw(m.player))
 	v.AltScreen = true
 	return v
 }
@@ -109,9 +109,9 @@ func (m *program) View() tea.View {
 func (m *program) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		m.picture.Width, m.picture.Height = msg.Width, msg.Height
+		m.screen.Width, m.screen.Height = msg.Width, msg.Height
 	case tea.KeyPressMsg:
-		m.picture.Note = ""
+		m.screen.Note = ""
 		if m.key(msg.String()) {
 			return m, tea.Quit
 		}
@@ -153,8 +153,8 @@ func (m *program) read(w Want, err error) error {
 	}
 	m.reading = false
 	m.stop()
-	if m.picture.Note == noteReading {
-		m.picture.Note = ""
+	if m.screen.Note == noteReading {
+		m.screen.Note = ""
 	}
 	if err != nil && m.ctx.Err() == nil {
 		m.err = err
@@ -186,10 +186,10 @@ func (m *program) next() tea.Cmd {
 
 func (m *program) load(ctx context.Context, w Want) tea.Msg {
 	if w.View {
-		v, err := m.tape.View(ctx, w.After)
+		v, err := m.source.View(ctx, w.After)
 		return viewMsg{w, func() { m.player.Enter(w, v) }, err}
 	}
-	frames, end, err := m.tape.Frames(ctx, w.After, Chunk)
+	frames, end, err := m.source.Frames(ctx, w.After, Chunk)
 	return framesMsg{w, frames, end, err}
 }
 
@@ -198,21 +198,21 @@ func (m *program) tick(now time.Time) {
 	passed := min(now.Sub(m.ticked), longTick)
 	m.ticked = now
 	m.player.Advance(max(passed, 0))
-	if m.reading && time.Since(m.since) > patient && m.picture.Note == "" {
-		m.picture.Note = noteReading
+	if m.reading && time.Since(m.since) > noteDelay && m.screen.Note == "" {
+		m.screen.Note = noteReading
 	}
 }
 
-// key does what a key says, and says whether it is the last.
+// key does what a key stands for. quit is true where that ends the program.
 func (m *program) key(k string) (quit bool) {
 	p := m.player
 	switch k {
 	case "q", "ctrl+c":
 		return true
 	case "?":
-		m.picture.Help = !m.picture.Help
+		m.screen.Help = !m.screen.Help
 	case "esc":
-		m.picture.Help = false
+		m.screen.Help = false
 	case "space":
 		m.space()
 	case "right", "l", "enter":
@@ -222,9 +222,9 @@ func (m *program) key(k string) (quit bool) {
 		p.Pause(true)
 		p.Back()
 	case "shift+right", "n":
-		m.rollout(true, "no rollout later")
+		m.rollout(true, "no later rollout")
 	case "shift+left", "p":
-		m.rollout(false, "no rollout earlier")
+		m.rollout(false, "no earlier rollout")
 	case "home", "g":
 		p.Home()
 	case "end", "G", "shift+g":
@@ -253,9 +253,9 @@ func (m *program) space() {
 
 func (m *program) rollout(forth bool, none string) {
 	if !m.player.marked {
-		m.picture.Note = "rollouts are still being looked for"
+		m.screen.Note = "still looking for rollouts"
 	} else if !m.player.Rollout(forth) {
-		m.picture.Note = none
+		m.screen.Note = none
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 func (p *Player) rollouts() []*fleet.Deployment {
 	var out []*fleet.Deployment
 	for _, d := range p.view.Deployments {
-		if d.Lifecycle != "" && (d.Lifecycle != fleet.Deleted || d.Counts.Matched > 0) && p.crowd.subject.watches(d) {
+		if d.Lifecycle != "" && (d.Lifecycle != fleet.Deleted || d.Counts.Matched > 0) && p.grid.filter.watches(d) {
 			out = append(out, d)
 		}
 	}
@@ -33,7 +33,7 @@ func (p *Player) rollouts() []*fleet.Deployment {
 
 // bars draws one line a Deployment: its revision, and how many devices succeeded
 // (#), failed (x) and are pending (.).
-func (c Picture) bars(ds []*fleet.Deployment, lines int) []string {
+func (c Screen) bars(ds []*fleet.Deployment, lines int) []string {
 	shown := ds[:min(lines, len(ds))]
 	name := 0
 	for _, d := range shown {
@@ -50,7 +50,7 @@ func (c Picture) bars(ds []*fleet.Deployment, lines int) []string {
 	return out
 }
 
-func (c Picture) bar(d *fleet.Deployment, name int) string {
+func (c Screen) bar(d *fleet.Deployment, name int) string {
 	n := d.Counts
 	head := fmt.Sprintf("%-*s r%-3d ", name, ansi.Truncate(d.Key.String(), name, "…"), d.Spec.Revision)
 	failed, pending := " failed", " pending"

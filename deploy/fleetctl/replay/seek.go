@@ -53,18 +53,18 @@ func (p *Player) halt() {
 }
 
 // Seek goes to a sequence: the nearest place to go on from is where the player is,
-// a still, or a view that the tape makes. Work does the rest of the way.
+// a snapshot, or a view that the source folds. Work does the rest of the way.
 func (p *Player) Seek(sequence uint64) {
 	p.halt()
 	sequence = min(max(sequence, p.span.First), p.span.Last)
 	p.aim = aim{kind: aimAt, sequence: sequence}
 	base, found := p.at, p.at <= sequence
-	s, ok := p.shelf.before(sequence)
+	s, ok := p.snapshots.before(sequence)
 	if ok && (!found || s.sequence > base) {
 		base, found = s.sequence, true
 	}
 	way := sequence - base
-	if !found || !p.span.Sparse && way > farther && way > sequence/3 {
+	if !found || !p.span.Sparse && way > foldDistance && way > sequence/3 {
 		p.aim.kind = aimFold
 		return
 	}
@@ -76,16 +76,16 @@ func (p *Player) Seek(sequence uint64) {
 		p.err = fmt.Errorf("go back to sequence %d: %w", base, err)
 		return
 	}
-	if !p.reel.wind(base) {
-		p.reel = reelAt(base)
+	if !p.window.moveTo(base) {
+		p.window = windowAt(base)
 		p.round++
 	}
 	p.enter(v, base, s.tail)
 }
 
-// Work goes on towards where the player is on its way to, for as long as a frame
-// of the picture may take. It says whether something changed: nothing does while
-// the reel waits to be fed.
+// Work goes on towards where the player is on its way to, for as long as drawing
+// a frame may take. It reports whether something changed: nothing does while the
+// window waits to be fed.
 func (p *Player) Work() bool {
 	if p.err != nil || p.aim.kind == aimNone || p.aim.kind == aimFold {
 		return false
@@ -93,16 +93,16 @@ func (p *Player) Work() bool {
 	played := 0
 	for ; played < burst && p.err == nil; played++ {
 		if p.aim.kind == aimAt {
-			if p.reel.left() == 0 && p.reel.high >= p.aim.sequence || p.reel.left() > 0 && p.reel.frames[p.reel.next].Sequence > p.aim.sequence {
+			if p.window.left() == 0 && p.window.high >= p.aim.sequence || p.window.left() > 0 && p.window.frames[p.window.next].Sequence > p.aim.sequence {
 				p.arrive()
 				return true
 			}
-			if p.since > approach && p.aim.sequence-p.at <= 2*approach && p.aim.sequence-p.at > approach {
+			if p.sinceSnapshot > approach && p.aim.sequence-p.at <= 2*approach && p.aim.sequence-p.at > approach {
 				p.keep()
 			}
 		}
-		if p.reel.left() == 0 {
-			if p.reel.end {
+		if p.window.left() == 0 {
+			if p.window.end {
 				p.arrive()
 				return true
 			}

@@ -63,17 +63,17 @@ func (s Speed) Slower() Speed {
 	return s
 }
 
-// longestWait is the longest silence that a person sits through.
-const longestWait = 2 * time.Second
+// maxWait is the longest gap that a person sits through.
+const maxWait = 2 * time.Second
 
-// Quiet is the silence of history that is skipped instead of waited for: what
-// takes longer than two seconds to play. At SpeedMax nothing is waited for, and
-// two minutes are worth saying.
-func (s Speed) Quiet() time.Duration {
+// MaxGap is the longest gap between two events that is played; a longer one, which
+// would take more than two seconds to play, is skipped. SpeedMax waits for no gap, and
+// tells those of more than two minutes.
+func (s Speed) MaxGap() time.Duration {
 	if s == SpeedMax {
-		return 60 * longestWait
+		return 60 * maxWait
 	}
-	return s.history(longestWait)
+	return s.history(maxWait)
 }
 
 // history is how much of it passes in some of the person's time.

@@ -15,7 +15,7 @@ import (
 
 var epoch = time.Date(2026, 11, 24, 14, 3, 0, 0, time.UTC)
 
-// story is a log in the making, and a tape of it.
+// story is a log in the making, and a source of it.
 type story struct {
 	t      testing.TB
 	now    time.Time
@@ -79,7 +79,7 @@ func (s *story) presence(device string, kind eventlog.Type) {
 	s.tell(eventlog.DeviceSubject(device), kind, eventlog.Presence{Reason: "PulseHeard", LastSeen: s.now})
 }
 
-// small is a day of a fleet of four devices: a rollout, three quiet hours, one
+// small is a day of a fleet of four devices: a rollout, three hours without events, one
 // that fails on one device, and a rollback.
 func small(t testing.TB) *story {
 	s := newStory(t)
@@ -117,7 +117,7 @@ func small(t testing.TB) *story {
 	return s
 }
 
-// Frames, View and Rollouts make a tape of the story.
+// Frames, View and Rollouts make a source of the story.
 func (s *story) Frames(_ context.Context, after uint64, most int) ([]replay.Frame, bool, error) {
 	s.reads++
 	i := sort.Search(len(s.frames), func(i int) bool { return s.frames[i].Sequence > after })
@@ -152,7 +152,7 @@ func (s *story) fold(sequence uint64) *fleet.View {
 }
 
 // player plays the whole story.
-func (s *story) player(subject replay.Subject) *replay.Player {
+func (s *story) player(subject replay.Filter) *replay.Player {
 	p := replay.NewPlayer(replay.Range{Last: uint64(len(s.frames)), Began: s.frames[0].Recorded}, subject, fleet.New())
 	marks, _ := s.Rollouts(s.t.Context())
 	p.Mark(marks)

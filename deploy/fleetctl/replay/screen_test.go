@@ -42,13 +42,13 @@ func line(f replay.Frame) string {
 	return f.Recorded.UTC().Format(time.TimeOnly) + fmt.Sprintf(" %5d %-18s %s", f.Sequence, f.Type, f.Address.Device+f.Address.Name)
 }
 
-func picture(w, h int) replay.Picture { return replay.Picture{Width: w, Height: h, Line: line} }
+func screen(w, h int) replay.Screen { return replay.Screen{Width: w, Height: h, Line: line} }
 
 func TestGoldenFrames(t *testing.T) {
 	t.Parallel()
 	s := small(t)
 	at := func(sequence uint64) *replay.Player {
-		p := s.settle(s.player(replay.Subject{}))
+		p := s.settle(s.player(replay.Filter{}))
 		p.Seek(sequence)
 		s.settle(p).Refresh()
 		return p
@@ -56,37 +56,37 @@ func TestGoldenFrames(t *testing.T) {
 	paused := at(25)
 	paused.Pause(true)
 	for name, c := range map[string]struct {
-		player  *replay.Player
-		picture replay.Picture
+		player *replay.Player
+		screen replay.Screen
 	}{
-		"beginning-80x24.txt": {at(0), picture(80, 24)},
-		"rollout-80x24.txt":   {at(9), picture(80, 24)},
-		"failing-80x24.txt":   {paused, picture(80, 24)},
-		"end-80x24.txt":       {at(1000), picture(80, 24)},
-		"failing-40x10.txt":   {at(25), picture(40, 10)},
-		"failing-20x5.txt":    {at(25), picture(20, 5)},
-		"failing-1x1.txt":     {at(25), picture(1, 1)},
-		"colours-60x12.txt":   {at(25), replay.Picture{Width: 60, Height: 12, Line: line, Palette: replay.Colours()}},
-		"help-80x24.txt":      {at(25), replay.Picture{Width: 80, Height: 24, Line: line, Help: true}},
-		"note-80x8.txt":       {at(25), replay.Picture{Width: 80, Height: 8, Line: line, Note: "no rollout later"}},
+		"beginning-80x24.txt": {at(0), screen(80, 24)},
+		"rollout-80x24.txt":   {at(9), screen(80, 24)},
+		"failing-80x24.txt":   {paused, screen(80, 24)},
+		"end-80x24.txt":       {at(1000), screen(80, 24)},
+		"failing-40x10.txt":   {at(25), screen(40, 10)},
+		"failing-20x5.txt":    {at(25), screen(20, 5)},
+		"failing-1x1.txt":     {at(25), screen(1, 1)},
+		"colours-60x12.txt":   {at(25), replay.Screen{Width: 60, Height: 12, Line: line, Palette: replay.Colours()}},
+		"help-80x24.txt":      {at(25), replay.Screen{Width: 80, Height: 24, Line: line, Help: true}},
+		"note-80x8.txt":       {at(25), replay.Screen{Width: 80, Height: 8, Line: line, Note: "no rollout later"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			golden(t, name, strings.ReplaceAll(c.picture.Draw(c.player), "\x1b", "␛"))
+			golden(t, name, strings.ReplaceAll(c.screen.Draw(c.player), "\x1b", "␛"))
 		})
 	}
 }
 
-func TestAPictureFillsItsSizeAndNoMore(t *testing.T) {
+func TestAScreenFillsItsSizeAndNoMore(t *testing.T) {
 	t.Parallel()
 	s := small(t)
-	crowd := crowd(t, 1000)
-	for _, p := range []*replay.Player{s.settle(s.player(replay.Subject{})), crowd} {
+	large := grid(t, 1000)
+	for _, p := range []*replay.Player{s.settle(s.player(replay.Filter{})), large} {
 		p.Refresh()
 		for w := range 100 {
 			for h := range 30 {
 				for _, help := range []bool{false, true} {
-					c := picture(w, h)
+					c := screen(w, h)
 					c.Help, c.Palette = help, replay.Colours()
 					drawn := c.Draw(p)
 					lines := strings.Split(drawn, "\n")
@@ -104,8 +104,8 @@ func TestAPictureFillsItsSizeAndNoMore(t *testing.T) {
 	}
 }
 
-// crowd is a fleet of n devices amid a rollout, in which a few fail.
-func crowd(t testing.TB, n int) *replay.Player {
+// grid is a fleet of n devices amid a rollout, in which a few fail.
+func grid(t testing.TB, n int) *replay.Player {
 	s := newStory(t)
 	s.apply("hello", "web:1", 1)
 	s.rollout("hello", eventlog.RolloutStarted, 1, n)
@@ -119,30 +119,30 @@ func crowd(t testing.TB, n int) *replay.Player {
 			s.report(d, "hello", eventlog.PhaseRunning, "web:1")
 		}
 	}
-	p := s.settle(s.player(replay.Subject{}))
+	p := s.settle(s.player(replay.Filter{}))
 	p.End()
 	s.settle(p).Refresh()
 	return p
 }
 
-func TestGoldenCrowds(t *testing.T) {
+func TestGoldenGrids(t *testing.T) {
 	t.Parallel()
 	for name, c := range map[string]struct{ devices, width, height int }{
-		"crowd-300-80x24.txt":    {300, 80, 24},
-		"crowd-4000-160x50.txt":  {4000, 160, 50},
-		"crowd-4000-80x24.txt":   {4000, 80, 24},
-		"crowd-20000-100x30.txt": {20000, 100, 30},
+		"grid-300-80x24.txt":    {300, 80, 24},
+		"grid-4000-160x50.txt":  {4000, 160, 50},
+		"grid-4000-80x24.txt":   {4000, 80, 24},
+		"grid-20000-100x30.txt": {20000, 100, 30},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			golden(t, name, picture(c.width, c.height).Draw(crowd(t, c.devices)))
+			golden(t, name, screen(c.width, c.height).Draw(grid(t, c.devices)))
 		})
 	}
 }
 
-func BenchmarkPictureOf100000Devices(b *testing.B) {
-	p := crowd(b, 100_000)
-	c := picture(200, 60)
+func BenchmarkScreenOf100000Devices(b *testing.B) {
+	p := grid(b, 100_000)
+	c := screen(200, 60)
 	c.Palette = replay.Colours()
 	for b.Loop() {
 		c.Draw(p)
@@ -156,7 +156,7 @@ func BenchmarkAStepBackAmid100000Devices(b *testing.B) {
 		s.apply("hello", "web:1", 1)
 		s.assign(fmt.Sprintf("d-%06d", i), "hello", "web:1", 1)
 	}
-	p := s.settle(s.player(replay.Subject{}))
+	p := s.settle(s.player(replay.Filter{}))
 	p.End()
 	s.settle(p)
 	p.Back()

@@ -13,7 +13,7 @@ import (
 	"fleet.nationtech.io/projections/past"
 )
 
-// Log is the tape of a real log.
+// Log is the source that reads a real log.
 type Log struct {
 	JS          jetstream.JetStream
 	ID          string // of the log, so that no other is played on with
@@ -27,7 +27,7 @@ type Log struct {
 	Sees func(e eventlog.Event, foreign error) bool
 }
 
-var _ Tape = (*Log)(nil)
+var _ Source = (*Log)(nil)
 
 // Play yields the frames after a sequence, to the last.
 func (l *Log) Play(ctx context.Context, after uint64) iter.Seq2[Frame, error] {
@@ -51,14 +51,14 @@ func (l *Log) read(ctx context.Context, after uint64, subjects []string) iter.Se
 	}
 }
 
-// Frames reads a window of the log.
-func (l *Log) Frames(ctx context.Context, after uint64, most int) ([]Frame, bool, error) {
+// Frames reads at most maxFrames of the log.
+func (l *Log) Frames(ctx context.Context, after uint64, maxFrames int) ([]Frame, bool, error) {
 	var frames []Frame
 	for f, err := range l.Play(ctx, after) {
 		if err != nil {
 			return nil, false, fmt.Errorf("read the log after %d: %w", after, err)
 		}
-		if frames = append(frames, f); len(frames) == most {
+		if frames = append(frames, f); len(frames) == maxFrames {
 			return frames, f.Sequence >= l.Last, nil
 		}
 	}

@@ -16,7 +16,7 @@ const (
 	StateIdle    State = iota // nothing is assigned to it
 	StateRunning              // all that is assigned succeeded
 	StatePending              // something is neither running nor failed yet
-	StateOffline              // its pulse is not heard
+	StateOffline              // no pulse comes from it
 	StateRevoked              // its access is revoked
 	StateFailed               // something failed
 	states                    // how many there are
@@ -30,8 +30,8 @@ func (s State) Word() string {
 	return [...]string{"idle", "running", "pending", "offline", "revoked", "failed"}[s]
 }
 
-// Subject is what a person wants to see devices of; the zero Subject is all.
-type Subject struct {
+// Filter is what a person wants to see devices of; the zero Subject is all.
+type Filter struct {
 	Device     string
 	Namespace  string // of the Deployment; empty for any
 	Deployment string // by its name
@@ -39,7 +39,7 @@ type Subject struct {
 
 // stateOf is what a device's cell shows, and whether it has one: a device that was
 // decommissioned has none, nor has one without the Deployment that is watched.
-func (s Subject) stateOf(d *fleet.Device) (State, bool) {
+func (s Filter) stateOf(d *fleet.Device) (State, bool) {
 	if d == nil || d.Decommissioned || s.Device != "" && d.ID != s.Device {
 		return 0, false
 	}
@@ -71,7 +71,7 @@ func (s Subject) stateOf(d *fleet.Device) (State, bool) {
 }
 
 // watches says whether a Deployment is one of the subject's.
-func (s Subject) watches(d *fleet.Deployment) bool {
+func (s Filter) watches(d *fleet.Deployment) bool {
 	switch {
 	case s.Deployment != "":
 		return d.Key.Name == s.Deployment && (s.Namespace == "" || d.Key.Namespace == s.Namespace)
@@ -86,66 +86,66 @@ func (s Subject) watches(d *fleet.Deployment) bool {
 	return true
 }
 
-// crowd are the devices' cells, in the order of their names. It is kept up to date
-// by what changed, so that a picture of 100,000 devices costs no fold.
-type crowd struct {
-	subject Subject
-	ids     []string
-	states  []State
-	place   map[string]int
-	count   [states]int
-	longest int // of the names
+// grid holds the devices' cells, in the order of their names. What changed updates
+// it, so that drawing 100,000 devices costs no fold.
+type grid struct {
+	filter   Filter
+	ids      []string
+	states   []State
+	index    map[string]int
+	count    [states]int
+	maxIDLen int
 }
 
 // reset looks at every device of a view.
-func (c *crowd) reset(v *fleet.View) {
-	c.ids, c.states, c.count, c.longest = c.ids[:0], c.states[:0], [states]int{}, 0
-	c.place = make(map[string]int, len(v.Devices))
+func (g *grid) reset(v *fleet.View) {
+	g.ids, g.states, g.count, g.maxIDLen = g.ids[:0], g.states[:0], [states]int{}, 0
+	g.index = make(map[string]int, len(v.Devices))
 	for id := range v.Devices {
-		if s, ok := c.subject.stateOf(v.Devices[id]); ok {
-			c.ids = append(c.ids, id)
-			c.count[s]++
-			c.longest = max(c.longest, len(id))
+		if s, ok := g.filter.stateOf(v.Devices[id]); ok {
+			g.ids = append(g.ids, id)
+			g.count[s]++
+			g.maxIDLen = max(g.maxIDLen, len(id))
 		}
 	}
-	slices.Sort(c.ids)
-	for i, id := range c.ids {
-		s, _ := c.subject.stateOf(v.Devices[id])
-		c.states = append(c.states, s)
-		c.place[id] = i
+	slices.Sort(g.ids)
+	for i, id := range g.ids {
+		s, _ := g.filter.stateOf(v.Devices[id])
+		g.states = append(g.states, s)
+		g.index[id] = i
 	}
 }
 
 // update looks at the devices that changed, and at all of them where one came or
 // went.
-func (c *crowd) update(v *fleet.View, changed []string) {
+func (g *grid) update(v *fleet.View, changed []string) {
 	for _, id := range changed {
-		s, shown := c.subject.stateOf(v.Devices[id])
-		i, was := c.place[id]
+		s, shown := g.filter.stateOf(v.Devices[id])
+		i, was := g.index[id]
 		switch {
 		case shown != was:
-			c.reset(v)
+			g.reset(v)
 			return
 		case shown:
-			c.count[c.states[i]]--
-			c.count[s]++
-			c.states[i] = s
+			g.count[g.states[i]]--
+			g.count[s]++
+			g.states[i] = s
 		}
 	}
 }
 
 // cells gives at most n cells, each of as many devices, with the worst state of
 // those it stands for.
-func (c *crowd) cells(n int) (cells []State, each int) {
-	if n <= 0 || len(c.states) == 0 {
+func (g *grid) cells(n int) (cells []State, each int) {
+	if n <= 0 || len(g.states) == 0 {
 		return nil, 1
 	}
-	each = (len(c.states) + n - 1) / n
+	each = (len(g.states) + n - 1) / n
 	if each == 1 {
-		return c.states, 1
+		return g.states, 1
 	}
 	cells = make([]State, 0, n)
-	for group := range slices.Chunk(c.states, each) {
+	for group := range slices.Chunk(g.states, each) {
 		cells = append(cells, slices.Max(group))
 	}
 	return cells, each

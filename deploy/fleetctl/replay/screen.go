@@ -8,22 +8,22 @@ import (
 	"github.com/charmbracelet/x/ansi"
 )
 
-// Picture is how a player is drawn.
-type Picture struct {
+// Screen draws a player.
+type Screen struct {
 	Width, Height int
 	Palette       Palette
 	Zone          *time.Location
 	// Line is one event for people, in one line.
 	Line func(Frame) string
-	// Note is what there is to say to the person beside the picture.
+	// Note is a message to the person, beside the clock.
 	Note string
 	Help bool
 }
 
-// Draw gives the picture: exactly as many lines as it is high, none wider than it
-// is. Where there is no room for all, the clock stays the longest, then the
-// cells, then the events.
-func (c Picture) Draw(p *Player) string {
+// Draw gives the screen's text: exactly Height lines, none wider than Width. Where
+// there is no room for all, the clock stays the longest, then the cells, then the
+// events.
+func (c Screen) Draw(p *Player) string {
 	lines := c.lines(p)
 	for len(lines) < c.Height {
 		lines = append(lines, "")
@@ -35,17 +35,17 @@ func (c Picture) Draw(p *Player) string {
 	return strings.Join(lines, "\n")
 }
 
-// plan is how many lines each part of the picture gets.
-type plan struct {
+// layout is how many lines each part of the screen gets.
+type layout struct {
 	scrub, legend, hints bool
 	rollouts, cells      int
 	tail                 int
 }
 
-const leastTail = 3
+const minTail = 3
 
-func (c Picture) plan(p *Player, rollouts int) plan {
-	l := plan{scrub: c.Height >= 6, legend: c.Height >= 8, hints: c.Height >= 10}
+func (c Screen) layout(p *Player, rollouts int) layout {
+	l := layout{scrub: c.Height >= 6, legend: c.Height >= 8, hints: c.Height >= 10}
 	left := c.Height - 1
 	for _, b := range []bool{l.scrub, l.legend, l.hints} {
 		if b {
@@ -57,18 +57,18 @@ func (c Picture) plan(p *Player, rollouts int) plan {
 		l.rollouts = min(rollouts, max(1, left/4))
 	}
 	left -= l.rollouts
-	l.cells = min(c.cellRows(p, left), max(min(left, 1), left-leastTail))
+	l.cells = min(c.cellRows(p, left), max(min(left, 1), left-minTail))
 	l.tail = left - l.cells
 	return l
 }
 
-func (c Picture) lines(p *Player) []string {
+func (c Screen) lines(p *Player) []string {
 	out := []string{c.clock(p)}
 	if c.Help {
 		return append(out, c.help(p)...)
 	}
 	rollouts := p.rollouts()
-	l := c.plan(p, len(rollouts))
+	l := c.layout(p, len(rollouts))
 	if l.scrub {
 		out = append(out, c.scrub(p))
 	}
@@ -90,7 +90,7 @@ func (c Picture) lines(p *Player) []string {
 
 // clock is the line that is always there: what the player does, when in history
 // it is, and where in the log.
-func (c Picture) clock(p *Player) string {
+func (c Screen) clock(p *Player) string {
 	does := "playing " + p.speed.String()
 	switch {
 	case p.Busy():
@@ -114,14 +114,14 @@ func (c Picture) clock(p *Player) string {
 	return line
 }
 
-func (c Picture) when(t time.Time, form string) string {
+func (c Screen) when(t time.Time, form string) string {
 	if t.IsZero() {
 		return strings.Repeat("-", len(form))
 	}
 	return t.In(c.zone()).Format(form)
 }
 
-func (c Picture) zone() *time.Location {
+func (c Screen) zone() *time.Location {
 	if c.Zone == nil {
 		return time.UTC
 	}
@@ -129,7 +129,7 @@ func (c Picture) zone() *time.Location {
 }
 
 // scrub shows where in the log the player is, and where rollouts begin.
-func (c Picture) scrub(p *Player) string {
+func (c Screen) scrub(p *Player) string {
 	width := c.Width - len("[] 100%")
 	if width < 1 {
 		return ""
@@ -161,17 +161,17 @@ func (c Picture) scrub(p *Player) string {
 		c.Palette.Dim.Render(string(bar[here+1:])+"]") + fmt.Sprintf(" %3.0f%%", share)
 }
 
-// tail is what was seen last, the newest at the bottom, with the silences that
-// were skipped.
-func (c Picture) tail(p *Player, n int) []string {
+// tail is what was seen last, the newest at the bottom, with the gaps that were
+// skipped.
+func (c Screen) tail(p *Player, n int) []string {
 	var up []string // newest first
 	for i := len(p.tail) - 1; i >= 0 && len(up) < n; i-- {
 		up = append(up, c.Line(p.tail[i]))
 		if i == 0 || len(up) == n {
 			break
 		}
-		if gap := p.tail[i].Recorded.Sub(p.tail[i-1].Recorded); gap > p.speed.Quiet() {
-			up = append(up, c.Palette.Dim.Render(quiet(gap)))
+		if gap := p.tail[i].Recorded.Sub(p.tail[i-1].Recorded); gap > p.speed.MaxGap() {
+			up = append(up, c.Palette.Dim.Render(gapText(gap)))
 		}
 	}
 	for i, j := 0, len(up)-1; i < j; i, j = i+1, j-1 {
@@ -180,8 +180,8 @@ func (c Picture) tail(p *Player, n int) []string {
 	return up
 }
 
-// quiet says how long nothing happened.
-func quiet(d time.Duration) string {
+// gapText tells how long there was no event.
+func gapText(d time.Duration) string {
 	switch {
 	case d < time.Minute:
 		d = d.Round(time.Second)
@@ -191,14 +191,14 @@ func quiet(d time.Duration) string {
 		if strings.HasSuffix(s, "h0m") {
 			s = strings.TrimSuffix(s, "0m")
 		}
-		return "… " + s + " quiet"
+		return "… " + s + " without events"
 	default:
-		return fmt.Sprintf("… %dd quiet", int(d.Round(24*time.Hour)/(24*time.Hour)))
+		return fmt.Sprintf("… %dd without events", int(d.Round(24*time.Hour)/(24*time.Hour)))
 	}
-	return "… " + d.String() + " quiet"
+	return "… " + d.String() + " without events"
 }
 
-func (c Picture) hints() string {
+func (c Screen) hints() string {
 	all := "space pause  ←/→ event  shift+←/→ rollout  Home/End  +/- speed  ? help  q quit"
 	if ansi.StringWidth(all) > c.Width {
 		all = "space  ←/→  shift+←/→  +/-  ? help  q quit"
@@ -206,7 +206,7 @@ func (c Picture) hints() string {
 	return c.Palette.Dim.Render(all)
 }
 
-func (c Picture) help(p *Player) []string {
+func (c Screen) help(p *Player) []string {
 	lines := []string{
 		"",
 		"space          play, or pause",
@@ -225,7 +225,7 @@ func (c Picture) help(p *Player) []string {
 		lines = append(lines, c.Palette.State[s].Render(string(s.Letter()))+"  "+stateMeanings[s])
 	}
 	if !p.marked {
-		lines = append(lines, "", "Rollouts are still being looked for.")
+		lines = append(lines, "", "Still looking for rollouts.")
 	}
 	return lines
 }
@@ -234,7 +234,7 @@ var stateMeanings = [states]string{
 	StateIdle:    "idle: nothing is assigned to the device",
 	StateRunning: "running: all that is assigned to it succeeded",
 	StatePending: "pending: something is neither running nor failed yet",
-	StateOffline: "offline: its pulse is not heard",
+	StateOffline: "offline: no pulse comes from it",
 	StateRevoked: "revoked: it may not connect",
 	StateFailed:  "failed: something on it failed",
 }

@@ -62,18 +62,18 @@ func logOf(t *testing.T, rounds int) (jetstream.JetStream, eventlog.LogInfo) {
 
 func all(eventlog.Event, error) bool { return true }
 
-// drive gives a player what it wants of a tape until it is where it was sent.
-func drive(t *testing.T, p *replay.Player, tape replay.Tape) {
+// drive gives a player what it wants of a source until it is where it was sent.
+func drive(t *testing.T, p *replay.Player, source replay.Source) {
 	t.Helper()
 	for p.Busy() {
 		if w, wants := p.Want(); wants && w.View {
-			v, err := tape.View(t.Context(), w.After)
+			v, err := source.View(t.Context(), w.After)
 			if err != nil {
 				t.Fatal(err)
 			}
 			p.Enter(w, v)
 		} else if wants {
-			frames, end, err := tape.Frames(t.Context(), w.After, replay.Chunk)
+			frames, end, err := source.Frames(t.Context(), w.After, replay.Chunk)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -89,21 +89,21 @@ func drive(t *testing.T, p *replay.Player, tape replay.Tape) {
 func TestALogIsPlayedInWindows(t *testing.T) {
 	t.Parallel()
 	js, info := logOf(t, 800) // 10400 events: three windows
-	tape := &replay.Log{JS: js, ID: info.ID, First: info.First, Last: info.Last, RolloutSubjects: []string{eventlog.DeploymentSubject("*", "*")}, Sees: all}
-	marks, err := tape.Rollouts(t.Context())
+	source := &replay.Log{JS: js, ID: info.ID, First: info.First, Last: info.Last, RolloutSubjects: []string{eventlog.DeploymentSubject("*", "*")}, Sees: all}
+	marks, err := source.Rollouts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(marks) != 800 || marks[0] != 2 || marks[799] != info.Last-11 {
 		t.Errorf("%d rollouts, from %d to %d", len(marks), marks[0], marks[len(marks)-1])
 	}
-	p := replay.NewPlayer(replay.Range{Last: info.Last}, replay.Subject{}, fleet.New())
+	p := replay.NewPlayer(replay.Range{Last: info.Last}, replay.Filter{}, fleet.New())
 	p.Mark(marks)
 	for _, to := range []uint64{info.Last, 5000, 4999, 9000, 1, 0, 8192} {
 		p.Seek(to)
-		drive(t, p, tape)
+		drive(t, p, source)
 		at, v := p.At()
-		want, err := tape.View(t.Context(), to)
+		want, err := source.View(t.Context(), to)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -116,12 +116,12 @@ func TestALogIsPlayedInWindows(t *testing.T) {
 func TestAPartOfALogIsPlayed(t *testing.T) {
 	t.Parallel()
 	js, info := logOf(t, 20)
-	tape := &replay.Log{
+	source := &replay.Log{
 		JS: js, ID: info.ID, First: info.First, Last: 100, Sees: all,
 		Subjects:        []string{eventlog.DeploymentSubject("default", "hello")},
 		RolloutSubjects: []string{eventlog.DeploymentSubject("default", "hello")},
 	}
-	frames, end, err := tape.Frames(t.Context(), 1, 3)
+	frames, end, err := source.Frames(t.Context(), 1, 3)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -132,19 +132,19 @@ func TestAPartOfALogIsPlayed(t *testing.T) {
 	if diff := cmp.Diff([]uint64{2, 27, 28}, got); diff != "" || end {
 		t.Errorf("end %v, frames (-want +got):\n%s", end, diff)
 	}
-	if frames, end, err = tape.Frames(t.Context(), 80, 30); err != nil || !end || len(frames) != 0 {
+	if frames, end, err = source.Frames(t.Context(), 80, 30); err != nil || !end || len(frames) != 0 {
 		t.Errorf("after the last: %d frames, end %v, %v", len(frames), end, err)
 	}
-	marks, err := tape.Rollouts(t.Context())
+	marks, err := source.Rollouts(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff([]uint64{2, 28, 54, 80}, marks); diff != "" {
 		t.Errorf("rollouts (-want +got):\n%s", diff)
 	}
-	p := replay.NewPlayer(replay.Range{First: 30, Last: 100, Sparse: true}, replay.Subject{Deployment: "hello"}, fleet.New())
+	p := replay.NewPlayer(replay.Range{First: 30, Last: 100, Sparse: true}, replay.Filter{Deployment: "hello"}, fleet.New())
 	p.End()
-	drive(t, p, tape)
+	drive(t, p, source)
 	if !p.Ended() {
 		t.Error("the end of a part is not its end")
 	}
