@@ -16,6 +16,9 @@ import (
 	"fleet.nationtech.io/eventlog/natstest"
 )
 
+// electedAt is when the events of these tests happened.
+var electedAt = time.Date(2026, 11, 24, 14, 3, 0, 0, time.UTC)
+
 // place is a server or a cluster: what the appender promises holds on both.
 type place struct {
 	replicas int
@@ -37,17 +40,8 @@ func onBoth(t *testing.T, test func(*testing.T, place)) {
 func (p place) log(t *testing.T) jetstream.JetStream {
 	t.Helper()
 	_, js := p.connect(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for { // the first stream of a young cluster may have to wait for its peers
-		_, err := eventlog.EnsureLog(ctx, js, eventlog.LogConfig{Replicas: p.replicas})
-		if err == nil {
-			return js
-		}
-		if ctx.Err() != nil {
-			t.Fatal(err)
-		}
-	}
+	natstest.EnsureLog(t, js, p.replicas)
+	return js
 }
 
 func (p place) appender(t *testing.T) *eventlog.Appender {
@@ -63,7 +57,7 @@ func (p place) appender(t *testing.T) *eventlog.Appender {
 func elect(t *testing.T, a *eventlog.Appender, who string) uint64 {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; {
-		token, err := a.Elect(t.Context(), eventlog.Leader{Identity: who}, at)
+		token, err := a.Elect(t.Context(), eventlog.Leader{Identity: who}, electedAt)
 		if err == nil {
 			return token
 		}
@@ -78,7 +72,7 @@ func assignments(n int) []eventlog.Draft {
 	ds := make([]eventlog.Draft, n)
 	for i := range ds {
 		ds[i] = eventlog.Draft{
-			Subject: eventlog.DesiredSubject(fmt.Sprintf("d%d", i), "web"), Type: eventlog.DesiredAssigned, Time: at,
+			Subject: eventlog.DesiredSubject(fmt.Sprintf("d%d", i), "web"), Type: eventlog.DesiredAssigned, Time: electedAt,
 			Namespace: "shop", Revision: 1, Data: []byte(`{"data":{},"type":"PodmanV0"}`),
 		}
 	}
@@ -235,7 +229,7 @@ func TestAfterALostAnswerNothingIsSaidTwice(t *testing.T) {
 		}
 		token := uint64(0)
 		for token == 0 {
-			if token, err = a.Elect(t.Context(), eventlog.Leader{Identity: "a"}, at); err != nil && t.Context().Err() != nil {
+			if token, err = a.Elect(t.Context(), eventlog.Leader{Identity: "a"}, electedAt); err != nil && t.Context().Err() != nil {
 				t.Fatal(err)
 			}
 		}
@@ -344,7 +338,7 @@ func TestAHostileWriterNeitherStopsNorDeposesTheLeader(t *testing.T) {
 			if err != nil {
 				t.Fatalf("round %d: the leader's append: %v", round, err)
 			}
-			state(t, js, "good", "web")
+			natstest.ReportState(t, js, "good", "web")
 		}
 		cancel()
 		attacks.Wait()

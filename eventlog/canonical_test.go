@@ -9,11 +9,9 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"pgregory.net/rapid"
 
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/eventlog/natstest"
 )
 
 // The form of the documentation, byte by byte: seals that exist depend on it.
@@ -72,84 +70,6 @@ func FuzzCanonical(f *testing.F) {
 			t.Errorf("parsed %x, appended %x", b, got)
 		}
 	})
-}
-
-// However a message came into the log, a consumer and the stream's leader give it
-// in one form: single and batched appends, with and without header, one that
-// claims what the server says, and a device's report from another account.
-func TestAConsumerAndTheLeaderGiveOneCanonicalForm(t *testing.T) {
-	t.Parallel()
-	onBoth(t, func(t *testing.T, p place) {
-		js := p.log(t)
-		a := p.appender(t)
-		if _, err := a.Elect(t.Context(), eventlog.Leader{Identity: "a"}, at); err != nil {
-			t.Fatal(err)
-		}
-		drafts := make([]eventlog.Draft, 5)
-		for i := range drafts {
-			drafts[i] = eventlog.Draft{Subject: eventlog.DesiredSubject("pi-01", "web"), Type: eventlog.DesiredWithdrawn, Time: at, Namespace: "shop", Revision: uint64(i)}
-		}
-		if _, err := a.Append(t.Context(), drafts); err != nil {
-			t.Fatal(err)
-		}
-		for _, h := range []nats.Header{
-			nil,
-			{"Fleet-N": {"e.1", "e.2"}, "fleet-n": {" padded "}},
-			{"Nats-Subject": {"forged"}, "Nats-Sequence": {"1"}, "Nats-Stream": {"OTHER"}},
-		} {
-			if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: eventlog.StateSubject("pi-01", "web"), Header: h, Data: []byte(`{}`)}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		wantOneForm(t, js, 9)
-	})
-	t.Run("from another account", func(t *testing.T) {
-		t.Parallel()
-		s := natstest.Start(t, natstest.Config(t, `
-accounts {
-  FLEET: { jetstream: enabled, users: [{user: operator, password: p}]
-    exports: [{service: "fleet.evt.state.*.*"}] }
-  DEVICES: { users: [{user: device, password: p}]
-    imports: [{service: {account: FLEET, subject: "fleet.evt.state.*.*"}, share: true}] }
-}`))
-		_, js := s.Connect(t, nats.UserInfo("operator", "p"))
-		if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{}); err != nil {
-			t.Fatal(err)
-		}
-		device, _ := s.Connect(t, nats.UserInfo("device", "p"))
-		for _, h := range []nats.Header{nil, {"Fleet-N": {"e.1"}}} {
-			if _, err := natstest.Request(device, &nats.Msg{Subject: eventlog.StateSubject("pi-01", "web"), Header: h, Data: []byte(`{}`)}, 5*time.Second); err != nil {
-				t.Fatal(err)
-			}
-		}
-		wantOneForm(t, js, 2)
-	})
-}
-
-func wantOneForm(t *testing.T, js jetstream.JetStream, events int) {
-	t.Helper()
-	leader, err := eventlog.Authoritative(t.Context(), js, eventlog.LogStream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := 0
-	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
-		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
-			t.Fatal(err)
-		}
-		n++
-		m, err := leader.GetMsg(t.Context(), e.Sequence)
-		if err != nil {
-			t.Fatal(err)
-		}
-		asked := eventlog.Event{Sequence: m.Sequence, Recorded: m.Time, Subject: m.Subject, Header: m.Header, Data: m.Data}
-		if !bytes.Equal(e.AppendCanonical(nil), asked.AppendCanonical(nil)) {
-			t.Errorf("event %d: a consumer gives\n%q %s, the leader\n%q %s", e.Sequence, e.Header, e.Recorded, m.Header, m.Time)
-		}
-	}
-	if n != events {
-		t.Errorf("read %d events, want %d", n, events)
-	}
 }
 
 func BenchmarkCanonical(b *testing.B) {

@@ -30,14 +30,6 @@ type ReadOptions struct {
 	Progress func(done, total uint64)
 }
 
-// Position is a message of the log: its sequence, and when it was recorded, by
-// which it is told from another that took its place. The zero Position is before
-// the first.
-type Position struct {
-	Sequence uint64
-	Recorded time.Time
-}
-
 const (
 	progressEvery = 1 << 13          // events between two words of progress
 	patience      = 30 * time.Second // how long a log that cannot be read is waited for

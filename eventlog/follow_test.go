@@ -19,26 +19,6 @@ import (
 	"fleet.nationtech.io/eventlog/natstest"
 )
 
-var at = time.Date(2026, 11, 24, 14, 3, 0, 0, time.UTC)
-
-func ensure(t testing.TB, js jetstream.JetStream, replicas int) eventlog.LogInfo {
-	t.Helper()
-	info, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{Replicas: replicas})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return info
-}
-
-// state publishes what an agent does: a plain message, without a fence.
-func state(t testing.TB, js jetstream.JetStream, device, deployment string) {
-	t.Helper()
-	body := fmt.Sprintf(`{"device_id":%q,"deployment":%q,"phase":"Running"}`, device, deployment)
-	if _, err := js.Publish(t.Context(), eventlog.StateSubject(device, deployment), []byte(body)); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func read(t testing.TB, js jetstream.JetStream, o eventlog.ReadOptions) []string {
 	t.Helper()
 	var got []string
@@ -58,9 +38,9 @@ func read(t testing.TB, js jetstream.JetStream, o eventlog.ReadOptions) []string
 func TestReadGivesWhatWasAskedFor(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
-	ensure(t, js, 1)
+	natstest.EnsureLog(t, js, 1)
 	for i := range 6 {
-		state(t, js, fmt.Sprintf("d%d", i%2), "web")
+		natstest.ReportState(t, js, fmt.Sprintf("d%d", i%2), "web")
 	}
 	if _, err := js.Publish(t.Context(), "fleet.evt.device.d9", []byte("not an event")); err != nil {
 		t.Fatal(err)
@@ -90,9 +70,9 @@ func TestReadGivesWhatWasAskedFor(t *testing.T) {
 func TestReadTellsItsProgress(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
-	ensure(t, js, 1)
+	natstest.EnsureLog(t, js, 1)
 	for range 3 {
-		state(t, js, "d0", "web")
+		natstest.ReportState(t, js, "d0", "web")
 	}
 	var done, total uint64
 	read(t, js, eventlog.ReadOptions{Progress: func(d, n uint64) { done, total = d, n }})
@@ -104,7 +84,7 @@ func TestReadTellsItsProgress(t *testing.T) {
 func TestReadOfAnEmptyLogEnds(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
-	ensure(t, js, 1)
+	natstest.EnsureLog(t, js, 1)
 	if got := read(t, js, eventlog.ReadOptions{}); got != nil {
 		t.Errorf("events %v of an empty log", got)
 	}
@@ -161,14 +141,14 @@ func TestFollowSurvivesARestartOfTheServer(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	_, js := s.Connect(t)
-	ensure(t, js, 1)
-	state(t, js, "d0", "web")
+	natstest.EnsureLog(t, js, 1)
+	natstest.ReportState(t, js, "d0", "web")
 	ctx, cancel := context.WithCancel(t.Context())
 	f := follow(ctx, js, eventlog.ReadOptions{})
 	f.expect(t, 1)
 	s.Restart()
 	_, again := s.Connect(t)
-	state(t, again, "d0", "web")
+	natstest.ReportState(t, again, "d0", "web")
 	f.expect(t, 2)
 	cancel()
 	if err := f.ended(t); !errors.Is(err, context.Canceled) {
@@ -180,15 +160,15 @@ func TestFollowNoticesThatTheLogWasMadeAnew(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	_, js := s.Connect(t)
-	ensure(t, js, 1)
-	state(t, js, "d0", "web")
+	natstest.EnsureLog(t, js, 1)
+	natstest.ReportState(t, js, "d0", "web")
 	f := follow(t.Context(), js, eventlog.ReadOptions{})
 	f.expect(t, 1)
 	if err := js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
 		t.Fatal(err)
 	}
-	ensure(t, js, 1)
-	state(t, js, "d0", "web")
+	natstest.EnsureLog(t, js, 1)
+	natstest.ReportState(t, js, "d0", "web")
 	if err := f.ended(t); !errors.Is(err, eventlog.ErrLogReset) {
 		t.Errorf("following ended with %v, want ErrLogReset", err)
 	}
@@ -204,9 +184,9 @@ func TestFollowYieldsNothingOfALogThatLostItsTail(t *testing.T) {
 			t.Parallel()
 			s := natstest.Start(t)
 			_, js := s.Connect(t)
-			ensure(t, js, 1)
+			natstest.EnsureLog(t, js, 1)
 			dir := filepath.Join(s.Dir(), "jetstream", "$G", "streams", eventlog.LogStream)
-			state(t, js, "d0", "web")
+			natstest.ReportState(t, js, "d0", "web")
 			s.Stop()
 			saved := t.TempDir()
 			if err := os.CopyFS(saved, os.DirFS(dir)); err != nil {
@@ -215,7 +195,7 @@ func TestFollowYieldsNothingOfALogThatLostItsTail(t *testing.T) {
 			s.Start()
 			_, writer := s.Connect(t)
 			for range 4 {
-				state(t, writer, "d0", "web")
+				natstest.ReportState(t, writer, "d0", "web")
 			}
 			f := follow(t.Context(), js, eventlog.ReadOptions{})
 			var last eventlog.Position
@@ -235,7 +215,7 @@ func TestFollowYieldsNothingOfALogThatLostItsTail(t *testing.T) {
 			s.Start()
 			_, writer = s.Connect(t)
 			for range 9 {
-				state(t, writer, "d0", "other")
+				natstest.ReportState(t, writer, "d0", "other")
 			}
 			if err := f.ended(t); !errors.Is(err, eventlog.ErrLogReset) {
 				t.Errorf("following ended with %v, want ErrLogReset", err)
@@ -250,8 +230,8 @@ func TestFollowYieldsNothingOfALogThatLostItsTail(t *testing.T) {
 func TestFollowRefusesAPlaceThatTheLogDoesNotHave(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
-	info := ensure(t, js, 1)
-	state(t, js, "d0", "web")
+	info := natstest.EnsureLog(t, js, 1)
+	natstest.ReportState(t, js, "d0", "web")
 	var recorded time.Time
 	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
 		if err != nil {
@@ -313,8 +293,8 @@ func TestALogThatIsNotThereIsAnError(t *testing.T) {
 func TestFollowEndsWithItsConnection(t *testing.T) {
 	t.Parallel()
 	nc, js := natstest.Start(t).Connect(t)
-	ensure(t, js, 1)
-	state(t, js, "d0", "web")
+	natstest.EnsureLog(t, js, 1)
+	natstest.ReportState(t, js, "d0", "web")
 	f := follow(t.Context(), js, eventlog.ReadOptions{})
 	f.expect(t, 1)
 	nc.Close()
@@ -328,7 +308,7 @@ func TestFollowEndsWithItsConnection(t *testing.T) {
 func TestReadingLeavesNothingBehind(t *testing.T) {
 	s := natstest.Start(t)
 	_, js := s.Connect(t)
-	ensure(t, js, 1)
+	natstest.EnsureLog(t, js, 1)
 	const n = 30_000 // several requests' worth
 	for i := range n {
 		if _, err := js.PublishMsgAsync(&nats.Msg{Subject: eventlog.InfoSubject(fmt.Sprintf("d%d", i)), Data: []byte(`{}`)}, jetstream.WithStallWait(time.Minute)); err != nil {
@@ -389,10 +369,10 @@ func TestReadingLeavesNothingBehind(t *testing.T) {
 // leader or not: all that was acknowledged is read.
 func TestWhatWasAcknowledgedIsReadOnThreeServers(t *testing.T) {
 	t.Parallel()
-	p := place{3, natstest.Cluster(t, 3).Connect}
-	js := p.log(t)
+	_, js := natstest.Cluster(t, 3).Connect(t)
+	natstest.EnsureLog(t, js, 3)
 	for i := range uint64(30) {
-		state(t, js, "d0", "web")
+		natstest.ReportState(t, js, "d0", "web")
 		if got := read(t, js, eventlog.ReadOptions{}); uint64(len(got)) != i+1 {
 			t.Fatalf("read %d events, %d were acknowledged", len(got), i+1)
 		}
@@ -402,12 +382,12 @@ func TestWhatWasAcknowledgedIsReadOnThreeServers(t *testing.T) {
 func TestFollowOnThreeServersOutlivesEachOfThem(t *testing.T) {
 	t.Parallel()
 	cluster := natstest.Cluster(t, 3)
-	p := place{3, cluster.Connect}
-	js := p.log(t)
+	_, js := cluster.Connect(t)
+	natstest.EnsureLog(t, js, 3)
 	f := follow(t.Context(), js, eventlog.ReadOptions{})
 	seq := uint64(0)
 	for _, s := range cluster.Nodes {
-		state(t, js, "d0", "web")
+		natstest.ReportState(t, js, "d0", "web")
 		seq++
 		f.expect(t, seq)
 		s.Restart()

@@ -16,7 +16,6 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/eventlog/natstest"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -205,38 +204,6 @@ func TestTheEnvelopeIsLean(t *testing.T) {
 	if n := said(d.Message("operator", "01JDF00000000000000000EVENT").Header); n >= 300 {
 		t.Errorf("the envelope's names and values are %d bytes, want under 300", n)
 	}
-}
-
-// What the log stores of an event beside its payload: as the server counts it, with
-// its separators, the fence of a leader, and a person who asked.
-func TestTheHeaderOnTheWireIsLean(t *testing.T) {
-	t.Parallel()
-	p := place{1, natstest.Start(t).Connect}
-	js, a := p.log(t), p.appender(t)
-	elect(t, a, "fleet-operator-0")
-	if _, err := a.Append(t.Context(), []eventlog.Draft{{
-		Subject: eventlog.DesiredSubject("pi-01", "hello"), Type: eventlog.DesiredAssigned, Time: time.Now(), Data: []byte(`{}`),
-		CorrelationID: "default/hello@3", CausationID: "01JDF00000000000000000CAUSE", Namespace: "default", Revision: 3, Actor: "ada@example.com",
-	}}); err != nil {
-		t.Fatal(err)
-	}
-	m, err := eventlog.MessageAt(t.Context(), js, eventlog.LogStream, 2)
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := len("NATS/1.0\r\n\r\n")
-	for k, vs := range m.Header {
-		for _, v := range vs {
-			n += len(k) + len(": ") + len(v) + len("\r\n")
-		}
-	}
-	if m.Header.Get("Nats-Expected-Last-Subject-Sequence") == "" || m.Header.Get(eventlog.HeaderActor) == "" {
-		t.Errorf("the message has no fence or no actor, and this test shows nothing: %v", m.Header)
-	}
-	if n >= 512 {
-		t.Errorf("the header is %d bytes on the wire, want under 512", n)
-	}
-	t.Logf("the header is %d bytes on the wire", n)
 }
 
 func TestForeignMessagesAreToldApart(t *testing.T) {

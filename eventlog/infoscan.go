@@ -20,15 +20,15 @@ var (
 
 // scanInfo reads a DeviceInfo in its plain shape, as scanState does a report.
 func scanInfo(i *DeviceInfo, b []byte, a *Address, keep Keep) bool {
-	p := scanner{b: b}
+	p := newScanner(b)
 	for f := p.open(infoFields); f >= 0; f = p.next(infoFields, f) {
 		switch f {
 		case 0:
 			i.DeviceID = same(p.tail(), a.Device)
 		case 1:
-			i.Labels = p.labels(i.Labels, keep)
+			i.Labels = scanLabels(&p, i.Labels, keep)
 		case 2:
-			p.inventory(&i.Inventory, keep)
+			scanInventory(&p, &i.Inventory, keep)
 		case 3:
 			i.UpdatedAt = p.time()
 		}
@@ -36,8 +36,8 @@ func scanInfo(i *DeviceInfo, b []byte, a *Address, keep Keep) bool {
 	return p.end()
 }
 
-// labels adds to what another field of the same name said, as encoding/json does.
-func (p *scanner) labels(to map[string]string, keep Keep) map[string]string {
+// scanLabels adds to what another field of the same name said, as encoding/json does.
+func scanLabels(p *scanner, to map[string]string, keep Keep) map[string]string {
 	if p.null() {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (p *scanner) labels(to map[string]string, keep Keep) map[string]string {
 	return to
 }
 
-func (p *scanner) inventory(i *Inventory, keep Keep) {
+func scanInventory(p *scanner, i *Inventory, keep Keep) {
 	for f := p.open(inventoryFields); f >= 0; f = p.next(inventoryFields, f) {
 		switch f {
 		case 0:

@@ -213,7 +213,7 @@ func (r *reader) compare(ctx context.Context) error {
 		return err
 	}
 	info := s.CachedInfo()
-	id, last := info.Config.Metadata[metaLogID], info.State.LastSeq
+	id, last := LogIDOf(info.Config), info.State.LastSeq
 	if r.logID == "" {
 		if RestoringArchive(info.Config) != "" {
 			return fmt.Errorf("stream %s: %w", LogStream, ErrRestoring)

@@ -39,7 +39,7 @@ func TestALogThatIsBeingRestoredIsNoLogYet(t *testing.T) {
 	if !info.Restored.Pending() || info.ID == "" || info.ID == "old" {
 		t.Errorf("restored: %+v", info)
 	}
-	state(t, js, "pi-01", "web")
+	natstest.ReportState(t, js, "pi-01", "web")
 }
 
 func TestWhatALogKnowsOfItsRestoreIsKept(t *testing.T) {

@@ -21,6 +21,9 @@ type scanner struct {
 	bad bool
 }
 
+// newScanner reads b, which must not change meanwhile.
+func newScanner(b []byte) scanner { return scanner{b: b} }
+
 // field is one of an object's. Usual is how it comes from an encoder: with a
 // comma before it and, if its value is a string, that string's first quote.
 type field struct {

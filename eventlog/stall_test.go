@@ -33,9 +33,9 @@ func TestAMessageThatIsLostOnTheWayIsReadAgain(t *testing.T) {
 			t.Parallel()
 			s := natstest.Start(t)
 			_, js := s.Connect(t)
-			ensure(t, js, 1)
+			natstest.EnsureLog(t, js, 1)
 			for i := range n {
-				state(t, js, fmt.Sprintf("d%d", i+1), "web")
+				natstest.ReportState(t, js, fmt.Sprintf("d%d", i+1), "web")
 			}
 			want := make([]string, n)
 			for i := range want {
@@ -74,7 +74,7 @@ func TestAStalledConnectionIsNotTheEnd(t *testing.T) {
 	const n = 20_000 // more than one reader asks for at once
 	s := natstest.Start(t)
 	_, js := s.Connect(t)
-	ensure(t, js, 1)
+	natstest.EnsureLog(t, js, 1)
 	for i := range n {
 		if _, err := js.PublishAsync(eventlog.StateSubject(fmt.Sprintf("d%d", i), "web"), []byte(`{}`), jetstream.WithStallWait(time.Minute)); err != nil {
 			t.Fatal(err)
@@ -134,7 +134,7 @@ func TestAReaderHoldsNoMoreThanItsBudget(t *testing.T) {
 	const n, half = 300, eventlog.MaxMessageBytes / 2
 	s := natstest.Start(t)
 	nc, js := s.Connect(t)
-	ensure(t, js, 1)
+	natstest.EnsureLog(t, js, 1)
 	var consumers atomic.Int64
 	if _, err := nc.Subscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED."+eventlog.LogStream+".>", func(*nats.Msg) { consumers.Add(1) }); err != nil {
 		t.Fatal(err)

@@ -47,7 +47,7 @@ var (
 //
 // Names that are the subject's own are not copied.
 func scanState(s *DeploymentState, b []byte, a *Address, hash string, keep Keep) bool {
-	p := scanner{b: b}
+	p := newScanner(b)
 	for i := p.open(stateFields); i >= 0; i = p.next(stateFields, i) {
 		switch i {
 		case 0:
@@ -74,15 +74,15 @@ func scanState(s *DeploymentState, b []byte, a *Address, hash string, keep Keep)
 			s.Revision = p.number()
 		case 8:
 			for ok := p.begin('[', ']'); ok; ok = p.more(']') {
-				p.service()
+				scanService(&p)
 			}
 		}
 	}
 	return p.end()
 }
 
-// service passes over one element of services, which must be a plain one too.
-func (p *scanner) service() {
+// scanService passes over one element of services, which must be a plain one too.
+func scanService(p *scanner) {
 	for i := p.open(serviceFields); i >= 0; i = p.next(serviceFields, i) {
 		switch i {
 		case 5:

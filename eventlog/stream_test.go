@@ -14,21 +14,21 @@ func TestTheLogKeepsItsIDWhenItIsEnsuredAgain(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	_, js := s.Connect(t)
-	first := ensure(t, js, 1)
+	first := natstest.EnsureLog(t, js, 1)
 	if first.ID == "" {
 		t.Fatal("the log has no id")
 	}
-	state(t, js, "d0", "web")
+	natstest.ReportState(t, js, "d0", "web")
 	s.Restart()
 	_, js = s.Connect(t)
-	again := ensure(t, js, 1)
+	again := natstest.EnsureLog(t, js, 1)
 	if again.ID != first.ID || again.Last != 1 {
 		t.Errorf("after a restart: log %s at %d, want %s at 1", again.ID, again.Last, first.ID)
 	}
 	if err := js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
 		t.Fatal(err)
 	}
-	if anew := ensure(t, js, 1); anew.ID == first.ID {
+	if anew := natstest.EnsureLog(t, js, 1); anew.ID == first.ID {
 		t.Error("a log that was made anew has the id of the one that was lost")
 	}
 }
@@ -59,8 +59,8 @@ func TestAllWhoEnsureAYoungLogAtOnceAgreeOnItsID(t *testing.T) {
 func TestNothingCanBeTakenOutOfTheLog(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
-	ensure(t, js, 1)
-	state(t, js, "d0", "web")
+	natstest.EnsureLog(t, js, 1)
+	natstest.ReportState(t, js, "d0", "web")
 	s, err := js.Stream(t.Context(), eventlog.LogStream)
 	if err != nil {
 		t.Fatal(err)
@@ -112,8 +112,8 @@ func TestTheReserveStaysOpenUntilTheSizeChanges(t *testing.T) {
 func TestAnAuthoritativeReadAsksTheLeader(t *testing.T) {
 	t.Parallel()
 	nc, js := natstest.Start(t).Connect(t)
-	ensure(t, js, 1)
-	state(t, js, "d0", "web")
+	natstest.EnsureLog(t, js, 1)
+	natstest.ReportState(t, js, "d0", "web")
 	asked, err := nc.SubscribeSync("$JS.API.STREAM.MSG.GET.FLEET")
 	if err != nil {
 		t.Fatal(err)

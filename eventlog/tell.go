@@ -11,6 +11,9 @@ import (
 // syncPace is how many devices a second are told to sync.
 const syncPace = 2000
 
+// flushTimeout is how long the server may take to acknowledge the last requests.
+const flushTimeout = 5 * time.Second
+
 // TellToSync asks devices to ask for their desired state, at a pace that the
 // answers to all of them can keep: after a bucket was rebuilt without telling
 // anybody what is in it. Nobody waits for the devices' answers: one that does not
@@ -34,5 +37,5 @@ func TellToSync(ctx context.Context, nc *nats.Conn, devices []string) error {
 		case <-tick.C:
 		}
 	}
-	return nc.FlushTimeout(messageTimeout)
+	return nc.FlushTimeout(flushTimeout)
 }
