@@ -10,6 +10,7 @@ import (
 	"fleet.nationtech.io/agent/hello"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/needs"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // A person commits a container of the fleet to an image, to look into it, and runs
@@ -54,7 +55,7 @@ func TestAPersonsCopyOfAContainerIsLeftAlone(t *testing.T) {
 // foreign gives what the log has of containers that are not the fleet's.
 func (w *world) foreign() (told []eventlog.Step) {
 	w.t.Helper()
-	for e, err := range eventlog.Read(w.t.Context(), w.js, eventlog.ReadOptions{Subjects: []string{eventlog.AgentSubject(device)}}) {
+	for e, err := range reader.Read(w.t.Context(), w.js, reader.Options{Subjects: []string{eventlog.AgentSubject(device)}}) {
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -19,7 +19,10 @@ import (
 	"fleet.nationtech.io/agent/engine/memory"
 	"fleet.nationtech.io/agent/engine/podman"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections"
 )
 
@@ -70,7 +73,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, server: natstest.Start(t, natstest.Config(t, accounts)), dir: t.TempDir()}
 	w.nc, w.js = w.server.Connect(t, nats.UserInfo("fleet", "fleet"))
 	ctx := t.Context()
-	if _, err := eventlog.EnsureLog(ctx, w.js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(ctx, w.js, logstream.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := projections.Ensure(ctx, w.js, projections.Config{}); err != nil {
@@ -97,7 +100,7 @@ func (w *world) answer(m *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	id, _ := eventlog.DeviceOfSync(m.Subject)
-	log, err := eventlog.Log(ctx, w.js)
+	log, err := logstream.Inspect(ctx, w.js)
 	if err != nil {
 		return err
 	}
@@ -203,7 +206,7 @@ func (w *world) withdraw(deployment string) {
 
 func (w *world) append(d eventlog.Draft) {
 	w.t.Helper()
-	if _, err := eventlog.AppendUnfenced(w.t.Context(), w.js, "test", d); err != nil {
+	if _, err := appender.Unfenced(w.t.Context(), w.js, "test", d); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -258,7 +261,7 @@ func (w *world) await(what string, ok func() bool) {
 func (w *world) journal() map[eventlog.Type]int {
 	w.t.Helper()
 	count := map[eventlog.Type]int{}
-	for e, err := range eventlog.Read(w.t.Context(), w.js, eventlog.ReadOptions{Subjects: []string{eventlog.AgentSubject(device)}}) {
+	for e, err := range reader.Read(w.t.Context(), w.js, reader.Options{Subjects: []string{eventlog.AgentSubject(device)}}) {
 		if err != nil {
 			w.t.Fatal(err)
 		}

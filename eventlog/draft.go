@@ -46,23 +46,23 @@ func NewDraft(subject string, t Type, at time.Time, payload any) (Draft, error) 
 	return d, nil
 }
 
-// bytes is what a draft weighs, but for what all events' envelopes have.
-func (d *Draft) bytes() int {
+// Size is what a draft weighs, but for what all events' envelopes have.
+func (d *Draft) Size() int {
 	return len(d.Subject) + len(d.Data) + len(d.CorrelationID) + len(d.CausationID) + len(d.Actor) + len(d.Traceparent) + len(d.Namespace)
 }
 
 // Message makes the message that is appended: the envelope in headers, the data
 // as payload. id is a ULID and also deduplicates.
 func (d Draft) Message(source, id string) *nats.Msg {
-	e := envelopes{source: source}
-	return e.message(&d, id)
+	e := Envelopes{Source: source}
+	return e.Message(&d, id)
 }
 
-// envelopes makes the messages of one append. Most of what they say is the same,
+// Envelopes makes the messages of one append. Most of what they say is the same,
 // so a header's value is kept and shared with the next message; whoever changes
 // a header of a message puts another value in its place.
-type envelopes struct {
-	source string
+type Envelopes struct {
+	Source string
 	last   [lastOperation + 1][]string // the values, in the order of the headers below
 
 	at      time.Time // and what two of them were made of
@@ -85,7 +85,8 @@ const (
 	lastOperation
 )
 
-func (e *envelopes) message(d *Draft, id string) *nats.Msg {
+// Message makes the message of one draft, as Draft.Message does.
+func (e *Envelopes) Message(d *Draft, id string) *nats.Msg {
 	version := d.Version
 	if version == 0 {
 		version = d.Type.Version()
@@ -113,7 +114,7 @@ func (e *envelopes) message(d *Draft, id string) *nats.Msg {
 	h[HeaderID], h[jetstream.MsgIDHeader] = own, own
 	h[HeaderType], h[HeaderTime] = e.last[lastType], e.last[lastTime]
 	set(HeaderSpecVersion, lastSpecVersion, specVersion)
-	set(HeaderSource, lastSource, e.source)
+	set(HeaderSource, lastSource, e.Source)
 	set(HeaderCorrelationID, lastCorrelationID, d.CorrelationID)
 	set(HeaderCausationID, lastCausationID, d.CausationID)
 	set(HeaderActor, lastActor, d.Actor)
@@ -123,7 +124,7 @@ func (e *envelopes) message(d *Draft, id string) *nats.Msg {
 		h[HeaderRevision] = e.last[lastRevision]
 	}
 	if d.Type.Removes() {
-		set(HeaderKVOperation, lastOperation, kvDelete)
+		set(HeaderKVOperation, lastOperation, KVDelete)
 	}
 	return &nats.Msg{Subject: d.Subject, Header: h, Data: d.Data}
 }

@@ -1,6 +1,6 @@
-// Package eventlog is the fleet's one truth: an append-only log of events in a
-// JetStream stream. It names the subjects, describes the events, appends them
-// behind a fence and reads them back.
+// Package eventlog is the contract of the fleet's event log: the names of subjects,
+// streams, buckets and keys, the event types with their envelope and payloads, and
+// how a stored message is read as an event. It dials nobody.
 package eventlog
 
 import (
@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"fleet.nationtech.io/eventlog/plainjson"
 	"github.com/nats-io/nats.go"
 )
 
@@ -97,7 +98,7 @@ const (
 	HeaderKVOperation  = "KV-Operation"
 	HeaderStreamSource = "Nats-Stream-Source"
 
-	kvDelete    = "DEL"
+	KVDelete    = "DEL"
 	kvPurge     = "PURGE"
 	specVersion = "1.0"
 )
@@ -108,12 +109,13 @@ const (
 // not agree gives ErrForeign, together with all that could be read of it.
 func Decode(subject string, h nats.Header, data []byte, sequence uint64, recorded time.Time) (Event, error) {
 	e := Event{Sequence: sequence, Recorded: recorded, Subject: subject, Time: recorded, Version: 1, Data: data, Header: h}
-	err := e.decode()
+	err := e.Decode()
 	return e, err
 }
 
-// decode fills in what follows from subject and header.
-func (e *Event) decode() error {
+// Decode fills in what follows from subject and header of a stored message. It
+// fails with ErrForeign.
+func (e *Event) Decode() error {
 	addr, err := ParseSubject(e.Subject)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrForeign, err)
@@ -121,7 +123,7 @@ func (e *Event) decode() error {
 	e.Address = addr
 	said := e.readHeader()
 	if said.time != "" {
-		t, err := parseTime(said.time)
+		t, err := plainjson.ParseTime(said.time)
 		if err != nil {
 			return fmt.Errorf("%w: header %s %q is not RFC 3339", ErrForeign, HeaderTime, said.time)
 		}
@@ -178,7 +180,7 @@ func (e *Event) readHeader() (said sayings) {
 		case HeaderRevision:
 			said.revision = v
 		case HeaderKVOperation:
-			said.removal = v == kvDelete || v == kvPurge
+			said.removal = v == KVDelete || v == kvPurge
 		}
 	}
 	return said
@@ -238,7 +240,9 @@ func (e *Event) settleType(said sayings) error {
 	return nil
 }
 
-func first(h nats.Header, key string) string {
+// HeaderValue is the first value of a header, whose key is spelt exactly so; empty
+// without one.
+func HeaderValue(h nats.Header, key string) string {
 	if v := h[key]; len(v) > 0 {
 		return v[0]
 	}

@@ -11,7 +11,7 @@ import (
 // of it, so a clock that is fast is not believed: it is never later than
 // Recorded, and that where nobody said.
 func (e Event) Happened() time.Time {
-	if first(e.Header, HeaderTime) != "" {
+	if HeaderValue(e.Header, HeaderTime) != "" {
 		return e.HappenedAt(e.Time)
 	}
 	var said struct {
@@ -39,7 +39,7 @@ func (e Event) Happened() time.Time {
 // HappenedAt is Happened for who has decoded the payload, and knows the time in
 // it; the zero time says nothing.
 func (e Event) HappenedAt(said time.Time) time.Time {
-	if first(e.Header, HeaderTime) != "" {
+	if HeaderValue(e.Header, HeaderTime) != "" {
 		said = e.Time
 	}
 	if said.IsZero() || said.After(e.Recorded) {

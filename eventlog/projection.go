@@ -105,7 +105,7 @@ func (p Projection) Key(subject string) (string, bool) {
 // sources: the stream, and the sequence there, which survives a rebuild of the
 // bucket.
 func SourceOf(h nats.Header) (stream string, sequence uint64, ok bool) {
-	f := strings.Fields(first(h, HeaderStreamSource))
+	f := strings.Fields(HeaderValue(h, HeaderStreamSource))
 	if len(f) < 2 {
 		return "", 0, false
 	}

@@ -1,5 +1,7 @@
 package eventlog
 
+import "fleet.nationtech.io/eventlog/plainjson"
+
 // Keep gives the string of some bytes: whoever has it already need not copy it.
 // A nil Keep copies.
 type Keep func([]byte) string
@@ -31,13 +33,13 @@ func (e *Event) Report(hash string, keep Keep) (DeploymentState, error) {
 
 // The fields of a report in the order in which encoding/json writes them.
 var (
-	stateFields = fields{
-		stringField("device_id"), stringField("deployment"), stringField("phase"), stringField("last_event_at"), otherField("last_error"),
-		stringField("reason"), stringField("score_hash"), otherField("revision"), otherField("services"),
+	stateFields = plainjson.Fields{
+		plainjson.StringField("device_id"), plainjson.StringField("deployment"), plainjson.StringField("phase"), plainjson.StringField("last_event_at"), plainjson.OtherField("last_error"),
+		plainjson.StringField("reason"), plainjson.StringField("score_hash"), plainjson.OtherField("revision"), plainjson.OtherField("services"),
 	}
-	serviceFields = fields{
-		stringField("name"), stringField("container_id"), stringField("image_digest"), stringField("state"), stringField("health"),
-		otherField("restarts"), otherField("ports"), otherField("revision"),
+	serviceFields = plainjson.Fields{
+		plainjson.StringField("name"), plainjson.StringField("container_id"), plainjson.StringField("image_digest"), plainjson.StringField("state"), plainjson.StringField("health"),
+		plainjson.OtherField("restarts"), plainjson.OtherField("ports"), plainjson.OtherField("revision"),
 	}
 )
 
@@ -47,52 +49,52 @@ var (
 //
 // Names that are the subject's own are not copied.
 func scanState(s *DeploymentState, b []byte, a *Address, hash string, keep Keep) bool {
-	p := newScanner(b)
-	for i := p.open(stateFields); i >= 0; i = p.next(stateFields, i) {
+	p := plainjson.NewScanner(b)
+	for i := p.Open(stateFields); i >= 0; i = p.Next(stateFields, i) {
 		switch i {
 		case 0:
-			s.DeviceID = same(p.tail(), a.Device)
+			s.DeviceID = same(p.Tail(), a.Device)
 		case 1:
-			s.Deployment = same(p.tail(), a.Deployment)
+			s.Deployment = same(p.Tail(), a.Deployment)
 		case 2:
-			s.Phase = phaseOf(p.tail())
+			s.Phase = phaseOf(p.Tail())
 		case 3:
-			s.LastEventAt = p.time()
+			s.LastEventAt = p.Time()
 		case 4:
 			s.LastError = nil
-			if !p.null() {
-				t := string(p.text())
+			if !p.Null() {
+				t := string(p.Text())
 				s.LastError = &t
 			}
 		case 5:
-			s.Reason = keep.text(p.tail())
+			s.Reason = keep.text(p.Tail())
 		case 6:
-			if s.ScoreHash = hash; !p.likely(hash) {
-				s.ScoreHash = keep.text(p.tail())
+			if s.ScoreHash = hash; !p.Likely(hash) {
+				s.ScoreHash = keep.text(p.Tail())
 			}
 		case 7:
-			s.Revision = p.number()
+			s.Revision = p.Number()
 		case 8:
-			for ok := p.begin('[', ']'); ok; ok = p.more(']') {
+			for ok := p.Begin('[', ']'); ok; ok = p.More(']') {
 				scanService(&p)
 			}
 		}
 	}
-	return p.end()
+	return p.End()
 }
 
 // scanService passes over one element of services, which must be a plain one too.
-func scanService(p *scanner) {
-	for i := p.open(serviceFields); i >= 0; i = p.next(serviceFields, i) {
+func scanService(p *plainjson.Scanner) {
+	for i := p.Open(serviceFields); i >= 0; i = p.Next(serviceFields, i) {
 		switch i {
 		case 5:
-			p.number()
+			p.Number()
 		case 6:
-			for ok := p.begin('[', ']'); ok; ok = p.more(']') {
-				p.text()
+			for ok := p.Begin('[', ']'); ok; ok = p.More(']') {
+				p.Text()
 			}
 		default:
-			p.tail()
+			p.Tail()
 		}
 	}
 }

@@ -72,15 +72,17 @@ const (
 	kvPrefix      = "$KV."
 	inboxPrefix   = "_INBOX."
 	any1          = "*"
-	rest1         = ">"
 )
+
+// AnySubject matches every subject.
+const AnySubject = ">"
 
 // LogSubjects is what the stream FLEET listens on.
 const LogSubjects = logPrefix + ">"
 
-// restoringSubject is what the stream FLEET listens on while it is being
+// RestoringSubject is what the stream FLEET listens on while it is being
 // restored: none that anybody publishes to, so that nothing comes in between.
-const restoringSubject = "fleet.restoring"
+const RestoringSubject = "fleet.restoring"
 
 // PulseSubjects is what the stream PULSE listens on.
 const PulseSubjects = pulsePrefix + any1
@@ -242,7 +244,7 @@ func ParseSubject(subject string) (Address, error) {
 		if n == len(t) {
 			return Address{}, fmt.Errorf("%w: %q", ErrNoSubject, subject)
 		}
-		if t[n], rest, more = strings.Cut(rest, "."); t[n] == "" || t[n] == any1 || t[n] == rest1 {
+		if t[n], rest, more = strings.Cut(rest, "."); t[n] == "" || t[n] == any1 || t[n] == AnySubject {
 			return Address{}, fmt.Errorf("%w: %q", ErrNoSubject, subject)
 		}
 	}
@@ -269,7 +271,7 @@ func ParseSubject(subject string) (Address, error) {
 // DeviceOfPulse gives the device of a pulse's subject, or false.
 func DeviceOfPulse(subject string) (string, bool) {
 	d, ok := strings.CutPrefix(subject, pulsePrefix)
-	return d, ok && d != "" && d != any1 && d != rest1 && !strings.Contains(d, ".")
+	return d, ok && d != "" && d != any1 && d != AnySubject && !strings.Contains(d, ".")
 }
 
 // DeviceOfSync gives the device of a sync request's subject, or false.

@@ -78,7 +78,7 @@ var ErrNoRequestInfo = errors.New("no header " + HeaderRequestInfo)
 // ErrNoRequestInfo, or where the header is not JSON.
 func RequestInfoOf(h nats.Header) (RequestInfo, error) {
 	var info RequestInfo
-	text := first(h, HeaderRequestInfo)
+	text := HeaderValue(h, HeaderRequestInfo)
 	if text == "" {
 		return info, ErrNoRequestInfo
 	}
@@ -90,6 +90,6 @@ func RequestInfoOf(h nats.Header) (RequestInfo, error) {
 
 // IsRemoval says whether a message of a bucket is a delete marker.
 func IsRemoval(h nats.Header) bool {
-	op := first(h, HeaderKVOperation)
-	return op == kvDelete || op == kvPurge
+	op := HeaderValue(h, HeaderKVOperation)
+	return op == KVDelete || op == kvPurge
 }

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"time"
 
-	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/past"
 )
@@ -53,7 +53,7 @@ func (r *replica) keepCheckpoints(ctx context.Context) {
 		return
 	}
 	events := uint64(r.options.CheckpointEvents)
-	due := func(log eventlog.LogInfo, newest checkpoint.Kept) bool { return checkpoint.Due(log, newest, events) }
+	due := func(log logstream.Info, newest checkpoint.Kept) bool { return checkpoint.Due(log, newest, events) }
 	tick := time.NewTicker(checkpointLook)
 	defer tick.Stop()
 	var next uint64 // sequence at which to look again
@@ -80,7 +80,7 @@ func (r *replica) keepCheckpoints(ctx context.Context) {
 
 // saveWhenDue saves a checkpoint of the log as it is, if due says so. It gives
 // the sequence of the newest one, or false where that failed.
-func (r *replica) saveWhenDue(ctx context.Context, due func(eventlog.LogInfo, checkpoint.Kept) bool) (newest uint64, ok bool) {
+func (r *replica) saveWhenDue(ctx context.Context, due func(logstream.Info, checkpoint.Kept) bool) (newest uint64, ok bool) {
 	begun := r.options.Now()
 	kept, saved, err := r.saveCheckpoint(ctx, due)
 	switch {
@@ -100,8 +100,8 @@ func (r *replica) saveWhenDue(ctx context.Context, due func(eventlog.LogInfo, ch
 
 // saveCheckpoint gives the newest checkpoint there is then, and whether it was
 // saved now.
-func (r *replica) saveCheckpoint(ctx context.Context, due func(eventlog.LogInfo, checkpoint.Kept) bool) (newest checkpoint.Kept, saved bool, err error) {
-	log, err := eventlog.Log(ctx, r.js)
+func (r *replica) saveCheckpoint(ctx context.Context, due func(logstream.Info, checkpoint.Kept) bool) (newest checkpoint.Kept, saved bool, err error) {
+	log, err := logstream.Inspect(ctx, r.js)
 	if err != nil {
 		return newest, false, err
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
@@ -39,7 +40,7 @@ func (r *record) logged(o *operator.Options) { o.Logger = slog.New(slog.NewTextH
 
 func (w *world) newest() uint64 {
 	w.t.Helper()
-	log, err := eventlog.Log(w.t.Context(), w.js)
+	log, err := logstream.Inspect(w.t.Context(), w.js)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -77,7 +78,7 @@ func TestALeaderSavesCheckpointsAndTheNextBeginsFromThem(t *testing.T) {
 		devices[n%5].info()
 	}
 	first.stop()
-	log, err := eventlog.Log(t.Context(), w.js)
+	log, err := logstream.Inspect(t.Context(), w.js)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/operator"
 )
 
@@ -115,7 +116,7 @@ func TestAnOperatorThatMissedTheAdoptionOfItsLogDeposesNobody(t *testing.T) {
 		}
 	}
 	<-js.PublishAsyncComplete()
-	a, err := eventlog.NewAppender(heir, eventlog.AppenderOptions{Source: "test"})
+	a, err := appender.New(heir, appender.Options{Source: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
 )
 
 // says appends an event as a person with fleetctl does.
@@ -23,7 +24,7 @@ func (w *world) says(subject string, typ eventlog.Type, payload any) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := eventlog.AppendUnfenced(w.t.Context(), w.js, "test", d); err != nil {
+	if _, err := appender.Unfenced(w.t.Context(), w.js, "test", d); err != nil {
 		w.t.Fatal(err)
 	}
 }

@@ -25,7 +25,9 @@ import (
 	"fleet.nationtech.io/crds/localapi/localapitest"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator"
 )
 
@@ -233,7 +235,7 @@ func (w *world) publish(m *nats.Msg) {
 func (w *world) logged() {
 	w.t.Helper()
 	eventually(w.t, "the log", func() string {
-		if _, err := eventlog.Log(w.t.Context(), w.js); err != nil {
+		if _, err := logstream.Inspect(w.t.Context(), w.js); err != nil {
 			return err.Error()
 		}
 		return ""
@@ -293,7 +295,7 @@ func (w *world) ready(ns, name, reason string) *v1alpha1.Deployment {
 func (w *world) told(families ...eventlog.Family) []string {
 	w.t.Helper()
 	var got []string
-	for e, err := range eventlog.Read(w.t.Context(), w.js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(w.t.Context(), w.js, reader.Options{}) {
 		if err != nil {
 			w.t.Fatal(err)
 		}

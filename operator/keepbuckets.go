@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections"
 )
 
@@ -112,7 +113,7 @@ func (k *bucketKeeper) look(ctx context.Context, bucket string, kept *keptBucket
 	case first:
 		return nil // whoever rebuilds a bucket deletes it and makes it again
 	}
-	if log, err := eventlog.Log(ctx, k.r.js); err != nil || log.ID != k.logID {
+	if log, err := logstream.Inspect(ctx, k.r.js); err != nil || log.ID != k.logID {
 		return err // of another log: the fold notices, and the term ends
 	}
 	began := time.Now()

@@ -11,6 +11,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator"
 )
 
@@ -114,7 +115,7 @@ func TestAPersonsLabelWinsAndTheReportedOneComesBack(t *testing.T) {
 	w.shows("pi-01", map[string]string{"site": "lab", "restricted.fleet.nationtech.io/pool": "gold"})
 
 	var owners map[string]eventlog.OwnedLabel
-	for e, err := range eventlog.Read(t.Context(), w.js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(t.Context(), w.js, reader.Options{}) {
 		if err == nil && e.Type == eventlog.DeviceRelabeled {
 			l, err := eventlog.Payload[eventlog.Labels](e)
 			if err != nil {

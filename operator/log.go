@@ -9,6 +9,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator/status"
 )
 
@@ -67,7 +68,7 @@ func (r *replica) watchLog(ctx context.Context) error {
 			return nil
 		case <-tick.C:
 		}
-		info, err := eventlog.Log(ctx, r.js)
+		info, err := logstream.Inspect(ctx, r.js)
 		if err != nil {
 			r.options.Logger.Debug("the log's size is not known", "error", err)
 			continue

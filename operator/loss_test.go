@@ -20,6 +20,8 @@ import (
 	"fleet.nationtech.io/crds/localapi/localapitest"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator"
 )
 
@@ -95,7 +97,7 @@ func TestAMissingCRIsAnOrphanAndIsAdoptedOrWithdrawn(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := eventlog.AppendUnfenced(t.Context(), w.js, "test", d); err != nil {
+	if _, err := appender.Unfenced(t.Context(), w.js, "test", d); err != nil {
 		t.Fatal(err)
 	}
 	w.assigned("pi-01", "db", false)
@@ -128,7 +130,7 @@ func TestAnotherClusterChangesNothingUntilItIsToldToAdopt(t *testing.T) {
 	w.apply(deployment(ns, "web", "app:1", map[string]string{"site": "lab", "pool": "gold"}))
 	w.ready(ns, "web", v1alpha1.ReasonAllSucceeded)
 	first.stop()
-	info, err := eventlog.Log(t.Context(), w.js)
+	info, err := logstream.Inspect(t.Context(), w.js)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -151,7 +153,7 @@ func TestAnotherClusterChangesNothingUntilItIsToldToAdopt(t *testing.T) {
 		t.Errorf("fleet_operator_cluster_mismatch %v", n)
 	}
 	wrong.stop()
-	if after, err := eventlog.Log(t.Context(), w.js); err != nil || after.Last != info.Last {
+	if after, err := logstream.Inspect(t.Context(), w.js); err != nil || after.Last != info.Last {
 		t.Fatalf("the wrong operator appended: the log went from %d to %d (%v)", info.Last, after.Last, err)
 	}
 
@@ -187,7 +189,7 @@ func TestALostLogIsMadeAnewFromTheClusterAndTakesNothingOffDevices(t *testing.T)
 			op = w.operate()
 		}
 		eventually(t, "assigned anew "+how, func() string {
-			if _, err := eventlog.Log(t.Context(), w.js); err != nil {
+			if _, err := logstream.Inspect(t.Context(), w.js); err != nil {
 				return err.Error()
 			}
 			if got := w.told(eventlog.FamilyDesired); !cmp.Equal(got, []string{"desired.assigned pi-01 /web"}) {
@@ -288,7 +290,7 @@ func TestTheSecondReplicaTakesOver(t *testing.T) {
 	}
 	// Somebody else is elected behind its back: it steps down, and stands again.
 	nc, _ := w.server.Connect(t)
-	a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "test"})
+	a, err := appender.New(nc, appender.Options{Source: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/status"
 )
@@ -151,7 +152,7 @@ func (w *world) refused(ns, name, reason, says string) {
 	}
 	eventually(w.t, "the log says why", func() string {
 		var last eventlog.Refusal
-		for e, err := range eventlog.Read(w.t.Context(), w.js, eventlog.ReadOptions{}) {
+		for e, err := range reader.Read(w.t.Context(), w.js, reader.Options{}) {
 			if err != nil {
 				w.t.Fatal(err)
 			}

@@ -14,7 +14,8 @@ import (
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/client/informers/externalversions"
 	"fleet.nationtech.io/crds/v1alpha1"
-	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/version"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/brain"
@@ -44,7 +45,7 @@ type replica struct {
 	informers   externalversions.SharedInformerFactory
 	sync        *syncsvc.Service
 	candidate   leader.Candidate
-	appender    *eventlog.Appender
+	appender    *appender.Appender
 	events      *kube.Events
 	sealer      *sealer.Sealer
 	metrics     *metrics
@@ -75,7 +76,7 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 	if err != nil {
 		return nil, fmt.Errorf("operator: Kubernetes client: %w", err)
 	}
-	appender, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "operator"})
+	appender, err := appender.New(nc, appender.Options{Source: "operator"})
 	if err != nil {
 		return nil, fmt.Errorf("operator: %w", err)
 	}
@@ -113,7 +114,7 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 		Settled: r.settled, Failed: r.failed, Through: r.reconcile, Appended: r.appended, Full: r.full, Now: opt.Now, Logger: opt.Logger,
 	})
 	r.sync = syncsvc.New(nc, r.fold, syncsvc.DesiredState{JS: js}, syncsvc.Options{
-		Log:    func(ctx context.Context) (eventlog.LogInfo, error) { return eventlog.Log(ctx, js) },
+		Log:    func(ctx context.Context) (logstream.Info, error) { return logstream.Inspect(ctx, js) },
 		Logger: opt.Logger, Registry: opt.Registry,
 	})
 	r.candidate = leader.Candidate{
@@ -198,7 +199,7 @@ func (r *replica) deviceReturns(id string) {
 
 // clearPulse takes a decommissioned device's last pulse out of device-heartbeat.
 func (r *replica) clearPulse(ctx context.Context, id string) error {
-	return eventlog.ClearPulse(ctx, r.js, id)
+	return logstream.ClearPulse(ctx, r.js, id)
 }
 
 // turned is told whose pulse began or ended.

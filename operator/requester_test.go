@@ -14,6 +14,7 @@ import (
 	"fleet.nationtech.io/crds/install"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // person is a client of a user, by impersonation, with a field manager's name.
@@ -49,7 +50,7 @@ type asked struct {
 func (w *world) asked() []asked {
 	w.t.Helper()
 	var all []asked
-	for e, err := range eventlog.Read(w.t.Context(), w.js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(w.t.Context(), w.js, reader.Options{}) {
 		if err != nil {
 			w.t.Fatal(err)
 		}

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 // room is whether the log takes events, as the leader last learned it.
@@ -24,8 +26,8 @@ const reserveSentence = "the log has reached its size and lives on its reserve, 
 // fullRetry is how long an election that a full log refused is put off.
 const fullRetry = 5 * time.Second
 
-func (r *replica) logConfig() eventlog.LogConfig {
-	return eventlog.LogConfig{Replicas: r.options.Replicas, MaxBytes: r.options.LogMaxBytes}
+func (r *replica) logConfig() logstream.Config {
+	return logstream.Config{Replicas: r.options.Replicas, MaxBytes: r.options.LogMaxBytes}
 }
 
 // full is told that the log took no more. It opens the log's reserve, once, so
@@ -44,7 +46,7 @@ func (r *replica) openReserve(ctx context.Context) bool {
 	if r.options.LogMaxBytes == 0 || r.reserveOpen {
 		return false
 	}
-	if err := eventlog.OpenReserve(ctx, r.js, r.logConfig()); err != nil {
+	if err := logstream.OpenReserve(ctx, r.js, r.logConfig()); err != nil {
 		r.options.Logger.Error("the log is full and its reserve cannot be opened; will be tried again", "error", err)
 		return false
 	}
@@ -80,8 +82,8 @@ func (r *replica) roomIs(now room) {
 		r.deployments.SetLog("", reserveSentence)
 	case roomNone:
 		r.options.Logger.Error("the log is full: nothing is decided until it has room", "reason", ReasonLogFull)
-		r.events.Warn(ReasonLogFull, "Append", eventlog.ErrLogFull.Error(), nil)
-		r.deployments.SetLog(eventlog.ErrLogFull.Error(), "")
+		r.events.Warn(ReasonLogFull, "Append", appender.ErrLogFull.Error(), nil)
+		r.deployments.SetLog(appender.ErrLogFull.Error(), "")
 	}
 }
 
@@ -94,7 +96,7 @@ func (r *replica) elect(ctx context.Context, l eventlog.Leader) (uint64, error) 
 		case err == nil:
 			r.hasRoom()
 			return token, nil
-		case !errors.Is(err, eventlog.ErrLogFull):
+		case !errors.Is(err, appender.ErrLogFull):
 			return 0, err
 		case r.full(ctx):
 		default:

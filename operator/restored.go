@@ -3,7 +3,7 @@ package operator
 import (
 	"context"
 
-	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 // reconciliation is what a term owes a log that was restored from an archive.
@@ -18,7 +18,7 @@ type reconciliation struct {
 }
 
 // owed gives what a term owes the log; nil where that is nothing.
-func owed(info eventlog.LogInfo) *reconciliation {
+func owed(info logstream.Info) *reconciliation {
 	if !info.Restored.Pending() {
 		return nil
 	}
@@ -31,7 +31,7 @@ func (r *replica) reconcile(ctx context.Context) error {
 		return nil
 	}
 	sequence := r.fold.Sequence()
-	if err := eventlog.Reconcile(ctx, r.js, r.owed.logID, sequence); err != nil {
+	if err := logstream.Reconcile(ctx, r.js, r.owed.logID, sequence); err != nil {
 		return err
 	}
 	r.options.Logger.Info("the restored log agrees with the cluster: devices are answered", "log", r.owed.logID, "sequence", sequence)

@@ -22,6 +22,9 @@ import (
 	"fleet.nationtech.io/crds/localapi/localapitest"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator"
 	"fleet.nationtech.io/operator/manifest"
 	"fleet.nationtech.io/operator/status"
@@ -41,7 +44,7 @@ func (w *world) archived() string {
 }
 
 // restored loses all that NATS has, and gets the log back from a file.
-func (w *world) restored(path string) eventlog.LogInfo {
+func (w *world) restored(path string) logstream.Info {
 	w.t.Helper()
 	for name := range w.js.StreamNames(w.t.Context()).Name() {
 		if err := w.js.DeleteStream(w.t.Context(), name); err != nil {
@@ -59,7 +62,7 @@ func (w *world) restored(path string) eventlog.LogInfo {
 func (w *world) reconciled() {
 	w.t.Helper()
 	eventually(w.t, "the restored log is reconciled", func() string {
-		info, err := eventlog.Log(w.t.Context(), w.js)
+		info, err := logstream.Inspect(w.t.Context(), w.js)
 		if err != nil {
 			return err.Error()
 		}
@@ -74,7 +77,7 @@ func (w *world) reconciled() {
 func (w *world) since(last uint64) []string {
 	w.t.Helper()
 	var got []string
-	for e, err := range eventlog.Read(w.t.Context(), w.js, eventlog.ReadOptions{From: last + 1}) {
+	for e, err := range reader.Read(w.t.Context(), w.js, reader.Options{From: last + 1}) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
@@ -204,7 +207,7 @@ func TestAnArchiveThatIsOlderThanTheFleetTakesNothingBack(t *testing.T) {
 	w.ready(ns, "web", v1alpha1.ReasonAllSucceeded)
 	w.ready(ns, "old", v1alpha1.ReasonAllSucceeded)
 	// Long before, there was a Deployment "back", which was withdrawn.
-	if _, err := eventlog.AppendUnfenced(t.Context(), w.js, "test", eventlog.Draft{
+	if _, err := appender.Unfenced(t.Context(), w.js, "test", eventlog.Draft{
 		Subject: eventlog.DesiredSubject("pi-01", "back"), Type: eventlog.DesiredWithdrawn, Time: time.Now().Add(-time.Hour), Namespace: ns, Revision: 1,
 	}); err != nil {
 		t.Fatal(err)
@@ -317,7 +320,7 @@ func TestAnOperatorThatRunsGoesOnWithALogThatIsRestoredUnderIt(t *testing.T) {
 	w.api, w.fleet = first.api, first.fleet
 	w.operate(func(o *operator.Options) { o.Identity = "eager" })
 	eventually(t, "it is elected in an empty log", func() string {
-		if _, err := eventlog.Log(t.Context(), w.js); err != nil {
+		if _, err := logstream.Inspect(t.Context(), w.js); err != nil {
 			return err.Error()
 		}
 		if got := w.told(eventlog.FamilyLeader); len(got) != 1 {

@@ -9,6 +9,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator"
 	"fleet.nationtech.io/projections/seal"
 	"fleet.nationtech.io/projections/verify"
@@ -58,7 +59,7 @@ func TestTheLogIsSealedByTheKeyOfTheSecret(t *testing.T) {
 
 func (w *world) lastSequence() uint64 {
 	w.t.Helper()
-	info, err := eventlog.Log(w.t.Context(), w.js)
+	info, err := logstream.Inspect(w.t.Context(), w.js)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -8,6 +8,8 @@ import (
 	"k8s.io/client-go/kubernetes"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 // What a replica said as the leader it no longer says once another leads: nobody
@@ -15,10 +17,10 @@ import (
 func TestAReplicaThatLostTheLeaseRaisesNoAlarm(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	if _, err := eventlog.EnsureLog(t.Context(), w.js, eventlog.LogConfig{Replicas: 1}); err != nil {
+	if _, err := logstream.Ensure(t.Context(), w.js, logstream.Config{Replicas: 1}); err != nil {
 		t.Fatal(err)
 	}
-	a, err := eventlog.NewAppender(w.nc, eventlog.AppenderOptions{Source: "test"})
+	a, err := appender.New(w.nc, appender.Options{Source: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,7 +17,9 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator"
 )
 
@@ -43,7 +45,7 @@ func TestOnThreeServersBesideAHostileWriter(t *testing.T) {
 	if attacks := len(w.told(eventlog.FamilyState)); attacks < 20 {
 		t.Errorf("%d states in the log: the attack did not take place", attacks)
 	}
-	info, err := eventlog.Log(t.Context(), w.js)
+	info, err := logstream.Inspect(t.Context(), w.js)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +78,7 @@ func (w *world) attack() (stop func()) {
 	start(func(i int) nats.Header { // holds open as many batches as it can
 		return nats.Header{"Nats-Batch-Id": {fmt.Sprintf("evil-%d", i%60)}, "Nats-Batch-Sequence": {"1"}}
 	})
-	token, err := eventlog.LastSequence(ctx, w.js, eventlog.LogStream, eventlog.LeaderSubject)
+	token, err := reader.LastSequence(ctx, w.js, eventlog.LogStream, eventlog.LeaderSubject)
 	if err != nil {
 		w.t.Fatal(err)
 	}

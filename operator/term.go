@@ -13,6 +13,9 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/eventlog/version"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/brain"
@@ -53,9 +56,9 @@ func (r *replica) lead(ctx context.Context) error {
 		switch {
 		case ctx.Err() != nil:
 			return nil // the Lease is lost, or the replica ends
-		case errors.Is(err, eventlog.ErrDeposed):
+		case errors.Is(err, appender.ErrDeposed):
 			return err // another holds the log: step down, and stand again
-		case errors.Is(err, errReconnected), errors.Is(err, errLogWentBack), errors.Is(err, errAdopted), errors.Is(err, eventlog.ErrUncertain):
+		case errors.Is(err, errReconnected), errors.Is(err, errLogWentBack), errors.Is(err, errAdopted), errors.Is(err, appender.ErrUncertain):
 			r.options.Logger.Info("a new term begins", "reason", err)
 			pause(ctx, termBreath)
 		default:
@@ -109,7 +112,7 @@ func (r *replica) term(ctx context.Context) error {
 		return r.refuse(ctx, other, uid)
 	}
 	r.metrics.mismatched(false)
-	info, err := eventlog.EnsureLog(ctx, r.js, r.logConfig())
+	info, err := logstream.Ensure(ctx, r.js, r.logConfig())
 	if err != nil {
 		return cause(ctx, err)
 	}
@@ -143,18 +146,18 @@ func (r *replica) term(ctx context.Context) error {
 // ensureLog makes the log where there is none at all. One that is there is left
 // alone until it is known whose it is.
 func (r *replica) ensureLog(ctx context.Context) error {
-	_, err := eventlog.Log(ctx, r.js)
+	_, err := logstream.Inspect(ctx, r.js)
 	if !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return err
 	}
-	_, err = eventlog.EnsureLog(ctx, r.js, r.logConfig())
+	_, err = logstream.Ensure(ctx, r.js, r.logConfig())
 	return err
 }
 
 // owner is otherCluster as of the log's last election, which a fold that read on
 // after the connection was lost may not have passed yet.
 func (r *replica) owner(ctx context.Context, uid string) (string, error) {
-	last, err := eventlog.LastSequence(ctx, r.js, eventlog.LogStream, eventlog.LeaderSubject)
+	last, err := reader.LastSequence(ctx, r.js, eventlog.LogStream, eventlog.LeaderSubject)
 	if err != nil {
 		return "", fmt.Errorf("whose log it is: %w", err)
 	}
@@ -308,7 +311,7 @@ func (r *replica) tellToSync(ctx context.Context) error {
 	})
 	ids := slices.Collect(maps.Keys(known))
 	r.options.Logger.Info("devices are told to sync", "devices", len(ids))
-	err := eventlog.TellToSync(ctx, r.nc, ids)
+	err := projections.RequestResync(ctx, r.nc, ids)
 	if err != nil && ctx.Err() == nil {
 		r.options.Logger.Warn("not all devices were told to sync; they are told again", "error", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/operator/status"
 )
 
@@ -61,7 +62,7 @@ func TestWhateverADeviceSaysItsStatusIsWritten(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := eventlog.AppendUnfenced(t.Context(), w.js, "test", revoked); err != nil {
+	if _, err := appender.Unfenced(t.Context(), w.js, "test", revoked); err != nil {
 		t.Fatal(err)
 	}
 	eventually(t, "the revocation is shown", func() string {

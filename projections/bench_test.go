@@ -13,7 +13,9 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/benchtest"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
 )
@@ -61,7 +63,7 @@ func newPlace(b *testing.B, replicas int) place {
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()
 	for { // a young cluster's peers may not all be known yet
-		_, err := eventlog.EnsureLog(ctx, js, eventlog.LogConfig{Replicas: replicas})
+		_, err := logstream.Ensure(ctx, js, logstream.Config{Replicas: replicas})
 		if err == nil {
 			break
 		}
@@ -78,7 +80,7 @@ func newPlace(b *testing.B, replicas int) place {
 // tail does not burden the next turn.
 func (p place) settle(b *testing.B) {
 	b.Helper()
-	info, err := eventlog.Log(b.Context(), p.js)
+	info, err := logstream.Inspect(b.Context(), p.js)
 	mustNot(b, err)
 	mustNot(b, projections.WaitFor(b.Context(), p.js, eventlog.BucketDesired, info.Last))
 }
@@ -94,7 +96,7 @@ func BenchmarkAppend(b *testing.B) {
 	for _, c := range []struct{ replicas, events int }{{1, 50_000}, {3, 20_000}} {
 		b.Run(fmt.Sprintf("R%d", c.replicas), func(b *testing.B) {
 			p := newPlace(b, c.replicas)
-			a, err := eventlog.NewAppender(p.nc, eventlog.AppenderOptions{Source: "operator"})
+			a, err := appender.New(p.nc, appender.Options{Source: "operator"})
 			mustNot(b, err)
 			token, err := a.Elect(b.Context(), eventlog.Leader{Identity: "bench"}, time.Now())
 			mustNot(b, err)

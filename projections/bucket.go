@@ -12,6 +12,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 // Config says how the buckets are kept.
@@ -110,10 +111,10 @@ func serve(ctx context.Context, js jetstream.JetStream, c Config, bucket, logID 
 // stands still, or that no server leads, is no failure: nothing is decided by those;
 // see Lacks, and Revive.
 func Ensure(ctx context.Context, js jetstream.JetStream, c Config) (rebuilt []string, err error) {
-	if _, err := eventlog.Log(ctx, js); err != nil {
+	if _, err := logstream.Inspect(ctx, js); err != nil {
 		return nil, err
 	}
-	if err := eventlog.EnsurePulse(ctx, js, c.Replicas); err != nil {
+	if err := logstream.EnsurePulse(ctx, js, c.Replicas); err != nil {
 		return nil, err
 	}
 	for _, b := range eventlog.Buckets() {
@@ -170,7 +171,7 @@ func Revive(ctx context.Context, js jetstream.JetStream, c Config, bucket string
 // counts as cut short. It says whether it has rebuilt the bucket, or has finished
 // the rebuild.
 func Mend(ctx context.Context, js jetstream.JetStream, c Config, bucket string) (rebuilt bool, err error) {
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return false, err
 	}
@@ -259,7 +260,7 @@ func Check(ctx context.Context, js jetstream.JetStream, bucket string) (Finding,
 	if err != nil {
 		return "", fmt.Errorf("check bucket %s: %w", bucket, err)
 	}
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return "", err
 	}

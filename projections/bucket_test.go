@@ -14,13 +14,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections"
 )
 
 func ensure(t *testing.T, js jetstream.JetStream) []string {
 	t.Helper()
-	if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(t.Context(), js, logstream.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	rebuilt, err := projections.Ensure(t.Context(), js, projections.Config{})
@@ -53,7 +55,7 @@ func assign(t *testing.T, js jetstream.JetStream, device, deployment, body strin
 
 func catchUp(t *testing.T, js jetstream.JetStream, bucket string) jetstream.KeyValue {
 	t.Helper()
-	info, err := eventlog.Log(t.Context(), js)
+	info, err := logstream.Inspect(t.Context(), js)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -246,13 +248,13 @@ func TestBucketsOfALogThatWentBackAreRebuilt(t *testing.T) {
 				damage(t, s, saved)
 				s.Start()
 				_, js = s.Connect(t)
-				if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{}); err != nil {
+				if _, err := logstream.Ensure(t.Context(), js, logstream.Config{}); err != nil {
 					t.Fatal(err)
 				}
 				report(`"since"`, reported)
 				ensure(t, js)
 				want := map[string]string{}
-				for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{Subjects: []string{eventlog.StateSubject("*", "*"), eventlog.DesiredSubject("*", "*")}}) {
+				for e, err := range reader.Read(t.Context(), js, reader.Options{Subjects: []string{eventlog.StateSubject("*", "*"), eventlog.DesiredSubject("*", "*")}}) {
 					if err != nil {
 						t.Fatal(err)
 					}

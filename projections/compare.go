@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // compare holds the newest messages of a bucket against its source, both as they
@@ -38,7 +39,7 @@ func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.Stre
 	if b.LastSeq > checked {
 		from = b.LastSeq - checked + 1
 	}
-	for m, err := range eventlog.Stored(ctx, js, bucket.Config.Name, from) {
+	for m, err := range reader.Stored(ctx, js, bucket.Config.Name, from) {
 		if err != nil {
 			return "", err
 		}
@@ -53,7 +54,7 @@ func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.Stre
 			continue
 		}
 		// A device may have written what a client takes for the server's word.
-		m, err = eventlog.MessageAt(ctx, js, bucket.Config.Name, m.Sequence)
+		m, err = reader.MessageAt(ctx, js, bucket.Config.Name, m.Sequence)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue // overtaken by the next of its key
 		}
@@ -93,7 +94,7 @@ func projected(ctx context.Context, js jetstream.JetStream, source jetstream.Str
 	if err == nil && same(p, m, origin) {
 		return true, nil
 	}
-	origin, err = eventlog.MessageAt(ctx, js, p.Stream, seq)
+	origin, err = reader.MessageAt(ctx, js, p.Stream, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}

@@ -7,6 +7,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/benchtest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -20,7 +21,7 @@ func BenchmarkFold(b *testing.B) {
 
 	read := func() {
 		n := 0
-		for _, err := range eventlog.Read(b.Context(), p.js, eventlog.ReadOptions{}) {
+		for _, err := range reader.Read(b.Context(), p.js, reader.Options{}) {
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -32,7 +33,7 @@ func BenchmarkFold(b *testing.B) {
 	}
 	fold := func() {
 		v := fleet.New()
-		for e, err := range eventlog.Read(b.Context(), p.js, eventlog.ReadOptions{}) {
+		for e, err := range reader.Read(b.Context(), p.js, reader.Options{}) {
 			if err != nil { // not mustNot: its b.Helper costs as much as decoding an event
 				b.Fatal(err)
 			}

@@ -11,7 +11,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections"
 )
 
@@ -21,7 +23,7 @@ func sound(t *testing.T, js jetstream.JetStream) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -41,7 +43,7 @@ func TestAReportAsLargeAsTheLogTakesStopsNoBucket(t *testing.T) {
 	s := natstest.Start(t)
 	nc, js := s.Connect(t)
 	ensure(t, js)
-	subject, data := eventlog.StateSubject("large", "web"), strings.Repeat("x", eventlog.MaxMessageBytes)
+	subject, data := eventlog.StateSubject("large", "web"), strings.Repeat("x", logstream.MaxMessageBytes)
 	if _, err := js.Publish(t.Context(), subject, []byte(data)); err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +122,7 @@ func TestASubjectWithAWildcardIsForeignAndStopsNoBucket(t *testing.T) {
 	ensure(t, js)
 	s.Raw(t, eventlog.StateSubject("evil", "*"), "NATS/1.0\r\n\r\n", `{"device_id":"evil","deployment":"*","phase":"Running"}`)
 	s.Raw(t, eventlog.StateSubject("evil", ">"), "NATS/1.0\r\n\r\n", `{"device_id":"evil","deployment":">","phase":"Running"}`)
-	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(t.Context(), js, reader.Options{}) {
 		if !errors.Is(err, eventlog.ErrForeign) {
 			t.Errorf("%s is read with error %v, want ErrForeign", e.Subject, err)
 		}
@@ -214,7 +216,7 @@ func TestEnsureMendsABucketOfAnOlderMake(t *testing.T) {
 		t.Fatal(err)
 	}
 	old := stream.CachedInfo().Config
-	old.MaxMsgSize, old.AllowRollup = eventlog.MaxMessageBytes, true
+	old.MaxMsgSize, old.AllowRollup = logstream.MaxMessageBytes, true
 	if _, err := js.UpdateStream(t.Context(), old); err != nil {
 		t.Fatal(err)
 	}

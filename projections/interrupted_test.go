@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
 )
@@ -99,7 +100,7 @@ func TestADesiredStateThatIsOutOfServiceIsMended(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.cut(t, js)
-			log, err := eventlog.Log(t.Context(), js)
+			log, err := logstream.Inspect(t.Context(), js)
 			if err != nil {
 				t.Fatal(err)
 			}

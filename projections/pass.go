@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // metaPassed lists the messages of its source that a bucket was moved past, by their
@@ -196,7 +197,7 @@ func Refuses(ctx context.Context, js jetstream.JetStream, bucket string, sequenc
 }
 
 func trial(ctx context.Context, js jetstream.JetStream, bucket string, sequence uint64) (bool, error) {
-	election, err := eventlog.LastSequence(ctx, js, eventlog.LogStream, eventlog.LeaderSubject)
+	election, err := reader.LastSequence(ctx, js, eventlog.LogStream, eventlog.LeaderSubject)
 	if err != nil {
 		return false, err
 	}

@@ -11,7 +11,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections"
 )
 
@@ -46,14 +49,14 @@ func newStage(t *testing.T, servers int) *stage {
 		_, s.js = c.Connect(t)
 	}
 	s.until("the log", func() error {
-		_, err := eventlog.EnsureLog(t.Context(), s.js, eventlog.LogConfig{Replicas: servers})
+		_, err := logstream.Ensure(t.Context(), s.js, logstream.Config{Replicas: servers})
 		return err
 	})
 	s.until("the buckets", func() error {
 		_, err := projections.Ensure(t.Context(), s.js, s.config)
 		return err
 	})
-	a, err := eventlog.NewAppender(s.js.Conn(), eventlog.AppenderOptions{Source: "test"})
+	a, err := appender.New(s.js.Conn(), appender.Options{Source: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +86,7 @@ func (s *stage) last() uint64 {
 	var last uint64
 	s.until("the log's last report", func() error {
 		var err error
-		last, err = eventlog.LastSequence(s.Context(), s.js, eventlog.LogStream, eventlog.FamilySubjects(eventlog.FamilyState))
+		last, err = reader.LastSequence(s.Context(), s.js, eventlog.LogStream, eventlog.FamilySubjects(eventlog.FamilyState))
 		return err
 	})
 	return last
@@ -153,7 +156,7 @@ func (s *stage) restart() {
 	for _, n := range s.nodes {
 		n.Restart()
 		s.until("the server is back", func() error {
-			_, err := eventlog.Log(s.Context(), s.js)
+			_, err := logstream.Inspect(s.Context(), s.js)
 			return err
 		})
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // WaitFor returns once a bucket holds all that the log had for it up to a
@@ -71,7 +72,7 @@ func (w waiting) waitFor(ctx context.Context, js jetstream.JetStream, bucket str
 // bucket projects; 0 without one.
 func lastProjected(ctx context.Context, js jetstream.JetStream, bucket string) (uint64, error) {
 	p := eventlog.ProjectionOf(bucket)
-	n, err := eventlog.LastSequence(ctx, js, p.Stream, p.From)
+	n, err := reader.LastSequence(ctx, js, p.Stream, p.From)
 	if err != nil {
 		return 0, fmt.Errorf("bucket %s: %w", bucket, err)
 	}
@@ -115,7 +116,7 @@ func arrived(ctx context.Context, js jetstream.JetStream, bucket string, target 
 func following(ctx context.Context, js jetstream.JetStream, bucket string, from, target uint64) (at uint64, next *jetstream.RawStreamMsg, err error) {
 	at = from
 	for p := eventlog.ProjectionOf(bucket); at < target; at = next.Sequence {
-		next, err = eventlog.NextMessage(ctx, js, p.Stream, p.From, at+1)
+		next, err = reader.NextMessage(ctx, js, p.Stream, p.From, at+1)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return target, nil, nil
 		}
@@ -138,7 +139,7 @@ var ErrUnreadable = errors.New("the server has the message and cannot read it")
 // with ErrUnreadable where the server cannot give the newest message.
 func Position(ctx context.Context, js jetstream.JetStream, bucket string) (uint64, error) {
 	stream := eventlog.BucketStream(bucket)
-	s, err := eventlog.Authoritative(ctx, js, stream)
+	s, err := reader.Authoritative(ctx, js, stream)
 	if err != nil {
 		return 0, fmt.Errorf("bucket %s: %w", bucket, err)
 	}
@@ -150,9 +151,9 @@ func Position(ctx context.Context, js jetstream.JetStream, bucket string) (uint6
 	if last == 0 {
 		return start, nil
 	}
-	m, err := eventlog.MessageAt(ctx, js, stream, last)
+	m, err := reader.MessageAt(ctx, js, stream, last)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		now, err := eventlog.Authoritative(ctx, js, stream)
+		now, err := reader.Authoritative(ctx, js, stream)
 		if err == nil && now.CachedInfo().State.LastSeq == last {
 			err = ErrUnreadable
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 // Rebuild throws a bucket away and has the server project it from the log anew.
@@ -18,7 +19,7 @@ import (
 // then its metadata says that a rebuild is under way, and which, so that any
 // leader can finish it by Mend. progress is told the sequences of the source
 // that have been passed and are to be passed; it may be nil. After desired-state was
-// rebuilt every device must be told to sync (eventlog.TellToSync); the bucket's
+// rebuilt every device must be told to sync (RequestResync); the bucket's
 // metadata says so until SyncTold.
 //
 // Whether it would be safe is another question: see Rebuildable. It fails with
@@ -33,7 +34,7 @@ func Rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket strin
 }
 
 func rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket string, progress func(done, total uint64)) error {
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func claim(s *jetstream.StreamConfig, bucket string) (which string) {
 // takeOver finishes a rebuild that was cut short, with what the server has brought
 // into the bucket since, and where that is not of this log, begins it anew.
 func takeOver(ctx context.Context, js jetstream.JetStream, c Config, bucket string) error {
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 // Why a bucket cannot be rebuilt from the log as it is, or not now.
@@ -71,8 +72,8 @@ func Rebuildable(ctx context.Context, js jetstream.JetStream, bucket string) (Co
 func whole(log *jetstream.StreamInfo) error {
 	s := log.State
 	switch {
-	case eventlog.RestoringArchive(log.Config) != "":
-		return eventlog.ErrRestoring
+	case logstream.RestoringArchive(log.Config) != "":
+		return logstream.ErrRestoring
 	case s.LastSeq > 0 && s.FirstSeq > 1:
 		return fmt.Errorf("%w: it begins at sequence %d", ErrIncomplete, s.FirstSeq)
 	case s.NumDeleted > 0:

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
 )
@@ -46,7 +47,7 @@ func TestABucketIsNotRebuiltWhereThatLosesWhatItHas(t *testing.T) {
 		"without a log": {func(t *testing.T, js jetstream.JetStream) { mustDelete(t, js, eventlog.LogStream) }, jetstream.ErrStreamNotFound},
 		"of another log": {func(t *testing.T, js jetstream.JetStream) {
 			mustDelete(t, js, eventlog.LogStream)
-			if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{}); err != nil {
+			if _, err := logstream.Ensure(t.Context(), js, logstream.Config{}); err != nil {
 				t.Fatal(err)
 			}
 		}, projections.ErrOtherLog},

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
 )
@@ -21,7 +22,7 @@ func onThree(t *testing.T) (jetstream.JetStream, projections.Config) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for { // a young cluster's peers may not all be known yet
-		_, err := eventlog.EnsureLog(ctx, js, eventlog.LogConfig{Replicas: 3})
+		_, err := logstream.Ensure(ctx, js, logstream.Config{Replicas: 3})
 		if err == nil {
 			break
 		}

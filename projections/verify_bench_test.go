@@ -9,7 +9,9 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/benchtest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/seal"
 	"fleet.nationtech.io/projections/verify"
 )
@@ -30,7 +32,7 @@ func BenchmarkVerify(b *testing.B) {
 
 	read := func() {
 		n := 0
-		for _, err := range eventlog.Read(b.Context(), p.js, eventlog.ReadOptions{}) {
+		for _, err := range reader.Read(b.Context(), p.js, reader.Options{}) {
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -63,7 +65,7 @@ func (p place) seal(b *testing.B, each uint64) (seals int) {
 	key, err := nkeys.CreateUser()
 	mustNot(b, err)
 	t := seal.NewTree()
-	for e, err := range eventlog.Read(b.Context(), p.js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(b.Context(), p.js, reader.Options{}) {
 		mustNot(b, err)
 		mustNot(b, t.Add(e))
 		if t.Size()%each != 0 {
@@ -73,7 +75,7 @@ func (p place) seal(b *testing.B, each uint64) (seals int) {
 		mustNot(b, err)
 		d, err := eventlog.NewDraft(eventlog.SealSubject, eventlog.SealCreated, time.Now(), s)
 		mustNot(b, err)
-		_, err = eventlog.AppendUnfenced(b.Context(), p.js, "operator", d)
+		_, err = appender.Unfenced(b.Context(), p.js, "operator", d)
 		mustNot(b, err)
 		seals++
 	}

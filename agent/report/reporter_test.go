@@ -18,6 +18,7 @@ import (
 	"fleet.nationtech.io/agent/report"
 	"fleet.nationtech.io/agent/store"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 )
 
@@ -40,7 +41,7 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{t: t, server: natstest.Start(t)}
 	w.nc, w.js = w.server.Connect(t)
-	if _, err := eventlog.EnsureLog(t.Context(), w.js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(t.Context(), w.js, logstream.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	var err error
@@ -301,7 +302,7 @@ func TestClearedTakesTheKeyOutOnceOverRestarts(t *testing.T) {
 func TestAReportThatTheLogNeverTakesHoldsUpNothing(t *testing.T) {
 	t.Parallel()
 	huge := state("a", 0)
-	huge.Services[0].Name = strings.Repeat("x", eventlog.MaxMessageBytes)
+	huge.Services[0].Name = strings.Repeat("x", logstream.MaxMessageBytes)
 	for name, never := range map[string]eventlog.DeploymentState{
 		"it is too large":                     huge,
 		"there is no subject of its name":     state("", 0),

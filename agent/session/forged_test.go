@@ -14,6 +14,8 @@ import (
 	"fleet.nationtech.io/agent/reject"
 	"fleet.nationtech.io/agent/session"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
 )
@@ -59,7 +61,7 @@ func TestAnswersAimedAtAVictimChangeNothing(t *testing.T) {
 	t.Parallel()
 	server := natstest.Start(t, natstest.Config(t, twoAccounts))
 	fleet, js := server.Connect(t, nats.UserInfo("fleet", "x"))
-	if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(t.Context(), js, logstream.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := projections.Ensure(t.Context(), js, projections.Config{}); err != nil {
@@ -145,7 +147,7 @@ func TestAnswersAimedAtAVictimChangeNothing(t *testing.T) {
 	await(t, "those on the command subjects refused", counted(registry, 1))
 
 	// The log's own word still comes through, and nothing else did.
-	if _, err := eventlog.AppendUnfenced(t.Context(), js, "test", eventlog.Draft{
+	if _, err := appender.Unfenced(t.Context(), js, "test", eventlog.Draft{
 		Subject: eventlog.DesiredSubject(device, "next"), Type: eventlog.DesiredAssigned, Time: time.Now(), Data: []byte(`{"type":"PodmanV0"}`),
 	}); err != nil {
 		t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/past"
@@ -36,7 +37,7 @@ func TestAPersonReadsCheckpointsAndWritesNone(t *testing.T) {
 				drafts[i] = assigned("d"+string(rune('a'+i%26))+string(rune('a'+i/26%26))+string(rune('a'+i/676)), "web")
 			}
 			w.lead(drafts)
-			log, err := eventlog.Log(ctx, w.js)
+			log, err := logstream.Inspect(ctx, w.js)
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -15,6 +15,7 @@ import (
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/e2e/hostile"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/natstest"
 )
 
@@ -26,7 +27,7 @@ func TestAHostileDeviceOnThreeServersStopsNobody(t *testing.T) {
 	t.Parallel()
 	w := newCluster(t)
 	nc, _ := w.as("operator")
-	leader, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "operator"})
+	leader, err := appender.New(nc, appender.Options{Source: "operator"})
 	if err != nil {
 		t.Fatal(err)
 	}

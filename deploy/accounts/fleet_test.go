@@ -12,6 +12,8 @@ import (
 
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
 )
@@ -75,7 +77,7 @@ func (w *world) ready(replicas int) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), 2*patience)
 	defer cancel()
 	for {
-		_, err := eventlog.EnsureLog(ctx, w.js, eventlog.LogConfig{Replicas: replicas})
+		_, err := logstream.Ensure(ctx, w.js, logstream.Config{Replicas: replicas})
 		if err == nil {
 			if _, err = projections.Ensure(ctx, w.js, projections.Config{Replicas: replicas}); err == nil {
 				return
@@ -122,7 +124,7 @@ func (w *world) subjects(stream string) map[string]uint64 {
 // append appends as the operator does, but without a fence.
 func (w *world) append(d eventlog.Draft) uint64 {
 	w.t.Helper()
-	seq, err := eventlog.AppendUnfenced(w.t.Context(), w.js, "test", d)
+	seq, err := appender.Unfenced(w.t.Context(), w.js, "test", d)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -133,7 +135,7 @@ func (w *world) append(d eventlog.Draft) uint64 {
 func (w *world) lead(drafts []eventlog.Draft) {
 	w.t.Helper()
 	nc, _ := w.as("operator")
-	leader, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "operator"})
+	leader, err := appender.New(nc, appender.Options{Source: "operator"})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 func soon(t *testing.T) context.Context {
@@ -115,7 +116,7 @@ func TestAnOlderAgentNeedsTheKVAPIAlone(t *testing.T) {
 		})
 	}
 	var events []string
-	for e, err := range eventlog.Read(ctx, w.js, eventlog.ReadOptions{Subjects: []string{"fleet.evt.state.>", "fleet.evt.info.>"}}) {
+	for e, err := range reader.Read(ctx, w.js, reader.Options{Subjects: []string{"fleet.evt.state.>", "fleet.evt.info.>"}}) {
 		if err != nil {
 			t.Fatal(err)
 		}

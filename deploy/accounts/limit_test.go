@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections"
 )
 
@@ -23,16 +24,16 @@ func TestAfterWhateverADeviceMayReportTheBucketsGoOn(t *testing.T) {
 			t.Parallel()
 			w := begin(t)
 			bad, good := w.device(mallory), w.device(victim)
-			if got := bad.MaxPayload(); got != eventlog.MaxReportBytes {
-				t.Errorf("a device may send %d bytes, want %d", got, eventlog.MaxReportBytes)
+			if got := bad.MaxPayload(); got != logstream.MaxReportBytes {
+				t.Errorf("a device may send %d bytes, want %d", got, logstream.MaxReportBytes)
 			}
-			w.logs(bad, eventlog.StateSubject(mallory, "payload"), nil, strings.Repeat("x", eventlog.MaxReportBytes))
-			header := nats.Header{"A": {strings.Repeat("x", eventlog.MaxReportBytes-len("NATS/1.0\r\nA: \r\n\r\n"))}}
+			w.logs(bad, eventlog.StateSubject(mallory, "payload"), nil, strings.Repeat("x", logstream.MaxReportBytes))
+			header := nats.Header{"A": {strings.Repeat("x", logstream.MaxReportBytes-len("NATS/1.0\r\nA: \r\n\r\n"))}}
 			w.logs(bad, eventlog.StateSubject(mallory, "header"), header, "")
 			w.logs(bad, eventlog.StateSubject(mallory, "*"), nil, "{}")
 			w.logs(bad, eventlog.StateSubject(mallory, ">"), nil, "{}")
 			w.follows()
-			if err := bad.Publish(eventlog.StateSubject(mallory, "payload"), make([]byte, eventlog.MaxReportBytes+1)); !errors.Is(err, nats.ErrMaxPayload) {
+			if err := bad.Publish(eventlog.StateSubject(mallory, "payload"), make([]byte, logstream.MaxReportBytes+1)); !errors.Is(err, nats.ErrMaxPayload) {
 				t.Errorf("more than that: %v, want %v", err, nats.ErrMaxPayload)
 			}
 			w.logs(good, eventlog.StateSubject(victim, "web"), nil, "{}")
@@ -70,7 +71,7 @@ func (w *world) follows() {
 	w.t.Helper()
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
-	log, err := eventlog.Log(ctx, w.js)
+	log, err := logstream.Inspect(ctx, w.js)
 	if err != nil {
 		w.t.Fatal(err)
 	}

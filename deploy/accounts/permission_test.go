@@ -9,6 +9,7 @@ import (
 
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
 )
 
 // A device can do none of what the contract does not list. The subjects stand
@@ -251,7 +252,7 @@ func TestAPersonRequestsInTheOwnNameAlone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := eventlog.AppendUnfenced(t.Context(), js, "fleetctl", d); err != nil {
+			if _, err := appender.Unfenced(t.Context(), js, "fleetctl", d); err != nil {
 				t.Errorf("%s: own request %s: %v", user, verb, err)
 			}
 		}

@@ -11,6 +11,7 @@ import (
 
 	"fleet.nationtech.io/callout"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 // RenderOptions say how the configuration is written.
@@ -37,7 +38,7 @@ func Render(u Users, o RenderOptions) ([]byte, error) {
 			w.line("jetstream: enabled")
 		}
 		if account == Devices {
-			w.line("limits: { max_payload: %d }", eventlog.MaxReportBytes)
+			w.line("limits: { max_payload: %d }", logstream.MaxReportBytes)
 		}
 		w.crossings(account)
 		if account == Fleet || account == Devices {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/past"
 	"fleet.nationtech.io/projections/verify"
@@ -14,7 +15,7 @@ import (
 func (s *story) asItWas(ctx context.Context) error {
 	key := fleet.Key{Namespace: namespace, Name: s.name}
 	var deleted uint64
-	for e, err := range eventlog.Read(ctx, s.js, eventlog.ReadOptions{Subjects: []string{eventlog.DeploymentSubject(key.Namespace, key.Name)}}) {
+	for e, err := range reader.Read(ctx, s.js, reader.Options{Subjects: []string{eventlog.DeploymentSubject(key.Namespace, key.Name)}}) {
 		if err != nil {
 			return fmt.Errorf("event %d: %w", e.Sequence, err)
 		}

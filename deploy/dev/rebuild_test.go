@@ -21,6 +21,7 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // Every bucket is thrown away and rebuilt, twice, while 200 agents are connected
@@ -242,7 +243,7 @@ func (c *crowd) same(ctx context.Context, bucket string, watched func() map[stri
 }
 
 func (c *crowd) withdrewNothing(ctx context.Context) error {
-	for e, err := range eventlog.Read(ctx, c.js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(ctx, c.js, reader.Options{}) {
 		if err != nil {
 			return fmt.Errorf("event %d: %w", e.Sequence, err)
 		}

@@ -18,6 +18,7 @@ import (
 	"fleet.nationtech.io/crds/samples"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 const namespace = "default"
@@ -175,7 +176,7 @@ func (s *story) remove(ctx context.Context) error {
 func (s *story) nothingLeft(ctx context.Context) error {
 	err := until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
 		for _, bucket := range []string{eventlog.BucketDesired, eventlog.BucketState} {
-			for m, err := range eventlog.Stored(ctx, s.js, eventlog.BucketStream(bucket), 0) {
+			for m, err := range reader.Stored(ctx, s.js, eventlog.BucketStream(bucket), 0) {
 				if err != nil {
 					return false, "", err
 				}
@@ -207,7 +208,7 @@ func (s *story) log(ctx context.Context) error {
 		eventlog.DeviceRelabeled: false, eventlog.DesiredWithdrawn: false, eventlog.DeploymentDeleted: false, eventlog.StateCleared: false,
 	}
 	n := 0
-	for e, err := range eventlog.Read(ctx, s.js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(ctx, s.js, reader.Options{}) {
 		if err != nil {
 			return fmt.Errorf("event %d: %w", e.Sequence, err)
 		}

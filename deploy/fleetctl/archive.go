@@ -15,7 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
-	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/archive"
 )
 
@@ -191,7 +191,7 @@ func (c *connection) explainArchive(err error, nc *nats.Conn, file string) error
 		return failed(err, "is this the right server? "+c.url)
 	case errors.Is(err, archive.ErrLost):
 		return failed(err, "the same command again: it goes on. Is the server up? "+c.url)
-	case errors.Is(err, eventlog.ErrRestoring):
+	case errors.Is(err, logstream.ErrRestoring):
 		return failed(err, "")
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EFBIG), errors.Is(err, syscall.EDQUOT):
 		return failed(err, "make room, and the same command again: "+archive.PartOf(file)+" keeps what is written")

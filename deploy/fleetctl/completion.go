@@ -14,6 +14,8 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // completionPatience is how long a person waits for the Tab key.
@@ -112,17 +114,17 @@ func (c *connection) lastChanges() []cobra.Completion {
 	defer nc.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), completionPatience)
 	defer cancel()
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return nil
 	}
 	const lookBack = 1 << 12 // of the log; what is older is seldom meant, and its place known
-	o := eventlog.ReadOptions{From: 1, Subjects: []string{eventlog.FamilySubjects(eventlog.FamilyDeployment)}}
+	o := reader.Options{From: 1, Subjects: []string{eventlog.FamilySubjects(eventlog.FamilyDeployment)}}
 	if log.Last > lookBack {
 		o.From = log.Last - lookBack
 	}
 	var out []cobra.Completion
-	for e, err := range eventlog.Read(ctx, js, o) {
+	for e, err := range reader.Read(ctx, js, o) {
 		if err == nil {
 			out = append(out, cobra.CompletionWithDesc(strconv.FormatUint(e.Sequence, 10),
 				fmt.Sprintf("%s %s %s", e.Recorded.Local().Format(clockForm), e.Type, about(e))))

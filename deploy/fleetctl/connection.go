@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // The environment, as fleet-dev writes it.
@@ -176,7 +177,7 @@ func (c *connection) explain(err error, nc *nats.Conn) error {
 		return failed(fmt.Errorf("%w: the account of user %q has no event log", err, c.user), "a user of account FLEET: devices' users cannot read the log")
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return failed(fmt.Errorf("%w: this server has no event log yet", err), "start an operator: it makes the log")
-	case errors.Is(err, eventlog.ErrLogReset):
+	case errors.Is(err, reader.ErrLogReset):
 		return failed(err, "the same again: it reads the log that is there now")
 	case errors.Is(err, nats.ErrConnectionClosed), !nc.IsConnected():
 		return failed(fmt.Errorf("the connection to %s broke and did not come back within %v: %w", c.url, reconnects*time.Second, err),

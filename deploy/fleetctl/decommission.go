@@ -13,6 +13,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // decommissionFlags are what a person may say of decommission.
@@ -113,7 +114,7 @@ func decommission(ctx context.Context, s Streams, c *connection, js jetstream.Je
 
 // awaitDecommissioned follows the log until the operator has acted on a request.
 func awaitDecommissioned(ctx, bounded context.Context, s Streams, js jetstream.JetStream, id string, from uint64, timeout time.Duration) (uint64, error) {
-	for e, err := range eventlog.Follow(bounded, js, eventlog.ReadOptions{
+	for e, err := range reader.Follow(bounded, js, reader.Options{
 		From: from, Subjects: []string{eventlog.DeviceSubject(id), eventlog.AccessSubject(id)},
 	}) {
 		switch {

@@ -12,6 +12,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/history"
 )
@@ -52,7 +54,7 @@ type standingOf struct {
 func standing(ctx context.Context, js jetstream.JetStream, device string) (standingOf, error) {
 	var st standingOf
 	view := fleet.New()
-	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{Subjects: history.DeviceSubjects(device)}) {
+	for e, err := range reader.Read(ctx, js, reader.Options{Subjects: history.DeviceSubjects(device)}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			return st, err
 		}
@@ -119,7 +121,7 @@ func (c *connection) appendAs(ctx context.Context, s Streams, js jetstream.JetSt
 		return 0, err
 	}
 	d.Actor = c.user
-	return eventlog.AppendUnfenced(ctx, js, "fleetctl", d)
+	return appender.Unfenced(ctx, js, "fleetctl", d)
 }
 
 // answer writes what came of it, for a program or for a person.

@@ -12,6 +12,7 @@ import (
 
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections"
 )
 
@@ -50,7 +51,7 @@ func TestARebuildThatIsInterruptedPutsItsBucketInServiceFirst(t *testing.T) {
 	if !strings.Contains(out.String()+errs.String(), "told to sync") {
 		t.Errorf("nobody was told to sync: %q", out.String())
 	}
-	log, err := eventlog.Log(t.Context(), w.js)
+	log, err := logstream.Inspect(t.Context(), w.js)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/past"
 )
 
@@ -183,14 +185,14 @@ func (c *connection) nothing(ctx context.Context, s Streams, nc *nats.Conn, js j
 
 // read gives the selected events of the stretch, in its order.
 func (w stretch) read(ctx context.Context, js jetstream.JetStream, sel selection, p *progress, emit func(eventlog.Event, error) error) error {
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return err
 	}
 	if err := sel.settle(ctx, js, log.Last); err != nil {
 		return err
 	}
-	o := eventlog.ReadOptions{From: w.since.Sequence, Since: w.since.Time, Subjects: sel.subjects(), LogID: log.ID, Progress: p.report}
+	o := reader.Options{From: w.since.Sequence, Since: w.since.Time, Subjects: sel.subjects(), LogID: log.ID, Progress: p.report}
 	if w.until.IsNow() {
 		o.Until = log.Last
 	} else if o.Until, err = past.Sequence(ctx, js, w.until); err != nil {
@@ -214,7 +216,7 @@ func (w stretch) read(ctx context.Context, js jetstream.JetStream, sel selection
 		take = in.add
 	}
 	if o.Until > 0 {
-		if err := each(eventlog.Read(ctx, js, o), sel, take); err != nil {
+		if err := each(reader.Read(ctx, js, o), sel, take); err != nil {
 			return err
 		}
 	}
@@ -226,7 +228,7 @@ func (w stretch) read(ctx context.Context, js jetstream.JetStream, sel selection
 		return nil
 	}
 	o.From, o.Since = max(o.From, log.Last+1), time.Time{}
-	return each(eventlog.Follow(ctx, js, o), sel, emit)
+	return each(reader.Follow(ctx, js, o), sel, emit)
 }
 
 // writer gives the function that writes one event.

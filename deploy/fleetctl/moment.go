@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/past"
 )
@@ -127,7 +128,7 @@ func timeOf(ctx context.Context, js jetstream.JetStream, m past.Moment) (time.Ti
 	if m.Sequence == 0 {
 		return m.Time, nil
 	}
-	at, err := eventlog.MessageAt(ctx, js, eventlog.LogStream, m.Sequence)
+	at, err := reader.MessageAt(ctx, js, eventlog.LogStream, m.Sequence)
 	if err != nil {
 		return time.Time{}, err
 	}

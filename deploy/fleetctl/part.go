@@ -7,6 +7,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/history"
 	"fleet.nationtech.io/projections/past"
 )
@@ -26,7 +27,7 @@ func (c *connection) part(ctx context.Context, s Streams, js jetstream.JetStream
 		return part{}, err
 	}
 	p := part{options: history.Options{AsHappened: m.AsHappened, Upto: last}, progress: s.progress("reading the log")}
-	o := eventlog.ReadOptions{Subjects: subjects, Until: last, Progress: p.progress.report}
+	o := reader.Options{Subjects: subjects, Until: last, Progress: p.progress.report}
 	if m.AsHappened {
 		// What had happened by then may have been told much later.
 		o.Until = 0
@@ -38,6 +39,6 @@ func (c *connection) part(ctx context.Context, s Streams, js jetstream.JetStream
 		p.events = func(func(eventlog.Event, error) bool) {}
 		return p, nil
 	}
-	p.events = eventlog.Read(ctx, js, o)
+	p.events = reader.Read(ctx, js, o)
 	return p, nil
 }

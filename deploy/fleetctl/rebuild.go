@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections"
 )
 
@@ -161,7 +162,7 @@ func tellAfterRebuild(ctx context.Context, s Streams, nc *nats.Conn, js jetstrea
 		devices, err = knownDevices(ctx, js)
 	}
 	if err == nil {
-		err = eventlog.TellToSync(ctx, nc, devices)
+		err = projections.RequestResync(ctx, nc, devices)
 	}
 	if err == nil {
 		err = projections.SyncTold(ctx, js, after)
@@ -208,7 +209,7 @@ func explainRebuild(s Streams, c *connection, nc *nats.Conn, bucket string, err 
 		try = "what is missing: " + name + " verify; an archive that has it: " + name + " restore --help"
 	case errors.Is(err, projections.ErrUnhealthy):
 		try = "the same again when the NATS servers are well: nats server check jetstream"
-	case errors.Is(err, eventlog.ErrRestoring):
+	case errors.Is(err, logstream.ErrRestoring):
 		try = "the same again when the restore is over"
 	case errors.Is(err, context.Canceled) && !errors.Is(nc.LastError(), nats.ErrPermissionViolation):
 		return &failure{

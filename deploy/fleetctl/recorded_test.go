@@ -17,6 +17,7 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -118,7 +119,7 @@ func (r *recording) quiet() {
 	var last uint64
 	since := time.Now()
 	eventually(r.t, "the log falls quiet", func() string {
-		info, err := eventlog.Log(r.t.Context(), r.js)
+		info, err := logstream.Inspect(r.t.Context(), r.js)
 		if err != nil {
 			return err.Error()
 		}
@@ -135,7 +136,7 @@ func (r *recording) quiet() {
 // messages reads the log raw, by an ordered consumer.
 func (r *recording) messages() []jetstream.Msg {
 	r.t.Helper()
-	info, err := eventlog.Log(r.t.Context(), r.js)
+	info, err := logstream.Inspect(r.t.Context(), r.js)
 	if err != nil {
 		r.t.Fatal(err)
 	}

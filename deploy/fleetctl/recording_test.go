@@ -23,7 +23,7 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/fleetctl"
-	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator"
 )
@@ -63,7 +63,7 @@ func record(t *testing.T, devices map[string]map[string]string) *recording {
 	}
 	r.operate("op-1")
 	eventually(t, "there is a log", func() string {
-		if _, err := eventlog.Log(t.Context(), r.js); err != nil {
+		if _, err := logstream.Inspect(t.Context(), r.js); err != nil {
 			return err.Error()
 		}
 		return ""

@@ -18,6 +18,7 @@ import (
 
 	"fleet.nationtech.io/deploy/fleetctl/replay"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/past"
 )
 
@@ -149,7 +150,7 @@ func terminalOf(s Streams, f replayFlags) *os.File {
 
 // newSource finds the range that is played, and makes a source of it.
 func newSource(ctx context.Context, js jetstream.JetStream, sel selection, from, to past.Moment) (replay.Range, *replay.Log, error) {
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return replay.Range{}, nil, err
 	}

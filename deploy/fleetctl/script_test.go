@@ -18,6 +18,7 @@ import (
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
 )
@@ -108,7 +109,7 @@ func (w *world) reachable() error {
 	const patience, pause, once = 20 * time.Second, 10 * time.Millisecond, time.Second
 	for end := time.Now().Add(patience); ; time.Sleep(pause) {
 		ctx, cancel := context.WithTimeout(context.Background(), once)
-		_, err := eventlog.Log(ctx, w.js)
+		_, err := logstream.Inspect(ctx, w.js)
 		cancel()
 		if err == nil || time.Now().After(end) {
 			return err
@@ -169,7 +170,7 @@ func smallFleet(t *testing.T) (*world, error) {
 	s := natstest.Start(t, natstest.Config(t, string(text)))
 	ctx := t.Context()
 	nc, js := s.Connect(t, nats.UserInfo("operator", "p"))
-	if _, err := eventlog.EnsureLog(ctx, js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(ctx, js, logstream.Config{}); err != nil {
 		return nil, err
 	}
 	if _, err := projections.Ensure(ctx, js, projections.Config{}); err != nil {

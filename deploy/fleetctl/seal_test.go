@@ -10,6 +10,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/seal"
 )
 
@@ -47,7 +49,7 @@ func sealCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	t := seal.NewTree()
-	for e, err := range eventlog.Read(ctx, w.js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(ctx, w.js, reader.Options{}) {
 		if !errors.Is(err, eventlog.ErrForeign) {
 			ts.Check(err)
 		}
@@ -57,6 +59,6 @@ func sealCommand(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	d, err := eventlog.NewDraft(eventlog.SealSubject, eventlog.SealCreated, time.Now(), signed)
 	ts.Check(err)
-	_, err = eventlog.AppendUnfenced(ctx, w.js, "operator", d)
+	_, err = appender.Unfenced(ctx, w.js, "operator", d)
 	ts.Check(err)
 }

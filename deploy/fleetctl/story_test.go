@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
 )
 
 // told is one event of a story. What devices write comes without an envelope, as
@@ -199,7 +200,7 @@ func (w *world) append(ctx context.Context, e told) error {
 		return err
 	}
 	if d, ok := e.payload.(eventlog.Draft); ok { // it has its envelope
-		_, err = eventlog.AppendUnfenced(ctx, w.js, "operator", d)
+		_, err = appender.Unfenced(ctx, w.js, "operator", d)
 		return err
 	}
 	if a.Family.OfDevices() {
@@ -242,6 +243,6 @@ func (w *world) append(ctx context.Context, e told) error {
 			d.Data = nil
 		}
 	}
-	_, err = eventlog.AppendUnfenced(ctx, w.js, "operator", d)
+	_, err = appender.Unfenced(ctx, w.js, "operator", d)
 	return err
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // tenancy is which namespace's Deployment of a name each device had, and when.
@@ -35,7 +36,7 @@ func (s *selection) settle(ctx context.Context, js jetstream.JetStream, last uin
 		return err
 	}
 	t := &tenancy{tenures: map[string][]tenure{}}
-	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{Until: last, Subjects: []string{eventlog.DesiredSubject(orAny(s.device), s.name)}}) {
+	for e, err := range reader.Read(ctx, js, reader.Options{Until: last, Subjects: []string{eventlog.DesiredSubject(orAny(s.device), s.name)}}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			return err
 		}

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -53,13 +54,13 @@ func watch(ctx context.Context, c *connection, nc *nats.Conn, js jetstream.JetSt
 		w.shown[place{i.resource.plural, i.key}] = seen
 	}
 	cat.view.Track()
-	from := eventlog.ReadOptions{After: cat.view.Position()}
+	from := reader.Options{After: cat.view.Position()}
 	come := make(chan arrival, arrivals)
 	reading, stop := context.WithCancel(ctx)
 	var g errgroup.Group
 	g.Go(func() error {
 		defer close(come)
-		for e, err := range eventlog.Follow(reading, js, from) {
+		for e, err := range reader.Follow(reading, js, from) {
 			select {
 			case come <- arrival{e, err}:
 			case <-reading.Done():

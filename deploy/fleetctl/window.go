@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // window holds events that cannot be shown as they come: the last few of them,
@@ -54,7 +55,7 @@ func each(events iter.Seq2[eventlog.Event, error], sel selection, take func(even
 // bound makes the window one over what happened in a stretch: nothing is recorded
 // before it happened, so reading begins where the stretch does; what is recorded
 // late stands after its end, so reading goes on to the log's.
-func (w stretch) bound(ctx context.Context, js jetstream.JetStream, in *window, o *eventlog.ReadOptions, last uint64) error {
+func (w stretch) bound(ctx context.Context, js jetstream.JetStream, in *window, o *reader.Options, last uint64) error {
 	in.asHappened = true
 	var err error
 	if in.since, err = timeOf(ctx, js, w.since); err != nil {

@@ -11,6 +11,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -73,12 +75,12 @@ func withdraw(ctx context.Context, s Streams, c *connection, key fleet.Key, reas
 	d.Actor = c.user
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	seq, err := eventlog.AppendUnfenced(bounded, js, "fleetctl", d)
+	seq, err := appender.Unfenced(bounded, js, "fleetctl", d)
 	if err != nil {
 		return c.explain(err, nc)
 	}
 	s.tell("asked the operator to withdraw %s from %s (event %d)\n", key, orNone(count(devices, "device", "devices")), seq)
-	for e, err := range eventlog.Follow(bounded, js, eventlog.ReadOptions{
+	for e, err := range reader.Follow(bounded, js, reader.Options{
 		From: seq, Subjects: []string{eventlog.DeploymentSubject(key.Namespace, key.Name)},
 	}) {
 		switch {
@@ -102,7 +104,7 @@ func withdraw(ctx context.Context, s Streams, c *connection, key fleet.Key, reas
 // why it cannot be withdrawn.
 func orphan(ctx context.Context, js jetstream.JetStream, key fleet.Key) (devices int, err error) {
 	view := fleet.New()
-	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{Subjects: []string{
+	for e, err := range reader.Read(ctx, js, reader.Options{Subjects: []string{
 		eventlog.DeploymentSubject(key.Namespace, key.Name), eventlog.DesiredSubject(eventlog.Wildcard, key.Name),
 	}}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {

@@ -9,16 +9,17 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 // EnsureLog makes the event log, or ends the test. The first stream of a young
 // cluster may have to wait for its peers, so it tries again for half a minute.
-func EnsureLog(t testing.TB, js jetstream.JetStream, replicas int) eventlog.LogInfo {
+func EnsureLog(t testing.TB, js jetstream.JetStream, replicas int) logstream.Info {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	for {
-		info, err := eventlog.EnsureLog(ctx, js, eventlog.LogConfig{Replicas: replicas})
+		info, err := logstream.Ensure(ctx, js, logstream.Config{Replicas: replicas})
 		if err == nil {
 			return info
 		}

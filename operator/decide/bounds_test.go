@@ -12,6 +12,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -66,7 +67,7 @@ func TestEveryEventOfALegalDeploymentFitsIntoTheLog(t *testing.T) {
 				for k, vs := range m.Header {
 					n += len(k) + len(vs[0]) + 4
 				}
-				if n > eventlog.MaxMessageBytes-1024 { // the fence and the end of the header
+				if n > logstream.MaxMessageBytes-1024 { // the fence and the end of the header
 					t.Errorf("%s is %d bytes", d.Type, n)
 				}
 			}

@@ -7,6 +7,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/archive"
 )
 
@@ -45,7 +46,7 @@ func TestARestoredLogIsTheArchivedOneUnderAnotherID(t *testing.T) {
 	other := newWorld(t)
 	out := other.restore(path)
 	other.same(log, buckets)
-	want := eventlog.Restored{Archive: made.ID, From: first.ID, Sequence: first.Last}
+	want := logstream.Restored{Archive: made.ID, From: first.ID, Sequence: first.Last}
 	if diff := cmp.Diff(want, out.Log.Restored); diff != "" || out.Log.ID == first.ID || out.Resumed {
 		t.Errorf("log %s (was %s), resumed %v (-want +got):\n%s", out.Log.ID, first.ID, out.Resumed, diff)
 	}

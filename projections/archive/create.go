@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/version"
 )
 
@@ -100,7 +101,7 @@ func (c *creation) abandon() error {
 }
 
 func (c *creation) try(l *link) error {
-	info, err := eventlog.Log(l.ctx, l.js)
+	info, err := logstream.Inspect(l.ctx, l.js)
 	if err != nil {
 		return err
 	}
@@ -206,11 +207,11 @@ func (s *snapshot) sameLog(config json.RawMessage) error {
 	if err := json.Unmarshal(config, &c); err != nil {
 		return fmt.Errorf("what the server says of the snapshot: %w", err)
 	}
-	info, err := eventlog.Log(s.link.ctx, s.link.js)
+	info, err := logstream.Inspect(s.link.ctx, s.link.js)
 	if err != nil {
 		return err
 	}
-	if info.ID != s.manifest.LogID || eventlog.RestoringArchive(c) != "" {
+	if info.ID != s.manifest.LogID || logstream.RestoringArchive(c) != "" {
 		return fmt.Errorf("%w: the log was replaced by another meanwhile", ErrLost)
 	}
 	return nil

@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 // chunkBytes is after how much of the log a chunk ends. It belongs to the format:
@@ -20,7 +21,7 @@ import (
 const chunkBytes = 4 << 20
 
 // mostChunk bounds what a chunk that may be damaged makes this program read.
-const mostChunk = 2*chunkBytes + eventlog.MaxMessageBytes
+const mostChunk = 2*chunkBytes + logstream.MaxMessageBytes
 
 // message is one of the log, as the server's snapshot has it.
 type message struct {

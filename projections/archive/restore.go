@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections"
 )
 
@@ -47,7 +48,7 @@ type RestoreOptions struct {
 // Outcome is what came of a restore.
 type Outcome struct {
 	Manifest
-	Log eventlog.LogInfo // as it is now, with an id of its own
+	Log logstream.Info // as it is now, with an id of its own
 	// Resumed says that an earlier run had been cut short.
 	Resumed bool
 }
@@ -104,7 +105,7 @@ func (r *restore) try(l *link) error {
 	}
 	if at == whole {
 		m := r.out.Manifest
-		_, err := eventlog.FinishRestore(l.ctx, l.js, eventlog.Restored{Archive: m.ID, From: m.LogID, Sequence: m.Last.Sequence})
+		_, err := logstream.FinishRestore(l.ctx, l.js, logstream.Restored{Archive: m.ID, From: m.LogID, Sequence: m.Last.Sequence})
 		if err != nil {
 			return err
 		}
@@ -112,7 +113,7 @@ func (r *restore) try(l *link) error {
 	if err := r.build(l); err != nil {
 		return err
 	}
-	r.out.Log, err = eventlog.Log(l.ctx, l.js)
+	r.out.Log, err = logstream.Inspect(l.ctx, l.js)
 	return err
 }
 
@@ -173,7 +174,7 @@ func (r *restore) replace(l *link) error {
 
 // send is the server's own restore.
 func (r *restore) send(l *link) error {
-	config, err := translate(eventlog.RestoringStream(r.options.Replicas, r.out.ID))
+	config, err := translate(logstream.Restoring(r.options.Replicas, r.out.ID))
 	if err != nil {
 		return err
 	}

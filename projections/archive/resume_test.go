@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/archive"
 )
 
@@ -169,7 +170,7 @@ func TestARestoreThatWasCutShortIsFinishedByTheNext(t *testing.T) {
 			cut(t, o)
 			deadline := time.Now().Add(20 * time.Second)
 			for { // until the server gives up waiting for the rest, and shows what it has
-				if _, err := eventlog.Log(t.Context(), o.js); errors.Is(err, eventlog.ErrRestoring) {
+				if _, err := logstream.Inspect(t.Context(), o.js); errors.Is(err, logstream.ErrRestoring) {
 					break
 				}
 				if time.Now().After(deadline) {
@@ -200,7 +201,7 @@ func TestARestoreThatWasCutShortIsFinishedByTheNext(t *testing.T) {
 			}
 		},
 		"of another archive": func(t *testing.T, o *world) {
-			if _, err := o.js.CreateStream(t.Context(), eventlog.RestoringStream(1, "another")); err != nil {
+			if _, err := o.js.CreateStream(t.Context(), logstream.Restoring(1, "another")); err != nil {
 				t.Fatal(err)
 			}
 		},

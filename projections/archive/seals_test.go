@@ -8,6 +8,8 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/archive"
 	"fleet.nationtech.io/projections/seal"
 )
@@ -17,7 +19,7 @@ import (
 func (w *world) sealed(key nkeys.KeyPair, change func(*eventlog.Seal)) {
 	w.t.Helper()
 	tree := seal.NewTree()
-	for e, err := range eventlog.Read(w.t.Context(), w.js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(w.t.Context(), w.js, reader.Options{}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			w.t.Fatal(err)
 		}
@@ -59,7 +61,7 @@ func TestTheSealsOfAnArchiveAreHeldAgainstItsEvents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			if _, err := eventlog.EnsureLog(t.Context(), w.js, eventlog.LogConfig{}); err != nil {
+			if _, err := logstream.Ensure(t.Context(), w.js, logstream.Config{}); err != nil {
 				t.Fatal(err)
 			}
 			for range 3 {

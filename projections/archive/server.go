@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 // Errors of a server that an archive cannot be restored into.
@@ -42,13 +43,13 @@ func survey(ctx context.Context, js jetstream.JetStream, m Manifest) (stage, err
 		return differently, fmt.Errorf("stream %s: %w", eventlog.LogStream, err)
 	}
 	i := s.CachedInfo()
-	switch restoring := eventlog.RestoringArchive(i.Config); {
+	switch restoring := logstream.RestoringArchive(i.Config); {
 	case restoring == m.ID && holds(i.State, m) == nil:
 		return whole, nil
 	case restoring != "":
 		return half, nil
 	}
-	info, err := eventlog.Log(ctx, js)
+	info, err := logstream.Inspect(ctx, js)
 	switch {
 	case err != nil:
 		return differently, err
@@ -111,7 +112,7 @@ func strangers(ctx context.Context, js jetstream.JetStream, m Manifest, present 
 			return fmt.Errorf("bucket %s: %w", b, err)
 		}
 		i := s.CachedInfo()
-		if id := eventlog.LogIDOf(i.Config); i.State.Msgs > 0 && id != m.LogID && (id != present || present == "") {
+		if id := logstream.IDOf(i.Config); i.State.Msgs > 0 && id != m.LogID && (id != present || present == "") {
 			strange = append(strange, b)
 		}
 	}

@@ -14,6 +14,8 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
 	"fleet.nationtech.io/projections/archive"
@@ -82,21 +84,21 @@ func TestALogThatHoldsNothingButElectionsGivesWay(t *testing.T) {
 		turn := time.NewTicker(30 * time.Millisecond) // an operator takes longer
 		defer turn.Stop()
 		for ; ctx.Err() == nil; <-turn.C {
-			if _, err := eventlog.EnsureLog(ctx, o.js, eventlog.LogConfig{}); err != nil {
+			if _, err := logstream.Ensure(ctx, o.js, logstream.Config{}); err != nil {
 				continue
 			}
-			a, err := eventlog.NewAppender(o.nc, eventlog.AppenderOptions{Source: "operator"})
+			a, err := appender.New(o.nc, appender.Options{Source: "operator"})
 			if err != nil {
 				return
 			}
-			if l, err := eventlog.Log(ctx, o.js); err == nil && l.Last == 0 {
+			if l, err := logstream.Inspect(ctx, o.js); err == nil && l.Last == 0 {
 				_, _ = projections.Ensure(ctx, o.js, projections.Config{})
 				_, _ = a.Elect(ctx, eventlog.Leader{Identity: "eager"}, time.Now())
 			}
 		}
 	}()
 	for {
-		if l, err := eventlog.Log(t.Context(), o.js); err == nil && l.Last > 0 {
+		if l, err := logstream.Inspect(t.Context(), o.js); err == nil && l.Last > 0 {
 			break
 		}
 		time.Sleep(time.Millisecond) // poll: it is elected

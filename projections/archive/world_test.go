@@ -15,7 +15,10 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections"
 	"fleet.nationtech.io/projections/archive"
 )
@@ -40,7 +43,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) fleet(devices int) {
 	w.t.Helper()
 	ctx := w.t.Context()
-	if _, err := eventlog.EnsureLog(ctx, w.js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(ctx, w.js, logstream.Config{}); err != nil {
 		w.t.Fatal(err)
 	}
 	if _, err := projections.Ensure(ctx, w.js, projections.Config{}); err != nil {
@@ -82,7 +85,7 @@ func (w *world) say(subject string, t eventlog.Type, payload any) {
 
 func (w *world) append(d eventlog.Draft) {
 	w.t.Helper()
-	if _, err := eventlog.AppendUnfenced(w.t.Context(), w.js, "test", d); err != nil {
+	if _, err := appender.Unfenced(w.t.Context(), w.js, "test", d); err != nil {
 		w.t.Fatal(err)
 	}
 }
@@ -106,7 +109,7 @@ type stored struct {
 // messages is all that a stream holds.
 func messages(ctx context.Context, t *testing.T, js jetstream.JetStream, stream string) []stored {
 	t.Helper()
-	s, err := eventlog.Authoritative(ctx, js, stream)
+	s, err := reader.Authoritative(ctx, js, stream)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +142,7 @@ func (w *world) values() map[string]string {
 // built waits until the buckets hold what the log has for them.
 func (w *world) built() map[string]string {
 	w.t.Helper()
-	info, err := eventlog.Log(w.t.Context(), w.js)
+	info, err := logstream.Inspect(w.t.Context(), w.js)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -151,9 +154,9 @@ func (w *world) built() map[string]string {
 	return w.values()
 }
 
-func (w *world) log() eventlog.LogInfo {
+func (w *world) log() logstream.Info {
 	w.t.Helper()
-	info, err := eventlog.Log(w.t.Context(), w.js)
+	info, err := logstream.Inspect(w.t.Context(), w.js)
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -3,7 +3,7 @@ package checkpoint
 import (
 	"slices"
 
-	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 const (
@@ -27,7 +27,7 @@ type Kept struct {
 // Due says whether a checkpoint should be saved: at least so many events after
 // the newest, and only when the log has grown by several times its size. Zero
 // events: never.
-func Due(log eventlog.LogInfo, newest Kept, events uint64) bool {
+func Due(log logstream.Info, newest Kept, events uint64) bool {
 	n, bytes := since(log, newest)
 	return events > 0 && n >= events && bytes >= growth*newest.Bytes
 }
@@ -35,14 +35,14 @@ func Due(log eventlog.LogInfo, newest Kept, events uint64) bool {
 // DueAtEnd says whether a checkpoint should be saved by a leader that ends: as
 // soon as what happened since the newest weighs more than the checkpoint does,
 // so that whoever starts next reads less.
-func DueAtEnd(log eventlog.LogInfo, newest Kept) bool {
+func DueAtEnd(log logstream.Info, newest Kept) bool {
 	n, bytes := since(log, newest)
 	return n > 0 && bytes >= newest.Bytes
 }
 
 // since is what the log has after a checkpoint. The bytes are as many as events
 // of the log's average size have.
-func since(log eventlog.LogInfo, newest Kept) (events, bytes uint64) {
+func since(log logstream.Info, newest Kept) (events, bytes uint64) {
 	if log.Last <= newest.Sequence {
 		return 0, 0
 	}

@@ -7,18 +7,18 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/checkpoint"
 )
 
 func TestDue(t *testing.T) {
 	t.Parallel()
 	const kb = 1000
-	log := func(last uint64) eventlog.LogInfo {
-		return eventlog.LogInfo{First: 1, Last: last, Bytes: last * kb} // events of 1 kB
+	log := func(last uint64) logstream.Info {
+		return logstream.Info{First: 1, Last: last, Bytes: last * kb} // events of 1 kB
 	}
 	tests := map[string]struct {
-		log    eventlog.LogInfo
+		log    logstream.Info
 		newest checkpoint.Kept
 		events uint64
 		due    bool

@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -114,7 +115,7 @@ func (s Store) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stream, err := eventlog.Authoritative(ctx, s.JS, eventlog.ObjectStream(bucket))
+	stream, err := reader.Authoritative(ctx, s.JS, eventlog.ObjectStream(bucket))
 	if err != nil {
 		return err
 	}

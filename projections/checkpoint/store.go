@@ -18,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -82,7 +83,7 @@ func (s Store) passOver(checkpoint string, why error) {
 // load gives the view of one checkpoint, if the log still has at its sequence
 // the message that it had then.
 func (s Store) load(ctx context.Context, p Place) (*fleet.View, error) {
-	m, err := eventlog.MessageAt(ctx, s.JS, eventlog.LogStream, p.Sequence)
+	m, err := reader.MessageAt(ctx, s.JS, eventlog.LogStream, p.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, fmt.Errorf("%w: the log has no sequence %d", ErrUnusable, p.Sequence)
 	}

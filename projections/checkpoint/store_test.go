@@ -12,7 +12,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -21,14 +23,14 @@ import (
 type place struct {
 	js    jetstream.JetStream
 	store checkpoint.Store
-	log   eventlog.LogInfo
+	log   logstream.Info
 	view  *fleet.View
 }
 
 func newPlace(t *testing.T) *place {
 	t.Helper()
 	_, js := natstest.Start(t).Connect(t)
-	log, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{})
+	log, err := logstream.Ensure(t.Context(), js, logstream.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +45,7 @@ func (p *place) event(t *testing.T) {
 	if _, err := p.js.PublishMsg(t.Context(), m); err != nil {
 		t.Fatal(err)
 	}
-	for e, err := range eventlog.Read(t.Context(), p.js, eventlog.ReadOptions{From: seq}) {
+	for e, err := range reader.Read(t.Context(), p.js, reader.Options{From: seq}) {
 		fleet.Apply(p.view, e, err)
 	}
 }

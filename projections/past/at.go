@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -40,7 +42,7 @@ type Options struct {
 //
 // Errors: ErrBeforeBeginning and ErrBeyondEnd; those of reading the log.
 func At(ctx context.Context, js jetstream.JetStream, m Moment, o Options) (*fleet.View, error) {
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return nil, err
 	}
@@ -58,7 +60,7 @@ func At(ctx context.Context, js jetstream.JetStream, m Moment, o Options) (*flee
 // do: it is a fold in the log's order, and does not know any more of a report
 // that it replaced whether the report had happened later than the one which
 // replaced it. Nor may it end at the moment: what comes late stands after it.
-func happened(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, m Moment, o Options) (*fleet.View, error) {
+func happened(ctx context.Context, js jetstream.JetStream, log logstream.Info, m Moment, o Options) (*fleet.View, error) {
 	at := m.Time
 	if m.Sequence > 0 {
 		var err error
@@ -70,7 +72,7 @@ func happened(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo,
 	if log.Last == 0 {
 		return h.View(), nil
 	}
-	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{Until: log.Last, LogID: log.ID, Progress: o.Progress}) {
+	for e, err := range reader.Read(ctx, js, reader.Options{Until: log.Last, LogID: log.ID, Progress: o.Progress}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			return nil, fmt.Errorf("fold the log: %w", err)
 		}
@@ -81,7 +83,7 @@ func happened(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo,
 
 // recorded is when the log recorded one of its sequences.
 func recorded(ctx context.Context, js jetstream.JetStream, sequence uint64) (time.Time, error) {
-	m, err := eventlog.MessageAt(ctx, js, eventlog.LogStream, sequence)
+	m, err := reader.MessageAt(ctx, js, eventlog.LogStream, sequence)
 	if err != nil {
 		return time.Time{}, err
 	}
@@ -91,13 +93,13 @@ func recorded(ctx context.Context, js jetstream.JetStream, sequence uint64) (tim
 // Upto gives the fleet as a log knew it at one of its sequences. It fails with
 // eventlog.ErrLogReset where that log is not there any more, and with the errors
 // of reading.
-func Upto(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, last uint64, o Options) (*fleet.View, error) {
+func Upto(ctx context.Context, js jetstream.JetStream, log logstream.Info, last uint64, o Options) (*fleet.View, error) {
 	v := begin(ctx, js, log.ID, last, o)
 	if v.Sequence >= last {
 		return v, nil
 	}
-	read := eventlog.ReadOptions{After: v.Position(), Until: last, LogID: log.ID, Progress: o.Progress}
-	for e, err := range eventlog.Read(ctx, js, read) {
+	read := reader.Options{After: v.Position(), Until: last, LogID: log.ID, Progress: o.Progress}
+	for e, err := range reader.Read(ctx, js, read) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			return nil, fmt.Errorf("fold the log: %w", err)
 		}
@@ -110,13 +112,13 @@ func Upto(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, las
 // up to date once it has passed the sequence that is given with it. It fails
 // with the error of asking the log.
 func Follow(ctx context.Context, js jetstream.JetStream, o Options) (f *fleet.Follower, last uint64, err error) {
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return nil, 0, err
 	}
 	v := begin(ctx, js, log.ID, log.Last, o)
 	return fleet.Resume(v, func(ctx context.Context, after eventlog.Position) iter.Seq2[eventlog.Event, error] {
-		return eventlog.Follow(ctx, js, eventlog.ReadOptions{After: after, LogID: log.ID})
+		return reader.Follow(ctx, js, reader.Options{After: after, LogID: log.ID})
 	}), log.Last, nil
 }
 
@@ -136,7 +138,7 @@ func begin(ctx context.Context, js jetstream.JetStream, logID string, last uint6
 // Errors: ErrBeforeBeginning where the moment is earlier than the first event,
 // ErrBeyondEnd where it is a sequence that the log has not reached.
 func Sequence(ctx context.Context, js jetstream.JetStream, m Moment) (uint64, error) {
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return 0, err
 	}
@@ -144,7 +146,7 @@ func Sequence(ctx context.Context, js jetstream.JetStream, m Moment) (uint64, er
 }
 
 // within is Sequence for a log that was asked about itself.
-func within(ctx context.Context, js jetstream.JetStream, m Moment, log eventlog.LogInfo) (uint64, error) {
+func within(ctx context.Context, js jetstream.JetStream, m Moment, log logstream.Info) (uint64, error) {
 	switch {
 	case m.IsNow():
 		return log.Last, nil
@@ -162,7 +164,7 @@ func within(ctx context.Context, js jetstream.JetStream, m Moment, log eventlog.
 
 // lastBefore is the last sequence that was recorded at or before a time: the one
 // before the first that is later, by halving.
-func lastBefore(ctx context.Context, js jetstream.JetStream, at time.Time, log eventlog.LogInfo) (uint64, error) {
+func lastBefore(ctx context.Context, js jetstream.JetStream, at time.Time, log logstream.Info) (uint64, error) {
 	first, err := recorded(ctx, js, log.First)
 	if err != nil {
 		return 0, err

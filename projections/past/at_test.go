@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
@@ -28,7 +29,7 @@ const bucket = eventlog.BucketCheckpoints
 type fixture struct {
 	js    jetstream.JetStream
 	store checkpoint.Store
-	log   eventlog.LogInfo
+	log   logstream.Info
 	life  *pasttest.Life
 }
 
@@ -113,9 +114,9 @@ func (f *fixture) publish(t *testing.T, subject string, data []byte) {
 	}
 }
 
-func logOf(t *testing.T, js jetstream.JetStream) eventlog.LogInfo {
+func logOf(t *testing.T, js jetstream.JetStream) logstream.Info {
 	t.Helper()
-	log, err := eventlog.Log(t.Context(), js)
+	log, err := logstream.Inspect(t.Context(), js)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,9 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/benchtest"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/past"
@@ -37,7 +38,7 @@ func BenchmarkPast(b *testing.B) {
 	begun := time.Now()
 	l.Append(int(events))
 	filled := time.Since(begun)
-	log, err := eventlog.Log(b.Context(), js)
+	log, err := logstream.Inspect(b.Context(), js)
 	if err != nil || log.Last != events {
 		b.Fatalf("the log ends at %d, want %d: %v", log.Last, events, err)
 	}
@@ -80,13 +81,13 @@ func BenchmarkPast(b *testing.B) {
 
 // saveAsALeader folds the log once and saves what a leader would have saved when
 // the log was as long.
-func saveAsALeader(b *testing.B, store checkpoint.Store, log eventlog.LogInfo) (saved int, spent time.Duration, bytes uint64) {
+func saveAsALeader(b *testing.B, store checkpoint.Store, log logstream.Info) (saved int, spent time.Duration, bytes uint64) {
 	b.Helper()
 	every := min(checkpoint.DefaultEvents, log.Last/40)
 	v, newest := fleet.New(), checkpoint.Kept{}
-	for e, err := range eventlog.Read(b.Context(), store.JS, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(b.Context(), store.JS, reader.Options{}) {
 		fleet.Apply(v, e, err)
-		then := eventlog.LogInfo{ID: log.ID, First: 1, Last: v.Sequence, Bytes: uint64(float64(log.Bytes) / float64(log.Last) * float64(v.Sequence))}
+		then := logstream.Info{ID: log.ID, First: 1, Last: v.Sequence, Bytes: uint64(float64(log.Bytes) / float64(log.Last) * float64(v.Sequence))}
 		if !checkpoint.Due(then, newest, every) {
 			continue
 		}

@@ -9,6 +9,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/past"
 	"fleet.nationtech.io/projections/past/pasttest"
 )
@@ -26,7 +27,7 @@ func TestSequence(t *testing.T) {
 	}
 	l.Append(50)
 	var recorded []time.Time
-	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(ctx, js, reader.Options{}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			t.Fatal(err)
 		}

@@ -11,8 +11,11 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/eventlog/needs"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/seal"
 )
 
@@ -34,7 +37,7 @@ func TestAProofIsCheckedByHandAsTheDocumentationSays(t *testing.T) {
 	}
 
 	_, js := natstest.Start(t).Connect(t)
-	if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(t.Context(), js, logstream.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	key, public := newKey(t)
@@ -44,7 +47,7 @@ func TestAProofIsCheckedByHandAsTheDocumentationSays(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(t.Context(), js, reader.Options{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,7 +63,7 @@ func TestAProofIsCheckedByHandAsTheDocumentationSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := eventlog.AppendUnfenced(t.Context(), js, "test", d); err != nil {
+	if _, err := appender.Unfenced(t.Context(), js, "test", d); err != nil {
 		t.Fatal(err)
 	}
 	check := func(p seal.Proof) error {

@@ -11,6 +11,7 @@ import (
 	"github.com/transparency-dev/merkle/proof"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 // ProofFormat names the form of the document, and its version.
@@ -33,7 +34,7 @@ var ErrProof = errors.New("the proof does not hold")
 
 // maxProof bounds a document: a message of the largest size in base64, and the
 // rest.
-const maxProof = 2*eventlog.MaxMessageBytes + 64<<10
+const maxProof = 2*logstream.MaxMessageBytes + 64<<10
 
 // CheckProof says whether a document proves that its message is in the log that
 // its seal covers, by a key that is trusted. It needs nothing else. It gives the

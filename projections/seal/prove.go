@@ -10,6 +10,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // Why there is no proof of a message.
@@ -36,7 +38,7 @@ type ProveOptions struct {
 // Errors: ErrNotInLog, ErrNotSealed (which says when the next is due),
 // ErrTampered; those of reading the log.
 func Prove(ctx context.Context, js jetstream.JetStream, sequence uint64, o ProveOptions) (Proof, error) {
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return Proof{}, err
 	}
@@ -63,7 +65,7 @@ func Prove(ctx context.Context, js jetstream.JetStream, sequence uint64, o Prove
 // and can be grown from; the zero one where there is none. Those that prove
 // nothing are passed over.
 func around(ctx context.Context, js jetstream.JetStream, sequence uint64, trusted Keys) (before, covering eventlog.Seal, err error) {
-	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{Subjects: []string{eventlog.SealSubject}}) {
+	for e, err := range reader.Read(ctx, js, reader.Options{Subjects: []string{eventlog.SealSubject}}) {
 		if errors.Is(err, eventlog.ErrForeign) {
 			continue
 		}
@@ -84,7 +86,7 @@ func around(ctx context.Context, js jetstream.JetStream, sequence uint64, truste
 
 // notYet says when a seal is to be expected.
 func notYet(ctx context.Context, js jetstream.JetStream, sequence uint64, last eventlog.Seal, end uint64) error {
-	m, err := eventlog.MessageAt(ctx, js, eventlog.LogStream, sequence)
+	m, err := reader.MessageAt(ctx, js, eventlog.LogStream, sequence)
 	if err != nil {
 		return err
 	}
@@ -107,7 +109,7 @@ func grow(ctx context.Context, js jetstream.JetStream, t *Tree, sequence uint64,
 	}
 	made := Proof{Format: ProofFormat, Index: sequence - 1, Seal: s}
 	made.Seal.Peaks = nil // the root is enough
-	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{From: t.Size() + 1, Until: s.TreeSize, Progress: progress}) {
+	for e, err := range reader.Read(ctx, js, reader.Options{From: t.Size() + 1, Until: s.TreeSize, Progress: progress}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			return Proof{}, fmt.Errorf("read the log: %w", err)
 		}

@@ -15,7 +15,10 @@ import (
 	"pgregory.net/rapid"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/seal"
 )
 
@@ -175,7 +178,7 @@ func TestKeysAreReadFromAListAndCheckedForTheirForm(t *testing.T) {
 func TestEveryMessageIsProvedByTheFirstSealThatCoversIt(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
-	if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(t.Context(), js, logstream.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	key, public := newKey(t)
@@ -191,7 +194,7 @@ func TestEveryMessageIsProvedByTheFirstSealThatCoversIt(t *testing.T) {
 	}
 	sealed := func(key nkeys.KeyPair) {
 		tree := seal.NewTree()
-		for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+		for e, err := range reader.Read(t.Context(), js, reader.Options{}) {
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -207,7 +210,7 @@ func TestEveryMessageIsProvedByTheFirstSealThatCoversIt(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := eventlog.AppendUnfenced(t.Context(), js, "test", d); err != nil {
+		if _, err := appender.Unfenced(t.Context(), js, "test", d); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // atOnce is how many keys are asked for at once.
@@ -105,7 +106,7 @@ func (c *comparison) keyNow(ctx context.Context, subject, key string) (f Finding
 	if !ok {
 		return Finding{Kind: HeaderDiffers, Sequence: last.Sequence, Says: "the bucket's message does not say where it comes from (" + eventlog.HeaderStreamSource + ")"}, true, nil
 	}
-	origin, err := eventlog.MessageAt(ctx, c.js, c.ledger.projection.Stream, at)
+	origin, err := reader.MessageAt(ctx, c.js, c.ledger.projection.Stream, at)
 	switch {
 	case errors.Is(err, jetstream.ErrMsgNotFound) && at < last.Sequence && c.ledger.projection.Stream == eventlog.PulseStream:
 		f = Finding{} // replaced by the last
@@ -142,7 +143,7 @@ func differs(subject string, origin, has *jetstream.RawStreamMsg) Finding {
 
 // lastOn is the last message on a subject; nil without one.
 func (c *comparison) lastOn(ctx context.Context, stream, subject string) (*jetstream.RawStreamMsg, error) {
-	m, err := eventlog.LastMessage(ctx, c.js, stream, subject)
+	m, err := reader.LastMessage(ctx, c.js, stream, subject)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, nil //nolint:nilnil // there is none, and that is what was asked
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections"
 )
 
@@ -74,7 +75,7 @@ func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l
 
 // fill takes the pulses as they are: they are in no log.
 func (l *ledger) fill(ctx context.Context, js jetstream.JetStream) error {
-	for m, err := range eventlog.Stored(ctx, js, l.projection.Stream, 0) {
+	for m, err := range reader.Stored(ctx, js, l.projection.Stream, 0) {
 		if err != nil {
 			return err
 		}
@@ -95,7 +96,7 @@ type comparison struct {
 
 // passedOver tells of a message that the bucket was moved past.
 func (c *comparison) passedOver(ctx context.Context, sequence uint64) error {
-	m, err := eventlog.MessageAt(ctx, c.js, c.ledger.projection.Stream, sequence)
+	m, err := reader.MessageAt(ctx, c.js, c.ledger.projection.Stream, sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil // a pulse, and replaced
 	}
@@ -132,7 +133,7 @@ func (c *comparison) read(ctx context.Context) (again []string, _ error) {
 		unseen[s] = struct{}{}
 	}
 	prefix := eventlog.KVSubject(c.sum.Name, "")
-	for m, err := range eventlog.Stored(ctx, c.js, eventlog.BucketStream(c.sum.Name), 0) {
+	for m, err := range reader.Stored(ctx, c.js, eventlog.BucketStream(c.sum.Name), 0) {
 		if err != nil {
 			return nil, err
 		}

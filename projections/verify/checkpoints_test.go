@@ -4,6 +4,8 @@ import (
 	"testing"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/verify"
@@ -13,7 +15,7 @@ import (
 func (w *world) fold(until, without uint64) *fleet.View {
 	w.Helper()
 	v := fleet.New()
-	for e, err := range eventlog.Read(w.Context(), w.js, eventlog.ReadOptions{Until: until}) {
+	for e, err := range reader.Read(w.Context(), w.js, reader.Options{Until: until}) {
 		if e.Sequence == 0 {
 			w.Fatal(err)
 		}
@@ -30,7 +32,7 @@ func TestSavedFoldsAreCompared(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.story()
-	log, err := eventlog.Log(t.Context(), w.js)
+	log, err := logstream.Inspect(t.Context(), w.js)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections"
 	"fleet.nationtech.io/projections/seal"
@@ -23,7 +25,7 @@ func TestAReplicatedLogAgrees(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for { // a young cluster's peers may not all be known yet
-		_, err := eventlog.EnsureLog(ctx, js, eventlog.LogConfig{Replicas: 3})
+		_, err := logstream.Ensure(ctx, js, logstream.Config{Replicas: 3})
 		if err == nil {
 			break
 		}
@@ -34,7 +36,7 @@ func TestAReplicatedLogAgrees(t *testing.T) {
 	if _, err := projections.Ensure(ctx, js, projections.Config{Replicas: 3}); err != nil {
 		t.Fatal(err)
 	}
-	a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "operator"})
+	a, err := appender.New(nc, appender.Options{Source: "operator"})
 	if err != nil {
 		t.Fatal(err)
 	}

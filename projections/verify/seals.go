@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/seal"
 )
 
@@ -68,7 +69,7 @@ func (c *sealCheck) seals(ctx context.Context) iter.Seq2[eventlog.Event, error] 
 	if c.last == 0 {
 		return func(func(eventlog.Event, error) bool) {}
 	}
-	return eventlog.Read(ctx, c.js, eventlog.ReadOptions{Until: c.last, Subjects: []string{eventlog.SealSubject}})
+	return reader.Read(ctx, c.js, reader.Options{Until: c.last, Subjects: []string{eventlog.SealSubject}})
 }
 
 // advance finds the next seal whose root is to be compared.

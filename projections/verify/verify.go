@@ -13,6 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/seal"
 )
 
@@ -50,7 +52,7 @@ func Run(ctx context.Context, js jetstream.JetStream, o Options) (*Report, error
 	if o.Patience == 0 {
 		o.Patience = defaultPatience
 	}
-	log, err := eventlog.Log(ctx, js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return nil, err
 	}
@@ -89,7 +91,7 @@ type item struct {
 
 // readLog reads the log once, for both who look at it: they take all that they
 // are given.
-func readLog(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, o Options, r *Report) (*foldCheck, error) {
+func readLog(ctx context.Context, js jetstream.JetStream, log logstream.Info, o Options, r *Report) (*foldCheck, error) {
 	seals, fold := &sealCheck{js: js, last: log.Last, trusted: o.Trusted, report: newReport(o.Most)}, newFoldCheck(newReport(o.Most))
 	fold.saved = newCheckpoints(ctx, js, log.ID, log.Last, fold.report)
 	toSeals, toFold := make(chan []item, batches), make(chan []item, batches)
@@ -112,7 +114,7 @@ func readLog(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, 
 }
 
 // read passes the log on, in its order, and says what is missing of it.
-func read(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, progress func(done, total uint64), r *Report, to ...chan<- []item) error {
+func read(ctx context.Context, js jetstream.JetStream, log logstream.Info, progress func(done, total uint64), r *Report, to ...chan<- []item) error {
 	if log.Last == 0 {
 		return nil
 	}
@@ -123,7 +125,7 @@ func read(ctx context.Context, js jetstream.JetStream, log eventlog.LogInfo, pro
 	}
 	next, size := log.First, 0
 	batch := make([]item, 0, batchSize)
-	for e, err := range eventlog.Read(ctx, js, eventlog.ReadOptions{Until: log.Last, LogID: log.ID, Progress: progress}) {
+	for e, err := range reader.Read(ctx, js, reader.Options{Until: log.Last, LogID: log.ID, Progress: progress}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			return err
 		}
@@ -157,7 +159,7 @@ func missing(ctx context.Context, js jetstream.JetStream, r *Report, from, to ui
 	}
 	why := "the server skips it in silence"
 	if !r.full(MessageMissing) {
-		if _, err := eventlog.MessageAt(ctx, js, eventlog.LogStream, from); err != nil {
+		if _, err := reader.MessageAt(ctx, js, eventlog.LogStream, from); err != nil {
 			why = "asked for it, the server says: " + err.Error()
 		}
 	}

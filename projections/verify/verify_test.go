@@ -13,7 +13,9 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/seal"
@@ -37,7 +39,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{T: t, server: natstest.Start(t), tree: seal.NewTree()}
 	w.key, w.public = w.newKey()
 	w.connect()
-	if _, err := eventlog.EnsureLog(t.Context(), w.js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(t.Context(), w.js, logstream.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	w.ensure()
@@ -110,7 +112,7 @@ func (w *world) pulse(device string) {
 // seal appends a seal over all that there is. change makes it another one.
 func (w *world) seal(key nkeys.KeyPair, change func(*eventlog.Seal)) uint64 {
 	w.Helper()
-	for e, err := range eventlog.Read(w.Context(), w.js, eventlog.ReadOptions{From: w.tree.Size() + 1}) {
+	for e, err := range reader.Read(w.Context(), w.js, reader.Options{From: w.tree.Size() + 1}) {
 		if err != nil && e.Sequence == 0 {
 			w.Fatal(err)
 		}

@@ -21,7 +21,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/needs"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator/status"
 )
 
@@ -48,7 +50,7 @@ func (m *machine) loses(part string) {
 // last is where the log ends.
 func (f *fleet) last() uint64 {
 	f.t.Helper()
-	info, err := eventlog.Log(context.Background(), f.js)
+	info, err := logstream.Inspect(context.Background(), f.js)
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -58,7 +60,7 @@ func (f *fleet) last() uint64 {
 // appended lists what operators appended after an event.
 func (f *fleet) appended(after uint64) (types []string) {
 	f.t.Helper()
-	for e, err := range eventlog.Read(context.Background(), f.js, eventlog.ReadOptions{From: after + 1}) {
+	for e, err := range reader.Read(context.Background(), f.js, reader.Options{From: after + 1}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			f.t.Fatal(err)
 		}

@@ -19,6 +19,8 @@ import (
 
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // The names below are the contract's, so they stand as literals.
@@ -215,7 +217,7 @@ func TestAnOlderAgentByPlainKVCallsAlone(t *testing.T) {
 	}
 	f.eventually(patience, func() error { return f.noKeys("exhibit") })
 	var types []eventlog.Type
-	for e, err := range eventlog.Read(ctx, f.js, eventlog.ReadOptions{Subjects: []string{eventlog.StateSubject("old-01", "exhibit"), eventlog.InfoSubject("old-01")}}) {
+	for e, err := range reader.Read(ctx, f.js, reader.Options{Subjects: []string{eventlog.StateSubject("old-01", "exhibit"), eventlog.InfoSubject("old-01")}}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -284,7 +286,7 @@ func TestAnAgentBelievesNothingThatIsAimedAtIt(t *testing.T) {
 	// The hostile device's own reports are in the log; of the victim, nothing is new.
 	f.eventually(patience, func() error {
 		n := uint64(0)
-		for e, err := range eventlog.Read(t.Context(), f.js, eventlog.ReadOptions{From: log.Last + 1, Subjects: []string{eventlog.StateSubject("mallory", "evil")}}) {
+		for e, err := range reader.Read(t.Context(), f.js, reader.Options{From: log.Last + 1, Subjects: []string{eventlog.StateSubject("mallory", "evil")}}) {
 			if err != nil {
 				return err
 			}
@@ -298,7 +300,7 @@ func TestAnAgentBelievesNothingThatIsAimedAtIt(t *testing.T) {
 		return nil
 	})
 	time.Sleep(3 * time.Second) // what an agent could still do to it has that long
-	for e, err := range eventlog.Read(t.Context(), f.js, eventlog.ReadOptions{From: log.Last + 1}) {
+	for e, err := range reader.Read(t.Context(), f.js, reader.Options{From: log.Last + 1}) {
 		if err != nil {
 			t.Fatalf("the log has what cannot be decoded: %s at %d: %v", e.Subject, e.Sequence, err)
 		}
@@ -330,16 +332,16 @@ func ofADevice(e eventlog.Event) bool {
 
 // quiet waits until nothing has been said to or by a device, but one, for a while:
 // reports go before the journal of the steps that they are of.
-func (f *fleet) quiet(but string) eventlog.LogInfo {
+func (f *fleet) quiet(but string) logstream.Info {
 	f.t.Helper()
-	var log eventlog.LogInfo
+	var log logstream.Info
 	last, since := uint64(0), time.Now()
 	f.eventually(patience, func() error {
 		var err error
-		if log, err = eventlog.Log(f.t.Context(), f.js); err != nil {
+		if log, err = logstream.Inspect(f.t.Context(), f.js); err != nil {
 			return err
 		}
-		for e, err := range eventlog.Read(f.t.Context(), f.js, eventlog.ReadOptions{From: last + 1}) {
+		for e, err := range reader.Read(f.t.Context(), f.js, reader.Options{From: last + 1}) {
 			if err != nil {
 				return err
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // The whole fleet is killed at twenty moments of a rollout. Each time it comes
@@ -49,7 +50,7 @@ func TestKilledAtTwentyMomentsOfARollout(t *testing.T) {
 		}
 	}
 	said := map[string]int{}
-	for e, err := range eventlog.Read(context.Background(), f.js, eventlog.ReadOptions{Subjects: []string{eventlog.FamilySubjects(eventlog.FamilyDesired)}}) {
+	for e, err := range reader.Read(context.Background(), f.js, reader.Options{Subjects: []string{eventlog.FamilySubjects(eventlog.FamilyDesired)}}) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -25,6 +25,7 @@ import (
 	"fleet.nationtech.io/deploy/e2e/hostile"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator"
 )
 
@@ -187,7 +188,7 @@ func TestAHostileDeviceNeitherStopsNorDeposesTheOperator(t *testing.T) {
 		t.Errorf("%d elections in %v of the attack: the operator was deposed", anew, took)
 	}
 	told, reported := map[string]int{}, map[string]int{}
-	for e, err := range eventlog.Read(t.Context(), c.js, eventlog.ReadOptions{Subjects: []string{
+	for e, err := range reader.Read(t.Context(), c.js, reader.Options{Subjects: []string{
 		eventlog.FamilySubjects(eventlog.FamilyDesired), eventlog.StateSubject(eventlog.Wildcard, "hello"),
 	}}) {
 		if err != nil {
@@ -214,7 +215,7 @@ func TestAHostileDeviceNeitherStopsNorDeposesTheOperator(t *testing.T) {
 // elections are what the log holds of leaders; none is an error.
 func (c *cluster) elections() ([]eventlog.Event, error) {
 	var all []eventlog.Event
-	for e, err := range eventlog.Read(c.t.Context(), c.js, eventlog.ReadOptions{Subjects: []string{eventlog.LeaderSubject}}) {
+	for e, err := range reader.Read(c.t.Context(), c.js, reader.Options{Subjects: []string{eventlog.LeaderSubject}}) {
 		if err != nil {
 			return nil, err
 		}

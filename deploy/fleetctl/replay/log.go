@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/past"
 )
@@ -39,7 +40,7 @@ func (l *Log) read(ctx context.Context, after uint64, subjects []string) iter.Se
 		if after >= l.Last {
 			return
 		}
-		for e, err := range eventlog.Read(ctx, l.JS, eventlog.ReadOptions{From: after + 1, Until: l.Last, Subjects: subjects, LogID: l.ID}) {
+		for e, err := range reader.Read(ctx, l.JS, reader.Options{From: after + 1, Until: l.Last, Subjects: subjects, LogID: l.ID}) {
 			if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 				yield(Frame{}, err)
 				return

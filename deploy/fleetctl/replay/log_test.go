@@ -11,15 +11,16 @@ import (
 
 	"fleet.nationtech.io/deploy/fleetctl/replay"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections/fleet"
 )
 
 // logOf is a real log with rounds of a rollout on ten devices, 13 events each.
-func logOf(t *testing.T, rounds int) (jetstream.JetStream, eventlog.LogInfo) {
+func logOf(t *testing.T, rounds int) (jetstream.JetStream, logstream.Info) {
 	t.Helper()
 	_, js := natstest.Start(t).Connect(t)
-	if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(t.Context(), js, logstream.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	say := func(d eventlog.Draft) {
@@ -53,7 +54,7 @@ func logOf(t *testing.T, rounds int) (jetstream.JetStream, eventlog.LogInfo) {
 	case <-time.After(30 * time.Second):
 		t.Fatal("the log takes too long")
 	}
-	info, err := eventlog.Log(t.Context(), js)
+	info, err := logstream.Inspect(t.Context(), js)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,9 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/benchtest"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/brain"
@@ -69,7 +71,7 @@ func server(b *testing.B) (nc *nats.Conn, js jetstream.JetStream, stop func()) {
 	b.Helper()
 	s := natstest.Start(b)
 	nc, js = s.Connect(b)
-	if _, err := eventlog.EnsureLog(b.Context(), js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(b.Context(), js, logstream.Config{}); err != nil {
 		b.Fatal(err)
 	}
 	if _, err := projections.Ensure(b.Context(), js, projections.Config{}); err != nil {
@@ -153,7 +155,7 @@ func newDecider(b *testing.B, n int) *decider {
 		}
 		stop()
 	}
-	a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "operator"})
+	a, err := appender.New(nc, appender.Options{Source: "operator"})
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -15,6 +15,8 @@ import (
 	"k8s.io/client-go/util/workqueue"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/liveness"
 	"fleet.nationtech.io/projections/fleet"
@@ -40,7 +42,7 @@ type Input struct {
 	Seal     bool
 }
 
-// Log is where what was decided goes. See eventlog.Appender for the errors.
+// Log is where what was decided goes. See appender.Appender for the errors.
 type Log interface {
 	Append(ctx context.Context, drafts []eventlog.Draft) (last uint64, err error)
 }
@@ -202,7 +204,7 @@ func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayin
 	if len(r.drafts) > 0 {
 		last, err := log.Append(ctx, r.drafts)
 		switch {
-		case errors.Is(err, eventlog.ErrLogFull):
+		case errors.Is(err, appender.ErrLogFull):
 			wait := fullPause
 			if b.options.Full(ctx) {
 				wait = 0
@@ -212,7 +214,7 @@ func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayin
 				queue.AddAfter(in, wait)
 			}
 			return open, b.options.Fold.WaitFor(ctx, last) // part of it may have been taken
-		case errors.Is(err, eventlog.ErrTooLarge):
+		case errors.Is(err, appender.ErrTooLarge):
 			if err := b.options.Fold.WaitFor(ctx, last); err != nil {
 				return nil, err
 			}
@@ -255,7 +257,7 @@ func (b *Brain) oneByOne(ctx context.Context, log Log, queue workqueue.TypedDela
 	}
 	last, err := log.Append(ctx, due)
 	switch {
-	case errors.Is(err, eventlog.ErrTooLarge), errors.Is(err, eventlog.ErrLogFull):
+	case errors.Is(err, appender.ErrTooLarge), errors.Is(err, appender.ErrLogFull):
 		// The condition says it; the log cannot.
 	case err != nil:
 		return nil, fmt.Errorf("append what was refused: %w", err)
@@ -376,7 +378,7 @@ func (b *Brain) due(s *decide.State, in Input, now time.Time) ([]eventlog.Draft,
 	}
 	for i := range due {
 		if n := len(due[i].Data); n > mostData {
-			return nil, fmt.Errorf("%s on %s: %w: %d bytes, at most %d", due[i].Type, due[i].Subject, eventlog.ErrTooLarge, n, mostData)
+			return nil, fmt.Errorf("%s on %s: %w: %d bytes, at most %d", due[i].Type, due[i].Subject, appender.ErrTooLarge, n, mostData)
 		}
 	}
 	return due, nil
@@ -406,7 +408,7 @@ func (b *Brain) withheld(in Input) (missing bool) {
 
 // mostData is what an event's payload may weigh, so that one that is too large
 // stops only its own input.
-const mostData = eventlog.MaxMessageBytes - 4<<10
+const mostData = logstream.MaxMessageBytes - 4<<10
 
 func touches(spoken map[string]struct{}, due []eventlog.Draft) bool {
 	if len(spoken) == 0 {

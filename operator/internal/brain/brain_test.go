@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/brain"
 	"fleet.nationtech.io/operator/internal/liveness"
@@ -175,7 +176,7 @@ func TestEachRoundIsOneAppendUntilNothingIsDue(t *testing.T) {
 func TestAFullLogIsTriedAgainAtOnceWhereRoomWasMadeAndElseLeftAloneForAWhile(t *testing.T) {
 	t.Parallel()
 	l := labelled("a")
-	l.fails = []error{eventlog.ErrLogFull, eventlog.ErrLogFull, eventlog.ErrLogFull, nil}
+	l.fails = []error{appender.ErrLogFull, appender.ErrLogFull, appender.ErrLogFull, nil}
 	rounds, refused, err := think(t, l, false, brain.Input{Input: decide.OfDevice("a")})
 	if err != nil {
 		t.Fatal(err)
@@ -207,8 +208,8 @@ func TestARevocationGoesBeforeAllElse(t *testing.T) {
 func TestWhoIsDeposedEnds(t *testing.T) {
 	t.Parallel()
 	l := labelled("a")
-	l.fails = []error{eventlog.ErrDeposed}
-	if _, _, err := think(t, l, false, brain.Input{Input: decide.OfDevice("a")}); !errors.Is(err, eventlog.ErrDeposed) {
+	l.fails = []error{appender.ErrDeposed}
+	if _, _, err := think(t, l, false, brain.Input{Input: decide.OfDevice("a")}); !errors.Is(err, appender.ErrDeposed) {
 		t.Errorf("error %v, want ErrDeposed", err)
 	}
 }
@@ -258,7 +259,7 @@ func TestThroughIsSaidOnceTheFirstRoundIsOver(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := labelled("a", "b")
-		l.fails = []error{nil, eventlog.ErrLogFull}
+		l.fails = []error{nil, appender.ErrLogFull}
 		spec := deployment()
 		l.state.SetDeployment(spec)
 		begun := time.Now()

@@ -12,6 +12,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/brain"
 	"fleet.nationtech.io/operator/internal/liveness"
@@ -93,7 +94,7 @@ func TestWhatTheServerFindsTooLargeIsRefusedAlone(t *testing.T) {
 	l := labelled("a", "b")
 	l.refuse = func(d eventlog.Draft) error {
 		if d.Type == eventlog.DeploymentApplied {
-			return fmt.Errorf("append: %w", eventlog.ErrTooLarge)
+			return fmt.Errorf("append: %w", appender.ErrTooLarge)
 		}
 		return nil
 	}

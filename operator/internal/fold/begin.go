@@ -2,22 +2,17 @@ package fold
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"maps"
 	"slices"
-	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/checkpoint"
 )
 
 // begin goes on from the nearest checkpoint where nothing is folded yet. Whoever
 // would have been told of what the skipped events changed is told of everything.
-func (f *Fold) begin(ctx context.Context, log eventlog.LogInfo) {
+func (f *Fold) begin(ctx context.Context, log logstream.Info) {
 	var at uint64
 	f.Do(func(s *decide.State) { at = s.View().Sequence })
 	if at > 0 || f.options.NoCheckpoints {
@@ -42,34 +37,15 @@ func (f *Fold) begin(ctx context.Context, log eventlog.LogInfo) {
 
 // check makes sure that the log is the one whose events were folded: the guard
 // of a reader begins only with its first event.
-func (f *Fold) check(ctx context.Context) (eventlog.LogInfo, error) {
-	info, err := eventlog.Log(ctx, f.js)
+func (f *Fold) check(ctx context.Context) (logstream.Info, error) {
+	info, err := logstream.Inspect(ctx, f.js)
 	if err != nil {
 		return info, err
 	}
 	var id string
-	var at uint64
-	var recorded time.Time
+	var at eventlog.Position
 	f.Do(func(s *decide.State) {
-		id, at, recorded = f.logID, s.View().Sequence, s.View().Recorded
+		id, at = f.logID, s.View().Position()
 	})
-	switch {
-	case id != "" && id != info.ID:
-		return info, fmt.Errorf("%w: it is another log", eventlog.ErrLogReset)
-	case at == 0:
-		return info, nil
-	case at > info.Last:
-		return info, fmt.Errorf("%w: it ends at sequence %d, after %d had been read", eventlog.ErrLogReset, info.Last, at)
-	}
-	m, err := eventlog.MessageAt(ctx, f.js, eventlog.LogStream, at)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return info, fmt.Errorf("%w: sequence %d is gone", eventlog.ErrLogReset, at)
-	}
-	if err != nil {
-		return info, err
-	}
-	if !m.Time.Equal(recorded) {
-		return info, fmt.Errorf("%w: sequence %d is another message", eventlog.ErrLogReset, at)
-	}
-	return info, nil
+	return info, reader.SameLog(ctx, f.js, info, id, at)
 }

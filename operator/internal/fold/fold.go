@@ -15,6 +15,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/syncsvc"
 	"fleet.nationtech.io/projections/fleet"
@@ -133,7 +135,7 @@ func (f *Fold) Verify(ctx context.Context) error {
 	abort, lost := f.abort, f.lost
 	f.mu.Unlock()
 	_, err := f.check(ctx)
-	if !errors.Is(err, eventlog.ErrLogReset) || abort == nil {
+	if !errors.Is(err, reader.ErrLogReset) || abort == nil {
 		return err
 	}
 	abort(err)
@@ -152,13 +154,13 @@ func (f *Fold) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // it was told to end
 		}
-		if errors.Is(err, eventlog.ErrLogReset) {
+		if errors.Is(err, reader.ErrLogReset) {
 			f.logger.Warn("the log went back; it is folded anew", "error", err)
 			f.mu.Lock()
 			close(f.lost)
 			f.reset()
 			f.mu.Unlock()
-		} else if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, eventlog.ErrRestoring) { // somebody is about to make it
+		} else if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, logstream.ErrRestoring) { // somebody is about to make it
 			f.logger.Warn("the log cannot be followed; will be tried again", "error", err)
 		}
 		select {
@@ -243,7 +245,7 @@ func (f *Fold) reset() {
 		f.mu.Lock()
 		id := f.logID
 		f.mu.Unlock()
-		return eventlog.Follow(ctx, f.js, eventlog.ReadOptions{After: after, LogID: id})
+		return reader.Follow(ctx, f.js, reader.Options{After: after, LogID: id})
 	})
 	f.follower.Do(f.state.SetView)
 	f.logID, f.current = "", false

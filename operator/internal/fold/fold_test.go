@@ -17,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/fold"
@@ -134,7 +135,7 @@ func (r *running) told(t *testing.T) []string {
 
 func save(t *testing.T, js jetstream.JetStream, sequence uint64) {
 	t.Helper()
-	log, err := eventlog.Log(t.Context(), js)
+	log, err := logstream.Inspect(t.Context(), js)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -338,7 +339,7 @@ func TestADamagedCheckpointIsPassedOver(t *testing.T) {
 	pasttest.NewLife(t, js, 5).Append(100)
 	save(t, js, 50)
 	save(t, js, 80)
-	log, err := eventlog.Log(t.Context(), js)
+	log, err := logstream.Inspect(t.Context(), js)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -16,6 +16,8 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/seal"
 )
 
@@ -96,7 +98,7 @@ func (s *Sealer) Lead(ctx context.Context, token uint64) {
 		case errors.Is(err, errBroken), errors.Is(err, seal.ErrGap):
 			s.breakOff(err)
 			return
-		case errors.Is(err, eventlog.ErrLogReset):
+		case errors.Is(err, reader.ErrLogReset):
 			s.forget()
 		default:
 			s.options.Logger.Warn("the log cannot be followed to be sealed; will be tried again", "error", err)
@@ -136,7 +138,7 @@ func (s *Sealer) follow(ctx context.Context, wake chan<- struct{}) error {
 	if err != nil {
 		return err
 	}
-	for e, err := range eventlog.Follow(ctx, s.options.JS, eventlog.ReadOptions{After: after, LogID: s.log}) {
+	for e, err := range reader.Follow(ctx, s.options.JS, reader.Options{After: after, LogID: s.log}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			return err
 		}
@@ -157,7 +159,7 @@ func (s *Sealer) follow(ctx context.Context, wake chan<- struct{}) error {
 // last that a seal of this key covers, which its peaks stand for; else none.
 // Whether the log still has it, following finds out.
 func (s *Sealer) begin(ctx context.Context) (eventlog.Position, error) {
-	log, err := eventlog.Log(ctx, s.options.JS)
+	log, err := logstream.Inspect(ctx, s.options.JS)
 	if err != nil {
 		return eventlog.Position{}, err
 	}
@@ -174,7 +176,7 @@ func (s *Sealer) begin(ctx context.Context) (eventlog.Position, error) {
 		return eventlog.Position{}, err
 	}
 	if last.TreeSize > 0 {
-		m, err := eventlog.MessageAt(ctx, s.options.JS, eventlog.LogStream, last.TreeSize)
+		m, err := reader.MessageAt(ctx, s.options.JS, eventlog.LogStream, last.TreeSize)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return eventlog.Position{}, fmt.Errorf("%w: message %d, which a seal covers, is missing", errBroken, last.TreeSize)
 		}
@@ -196,7 +198,7 @@ func (s *Sealer) lastSeal(ctx context.Context, end uint64) (last eventlog.Seal, 
 	if end == 0 {
 		return last, nil
 	}
-	for e, err := range eventlog.Read(ctx, s.options.JS, eventlog.ReadOptions{Until: end, Subjects: []string{eventlog.SealSubject}}) {
+	for e, err := range reader.Read(ctx, s.options.JS, reader.Options{Until: end, Subjects: []string{eventlog.SealSubject}}) {
 		if errors.Is(err, eventlog.ErrForeign) {
 			continue
 		}

@@ -14,7 +14,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/seal"
 )
 
@@ -24,7 +27,7 @@ type world struct {
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	key      nkeys.KeyPair
-	appender *eventlog.Appender
+	appender *appender.Appender
 
 	*Sealer
 	metrics *Metrics
@@ -36,14 +39,14 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{T: t}
 	w.nc, w.js = natstest.Start(t).Connect(t)
-	if _, err := eventlog.EnsureLog(t.Context(), w.js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(t.Context(), w.js, logstream.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	var err error
 	if w.key, err = nkeys.CreateUser(); err != nil {
 		t.Fatal(err)
 	}
-	if w.appender, err = eventlog.NewAppender(w.nc, eventlog.AppenderOptions{Source: "operator"}); err != nil {
+	if w.appender, err = appender.New(w.nc, appender.Options{Source: "operator"}); err != nil {
 		t.Fatal(err)
 	}
 	return w
@@ -109,7 +112,7 @@ func (w *world) say(n int) {
 func (w *world) seals() (all []eventlog.Seal) {
 	w.Helper()
 	t, at := seal.NewTree(), map[uint64]*seal.Tree{}
-	for e, err := range eventlog.Read(w.Context(), w.js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(w.Context(), w.js, reader.Options{}) {
 		if err != nil {
 			w.Fatal(err)
 		}
@@ -229,7 +232,7 @@ func TestNothingIsSealedOverASealThatContradictsTheLog(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := eventlog.AppendUnfenced(t.Context(), w.js, "somebody", d); err != nil {
+		if _, err := appender.Unfenced(t.Context(), w.js, "somebody", d); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -275,7 +278,7 @@ func TestNothingIsSealedOverASealThatContradictsTheLog(t *testing.T) {
 	w.lead() // nor in the next term
 	w.say(10)
 	w.end()
-	last, err := eventlog.LastMessage(t.Context(), w.js, eventlog.LogStream, eventlog.SealSubject)
+	last, err := reader.LastMessage(t.Context(), w.js, eventlog.LogStream, eventlog.SealSubject)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -296,7 +299,7 @@ func TestALogThatWentBackIsSealedAnew(t *testing.T) {
 	if err := w.js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := eventlog.EnsureLog(t.Context(), w.js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(t.Context(), w.js, logstream.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	w.lead()

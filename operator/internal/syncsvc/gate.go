@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 // askPace is how often the log is asked at most, while what it says may not be
@@ -18,7 +19,7 @@ const askPace = 250 * time.Millisecond
 // and they would go back to it for the moment until the leader has decided. Once
 // it is open for a log it costs nothing.
 type gate struct {
-	log func(context.Context) (eventlog.LogInfo, error)
+	log func(context.Context) (logstream.Info, error)
 
 	mu    sync.Mutex
 	id    string // of the log that the rest is about

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator/internal/syncsvc"
 	"fleet.nationtech.io/projections"
 )
@@ -15,19 +16,19 @@ import (
 // restoredLog is what the log says of itself, as a test wants it.
 type restoredLog struct {
 	mu    sync.Mutex
-	info  eventlog.LogInfo
+	info  logstream.Info
 	err   error
 	asked int
 }
 
-func (l *restoredLog) ask(context.Context) (eventlog.LogInfo, error) {
+func (l *restoredLog) ask(context.Context) (logstream.Info, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.asked++
 	return l.info, l.err
 }
 
-func (l *restoredLog) set(info eventlog.LogInfo, err error) {
+func (l *restoredLog) set(info logstream.Info, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.info, l.err = info, err
@@ -61,14 +62,14 @@ func TestARestoredLogIsWithheldUntilItIsReconciled(t *testing.T) {
 		}
 	}
 	becomes(eventlog.SyncNotReady) // nobody knows whether it was restored
-	pending := eventlog.Restored{Archive: "a", From: "b", Sequence: last}
-	l.set(eventlog.LogInfo{ID: w.log.ID, Restored: pending}, nil)
+	pending := logstream.Restored{Archive: "a", From: "b", Sequence: last}
+	l.set(logstream.Info{ID: w.log.ID, Restored: pending}, nil)
 	becomes(eventlog.SyncRestored)
-	l.set(eventlog.LogInfo{ID: "another"}, nil)
+	l.set(logstream.Info{ID: "another"}, nil)
 	becomes(eventlog.SyncRestored)
 	done := pending
 	done.Reconciled = last + 1
-	l.set(eventlog.LogInfo{ID: w.log.ID, Restored: done}, nil)
+	l.set(logstream.Info{ID: w.log.ID, Restored: done}, nil)
 	becomes(eventlog.SyncNotReady) // this fold has not passed it
 	w.fold.set(syncsvc.Position{LogID: w.log.ID, Sequence: last + 1, LastDesired: last, Names: []string{"web"}})
 	becomes("")

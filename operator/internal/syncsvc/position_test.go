@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator/internal/syncsvc"
 )
 
@@ -151,10 +152,10 @@ func TestALogThatDoesNotAnswerHoldsUpOneWorkerAlone(t *testing.T) {
 	w := newWorld(t)
 	w.fold.set(w.position(0))
 	asked := make(chan struct{}, 16)
-	w.serveWith(w.fold, bucketOf{}, syncsvc.Options{Workers: 2, Log: func(ctx context.Context) (eventlog.LogInfo, error) {
+	w.serveWith(w.fold, bucketOf{}, syncsvc.Options{Workers: 2, Log: func(ctx context.Context) (logstream.Info, error) {
 		asked <- struct{}{}
 		<-ctx.Done()
-		return eventlog.LogInfo{}, ctx.Err()
+		return logstream.Info{}, ctx.Err()
 	}})
 	first := make(chan []*nats.Msg, 1)
 	go func() { first <- w.ask("a", "question-a") }()

@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 const (
@@ -50,7 +51,7 @@ type Options struct {
 	Patience time.Duration // how long a bucket that lags behind the fold is waited for; 0: 2 s
 	// Log asks the log about itself: what a restored one says is withheld until
 	// it has been reconciled. Without it, nothing is.
-	Log      func(context.Context) (eventlog.LogInfo, error)
+	Log      func(context.Context) (logstream.Info, error)
 	Logger   *slog.Logger
 	Registry prometheus.Registerer
 }

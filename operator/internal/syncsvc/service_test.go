@@ -15,6 +15,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator/internal/syncsvc"
 	"fleet.nationtech.io/projections"
@@ -44,12 +46,12 @@ type world struct {
 	nc   *nats.Conn
 	js   jetstream.JetStream
 	fold *fold
-	log  eventlog.LogInfo
+	log  logstream.Info
 }
 
 func newWorld(t *testing.T) *world {
 	nc, js := natstest.Start(t).Connect(t)
-	log, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{})
+	log, err := logstream.Ensure(t.Context(), js, logstream.Config{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +88,7 @@ func (w *world) serveWith(f syncsvc.Fold, bucket syncsvc.Bucket, o syncsvc.Optio
 
 func (w *world) append(device, name string, typ eventlog.Type, data string) uint64 {
 	w.t.Helper()
-	seq, err := eventlog.AppendUnfenced(w.t.Context(), w.js, "test", eventlog.Draft{
+	seq, err := appender.Unfenced(w.t.Context(), w.js, "test", eventlog.Draft{
 		Subject: eventlog.DesiredSubject(device, name), Type: typ, Time: time.Now(),
 		Namespace: "shop", Revision: 3, Data: []byte(data),
 	})

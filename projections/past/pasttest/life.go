@@ -13,6 +13,8 @@ import (
 	"github.com/oklog/ulid/v2"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -31,7 +33,7 @@ type Life struct {
 // NewLife makes the log where there is none, for a fleet of so many devices.
 func NewLife(tb testing.TB, js jetstream.JetStream, devices int) *Life {
 	tb.Helper()
-	if _, err := eventlog.EnsureLog(tb.Context(), js, eventlog.LogConfig{}); err != nil {
+	if _, err := logstream.Ensure(tb.Context(), js, logstream.Config{}); err != nil {
 		tb.Fatal(err)
 	}
 	async, err := jetstream.New(js.Conn(), jetstream.WithPublishAsyncMaxPending(4096))
@@ -123,7 +125,7 @@ func Brute(tb testing.TB, js jetstream.JetStream, sequences ...uint64) map[uint6
 		wanted[s] = true
 	}
 	v := fleet.New()
-	for e, err := range eventlog.Read(tb.Context(), js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(tb.Context(), js, reader.Options{}) {
 		fleet.Apply(v, e, err)
 		if wanted[e.Sequence] {
 			at[e.Sequence] = Encode(tb, v)

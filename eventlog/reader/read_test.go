@@ -1,4 +1,4 @@
-package eventlog_test
+package reader_test
 
 import (
 	"context"
@@ -17,12 +17,13 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
-func read(t testing.TB, js jetstream.JetStream, o eventlog.ReadOptions) []string {
+func read(t testing.TB, js jetstream.JetStream, o reader.Options) []string {
 	t.Helper()
 	var got []string
-	for e, err := range eventlog.Read(t.Context(), js, o) {
+	for e, err := range reader.Read(t.Context(), js, o) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			t.Fatal(err)
 		}
@@ -46,16 +47,16 @@ func TestReadGivesWhatWasAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	tests := map[string]struct {
-		o    eventlog.ReadOptions
+		o    reader.Options
 		want []string
 	}{
-		"all, foreign messages told apart": {eventlog.ReadOptions{}, []string{"1 d0", "2 d1", "3 d0", "4 d1", "5 d0", "6 d1", "7 d9 foreign"}},
-		"from a sequence":                  {eventlog.ReadOptions{From: 6}, []string{"6 d1", "7 d9 foreign"}},
-		"to a sequence":                    {eventlog.ReadOptions{Until: 2}, []string{"1 d0", "2 d1"}},
-		"one device":                       {eventlog.ReadOptions{Subjects: []string{eventlog.StateSubject("d0", "*")}}, []string{"1 d0", "3 d0", "5 d0"}},
-		"a device that never spoke":        {eventlog.ReadOptions{Subjects: []string{eventlog.StateSubject("none", "*")}}, nil},
-		"from beyond the end":              {eventlog.ReadOptions{From: 99}, nil},
-		"since now":                        {eventlog.ReadOptions{Since: time.Now().Add(time.Hour)}, nil},
+		"all, foreign messages told apart": {reader.Options{}, []string{"1 d0", "2 d1", "3 d0", "4 d1", "5 d0", "6 d1", "7 d9 foreign"}},
+		"from a sequence":                  {reader.Options{From: 6}, []string{"6 d1", "7 d9 foreign"}},
+		"to a sequence":                    {reader.Options{Until: 2}, []string{"1 d0", "2 d1"}},
+		"one device":                       {reader.Options{Subjects: []string{eventlog.StateSubject("d0", "*")}}, []string{"1 d0", "3 d0", "5 d0"}},
+		"a device that never spoke":        {reader.Options{Subjects: []string{eventlog.StateSubject("none", "*")}}, nil},
+		"from beyond the end":              {reader.Options{From: 99}, nil},
+		"since now":                        {reader.Options{Since: time.Now().Add(time.Hour)}, nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -75,7 +76,7 @@ func TestReadTellsItsProgress(t *testing.T) {
 		natstest.ReportState(t, js, "d0", "web")
 	}
 	var done, total uint64
-	read(t, js, eventlog.ReadOptions{Progress: func(d, n uint64) { done, total = d, n }})
+	read(t, js, reader.Options{Progress: func(d, n uint64) { done, total = d, n }})
 	if done != 3 || total != 3 {
 		t.Errorf("progress at the end: %d of %d, want 3 of 3", done, total)
 	}
@@ -85,7 +86,7 @@ func TestReadOfAnEmptyLogEnds(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
 	natstest.EnsureLog(t, js, 1)
-	if got := read(t, js, eventlog.ReadOptions{}); got != nil {
+	if got := read(t, js, reader.Options{}); got != nil {
 		t.Errorf("events %v of an empty log", got)
 	}
 }
@@ -96,10 +97,10 @@ type follower struct {
 	done   chan error
 }
 
-func follow(ctx context.Context, js jetstream.JetStream, o eventlog.ReadOptions) follower {
+func follow(ctx context.Context, js jetstream.JetStream, o reader.Options) follower {
 	f := follower{events: make(chan eventlog.Position, 1000), done: make(chan error, 1)}
 	go func() {
-		for e, err := range eventlog.Follow(ctx, js, o) {
+		for e, err := range reader.Follow(ctx, js, o) {
 			if err != nil {
 				f.done <- err
 				return
@@ -144,7 +145,7 @@ func TestFollowSurvivesARestartOfTheServer(t *testing.T) {
 	natstest.EnsureLog(t, js, 1)
 	natstest.ReportState(t, js, "d0", "web")
 	ctx, cancel := context.WithCancel(t.Context())
-	f := follow(ctx, js, eventlog.ReadOptions{})
+	f := follow(ctx, js, reader.Options{})
 	f.expect(t, 1)
 	s.Restart()
 	_, again := s.Connect(t)
@@ -162,14 +163,14 @@ func TestFollowNoticesThatTheLogWasMadeAnew(t *testing.T) {
 	_, js := s.Connect(t)
 	natstest.EnsureLog(t, js, 1)
 	natstest.ReportState(t, js, "d0", "web")
-	f := follow(t.Context(), js, eventlog.ReadOptions{})
+	f := follow(t.Context(), js, reader.Options{})
 	f.expect(t, 1)
 	if err := js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
 		t.Fatal(err)
 	}
 	natstest.EnsureLog(t, js, 1)
 	natstest.ReportState(t, js, "d0", "web")
-	if err := f.ended(t); !errors.Is(err, eventlog.ErrLogReset) {
+	if err := f.ended(t); !errors.Is(err, reader.ErrLogReset) {
 		t.Errorf("following ended with %v, want ErrLogReset", err)
 	}
 }
@@ -197,13 +198,13 @@ func TestFollowYieldsNothingOfALogThatLostItsTail(t *testing.T) {
 			for range 4 {
 				natstest.ReportState(t, writer, "d0", "web")
 			}
-			f := follow(t.Context(), js, eventlog.ReadOptions{})
+			f := follow(t.Context(), js, reader.Options{})
 			var last eventlog.Position
 			for seq := range uint64(5) {
 				last = f.expect(t, seq+1)
 			}
 			if readBefore {
-				f = follow(t.Context(), js, eventlog.ReadOptions{After: last})
+				f = follow(t.Context(), js, reader.Options{After: last})
 			}
 			s.Stop()
 			if err := os.RemoveAll(dir); err != nil {
@@ -217,7 +218,7 @@ func TestFollowYieldsNothingOfALogThatLostItsTail(t *testing.T) {
 			for range 9 {
 				natstest.ReportState(t, writer, "d0", "other")
 			}
-			if err := f.ended(t); !errors.Is(err, eventlog.ErrLogReset) {
+			if err := f.ended(t); !errors.Is(err, reader.ErrLogReset) {
 				t.Errorf("following ended with %v, want ErrLogReset", err)
 			}
 			if n := len(f.events); n > 0 {
@@ -233,24 +234,24 @@ func TestFollowRefusesAPlaceThatTheLogDoesNotHave(t *testing.T) {
 	info := natstest.EnsureLog(t, js, 1)
 	natstest.ReportState(t, js, "d0", "web")
 	var recorded time.Time
-	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(t.Context(), js, reader.Options{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
 		recorded = e.Recorded
 	}
 	tests := map[string]struct {
-		o     eventlog.ReadOptions
+		o     reader.Options
 		reset bool
 	}{
-		"beyond the end":        {eventlog.ReadOptions{From: 3}, true},
-		"of another log":        {eventlog.ReadOptions{From: 1, LogID: "another"}, true},
-		"just after the end":    {eventlog.ReadOptions{From: 2, LogID: info.ID}, false},
-		"the end, of this log":  {eventlog.ReadOptions{From: 1, LogID: info.ID}, false},
-		"the beginning, of any": {eventlog.ReadOptions{}, false},
-		"after what was read":   {eventlog.ReadOptions{After: eventlog.Position{Sequence: 1, Recorded: recorded}}, false},
-		"after what is another": {eventlog.ReadOptions{After: eventlog.Position{Sequence: 1, Recorded: recorded.Add(time.Nanosecond)}}, true},
-		"after what is gone":    {eventlog.ReadOptions{After: eventlog.Position{Sequence: 2, Recorded: recorded}}, true},
+		"beyond the end":        {reader.Options{From: 3}, true},
+		"of another log":        {reader.Options{From: 1, LogID: "another"}, true},
+		"just after the end":    {reader.Options{From: 2, LogID: info.ID}, false},
+		"the end, of this log":  {reader.Options{From: 1, LogID: info.ID}, false},
+		"the beginning, of any": {reader.Options{}, false},
+		"after what was read":   {reader.Options{After: eventlog.Position{Sequence: 1, Recorded: recorded}}, false},
+		"after what is another": {reader.Options{After: eventlog.Position{Sequence: 1, Recorded: recorded.Add(time.Nanosecond)}}, true},
+		"after what is gone":    {reader.Options{After: eventlog.Position{Sequence: 2, Recorded: recorded}}, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -261,10 +262,10 @@ func TestFollowRefusesAPlaceThatTheLogDoesNotHave(t *testing.T) {
 				time.AfterFunc(100*time.Millisecond, cancel)
 			}
 			var last error
-			for _, err := range eventlog.Follow(ctx, js, tt.o) {
+			for _, err := range reader.Follow(ctx, js, tt.o) {
 				last = err
 			}
-			if errors.Is(last, eventlog.ErrLogReset) != tt.reset {
+			if errors.Is(last, reader.ErrLogReset) != tt.reset {
 				t.Errorf("following ended with %v, want ErrLogReset = %v", last, tt.reset)
 			}
 		})
@@ -275,8 +276,8 @@ func TestALogThatIsNotThereIsAnError(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
 	for name, events := range map[string]iter.Seq2[eventlog.Event, error]{
-		"read":   eventlog.Read(t.Context(), js, eventlog.ReadOptions{}),
-		"follow": eventlog.Follow(t.Context(), js, eventlog.ReadOptions{}),
+		"read":   reader.Read(t.Context(), js, reader.Options{}),
+		"follow": reader.Follow(t.Context(), js, reader.Options{}),
 	} {
 		n := 0
 		for _, err := range events {
@@ -295,7 +296,7 @@ func TestFollowEndsWithItsConnection(t *testing.T) {
 	nc, js := natstest.Start(t).Connect(t)
 	natstest.EnsureLog(t, js, 1)
 	natstest.ReportState(t, js, "d0", "web")
-	f := follow(t.Context(), js, eventlog.ReadOptions{})
+	f := follow(t.Context(), js, reader.Options{})
 	f.expect(t, 1)
 	nc.Close()
 	if err := f.ended(t); !errors.Is(err, nats.ErrConnectionClosed) {
@@ -318,7 +319,7 @@ func TestReadingLeavesNothingBehind(t *testing.T) {
 	<-js.PublishAsyncComplete()
 	before := goleak.IgnoreCurrent()
 	want := uint64(0)
-	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(t.Context(), js, reader.Options{}) {
 		if want++; err != nil || e.Sequence != want {
 			t.Fatalf("read sequence %d (%v), want %d", e.Sequence, err, want)
 		}
@@ -329,7 +330,7 @@ func TestReadingLeavesNothingBehind(t *testing.T) {
 	if want != n {
 		t.Errorf("read %d events, want %d", want, n)
 	}
-	for e, err := range eventlog.Follow(t.Context(), js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Follow(t.Context(), js, reader.Options{}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -340,7 +341,7 @@ func TestReadingLeavesNothingBehind(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	var last error
-	for _, last = range eventlog.Follow(ctx, js, eventlog.ReadOptions{From: n}) {
+	for _, last = range reader.Follow(ctx, js, reader.Options{From: n}) {
 		cancel()
 	}
 	if !errors.Is(last, context.Canceled) {
@@ -373,7 +374,7 @@ func TestWhatWasAcknowledgedIsReadOnThreeServers(t *testing.T) {
 	natstest.EnsureLog(t, js, 3)
 	for i := range uint64(30) {
 		natstest.ReportState(t, js, "d0", "web")
-		if got := read(t, js, eventlog.ReadOptions{}); uint64(len(got)) != i+1 {
+		if got := read(t, js, reader.Options{}); uint64(len(got)) != i+1 {
 			t.Fatalf("read %d events, %d were acknowledged", len(got), i+1)
 		}
 	}
@@ -384,7 +385,7 @@ func TestFollowOnThreeServersOutlivesEachOfThem(t *testing.T) {
 	cluster := natstest.Cluster(t, 3)
 	_, js := cluster.Connect(t)
 	natstest.EnsureLog(t, js, 3)
-	f := follow(t.Context(), js, eventlog.ReadOptions{})
+	f := follow(t.Context(), js, reader.Options{})
 	seq := uint64(0)
 	for _, s := range cluster.Nodes {
 		natstest.ReportState(t, js, "d0", "web")

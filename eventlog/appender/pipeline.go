@@ -1,4 +1,4 @@
-package eventlog
+package appender
 
 import (
 	"bytes"
@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -20,25 +22,25 @@ const window = 4096
 // pipeline keeps up to window fenced appends in flight. The first refusal stops
 // it; what is in flight then is waited for, so that the caller knows what the
 // log took, or that nobody knows.
-func (a *Appender) pipeline(ctx context.Context, drafts []Draft) (uint64, error) {
+func (a *Appender) pipeline(ctx context.Context, drafts []eventlog.Draft) (uint64, error) {
 	nc := a.js.Conn()
-	ctx, end := whileConnected(ctx, nc)
+	ctx, end := reader.WhileConnected(ctx, nc)
 	defer end()
-	p := inFlight{token: a.token, acks: make(chan *nats.Msg, window+1), quiet: time.NewTimer(ackTimeout)}
-	defer p.quiet.Stop()
+	p := inFlight{token: a.token, acks: make(chan *nats.Msg, window+1), idle: time.NewTimer(ackTimeout)}
+	defer p.idle.Stop()
 	inbox := nc.NewInbox()
 	sub, err := nc.ChanSubscribe(inbox, p.acks)
 	if err != nil {
 		return 0, fmt.Errorf("await the answers: %w", err)
 	}
 	defer func() { _ = sub.Unsubscribe() }() // fails only where the connection has ended, and it with it
-	made := envelopes{source: a.options.Source}
-	token, subject := []string{strconv.FormatUint(a.token, 10)}, []string{LeaderSubject}
+	made := eventlog.Envelopes{Source: a.options.Source}
+	token, subject := []string{strconv.FormatUint(a.token, 10)}, []string{eventlog.LeaderSubject}
 	for i := range drafts {
 		if p.settle(ctx, window-1); p.err != nil {
 			break
 		}
-		m := made.message(&drafts[i], a.options.NewID())
+		m := made.Message(&drafts[i], a.options.NewID())
 		m.Reply = inbox
 		m.Header[headerExpectedSeq], m.Header[headerExpectedSeqSubject] = token, subject
 		if err := nc.PublishMsg(m); err != nil {
@@ -56,7 +58,7 @@ func (a *Appender) pipeline(ctx context.Context, drafts []Draft) (uint64, error)
 type inFlight struct {
 	token       uint64
 	acks        chan *nats.Msg
-	quiet       *time.Timer
+	idle        *time.Timer
 	outstanding int
 	last        uint64 // the highest sequence that was acknowledged
 	err         error  // the worst of what was heard
@@ -70,13 +72,13 @@ func (p *inFlight) settle(ctx context.Context, keep int) {
 		select {
 		case m = <-p.acks:
 		default:
-			p.quiet.Reset(ackTimeout)
+			p.idle.Reset(ackTimeout)
 			select {
 			case m = <-p.acks:
 			case <-ctx.Done():
 				p.fail(fmt.Errorf("%w: %w", ErrUncertain, context.Cause(ctx)))
 				return
-			case <-p.quiet.C:
+			case <-p.idle.C:
 				p.fail(fmt.Errorf("%w: none within %s", ErrUncertain, ackTimeout))
 				return
 			}
@@ -105,13 +107,13 @@ func (p *inFlight) fail(err error) {
 // ack reads the server's answer to an append. It fails with a
 // *jetstream.APIError where that is a refusal.
 func ack(m *nats.Msg) (uint64, error) {
-	const plain = `{"stream":"` + LogStream + `","seq":`
+	const plain = `{"stream":"` + eventlog.LogStream + `","seq":`
 	if rest, ok := bytes.CutPrefix(m.Data, []byte(plain)); ok {
 		if n, err := strconv.ParseUint(strings.TrimSuffix(string(rest), "}"), 10, 64); err == nil {
 			return n, nil
 		}
 	}
-	if first(m.Header, "Status") == "503" {
+	if eventlog.HeaderValue(m.Header, "Status") == "503" {
 		return 0, nats.ErrNoResponders
 	}
 	var said struct {
@@ -125,7 +127,7 @@ func ack(m *nats.Msg) (uint64, error) {
 	if said.Error != nil {
 		return 0, said.Error
 	}
-	if said.Stream != LogStream || said.Seq == 0 {
+	if said.Stream != eventlog.LogStream || said.Seq == 0 {
 		return 0, fmt.Errorf("answer of the server: %w", jetstream.ErrInvalidJSAck)
 	}
 	return said.Seq, nil

@@ -1,4 +1,4 @@
-package eventlog_test
+package appender_test
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 // any answer, takes nearly every turn; the leader presses, and gets through.
 func TestAFloodOfClaimsToTheFenceDoesNotStopTheLeader(t *testing.T) {
 	t.Parallel()
-	p := place{3, natstest.Cluster(t, 3).Connect}
+	p := delivery{3, natstest.Cluster(t, 3).Connect}
 	js := p.log(t)
 	a := p.appender(t)
 	token := elect(t, a, "a")

@@ -1,4 +1,6 @@
-package eventlog
+// Package plainjson reads JSON in the plain shape that encoders write, without
+// reflection: strings in which every byte stands for itself, integers, UTC times.
+package plainjson
 
 import (
 	"bytes"
@@ -8,21 +10,21 @@ import (
 	"unicode/utf8"
 )
 
-// scanner reads plain JSON: strings in which every byte stands for itself,
+// Scanner reads plain JSON: strings in which every byte stands for itself,
 // integers, and objects of which the fields are known. Once it is bad it stays
 // so, and further reads give nothing of meaning.
 //
 // It moves an index and leaves the slice alone: to move the slice would be to
 // write a pointer, which while the garbage collector runs is ten times as dear,
 // and where a log is read it runs a lot.
-type scanner struct {
+type Scanner struct {
 	b   []byte
 	at  int
 	bad bool
 }
 
-// newScanner reads b, which must not change meanwhile.
-func newScanner(b []byte) scanner { return scanner{b: b} }
+// NewScanner reads b, which must not change meanwhile.
+func NewScanner(b []byte) Scanner { return Scanner{b: b} }
 
 // field is one of an object's. Usual is how it comes from an encoder: with a
 // comma before it and, if its value is a string, that string's first quote.
@@ -32,16 +34,18 @@ type field struct {
 	quoted bool
 }
 
-func stringField(name string) field { return field{name, `,"` + name + `":"`, true} }
+// StringField is a field whose value is a string: its first quote is taken with it.
+func StringField(name string) field { return field{name, `,"` + name + `":"`, true} }
 
-func otherField(name string) field { return field{name, `,"` + name + `":`, false} }
+// OtherField is a field of any other value.
+func OtherField(name string) field { return field{name, `,"` + name + `":`, false} }
 
-// fields are those of an object, in the order in which they usually come.
-type fields []field
+// Fields are those of an object, in the order in which they usually come.
+type Fields []field
 
 // skip passes over white space and gives the byte after it, which is not taken;
 // 0 at the end.
-func (p *scanner) skip() byte {
+func (p *Scanner) skip() byte {
 	for ; p.at < len(p.b); p.at++ {
 		if c := p.b[p.at]; c > ' ' || c != ' ' && c != '\n' && c != '\t' && c != '\r' {
 			return c
@@ -50,7 +54,7 @@ func (p *scanner) skip() byte {
 	return 0
 }
 
-func (p *scanner) taken(c byte) bool {
+func (p *Scanner) taken(c byte) bool {
 	if p.at < len(p.b) && p.b[p.at] == c || p.skip() == c && p.at < len(p.b) {
 		p.at++
 		return true
@@ -58,38 +62,40 @@ func (p *scanner) taken(c byte) bool {
 	return false
 }
 
-func (p *scanner) take(c byte) { p.bad = !p.taken(c) || p.bad }
+// Take passes over one byte, after white space. The scanner is bad where another stands there.
+func (p *Scanner) Take(c byte) { p.bad = !p.taken(c) || p.bad }
 
-// end says whether all was read, and was plain.
-func (p *scanner) end() bool { return !p.bad && p.skip() == 0 && p.at == len(p.b) }
+// End says whether all was read, and was plain.
+func (p *Scanner) End() bool { return !p.bad && p.skip() == 0 && p.at == len(p.b) }
 
-// begin takes the start of an object or an array, and says whether an element
-// follows; more says so after an element.
-func (p *scanner) begin(from, to byte) bool {
-	p.take(from)
+// Begin takes the start of an object or an array, and says whether an element
+// follows.
+func (p *Scanner) Begin(from, to byte) bool {
+	p.Take(from)
 	return !p.bad && !p.taken(to)
 }
 
-func (p *scanner) more(to byte) bool {
+// More says, after an element, whether another one follows.
+func (p *Scanner) More(to byte) bool {
 	if p.bad || p.taken(to) {
 		return false
 	}
-	p.take(',')
+	p.Take(',')
 	return !p.bad
 }
 
-// open begins an object and gives the first field in it, next the one after
+// Open begins an object and gives the first field in it, Next the one after
 // another; -1 where none follows. Of a string field the first quote is taken.
-func (p *scanner) open(of fields) int {
-	if !p.begin('{', '}') {
+func (p *Scanner) Open(of Fields) int {
+	if !p.Begin('{', '}') {
 		return -1
 	}
 	return p.key(of)
 }
 
-// next looks for the fields after the last one, comma, key and quote at once,
+// Next looks for the fields after the last one, comma, key and quote at once,
 // since fields are absent more often than out of order.
-func (p *scanner) next(of fields, last int) int {
+func (p *Scanner) Next(of Fields, last int) int {
 	rest := p.b[p.at:]
 	for i := last + 1; i < len(of); i++ {
 		if f := of[i].usual; len(rest) >= len(f) && string(rest[:len(f)]) == f {
@@ -97,20 +103,20 @@ func (p *scanner) next(of fields, last int) int {
 			return i
 		}
 	}
-	if !p.more('}') {
+	if !p.More('}') {
 		return -1
 	}
 	return p.key(of)
 }
 
 // key takes a key wherever it stands in the order.
-func (p *scanner) key(of fields) int {
-	k := p.text()
-	p.take(':')
+func (p *Scanner) key(of Fields) int {
+	k := p.Text()
+	p.Take(':')
 	for i := range of {
 		if !p.bad && string(k) == of[i].name {
 			if of[i].quoted {
-				p.take('"')
+				p.Take('"')
 			}
 			return i
 		}
@@ -132,15 +138,15 @@ func odd(x uint64) uint64 {
 	return ((quote-ones)&^quote | (backslash-ones)&^backslash | (x-ones*' ')&^x | x) & tops
 }
 
-// text reads a string in which every byte stands for itself. Most of a report is
+// Text reads a string in which every byte stands for itself. Most of a report is
 // strings, so it looks at eight bytes at once.
-func (p *scanner) text() []byte {
-	p.take('"')
-	return p.tail()
+func (p *Scanner) Text() []byte {
+	p.Take('"')
+	return p.Tail()
 }
 
-// tail reads what of a string comes after its first quote.
-func (p *scanner) tail() []byte {
+// Tail reads what of a string comes after its first quote.
+func (p *Scanner) Tail() []byte {
 	if p.bad {
 		return nil
 	}
@@ -164,9 +170,9 @@ func (p *scanner) tail() []byte {
 	return rest[:end]
 }
 
-// likely takes the tail of a string if it is the one that was guessed, which is
+// Likely takes the tail of a string if it is the one that was guessed, which is
 // plain.
-func (p *scanner) likely(s string) bool {
+func (p *Scanner) Likely(s string) bool {
 	if rest := p.b[p.at:]; s == "" || len(rest) <= len(s) || rest[len(s)] != '"' || string(rest[:len(s)]) != s {
 		return false
 	}
@@ -184,9 +190,9 @@ func plain(s []byte) bool {
 	return utf8.Valid(s)
 }
 
-// time reads the tail of a string.
-func (p *scanner) time() (t time.Time) {
-	text := p.tail()
+// Time reads an RFC 3339 time: the tail of a string.
+func (p *Scanner) Time() (t time.Time) {
+	text := p.Tail()
 	if t, ok := parseUTC(text); ok {
 		return t
 	}
@@ -194,7 +200,8 @@ func (p *scanner) time() (t time.Time) {
 	return t
 }
 
-func (p *scanner) null() bool {
+// Null takes a null, where one stands next.
+func (p *Scanner) Null() bool {
 	if p.skip() != 'n' || !bytes.HasPrefix(p.b[p.at:], []byte("null")) {
 		return false
 	}
@@ -202,8 +209,8 @@ func (p *scanner) null() bool {
 	return true
 }
 
-// number reads an integer of at most 18 digits, which any integer field holds.
-func (p *scanner) number() (n uint64) {
+// Number reads an integer of at most 18 digits, which any integer field holds.
+func (p *Scanner) Number() (n uint64) {
 	p.skip()
 	from := p.at
 	for p.at < len(p.b) && p.b[p.at] >= '0' && p.b[p.at] <= '9' {

@@ -1,4 +1,6 @@
-package eventlog
+// Package appender appends events to the log: those of the elected leader behind the
+// fence, so that a deposed leader is refused, and single ones of other writers.
+package appender
 
 import (
 	"context"
@@ -8,6 +10,9 @@ import (
 	"strconv"
 	"time"
 
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/oklog/ulid/v2"
@@ -21,8 +26,8 @@ const (
 	headerReserve = 2 << 10 // of a message's size, for the envelope
 )
 
-// AppenderOptions wire an Appender. The zero value of each field is usable.
-type AppenderOptions struct {
+// Options wire an Appender. The zero value of each field is usable.
+type Options struct {
 	Source string        // ce-source, such as "operator"
 	NewID  func() string // a ULID for each event
 	// Retry waits before the n-th try again of an append that the server could
@@ -35,14 +40,14 @@ type AppenderOptions struct {
 // refused whatever the clocks say. One goroutine uses it.
 type Appender struct {
 	js      jetstream.JetStream
-	options AppenderOptions
+	options Options
 	token   uint64
 
 	replicated bool
 }
 
-// NewAppender wires an appender to a connection.
-func NewAppender(nc *nats.Conn, o AppenderOptions) (*Appender, error) {
+// New wires an appender to a connection.
+func New(nc *nats.Conn, o Options) (*Appender, error) {
 	js, err := jetstream.New(nc)
 	if err != nil {
 		return nil, fmt.Errorf("appender: %w", err)
@@ -65,18 +70,18 @@ func (a *Appender) Resign() { a.token = 0 }
 // Elect appends leader.elected, expecting that nobody else was elected since it
 // looked. It returns the fencing token. It fails with ErrDeposed when another
 // was faster and with ErrUncertain when no answer came.
-func (a *Appender) Elect(ctx context.Context, l Leader, at time.Time) (uint64, error) {
+func (a *Appender) Elect(ctx context.Context, l eventlog.Leader, at time.Time) (uint64, error) {
 	a.token = 0
-	info, err := Log(ctx, a.js)
+	info, err := logstream.Inspect(ctx, a.js)
 	if err != nil {
 		return 0, fmt.Errorf("elect: %w", err)
 	}
 	a.replicated = info.Replicas > 1
-	previous, err := LastSequence(ctx, a.js, LogStream, LeaderSubject)
+	previous, err := reader.LastSequence(ctx, a.js, eventlog.LogStream, eventlog.LeaderSubject)
 	if err != nil {
 		return 0, fmt.Errorf("elect: last election: %w", err)
 	}
-	d, err := NewDraft(LeaderSubject, LeaderElected, at, l)
+	d, err := eventlog.NewDraft(eventlog.LeaderSubject, eventlog.LeaderElected, at, l)
 	if err != nil {
 		return 0, err
 	}
@@ -97,16 +102,16 @@ func (a *Appender) Elect(ctx context.Context, l Leader, at time.Time) (uint64, e
 // is sent) or ErrNotElected; what was appended before the failure stays, so the
 // caller folds past the sequence that it is given before it decides again. After
 // ErrDeposed and ErrUncertain the token is gone.
-func (a *Appender) Append(ctx context.Context, drafts []Draft) (uint64, error) {
+func (a *Appender) Append(ctx context.Context, drafts []eventlog.Draft) (uint64, error) {
 	if len(drafts) == 0 {
 		return 0, nil
 	}
 	if a.token == 0 {
 		return 0, ErrNotElected
 	}
-	most := a.mostBytes()
+	most := a.maxDraftBytes()
 	for i := range drafts {
-		if n := drafts[i].bytes(); n > most {
+		if n := drafts[i].Size(); n > most {
 			return 0, fmt.Errorf("append %s on %.300s: %w: %d bytes, at most %d", drafts[i].Type, drafts[i].Subject, ErrTooLarge, n, most)
 		}
 	}
@@ -124,10 +129,10 @@ func (a *Appender) Append(ctx context.Context, drafts []Draft) (uint64, error) {
 	return last, nil
 }
 
-// mostBytes is what a draft may weigh: what the log takes, or the server where that
+// maxDraftBytes is what a draft may weigh: what the log takes, or the server where that
 // is less.
-func (a *Appender) mostBytes() int {
-	most := MaxMessageBytes
+func (a *Appender) maxDraftBytes() int {
+	most := logstream.MaxMessageBytes
 	if server := a.js.Conn().MaxPayload(); server > 0 && server < int64(most) {
 		most = int(server)
 	}
@@ -136,7 +141,7 @@ func (a *Appender) mostBytes() int {
 
 func fence(m *nats.Msg, token uint64) {
 	m.Header[headerExpectedSeq] = []string{strconv.FormatUint(token, 10)}
-	m.Header[headerExpectedSeqSubject] = []string{LeaderSubject}
+	m.Header[headerExpectedSeqSubject] = []string{eventlog.LeaderSubject}
 }
 
 // publish appends one fenced message and waits, as often as the server says that
@@ -144,7 +149,7 @@ func fence(m *nats.Msg, token uint64) {
 func (a *Appender) publish(ctx context.Context, m *nats.Msg, token uint64) (uint64, error) {
 	for try := 1; ; try++ {
 		bounded, cancel := context.WithTimeout(ctx, ackTimeout)
-		seq, err := a.press(bounded, m, copies(try))
+		seq, err := a.contend(bounded, m, copies(try))
 		cancel()
 		switch {
 		case err == nil:
@@ -171,9 +176,9 @@ func jitter(ctx context.Context, n int) error {
 	}
 }
 
-// AppendUnfenced appends one event of a writer that is not the leader, such as a
+// Unfenced appends one event of a writer that is not the leader, such as a
 // person's request, and returns its sequence.
-func AppendUnfenced(ctx context.Context, js jetstream.JetStream, source string, d Draft) (uint64, error) {
+func Unfenced(ctx context.Context, js jetstream.JetStream, source string, d eventlog.Draft) (uint64, error) {
 	ack, err := js.PublishMsg(ctx, d.Message(source, ulid.Make().String()))
 	if err != nil {
 		return 0, fmt.Errorf("append %s on %s: %w", d.Type, d.Subject, err)

@@ -1,4 +1,4 @@
-package eventlog
+package appender
 
 import (
 	"context"
@@ -19,13 +19,13 @@ func copies(try int) int {
 	return 4 << min(try-2, 3) // 4, 8, 16, 32
 }
 
-// press sends an append in several copies at once, with one id, so that one of
+// contend sends an append in several copies at once, with one id, so that one of
 // them becomes an event and the others are duplicates. On a replicated stream
 // only one message that claims the fence may be in flight, and whoever floods
 // the stream with such claims takes nearly every turn; the leader's chance at
 // the next turn grows with its own share of the queue. It gives the sequence of
 // the event, or why no copy got through.
-func (a *Appender) press(ctx context.Context, m *nats.Msg, n int) (uint64, error) {
+func (a *Appender) contend(ctx context.Context, m *nats.Msg, n int) (uint64, error) {
 	if n == 1 {
 		ack, err := a.js.PublishMsg(ctx, m)
 		if err != nil {

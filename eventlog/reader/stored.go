@@ -1,4 +1,4 @@
-package eventlog
+package reader
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"iter"
 	"time"
 
+	"fleet.nationtech.io/eventlog"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -56,7 +57,7 @@ func (r *storedReader) run(ctx context.Context, yield func(*jetstream.RawStreamM
 			return cause
 		}
 		lost := errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, errReplaced) || errors.Is(err, nats.ErrConnectionClosed)
-		if lost || r.made.IsZero() || time.Since(began) > patience {
+		if lost || r.made.IsZero() || time.Since(began) > readTimeout {
 			return err
 		}
 		wait(ctx, r.js.Conn(), pause)
@@ -66,12 +67,12 @@ func (r *storedReader) run(ctx context.Context, yield func(*jetstream.RawStreamM
 
 // session reads until it fails, or r.ended.
 func (r *storedReader) session(ctx context.Context, yield func(*jetstream.RawStreamMsg, error) bool) error {
-	ctx, end := whileConnected(ctx, r.js.Conn())
+	ctx, end := WhileConnected(ctx, r.js.Conn())
 	defer end()
 	if err := r.look(ctx); err != nil || r.ended {
 		return err
 	}
-	p, err := newPull(ctx, r.js, r.stream, ReadOptions{From: r.next}.consumer(0))
+	p, err := newPull(ctx, r.js, r.stream, Options{From: r.next}.consumer(0))
 	if err != nil {
 		return err
 	}
@@ -79,7 +80,7 @@ func (r *storedReader) session(ctx context.Context, yield func(*jetstream.RawStr
 	for {
 		m, at, err := p.next(ctx)
 		if errors.Is(err, errIdle) {
-			err = noneLeft(ctx, r.js, r.stream, rest1, r.next, r.last)
+			err = noneLeft(ctx, r.js, r.stream, eventlog.AnySubject, r.next, r.last)
 			r.ended = err == nil
 			return err
 		}

@@ -1,4 +1,4 @@
-package eventlog
+package reader
 
 import (
 	"context"
@@ -7,15 +7,13 @@ import (
 	"iter"
 	"time"
 
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// ErrLogReset says that the log is not the one that was being read: it was made
-// anew, restored, or lost its tail. What was folded from it does not hold.
-var ErrLogReset = errors.New("the log went back: it is not the one that was followed")
-
-// ReadOptions say what to read. The zero value reads all.
-type ReadOptions struct {
+// Options say what to read. The zero value reads all.
+type Options struct {
 	From     uint64    // first sequence; 0 means the beginning
 	Since    time.Time // first moment, by the log's clock; used when From is 0
 	Until    uint64    // last sequence; 0 means the log's last when reading begins
@@ -24,7 +22,7 @@ type ReadOptions struct {
 	// After is the message that was read last, by whom reads on from there; it is
 	// used when From is 0. A log that does not hold it any more is ErrLogReset,
 	// also where it comes back changed before anything more was read.
-	After Position
+	After eventlog.Position
 	// Progress is told how many events were read and about how many there are,
 	// now and then and at the end. It may be nil.
 	Progress func(done, total uint64)
@@ -32,17 +30,17 @@ type ReadOptions struct {
 
 const (
 	progressEvery = 1 << 13          // events between two words of progress
-	patience      = 30 * time.Second // how long a log that cannot be read is waited for
+	readTimeout   = 30 * time.Second // how long a log that cannot be read is waited for
 )
 
 // Read yields the events from a place in the log to its end as it is when
 // reading begins. A foreign message comes as an Event together with an error
 // that wraps ErrForeign, and reading goes on; any other error is the last pair.
-func Read(ctx context.Context, js jetstream.JetStream, o ReadOptions) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
+func Read(ctx context.Context, js jetstream.JetStream, o Options) iter.Seq2[eventlog.Event, error] {
+	return func(yield func(eventlog.Event, error) bool) {
 		target, err := lastOf(ctx, js, o)
 		if err != nil {
-			yield(Event{}, fmt.Errorf("read: %w", err))
+			yield(eventlog.Event{}, fmt.Errorf("read: %w", err))
 			return
 		}
 		if target == 0 || max(o.From, o.After.Sequence+1) > target {
@@ -62,8 +60,8 @@ func Read(ctx context.Context, js jetstream.JetStream, o ReadOptions) iter.Seq2[
 // restarts of the server; a log that is not there, or cannot be read for half a
 // minute to begin with, is an error, and so is a connection that was closed. Foreign messages come as with Read; Until and
 // Progress are not used.
-func Follow(ctx context.Context, js jetstream.JetStream, o ReadOptions) iter.Seq2[Event, error] {
-	return func(yield func(Event, error) bool) {
+func Follow(ctx context.Context, js jetstream.JetStream, o Options) iter.Seq2[eventlog.Event, error] {
+	return func(yield func(eventlog.Event, error) bool) {
 		o.Until, o.Progress = 0, nil
 		newReader(js, o, 0).run(ctx, yield)
 	}
@@ -72,26 +70,26 @@ func Follow(ctx context.Context, js jetstream.JetStream, o ReadOptions) iter.Seq
 // lastOf is the sequence of the last event that there is to read, by the word of
 // the stream's leader: a replica that is behind would end a reading too soon. It
 // is 0 where there is none.
-func lastOf(ctx context.Context, js jetstream.JetStream, o ReadOptions) (uint64, error) {
-	s, err := Authoritative(ctx, js, LogStream)
+func lastOf(ctx context.Context, js jetstream.JetStream, o Options) (uint64, error) {
+	s, err := Authoritative(ctx, js, eventlog.LogStream)
 	if err != nil {
 		return 0, err
 	}
-	if RestoringArchive(s.CachedInfo().Config) != "" {
-		return 0, fmt.Errorf("stream %s: %w", LogStream, ErrRestoring)
+	if logstream.RestoringArchive(s.CachedInfo().Config) != "" {
+		return 0, fmt.Errorf("stream %s: %w", eventlog.LogStream, logstream.ErrRestoring)
 	}
 	subjects := o.Subjects
 	if len(subjects) == 0 {
-		subjects = []string{LogSubjects}
+		subjects = []string{eventlog.LogSubjects}
 	}
 	state := s.CachedInfo().State
 	var last jetstream.RawStreamMsg
 	for _, subject := range subjects {
-		m, err := LastMessage(ctx, js, LogStream, subject)
+		m, err := LastMessage(ctx, js, eventlog.LogStream, subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			// Of the last message that is damaged the server says so too, whatever
 			// stands before it.
-			err = noneLeft(ctx, js, LogStream, subject, max(1, o.From, o.After.Sequence+1), state.LastSeq)
+			err = noneLeft(ctx, js, eventlog.LogStream, subject, max(1, o.From, o.After.Sequence+1), state.LastSeq)
 			if errors.Is(err, errMissed) {
 				m, err = &jetstream.RawStreamMsg{Sequence: state.LastSeq, Time: state.LastTime}, nil
 			}
@@ -109,7 +107,7 @@ func lastOf(ctx context.Context, js jetstream.JetStream, o ReadOptions) (uint64,
 	return last.Sequence, nil
 }
 
-func (o ReadOptions) report(done, total uint64) {
+func (o Options) report(done, total uint64) {
 	if o.Progress != nil {
 		o.Progress(done, total)
 	}
@@ -117,7 +115,7 @@ func (o ReadOptions) report(done, total uint64) {
 
 // consumer is the configuration of a consumer that begins after the sequence
 // that was read last, or where the options say.
-func (o ReadOptions) consumer(after uint64) jetstream.ConsumerConfig {
+func (o Options) consumer(after uint64) jetstream.ConsumerConfig {
 	c := jetstream.ConsumerConfig{
 		AckPolicy: jetstream.AckNonePolicy, MemoryStorage: true, Replicas: 1, InactiveThreshold: time.Minute,
 		DeliverPolicy: jetstream.DeliverAllPolicy,

@@ -1,4 +1,4 @@
-package eventlog_test
+package appender_test
 
 import (
 	"context"
@@ -13,48 +13,51 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // electedAt is when the events of these tests happened.
 var electedAt = time.Date(2026, 11, 24, 14, 3, 0, 0, time.UTC)
 
-// place is a server or a cluster: what the appender promises holds on both.
-type place struct {
+// delivery is a server or a cluster: what the appender promises holds on both.
+type delivery struct {
 	replicas int
 	connect  func(testing.TB, ...nats.Option) (*nats.Conn, jetstream.JetStream)
 }
 
-func onBoth(t *testing.T, test func(*testing.T, place)) {
+func onBoth(t *testing.T, test func(*testing.T, delivery)) {
 	t.Helper()
 	t.Run("one server", func(t *testing.T) {
 		t.Parallel()
-		test(t, place{1, natstest.Start(t).Connect})
+		test(t, delivery{1, natstest.Start(t).Connect})
 	})
 	t.Run("three servers", func(t *testing.T) {
 		t.Parallel()
-		test(t, place{3, natstest.Cluster(t, 3).Connect})
+		test(t, delivery{3, natstest.Cluster(t, 3).Connect})
 	})
 }
 
-func (p place) log(t *testing.T) jetstream.JetStream {
+func (p delivery) log(t *testing.T) jetstream.JetStream {
 	t.Helper()
 	_, js := p.connect(t)
 	natstest.EnsureLog(t, js, p.replicas)
 	return js
 }
 
-func (p place) appender(t *testing.T) *eventlog.Appender {
+func (p delivery) appender(t *testing.T) *appender.Appender {
 	t.Helper()
 	nc, _ := p.connect(t)
-	a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "test"})
+	a, err := appender.New(nc, appender.Options{Source: "test"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	return a
 }
 
-func elect(t *testing.T, a *eventlog.Appender, who string) uint64 {
+func elect(t *testing.T, a *appender.Appender, who string) uint64 {
 	t.Helper()
 	for deadline := time.Now().Add(30 * time.Second); ; {
 		token, err := a.Elect(t.Context(), eventlog.Leader{Identity: who}, electedAt)
@@ -62,7 +65,7 @@ func elect(t *testing.T, a *eventlog.Appender, who string) uint64 {
 			return token
 		}
 		// A stream of a cluster may be choosing its own leader just now.
-		if !errors.Is(err, eventlog.ErrUncertain) || time.Now().After(deadline) {
+		if !errors.Is(err, appender.ErrUncertain) || time.Now().After(deadline) {
 			t.Fatal(err)
 		}
 	}
@@ -82,7 +85,7 @@ func assignments(n int) []eventlog.Draft {
 func countBySubject(t *testing.T, js jetstream.JetStream, f eventlog.Family) map[string]int {
 	t.Helper()
 	n := map[string]int{}
-	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{Subjects: []string{eventlog.FamilySubjects(f)}}) {
+	for e, err := range reader.Read(t.Context(), js, reader.Options{Subjects: []string{eventlog.FamilySubjects(f)}}) {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -93,7 +96,7 @@ func countBySubject(t *testing.T, js jetstream.JetStream, f eventlog.Family) map
 
 func TestTheLeaderAppendsAll(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, p place) {
+	onBoth(t, func(t *testing.T, p delivery) {
 		js := p.log(t)
 		a := p.appender(t)
 		token := elect(t, a, "a")
@@ -112,7 +115,7 @@ func TestTheLeaderAppendsAll(t *testing.T) {
 
 func TestADeposedLeaderIsRefused(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, p place) {
+	onBoth(t, func(t *testing.T, p delivery) {
 		js := p.log(t)
 		old, young := p.appender(t), p.appender(t)
 		elect(t, old, "old")
@@ -121,7 +124,7 @@ func TestADeposedLeaderIsRefused(t *testing.T) {
 		}
 		elect(t, young, "young")
 		for _, n := range []int{1, 50} {
-			if _, err := old.Append(t.Context(), assignments(n)); !errors.Is(err, eventlog.ErrDeposed) && !errors.Is(err, eventlog.ErrNotElected) {
+			if _, err := old.Append(t.Context(), assignments(n)); !errors.Is(err, appender.ErrDeposed) && !errors.Is(err, appender.ErrNotElected) {
 				t.Errorf("the deposed leader's append of %d: %v, want ErrDeposed", n, err)
 			}
 		}
@@ -136,22 +139,22 @@ func TestADeposedLeaderIsRefused(t *testing.T) {
 
 func TestAnAppenderWithoutAnElectionMayNotAppend(t *testing.T) {
 	t.Parallel()
-	p := place{1, natstest.Start(t).Connect}
+	p := delivery{1, natstest.Start(t).Connect}
 	p.log(t)
-	if _, err := p.appender(t).Append(t.Context(), assignments(1)); !errors.Is(err, eventlog.ErrNotElected) {
+	if _, err := p.appender(t).Append(t.Context(), assignments(1)); !errors.Is(err, appender.ErrNotElected) {
 		t.Errorf("append = %v, want ErrNotElected", err)
 	}
 }
 
 func TestATooLargeEventIsRefusedBeforeAnythingIsSent(t *testing.T) {
 	t.Parallel()
-	p := place{1, natstest.Start(t).Connect}
+	p := delivery{1, natstest.Start(t).Connect}
 	js := p.log(t)
 	a := p.appender(t)
 	elect(t, a, "a")
 	ds := assignments(2)
-	ds[1].Data = []byte(strings.Repeat("x", eventlog.MaxMessageBytes))
-	if _, err := a.Append(t.Context(), ds); !errors.Is(err, eventlog.ErrTooLarge) {
+	ds[1].Data = []byte(strings.Repeat("x", logstream.MaxMessageBytes))
+	if _, err := a.Append(t.Context(), ds); !errors.Is(err, appender.ErrTooLarge) {
 		t.Errorf("append = %v, want ErrTooLarge", err)
 	}
 	if got := countBySubject(t, js, eventlog.FamilyDesired); len(got) != 0 {
@@ -161,10 +164,10 @@ func TestATooLargeEventIsRefusedBeforeAnythingIsSent(t *testing.T) {
 
 func TestAFullLogSaysSo(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, p place) {
+	onBoth(t, func(t *testing.T, p delivery) {
 		js := p.log(t)
-		size := eventlog.LogConfig{Replicas: p.replicas, MaxBytes: 64 << 10}
-		if _, err := eventlog.EnsureLog(t.Context(), js, size); err != nil {
+		size := logstream.Config{Replicas: p.replicas, MaxBytes: 64 << 10}
+		if _, err := logstream.Ensure(t.Context(), js, size); err != nil {
 			t.Fatal(err)
 		}
 		a := p.appender(t)
@@ -173,10 +176,10 @@ func TestAFullLogSaysSo(t *testing.T) {
 		for n := 0; err == nil && n < 500; n += 50 {
 			_, err = a.Append(t.Context(), assignments(50))
 		}
-		if !errors.Is(err, eventlog.ErrLogFull) {
+		if !errors.Is(err, appender.ErrLogFull) {
 			t.Fatalf("append to a full log = %v, want ErrLogFull", err)
 		}
-		if err := eventlog.OpenReserve(t.Context(), js, size); err != nil {
+		if err := logstream.OpenReserve(t.Context(), js, size); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := a.Append(t.Context(), assignments(1)); err != nil {
@@ -191,10 +194,10 @@ func TestAFullLogSaysSo(t *testing.T) {
 // twice.
 func TestAfterALostAnswerNothingIsSaidTwice(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, p place) {
+	onBoth(t, func(t *testing.T, p delivery) {
 		js := p.log(t)
 		nc, _ := p.connect(t, nats.ReconnectBufSize(-1))
-		a, err := eventlog.NewAppender(nc, eventlog.AppenderOptions{Source: "test"})
+		a, err := appender.New(nc, appender.Options{Source: "test"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -207,7 +210,7 @@ func TestAfterALostAnswerNothingIsSaidTwice(t *testing.T) {
 			go func() {
 				defer close(cut)
 				for ctx.Err() == nil { // poll
-					if info, err := eventlog.Log(ctx, js); err == nil && info.Last >= at0+500 {
+					if info, err := logstream.Inspect(ctx, js); err == nil && info.Last >= at0+500 {
 						_ = nc.ForceReconnect()
 						return
 					}
@@ -216,7 +219,7 @@ func TestAfterALostAnswerNothingIsSaidTwice(t *testing.T) {
 			last, err := a.Append(t.Context(), all)
 			cancel()
 			<-cut
-			if errors.Is(err, eventlog.ErrUncertain) {
+			if errors.Is(err, appender.ErrUncertain) {
 				break
 			}
 			if err != nil || said == 10 {
@@ -224,7 +227,7 @@ func TestAfterALostAnswerNothingIsSaidTwice(t *testing.T) {
 			}
 			at0 = last // the cut came too late to lose an answer
 		}
-		if _, err := a.Append(t.Context(), all[:1]); !errors.Is(err, eventlog.ErrNotElected) {
+		if _, err := a.Append(t.Context(), all[:1]); !errors.Is(err, appender.ErrNotElected) {
 			t.Errorf("append before a new election = %v, want ErrNotElected", err)
 		}
 		token := uint64(0)
@@ -266,7 +269,7 @@ func TestAfterALostAnswerNothingIsSaidTwice(t *testing.T) {
 // from opening one: it goes on with single appends.
 func TestWhereNoBatchCanBeOpenedTheLeaderAppendsOneByOne(t *testing.T) {
 	t.Parallel()
-	p := place{3, natstest.Cluster(t, 3).Connect}
+	p := delivery{3, natstest.Cluster(t, 3).Connect}
 	js := p.log(t)
 	a := p.appender(t)
 	elect(t, a, "a")
@@ -301,7 +304,7 @@ func TestWhereNoBatchCanBeOpenedTheLeaderAppendsOneByOne(t *testing.T) {
 // may slow the leader; it can neither stop nor depose it.
 func TestAHostileWriterNeitherStopsNorDeposesTheLeader(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, p place) {
+	onBoth(t, func(t *testing.T, p delivery) {
 		js := p.log(t)
 		a := p.appender(t)
 		token := elect(t, a, "a")

@@ -1,4 +1,4 @@
-package eventlog_test
+package appender_test
 
 import (
 	"bytes"
@@ -10,7 +10,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // However a message came into the log, a consumer and the stream's leader give it
@@ -18,7 +20,7 @@ import (
 // claims what the server says, and a device's report from another account.
 func TestAConsumerAndTheLeaderGiveOneCanonicalForm(t *testing.T) {
 	t.Parallel()
-	onBoth(t, func(t *testing.T, p place) {
+	onBoth(t, func(t *testing.T, p delivery) {
 		js := p.log(t)
 		a := p.appender(t)
 		if _, err := a.Elect(t.Context(), eventlog.Leader{Identity: "a"}, electedAt); err != nil {
@@ -52,7 +54,7 @@ accounts {
     imports: [{service: {account: FLEET, subject: "fleet.evt.state.*.*"}, share: true}] }
 }`))
 		_, js := s.Connect(t, nats.UserInfo("operator", "p"))
-		if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{}); err != nil {
+		if _, err := logstream.Ensure(t.Context(), js, logstream.Config{}); err != nil {
 			t.Fatal(err)
 		}
 		device, _ := s.Connect(t, nats.UserInfo("device", "p"))
@@ -67,12 +69,12 @@ accounts {
 
 func wantOneForm(t *testing.T, js jetstream.JetStream, events int) {
 	t.Helper()
-	leader, err := eventlog.Authoritative(t.Context(), js, eventlog.LogStream)
+	leader, err := reader.Authoritative(t.Context(), js, eventlog.LogStream)
 	if err != nil {
 		t.Fatal(err)
 	}
 	n := 0
-	for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+	for e, err := range reader.Read(t.Context(), js, reader.Options{}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			t.Fatal(err)
 		}
@@ -95,7 +97,7 @@ func wantOneForm(t *testing.T, js jetstream.JetStream, events int) {
 // its separators, the fence of a leader, and a person who asked.
 func TestTheHeaderOnTheWireIsLean(t *testing.T) {
 	t.Parallel()
-	p := place{1, natstest.Start(t).Connect}
+	p := delivery{1, natstest.Start(t).Connect}
 	js, a := p.log(t), p.appender(t)
 	elect(t, a, "fleet-operator-0")
 	if _, err := a.Append(t.Context(), []eventlog.Draft{{
@@ -104,7 +106,7 @@ func TestTheHeaderOnTheWireIsLean(t *testing.T) {
 	}}); err != nil {
 		t.Fatal(err)
 	}
-	m, err := eventlog.MessageAt(t.Context(), js, eventlog.LogStream, 2)
+	m, err := reader.MessageAt(t.Context(), js, eventlog.LogStream, 2)
 	if err != nil {
 		t.Fatal(err)
 	}

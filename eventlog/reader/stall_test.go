@@ -1,4 +1,4 @@
-package eventlog_test
+package reader_test
 
 import (
 	"errors"
@@ -12,7 +12,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // losing loses one delivery of the n-th report, on its way from the server.
@@ -44,17 +46,17 @@ func TestAMessageThatIsLostOnTheWayIsReadAgain(t *testing.T) {
 			p := s.Proxy(t)
 			p.Drop(losing(lost))
 			_, slow := p.Connect(t)
-			if got := read(t, slow, eventlog.ReadOptions{}); strings.Join(got, ",") != strings.Join(want, ",") {
+			if got := read(t, slow, reader.Options{}); strings.Join(got, ",") != strings.Join(want, ",") {
 				t.Errorf("read %v, want %v", got, want)
 			}
 			p.Drop(losing(lost))
-			f := follow(t.Context(), slow, eventlog.ReadOptions{})
+			f := follow(t.Context(), slow, reader.Options{})
 			for i := range uint64(n) {
 				f.expect(t, i+1)
 			}
 			p.Drop(losing(lost))
 			var stored []uint64
-			for m, err := range eventlog.Stored(t.Context(), slow, eventlog.LogStream, 0) {
+			for m, err := range reader.Stored(t.Context(), slow, eventlog.LogStream, 0) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -87,7 +89,7 @@ func TestAStalledConnectionIsNotTheEnd(t *testing.T) {
 			p := s.Proxy(t)
 			_, slow := p.Connect(t)
 			next := uint64(1)
-			for m, err := range eventlog.Stored(t.Context(), slow, eventlog.LogStream, 0) {
+			for m, err := range reader.Stored(t.Context(), slow, eventlog.LogStream, 0) {
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -107,7 +109,7 @@ func TestAStalledConnectionIsNotTheEnd(t *testing.T) {
 			p := s.Proxy(t)
 			_, slow := p.Connect(t)
 			next := uint64(1)
-			for e, err := range eventlog.Read(t.Context(), slow, eventlog.ReadOptions{}) {
+			for e, err := range reader.Read(t.Context(), slow, reader.Options{}) {
 				if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 					t.Fatal(err)
 				}
@@ -131,7 +133,7 @@ func TestAStalledConnectionIsNotTheEnd(t *testing.T) {
 // each consumer that it had.
 func TestAReaderHoldsNoMoreThanItsBudget(t *testing.T) {
 	t.Parallel()
-	const n, half = 300, eventlog.MaxMessageBytes / 2
+	const n, half = 300, logstream.MaxMessageBytes / 2
 	s := natstest.Start(t)
 	nc, js := s.Connect(t)
 	natstest.EnsureLog(t, js, 1)
@@ -139,16 +141,16 @@ func TestAReaderHoldsNoMoreThanItsBudget(t *testing.T) {
 	if _, err := nc.Subscribe("$JS.EVENT.ADVISORY.CONSUMER.CREATED."+eventlog.LogStream+".>", func(*nats.Msg) { consumers.Add(1) }); err != nil {
 		t.Fatal(err)
 	}
-	large := []byte(strings.Repeat("x", eventlog.MaxMessageBytes))
+	large := []byte(strings.Repeat("x", logstream.MaxMessageBytes))
 	for range n {
 		if _, err := js.Publish(t.Context(), eventlog.InfoSubject("d1"), large); err != nil {
 			t.Fatal(err)
 		}
 	}
-	budget := int64(eventlog.PullBytes + 64<<10) // and what is not messages
+	budget := int64(reader.PullBytes + 64<<10) // and what is not messages
 	for name, read := range map[string]func(jetstream.JetStream, func(int)){
 		"Read": func(js jetstream.JetStream, each func(int)) {
-			for e, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
+			for e, err := range reader.Read(t.Context(), js, reader.Options{}) {
 				if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 					t.Fatal(err)
 				}
@@ -156,7 +158,7 @@ func TestAReaderHoldsNoMoreThanItsBudget(t *testing.T) {
 			}
 		},
 		"Stored": func(js jetstream.JetStream, each func(int)) {
-			for m, err := range eventlog.Stored(t.Context(), js, eventlog.LogStream, 0) {
+			for m, err := range reader.Stored(t.Context(), js, eventlog.LogStream, 0) {
 				if err != nil {
 					t.Fatal(err)
 				}

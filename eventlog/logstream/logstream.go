@@ -1,4 +1,6 @@
-package eventlog
+// Package logstream makes the streams FLEET and PULSE, and says what they are: the
+// log's id, its size and its reserve, and the restore that it comes from.
+package logstream
 
 import (
 	"context"
@@ -7,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"fleet.nationtech.io/eventlog"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/oklog/ulid/v2"
 )
@@ -27,14 +30,14 @@ const reservePercent = 10
 // metaLogID is the key of the log's id in its stream's metadata.
 const metaLogID = "fleet-log-id"
 
-// LogConfig says how large the log may be and how often it is kept.
-type LogConfig struct {
+// Config says how large the log may be and how often it is kept.
+type Config struct {
 	Replicas int   // 1 for development, 3 in production; 0 means 1
 	MaxBytes int64 // 0: no limit. The stream is made 10 % smaller, see OpenReserve
 }
 
-// LogInfo is what a stream says of itself.
-type LogInfo struct {
+// Info is what a stream says of itself.
+type Info struct {
 	ID       string // random; renewed when a log is restored from an archive
 	Replicas int
 	First    uint64
@@ -44,22 +47,22 @@ type LogInfo struct {
 	Restored Restored
 }
 
-func (c LogConfig) replicas() int { return max(1, c.Replicas) }
+func (c Config) replicas() int { return max(1, c.Replicas) }
 
-// EnsureLog makes the stream FLEET, or brings an existing one to the
+// Ensure makes the stream FLEET, or brings an existing one to the
 // configuration, and keeps its log id, and its reserve open where it is. It fails
 // with the server's error.
-func EnsureLog(ctx context.Context, js jetstream.JetStream, c LogConfig) (LogInfo, error) {
-	info, err := Log(ctx, js)
+func Ensure(ctx context.Context, js jetstream.JetStream, c Config) (Info, error) {
+	info, err := Inspect(ctx, js)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		_, err = js.CreateStream(ctx, logStream(c, ulid.Make().String()))
 		if err != nil && !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {
-			return LogInfo{}, fmt.Errorf("make stream %s: %w", LogStream, err)
+			return Info{}, fmt.Errorf("make stream %s: %w", eventlog.LogStream, err)
 		}
-		return Log(ctx, js) // where another was faster, the log is theirs, and its id
+		return Inspect(ctx, js) // where another was faster, the log is theirs, and its id
 	}
 	if err != nil {
-		return LogInfo{}, err
+		return Info{}, err
 	}
 	if info.ID == "" { // made by other hands
 		info.ID = ulid.Make().String()
@@ -69,14 +72,14 @@ func EnsureLog(ctx context.Context, js jetstream.JetStream, c LogConfig) (LogInf
 	if c.MaxBytes > 0 && info.MaxBytes == c.MaxBytes {
 		cfg.MaxBytes = c.MaxBytes // OpenReserve was here
 	}
-	s, err := js.Stream(ctx, LogStream)
+	s, err := js.Stream(ctx, eventlog.LogStream)
 	if err == nil && configured(s.CachedInfo().Config, cfg) {
 		return info, nil // what is not written cannot undo what somebody else writes
 	}
 	if _, err := js.UpdateStream(ctx, cfg); err != nil {
-		return LogInfo{}, fmt.Errorf("ensure stream %s: %w", LogStream, err)
+		return Info{}, fmt.Errorf("ensure stream %s: %w", eventlog.LogStream, err)
 	}
-	return Log(ctx, js)
+	return Inspect(ctx, js)
 }
 
 // configured says whether a stream has all that is wanted of it. The server adds
@@ -94,15 +97,15 @@ func configured(have, want jetstream.StreamConfig) bool {
 		have.AllowDirect == want.AllowDirect && have.AllowAtomicPublish == want.AllowAtomicPublish
 }
 
-func logStream(c LogConfig, id string) jetstream.StreamConfig {
+func logStream(c Config, id string) jetstream.StreamConfig {
 	limit := int64(-1)
 	if c.MaxBytes > 0 {
 		limit = c.MaxBytes / 100 * (100 - reservePercent)
 	}
 	return jetstream.StreamConfig{
-		Name:               LogStream,
+		Name:               eventlog.LogStream,
 		Description:        "The fleet's event log: the one truth, appended to and never changed.",
-		Subjects:           []string{LogSubjects},
+		Subjects:           []string{eventlog.LogSubjects},
 		Storage:            jetstream.FileStorage,
 		Compression:        jetstream.S2Compression,
 		Retention:          jetstream.LimitsPolicy,
@@ -120,8 +123,8 @@ func logStream(c LogConfig, id string) jetstream.StreamConfig {
 }
 
 // OpenReserve lets the log grow into the last tenth of its size.
-func OpenReserve(ctx context.Context, js jetstream.JetStream, c LogConfig) error {
-	info, err := Log(ctx, js)
+func OpenReserve(ctx context.Context, js jetstream.JetStream, c Config) error {
+	info, err := Inspect(ctx, js)
 	if err != nil {
 		return err
 	}
@@ -131,27 +134,27 @@ func OpenReserve(ctx context.Context, js jetstream.JetStream, c LogConfig) error
 		cfg.MaxBytes = c.MaxBytes
 	}
 	if _, err := js.UpdateStream(ctx, cfg); err != nil {
-		return fmt.Errorf("open the reserve of stream %s: %w", LogStream, err)
+		return fmt.Errorf("open the reserve of stream %s: %w", eventlog.LogStream, err)
 	}
 	return nil
 }
 
-// LogIDOf is the id of the log that a stream is, or that a bucket's stream
+// IDOf is the id of the log that a stream is, or that a bucket's stream
 // projects; empty where other hands made it.
-func LogIDOf(c jetstream.StreamConfig) string { return c.Metadata[metaLogID] }
+func IDOf(c jetstream.StreamConfig) string { return c.Metadata[metaLogID] }
 
-// Log asks the stream FLEET about itself. Without one it fails with
+// Inspect asks the stream FLEET about itself. Without one it fails with
 // jetstream.ErrStreamNotFound, and with ErrRestoring while one is being restored.
-func Log(ctx context.Context, js jetstream.JetStream) (LogInfo, error) {
-	s, err := js.Stream(ctx, LogStream)
+func Inspect(ctx context.Context, js jetstream.JetStream) (Info, error) {
+	s, err := js.Stream(ctx, eventlog.LogStream)
 	if err != nil {
-		return LogInfo{}, fmt.Errorf("stream %s: %w", LogStream, err)
+		return Info{}, fmt.Errorf("stream %s: %w", eventlog.LogStream, err)
 	}
 	i := s.CachedInfo()
 	if RestoringArchive(i.Config) != "" {
-		return LogInfo{}, fmt.Errorf("stream %s: %w", LogStream, ErrRestoring)
+		return Info{}, fmt.Errorf("stream %s: %w", eventlog.LogStream, ErrRestoring)
 	}
-	return LogInfo{
+	return Info{
 		ID: i.Config.Metadata[metaLogID], Replicas: i.Config.Replicas,
 		First: i.State.FirstSeq, Last: i.State.LastSeq, Bytes: i.State.Bytes, MaxBytes: max(0, i.Config.MaxBytes),
 		Restored: restoredOf(i.Config.Metadata),
@@ -163,9 +166,9 @@ func Log(ctx context.Context, js jetstream.JetStream) (LogInfo, error) {
 // at each reconnect.
 func EnsurePulse(ctx context.Context, js jetstream.JetStream, replicas int) error {
 	_, err := js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name:              PulseStream,
+		Name:              eventlog.PulseStream,
 		Description:       "The last pulse of each device. Not history: only the turns between online and offline are events.",
-		Subjects:          []string{PulseSubjects},
+		Subjects:          []string{eventlog.PulseSubjects},
 		Storage:           jetstream.MemoryStorage,
 		Retention:         jetstream.LimitsPolicy,
 		MaxMsgsPerSubject: 1,
@@ -174,7 +177,7 @@ func EnsurePulse(ctx context.Context, js jetstream.JetStream, replicas int) erro
 		AllowDirect:       true,
 	})
 	if err != nil {
-		return fmt.Errorf("ensure stream %s: %w", PulseStream, err)
+		return fmt.Errorf("ensure stream %s: %w", eventlog.PulseStream, err)
 	}
 	return nil
 }

@@ -1,4 +1,4 @@
-package eventlog
+package logstream
 
 import (
 	"context"
@@ -7,6 +7,7 @@ import (
 	"maps"
 	"strconv"
 
+	"fleet.nationtech.io/eventlog"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/oklog/ulid/v2"
 )
@@ -65,12 +66,12 @@ func (r Restored) write(metadata map[string]string) {
 	}
 }
 
-// RestoringStream is the stream FLEET while an archive flows into it: a new log,
+// Restoring is the stream FLEET while an archive flows into it: a new log,
 // with an id of its own, that nobody can append to since it listens on no subject
 // of the log, and whose metadata says that it is not whole.
-func RestoringStream(replicas int, archive string) jetstream.StreamConfig {
-	c := logStream(LogConfig{Replicas: replicas}, ulid.Make().String())
-	c.Subjects = []string{restoringSubject}
+func Restoring(replicas int, archive string) jetstream.StreamConfig {
+	c := logStream(Config{Replicas: replicas}, ulid.Make().String())
+	c.Subjects = []string{eventlog.RestoringSubject}
 	c.Metadata[metaRestoring] = archive
 	return c
 }
@@ -81,29 +82,29 @@ func RestoringArchive(c jetstream.StreamConfig) string { return c.Metadata[metaR
 
 // FinishRestore puts a restored log into service: from here on it is appended to.
 // The caller has made sure that it is whole.
-func FinishRestore(ctx context.Context, js jetstream.JetStream, r Restored) (LogInfo, error) {
-	s, err := js.Stream(ctx, LogStream)
+func FinishRestore(ctx context.Context, js jetstream.JetStream, r Restored) (Info, error) {
+	s, err := js.Stream(ctx, eventlog.LogStream)
 	if err != nil {
-		return LogInfo{}, fmt.Errorf("stream %s: %w", LogStream, err)
+		return Info{}, fmt.Errorf("stream %s: %w", eventlog.LogStream, err)
 	}
 	c := s.CachedInfo().Config
-	c.Subjects = []string{LogSubjects}
+	c.Subjects = []string{eventlog.LogSubjects}
 	c.Metadata = maps.Clone(c.Metadata)
 	delete(c.Metadata, metaRestoring)
 	r.write(c.Metadata)
 	if _, err := js.UpdateStream(ctx, c); err != nil {
-		return LogInfo{}, fmt.Errorf("put the restored stream %s into service: %w", LogStream, err)
+		return Info{}, fmt.Errorf("put the restored stream %s into service: %w", eventlog.LogStream, err)
 	}
-	return Log(ctx, js)
+	return Inspect(ctx, js)
 }
 
 // Reconcile notes that a restored log agrees with the cluster again, as far as a
 // fold of it had come: devices may be told of their desired state. It does
 // nothing to a log of another id, or one that has been reconciled.
 func Reconcile(ctx context.Context, js jetstream.JetStream, logID string, sequence uint64) error {
-	s, err := js.Stream(ctx, LogStream)
+	s, err := js.Stream(ctx, eventlog.LogStream)
 	if err != nil {
-		return fmt.Errorf("stream %s: %w", LogStream, err)
+		return fmt.Errorf("stream %s: %w", eventlog.LogStream, err)
 	}
 	c := s.CachedInfo().Config
 	if r := restoredOf(c.Metadata); c.Metadata[metaLogID] != logID || !r.Pending() {
@@ -112,7 +113,7 @@ func Reconcile(ctx context.Context, js jetstream.JetStream, logID string, sequen
 	c.Metadata = maps.Clone(c.Metadata)
 	c.Metadata[metaReconciled] = strconv.FormatUint(sequence, 10)
 	if _, err := js.UpdateStream(ctx, c); err != nil {
-		return fmt.Errorf("note that stream %s is reconciled: %w", LogStream, err)
+		return fmt.Errorf("note that stream %s is reconciled: %w", eventlog.LogStream, err)
 	}
 	return nil
 }

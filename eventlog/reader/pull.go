@@ -1,4 +1,4 @@
-package eventlog
+package reader
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"fleet.nationtech.io/eventlog"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -23,7 +24,7 @@ type pull struct {
 	requests [pullRequests]request
 	open     int // of the requests
 	msgs     chan *nats.Msg
-	quiet    *time.Timer
+	idle     *time.Timer
 	got      uint64 // the consumer's number of the last message
 	pending  uint64 // what there was to come when the consumer was made
 	before   string // what a reply subject says before the message's numbers
@@ -45,14 +46,14 @@ type request struct {
 // hundreds of MaxMessageBytes. Four requests make it up, so that while one is asked
 // for anew the others keep the messages coming.
 const (
-	PullBytes    = 6 << 20 // as the server counts them: subjects, header and payload
-	pullMost     = 8192    // messages
-	pullRequests = 4
+	PullBytes       = 6 << 20 // as the server counts them: subjects, header and payload
+	maxPullMessages = 8192    // messages
+	pullRequests    = 4
 )
 
 const (
-	expires = 30 * time.Second // after which an unanswered request ends
-	beat    = 2 * time.Second  // between the server's signs of life
+	expires           = 30 * time.Second // after which an unanswered request ends
+	heartbeatInterval = 2 * time.Second  // between the server's signs of life
 )
 
 // pullRequest asks for the next messages (the payload of MSG.NEXT, ADR-13 of NATS).
@@ -66,13 +67,13 @@ func newPull(ctx context.Context, js jetstream.JetStream, stream string, c jetst
 	info := cons.CachedInfo()
 	p := &pull{
 		nc: js.Conn(), stream: stream, name: info.Name, pending: info.NumPending,
-		msgs:  make(chan *nats.Msg, pullMost+pullMost/4), // all that was asked for, and signs of life
-		quiet: time.NewTimer(2 * beat),
+		msgs: make(chan *nats.Msg, maxPullMessages+maxPullMessages/4), // all that was asked for, and signs of life
+		idle: time.NewTimer(2 * heartbeatInterval),
 	}
 	for i := range p.requests {
 		r := &p.requests[i]
 		// The first ones differ in size, so that they do not all end at once.
-		r.inbox, r.size = p.nc.NewInbox(), (i+1)*pullMost/pullRequests/pullRequests
+		r.inbox, r.size = p.nc.NewInbox(), (i+1)*maxPullMessages/pullRequests/pullRequests
 		if r.sub, err = p.nc.ChanSubscribe(r.inbox, p.msgs); err != nil {
 			p.stop()
 			return nil, fmt.Errorf("read stream %s: %w", stream, err)
@@ -84,13 +85,13 @@ func newPull(ctx context.Context, js jetstream.JetStream, stream string, c jetst
 // stop ends the consumer, without waiting for the server's word: one that cannot
 // be told ends by itself within a minute.
 func (p *pull) stop() {
-	p.quiet.Stop()
+	p.idle.Stop()
 	for _, r := range p.requests {
 		if r.sub != nil {
 			_ = r.sub.Unsubscribe() // fails only where the connection has ended, and it with it
 		}
 	}
-	_ = p.nc.Publish(ConsumerDeleteAPIOf(p.stream, p.name), nil) // as above
+	_ = p.nc.Publish(eventlog.ConsumerDeleteAPIOf(p.stream, p.name), nil) // as above
 }
 
 // Errors that end a session, and no more than that.
@@ -106,34 +107,34 @@ var errIdle = errors.New("nothing more came")
 
 // next gives the next message. It fails with errIdle now and then while nothing
 // comes, with the context's error, or with one that asks for a new session.
-func (p *pull) next(ctx context.Context) (*nats.Msg, place, error) {
+func (p *pull) next(ctx context.Context) (*nats.Msg, delivery, error) {
 	for {
 		if p.open < pullRequests {
 			if err := p.ask(ctx); err != nil {
-				return nil, place{}, err
+				return nil, delivery{}, err
 			}
 		}
 		m, err := p.receive(ctx)
 		if err != nil {
-			return nil, place{}, err
+			return nil, delivery{}, err
 		}
 		r := p.requestOf(m)
 		if m.Subject == r.inbox {
 			if err := p.status(r, m); err != nil {
-				return nil, place{}, err
+				return nil, delivery{}, err
 			}
 			continue
 		}
-		at, ok := p.place(m.Reply)
+		at, ok := p.delivery(m.Reply)
 		if !ok {
-			return nil, place{}, fmt.Errorf("read stream %s: reply subject %q: %w", p.stream, m.Reply, nats.ErrNotJSMessage)
+			return nil, delivery{}, fmt.Errorf("read stream %s: reply subject %q: %w", p.stream, m.Reply, nats.ErrNotJSMessage)
 		}
 		if r.left--; r.left == 0 {
 			p.open--
 		}
 		p.got++
 		if at.delivered != p.got {
-			return nil, place{}, errGap
+			return nil, delivery{}, errGap
 		}
 		return m, at, nil
 	}
@@ -148,22 +149,22 @@ func (p *pull) requestOf(m *nats.Msg) *request {
 	return &p.requests[0] // there is no other subscription
 }
 
-// place is where a message stands.
-type place struct {
+// delivery is where a message stands.
+type delivery struct {
 	sequence  uint64 // in the stream
 	delivered uint64 // among those of its consumer, from 1
 	recorded  time.Time
 }
 
-// placeOf reads the reply subject of a message that a consumer delivered (ADR-15
+// deliveryOf reads the reply subject of a message that a consumer delivered (ADR-15
 // of NATS): $JS.ACK.<stream>.<consumer>.<tries>.<sequence>.<delivered>.<time>.<pending>,
 // or with <domain>.<account> after ACK, and then perhaps with more at its end.
-func placeOf(reply string) (place, bool) {
+func deliveryOf(reply string) (delivery, bool) {
 	n, ok := numbersOf(reply)
 	if !ok {
-		return place{}, false
+		return delivery{}, false
 	}
-	return placeIn(reply[n:])
+	return deliveryIn(reply[n:])
 }
 
 // numbersOf is where in a reply subject the sequence begins.
@@ -185,28 +186,28 @@ func numbersOf(reply string) (at int, ok bool) {
 	return len(reply) - len(rest), true
 }
 
-func placeIn(numbers string) (place, bool) {
+func deliveryIn(numbers string) (delivery, bool) {
 	var n [3]uint64
 	for i := range n {
 		var ok bool
 		if n[i], numbers, ok = cutNumber(numbers); !ok {
-			return place{}, false
+			return delivery{}, false
 		}
 	}
-	return place{sequence: n[0], delivered: n[1], recorded: time.Unix(0, int64(n[2]))}, true
+	return delivery{sequence: n[0], delivered: n[1], recorded: time.Unix(0, int64(n[2]))}, true
 }
 
-// place is placeOf for the messages of one consumer: what comes before the
+// delivery is deliveryOf for the messages of one consumer: what comes before the
 // numbers is the same in all of them.
-func (p *pull) place(reply string) (place, bool) {
+func (p *pull) delivery(reply string) (delivery, bool) {
 	if p.before == "" || !strings.HasPrefix(reply, p.before) {
 		n, ok := numbersOf(reply)
 		if !ok {
-			return place{}, false
+			return delivery{}, false
 		}
 		p.before = reply[:n]
 	}
-	return placeIn(reply[len(p.before):])
+	return deliveryIn(reply[len(p.before):])
 }
 
 // cutNumber reads a number of at most 63 bits and the dot or the end after it.
@@ -237,15 +238,15 @@ func (p *pull) ask(ctx context.Context) error {
 		if r.left > 0 {
 			continue
 		}
-		alive := beat
+		alive := heartbeatInterval
 		if i > 0 {
 			alive = 0
 		}
 		payload := fmt.Appendf(nil, pullRequest, r.size, PullBytes/pullRequests, expires, alive)
-		if err := p.nc.PublishRequest(ConsumerNextAPI(p.stream, p.name), r.inbox, payload); err != nil {
+		if err := p.nc.PublishRequest(eventlog.ConsumerNextAPI(p.stream, p.name), r.inbox, payload); err != nil {
 			return fmt.Errorf("read stream %s: %w", p.stream, err)
 		}
-		r.left, r.asked, r.size = r.size, r.size, pullMost/pullRequests
+		r.left, r.asked, r.size = r.size, r.size, maxPullMessages/pullRequests
 		p.open++
 	}
 	return nil
@@ -257,13 +258,13 @@ func (p *pull) receive(ctx context.Context) (*nats.Msg, error) {
 		return m, nil
 	default:
 	}
-	p.quiet.Reset(2 * beat)
+	p.idle.Reset(2 * heartbeatInterval)
 	select {
 	case m := <-p.msgs:
 		return m, nil
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
-	case <-p.quiet.C:
+	case <-p.idle.C:
 		return nil, errSilent
 	}
 }
@@ -271,10 +272,10 @@ func (p *pull) receive(ctx context.Context) (*nats.Msg, error) {
 // status heeds a message of the server's own: a sign of life, the end of a
 // request, or that of the consumer.
 func (p *pull) status(r *request, m *nats.Msg) error {
-	s, why := first(m.Header, "Status"), first(m.Header, "Description")
+	s, why := eventlog.HeaderValue(m.Header, "Status"), eventlog.HeaderValue(m.Header, "Description")
 	switch {
 	case s == "100":
-		sent, err := strconv.ParseUint(first(m.Header, "Nats-Last-Consumer"), 10, 64)
+		sent, err := strconv.ParseUint(eventlog.HeaderValue(m.Header, "Nats-Last-Consumer"), 10, 64)
 		if err == nil && sent > p.got {
 			return errGap // else only the next message would show it
 		}

@@ -1,4 +1,4 @@
-package eventlog
+package reader
 
 import (
 	"bytes"
@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"time"
 
+	"fleet.nationtech.io/eventlog"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -74,7 +75,7 @@ func message(ctx context.Context, js jetstream.JetStream, stream string, q messa
 	}
 	ctx, cancel := context.WithTimeout(ctx, messageTimeout)
 	defer cancel()
-	m, err := js.Conn().RequestWithContext(ctx, MessageGetAPI(stream), b)
+	m, err := js.Conn().RequestWithContext(ctx, eventlog.MessageGetAPI(stream), b)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return nil, fmt.Errorf("%w: %w", jetstream.ErrJetStreamNotEnabled, err)
 	}
@@ -95,7 +96,7 @@ func message(ctx context.Context, js jetstream.JetStream, stream string, q messa
 		return nil, a.Error
 	}
 	header := readable
-	if stream != LogStream && stream != PulseStream {
+	if stream != eventlog.LogStream && stream != eventlog.PulseStream {
 		header = sourced
 	}
 	return &jetstream.RawStreamMsg{
@@ -121,7 +122,7 @@ func readable(stored []byte) nats.Header {
 // and a client does, or one after which a client reads no further.
 func sourced(stored []byte) nats.Header {
 	h := readable(stored)
-	i := bytes.LastIndex(stored, []byte(HeaderStreamSource+": "))
+	i := bytes.LastIndex(stored, []byte(eventlog.HeaderStreamSource+": "))
 	if i < 0 {
 		return h
 	}
@@ -129,6 +130,6 @@ func sourced(stored []byte) nats.Header {
 		h = nats.Header{}
 	}
 	line, _, _ := bytes.Cut(stored[i:], []byte("\r\n"))
-	h[HeaderStreamSource] = []string{string(line[len(HeaderStreamSource)+2:])}
+	h[eventlog.HeaderStreamSource] = []string{string(line[len(eventlog.HeaderStreamSource)+2:])}
 	return h
 }

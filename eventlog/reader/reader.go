@@ -1,4 +1,7 @@
-package eventlog
+// Package reader reads what a stream holds: the log's events up to its end or for
+// ever, the stored messages of any stream, and single messages by the word of the
+// stream's leader.
+package reader
 
 import (
 	"context"
@@ -6,6 +9,8 @@ import (
 	"fmt"
 	"time"
 
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -15,7 +20,7 @@ import (
 // is still the one that it read: so no event of another log is ever yielded.
 type reader struct {
 	js     jetstream.JetStream
-	o      ReadOptions
+	o      Options
 	target uint64 // Read: the last event that there is; 0 for Follow
 	logID  string // empty until the first session
 
@@ -26,7 +31,7 @@ type reader struct {
 	finished bool      // nothing more is to be yielded
 }
 
-func newReader(js jetstream.JetStream, o ReadOptions, target uint64) *reader {
+func newReader(js jetstream.JetStream, o Options, target uint64) *reader {
 	r := &reader{js: js, o: o, target: target, logID: o.LogID}
 	if o.From == 0 {
 		r.sequence, r.recorded = o.After.Sequence, o.After.Recorded
@@ -34,7 +39,7 @@ func newReader(js jetstream.JetStream, o ReadOptions, target uint64) *reader {
 	return r
 }
 
-func (r *reader) run(ctx context.Context, yield func(Event, error) bool) {
+func (r *reader) run(ctx context.Context, yield func(eventlog.Event, error) bool) {
 	began, pause := time.Now(), minPause
 	for {
 		before := r.done
@@ -50,8 +55,8 @@ func (r *reader) run(ctx context.Context, yield func(Event, error) bool) {
 		if cause := ctx.Err(); cause != nil {
 			err, lost = cause, true
 		}
-		if lost || unread && time.Since(began) > patience {
-			yield(Event{}, err)
+		if lost || unread && time.Since(began) > readTimeout {
+			yield(eventlog.Event{}, err)
 			return
 		}
 		wait(ctx, r.js.Conn(), pause)
@@ -87,9 +92,9 @@ func wait(ctx context.Context, nc *nats.Conn, pause time.Duration) {
 // errReconnected ends a session, and no more than that.
 var errReconnected = errors.New("the connection changed")
 
-// whileConnected gives a context that ends when the connection is lost: a
+// WhileConnected gives a context that ends when the connection is lost: a
 // request that was lost with it would be waited for in vain.
-func whileConnected(ctx context.Context, nc *nats.Conn) (context.Context, context.CancelFunc) {
+func WhileConnected(ctx context.Context, nc *nats.Conn) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	changes := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
 	watched := make(chan struct{})
@@ -109,13 +114,13 @@ func whileConnected(ctx context.Context, nc *nats.Conn) (context.Context, contex
 }
 
 // session reads until it fails, or r.finished.
-func (r *reader) session(ctx context.Context, yield func(Event, error) bool) error {
-	ctx, end := whileConnected(ctx, r.js.Conn())
+func (r *reader) session(ctx context.Context, yield func(eventlog.Event, error) bool) error {
+	ctx, end := WhileConnected(ctx, r.js.Conn())
 	defer end()
 	if err := r.verify(ctx); err != nil {
 		return err
 	}
-	p, err := newPull(ctx, r.js, LogStream, r.o.consumer(r.sequence))
+	p, err := newPull(ctx, r.js, eventlog.LogStream, r.o.consumer(r.sequence))
 	if err != nil {
 		return err
 	}
@@ -123,7 +128,7 @@ func (r *reader) session(ctx context.Context, yield func(Event, error) bool) err
 	if r.done == 0 {
 		r.total = p.pending
 	}
-	var e Event // one for all, as an event is some 400 bytes
+	var e eventlog.Event // one for all, as an event is some 400 bytes
 	for {
 		m, at, err := p.next(ctx)
 		if errors.Is(err, errIdle) {
@@ -144,8 +149,8 @@ func (r *reader) session(ctx context.Context, yield func(Event, error) bool) err
 			r.finish()
 			return nil
 		}
-		e = Event{Sequence: seq, Recorded: at.recorded, Subject: m.Subject, Time: at.recorded, Version: 1, Data: m.Data, Header: m.Header}
-		foreign := e.decode()
+		e = eventlog.Event{Sequence: seq, Recorded: at.recorded, Subject: m.Subject, Time: at.recorded, Version: 1, Data: m.Data, Header: m.Header}
+		foreign := e.Decode()
 		r.sequence, r.recorded = seq, e.Recorded
 		r.done++
 		if !yield(e, foreign) {
@@ -168,11 +173,11 @@ func (r *reader) session(ctx context.Context, yield func(Event, error) bool) err
 func (r *reader) prove(ctx context.Context) error {
 	subjects := r.o.Subjects
 	if len(subjects) == 0 {
-		subjects = []string{LogSubjects}
+		subjects = []string{eventlog.LogSubjects}
 	}
 	from := max(r.sequence+1, r.o.From)
 	for _, subject := range subjects {
-		if err := noneLeft(ctx, r.js, LogStream, subject, from, r.o.Until); err != nil {
+		if err := noneLeft(ctx, r.js, eventlog.LogStream, subject, from, r.o.Until); err != nil {
 			return err
 		}
 	}
@@ -205,7 +210,7 @@ func (r *reader) verify(ctx context.Context) error {
 }
 
 func (r *reader) compare(ctx context.Context) error {
-	s, err := Authoritative(ctx, r.js, LogStream)
+	s, err := Authoritative(ctx, r.js, eventlog.LogStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) && r.logID != "" {
 		return fmt.Errorf("%w: %w", ErrLogReset, err)
 	}
@@ -213,32 +218,15 @@ func (r *reader) compare(ctx context.Context) error {
 		return err
 	}
 	info := s.CachedInfo()
-	id, last := LogIDOf(info.Config), info.State.LastSeq
+	id, last := logstream.IDOf(info.Config), info.State.LastSeq
 	if r.logID == "" {
-		if RestoringArchive(info.Config) != "" {
-			return fmt.Errorf("stream %s: %w", LogStream, ErrRestoring)
+		if logstream.RestoringArchive(info.Config) != "" {
+			return fmt.Errorf("stream %s: %w", eventlog.LogStream, logstream.ErrRestoring)
 		}
 		r.logID = id
 	}
-	switch {
-	case r.logID != id:
-		return fmt.Errorf("%w: it is another log", ErrLogReset)
-	case last < r.sequence:
-		return fmt.Errorf("%w: it ends at sequence %d, after %d had been read", ErrLogReset, last, r.sequence)
-	case r.o.From > last+1:
+	if r.logID == id && r.o.From > last+1 {
 		return fmt.Errorf("%w: it ends at sequence %d, and was to be read from %d", ErrLogReset, last, r.o.From)
-	case r.sequence == 0:
-		return nil
 	}
-	m, err := MessageAt(ctx, r.js, LogStream, r.sequence)
-	if errors.Is(err, jetstream.ErrMsgNotFound) {
-		return fmt.Errorf("%w: sequence %d is gone", ErrLogReset, r.sequence)
-	}
-	if err != nil {
-		return err
-	}
-	if !m.Time.Equal(r.recorded) {
-		return fmt.Errorf("%w: sequence %d is another message", ErrLogReset, r.sequence)
-	}
-	return nil
+	return SameLog(ctx, r.js, logstream.Info{ID: id, Last: last}, r.logID, eventlog.Position{Sequence: r.sequence, Recorded: r.recorded})
 }

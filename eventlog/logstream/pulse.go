@@ -1,10 +1,11 @@
-package eventlog
+package logstream
 
 import (
 	"context"
 	"errors"
 	"fmt"
 
+	"fleet.nationtech.io/eventlog"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -12,8 +13,8 @@ import (
 // ClearPulse takes a device's last pulse out of the bucket device-heartbeat, as a
 // KV client's delete does. It publishes nothing where there is none.
 func ClearPulse(ctx context.Context, js jetstream.JetStream, device string) error {
-	subject := PulseSubject(device)
-	s, err := js.Stream(ctx, PulseStream)
+	subject := eventlog.PulseSubject(device)
+	s, err := js.Stream(ctx, eventlog.PulseStream)
 	if err != nil {
 		return fmt.Errorf("clear the pulse of %s: %w", device, err)
 	}
@@ -23,10 +24,10 @@ func ClearPulse(ctx context.Context, js jetstream.JetStream, device string) erro
 		return nil
 	case err != nil:
 		return fmt.Errorf("clear the pulse of %s: %w", device, err)
-	case last.Header.Get(HeaderKVOperation) != "":
+	case last.Header.Get(eventlog.HeaderKVOperation) != "":
 		return nil
 	}
-	_, err = js.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: nats.Header{HeaderKVOperation: {kvDelete}}})
+	_, err = js.PublishMsg(ctx, &nats.Msg{Subject: subject, Header: nats.Header{eventlog.HeaderKVOperation: {eventlog.KVDelete}}})
 	if err != nil {
 		return fmt.Errorf("clear the pulse of %s: %w", device, err)
 	}

@@ -1,33 +1,34 @@
-package eventlog
+package appender
 
 import (
 	"context"
 
+	"fleet.nationtech.io/eventlog"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/synadia-io/orbit.go/jetstreamext"
 )
 
 const (
-	batchMost  = 1000 // messages in one atomic batch: the server's limit
-	batchTries = 4    // tries of a batch before its messages go one by one
-	batchBytes = 16 << 20
+	maxBatchMessages = 1000 // messages in one atomic batch: the server's limit
+	maxBatchTries    = 4    // tries of a batch before its messages go one by one
+	maxBatchBytes    = 16 << 20
 )
 
 // batches sends atomic batches, the first message of each with the fence: on a
 // replicated stream only one fenced message may be in flight.
-func (a *Appender) batches(ctx context.Context, drafts []Draft) (uint64, error) {
+func (a *Appender) batches(ctx context.Context, drafts []eventlog.Draft) (uint64, error) {
 	var last uint64
-	made := envelopes{source: a.options.Source}
+	made := eventlog.Envelopes{Source: a.options.Source}
 	for len(drafts) > 0 {
 		n, bytes := 0, 0
-		for n < len(drafts) && n < batchMost && (n == 0 || bytes+len(drafts[n].Data) < batchBytes) {
+		for n < len(drafts) && n < maxBatchMessages && (n == 0 || bytes+len(drafts[n].Data) < maxBatchBytes) {
 			bytes += len(drafts[n].Data)
 			n++
 		}
 		msgs := make([]*nats.Msg, n)
 		for i := range n {
-			msgs[i] = made.message(&drafts[i], a.options.NewID())
+			msgs[i] = made.Message(&drafts[i], a.options.NewID())
 		}
 		seq, err := a.batch(ctx, msgs)
 		last = max(last, seq)
@@ -58,7 +59,7 @@ func (a *Appender) batch(ctx context.Context, msgs []*nats.Msg) (uint64, error) 
 		case jetstreamext.JSErrCodeAtomicPublishTooManyInflight:
 			return a.oneByOne(ctx, msgs)
 		case jetstream.JSErrCodeStreamWrongLastSequenceConstant, jetstreamext.JSErrCodeBatchPublishIncomplete:
-			if try >= batchTries {
+			if try >= maxBatchTries {
 				return a.oneByOne(ctx, msgs) // a single append can press, a batch cannot
 			}
 			if err := a.options.Retry(ctx, try); err != nil {

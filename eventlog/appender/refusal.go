@@ -1,4 +1,4 @@
-package eventlog
+package appender
 
 import (
 	"errors"
@@ -37,8 +37,8 @@ const (
 // The server's words for a full stream, and what precedes the sequence that it
 // has in place of the expected one.
 const (
-	saysFull  = "maximum bytes exceeded"
-	saysWrong = "wrong last sequence: "
+	textFull          = "maximum bytes exceeded"
+	textWrongSequence = "wrong last sequence: "
 )
 
 // refusal says what a server's answer, or none, means to an append that carried
@@ -50,14 +50,14 @@ func refusal(err error, token uint64) error {
 	}
 	switch api.ErrorCode {
 	case jetstream.JSErrCodeStreamWrongLastSequence:
-		n, perr := strconv.ParseUint(strings.TrimPrefix(api.Description, saysWrong), 10, 64)
+		n, perr := strconv.ParseUint(strings.TrimPrefix(api.Description, textWrongSequence), 10, 64)
 		if perr == nil && n != token {
 			return fmt.Errorf("%w (at sequence %d)", ErrDeposed, n)
 		}
 	case codeMessageTooLarge:
 		return fmt.Errorf("%w: %w", ErrTooLarge, err)
 	case codeStoreFailed:
-		if strings.Contains(api.Description, saysFull) {
+		if strings.Contains(api.Description, textFull) {
 			return fmt.Errorf("%w: %w", ErrLogFull, err)
 		}
 	case codeInsufficientResources, codeStorageExceeded:

@@ -1,4 +1,4 @@
-package eventlog
+package plainjson
 
 import (
 	"testing"
@@ -11,7 +11,7 @@ func TestATimeIsReadAsTheLibraryReadsIt(t *testing.T) {
 	t.Parallel()
 	check := func(t interface{ Fatalf(string, ...any) }, s string) {
 		want, wantErr := time.Parse(time.RFC3339Nano, s)
-		got, err := parseTime(s)
+		got, err := ParseTime(s)
 		if (err == nil) != (wantErr == nil) || err == nil && (!got.Equal(want) || got.String() != want.String()) {
 			t.Fatalf("%q is %v (%v), want %v (%v)", s, got, err, want, wantErr)
 		}

@@ -1,9 +1,9 @@
-package eventlog
+package plainjson
 
 import "time"
 
-// parseTime reads an RFC 3339 time.
-func parseTime(s string) (time.Time, error) {
+// ParseTime reads an RFC 3339 time.
+func ParseTime(s string) (time.Time, error) {
 	if t, ok := parseUTC(s); ok {
 		return t, nil
 	}

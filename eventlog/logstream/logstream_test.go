@@ -1,4 +1,4 @@
-package eventlog_test
+package logstream_test
 
 import (
 	"sync"
@@ -7,7 +7,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 func TestTheLogKeepsItsIDWhenItIsEnsuredAgain(t *testing.T) {
@@ -41,7 +43,7 @@ func TestAllWhoEnsureAYoungLogAtOnceAgreeOnItsID(t *testing.T) {
 	for i := range ids {
 		_, js := s.Connect(t)
 		all.Go(func() {
-			info, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{})
+			info, err := logstream.Ensure(t.Context(), js, logstream.Config{})
 			if err != nil {
 				t.Errorf("ensure: %v", err)
 			}
@@ -87,7 +89,7 @@ func TestTheReserveStaysOpenUntilTheSizeChanges(t *testing.T) {
 	_, js := natstest.Start(t).Connect(t)
 	ensureSize := func(n int64) int64 {
 		t.Helper()
-		info, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{MaxBytes: n})
+		info, err := logstream.Ensure(t.Context(), js, logstream.Config{MaxBytes: n})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -96,7 +98,7 @@ func TestTheReserveStaysOpenUntilTheSizeChanges(t *testing.T) {
 	if got := ensureSize(1000_000); got != 900_000 {
 		t.Errorf("a log of 1 MB takes %d bytes, want 900000 and a reserve", got)
 	}
-	if err := eventlog.OpenReserve(t.Context(), js, eventlog.LogConfig{MaxBytes: 1000_000}); err != nil {
+	if err := logstream.OpenReserve(t.Context(), js, logstream.Config{MaxBytes: 1000_000}); err != nil {
 		t.Fatal(err)
 	}
 	if got := ensureSize(1000_000); got != 1000_000 {
@@ -123,7 +125,7 @@ func TestAnAuthoritativeReadAsksTheLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	for subject, want := range map[string]uint64{eventlog.StateSubject("d0", "*"): 1, eventlog.StateSubject("d1", "*"): 0} {
-		got, err := eventlog.LastSequence(t.Context(), js, eventlog.LogStream, subject)
+		got, err := reader.LastSequence(t.Context(), js, eventlog.LogStream, subject)
 		if err != nil || got != want {
 			t.Errorf("last sequence of %s: %d, %v; want %d", subject, got, err, want)
 		}

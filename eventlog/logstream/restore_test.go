@@ -1,4 +1,4 @@
-package eventlog_test
+package logstream_test
 
 import (
 	"errors"
@@ -7,24 +7,26 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 func TestALogThatIsBeingRestoredIsNoLogYet(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	_, js := s.Connect(t)
-	if _, err := js.CreateStream(t.Context(), eventlog.RestoringStream(1, "sha256:a")); err != nil {
+	if _, err := js.CreateStream(t.Context(), logstream.Restoring(1, "sha256:a")); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := eventlog.Log(t.Context(), js); !errors.Is(err, eventlog.ErrRestoring) {
+	if _, err := logstream.Inspect(t.Context(), js); !errors.Is(err, logstream.ErrRestoring) {
 		t.Errorf("Log: %v, want ErrRestoring", err)
 	}
-	if _, err := eventlog.EnsureLog(t.Context(), js, eventlog.LogConfig{}); !errors.Is(err, eventlog.ErrRestoring) {
+	if _, err := logstream.Ensure(t.Context(), js, logstream.Config{}); !errors.Is(err, logstream.ErrRestoring) {
 		t.Errorf("EnsureLog: %v, want ErrRestoring", err)
 	}
-	for _, err := range eventlog.Read(t.Context(), js, eventlog.ReadOptions{}) {
-		if !errors.Is(err, eventlog.ErrRestoring) {
+	for _, err := range reader.Read(t.Context(), js, reader.Options{}) {
+		if !errors.Is(err, logstream.ErrRestoring) {
 			t.Errorf("Read: %v, want ErrRestoring", err)
 		}
 	}
@@ -32,7 +34,7 @@ func TestALogThatIsBeingRestoredIsNoLogYet(t *testing.T) {
 		t.Error("a report came in between")
 	}
 
-	info, err := eventlog.FinishRestore(t.Context(), js, eventlog.Restored{Archive: "sha256:a", From: "old", Sequence: 7})
+	info, err := logstream.FinishRestore(t.Context(), js, logstream.Restored{Archive: "sha256:a", From: "old", Sequence: 7})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,16 +48,16 @@ func TestWhatALogKnowsOfItsRestoreIsKept(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	_, js := s.Connect(t)
-	if _, err := js.CreateStream(t.Context(), eventlog.RestoringStream(1, "sha256:a")); err != nil {
+	if _, err := js.CreateStream(t.Context(), logstream.Restoring(1, "sha256:a")); err != nil {
 		t.Fatal(err)
 	}
-	want := eventlog.Restored{Archive: "sha256:a", From: "old", Sequence: 7}
-	restored, err := eventlog.FinishRestore(t.Context(), js, want)
+	want := logstream.Restored{Archive: "sha256:a", From: "old", Sequence: 7}
+	restored, err := logstream.FinishRestore(t.Context(), js, want)
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := eventlog.LogConfig{MaxBytes: 1 << 20}
-	info, err := eventlog.EnsureLog(t.Context(), js, config)
+	config := logstream.Config{MaxBytes: 1 << 20}
+	info, err := logstream.Ensure(t.Context(), js, config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,17 +65,17 @@ func TestWhatALogKnowsOfItsRestoreIsKept(t *testing.T) {
 		t.Errorf("log %s, was %s; (-want +got):\n%s", info.ID, restored.ID, diff)
 	}
 	for _, id := range []string{"another", restored.ID, restored.ID} {
-		if err := eventlog.Reconcile(t.Context(), js, id, want.Reconciled+9); err != nil {
+		if err := logstream.Reconcile(t.Context(), js, id, want.Reconciled+9); err != nil {
 			t.Fatal(err)
 		}
 		if id == restored.ID {
 			want.Reconciled = 9 // the second time changes nothing
 		}
 	}
-	if err := eventlog.OpenReserve(t.Context(), js, config); err != nil {
+	if err := logstream.OpenReserve(t.Context(), js, config); err != nil {
 		t.Fatal(err)
 	}
-	info, err = eventlog.Log(t.Context(), js)
+	info, err = logstream.Inspect(t.Context(), js)
 	if err != nil {
 		t.Fatal(err)
 	}
