@@ -17,7 +17,8 @@ if ! "$probe/probe" 2>/dev/null; then
   flags+=(-exec qemu-i386)
 fi
 
-# Of eventlog those tests that start no server.
-go test "${flags[@]}" -run 'ATimeIs|TestAPlaceIs|Golden|Envelope|TestHappened|AnOlderVersion|ANewerVersion|ABucketsValue|AScoreInTheLog|AReport|ReportLooks|SubjectsAre|ForeignMessages|CloudEventJSON|CanonicalForm(Is|s)|ParseCheckpoint|ObjectOfMeta|OnlyAnother|^Fuzz' ./eventlog
+go test "${flags[@]}" ./eventlog ./eventlog/plainjson ./eventlog/score
+# Of these two packages the tests that start no server.
+go test "${flags[@]}" -run 'TestAPlaceIs|OnlyAnother' ./eventlog/reader ./eventlog/appender
 go test "${flags[@]}" ./projections/fleet -rapid.checks=20
 go test "${flags[@]}" ./agent/plan

@@ -2,9 +2,11 @@ package fold
 
 import (
 	"context"
+	"maps"
 	"slices"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/checkpoint"
