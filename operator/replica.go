@@ -18,14 +18,14 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/version"
 	"fleet.nationtech.io/operator/decide"
-	"fleet.nationtech.io/operator/internal/brain"
+	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/deployments"
 	"fleet.nationtech.io/operator/internal/devices"
-	"fleet.nationtech.io/operator/internal/fold"
 	"fleet.nationtech.io/operator/internal/kube"
 	"fleet.nationtech.io/operator/internal/leader"
 	"fleet.nationtech.io/operator/internal/liveness"
 	"fleet.nationtech.io/operator/internal/sealer"
+	"fleet.nationtech.io/operator/internal/state"
 	"fleet.nationtech.io/operator/internal/syncsvc"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -37,9 +37,9 @@ type replica struct {
 	js      jetstream.JetStream
 	kube    kubernetes.Interface
 
-	fold        *fold.Fold
+	fold        *state.Fold
 	monitor     *liveness.Monitor
-	brain       *brain.Brain
+	brain       *decider.Decider
 	deployments *deployments.Controller
 	devices     *devices.Controller
 	informers   externalversions.SharedInformerFactory
@@ -84,11 +84,11 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 	r := &replica{options: opt, nc: nc, js: js, kube: core, appender: appender}
 	r.metrics = newMetrics(opt.Registry)
 	r.informers = externalversions.NewSharedInformerFactory(client, 0)
-	r.fold = fold.New(fold.Options{JS: js, Logger: opt.Logger, Changed: r.folded, NoCheckpoints: opt.CheckpointEvents < 0})
+	r.fold = state.New(state.Options{JS: js, Logger: opt.Logger, Changed: r.folded, NoCheckpoints: opt.CheckpointEvents < 0})
 	r.monitor = liveness.NewMonitor(liveness.NATS{Conn: nc}, opt.PulseInterval, r.turned)
 	r.deployments, err = deployments.New(r.informers, deployments.Options{
 		Client: client, Do: r.fold.Do, Now: opt.Now, Logger: opt.Logger,
-		Decide:  func(key fleet.Key) { r.brain.Add(brain.Input{Input: decide.OfDeployment(key)}) },
+		Decide:  func(key fleet.Key) { r.brain.Add(decider.Input{Input: decide.OfDeployment(key)}) },
 		Patched: func() { r.metrics.patched("Deployment") },
 		Unknown: func(d *v1alpha1.Deployment, message string) {
 			r.events.WarnOf(corev1.ObjectReference{
@@ -101,7 +101,7 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 	}
 	r.devices, err = devices.New(r.informers, devices.Options{
 		Client: client, Labels: opt.DeviceLabels, Do: r.fold.Do, Now: opt.Now, Logger: opt.Logger,
-		Decide:  func(id string) { r.brain.Add(brain.Input{Input: decide.OfDevice(id)}) },
+		Decide:  func(id string) { r.brain.Add(decider.Input{Input: decide.OfDevice(id)}) },
 		Patched: func() { r.metrics.patched("Device") },
 		Returns: r.deviceReturns, ClearPulse: r.clearPulse,
 	})
@@ -109,9 +109,9 @@ func (o *Operator) wire(nc *nats.Conn) (*replica, error) {
 		return nil, err
 	}
 	r.sealer = r.newSealer()
-	r.brain = brain.New(brain.Options{
-		Fold: r.fold, Verdict: r.monitor.Verdict, Seal: r.sealer.Due, Withheld: r.deployments.Withheld,
-		Settled: r.settled, Failed: r.failed, Through: r.reconcile, Appended: r.appended, Full: r.full, Now: opt.Now, Logger: opt.Logger,
+	r.brain = decider.New(decider.Options{
+		Fold: r.fold, Verdict: r.monitor.Verdict, Seal: r.sealer.Due, AwaitingFinalizer: r.deployments.AwaitingFinalizer,
+		Settled: r.settled, Failed: r.failed, InitialPassDone: r.reconcile, Appended: r.appended, Full: r.full, Now: opt.Now, Logger: opt.Logger,
 	})
 	r.sync = syncsvc.New(nc, r.fold, syncsvc.DesiredState{JS: js}, syncsvc.Options{
 		Log:    func(ctx context.Context) (logstream.Info, error) { return logstream.Inspect(ctx, js) },
@@ -141,12 +141,12 @@ func (r *replica) synced() bool { return r.deployments.Synced() && r.devices.Syn
 
 // folded is told what the log spoke of.
 func (r *replica) folded(keys []fleet.Key, ids []string) {
-	ins := make([]brain.Input, 0, len(keys)+len(ids))
+	ins := make([]decider.Input, 0, len(keys)+len(ids))
 	for _, k := range keys {
-		ins = append(ins, brain.Input{Input: decide.OfProgress(k)})
+		ins = append(ins, decider.Input{Input: decide.OfProgress(k)})
 	}
 	for _, id := range ids {
-		ins = append(ins, brain.Input{Input: decide.OfDevice(id)})
+		ins = append(ins, decider.Input{Input: decide.OfDevice(id)})
 	}
 	r.brain.Add(ins...)
 	r.turned(r.watch(ids))
@@ -204,9 +204,9 @@ func (r *replica) clearPulse(ctx context.Context, id string) error {
 
 // turned is told whose pulse began or ended.
 func (r *replica) turned(ids []string) {
-	ins := make([]brain.Input, len(ids))
+	ins := make([]decider.Input, len(ids))
 	for i, id := range ids {
-		ins[i] = brain.Input{Presence: id}
+		ins[i] = decider.Input{Presence: id}
 	}
 	r.brain.Add(ins...)
 }

@@ -102,7 +102,7 @@ func (r *replica) elect(ctx context.Context, l eventlog.Leader) (uint64, error) 
 		default:
 			saying, end := context.WithTimeout(ctx, fullRetry)
 			defer end()
-			r.deployments.Say(saying)
+			r.deployments.WriteStatuses(saying)
 			return 0, err
 		}
 	}

@@ -5,7 +5,7 @@ import (
 
 	"github.com/nats-io/nkeys"
 
-	"fleet.nationtech.io/operator/internal/brain"
+	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/sealer"
 )
 
@@ -21,7 +21,7 @@ func (r *replica) newSealer() *sealer.Sealer {
 	opt := r.options
 	return sealer.New(sealer.Options{
 		JS: r.js, Key: r.sealKey, Events: opt.SealEvents, Interval: opt.SealInterval,
-		Propose: func() { r.brain.Add(brain.Input{Seal: true}) },
+		Propose: func() { r.brain.Add(decider.Input{Seal: true}) },
 		Broken: func(err error) {
 			r.events.Warn(ReasonSealBroken, "Seal", err.Error()+". Nothing is sealed any more; what differs is told by: fleetctl verify", nil)
 		},

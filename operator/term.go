@@ -18,7 +18,7 @@ import (
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/eventlog/version"
 	"fleet.nationtech.io/operator/decide"
-	"fleet.nationtech.io/operator/internal/brain"
+	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/leader"
 	"fleet.nationtech.io/operator/status"
 	"fleet.nationtech.io/projections"
@@ -248,12 +248,12 @@ func (r *replica) lookAtAll() {
 		}
 	})
 	for k := range deployments {
-		r.brain.Add(brain.Input{Input: decide.OfDeployment(k)}, brain.Input{Input: decide.OfProgress(k)})
+		r.brain.Add(decider.Input{Input: decide.OfDeployment(k)}, decider.Input{Input: decide.OfProgress(k)})
 	}
 	ids := make([]string, 0, len(devices))
 	for id := range devices {
 		ids = append(ids, id)
-		r.brain.Add(brain.Input{Input: decide.OfDevice(id)})
+		r.brain.Add(decider.Input{Input: decide.OfDevice(id)})
 	}
 	r.turned(r.watch(ids))
 	r.devices.Changed(ids)

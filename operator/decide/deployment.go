@@ -32,7 +32,7 @@ var deploymentRules = []rule[deploymentCase]{
 	adopt,
 	apply,
 	refuse,
-	place,
+	assignMatching,
 }
 
 // progressRules look at a Deployment whose devices reported.
@@ -142,7 +142,7 @@ func refuse(c deploymentCase) ([]eventlog.Draft, bool, error) {
 
 // place: each device that matches is assigned the score, each that no longer
 // does loses it. Where another Deployment holds the name, it keeps it.
-func place(c deploymentCase) ([]eventlog.Draft, bool, error) {
+func assignMatching(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	matching := c.matching(c.spec.Selector)
 	var due []eventlog.Draft
 	for i, id := range matching {

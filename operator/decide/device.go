@@ -17,11 +17,11 @@ const ReasonFlooding = "Flooding"
 // deviceRules are tried in order; the first that finds something due ends the
 // round.
 var deviceRules = []rule[deviceCase]{
-	cutOff, // first, so that nothing else that the device says can put it off
+	revokeFlooding, // first, so that nothing else that the device says can put it off
 	leave,
 	register,
 	relabel,
-	placeOnDevice,
+	assignToDevice,
 	withdrawAgain,
 }
 
@@ -55,9 +55,9 @@ func relabel(c deviceCase) ([]eventlog.Draft, bool, error) {
 // nameable says whether an id can be a token of a subject.
 func nameable(device string) bool { return eventlog.CheckName("device", device) == nil }
 
-// placeOnDevice: only the Deployments whose selectors the device's labels can
+// assignToDevice: only the Deployments whose selectors the device's labels can
 // concern, and those that it holds, are asked.
-func placeOnDevice(c deviceCase) ([]eventlog.Draft, bool, error) {
+func assignToDevice(c deviceCase) ([]eventlog.Draft, bool, error) {
 	set := c.devices[c.id].set
 	keys := map[fleet.Key]struct{}{}
 	c.selectors.candidates(keys, set)
@@ -119,7 +119,7 @@ func byApplied(s *State) func(a, b fleet.Key) int {
 
 // How long a device may go on reporting what was withdrawn before it is told
 // again, and how often it is told: by the log's clock, which records both.
-const strayPatience = 30 * time.Second
+const strayTimeout = 30 * time.Second
 
 // withdrawAgain: what a device still reports after the log withdrew it there is
 // withdrawn again. What it reports of a Deployment that this log never knew is
@@ -128,7 +128,7 @@ const strayPatience = 30 * time.Second
 func withdrawAgain(c deviceCase) ([]eventlog.Draft, bool, error) {
 	var due []eventlog.Draft
 	for p := range c.dev.Pairs {
-		if p.Withdrawn() && !c.asked(p.Name) && p.Reported.Sequence > p.Desired.Sequence && p.Reported.Recorded.Sub(p.Desired.Recorded) > strayPatience {
+		if p.Withdrawn() && !c.asked(p.Name) && p.Reported.Sequence > p.Desired.Sequence && p.Reported.Recorded.Sub(p.Desired.Recorded) > strayTimeout {
 			due = append(due, eventlog.Draft{
 				Subject: eventlog.DesiredSubject(c.id, p.Name), Type: eventlog.DesiredWithdrawn, Time: c.now,
 				CausationID: "state@" + strconv.FormatUint(p.Reported.Sequence, 10), Namespace: p.Namespace, Revision: p.Desired.Revision,
@@ -148,9 +148,9 @@ func (c deviceCase) asked(name string) bool {
 	return false
 }
 
-// cutOff: a device that floods the log loses its access; where there is no
+// revokeFlooding: a device that floods the log loses its access; where there is no
 // callout to enforce it, the event is the alarm.
-func cutOff(c deviceCase) ([]eventlog.Draft, bool, error) {
+func revokeFlooding(c deviceCase) ([]eventlog.Draft, bool, error) {
 	if c.dev == nil || c.dev.Access != nil || !c.dev.Traffic.Flooding() {
 		return nil, false, nil
 	}

@@ -11,18 +11,18 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// term is a label, or (with every set) a key with whatever value.
-type term struct {
+// labelTerm is a label, or (with every set) a key with whatever value.
+type labelTerm struct {
 	key, value string
 	every      bool
 }
 
 // deviceIndex finds the devices that carry a label.
-type deviceIndex map[term]map[string]struct{}
+type deviceIndex map[labelTerm]map[string]struct{}
 
 func (x deviceIndex) put(id string, ls labels.Set) {
 	for k, v := range ls {
-		for _, t := range [...]term{{k, v, false}, {k, "", true}} {
+		for _, t := range [...]labelTerm{{k, v, false}, {k, "", true}} {
 			if x[t] == nil {
 				x[t] = map[string]struct{}{}
 			}
@@ -33,7 +33,7 @@ func (x deviceIndex) put(id string, ls labels.Set) {
 
 func (x deviceIndex) drop(id string, ls labels.Set) {
 	for k, v := range ls {
-		for _, t := range [...]term{{k, v, false}, {k, "", true}} {
+		for _, t := range [...]labelTerm{{k, v, false}, {k, "", true}} {
 			delete(x[t], id)
 			if len(x[t]) == 0 {
 				delete(x, t)
@@ -47,12 +47,12 @@ func (x deviceIndex) drop(id string, ls labels.Set) {
 // a device must fulfil to match; those without such a requirement are asked
 // about every device.
 type selectorIndex struct {
-	byTerm     map[term]map[fleet.Key]struct{}
+	byTerm     map[labelTerm]map[fleet.Key]struct{}
 	unanchored map[fleet.Key]struct{}
 }
 
 func newSelectorIndex() selectorIndex {
-	return selectorIndex{byTerm: map[term]map[fleet.Key]struct{}{}, unanchored: map[fleet.Key]struct{}{}}
+	return selectorIndex{byTerm: map[labelTerm]map[fleet.Key]struct{}{}, unanchored: map[fleet.Key]struct{}{}}
 }
 
 func (x selectorIndex) put(key fleet.Key, sel labels.Selector) {
@@ -86,30 +86,30 @@ func (x selectorIndex) drop(key fleet.Key, sel labels.Selector) {
 func (x selectorIndex) candidates(into map[fleet.Key]struct{}, ls labels.Set) {
 	maps.Copy(into, x.unanchored)
 	for k, v := range ls {
-		maps.Copy(into, x.byTerm[term{k, v, false}])
-		maps.Copy(into, x.byTerm[term{k, "", true}])
+		maps.Copy(into, x.byTerm[labelTerm{k, v, false}])
+		maps.Copy(into, x.byTerm[labelTerm{k, "", true}])
 	}
 }
 
 // anchor gives the terms of the most telling requirement: one of them must be on
 // every device that matches. None, when the selector only excludes.
-func anchor(sel labels.Selector) []term {
+func anchor(sel labels.Selector) []labelTerm {
 	reqs, selectable := sel.Requirements()
 	if !selectable {
 		return nil
 	}
-	var exists []term
+	var exists []labelTerm
 	for _, r := range reqs {
 		switch r.Operator() {
 		case selection.In, selection.Equals, selection.DoubleEquals:
-			var terms []term
+			var terms []labelTerm
 			for _, v := range r.ValuesUnsorted() {
-				terms = append(terms, term{r.Key(), v, false})
+				terms = append(terms, labelTerm{r.Key(), v, false})
 			}
 			return terms
 		case selection.Exists:
 			if exists == nil {
-				exists = []term{{r.Key(), "", true}}
+				exists = []labelTerm{{r.Key(), "", true}}
 			}
 		}
 	}
@@ -148,19 +148,19 @@ func (s *State) matching(sel labels.Selector) []string {
 }
 
 // shortest picks the requirement with the fewest devices behind it.
-func (s *State) shortest(sel labels.Selector) []term {
+func (s *State) shortest(sel labels.Selector) []labelTerm {
 	reqs, _ := sel.Requirements()
-	var best []term
+	var best []labelTerm
 	least := -1
 	for _, r := range reqs {
-		var terms []term
+		var terms []labelTerm
 		switch r.Operator() {
 		case selection.In, selection.Equals, selection.DoubleEquals:
 			for _, v := range r.ValuesUnsorted() {
-				terms = append(terms, term{r.Key(), v, false})
+				terms = append(terms, labelTerm{r.Key(), v, false})
 			}
 		case selection.Exists:
-			terms = []term{{r.Key(), "", true}}
+			terms = []labelTerm{{r.Key(), "", true}}
 		default:
 			continue
 		}

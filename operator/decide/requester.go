@@ -72,10 +72,10 @@ func fields(e *metav1.ManagedFieldsEntry) fieldsOf {
 	return f
 }
 
-// Lean reduces a CR's managedFields to what SpecOf reads of them, so that a cache
+// TrimManagedFields reduces a CR's managedFields to what SpecOf reads of them, so that a cache
 // of CRs need not hold the rest, which is half of a CR. Doing it again changes
 // nothing.
-func Lean(entries []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
+func TrimManagedFields(entries []metav1.ManagedFieldsEntry) []metav1.ManagedFieldsEntry {
 	var kept []metav1.ManagedFieldsEntry
 	for i := range entries {
 		e := entries[i]

@@ -126,7 +126,7 @@ func rollout(spec decide.Spec, d *fleet.Deployment) *v1alpha1.RolloutStatus {
 func Ready(in Deployments) metav1.Condition {
 	c := ready(in)
 	if in.LogReserve != "" {
-		c.Message = clip(c.Message, mostMessage-len(in.LogReserve)-2) + "; " + in.LogReserve
+		c.Message = clip(c.Message, maxMessageLen-len(in.LogReserve)-2) + "; " + in.LogReserve
 	}
 	return c
 }
@@ -198,8 +198,8 @@ const (
 	ReasonLogFull = "LogFull"
 )
 
-// mostMessage is what the schema of conditions allows.
-const mostMessage = 32768
+// maxMessageLen is what the schema of conditions allows.
+const maxMessageLen = 32768
 
 func newestError(d *fleet.Deployment) string {
 	p := d.LastFailed()
@@ -217,7 +217,7 @@ func orUnknown(reason string) string {
 }
 
 func condition(st metav1.ConditionStatus, reason, format string, args ...any) metav1.Condition {
-	return metav1.Condition{Status: st, Reason: reason, Message: clip(fmt.Sprintf(format, args...), mostMessage)}
+	return metav1.Condition{Status: st, Reason: reason, Message: clip(fmt.Sprintf(format, args...), maxMessageLen)}
 }
 
 func devices(n int) string {

@@ -95,7 +95,7 @@ func Device(in Devices, now time.Time) v1alpha1.DeviceStatus {
 		meta.RemoveStatusCondition(&s.Conditions, ConditionUnknownDeployments)
 	}
 	if p := in.Failed; p != nil {
-		set(metav1.Condition{Type: ConditionDecisionFailed, Status: metav1.ConditionTrue, Reason: p.Reason, Message: clip(p.Message, mostMessage)})
+		set(metav1.Condition{Type: ConditionDecisionFailed, Status: metav1.ConditionTrue, Reason: p.Reason, Message: clip(p.Message, maxMessageLen)})
 	} else {
 		meta.RemoveStatusCondition(&s.Conditions, ConditionDecisionFailed)
 	}
@@ -106,12 +106,12 @@ func unknown(d *fleet.Device, names []string) metav1.Condition {
 	c := metav1.Condition{
 		Type: ConditionUnknownDeployments, Status: metav1.ConditionTrue, Reason: ReasonNeverAssigned,
 		Message: clip("it reports "+strings.Join(names, ", ")+", which the log never assigned to it, and which is left alone: "+
-			"apply a Deployment of that name to take it over, and delete that to end it", mostMessage),
+			"apply a Deployment of that name to take it over, and delete that to end it", maxMessageLen),
 	}
 	if d.Crowded() {
 		c.Reason = ReasonTooManyUnknown
 		c.Message = clip(fmt.Sprintf("it reports %d Deployments that the log never assigned to it, and reports of any other are ignored; "+
-			"the device is broken or hostile; the first of them: %s", len(names), strings.Join(names, ", ")), mostMessage)
+			"the device is broken or hostile; the first of them: %s", len(names), strings.Join(names, ", ")), maxMessageLen)
 	}
 	return c
 }
@@ -127,7 +127,7 @@ func revoked(a *eventlog.Access) metav1.Condition {
 		c.Reason = ReasonAccessRevoked
 		c.Message = strings.Trim(a.Reason+": "+a.Message, ": ")
 	}
-	c.Message = clip(c.Message, mostMessage)
+	c.Message = clip(c.Message, maxMessageLen)
 	return c
 }
 

@@ -56,16 +56,16 @@ type Controller struct {
 	lister   listers.DeploymentLister
 	writer   *statuswriter.Writer[fleet.Key]
 
-	guards atomic.Pointer[workqueue.TypedRateLimitingInterface[fleet.Key]] // nil while not leading
+	finalizers atomic.Pointer[workqueue.TypedRateLimitingInterface[fleet.Key]] // nil while not leading
 
 	mu      sync.Mutex
-	says    says
+	notices notices
 	written map[fleet.Key]*v1alpha1.Deployment // as the API answered our last patch
 	foreign map[fleet.Key]bool                 // our last patch left what others wrote into the status
 }
 
-// says is what is to be said in every CR, whatever it is about.
-type says struct{ mismatch, full, reserve string }
+// notices is what is to be said in every CR, whatever it is about.
+type notices struct{ mismatch, full, reserve string }
 
 // New wires a controller into a factory that the caller starts.
 func New(factory externalversions.SharedInformerFactory, o Options) (*Controller, error) {
@@ -75,7 +75,7 @@ func New(factory externalversions.SharedInformerFactory, o Options) (*Controller
 		written: map[fleet.Key]*v1alpha1.Deployment{}, foreign: map[fleet.Key]bool{},
 	}
 	c.writer = statuswriter.New(time.Second, statusWriters, c.writeStatus, o.Logger)
-	if err := c.informer.SetTransform(lean); err != nil {
+	if err := c.informer.SetTransform(trimManagedFields); err != nil {
 		return nil, fmt.Errorf("watch Deployments: %w", err)
 	}
 	err := c.informer.AddIndexers(cache.Indexers{byName: func(o any) ([]string, error) {
@@ -104,11 +104,11 @@ func New(factory externalversions.SharedInformerFactory, o Options) (*Controller
 // Synced says whether all that the API showed at first has been seen.
 func (c *Controller) Synced() bool { return c.handler.HasSynced() }
 
-// lean keeps of a Deployment's managedFields only who changed what a decision
+// trimManagedFields keeps of a Deployment's managedFields only who changed what a decision
 // names: whole, they are half of what it costs in memory.
-func lean(o any) (any, error) {
+func trimManagedFields(o any) (any, error) {
 	if d, ok := o.(*v1alpha1.Deployment); ok {
-		d.ManagedFields = decide.Lean(d.ManagedFields)
+		d.ManagedFields = decide.TrimManagedFields(d.ManagedFields)
 	}
 	return o, nil
 }
@@ -121,14 +121,14 @@ func (c *Controller) seen(before, d *v1alpha1.Deployment) {
 	key := keyOf(d)
 	ours := c.ours(key, d)
 	c.newest(key, d) // forgets our own patch once the watch has shown it
-	c.guard(key)
+	c.queueFinalizer(key)
 	if before != nil && sameToDecide(before, d) {
 		if !ours && !equality.Semantic.DeepEqual(before.Status, d.Status) {
 			c.writer.Mark(key) // somebody else wrote the status: it is set right
 		}
 		return
 	}
-	decided := kube.Guarded(d) || d.DeletionTimestamp != nil
+	decided := kube.HasFinalizer(d) || d.DeletionTimestamp != nil
 	if decided {
 		spec := decide.SpecOf(d)
 		c.options.Do(func(s *decide.State) { s.SetDeployment(spec) })
@@ -142,7 +142,7 @@ func (c *Controller) seen(before, d *v1alpha1.Deployment) {
 // sameToDecide says whether two versions of a CR differ in what no decision looks
 // at, such as their status.
 func sameToDecide(a, b *v1alpha1.Deployment) bool {
-	return a.UID == b.UID && a.Generation == b.Generation && kube.Guarded(a) == kube.Guarded(b) &&
+	return a.UID == b.UID && a.Generation == b.Generation && kube.HasFinalizer(a) == kube.HasFinalizer(b) &&
 		a.Annotations[decide.AnnotationChangeCause] == b.Annotations[decide.AnnotationChangeCause] &&
 		(a.DeletionTimestamp == nil) == (b.DeletionTimestamp == nil)
 }
@@ -165,9 +165,9 @@ func (c *Controller) gone(o any) {
 	c.rivals(key)
 }
 
-// Withheld says that a CR is there. One that the state does not have waits for its
+// AwaitingFinalizer says that a CR is there. One that the state does not have waits for its
 // finalizer, or for its turn: the cache has it before seen is told.
-func (c *Controller) Withheld(key fleet.Key) bool {
+func (c *Controller) AwaitingFinalizer(key fleet.Key) bool {
 	_, err := c.lister.Deployments(key.Namespace).Get(key.Name)
 	return err == nil
 }
@@ -184,7 +184,7 @@ func (c *Controller) Changed(keys []fleet.Key) {
 func (c *Controller) Settled(key fleet.Key) {
 	c.writer.Mark(key)
 	if d, err := c.lister.Deployments(key.Namespace).Get(key.Name); err == nil && d.DeletionTimestamp != nil {
-		c.guard(key)
+		c.queueFinalizer(key)
 	}
 }
 
@@ -221,16 +221,16 @@ func (c *Controller) Keys() []fleet.Key {
 // Lead guards and writes status until the context ends. begun is called once
 // changes count.
 func (c *Controller) Lead(ctx context.Context, begun func()) {
-	c.say(func(s *says) { s.mismatch = "" })
+	c.note(func(s *notices) { s.mismatch = "" })
 	var parts sync.WaitGroup
 	ready := make(chan struct{})
 	parts.Go(func() {
-		c.guardAll(ctx, func() { close(ready) })
+		c.setFinalizers(ctx, func() { close(ready) })
 	})
 	<-ready
 	parts.Go(func() {
 		c.writer.Run(ctx, func() {
-			c.all(func(k fleet.Key) bool { c.guard(k); c.writer.Mark(k); return true })
+			c.all(func(k fleet.Key) bool { c.queueFinalizer(k); c.writer.Mark(k); return true })
 			begun()
 		})
 	})
@@ -240,12 +240,12 @@ func (c *Controller) Lead(ctx context.Context, begun func()) {
 // Mismatch writes into each CR why nothing is decided here, until the context
 // ends.
 func (c *Controller) Mismatch(ctx context.Context, why string) {
-	c.say(func(s *says) { s.mismatch = why })
-	c.Say(ctx)
+	c.note(func(s *notices) { s.mismatch = why })
+	c.WriteStatuses(ctx)
 }
 
-// Say writes status alone until the context ends: nothing is decided meanwhile.
-func (c *Controller) Say(ctx context.Context) {
+// WriteStatuses writes status alone until the context ends: nothing is decided meanwhile.
+func (c *Controller) WriteStatuses(ctx context.Context) {
 	c.writer.Run(ctx, func() {
 		c.all(func(k fleet.Key) bool { c.writer.Mark(k); return true })
 	})
@@ -254,14 +254,14 @@ func (c *Controller) Say(ctx context.Context) {
 // SetLog notes for all CRs what is wrong with the log: full where it takes no
 // more events, reserve where its reserve was opened; both empty where all is well.
 func (c *Controller) SetLog(full, reserve string) {
-	c.say(func(s *says) { s.full, s.reserve = full, reserve })
+	c.note(func(s *notices) { s.full, s.reserve = full, reserve })
 }
 
-func (c *Controller) say(change func(*says)) {
+func (c *Controller) note(change func(*notices)) {
 	c.mu.Lock()
-	before := c.says
-	change(&c.says)
-	changed := c.says != before
+	before := c.notices
+	change(&c.notices)
+	changed := c.notices != before
 	c.mu.Unlock()
 	if changed {
 		c.all(func(k fleet.Key) bool { c.writer.Mark(k); return true })

@@ -45,7 +45,7 @@ func TestACRThatTheCacheHasBeforeTheStateIsWithheld(t *testing.T) {
 	if _, known := state.Deployment(key); known || len(c.Keys()) != 1 {
 		t.Errorf("the state has it: %v; the cache has %v", known, c.Keys())
 	}
-	if !c.Withheld(key) {
+	if !c.AwaitingFinalizer(key) {
 		t.Error("not withheld, so that it is taken for missing")
 	}
 	lock.Unlock()

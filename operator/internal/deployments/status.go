@@ -142,7 +142,7 @@ func (c *Controller) now() time.Time { return c.options.Now().Truncate(time.Seco
 // status does not speak of yet: nothing has been looked at, unless nothing will be.
 func (c *Controller) status(d *v1alpha1.Deployment) (s v1alpha1.DeploymentStatus, known bool) {
 	c.mu.Lock()
-	says := c.says
+	says := c.notices
 	c.mu.Unlock()
 	in := status.Deployments{ClusterMismatch: says.mismatch, LogFull: says.full, LogReserve: says.reserve, Previous: d.Status}
 	if says.mismatch != "" {

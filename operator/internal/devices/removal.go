@@ -28,7 +28,7 @@ func decommissions(d *v1alpha1.Device) bool {
 // select as before.
 func (c *Controller) ending(d *v1alpha1.Device) {
 	changed := false
-	c.options.Do(func(s *decide.State) { changed = s.SetLeaving(d.Name, decommissions(d) && kube.DeviceGuarded(d)) })
+	c.options.Do(func(s *decide.State) { changed = s.SetLeaving(d.Name, decommissions(d) && kube.DeviceHasFinalizer(d)) })
 	if changed {
 		c.options.Decide(d.Name)
 	}
@@ -39,10 +39,10 @@ func (c *Controller) ending(d *v1alpha1.Device) {
 // out of the fleet, the log has to say so first; else the Device is made again
 // once it is gone.
 func (c *Controller) end(ctx context.Context, cr *v1alpha1.Device, at standing) (time.Duration, error) {
-	if !kube.DeviceGuarded(cr) || decommissions(cr) && at != left {
+	if !kube.DeviceHasFinalizer(cr) || decommissions(cr) && at != left {
 		return 0, nil
 	}
-	err := c.devices.Release(ctx, cr)
+	err := c.devices.RemoveFinalizer(ctx, cr)
 	switch {
 	case apierrors.IsNotFound(err):
 		return 0, nil

@@ -66,7 +66,7 @@ func (d Devices) Reflect(ctx context.Context, cached *v1alpha1.Device, dev Devic
 	}
 	apply, conflicts := reconcile(cached, by, want)
 	inventory := snapshot(dev.Inventory)
-	if len(restoring) > 0 || !DeviceGuarded(cached) || !d.shows(cached, apply, inventory) {
+	if len(restoring) > 0 || !DeviceHasFinalizer(cached) || !d.shows(cached, apply, inventory) {
 		var more []v1alpha1.LabelConflict
 		if cached, more, err = d.apply(ctx, dev.ID, apply, nil, inventory); err != nil {
 			return nil, nil, wrote, err

@@ -13,9 +13,9 @@ import (
 )
 
 const (
-	longestNote   = 1024
-	mostEvents    = 256 // that wait to be written; past it they are only logged
-	eventPatience = 10 * time.Second
+	maxNoteLen   = 1024
+	maxEvents    = 256 // that wait to be written; past it they are only logged
+	eventTimeout = 10 * time.Second
 )
 
 // Events says in the operator's own namespace what somebody must act on. It is
@@ -30,7 +30,7 @@ type Events struct {
 
 // NewEvents wires Events that hang on an object in the operator's namespace.
 func NewEvents(client kubernetes.Interface, identity string, about corev1.ObjectReference, logger *slog.Logger) *Events {
-	return &Events{client: client, identity: identity, about: about, logger: logger, queue: make(chan *eventsv1.Event, mostEvents)}
+	return &Events{client: client, identity: identity, about: about, logger: logger, queue: make(chan *eventsv1.Event, maxEvents)}
 }
 
 // Warn has one Event written. related names another object that it is about; it
@@ -45,7 +45,7 @@ func (e *Events) Warn(reason, action, note string, related *corev1.ObjectReferen
 		Reason:              reason,
 		Regarding:           e.about,
 		Related:             related,
-		Note:                clip(note, longestNote),
+		Note:                clip(note, maxNoteLen),
 		Type:                corev1.EventTypeWarning,
 	}
 	select {
@@ -78,7 +78,7 @@ func (e *Events) Run(ctx context.Context) error {
 }
 
 func (e *Events) write(ctx context.Context, event *eventsv1.Event) error {
-	ctx, cancel := context.WithTimeout(ctx, eventPatience)
+	ctx, cancel := context.WithTimeout(ctx, eventTimeout)
 	defer cancel()
 	_, err := e.client.EventsV1().Events(event.Namespace).Create(ctx, event, metav1.CreateOptions{})
 	if err != nil {

@@ -13,9 +13,9 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 )
 
-// Guarded says whether our finalizer holds a Deployment, so that its end cannot
+// HasFinalizer says whether our finalizer holds a Deployment, so that its end cannot
 // be missed.
-func Guarded(d *v1alpha1.Deployment) bool {
+func HasFinalizer(d *v1alpha1.Deployment) bool {
 	return slices.Contains(d.Finalizers, v1alpha1.FinalizerWithdraw)
 }
 
@@ -26,11 +26,11 @@ type patchOp struct {
 	Value any    `json:"value,omitempty"`
 }
 
-// Guard puts our finalizer on a Deployment. The patch holds only for the object
+// AddFinalizer puts our finalizer on a Deployment. The patch holds only for the object
 // as it was seen; on another it fails with a conflict, and the next look at it
 // tries again.
-func Guard(ctx context.Context, c versioned.Interface, d *v1alpha1.Deployment) error {
-	ops := []patchOp{same(d)}
+func AddFinalizer(ctx context.Context, c versioned.Interface, d *v1alpha1.Deployment) error {
+	ops := []patchOp{ofVersion(d)}
 	if len(d.Finalizers) == 0 {
 		ops = append(ops, patchOp{Op: "add", Path: "/metadata/finalizers", Value: []string{v1alpha1.FinalizerWithdraw}})
 	} else {
@@ -39,20 +39,20 @@ func Guard(ctx context.Context, c versioned.Interface, d *v1alpha1.Deployment) e
 	return patchDeployment(ctx, c, d, "guard", ops)
 }
 
-// Release takes our finalizer off, so that the Deployment goes.
-func Release(ctx context.Context, c versioned.Interface, d *v1alpha1.Deployment) error {
+// RemoveFinalizer takes our finalizer off, so that the Deployment goes.
+func RemoveFinalizer(ctx context.Context, c versioned.Interface, d *v1alpha1.Deployment) error {
 	i := slices.Index(d.Finalizers, v1alpha1.FinalizerWithdraw)
 	if i < 0 {
 		return nil
 	}
 	return patchDeployment(ctx, c, d, "release", []patchOp{
-		same(d), {Op: "remove", Path: fmt.Sprintf("/metadata/finalizers/%d", i)},
+		ofVersion(d), {Op: "remove", Path: fmt.Sprintf("/metadata/finalizers/%d", i)},
 	})
 }
 
-// same sets the version that was seen, so that the API server refuses the patch
+// ofVersion sets the version that was seen, so that the API server refuses the patch
 // with a conflict where the object has another by now.
-func same(d *v1alpha1.Deployment) patchOp {
+func ofVersion(d *v1alpha1.Deployment) patchOp {
 	return patchOp{Op: "replace", Path: "/metadata/resourceVersion", Value: d.ResourceVersion}
 }
 
@@ -68,14 +68,14 @@ func patchDeployment(ctx context.Context, c versioned.Interface, d *v1alpha1.Dep
 	return nil
 }
 
-// DeviceGuarded says whether our finalizer holds a Device, so that its deletion
+// DeviceHasFinalizer says whether our finalizer holds a Device, so that its deletion
 // cannot be missed.
-func DeviceGuarded(d *v1alpha1.Device) bool {
+func DeviceHasFinalizer(d *v1alpha1.Device) bool {
 	return slices.Contains(d.Finalizers, v1alpha1.FinalizerDevice)
 }
 
-// Release takes our finalizer off a Device, so that it goes.
-func (d Devices) Release(ctx context.Context, cr *v1alpha1.Device) error {
+// RemoveFinalizer takes our finalizer off a Device, so that it goes.
+func (d Devices) RemoveFinalizer(ctx context.Context, cr *v1alpha1.Device) error {
 	i := slices.Index(cr.Finalizers, v1alpha1.FinalizerDevice)
 	if i < 0 {
 		return nil

@@ -24,11 +24,11 @@ const annotationRestoring = "fleet.nationtech.io/restoring-labels"
 
 // What the schema of a Device's status takes.
 const (
-	mostLabels       = 128
-	longestReported  = 4096
-	longestLabelKey  = 317
-	longestManager   = 128
-	longestKeptValue = 63
+	maxLabels      = 128
+	maxReportedLen = 4096
+	maxLabelKeyLen = 317
+	maxManagerLen  = 128
+	maxKeptLen     = 63
 )
 
 // take sorts a device's reported labels into those that the operator applies and
@@ -41,7 +41,7 @@ func take(device string, reported map[string]string, source LabelSource) (taken 
 		switch {
 		case k == v1alpha1.LabelDevice && v == device:
 		case source == LabelsRegistered && valid(k, v):
-		case k == v1alpha1.LabelDevice || !valid(k, v) || strings.HasPrefix(k, v1alpha1.RestrictedLabelPrefix) || len(taken) == mostLabels-1:
+		case k == v1alpha1.LabelDevice || !valid(k, v) || strings.HasPrefix(k, v1alpha1.RestrictedLabelPrefix) || len(taken) == maxLabels-1:
 			refused = append(refused, v1alpha1.LabelConflict{Key: k, Reported: v, Manager: FieldManager})
 		default:
 			taken[k] = v
@@ -165,24 +165,24 @@ func reconcile(dev *v1alpha1.Device, by map[string][]string, want map[string]str
 func fit(cs []v1alpha1.LabelConflict) []v1alpha1.LabelConflict {
 	out := make([]v1alpha1.LabelConflict, 0, len(cs))
 	for _, c := range cs {
-		if len(c.Key) > longestLabelKey {
+		if len(c.Key) > maxLabelKeyLen {
 			continue // it would not be that key any more; the reported labels show its beginning
 		}
-		c.Reported = clip(c.Reported, longestReported)
-		c.Kept, c.Manager = clip(c.Kept, longestKeptValue), clip(c.Manager, longestManager)
+		c.Reported = clip(c.Reported, maxReportedLen)
+		c.Kept, c.Manager = clip(c.Kept, maxKeptLen), clip(c.Manager, maxManagerLen)
 		out = append(out, c)
 	}
 	slices.SortFunc(out, func(a, b v1alpha1.LabelConflict) int { return strings.Compare(a.Key, b.Key) })
-	return out[:min(len(out), mostLabels)]
+	return out[:min(len(out), maxLabels)]
 }
 
 // Reported is what the status shows of what the agent reports. Of a key that is
 // none it shows no more than the longest has: YAML, as which the API server reads
 // what is applied, takes none of more than 1024 bytes.
 func Reported(reported map[string]string) map[string]string {
-	m := make(map[string]string, min(len(reported), mostLabels))
-	for _, k := range slices.Sorted(maps.Keys(reported))[:min(len(reported), mostLabels)] {
-		m[clip(k, longestLabelKey)] = clip(reported[k], longestReported)
+	m := make(map[string]string, min(len(reported), maxLabels))
+	for _, k := range slices.Sorted(maps.Keys(reported))[:min(len(reported), maxLabels)] {
+		m[clip(k, maxLabelKeyLen)] = clip(reported[k], maxReportedLen)
 	}
 	return m
 }

@@ -65,8 +65,8 @@ func TestTake(t *testing.T) {
 	for i := range 1000 {
 		many[fmt.Sprintf("key-%d", i)] = "x"
 	}
-	if taken, refused := take("pi-01", many, LabelsReported); len(taken) != mostLabels || len(fit(refused)) != mostLabels {
-		t.Errorf("of 1000 labels %d are taken and %d named, want %d each", len(taken), len(fit(refused)), mostLabels)
+	if taken, refused := take("pi-01", many, LabelsReported); len(taken) != maxLabels || len(fit(refused)) != maxLabels {
+		t.Errorf("of 1000 labels %d are taken and %d named, want %d each", len(taken), len(fit(refused)), maxLabels)
 	}
 }
 

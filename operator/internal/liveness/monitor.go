@@ -9,17 +9,17 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// Ear is where pulses are heard.
-type Ear interface {
-	// Hear calls pulse for each device that pulses, and connected with true
+// PulseSource is where pulses are heard.
+type PulseSource interface {
+	// Subscribe calls pulse for each device that pulses, and connected with true
 	// whenever hearing begins (again) and false when it is broken off, until
 	// the context ends.
-	Hear(ctx context.Context, pulse func(device string), connected func(bool)) error
+	Subscribe(ctx context.Context, pulse func(device string), connected func(bool)) error
 }
 
 // Monitor shares a Tracker and keeps its time.
 type Monitor struct {
-	ear      Ear
+	source   PulseSource
 	interval time.Duration
 	turned   func(devices []string)
 
@@ -30,8 +30,8 @@ type Monitor struct {
 
 // NewMonitor wires a monitor. turned is told which devices' verdicts changed; it
 // must not wait.
-func NewMonitor(ear Ear, interval time.Duration, turned func([]string)) *Monitor {
-	return &Monitor{ear: ear, interval: interval, turned: turned, tracker: NewTracker(interval, time.Now())}
+func NewMonitor(ear PulseSource, interval time.Duration, turned func([]string)) *Monitor {
+	return &Monitor{source: ear, interval: interval, turned: turned, tracker: NewTracker(interval, time.Now())}
 }
 
 // Run listens until the context ends.
@@ -39,7 +39,7 @@ func (m *Monitor) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- m.ear.Hear(ctx, m.pulse, m.connection) }()
+	go func() { ended <- m.source.Subscribe(ctx, m.pulse, m.connection) }()
 	tick := time.NewTicker(Resolution(m.interval))
 	defer tick.Stop()
 	for {
@@ -111,7 +111,7 @@ func (m *Monitor) connection(up bool) {
 	if up {
 		m.tracker.Listen(time.Now())
 	} else {
-		m.tracker.Deafen()
+		m.tracker.Disconnected()
 	}
 }
 

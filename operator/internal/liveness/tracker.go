@@ -18,8 +18,8 @@ const (
 	// several devices share may pulse for any name. Another is watched from when the
 	// log knows it.
 	maxStrangers = 4096
-	// longestTimeout bounds what flapping can make of the timeout.
-	longestTimeout = 5 * time.Minute
+	// maxTimeout bounds what flapping can make of the timeout.
+	maxTimeout = 5 * time.Minute
 )
 
 // Verdict is what is known of a device's pulse.
@@ -36,14 +36,14 @@ type Verdict struct {
 // Guarantee: no device is found offline before the tracker itself has listened
 // for that device's whole timeout without a break.
 type Tracker struct {
-	base      time.Duration
-	longest   time.Duration
-	listening time.Time // since when without a break; zero: deaf
-	looked    time.Time // when Expire was last called; zero: never
-	devices   map[string]*device
-	strangers int                 // of devices, those that the log does not know
-	left      map[string]struct{} // whose pulse means nothing
-	wheel     wheel
+	base       time.Duration
+	maxTimeout time.Duration
+	listening  time.Time // since when without a break; zero: deaf
+	looked     time.Time // when Expire was last called; zero: never
+	devices    map[string]*device
+	strangers  int                 // of devices, those that the log does not know
+	left       map[string]struct{} // whose pulse means nothing
+	wheel      wheel
 }
 
 type device struct {
@@ -58,9 +58,9 @@ type device struct {
 // NewTracker makes a tracker of devices that pulse every interval.
 func NewTracker(interval time.Duration, now time.Time) *Tracker {
 	base := missedPulses * interval
-	longest := max(base, longestTimeout)
+	longest := max(base, maxTimeout)
 	return &Tracker{
-		base: base, longest: longest,
+		base: base, maxTimeout: longest,
 		devices: map[string]*device{}, left: map[string]struct{}{},
 		wheel: newWheel(now, Resolution(interval), longest),
 	}
@@ -75,8 +75,8 @@ func Resolution(interval time.Duration) time.Duration {
 // reconnect, and when leadership is gained.
 func (t *Tracker) Listen(now time.Time) { t.listening = now }
 
-// Deafen says that pulses are no longer heard, so that silence means nothing.
-func (t *Tracker) Deafen() { t.listening = time.Time{} }
+// Disconnected says that pulses are no longer heard, so that silence means nothing.
+func (t *Tracker) Disconnected() { t.listening = time.Time{} }
 
 // Know makes sure that a device is watched, with the verdict that the log holds.
 // What the tracker heard itself outweighs the log.
@@ -141,7 +141,7 @@ func (t *Tracker) Pulse(id string, now time.Time) bool {
 		return false
 	case fleet.OnlineFalse:
 		if now.Sub(d.Since) <= flapWindow {
-			d.Timeout = min(2*d.Timeout, t.longest)
+			d.Timeout = min(2*d.Timeout, t.maxTimeout)
 		} else {
 			d.Timeout = t.base
 		}

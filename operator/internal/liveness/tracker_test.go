@@ -18,14 +18,14 @@ import (
 
 const interval = 30 * time.Second
 
-// ear is heard by a test: it pulses when told to.
-type ear struct {
+// source is heard by a test: it pulses when told to.
+type source struct {
 	pulse     func(string)
 	connected func(bool)
 	ready     chan struct{}
 }
 
-func (e *ear) Hear(ctx context.Context, pulse func(string), connected func(bool)) error {
+func (e *source) Subscribe(ctx context.Context, pulse func(string), connected func(bool)) error {
 	e.pulse, e.connected = pulse, connected
 	connected(true)
 	close(e.ready)
@@ -35,13 +35,13 @@ func (e *ear) Hear(ctx context.Context, pulse func(string), connected func(bool)
 
 // heard runs a monitor in a bubble of time and collects its turns as
 // "<seconds> <device> <verdict>".
-func heard(t *testing.T, story func(*ear, *liveness.Monitor)) []string {
+func heard(t *testing.T, story func(*source, *liveness.Monitor)) []string {
 	t.Helper()
 	var mu sync.Mutex
 	var got []string
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()
-		e := &ear{ready: make(chan struct{})}
+		e := &source{ready: make(chan struct{})}
 		var m *liveness.Monitor
 		m = liveness.NewMonitor(e, interval, func(ids []string) {
 			mu.Lock()
@@ -63,7 +63,7 @@ func heard(t *testing.T, story func(*ear, *liveness.Monitor)) []string {
 	return got
 }
 
-func pulseFor(e *ear, id string, d time.Duration) {
+func pulseFor(e *source, id string, d time.Duration) {
 	for range int(d / interval) {
 		e.pulse(id)
 		time.Sleep(interval)
@@ -73,33 +73,33 @@ func pulseFor(e *ear, id string, d time.Duration) {
 func TestTurns(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct {
-		story func(*ear, *liveness.Monitor)
+		story func(*source, *liveness.Monitor)
 		want  []string
 	}{
 		"online with the first pulse, and nothing is said while it goes on": {
-			story: func(e *ear, _ *liveness.Monitor) { pulseFor(e, "a", 10*time.Minute) },
+			story: func(e *source, _ *liveness.Monitor) { pulseFor(e, "a", 10*time.Minute) },
 			want:  []string{"0s a Online"},
 		},
 		"offline after three intervals of silence": {
-			story: func(e *ear, _ *liveness.Monitor) { e.pulse("a"); time.Sleep(5 * time.Minute) },
+			story: func(e *source, _ *liveness.Monitor) { e.pulse("a"); time.Sleep(5 * time.Minute) },
 			want:  []string{"0s a Online", "90s a Offline"},
 		},
 		"one that the log calls online and that is silent goes offline after the grace": {
-			story: func(_ *ear, m *liveness.Monitor) {
+			story: func(_ *source, m *liveness.Monitor) {
 				m.Know("a", fleet.Presence{Online: fleet.OnlineTrue})
 				time.Sleep(2 * time.Minute)
 			},
 			want: []string{"90s a Offline"},
 		},
 		"one that has only info goes offline after the grace": {
-			story: func(_ *ear, m *liveness.Monitor) {
+			story: func(_ *source, m *liveness.Monitor) {
 				m.Know("a", fleet.Presence{})
 				time.Sleep(2 * time.Minute)
 			},
 			want: []string{"90s a Offline"},
 		},
 		"one that the log calls offline stays so until it pulses": {
-			story: func(e *ear, m *liveness.Monitor) {
+			story: func(e *source, m *liveness.Monitor) {
 				m.Know("a", fleet.Presence{Online: fleet.OnlineFalse})
 				time.Sleep(20 * time.Minute)
 				e.pulse("a")
@@ -107,7 +107,7 @@ func TestTurns(t *testing.T) {
 			want: []string{"1200s a Online"},
 		},
 		"a return within ten minutes doubles the next timeout": {
-			story: func(e *ear, _ *liveness.Monitor) {
+			story: func(e *source, _ *liveness.Monitor) {
 				e.pulse("a")                  // timeout 90 s
 				time.Sleep(100 * time.Second) // offline at 90
 				e.pulse("a")                  // timeout 180 s
@@ -118,7 +118,7 @@ func TestTurns(t *testing.T) {
 			want: []string{"0s a Online", "90s a Offline", "100s a Online", "280s a Offline", "300s a Online", "600s a Offline"},
 		},
 		"steady for ten minutes, the timeout is short again": {
-			story: func(e *ear, _ *liveness.Monitor) {
+			story: func(e *source, _ *liveness.Monitor) {
 				e.pulse("a")
 				time.Sleep(100 * time.Second)
 				pulseFor(e, "a", 11*time.Minute) // last pulse at 730 s
@@ -127,7 +127,7 @@ func TestTurns(t *testing.T) {
 			want: []string{"0s a Online", "90s a Offline", "100s a Online", "820s a Offline"},
 		},
 		"a return after more than ten minutes is not flapping": {
-			story: func(e *ear, _ *liveness.Monitor) {
+			story: func(e *source, _ *liveness.Monitor) {
 				e.pulse("a")
 				time.Sleep(800 * time.Second)
 				e.pulse("a")
@@ -136,7 +136,7 @@ func TestTurns(t *testing.T) {
 			want: []string{"0s a Online", "90s a Offline", "800s a Online", "890s a Offline"},
 		},
 		"while the connection is away silence means nothing, and after it a whole timeout is waited": {
-			story: func(e *ear, _ *liveness.Monitor) {
+			story: func(e *source, _ *liveness.Monitor) {
 				e.pulse("a")
 				time.Sleep(time.Minute)
 				e.connected(false)
@@ -147,7 +147,7 @@ func TestTurns(t *testing.T) {
 			want: []string{"0s a Online", "750s a Offline"},
 		},
 		"who gains leadership listens for a whole timeout first": {
-			story: func(e *ear, m *liveness.Monitor) {
+			story: func(e *source, m *liveness.Monitor) {
 				e.pulse("a")
 				time.Sleep(80 * time.Second)
 				m.Listen()
@@ -156,7 +156,7 @@ func TestTurns(t *testing.T) {
 			want: []string{"0s a Online", "170s a Offline"},
 		},
 		"one that is forgotten is not spoken of": {
-			story: func(e *ear, m *liveness.Monitor) {
+			story: func(e *source, m *liveness.Monitor) {
 				e.pulse("a")
 				m.Forget("a")
 				time.Sleep(5 * time.Minute)
@@ -196,7 +196,7 @@ func TestNoDeviceIsOfflineBeforeItsWholeTimeoutWasListened(t *testing.T) {
 				tr.Listen(now)
 				listening, deaf = now, false
 			case 3:
-				tr.Deafen()
+				tr.Disconnected()
 				deaf = true
 			default:
 				for _, off := range tr.Expire(now) {

@@ -30,9 +30,9 @@ type leaf struct {
 	seal     bool  // it is a seal itself: it calls for no other
 }
 
-// mostPending bounds the leaves that are kept beside the tree. A seal is some
+// maxPending bounds the leaves that are kept beside the tree. A seal is some
 // messages behind what it covers, no more than are in flight.
-const mostPending = 1 << 17
+const maxPending = 1 << 17
 
 // newLedger begins with what a seal covers, or with an empty log.
 func newLedger(last eventlog.Seal) (*ledger, error) {
@@ -55,8 +55,8 @@ func (l *ledger) add(e eventlog.Event) error {
 	if want := l.size() + 1; e.Sequence != want {
 		return fmt.Errorf("%w: message %d comes where %d is due", seal.ErrGap, e.Sequence, want)
 	}
-	if len(l.pending) == mostPending {
-		if err := l.grow(l.tree.Size() + mostPending/2); err != nil {
+	if len(l.pending) == maxPending {
+		if err := l.grow(l.tree.Size() + maxPending/2); err != nil {
 			return err
 		}
 	}

@@ -79,12 +79,12 @@ func TestALedgerWithoutSealsKeepsBoundedMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for n := range uint64(2 * mostPending) {
+	for n := range uint64(2 * maxPending) {
 		if err := l.add(event(n+1, eventlog.FamilyState)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if len(l.pending) > mostPending || l.size() != 2*mostPending || l.unsealed != 2*mostPending {
+	if len(l.pending) > maxPending || l.size() != 2*maxPending || l.unsealed != 2*maxPending {
 		t.Errorf("%d pending of %d, unsealed %d", len(l.pending), l.size(), l.unsealed)
 	}
 }

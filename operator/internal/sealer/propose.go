@@ -35,7 +35,7 @@ func (s *Sealer) prepare() bool {
 		if s.handed.IsZero() {
 			return true // not asked for yet
 		}
-		if now.Sub(s.handed) < handedPatience {
+		if now.Sub(s.handed) < handedTimeout {
 			return false
 		}
 		s.head = nil

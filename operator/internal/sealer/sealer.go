@@ -26,9 +26,9 @@ const (
 	look = time.Second
 	// retry is how long a key or a log that cannot be had is left alone.
 	retry = time.Second
-	// handedPatience is how long a seal that was handed out may take to come back
+	// handedTimeout is how long a seal that was handed out may take to come back
 	// from the log before another is made: one that a full log refused, say.
-	handedPatience = 30 * time.Second
+	handedTimeout = 30 * time.Second
 )
 
 // Options wire a Sealer.

@@ -15,10 +15,10 @@ import (
 )
 
 const (
-	// mostSubjects is how many messages one direct get gives at most: the
+	// maxSubjects is how many messages one direct get gives at most: the
 	// server's own limit.
-	mostSubjects = 1024
-	readTimeout  = 5 * time.Second
+	maxSubjects = 1024
+	readTimeout = 5 * time.Second
 )
 
 // DesiredState reads the bucket desired-state by batched direct gets, which any
@@ -36,7 +36,7 @@ var errPartial = errors.New("not all of it was sent")
 func (b DesiredState) Read(ctx context.Context, device string, names []string) ([]*nats.Msg, error) {
 	ctx, cancel := context.WithTimeout(ctx, readTimeout)
 	defer cancel()
-	if len(names) <= mostSubjects {
+	if len(names) <= maxSubjects {
 		all := eventlog.KVSubject(eventlog.BucketDesired, eventlog.DesiredKey(device, eventlog.Wildcard))
 		msgs, err := b.get(ctx, []string{all})
 		if !errors.Is(err, errPartial) {
@@ -53,7 +53,7 @@ func (b DesiredState) Read(ctx context.Context, device string, names []string) (
 func (b DesiredState) pieces(ctx context.Context, subjects []string) ([]*nats.Msg, error) {
 	var msgs []*nats.Msg
 	for len(subjects) > 0 {
-		n := min(len(subjects), mostSubjects)
+		n := min(len(subjects), maxSubjects)
 		part, err := b.get(ctx, subjects[:n])
 		for errors.Is(err, errPartial) && n > 1 {
 			n /= 2

@@ -87,7 +87,7 @@ func TestAnAnswerHoldsWhatItsEndMarkerPromises(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t)
-			w.serveWith(&positions{at: tt.fold}, tt.bucket, syncsvc.Options{Patience: time.Millisecond})
+			w.serveWith(&positions{at: tt.fold}, tt.bucket, syncsvc.Options{Timeout: time.Millisecond})
 			got := w.ask("pi-01", "nonce-0001")
 			if refused := got[len(got)-1].Header.Get(eventlog.HeaderSyncError); refused != tt.want {
 				t.Errorf("refused with %q, want %q", refused, tt.want)

@@ -46,9 +46,9 @@ type Bucket interface {
 
 // Options bound a Service. The zero value of each field is usable.
 type Options struct {
-	Workers  int           // answers made at a time; 0: 8
-	Waiting  int           // devices that may wait for theirs; 0: 8192
-	Patience time.Duration // how long a bucket that lags behind the fold is waited for; 0: 2 s
+	Workers int           // answers made at a time; 0: 8
+	Waiting int           // devices that may wait for theirs; 0: 8192
+	Timeout time.Duration // how long a bucket that lags behind the fold is waited for; 0: 2 s
 	// Log asks the log about itself: what a restored one says is withheld until
 	// it has been reconciled. Without it, nothing is.
 	Log      func(context.Context) (logstream.Info, error)
@@ -84,8 +84,8 @@ func New(nc *nats.Conn, fold Fold, bucket Bucket, o Options) *Service {
 	if o.Waiting == 0 {
 		o.Waiting = 8192
 	}
-	if o.Patience == 0 {
-		o.Patience = 2 * time.Second
+	if o.Timeout == 0 {
+		o.Timeout = 2 * time.Second
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -195,7 +195,7 @@ func (e *notYet) Error() string { return e.message }
 
 // gather reads the bucket until it agrees with the fold.
 func (s *Service) gather(ctx context.Context, device string) (answer, error) {
-	deadline := time.Now().Add(s.options.Patience)
+	deadline := time.Now().Add(s.options.Timeout)
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
 		before, ok := s.fold.Position(device)
 		if !ok {

@@ -179,7 +179,7 @@ func TestMoreKeysThanOneDirectGetGives(t *testing.T) {
 		last = w.append("pi-01", names[i], eventlog.DesiredAssigned, `{"type":"PodmanV0"}`)
 	}
 	w.fold.set(w.position(last, names...))
-	w.serve(syncsvc.DesiredState{JS: w.js}, syncsvc.Options{Patience: 10 * time.Second})
+	w.serve(syncsvc.DesiredState{JS: w.js}, syncsvc.Options{Timeout: 10 * time.Second})
 	keys := map[string]bool{}
 	for _, m := range w.ask("pi-01", "nonce-0001") {
 		keys[m.Header.Get("Fleet-Key")] = true
@@ -196,7 +196,7 @@ func TestNoAnswerFromABucketThatDoesNotAgreeWithTheFold(t *testing.T) {
 	if err := projections.WaitFor(t.Context(), w.js, eventlog.BucketDesired, last); err != nil {
 		t.Fatal(err)
 	}
-	w.serve(syncsvc.DesiredState{JS: w.js}, syncsvc.Options{Patience: 100 * time.Millisecond})
+	w.serve(syncsvc.DesiredState{JS: w.js}, syncsvc.Options{Timeout: 100 * time.Millisecond})
 	reason := func() string {
 		t.Helper()
 		return w.ask("pi-01", "nonce-0001")[0].Header.Get("Fleet-Sync-Error")

@@ -12,10 +12,10 @@ import (
 // NATS hears the pulses of all devices by a plain subscription.
 type NATS struct{ Conn *nats.Conn }
 
-var _ Ear = NATS{}
+var _ PulseSource = NATS{}
 
-// Hear implements Ear.
-func (e NATS) Hear(ctx context.Context, pulse func(string), connected func(bool)) error {
+// Subscribe implements Ear.
+func (e NATS) Subscribe(ctx context.Context, pulse func(string), connected func(bool)) error {
 	status := e.Conn.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	defer e.Conn.RemoveStatusListener(status)
 	sub, err := e.Conn.Subscribe(eventlog.PulseSubjects, func(m *nats.Msg) {

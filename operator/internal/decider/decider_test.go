@@ -1,4 +1,4 @@
-package brain_test
+package decider_test
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/operator/decide"
-	"fleet.nationtech.io/operator/internal/brain"
+	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/liveness"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -33,9 +33,9 @@ type log struct {
 	behind []eventlog.Event // appended and not folded
 }
 
-// mostAppends is more than any of these stories takes: a brain that says the same
+// maxAppends is more than any of these stories takes: a decider that says the same
 // again and again fails and does not hang.
-const mostAppends = 100
+const maxAppends = 100
 
 func (l *log) Do(fn func(*decide.State)) {
 	l.mu.Lock()
@@ -76,8 +76,8 @@ func (l *log) Append(_ context.Context, drafts []eventlog.Draft) (uint64, error)
 			return 0, err
 		}
 	}
-	if len(l.rounds) >= mostAppends {
-		return 0, fmt.Errorf("%d appends: the brain does not come to an end", mostAppends)
+	if len(l.rounds) >= maxAppends {
+		return 0, fmt.Errorf("%d appends: the decider does not come to an end", maxAppends)
 	}
 	for _, d := range drafts {
 		if l.refuse != nil {
@@ -101,17 +101,17 @@ func (l *log) Append(_ context.Context, drafts []eventlog.Draft) (uint64, error)
 	return l.seq, nil
 }
 
-// think runs a brain until nothing is due, for a minute at most. refused is when
+// decideAll runs a decider until nothing is due, for a minute at most. refused is when
 // the log was full; the first time, room is made.
-func think(t *testing.T, l *log, withheld bool, ins ...brain.Input) (rounds [][]string, refused []time.Duration, err error) {
+func decideAll(t *testing.T, l *log, withheld bool, ins ...decider.Input) (rounds [][]string, refused []time.Duration, err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		b := brain.New(brain.Options{
-			Fold:     l,
-			Verdict:  func(string) liveness.Verdict { return liveness.Verdict{Online: fleet.OnlineTrue, LastSeen: time.Now()} },
-			Withheld: func(fleet.Key) bool { return withheld },
-			Settled:  func([]decide.Input) {}, Appended: func([]eventlog.Draft) {},
+		b := decider.New(decider.Options{
+			Fold:              l,
+			Verdict:           func(string) liveness.Verdict { return liveness.Verdict{Online: fleet.OnlineTrue, LastSeen: time.Now()} },
+			AwaitingFinalizer: func(fleet.Key) bool { return withheld },
+			Settled:           func([]decide.Input) {}, Appended: func([]eventlog.Draft) {},
 			Full: func(context.Context) bool {
 				refused = append(refused, time.Since(begun))
 				return len(refused) == 1
@@ -141,8 +141,8 @@ func TestEachRoundIsOneAppendUntilNothingIsDue(t *testing.T) {
 	l := labelled("a", "b")
 	spec := deployment()
 	l.state.SetDeployment(spec)
-	rounds, _, err := think(t, l, false,
-		brain.Input{Input: decide.OfDevice("a")}, brain.Input{Input: decide.OfDevice("b")}, brain.Input{Input: decide.OfDeployment(spec.Key)})
+	rounds, _, err := decideAll(t, l, false,
+		decider.Input{Input: decide.OfDevice("a")}, decider.Input{Input: decide.OfDevice("b")}, decider.Input{Input: decide.OfDeployment(spec.Key)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -177,7 +177,7 @@ func TestAFullLogIsTriedAgainAtOnceWhereRoomWasMadeAndElseLeftAloneForAWhile(t *
 	t.Parallel()
 	l := labelled("a")
 	l.fails = []error{appender.ErrLogFull, appender.ErrLogFull, appender.ErrLogFull, nil}
-	rounds, refused, err := think(t, l, false, brain.Input{Input: decide.OfDevice("a")})
+	rounds, refused, err := decideAll(t, l, false, decider.Input{Input: decide.OfDevice("a")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestARevocationGoesBeforeAllElse(t *testing.T) {
 	for range fleet.TrafficBurst>>20 + 1 {
 		l.was(t, eventlog.Draft{Subject: eventlog.AgentSubject("b"), Type: eventlog.AgentStarted, Data: make([]byte, 1<<20)})
 	}
-	rounds, _, err := think(t, l, false, brain.Input{Input: decide.OfDevice("a")}, brain.Input{Input: decide.OfDevice("b")})
+	rounds, _, err := decideAll(t, l, false, decider.Input{Input: decide.OfDevice("a")}, decider.Input{Input: decide.OfDevice("b")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -209,7 +209,7 @@ func TestWhoIsDeposedEnds(t *testing.T) {
 	t.Parallel()
 	l := labelled("a")
 	l.fails = []error{appender.ErrDeposed}
-	if _, _, err := think(t, l, false, brain.Input{Input: decide.OfDevice("a")}); !errors.Is(err, appender.ErrDeposed) {
+	if _, _, err := decideAll(t, l, false, decider.Input{Input: decide.OfDevice("a")}); !errors.Is(err, appender.ErrDeposed) {
 		t.Errorf("error %v, want ErrDeposed", err)
 	}
 }
@@ -220,12 +220,12 @@ func TestACRThatWaitsForItsFinalizerIsNoOrphan(t *testing.T) {
 		l := labelled()
 		spec := deployment()
 		l.state.SetDeployment(spec)
-		if _, _, err := think(t, l, false, brain.Input{Input: decide.OfDeployment(spec.Key)}); err != nil {
+		if _, _, err := decideAll(t, l, false, decider.Input{Input: decide.OfDeployment(spec.Key)}); err != nil {
 			t.Fatal(err)
 		}
 		l.state.RemoveDeployment(spec.Key)
 		l.rounds = nil
-		rounds, _, err := think(t, l, withheld, brain.Input{Input: decide.OfDeployment(spec.Key)})
+		rounds, _, err := decideAll(t, l, withheld, decider.Input{Input: decide.OfDeployment(spec.Key)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -243,7 +243,7 @@ func TestAPresenceIsSaidOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.was(t, d)
-	rounds, _, err := think(t, l, false, brain.Input{Presence: "a"}, brain.Input{Input: decide.OfDevice("a")})
+	rounds, _, err := decideAll(t, l, false, decider.Input{Presence: "a"}, decider.Input{Input: decide.OfDevice("a")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -253,7 +253,7 @@ func TestAPresenceIsSaidOnce(t *testing.T) {
 	}
 }
 
-// Through is told once, after all that was asked at the beginning has nothing
+// InitialPassDone is told once, after all that was asked at the beginning has nothing
 // more due, the full log's pause included; not before, whatever else is asked.
 func TestThroughIsSaidOnceTheFirstRoundIsOver(t *testing.T) {
 	t.Parallel()
@@ -266,13 +266,13 @@ func TestThroughIsSaidOnceTheFirstRoundIsOver(t *testing.T) {
 		var at []int
 		var after time.Duration
 		failure := errors.New("not noted")
-		b := brain.New(brain.Options{
-			Fold:     l,
-			Verdict:  func(string) liveness.Verdict { return liveness.Verdict{Online: fleet.OnlineTrue, LastSeen: time.Now()} },
-			Withheld: func(fleet.Key) bool { return false },
-			Settled:  func([]decide.Input) {}, Appended: func([]eventlog.Draft) {},
+		b := decider.New(decider.Options{
+			Fold:              l,
+			Verdict:           func(string) liveness.Verdict { return liveness.Verdict{Online: fleet.OnlineTrue, LastSeen: time.Now()} },
+			AwaitingFinalizer: func(fleet.Key) bool { return false },
+			Settled:           func([]decide.Input) {}, Appended: func([]eventlog.Draft) {},
 			Full: func(context.Context) bool { return false },
-			Through: func(context.Context) error {
+			InitialPassDone: func(context.Context) error {
 				l.mu.Lock()
 				defer l.mu.Unlock()
 				at, after = append(at, len(l.rounds)), time.Since(begun)
@@ -281,7 +281,7 @@ func TestThroughIsSaidOnceTheFirstRoundIsOver(t *testing.T) {
 			Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 		})
 		err := b.Run(t.Context(), l, func() {
-			b.Add(brain.Input{Input: decide.OfDeployment(spec.Key)}, brain.Input{Input: decide.OfDevice("a")}, brain.Input{Input: decide.OfDevice("b")})
+			b.Add(decider.Input{Input: decide.OfDeployment(spec.Key)}, decider.Input{Input: decide.OfDevice("a")}, decider.Input{Input: decide.OfDevice("b")})
 		})
 		if !errors.Is(err, failure) {
 			t.Errorf("run ended with %v", err)
@@ -295,7 +295,7 @@ func TestThroughIsSaidOnceTheFirstRoundIsOver(t *testing.T) {
 func TestThroughIsSaidAtOnceWhereNothingIsAsked(t *testing.T) {
 	t.Parallel()
 	told := errors.New("told")
-	b := brain.New(brain.Options{Through: func(context.Context) error { return told }, Logger: slog.New(slog.DiscardHandler)})
+	b := decider.New(decider.Options{InitialPassDone: func(context.Context) error { return told }, Logger: slog.New(slog.DiscardHandler)})
 	if err := b.Run(t.Context(), labelled(), func() {}); !errors.Is(err, told) {
 		t.Errorf("%v", err)
 	}
@@ -316,10 +316,10 @@ func TestThroughWaitsForAWhileForCRsThatAreWithheld(t *testing.T) {
 				l, spec, begun := labelled("a"), deployment(), time.Now()
 				var through []time.Duration
 				rounds := 0
-				b := brain.New(brain.Options{
-					Fold: l, Withheld: func(fleet.Key) bool { return true },
+				b := decider.New(decider.Options{
+					Fold: l, AwaitingFinalizer: func(fleet.Key) bool { return true },
 					Settled: func([]decide.Input) {}, Appended: func([]eventlog.Draft) {},
-					Through: func(context.Context) error {
+					InitialPassDone: func(context.Context) error {
 						l.mu.Lock()
 						defer l.mu.Unlock()
 						through, rounds = append(through, time.Since(begun)), len(l.rounds)
@@ -330,11 +330,11 @@ func TestThroughWaitsForAWhileForCRsThatAreWithheld(t *testing.T) {
 				ctx, cancel := context.WithCancel(t.Context())
 				done := make(chan error, 1)
 				go func() {
-					done <- b.Run(ctx, l, func() { b.Add(brain.Input{Input: decide.OfDeployment(spec.Key)}) })
+					done <- b.Run(ctx, l, func() { b.Add(decider.Input{Input: decide.OfDeployment(spec.Key)}) })
 				}()
 				time.Sleep(min(tt.guarded, time.Minute))
 				l.Do(func(s *decide.State) { s.SetDeployment(spec) })
-				b.Add(brain.Input{Input: decide.OfDeployment(spec.Key)})
+				b.Add(decider.Input{Input: decide.OfDeployment(spec.Key)})
 				time.Sleep(time.Minute)
 				cancel()
 				if err := <-done; err != nil {

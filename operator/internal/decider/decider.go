@@ -1,7 +1,7 @@
 // Package brain is the shell around Decide: it takes what may have something due
 // in batches, decides under the fold's lock, appends once, and asks again once
 // the fold has passed what was appended, until nothing is due.
-package brain
+package decider
 
 import (
 	"context"
@@ -23,15 +23,15 @@ import (
 )
 
 const (
-	// mostInputs bounds how long one round holds the fold's lock. It bounds the
+	// maxInputs bounds how long one round holds the fold's lock. It bounds the
 	// inputs alone: one Deployment may have a hundred thousand events due.
-	mostInputs = 4096
+	maxInputs = 4096
 	// fullPause is how long a full log is left alone.
 	fullPause = 5 * time.Second
-	// withheldLook is how often, and withheldPatience how long, it is looked whether
+	// finalizerCheck is how often, and finalizerTimeout how long, it is looked whether
 	// what was withheld when a run began still is, before the run is through.
-	withheldLook     = time.Second
-	withheldPatience = 30 * time.Second
+	finalizerCheck   = time.Second
+	finalizerTimeout = 30 * time.Second
 )
 
 // Input is what a round looks at: one that Decide takes, a device whose presence
@@ -60,18 +60,18 @@ type Options struct {
 	Verdict func(device string) liveness.Verdict
 	// Seal gives the seal that is due. It must not wait.
 	Seal func(now time.Time) ([]eventlog.Draft, error)
-	// Withheld says that a Deployment's CR, which the state does not have, is there
+	// AwaitingFinalizer says that a Deployment's CR, which the state does not have, is there
 	// and not to be decided about yet: its finalizer is still to come.
-	Withheld func(fleet.Key) bool
+	AwaitingFinalizer func(fleet.Key) bool
 	// Settled is told which inputs have nothing more due.
 	Settled func([]decide.Input)
 	// Failed is told which inputs could not be decided: the state says why. They are
 	// asked about again when they change. It may be nil.
 	Failed func([]decide.Input)
-	// Through is called once in a run: when all that begun asked about has
+	// InitialPassDone is called once in a run: when all that begun asked about has
 	// nothing more due, which for what is withheld nobody knows for a while. An
 	// error of it ends the run. It may be nil.
-	Through func(context.Context) error
+	InitialPassDone func(context.Context) error
 	// Appended is told what the log acknowledged.
 	Appended func([]eventlog.Draft)
 	// Full is told that the log took no more. It says whether it made room, so
@@ -81,8 +81,8 @@ type Options struct {
 	Logger *slog.Logger
 }
 
-// Brain decides while its replica leads.
-type Brain struct {
+// Decider decides while its replica leads.
+type Decider struct {
 	options Options
 
 	mu    sync.Mutex
@@ -91,11 +91,11 @@ type Brain struct {
 }
 
 // New wires a brain.
-func New(o Options) *Brain { return &Brain{options: o} }
+func New(o Options) *Decider { return &Decider{options: o} }
 
 // Add asks for a decision. While the replica does not lead it is forgotten: who
 // begins to lead looks at everything.
-func (b *Brain) Add(ins ...Input) {
+func (b *Decider) Add(ins ...Input) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.queue == nil {
@@ -111,7 +111,7 @@ func (b *Brain) Add(ins ...Input) {
 
 // Run decides until the context ends, and then returns nil, or until the log
 // does not take what was decided. begun is called once inputs count.
-func (b *Brain) Run(ctx context.Context, log Log, begun func()) error {
+func (b *Decider) Run(ctx context.Context, log Log, begun func()) error {
 	queue := workqueue.NewTypedDelayingQueue[Input]()
 	b.mu.Lock()
 	b.queue, b.first = queue, map[Input]struct{}{}
@@ -144,13 +144,13 @@ func ended(ctx context.Context, err error) error {
 
 // rounds decides until the queue is shut down or a round fails. first is what is
 // left of what was asked at the beginning.
-func (b *Brain) rounds(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], first map[Input]struct{}) error {
-	impatient := time.Now().Add(withheldPatience)
+func (b *Decider) rounds(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], first map[Input]struct{}) error {
+	impatient := time.Now().Add(finalizerTimeout)
 	for {
 		if len(first) == 0 && first != nil {
 			first = nil
-			if b.options.Through != nil {
-				if err := b.options.Through(ctx); err != nil {
+			if b.options.InitialPassDone != nil {
+				if err := b.options.InitialPassDone(ctx); err != nil {
 					return err
 				}
 			}
@@ -166,8 +166,8 @@ func (b *Brain) rounds(ctx context.Context, log Log, queue workqueue.TypedDelayi
 		for _, in := range batch {
 			queue.Done(in)
 			_, more := open[in]
-			if _, asked := first[in]; asked && !more && b.withheld(in) && time.Now().Before(impatient) {
-				queue.AddAfter(in, withheldLook)
+			if _, asked := first[in]; asked && !more && b.awaitsFinalizer(in) && time.Now().Before(impatient) {
+				queue.AddAfter(in, finalizerCheck)
 				continue
 			}
 			if !more {
@@ -184,7 +184,7 @@ func take(queue workqueue.TypedInterface[Input]) []Input {
 		return nil
 	}
 	batch := []Input{in}
-	for len(batch) < mostInputs && queue.Len() > 0 {
+	for len(batch) < maxInputs && queue.Len() > 0 {
 		if in, down = queue.Get(); down {
 			return nil
 		}
@@ -195,7 +195,7 @@ func take(queue workqueue.TypedInterface[Input]) []Input {
 
 // round decides about a batch, and gives the inputs that are not settled: they are
 // asked about again, or their decision failed.
-func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], batch []Input) (open map[Input]struct{}, err error) {
+func (b *Decider) round(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], batch []Input) (open map[Input]struct{}, err error) {
 	open = map[Input]struct{}{}
 	r := b.decide(batch)
 	if len(r.settled) > 0 {
@@ -231,13 +231,13 @@ func (b *Brain) round(ctx context.Context, log Log, queue workqueue.TypedDelayin
 		open[in] = struct{}{}
 		queue.Add(in)
 	}
-	b.tellFailed(open, r.failed)
+	b.leaveOpen(open, r.failed)
 	return open, nil
 }
 
 // oneByOne decides about the inputs of a batch of which the log refused one for its
 // size: the others go on, and what was refused becomes its object's condition.
-func (b *Brain) oneByOne(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], batch []Input, refused error) (open map[Input]struct{}, err error) {
+func (b *Decider) oneByOne(ctx context.Context, log Log, queue workqueue.TypedDelayingInterface[Input], batch []Input, refused error) (open map[Input]struct{}, err error) {
 	open = map[Input]struct{}{}
 	if len(batch) > 1 {
 		for _, in := range batch {
@@ -251,7 +251,7 @@ func (b *Brain) oneByOne(ctx context.Context, log Log, queue workqueue.TypedDela
 	}
 	var due []eventlog.Draft
 	b.options.Fold.Do(func(s *decide.State) { due = b.fail(s, batch[0], refused, b.options.Now()) })
-	b.tellFailed(open, batch)
+	b.leaveOpen(open, batch)
 	if len(due) == 0 {
 		return open, nil
 	}
@@ -268,7 +268,7 @@ func (b *Brain) oneByOne(ctx context.Context, log Log, queue workqueue.TypedDela
 }
 
 // fail notes why the decision about an input failed, and gives what records it.
-func (b *Brain) fail(s *decide.State, in Input, err error, now time.Time) []eventlog.Draft {
+func (b *Decider) fail(s *decide.State, in Input, err error, now time.Time) []eventlog.Draft {
 	if in.Presence != "" || in.Seal {
 		b.options.Logger.Error("decision failed", "input", in, "error", err)
 		return nil
@@ -284,8 +284,8 @@ func (b *Brain) fail(s *decide.State, in Input, err error, now time.Time) []even
 	return due
 }
 
-// tellFailed keeps the inputs whose decision failed from counting as settled.
-func (b *Brain) tellFailed(open map[Input]struct{}, failed []Input) {
+// leaveOpen keeps the inputs whose decision failed from counting as settled.
+func (b *Decider) leaveOpen(open map[Input]struct{}, failed []Input) {
 	var ins []decide.Input
 	for _, in := range failed {
 		open[in] = struct{}{}
@@ -309,7 +309,7 @@ type result struct {
 // decide asks for each input. One whose events touch a subject that another has
 // spoken of in this round waits for the next: it was decided without knowing
 // what the other said.
-func (b *Brain) decide(batch []Input) result {
+func (b *Decider) decide(batch []Input) result {
 	var r result
 	spoken := map[string]struct{}{}
 	var revoked []eventlog.Draft
@@ -358,7 +358,7 @@ func (b *Brain) decide(batch []Input) result {
 	return r
 }
 
-func (b *Brain) due(s *decide.State, in Input, now time.Time) ([]eventlog.Draft, error) {
+func (b *Decider) due(s *decide.State, in Input, now time.Time) ([]eventlog.Draft, error) {
 	if in.Presence != "" {
 		d, due, err := liveness.Draft(s.View().Devices[in.Presence], b.options.Verdict(in.Presence), now)
 		if !due {
@@ -377,8 +377,8 @@ func (b *Brain) due(s *decide.State, in Input, now time.Time) ([]eventlog.Draft,
 		return nil, err
 	}
 	for i := range due {
-		if n := len(due[i].Data); n > mostData {
-			return nil, fmt.Errorf("%s on %s: %w: %d bytes, at most %d", due[i].Type, due[i].Subject, appender.ErrTooLarge, n, mostData)
+		if n := len(due[i].Data); n > maxData {
+			return nil, fmt.Errorf("%s on %s: %w: %d bytes, at most %d", due[i].Type, due[i].Subject, appender.ErrTooLarge, n, maxData)
 		}
 	}
 	return due, nil
@@ -386,19 +386,19 @@ func (b *Brain) due(s *decide.State, in Input, now time.Time) ([]eventlog.Draft,
 
 // missing says whether an input is about a Deployment whose CR the state does not
 // have, though it is there.
-func (b *Brain) missing(s *decide.State, in Input) bool {
+func (b *Decider) missing(s *decide.State, in Input) bool {
 	for _, key := range []fleet.Key{in.Deployment, in.Progress} {
 		if key == (fleet.Key{}) {
 			continue
 		}
-		if _, known := s.Deployment(key); !known && b.options.Withheld(key) {
+		if _, known := s.Deployment(key); !known && b.options.AwaitingFinalizer(key) {
 			return true
 		}
 	}
 	return false
 }
 
-func (b *Brain) withheld(in Input) (missing bool) {
+func (b *Decider) awaitsFinalizer(in Input) (missing bool) {
 	if in.Deployment == (fleet.Key{}) && in.Progress == (fleet.Key{}) {
 		return false
 	}
@@ -406,9 +406,9 @@ func (b *Brain) withheld(in Input) (missing bool) {
 	return missing
 }
 
-// mostData is what an event's payload may weigh, so that one that is too large
+// maxData is what an event's payload may weigh, so that one that is too large
 // stops only its own input.
-const mostData = logstream.MaxMessageBytes - 4<<10
+const maxData = logstream.MaxMessageBytes - 4<<10
 
 func touches(spoken map[string]struct{}, due []eventlog.Draft) bool {
 	if len(spoken) == 0 {

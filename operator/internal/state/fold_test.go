@@ -1,4 +1,4 @@
-package fold_test
+package state_test
 
 import (
 	"bytes"
@@ -20,7 +20,7 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator/decide"
-	"fleet.nationtech.io/operator/internal/fold"
+	"fleet.nationtech.io/operator/internal/state"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/past"
@@ -29,7 +29,7 @@ import (
 
 // running is a fold that runs, and what it told.
 type running struct {
-	*fold.Fold
+	*state.Fold
 	ctx  context.Context
 	stop func()
 
@@ -38,14 +38,14 @@ type running struct {
 	infos []string // messages of the log
 }
 
-func run(t *testing.T, js jetstream.JetStream, change ...func(*fold.Options)) *running {
+func run(t *testing.T, js jetstream.JetStream, change ...func(*state.Options)) *running {
 	t.Helper()
 	r := &running{keys: map[string]bool{}}
-	o := fold.Options{JS: js, Logger: slog.New(r), Changed: r.changed}
+	o := state.Options{JS: js, Logger: slog.New(r), Changed: r.changed}
 	for _, c := range change {
 		c(&o)
 	}
-	r.Fold = fold.New(o)
+	r.Fold = state.New(o)
 	// No deadline, as in the operator: with one, a request that is lost while the
 	// server restarts is waited for until then.
 	ctx, cancel := context.WithCancel(t.Context())
@@ -159,7 +159,7 @@ func TestAFoldFromACheckpointEqualsOneFromTheBeginning(t *testing.T) {
 	l.Append(500)
 	save(t, js, 400)
 
-	zero := run(t, js, func(o *fold.Options) { o.NoCheckpoints = true })
+	zero := run(t, js, func(o *state.Options) { o.NoCheckpoints = true })
 	near := run(t, js)
 	if !bytes.Equal(zero.upTo(t, 500), near.upTo(t, 500)) {
 		t.Error("caught up, the views differ")
@@ -185,7 +185,7 @@ func TestWhoWaitsBeforeTheFoldBeginsIsLetGo(t *testing.T) {
 	_, js := natstest.Start(t).Connect(t)
 	pasttest.NewLife(t, js, 5).Append(50)
 	save(t, js, 50)
-	f := fold.New(fold.Options{JS: js, Logger: slog.New(slog.DiscardHandler), Changed: func([]fleet.Key, []string) {}})
+	f := state.New(state.Options{JS: js, Logger: slog.New(slog.DiscardHandler), Changed: func([]fleet.Key, []string) {}})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	waited := make(chan error, 1)

@@ -1,7 +1,7 @@
 // Package fold keeps what one replica knows: the log folded into the fleet, and
 // beside it what the Kubernetes API shows, so that decisions see both under one
 // lock.
-package fold
+package state
 
 import (
 	"context"
@@ -22,9 +22,9 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// gather is how long the tidings of a busy log are put together, so that who is
+// notifyDelay is how long the tidings of a busy log are put together, so that who is
 // told of them does not take the fold's lock for each event.
-const gather = 5 * time.Millisecond
+const notifyDelay = 5 * time.Millisecond
 
 // retry is how long a log that cannot be read is left alone.
 const retry = 200 * time.Millisecond
@@ -186,7 +186,7 @@ func (f *Fold) follow(ctx context.Context) error {
 	f.mu.Unlock()
 	var done sync.WaitGroup
 	defer done.Wait()
-	done.Go(func() { f.tell(ctx, follower) })
+	done.Go(func() { f.notify(ctx, follower) })
 	done.Go(func() {
 		if follower.WaitFor(ctx, info.Last) == nil {
 			f.caughtUp(info.Last)
@@ -213,9 +213,9 @@ func (f *Fold) caughtUp(sequence uint64) {
 	}
 }
 
-// tell passes on what was folded, as much as has gathered each time.
-func (f *Fold) tell(ctx context.Context, follower *fleet.Follower) {
-	pause := time.NewTimer(gather)
+// notify passes on what was folded, as much as has gathered each time.
+func (f *Fold) notify(ctx context.Context, follower *fleet.Follower) {
+	pause := time.NewTimer(notifyDelay)
 	defer pause.Stop()
 	for {
 		select {
@@ -229,7 +229,7 @@ func (f *Fold) tell(ctx context.Context, follower *fleet.Follower) {
 		if len(deployments) > 0 || len(devices) > 0 {
 			f.options.Changed(deployments, devices)
 		}
-		pause.Reset(gather)
+		pause.Reset(notifyDelay)
 		select {
 		case <-ctx.Done():
 			return

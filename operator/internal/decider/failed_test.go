@@ -1,4 +1,4 @@
-package brain_test
+package decider_test
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/operator/decide"
-	"fleet.nationtech.io/operator/internal/brain"
+	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/liveness"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -39,20 +39,20 @@ func TestAFailedDecisionIsNeverSettledAndHoldsUpNothingElse(t *testing.T) {
 		begun := time.Now()
 		var through []time.Duration
 		var failed, settled []decide.Input
-		b := brain.New(brain.Options{
-			Fold:     l,
-			Verdict:  func(string) liveness.Verdict { return liveness.Verdict{} },
-			Withheld: func(fleet.Key) bool { return false },
-			Settled:  func(ins []decide.Input) { settled = append(settled, ins...) },
-			Failed:   func(ins []decide.Input) { failed = append(failed, ins...) },
-			Appended: func([]eventlog.Draft) {},
-			Through:  func(context.Context) error { through = append(through, time.Since(begun)); return nil },
-			Now:      time.Now, Logger: slog.New(slog.DiscardHandler),
+		b := decider.New(decider.Options{
+			Fold:              l,
+			Verdict:           func(string) liveness.Verdict { return liveness.Verdict{} },
+			AwaitingFinalizer: func(fleet.Key) bool { return false },
+			Settled:           func(ins []decide.Input) { settled = append(settled, ins...) },
+			Failed:            func(ins []decide.Input) { failed = append(failed, ins...) },
+			Appended:          func([]eventlog.Draft) {},
+			InitialPassDone:   func(context.Context) error { through = append(through, time.Since(begun)); return nil },
+			Now:               time.Now, Logger: slog.New(slog.DiscardHandler),
 		})
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		in := brain.Input{Input: decide.OfDevice("a")}
-		go func() { done <- b.Run(ctx, l, func() { b.Add(in, brain.Input{Input: decide.OfDevice("b")}) }) }()
+		in := decider.Input{Input: decide.OfDevice("a")}
+		go func() { done <- b.Run(ctx, l, func() { b.Add(in, decider.Input{Input: decide.OfDevice("b")}) }) }()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if diff := cmp.Diff([][]string{{"device.relabeled device.b"}}, l.rounds); diff != "" {
@@ -100,8 +100,8 @@ func TestWhatTheServerFindsTooLargeIsRefusedAlone(t *testing.T) {
 	}
 	spec := deployment()
 	l.state.SetDeployment(spec)
-	rounds, _, err := think(t, l, false,
-		brain.Input{Input: decide.OfDevice("a")}, brain.Input{Input: decide.OfDeployment(spec.Key)}, brain.Input{Input: decide.OfDevice("b")})
+	rounds, _, err := decideAll(t, l, false,
+		decider.Input{Input: decide.OfDevice("a")}, decider.Input{Input: decide.OfDeployment(spec.Key)}, decider.Input{Input: decide.OfDevice("b")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,19 +124,19 @@ func TestNothingIsDecidedAfterTheTermEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := labelled("a", "b")
 		ctx, end := context.WithCancel(t.Context())
-		var b *brain.Brain
-		b = brain.New(brain.Options{
-			Fold: l, Withheld: func(fleet.Key) bool { return false }, Settled: func([]decide.Input) {},
+		var b *decider.Decider
+		b = decider.New(decider.Options{
+			Fold: l, AwaitingFinalizer: func(fleet.Key) bool { return false }, Settled: func([]decide.Input) {},
 			Appended: func([]eventlog.Draft) {
 				if len(l.rounds) == 1 { // while the first is on its way, another comes, and the term ends
-					b.Add(brain.Input{Input: decide.OfDevice("b")})
+					b.Add(decider.Input{Input: decide.OfDevice("b")})
 					end()
 					synctest.Wait()
 				}
 			},
 			Now: time.Now, Logger: slog.New(slog.DiscardHandler),
 		})
-		if err := b.Run(ctx, l, func() { b.Add(brain.Input{Input: decide.OfDevice("a")}) }); err != nil {
+		if err := b.Run(ctx, l, func() { b.Add(decider.Input{Input: decide.OfDevice("a")}) }); err != nil {
 			t.Error(err)
 		}
 		if diff := cmp.Diff([][]string{{"device.relabeled device.a"}}, l.rounds); diff != "" {

@@ -1,4 +1,4 @@
-package brain_test
+package decider_test
 
 import (
 	"context"
@@ -19,9 +19,9 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator/decide"
-	"fleet.nationtech.io/operator/internal/brain"
-	"fleet.nationtech.io/operator/internal/fold"
+	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/liveness"
+	"fleet.nationtech.io/operator/internal/state"
 	"fleet.nationtech.io/projections"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -119,19 +119,19 @@ func bareAppend(b *testing.B, n int) benchtest.Turn {
 
 func decideAndAppend(b *testing.B, n int) benchtest.Turn {
 	b.Helper()
-	var o *decider
+	var o *half
 	return benchtest.Turn{
 		Name:    "decided and appended",
-		Prepare: func(int) { o = newDecider(b, n) },
+		Prepare: func(int) { o = newHalf(b, n) },
 		Run:     func() { o.deploy(b) },
 		Settle:  func() { o.check(b) },
 	}
 }
 
-// decider is an operator's half that decides, with its fold and its log.
-type decider struct {
-	brain   *brain.Brain
-	fold    *fold.Fold
+// half is an operator's half that decides, with its fold and its log.
+type half struct {
+	brain   *decider.Decider
+	fold    *state.Fold
 	devices int
 	all     chan struct{} // closes when all desired events are acknowledged
 	settled chan struct{}
@@ -139,12 +139,12 @@ type decider struct {
 	stop    func()
 }
 
-func newDecider(b *testing.B, n int) *decider {
+func newHalf(b *testing.B, n int) *half {
 	b.Helper()
 	nc, js, stop := server(b)
 	ctx, cancel := context.WithCancel(b.Context())
-	o := &decider{devices: n, all: make(chan struct{}), settled: make(chan struct{}, 1), done: make(chan error, 2)}
-	o.fold = fold.New(fold.Options{JS: js, Logger: slog.New(slog.DiscardHandler), Changed: func([]fleet.Key, []string) {}})
+	o := &half{devices: n, all: make(chan struct{}), settled: make(chan struct{}, 1), done: make(chan error, 2)}
+	o.fold = state.New(state.Options{JS: js, Logger: slog.New(slog.DiscardHandler), Changed: func([]fleet.Key, []string) {}})
 	go func() { o.done <- o.fold.Run(ctx) }()
 	o.stop = func() {
 		cancel()
@@ -174,10 +174,10 @@ func newDecider(b *testing.B, n int) *decider {
 		}
 	})
 	assigned := 0
-	o.brain = brain.New(brain.Options{
+	o.brain = decider.New(decider.Options{
 		Fold: o.fold, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Verdict:  func(string) liveness.Verdict { return liveness.Verdict{} },
-		Withheld: func(fleet.Key) bool { return false },
+		Verdict:           func(string) liveness.Verdict { return liveness.Verdict{} },
+		AwaitingFinalizer: func(fleet.Key) bool { return false },
 		Settled: func([]decide.Input) {
 			select {
 			case o.settled <- struct{}{}:
@@ -204,10 +204,10 @@ func newDecider(b *testing.B, n int) *decider {
 }
 
 // deploy returns once the last desired event is acknowledged.
-func (o *decider) deploy(b *testing.B) {
+func (o *half) deploy(b *testing.B) {
 	spec := deployment()
 	o.fold.Do(func(s *decide.State) { s.SetDeployment(spec) })
-	o.brain.Add(brain.Input{Input: decide.OfDeployment(spec.Key)})
+	o.brain.Add(decider.Input{Input: decide.OfDeployment(spec.Key)})
 	select {
 	case <-o.all:
 	case err := <-o.done:
@@ -215,7 +215,7 @@ func (o *decider) deploy(b *testing.B) {
 	}
 }
 
-func (o *decider) check(b *testing.B) {
+func (o *half) check(b *testing.B) {
 	b.Helper()
 	select {
 	case <-o.settled:
