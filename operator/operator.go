@@ -45,7 +45,7 @@ func (o *Operator) Addr(ctx context.Context) net.Addr {
 //	                                            │ state │ ◀── fold ◀── event log
 //	pulse ──▶ liveness ─────────────┐           └───┬───┘                 ▲
 //	                                ▼               ▼                     │
-//	                              brain: Decide, under the state's lock ──┘ appends, fenced
+//	                              decider: Decide, under the state's lock ──┘ appends, fenced
 //	                                                │ nothing more due
 //	Kubernetes API ◀── deployments, devices ◀───────┘ finalizers, Device CRs, status
 //

@@ -1,4 +1,4 @@
-// Package brain is the shell around Decide: it takes what may have something due
+// Package decider is the shell around Decide: it takes what may have something due
 // in batches, decides under the fold's lock, appends once, and asks again once
 // the fold has passed what was appended, until nothing is due.
 package decider
@@ -53,7 +53,7 @@ type Fold interface {
 	WaitFor(ctx context.Context, sequence uint64) error
 }
 
-// Options wire a Brain.
+// Options wire a Decider.
 type Options struct {
 	Fold Fold
 	// Verdict says whether a device is online.
@@ -90,7 +90,7 @@ type Decider struct {
 	first map[Input]struct{}                      // not nil while begun asks: what it asks about
 }
 
-// New wires a brain.
+// New wires a decider.
 func New(o Options) *Decider { return &Decider{options: o} }
 
 // Add asks for a decision. While the replica does not lead it is forgotten: who

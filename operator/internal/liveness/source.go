@@ -14,7 +14,7 @@ type NATS struct{ Conn *nats.Conn }
 
 var _ PulseSource = NATS{}
 
-// Subscribe implements Ear.
+// Subscribe implements PulseSource.
 func (e NATS) Subscribe(ctx context.Context, pulse func(string), connected func(bool)) error {
 	status := e.Conn.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	defer e.Conn.RemoveStatusListener(status)

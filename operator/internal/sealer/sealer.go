@@ -1,6 +1,6 @@
 // Package sealer has the leader seal the log: it follows the log into a Merkle
 // tree (projections/seal), and when enough has come proposes a signed head, which
-// the brain appends as it appends all else, behind the fence. Nothing that is
+// the decider appends as it appends all else, behind the fence. Nothing that is
 // decided waits for it.
 package sealer
 

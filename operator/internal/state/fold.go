@@ -1,4 +1,4 @@
-// Package fold keeps what one replica knows: the log folded into the fleet, and
+// Package state keeps what one replica knows: the log folded into the fleet, and
 // beside it what the Kubernetes API shows, so that decisions see both under one
 // lock.
 package state
