@@ -77,11 +77,15 @@ func examples() map[eventlog.Type]struct {
 		eventlog.CommandRequested: {eventlog.CommandSubject("pi-01"), eventlog.Command{Verb: "exec", Args: []string{"ls"}}},
 		eventlog.CommandCompleted: {eventlog.CommandSubject("pi-01"), eventlog.Command{Verb: "exec", Error: "exit code 1"}},
 		eventlog.RequestMade:      {eventlog.RequestSubject("ada", "shop", "web"), eventlog.Request{Verb: eventlog.RequestWithdraw, Reason: "closed"}},
-		eventlog.AuthGranted:      {eventlog.AuthSubject("pi-01"), eventlog.Auth{Subject: "u1", Reason: "FirstSeen"}},
-		eventlog.AuthDenied:       {eventlog.AuthSubject("_unknown"), eventlog.Auth{Reason: "BadToken", Count: 3}},
-		eventlog.AccessRevoked:    {eventlog.AccessSubject("pi-01"), eventlog.Access{Reason: "Flooding", Message: "too much"}},
-		eventlog.AccessAllowed:    {eventlog.AccessSubject("pi-01"), eventlog.Access{Reason: "Forgiven"}},
-		eventlog.SealCreated:      {eventlog.SealSubject, eventlog.Seal{TreeSize: 7, RootHash: []byte{1}, Sequence: 7, SealedAt: at, PublicKey: "UA", Signature: []byte{2}, Peaks: [][]byte{{3}, {4}, {5}}}},
+		eventlog.AuthGranted: {eventlog.AuthSubject("pi-01"), eventlog.Auth{
+			Subject: "u1", Actor: "person-u1", Label: "Ada", Account: "PEOPLE", Roles: []string{"viewer"}, KeyID: "k1", Grant: "sha256:00", Reason: "FirstSeen",
+		}},
+		eventlog.AuthDenied: {eventlog.AuthSubject("pi-01"), eventlog.Auth{
+			Subject: "pi-01", Actor: "device-pi-01", KeyID: "k1", Grant: "sha256:00", Reason: "Expired", Message: "the token expired", Count: 3,
+		}},
+		eventlog.AccessRevoked: {eventlog.AccessSubject("pi-01"), eventlog.Access{Reason: "Flooding", Message: "too much"}},
+		eventlog.AccessAllowed: {eventlog.AccessSubject("pi-01"), eventlog.Access{Reason: "Forgiven"}},
+		eventlog.SealCreated:   {eventlog.SealSubject, eventlog.Seal{TreeSize: 7, RootHash: []byte{1}, Sequence: 7, SealedAt: at, PublicKey: "UA", Signature: []byte{2}, Peaks: [][]byte{{3}, {4}, {5}}}},
 	}
 	for _, t := range eventlog.Types() {
 		switch {

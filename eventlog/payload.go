@@ -221,11 +221,21 @@ type Access struct {
 	Message string `json:"message,omitempty"`
 }
 
-// Auth is the payload of auth.granted and auth.denied.
+// Auth is the payload of auth.granted and auth.denied. A denial has Reason,
+// Message and Count; of an unknown identity it has nothing else.
 type Auth struct {
-	Subject string `json:"subject,omitempty"`
+	Subject string   `json:"subject,omitempty"` // of the token
+	Actor   string   `json:"actor,omitempty"`   // the user on NATS
+	Label   string   `json:"label,omitempty"`   // a readable name of a person, never a key
+	Account string   `json:"account,omitempty"`
+	Roles   []string `json:"roles,omitempty"`
+	KeyID   string   `json:"key_id,omitempty"` // of the provider's key that signed the token
+	// Grant is a digest of account, permissions, key and roles as they were granted
+	// last, so that a grant is recorded when it differs.
+	Grant   string `json:"grant,omitempty"`
 	Reason  string `json:"reason,omitempty"`
-	Count   int    `json:"count,omitempty"`
+	Message string `json:"message,omitempty"`
+	Count   int    `json:"count,omitempty"` // of denials within a minute
 }
 
 // Seal is the payload of seal.created: a signed Merkle tree head (RFC 6962) over

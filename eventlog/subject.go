@@ -129,6 +129,14 @@ func AccessSubject(device string) string { return logPrefix + string(FamilyAcces
 // AuthSubject is the callout's record of one device.
 func AuthSubject(device string) string { return logPrefix + string(FamilyAuth) + "." + device }
 
+// AuthSubjectOfActor stands in the families auth and access for a person or a
+// service, by its actor. No device's id begins so.
+func AuthSubjectOfActor(actor string) string { return "_" + actor }
+
+// AuthUnknown stands in the family auth for all whose identity could not be
+// established.
+const AuthUnknown = "_unknown"
+
 // RequestSubject is where a person asks something of the operator. The
 // permissions fix the user's token, so the actor cannot be forged.
 func RequestSubject(user, namespace, name string) string {
