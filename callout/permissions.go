@@ -1,6 +1,6 @@
-// Package callout decides what an identity may do on the bus. What it permits is
-// pure and stands in permissions.go; NATS configuration and, with identity
-// support, the auth callout both take it from there.
+// Package callout decides what an identity may do on the bus. It is pure: the NATS
+// configuration takes the permissions of its users from here, and the auth callout
+// what it grants.
 package callout
 
 import (

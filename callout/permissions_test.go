@@ -74,6 +74,9 @@ func TestNobodyButItsUserMakesARequestInAName(t *testing.T) {
 		"a device":                callout.DevicePermissions("alice"),
 		"a lab's shared user":     callout.LabPermissions(),
 		"an older agent's device": callout.LegacyPermissions("alice"),
+		"a viewer":                callout.ViewerPermissions("alice"),
+		"an operator":             callout.OperatorPermissions("alice"),
+		"an admin":                callout.AdminPermissions("alice"),
 	} {
 		for _, s := range p.Publish {
 			if s == ">" || s == "fleet.>" || s == "fleet.evt.>" ||

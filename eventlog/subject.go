@@ -386,6 +386,26 @@ func DirectGetAPI(stream, subject string) string {
 	return jsAPIPrefix + "DIRECT.GET." + stream + "." + subject
 }
 
+// PeopleStreamInfoAPI is where account PEOPLE asks about a stream of account FLEET:
+// the API's own subject means something else in an account without JetStream.
+func PeopleStreamInfoAPI(stream string) string { return "fleet.api.STREAM.INFO." + stream }
+
+// DirectGetAPIs matches every direct get of a stream: of one sequence or a batch,
+// and of the last message of any subject.
+func DirectGetAPIs(stream string) []string {
+	return []string{jsAPIPrefix + "DIRECT.GET." + stream, DirectGetAPI(stream, ">")}
+}
+
+// ReadableStreams lists the streams that a person may read: the log, the buckets
+// and the checkpoints.
+func ReadableStreams() []string {
+	streams := []string{LogStream}
+	for _, b := range Buckets() {
+		streams = append(streams, BucketStream(b))
+	}
+	return append(streams, ObjectStream(BucketCheckpoints))
+}
+
 // FlowControlSubjects is where a push consumer's client answers flow control.
 func FlowControlSubjects(stream string) string { return "$JS.FC." + stream + ".>" }
 

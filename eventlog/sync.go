@@ -15,6 +15,9 @@ const (
 	AccountFleet = "FLEET"
 	// AccountDevices holds the devices, and no JetStream.
 	AccountDevices = "DEVICES"
+	// AccountPeople holds viewers and operators, without JetStream: they read and
+	// ask by imports from FLEET.
+	AccountPeople = "PEOPLE"
 )
 
 // Headers of a sync. The device asks SyncSubject with HeaderSync and a

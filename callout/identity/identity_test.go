@@ -27,7 +27,8 @@ func rules(t *testing.T, source string) identity.Rules {
 	return identity.Rules{
 		DeviceOrganization: devices, DeviceRole: "device", Organizations: []string{people},
 		Roles: []identity.Role{
-			{Name: "viewer", Kind: identity.Person}, {Name: "operator", Kind: identity.Person},
+			{Name: "viewer", Kind: identity.Person},
+			{Name: "operator", Kind: identity.Person},
 			{Name: "ci", Kind: identity.Service},
 		},
 		DeviceID: s,
