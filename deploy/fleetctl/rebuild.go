@@ -45,16 +45,16 @@ Buckets: ` + strings.Join(eventlog.Buckets(), ", ") + `.`,
   fleetctl rebuild --all --yes`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			buckets, err := bucketsOf(args, all)
+			names, err := bucketsOf(args, all)
 			if err != nil {
 				return misused(err, display(s.Name)+" rebuild desired-state")
 			}
 			if !yes {
-				if err := confirm(s, cmd.InOrStdin(), "Rebuild "+strings.Join(buckets, ", ")+"?"); err != nil {
+				if err := confirm(s, cmd.InOrStdin(), "Rebuild "+strings.Join(names, ", ")+"?"); err != nil {
 					return err
 				}
 			}
-			return rebuild(cmd.Context(), s, c, buckets)
+			return rebuild(cmd.Context(), s, c, names)
 		},
 		ValidArgsFunction: fixed(eventlog.Buckets()),
 	}
@@ -89,7 +89,7 @@ func confirm(s Streams, stdin io.Reader, question string) error {
 	return failed(errors.New("nothing was done"), "")
 }
 
-func rebuild(ctx context.Context, s Streams, c *connection, buckets []string) error {
+func rebuild(ctx context.Context, s Streams, c *connection, names []string) error {
 	nc, js, err := c.open()
 	if err != nil {
 		return err
@@ -97,7 +97,7 @@ func rebuild(ctx context.Context, s Streams, c *connection, buckets []string) er
 	defer nc.Close()
 	permitted, stop := c.permitted(ctx)
 	defer stop()
-	for _, b := range buckets { // all of them first, so that none is begun in vain
+	for _, b := range names { // all of them first, so that none is begun in vain
 		if _, err := projections.Rebuildable(permitted, js, b); err != nil {
 			return explainRebuild(s, c, nc, b, err)
 		}
@@ -108,7 +108,7 @@ func rebuild(ctx context.Context, s Streams, c *connection, buckets []string) er
 	working, end := c.permitted(lingers)
 	defer end()
 	var stalled, cut error
-	for _, b := range buckets {
+	for _, b := range names {
 		if cut = ctx.Err(); cut != nil {
 			break
 		}

@@ -58,12 +58,12 @@ func TestAServerThatIsNotEmptyIsLeftAlone(t *testing.T) {
 		})
 	}
 	// The log itself was lost, its buckets were not: they are its projections, and made anew.
-	log, buckets := messages(t.Context(), t, w.js, eventlog.LogStream), w.built()
+	log, kept := messages(t.Context(), t, w.js, eventlog.LogStream), w.built()
 	if err := w.js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
 		t.Fatal(err)
 	}
 	w.restore(path)
-	w.same(log, buckets)
+	w.same(log, kept)
 }
 
 // An operator that runs makes an empty log as soon as there is none, and is
@@ -72,7 +72,7 @@ func TestALogThatHoldsNothingButElectionsGivesWay(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.fleet(20)
-	log, buckets := messages(t.Context(), t, w.js, eventlog.LogStream), w.built()
+	log, kept := messages(t.Context(), t, w.js, eventlog.LogStream), w.built()
 	path := file(t)
 	w.archive(path, archive.CreateOptions{})
 
@@ -116,7 +116,7 @@ func TestALogThatHoldsNothingButElectionsGivesWay(t *testing.T) {
 	if diff := cmp.Diff(log, got); diff != "" {
 		t.Errorf("the log (-first +restored):\n%.2000s", diff)
 	}
-	if diff := cmp.Diff(buckets, o.built()); diff != "" {
+	if diff := cmp.Diff(kept, o.built()); diff != "" {
 		t.Errorf("the buckets (-first +restored):\n%.2000s", diff)
 	}
 }
@@ -125,7 +125,7 @@ func TestThreeServersAreRestoredWithThreeReplicas(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.fleet(20)
-	log, buckets := messages(t.Context(), t, w.js, eventlog.LogStream), w.built()
+	log, kept := messages(t.Context(), t, w.js, eventlog.LogStream), w.built()
 	path := file(t)
 	made := w.archive(path, archive.CreateOptions{})
 
@@ -141,7 +141,7 @@ func TestThreeServersAreRestoredWithThreeReplicas(t *testing.T) {
 			t.Fatal("not within a minute")
 		}
 	}
-	o.same(log, buckets)
+	o.same(log, kept)
 	if out.Log.Replicas != 3 {
 		t.Errorf("%d replicas", out.Log.Replicas)
 	}

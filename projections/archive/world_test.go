@@ -182,12 +182,12 @@ func (w *world) restore(file string) archive.Outcome {
 }
 
 // same holds a restored server against what the first one had.
-func (w *world) same(log []stored, buckets map[string]string) {
+func (w *world) same(log []stored, kept map[string]string) {
 	w.t.Helper()
 	if diff := cmp.Diff(log, messages(w.t.Context(), w.t, w.js, eventlog.LogStream)); diff != "" {
 		w.t.Errorf("the log (-first +restored):\n%.2000s", diff)
 	}
-	if diff := cmp.Diff(buckets, w.built()); diff != "" {
+	if diff := cmp.Diff(kept, w.built()); diff != "" {
 		w.t.Errorf("the buckets (-first +restored):\n%.2000s", diff)
 	}
 	for _, b := range eventlog.Buckets() {

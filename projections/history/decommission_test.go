@@ -13,19 +13,6 @@ import (
 	"fleet.nationtech.io/projections/history"
 )
 
-// leaves decommissions a device, as a person asked, with what the operator says.
-func (w *tale) leaves(device string) {
-	asked := w.say(eventlog.DeviceRequestSubject("alice", device), eventlog.RequestMade,
-		eventlog.Request{Verb: eventlog.RequestDecommission, Reason: "sold"})
-	w.withdraw(device, till, asked)
-	w.cleared(device, till)
-	w.say(eventlog.DeviceSubject(device), eventlog.DeviceDecommissioned, eventlog.Removal{Reason: "Requested"}, by("alice"))
-}
-
-func (w *tale) allowed(device string) {
-	w.say(eventlog.AccessSubject(device), eventlog.AccessAllowed, eventlog.Access{Reason: "Requested"}, by("bob"))
-}
-
 func TestADevicesHistoryTellsHowItLeft(t *testing.T) {
 	t.Parallel()
 	const d = "kasse-1"
@@ -34,7 +21,7 @@ func TestADevicesHistoryTellsHowItLeft(t *testing.T) {
 	w.device(d, map[string]string{"site": "lab"})
 	w.assign(d, till, 1, 1)
 	w.report(d, till, eventlog.PhaseRunning, "", 1)
-	w.leaves(d)
+	w.leaves(d, till)
 	w.report(d, till, eventlog.PhaseRunning, "", 1) // ignored
 	w.message(&nats.Msg{Subject: eventlog.InfoSubject(d), Data: []byte(`{"device_id":"kasse-1","inventory":{"os":"Fedora"}}`)})
 	h := w.diary(d)
@@ -73,7 +60,7 @@ func TestADeploymentsHistoryCountsADeviceThatIsAllowedAgain(t *testing.T) {
 	w.device(d, map[string]string{"site": "lab"})
 	w.assign(d, till, 1, 1)
 	w.report(d, till, eventlog.PhaseRunning, "", 1)
-	w.leaves(d)
+	w.leaves(d, till)
 	outcome := func() *history.Outcome {
 		h, err := history.OfDeployment(only(w.log(), history.DeploymentSubjects(till)), till, history.Options{})
 		if err != nil {

@@ -221,7 +221,7 @@ func explain(t *testing.T, tests map[string]explained) {
 				if diff := cmp.Diff(tt.chain, sentences(e.Chain)); tt.chain != nil && diff != "" {
 					t.Errorf("%+v: the chain (-want +got):\n%s", o, diff)
 				}
-				w.proves(t, e)
+				proves(t, w, e)
 			}
 		})
 	}

@@ -28,7 +28,7 @@ func sentences(all []history.Sentence) []string {
 }
 
 // proves checks that each sentence cites an event of the type that it says.
-func (w *tale) proves(t *testing.T, e *history.Explanation) {
+func proves(t *testing.T, w *tale, e *history.Explanation) {
 	t.Helper()
 	for _, s := range slices.Concat([]history.Sentence{e.Summary}, e.Chain, e.Next) {
 		if s.Sequence == 0 || s.Sequence > uint64(len(w.events)) {
@@ -60,7 +60,7 @@ func TestExplainADevice(t *testing.T) {
 	w.end(never, eventlog.DeploymentDeleted, "CRDeleted")
 	w.report(d, key("", "stray"), eventlog.PhaseRunning, "UnknownDeployment", 0)
 	e := w.explain(d, fleet.Key{})
-	w.proves(t, e)
+	proves(t, w, e)
 	if e.State != history.StateOnline {
 		t.Errorf("state %s", e.State)
 	}
@@ -87,7 +87,7 @@ func TestExplainADevice(t *testing.T) {
 		w.device(d, map[string]string{"site": "lab"})
 		tell(w)
 		e := w.explain(d, fleet.Key{})
-		w.proves(t, e)
+		proves(t, w, e)
 		if e.State != want || len(e.Next) != 1 {
 			t.Errorf("state %s, want %s; next %q", e.State, want, sentences(e.Next))
 		}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
@@ -105,4 +106,14 @@ func (o Options) fold(v *fleet.View, r record) bool {
 	before := v.Foreign[family]
 	fleet.Apply(v, e, r.foreign)
 	return r.foreign == nil && v.Foreign[family] == before
+}
+
+// uncounted is a text without its digits.
+func uncounted(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return -1
+		}
+		return r
+	}, s)
 }

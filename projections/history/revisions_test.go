@@ -16,15 +16,6 @@ import (
 	"fleet.nationtech.io/projections/history"
 )
 
-// fieldsText are changes in a line each.
-func fieldsText(fields []history.Field) []string {
-	var out []string
-	for _, f := range fields {
-		out = append(out, fmt.Sprintf("%s: %s → %s", f.Path, history.ValueText(f.Before), history.ValueText(f.After)))
-	}
-	return out
-}
-
 // entriesText are entries in a line each: number, text, who.
 func entriesText(h *history.History) []string {
 	var out []string
@@ -40,8 +31,6 @@ func entriesText(h *history.History) []string {
 	}
 	return out
 }
-
-var till = key("shop", "till")
 
 func TestADeploymentsHistoryFromApplyToDelete(t *testing.T) {
 	t.Parallel()

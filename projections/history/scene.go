@@ -3,7 +3,6 @@ package history
 import (
 	"iter"
 	"slices"
-	"strings"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
@@ -67,16 +66,6 @@ type saying struct {
 // is the same one.
 func (s saying) alike(o saying) bool {
 	return s.phase == o.phase && s.reason == o.reason && s.revision == o.revision && uncounted(s.error) == uncounted(o.error)
-}
-
-// uncounted is a text without its digits.
-func uncounted(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' {
-			return -1
-		}
-		return r
-	}, s)
 }
 
 // step is what the agent did to one service since the Deployment was assigned.

@@ -240,3 +240,28 @@ func (w *tale) broken() iter.Seq2[eventlog.Event, error] {
 		yield(eventlog.Event{}, errBroken)
 	}
 }
+
+// leaves decommissions a device, as a person asked, with what the operator says.
+func (w *tale) leaves(device string, k fleet.Key) {
+	asked := w.say(eventlog.DeviceRequestSubject("alice", device), eventlog.RequestMade,
+		eventlog.Request{Verb: eventlog.RequestDecommission, Reason: "sold"})
+	w.withdraw(device, k, asked)
+	w.cleared(device, k)
+	w.say(eventlog.DeviceSubject(device), eventlog.DeviceDecommissioned, eventlog.Removal{Reason: "Requested"}, by("alice"))
+}
+
+func (w *tale) allowed(device string) {
+	w.say(eventlog.AccessSubject(device), eventlog.AccessAllowed, eventlog.Access{Reason: "Requested"}, by("bob"))
+}
+
+// fieldsText are changes in a line each.
+func fieldsText(fields []history.Field) []string {
+	var out []string
+	for _, f := range fields {
+		out = append(out, fmt.Sprintf("%s: %s → %s", f.Path, history.ValueText(f.Before), history.ValueText(f.After)))
+	}
+	return out
+}
+
+// till is the Deployment of most of the stories.
+var till = key("shop", "till")
