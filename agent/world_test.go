@@ -23,7 +23,7 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/eventlog/reader"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 // accounts are the two of the contract, with what crosses between them. Here
@@ -76,7 +76,7 @@ func newWorld(t *testing.T) *world {
 	if _, err := logstream.Ensure(ctx, w.js, logstream.Config{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := projections.Ensure(ctx, w.js, projections.Config{}); err != nil {
+	if _, err := buckets.Ensure(ctx, w.js, buckets.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	w.answerSync()

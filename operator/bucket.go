@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 const (
@@ -78,20 +78,20 @@ func (w *stallWatch) run(ctx context.Context) {
 }
 
 // bucketConfig is how the buckets are kept while a term is led.
-func (r *replica) bucketConfig() projections.Config {
-	return projections.Config{Replicas: r.options.Replicas, StallTimeout: stallTimeoutAgain}
+func (r *replica) bucketConfig() buckets.Config {
+	return buckets.Config{Replicas: r.options.Replicas, StallTimeout: stallTimeoutAgain}
 }
 
 func (w *stallWatch) watch(ctx context.Context) error {
-	is, err := projections.Look(ctx, w.r.js, w.r.bucketConfig(), w.bucket, w.logID)
+	is, err := buckets.Inspect(ctx, w.r.js, w.r.bucketConfig(), w.bucket, w.logID)
 	if err != nil {
 		return err
 	}
-	if is.Finding == projections.Halted {
+	if is.Finding == buckets.Halted {
 		return w.revive(ctx)
 	}
 	w.halted = time.Time{}
-	if is.Finding != projections.Sound {
+	if is.Finding != buckets.Sound {
 		w.bucketLook = bucketLook{}
 		return nil // it is put in service by bucketKeeper
 	}
@@ -105,7 +105,7 @@ func (w *stallWatch) watch(ctx context.Context) error {
 		return err
 	}
 	if ask {
-		m, err := projections.LacksAfter(ctx, w.r.js, w.bucket, w.whole)
+		m, err := buckets.LacksAfter(ctx, w.r.js, w.bucket, w.whole)
 		if err != nil {
 			return err
 		}
@@ -142,16 +142,16 @@ func (w *stallWatch) stalled(ctx context.Context, m *jetstream.RawStreamMsg) err
 	w.r.metrics.stalled.WithLabelValues(w.bucket).Set(1)
 	refused, err := false, error(nil)
 	if w.bucket != eventlog.BucketDesired { // of that nothing is left out
-		refused, err = projections.Refuses(ctx, w.r.js, w.bucket, m.Sequence)
+		refused, err = buckets.Refuses(ctx, w.r.js, w.bucket, m.Sequence)
 	}
 	why := "the operator had the server begin again there, and does not move the bucket past it"
 	if refused {
-		if err = projections.Pass(ctx, w.r.js, w.bucket, m.Sequence); err == nil {
+		if err = buckets.Skip(ctx, w.r.js, w.bucket, m.Sequence); err == nil {
 			w.wasPassed(m)
 			return nil
 		}
 	} else if err == nil { // it is not the message: the source may be dead
-		if err = projections.Resume(ctx, w.r.js, w.bucket); err == nil && w.resumed != m.Sequence {
+		if err = buckets.Resume(ctx, w.r.js, w.bucket); err == nil && w.resumed != m.Sequence {
 			w.resumed, w.retry = m.Sequence, time.Now().Add(resumeWait)
 			w.r.options.Logger.Warn("a bucket is stalled at a message that the server stores elsewhere; the server begins again there",
 				"bucket", w.bucket, "sequence", m.Sequence)
@@ -161,7 +161,7 @@ func (w *stallWatch) stalled(ctx context.Context, m *jetstream.RawStreamMsg) err
 	switch {
 	case ctx.Err() != nil:
 		return err
-	case errors.Is(err, projections.ErrNotStalled):
+	case errors.Is(err, buckets.ErrNotStalled):
 		w.bucketLook = bucketLook{}
 		return nil
 	case err != nil:
@@ -172,7 +172,7 @@ func (w *stallWatch) stalled(ctx context.Context, m *jetstream.RawStreamMsg) err
 		return nil
 	}
 	w.helpless = m.Sequence
-	stall := &projections.StalledError{Message: m}
+	stall := &buckets.StalledError{Message: m}
 	w.r.options.Logger.Error("a bucket is stalled; the operator cannot move it past the message", "reason", ReasonBucketStalled,
 		"bucket", w.bucket, "sequence", m.Sequence, "subject", m.Subject, "why", why)
 	w.r.events.Warn(ReasonBucketStalled, "Project", fmt.Sprintf("Bucket %s: %v: %s. "+
@@ -224,10 +224,10 @@ func (w *stallWatch) revive(ctx context.Context) error {
 		return nil
 	}
 	w.r.metrics.stalled.WithLabelValues(w.bucket).Set(1)
-	err := projections.Revive(ctx, w.r.js, w.r.bucketConfig(), w.bucket)
-	var stall *projections.StalledError
+	err := buckets.Revive(ctx, w.r.js, w.r.bucketConfig(), w.bucket)
+	var stall *buckets.StalledError
 	switch {
-	case errors.Is(err, projections.ErrUnderWay):
+	case errors.Is(err, buckets.ErrUnderWay):
 		return nil
 	case err != nil && !errors.As(err, &stall):
 		w.retry = time.Now().Add(haltTimeout)
@@ -247,10 +247,10 @@ func (w *stallWatch) revive(ctx context.Context) error {
 // scaleUp gives a bucket its replicas, once it has all there is and nothing was
 // passed for some time: with one replica a bad message costs a move, with several a
 // rebuild.
-func (w *stallWatch) scaleUp(ctx context.Context, is projections.Service) error {
+func (w *stallWatch) scaleUp(ctx context.Context, is buckets.Service) error {
 	if is.Replicas >= w.r.options.Replicas || time.Since(w.passed) < stallRecent {
 		return nil
 	}
-	_, err := projections.Mend(ctx, w.r.js, w.r.bucketConfig(), w.bucket)
+	_, err := buckets.Mend(ctx, w.r.js, w.r.bucketConfig(), w.bucket)
 	return err
 }

@@ -72,11 +72,11 @@ func TestABucketIsMovedPastAMessageThatTheServerRefuses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if r.Differences() != 0 || r.Counts[verify.PassedOver] != 1 {
+			if r.Differences() != 0 || r.Counts[verify.Skipped] != 1 {
 				t.Errorf("verify finds %v", r.Counts)
 			}
 			for _, f := range r.Findings {
-				if f.Kind == verify.PassedOver && f.Subject != eventlog.StateSubject("evil", "web") {
+				if f.Kind == verify.Skipped && f.Subject != eventlog.StateSubject("evil", "web") {
 					t.Errorf("verify lists %+v", f)
 				}
 			}

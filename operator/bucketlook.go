@@ -5,7 +5,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 // bucketLook is what the looks at a bucket found.
@@ -20,7 +20,7 @@ type bucketLook struct {
 // look is told what the server says of the bucket, and where its source ends. It says
 // whether the bucket is to be asked what it lacks: one that moves is not, nor one
 // whose source has nothing new.
-func (l *bucketLook) look(is projections.Service, source func() (uint64, error)) (ask bool, err error) {
+func (l *bucketLook) look(is buckets.Service, source func() (uint64, error)) (ask bool, err error) {
 	if !is.Created.Equal(l.created) || is.Last != l.last {
 		whole := l.whole
 		if !is.Created.Equal(l.created) {

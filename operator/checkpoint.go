@@ -6,8 +6,8 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/checkpoint"
-	"fleet.nationtech.io/projections/past"
 )
 
 const (
@@ -53,7 +53,7 @@ func (r *replica) keepCheckpoints(ctx context.Context) {
 		return
 	}
 	events := uint64(r.options.CheckpointEvents)
-	due := func(log logstream.Info, newest checkpoint.Kept) bool { return checkpoint.Due(log, newest, events) }
+	due := func(log logstream.Info, newest checkpoint.Entry) bool { return checkpoint.Due(log, newest, events) }
 	tick := time.NewTicker(checkpointLook)
 	defer tick.Stop()
 	var next uint64 // sequence at which to look again
@@ -80,7 +80,7 @@ func (r *replica) keepCheckpoints(ctx context.Context) {
 
 // saveWhenDue saves a checkpoint of the log as it is, if due says so. It gives
 // the sequence of the newest one, or false where that failed.
-func (r *replica) saveWhenDue(ctx context.Context, due func(logstream.Info, checkpoint.Kept) bool) (newest uint64, ok bool) {
+func (r *replica) saveWhenDue(ctx context.Context, due func(logstream.Info, checkpoint.Entry) bool) (newest uint64, ok bool) {
 	begun := r.options.Now()
 	kept, saved, err := r.saveCheckpoint(ctx, due)
 	switch {
@@ -100,7 +100,7 @@ func (r *replica) saveWhenDue(ctx context.Context, due func(logstream.Info, chec
 
 // saveCheckpoint gives the newest checkpoint there is then, and whether it was
 // saved now.
-func (r *replica) saveCheckpoint(ctx context.Context, due func(logstream.Info, checkpoint.Kept) bool) (newest checkpoint.Kept, saved bool, err error) {
+func (r *replica) saveCheckpoint(ctx context.Context, due func(logstream.Info, checkpoint.Entry) bool) (newest checkpoint.Entry, saved bool, err error) {
 	log, err := logstream.Inspect(ctx, r.js)
 	if err != nil {
 		return newest, false, err
@@ -110,14 +110,14 @@ func (r *replica) saveCheckpoint(ctx context.Context, due func(logstream.Info, c
 	if err != nil || !due(log, newest) {
 		return newest, false, err
 	}
-	v, err := past.Upto(ctx, r.js, log, log.Last, past.Options{})
+	v, err := asof.AtSequence(ctx, r.js, log, log.Last, asof.Options{})
 	if err != nil {
 		return newest, false, err
 	}
 	if newest, err = store.Save(ctx, log.ID, v); err != nil {
 		return newest, false, err
 	}
-	if err := store.Tidy(ctx, log.ID, log.Last); err != nil {
+	if err := store.Prune(ctx, log.ID, log.Last); err != nil {
 		r.options.Logger.Warn("old checkpoints were not dropped; will be tried again with the next", "error", err)
 	}
 	return newest, true, nil

@@ -13,9 +13,9 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator"
+	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/past"
 )
 
 // record is a log that can be read while it is written.
@@ -85,11 +85,11 @@ func TestALeaderSavesCheckpointsAndTheNextBeginsFromThem(t *testing.T) {
 	if got := w.newest(); got < log.Last-100 || got == 0 {
 		t.Errorf("after the stop the newest checkpoint is at %d, the log at %d", got, log.Last)
 	}
-	zero, err := past.At(t.Context(), w.js, past.Moment{}, past.Options{NoCheckpoints: true})
+	zero, err := asof.At(t.Context(), w.js, asof.Moment{}, asof.Options{NoCheckpoints: true})
 	if err != nil {
 		t.Fatal(err)
 	}
-	near, err := past.At(t.Context(), w.js, past.Moment{}, past.Options{})
+	near, err := asof.At(t.Context(), w.js, asof.Moment{}, asof.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -10,7 +10,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 // ReasonBucketRepaired is the reason of the Event that says that a bucket was not
@@ -96,18 +96,18 @@ func (k *bucketKeeper) keep(ctx context.Context, name string, bucket *keptBucket
 // look puts a bucket in service that is not.
 func (k *bucketKeeper) look(ctx context.Context, bucket string, kept *keptBucket) error {
 	config := k.r.bucketConfig()
-	is, err := projections.Look(ctx, k.r.js, config, bucket, k.logID)
+	is, err := buckets.Inspect(ctx, k.r.js, config, bucket, k.logID)
 	if err != nil {
 		return err
 	}
-	k.r.metrics.outOfService.WithLabelValues(bucket).Set(number(is.Finding != projections.Sound))
-	if is.Finding == projections.Halted {
+	k.r.metrics.outOfService.WithLabelValues(bucket).Set(number(is.Finding != buckets.Sound))
+	if is.Finding == buckets.Halted {
 		return nil // see stallWatch
 	}
-	first := is.Finding == projections.Missing && !kept.missing
-	kept.missing = is.Finding == projections.Missing
+	first := is.Finding == buckets.Missing && !kept.missing
+	kept.missing = is.Finding == buckets.Missing
 	switch {
-	case is.Finding == projections.Sound:
+	case is.Finding == buckets.Sound:
 		k.syncDue(bucket, is.SyncDue)
 		return nil
 	case first:
@@ -117,15 +117,15 @@ func (k *bucketKeeper) look(ctx context.Context, bucket string, kept *keptBucket
 		return err // of another log: the fold notices, and the term ends
 	}
 	began := time.Now()
-	_, err = projections.Mend(ctx, k.r.js, config, bucket)
-	if errors.Is(err, projections.ErrUnderWay) {
+	_, err = buckets.Mend(ctx, k.r.js, config, bucket)
+	if errors.Is(err, buckets.ErrUnderWay) {
 		return nil // and goes on: it is looked at again
 	}
 	if err != nil {
 		return err
 	}
-	now, err := projections.Look(ctx, k.r.js, config, bucket, k.logID)
-	if err == nil && now.Finding != projections.Sound {
+	now, err := buckets.Inspect(ctx, k.r.js, config, bucket, k.logID)
+	if err == nil && now.Finding != buckets.Sound {
 		err = fmt.Errorf("bucket %s is %s after it was repaired, as before it was %s", bucket, now.Finding, is.Finding)
 	}
 	if err != nil {
@@ -144,13 +144,13 @@ func (k *bucketKeeper) look(ctx context.Context, bucket string, kept *keptBucket
 	return nil
 }
 
-func foundOut(f projections.Finding) string {
+func foundOut(f buckets.Finding) string {
 	switch f {
-	case projections.Missing:
+	case buckets.Missing:
 		return "its stream is missing"
-	case projections.Unfinished:
+	case buckets.Unfinished:
 		return "a rebuild of it was cut short"
-	case projections.OtherLog:
+	case buckets.OtherLog:
 		return "it was made from another event log"
 	default:
 		return "the configuration of its stream was changed"

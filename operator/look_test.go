@@ -6,7 +6,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 // Asking what a bucket lacks costs the server work: a bucket that moves is not
@@ -17,10 +17,10 @@ func TestABucketThatMovesIsNotAskedNorOneWithoutNews(t *testing.T) {
 	var moving, idle bucketLook
 	asked := 0
 	for n := range uint64(5000) {
-		if ask, _ := moving.look(projections.Service{Last: n + 1}, end(2*n)); ask {
+		if ask, _ := moving.look(buckets.Service{Last: n + 1}, end(2*n)); ask {
 			t.Fatalf("look %d at a bucket that moves: it is asked", n)
 		}
-		if ask, _ := idle.look(projections.Service{Last: 7}, end(9+n/1000)); ask {
+		if ask, _ := idle.look(buckets.Service{Last: 7}, end(9+n/1000)); ask {
 			asked++
 			idle.lacks(nil, 9+n/1000, time.Time{})
 		}
@@ -36,7 +36,7 @@ func TestABucketLacksSomethingSinceItWasSeenFirstAndUntilItMoves(t *testing.T) {
 	end := func() (uint64, error) { return 9, nil }
 	var l bucketLook
 	for n := range 3 {
-		if ask, _ := l.look(projections.Service{Last: 7}, end); ask != (n > 0) {
+		if ask, _ := l.look(buckets.Service{Last: 7}, end); ask != (n > 0) {
 			t.Errorf("look %d: ask %v", n, ask)
 		} else if ask {
 			l.lacks(&jetstream.RawStreamMsg{Sequence: uint64(9 + n)}, 9, start.Add(time.Duration(n)*time.Second))
@@ -45,11 +45,11 @@ func TestABucketLacksSomethingSinceItWasSeenFirstAndUntilItMoves(t *testing.T) {
 	if l.suspect == nil || l.suspect.Sequence != 11 || !l.since.Equal(start.Add(time.Second)) {
 		t.Errorf("it lacks %+v since %v", l.suspect, l.since)
 	}
-	if ask, _ := l.look(projections.Service{Last: 8}, end); ask || l.suspect != nil {
+	if ask, _ := l.look(buckets.Service{Last: 8}, end); ask || l.suspect != nil {
 		t.Errorf("it moved, and lacks %+v", l.suspect)
 	}
 	l.whole = 9
-	if _, _ = l.look(projections.Service{Last: 8, Created: start}, end); l.whole != 0 {
+	if _, _ = l.look(buckets.Service{Last: 8, Created: start}, end); l.whole != 0 {
 		t.Error("it was made anew, and is taken to have what the old one had")
 	}
 }

@@ -29,8 +29,8 @@ import (
 	"fleet.nationtech.io/operator/manifest"
 	"fleet.nationtech.io/operator/status"
 	"fleet.nationtech.io/projections/archive"
+	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/past"
 )
 
 // archived puts the log into a file.
@@ -363,7 +363,7 @@ func TestTheObjectsOfALogMakeAnEmptyClusterTheSame(t *testing.T) {
 	w.completed(ns, "web")
 	first.stop()
 	told, lives := w.told(eventlog.FamilyDesired), pi.live.Load()
-	v, err := past.At(t.Context(), w.js, past.Moment{}, past.Options{})
+	v, err := asof.At(t.Context(), w.js, asof.Moment{}, asof.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/leader"
 	"fleet.nationtech.io/operator/status"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -118,7 +118,7 @@ func (r *replica) term(ctx context.Context) error {
 	}
 	r.reserveOpen = info.MaxBytes > 0 && info.MaxBytes == r.options.LogMaxBytes
 	r.owed = owed(info)
-	rebuilt, err := projections.Ensure(ctx, r.js, projections.Config{Replicas: r.options.Replicas})
+	rebuilt, err := buckets.Ensure(ctx, r.js, buckets.Config{Replicas: r.options.Replicas})
 	if err != nil {
 		return cause(ctx, err)
 	}
@@ -270,7 +270,7 @@ func (r *replica) tellWhoMissedIt(ctx context.Context, due <-chan string) {
 		case <-ctx.Done():
 			return
 		}
-		after, _ := projections.SyncDue(ctx, r.js) // all are told, also where the bucket does not say that it is due
+		after, _ := buckets.ResyncDue(ctx, r.js) // all are told, also where the bucket does not say that it is due
 		r.tellAndRecord(ctx, after)
 	}
 	for {
@@ -278,7 +278,7 @@ func (r *replica) tellWhoMissedIt(ctx context.Context, due <-chan string) {
 		case <-ctx.Done():
 			return
 		case after := <-due:
-			if now, err := projections.SyncDue(ctx, r.js); err == nil && now == after {
+			if now, err := buckets.ResyncDue(ctx, r.js); err == nil && now == after {
 				r.tellAndRecord(ctx, after)
 			}
 		}
@@ -291,7 +291,7 @@ func (r *replica) tellAndRecord(ctx context.Context, after string) {
 	if r.tellToSync(ctx) != nil || after == "" {
 		return
 	}
-	if err := projections.SyncTold(ctx, r.js, after); err != nil && ctx.Err() == nil {
+	if err := buckets.ResyncRequested(ctx, r.js, after); err != nil && ctx.Err() == nil {
 		r.options.Logger.Warn("it could not be recorded that devices were told to sync; they are told again", "error", err)
 	}
 }
@@ -311,7 +311,7 @@ func (r *replica) tellToSync(ctx context.Context) error {
 	})
 	ids := slices.Collect(maps.Keys(known))
 	r.options.Logger.Info("devices are told to sync", "devices", len(ids))
-	err := projections.RequestResync(ctx, r.nc, ids)
+	err := buckets.RequestResync(ctx, r.nc, ids)
 	if err != nil && ctx.Err() == nil {
 		r.options.Logger.Warn("not all devices were told to sync; they are told again", "error", err)
 	}

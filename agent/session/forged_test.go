@@ -17,7 +17,7 @@ import (
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 // twoAccounts has what crosses between the accounts, and two devices with the
@@ -64,7 +64,7 @@ func TestAnswersAimedAtAVictimChangeNothing(t *testing.T) {
 	if _, err := logstream.Ensure(t.Context(), js, logstream.Config{}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := projections.Ensure(t.Context(), js, projections.Config{}); err != nil {
+	if _, err := buckets.Ensure(t.Context(), js, buckets.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	// The operator answers whoever asks with one value of the asker's.

@@ -10,9 +10,9 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/past"
 )
 
 // A person who may only read begins from the operator's checkpoints, of several
@@ -41,7 +41,7 @@ func TestAPersonReadsCheckpointsAndWritesNone(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			zero, err := past.Upto(ctx, w.js, log, log.Last-100, past.Options{NoCheckpoints: true})
+			zero, err := asof.AtSequence(ctx, w.js, log, log.Last-100, asof.Options{NoCheckpoints: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -56,7 +56,7 @@ func TestAPersonReadsCheckpointsAndWritesNone(t *testing.T) {
 			var refused violations
 			nc, js := w.as(alice, refused.option())
 			folded := uint64(0)
-			near, err := past.At(ctx, js, past.Moment{}, past.Options{
+			near, err := asof.At(ctx, js, asof.Moment{}, asof.Options{
 				PassedOver: func(checkpoint string, why error) { t.Errorf("%s was passed over: %v", checkpoint, why) },
 				Progress:   func(done, _ uint64) { folded = done },
 			})
@@ -66,7 +66,7 @@ func TestAPersonReadsCheckpointsAndWritesNone(t *testing.T) {
 			if folded != 100 {
 				t.Errorf("%d events were folded, want the 100 since the checkpoint", folded)
 			}
-			whole, err := past.At(ctx, js, past.Moment{}, past.Options{NoCheckpoints: true})
+			whole, err := asof.At(ctx, js, asof.Moment{}, asof.Options{NoCheckpoints: true})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,7 +79,7 @@ func TestAPersonReadsCheckpointsAndWritesNone(t *testing.T) {
 			}
 			refused.mu.Unlock()
 
-			name := checkpoint.Place{Fold: fleet.FoldVersion, LogID: log.ID, Sequence: kept.Sequence}.Name()
+			name := checkpoint.Key{Fold: fleet.FoldVersion, LogID: log.ID, Sequence: kept.Sequence}.Name()
 			meta := eventlog.ObjectMetaSubject(eventlog.BucketCheckpoints, name)
 			for _, user := range []string{alice, "legacy-" + old} {
 				hostile, _ := w.as(user, refused.option())

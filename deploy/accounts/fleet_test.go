@@ -15,7 +15,7 @@ import (
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 const (
@@ -79,7 +79,7 @@ func (w *world) ready(replicas int) {
 	for {
 		_, err := logstream.Ensure(ctx, w.js, logstream.Config{Replicas: replicas})
 		if err == nil {
-			if _, err = projections.Ensure(ctx, w.js, projections.Config{Replicas: replicas}); err == nil {
+			if _, err = buckets.Ensure(ctx, w.js, buckets.Config{Replicas: replicas}); err == nil {
 				return
 			}
 		}

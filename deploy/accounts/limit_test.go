@@ -12,7 +12,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 // What the log takes and a bucket cannot, the server tries for ever, and no report
@@ -38,7 +38,7 @@ func TestAfterWhateverADeviceMayReportTheBucketsGoOn(t *testing.T) {
 			}
 			w.logs(good, eventlog.StateSubject(victim, "web"), nil, "{}")
 			w.follows()
-			if err := projections.Rebuild(t.Context(), w.js, projections.Config{}, eventlog.BucketState, nil); err != nil {
+			if err := buckets.Rebuild(t.Context(), w.js, buckets.Config{}, eventlog.BucketState, nil); err != nil {
 				t.Fatal(err)
 			}
 			kv, err := w.js.KeyValue(t.Context(), eventlog.BucketState)
@@ -75,7 +75,7 @@ func (w *world) follows() {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if err := projections.WaitFor(ctx, w.js, eventlog.BucketState, log.Last); err != nil {
+	if err := buckets.WaitFor(ctx, w.js, eventlog.BucketState, log.Last); err != nil {
 		w.t.Fatal(err)
 	}
 }

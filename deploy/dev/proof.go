@@ -6,8 +6,8 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/past"
 	"fleet.nationtech.io/projections/verify"
 )
 
@@ -26,7 +26,7 @@ func (s *story) asItWas(ctx context.Context) error {
 	if deleted == 0 {
 		return fmt.Errorf("the log has no end of %s", key)
 	}
-	v, err := past.At(ctx, s.js, past.Moment{Sequence: deleted - 1}, past.Options{})
+	v, err := asof.At(ctx, s.js, asof.Moment{Sequence: deleted - 1}, asof.Options{})
 	if err != nil {
 		return err
 	}

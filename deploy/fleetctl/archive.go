@@ -74,7 +74,7 @@ Only its owner can read it (mode 0600). It takes the whole JetStream API.`,
 	return cmd
 }
 
-func archiveLog(ctx context.Context, s Streams, c *connection, file string, f archiveFlags, write func(archive.Manifest, string) error) error {
+func archiveLog(ctx context.Context, s Streams, c *connection, file string, f archiveFlags, write func(archive.Index, string) error) error {
 	if stat, err := os.Stat(file); err == nil && stat.IsDir() {
 		return misused(fmt.Errorf("%s is a directory", file), display(s.Name)+" archive "+filepath.Join(file, "fleet.archive"))
 	}
@@ -88,7 +88,7 @@ func archiveLog(ctx context.Context, s Streams, c *connection, file string, f ar
 		Replace: f.force, Now: s.Now, Progress: p.report,
 		Kept: func(n int) {
 			p.end()
-			s.warn("%s has %s of this log: what comes again is not written again\n", archive.PartOf(file), count(n, "part", "parts"))
+			s.warn("%s has %s of this log: what comes again is not written again\n", archive.PartialOf(file), count(n, "part", "parts"))
 		},
 		Lost: func(err error) {
 			p.end()
@@ -99,10 +99,10 @@ func archiveLog(ctx context.Context, s Streams, c *connection, file string, f ar
 	if err != nil {
 		return c.explainArchive(err, nc, file)
 	}
-	return write(made.Manifest, "")
+	return write(made.Index, "")
 }
 
-func checkArchive(ctx context.Context, s Streams, file, publicKey string, write func(archive.Manifest, string) error) error {
+func checkArchive(ctx context.Context, s Streams, file, publicKey string, write func(archive.Index, string) error) error {
 	keys, err := trustedKeys(s, publicKey)
 	if err != nil {
 		return err
@@ -127,10 +127,10 @@ func checkArchive(ctx context.Context, s Streams, file, publicKey string, write 
 }
 
 // manifestWriter says what is in an archive, and how its seals are.
-func manifestWriter(s Streams, output string) (func(m archive.Manifest, seals string) error, error) {
+func manifestWriter(s Streams, output string) (func(m archive.Index, seals string) error, error) {
 	switch output {
 	case outputJSON:
-		return func(m archive.Manifest, _ string) error {
+		return func(m archive.Index, _ string) error {
 			b, err := json.MarshalIndent(m, "", "  ")
 			if err != nil {
 				return failed(err, "")
@@ -139,7 +139,7 @@ func manifestWriter(s Streams, output string) (func(m archive.Manifest, seals st
 			return nil
 		}, nil
 	case "", outputText:
-		return func(m archive.Manifest, seals string) error {
+		return func(m archive.Index, seals string) error {
 			s.tell("The archive is whole: log %s, %s.\n", m.LogID, upTo(m))
 			s.tell("  %-8s %s in %s, as of %s\n", "events", bytesOf(m.Bytes), bytesOf(uint64(m.Size)), m.Created.Local().Format(time.DateTime))
 			s.tell("  %-8s %s\n", "seals", seals+sealed(m.Seal))
@@ -151,7 +151,7 @@ func manifestWriter(s Streams, output string) (func(m archive.Manifest, seals st
 }
 
 // upTo says how far an archive goes.
-func upTo(m archive.Manifest) string {
+func upTo(m archive.Index) string {
 	return fmt.Sprintf("%d events, %d to %d, from %s to %s", m.Messages, m.First.Sequence, m.Last.Sequence,
 		m.First.Time.Local().Format(time.DateTime), m.Last.Time.Local().Format(time.DateTime))
 }
@@ -194,7 +194,7 @@ func (c *connection) explainArchive(err error, nc *nats.Conn, file string) error
 	case errors.Is(err, logstream.ErrRestoring):
 		return failed(err, "")
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EFBIG), errors.Is(err, syscall.EDQUOT):
-		return failed(err, "make room, and the same command again: "+archive.PartOf(file)+" keeps what is written")
+		return failed(err, "make room, and the same command again: "+archive.PartialOf(file)+" keeps what is written")
 	case errors.Is(err, archive.ErrDamaged), errors.Is(err, archive.ErrNotArchive), errors.Is(err, archive.ErrNewer), isOfFile(err):
 		return explainFile(err)
 	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):

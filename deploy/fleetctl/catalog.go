@@ -8,7 +8,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/history"
+	"fleet.nationtech.io/projections/viewdiff"
 )
 
 // catalog shows a view of the fleet as the objects that Kubernetes would have:
@@ -93,9 +93,9 @@ func (c *catalog) placed(key fleet.Key) (bool, error) {
 }
 
 // present says whether a Deployment is there.
-func (c *catalog) present(key fleet.Key) bool { return history.Present(c.view.Deployments[key]) }
+func (c *catalog) present(key fleet.Key) bool { return viewdiff.Present(c.view.Deployments[key]) }
 
 // known says whether a device is one of the fleet's.
 func (c *catalog) known(key fleet.Key) bool {
-	return history.Known(c.view.Devices[key.Name]) && eventlog.CheckName("device", key.Name) == nil
+	return viewdiff.Known(c.view.Devices[key.Name]) && eventlog.CheckName("device", key.Name) == nil
 }

@@ -15,7 +15,8 @@ import (
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/history"
+	"fleet.nationtech.io/projections/timeline"
+	"fleet.nationtech.io/projections/viewdiff"
 )
 
 func newDevice(s Streams, c *connection) *cobra.Command {
@@ -54,7 +55,7 @@ type standingOf struct {
 func standing(ctx context.Context, js jetstream.JetStream, device string) (standingOf, error) {
 	var st standingOf
 	view := fleet.New()
-	for e, err := range reader.Read(ctx, js, reader.Options{Subjects: history.DeviceSubjects(device)}) {
+	for e, err := range reader.Read(ctx, js, reader.Options{Subjects: timeline.DeviceSubjects(device)}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
 			return st, err
 		}
@@ -75,10 +76,10 @@ func standing(ctx context.Context, js jetstream.JetStream, device string) (stand
 	if d.Leaving != nil {
 		st.requested = d.Leaving.Mark.Sequence
 	}
-	if d.Out() || d.Access != nil || !d.RegisteredAt.IsZero() || history.Known(d) {
+	if d.Out() || d.Access != nil || !d.RegisteredAt.IsZero() || viewdiff.Known(d) {
 		st.device = d
 	}
-	for p := range d.Pairs {
+	for p := range d.Assignments {
 		if p.Assigned() {
 			st.assigned = append(st.assigned, p.Deployment.Key.String())
 		}

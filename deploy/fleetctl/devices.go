@@ -153,7 +153,7 @@ func labelsOf(d *fleet.Device) map[string]string {
 // was withdrawn and is reported no more is over.
 func standings(d *fleet.Device) []onDevice {
 	var out []onDevice
-	for p := range d.Pairs {
+	for p := range d.Assignments {
 		o := onDevice{
 			Namespace: p.Namespace, Name: p.Name, Standing: standingAssigned, Phase: p.Reported.Phase, Reason: p.Reported.Reason,
 			Error: p.Reported.Error, ReportedRevision: p.Reported.Revision, Updated: p.Updated(),

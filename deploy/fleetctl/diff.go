@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/history"
+	"fleet.nationtech.io/projections/viewdiff"
 )
 
 // diffFlags are what a person may say of diff.
@@ -67,9 +67,9 @@ there are any, as git's; with -q nothing is printed besides.`,
 
 // difference is what diff tells, as JSON.
 type difference struct {
-	From    placeInLog       `json:"from"`
-	To      placeInLog       `json:"to"`
-	Changes []history.Change `json:"changes"`
+	From    placeInLog        `json:"from"`
+	To      placeInLog        `json:"to"`
+	Changes []viewdiff.Change `json:"changes"`
 }
 
 // placeInLog is a place in the log that a moment stands for.
@@ -116,8 +116,8 @@ func diff(ctx context.Context, s Streams, c *connection, f diffFlags) error {
 			places[i].Time = m.Time.UTC()
 		}
 	}
-	d := difference{From: places[0], To: places[1], Changes: []history.Change{}}
-	for _, change := range history.Between(views[0], views[1]) {
+	d := difference{From: places[0], To: places[1], Changes: []viewdiff.Change{}}
+	for _, change := range viewdiff.Between(views[0], views[1]) {
 		if concerns(sel, change) {
 			d.Changes = append(d.Changes, change)
 		}
@@ -132,14 +132,14 @@ func diff(ctx context.Context, s Streams, c *connection, f diffFlags) error {
 
 // concerns says whether a change is about the device and the Deployment that a
 // person selected.
-func concerns(sel selection, c history.Change) bool {
+func concerns(sel selection, c viewdiff.Change) bool {
 	device := sel.device == "" || c.Device == "" || c.Device == sel.device
 	deployment := sel.name == "" || c.Deployment == "" ||
 		c.Deployment == sel.name && (sel.namespace == "" || c.Namespace == "" || c.Namespace == sel.namespace)
 	switch c.About {
-	case history.AboutDeployment:
+	case viewdiff.AboutDeployment:
 		return deployment && (sel.device == "" || sel.name != "")
-	case history.AboutDevice:
+	case viewdiff.AboutDevice:
 		return device && (sel.name == "" || sel.device != "")
 	}
 	return device && deployment
@@ -173,9 +173,9 @@ func (d difference) text(color bool) string {
 	for _, c := range d.Changes {
 		sign, hue := "~", yellow
 		switch c.Change {
-		case history.Added:
+		case viewdiff.Added:
 			sign, hue = "+", green
-		case history.Removed:
+		case viewdiff.Removed:
 			sign, hue = "-", red
 		}
 		head := sign + " " + string(c.About) + " " + whatOf(c)
@@ -189,20 +189,20 @@ func (d difference) text(color bool) string {
 	return b.String()
 }
 
-func whatOf(c history.Change) string {
+func whatOf(c viewdiff.Change) string {
 	deployment := strings.Trim(c.Namespace+"/"+c.Deployment, "/")
 	return strings.TrimSpace(c.Device + " " + deployment)
 }
 
 // fieldsText puts what a device says on one line, and a line for each field of
 // what a person wrote.
-func fieldsText(c history.Change) string {
+func fieldsText(c viewdiff.Change) string {
 	var parts []string
 	for _, f := range c.Fields {
-		if c.About == history.AboutAssignment && f.Path == "score_hash" && slices.ContainsFunc(c.Fields, func(o history.Field) bool { return o.Path == "revision" }) {
+		if c.About == viewdiff.AboutAssignment && f.Path == "score_hash" && slices.ContainsFunc(c.Fields, func(o viewdiff.Field) bool { return o.Path == "revision" }) {
 			continue // the revision says it, in fewer letters
 		}
-		if c.Change == history.Removed {
+		if c.Change == viewdiff.Removed {
 			f.Before, f.After = nil, f.Before // the sign says that it is gone
 		}
 		parts = append(parts, fieldText(f))
@@ -210,13 +210,13 @@ func fieldsText(c history.Change) string {
 	switch {
 	case len(parts) == 0:
 		return ""
-	case c.About == history.AboutAssignment || c.About == history.AboutState:
+	case c.About == viewdiff.AboutAssignment || c.About == viewdiff.AboutState:
 		return "  " + strings.Join(parts, ", ")
 	}
 	return "\n    " + strings.Join(parts, "\n    ")
 }
 
-func fieldText(f history.Field) string {
+func fieldText(f viewdiff.Field) string {
 	path := f.Path
 	switch {
 	case f.Before == nil:

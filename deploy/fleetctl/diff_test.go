@@ -4,15 +4,15 @@ import (
 	"strings"
 	"testing"
 
-	"fleet.nationtech.io/projections/history"
+	"fleet.nationtech.io/projections/viewdiff"
 )
 
 func TestDifferencesHaveTheirColours(t *testing.T) {
 	t.Parallel()
-	d := difference{Changes: []history.Change{
-		{Change: history.Added, About: history.AboutDevice, Device: "pi-01"},
-		{Change: history.Removed, About: history.AboutDevice, Device: "pi-02"},
-		{Change: history.Changed, About: history.AboutDevice, Device: "pi-03", Fields: []history.Field{{Path: "reason", After: []byte(`"\u001b[2J` + strings.Repeat("x", 300) + `"`)}}},
+	d := difference{Changes: []viewdiff.Change{
+		{Change: viewdiff.Added, About: viewdiff.AboutDevice, Device: "pi-01"},
+		{Change: viewdiff.Removed, About: viewdiff.AboutDevice, Device: "pi-02"},
+		{Change: viewdiff.Changed, About: viewdiff.AboutDevice, Device: "pi-03", Fields: []viewdiff.Field{{Path: "reason", After: []byte(`"\u001b[2J` + strings.Repeat("x", 300) + `"`)}}},
 	}}
 	got := d.text(true)
 	for _, want := range []string{green + "+ device pi-01" + plain, red + "- device pi-02" + plain, yellow + "~ device pi-03" + plain, "x…"} {
@@ -30,12 +30,12 @@ func TestDifferencesHaveTheirColours(t *testing.T) {
 
 func TestWhatAChangeIsAbout(t *testing.T) {
 	t.Parallel()
-	all := map[string]history.Change{
-		"deployment": {About: history.AboutDeployment, Namespace: "shop", Deployment: "web"},
-		"other":      {About: history.AboutDeployment, Namespace: "lab", Deployment: "web"},
-		"device":     {About: history.AboutDevice, Device: "pi-01"},
-		"assignment": {About: history.AboutAssignment, Namespace: "shop", Deployment: "web", Device: "pi-01"},
-		"unknown":    {About: history.AboutState, Deployment: "web", Device: "pi-02"},
+	all := map[string]viewdiff.Change{
+		"deployment": {About: viewdiff.AboutDeployment, Namespace: "shop", Deployment: "web"},
+		"other":      {About: viewdiff.AboutDeployment, Namespace: "lab", Deployment: "web"},
+		"device":     {About: viewdiff.AboutDevice, Device: "pi-01"},
+		"assignment": {About: viewdiff.AboutAssignment, Namespace: "shop", Deployment: "web", Device: "pi-01"},
+		"unknown":    {About: viewdiff.AboutState, Deployment: "web", Device: "pi-02"},
 	}
 	tests := map[string]struct {
 		device, deployment string

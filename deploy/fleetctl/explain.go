@@ -9,8 +9,8 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/explain"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/history"
 )
 
 // explainFlags are what a person may say of what is to be explained.
@@ -60,8 +60,8 @@ docs/status.md has the words that devices and the operator use.
 }
 
 // question reads what a person asks.
-func (f explainFlags) question(args []string) (history.Question, error) {
-	var q history.Question
+func (f explainFlags) question(args []string) (explain.Question, error) {
+	var q explain.Question
 	things, err := parseThings(args)
 	if err != nil {
 		return q, err
@@ -108,7 +108,7 @@ func showExplanation(ctx context.Context, s Streams, c *connection, f explainFla
 	if err != nil {
 		return c.explain(err, nc)
 	}
-	e, err := history.Explain(p.events, q, p.options)
+	e, err := explain.Answer(p.events, q, p.options)
 	p.progress.end()
 	if err != nil {
 		when := ""
@@ -116,11 +116,11 @@ func showExplanation(ctx context.Context, s Streams, c *connection, f explainFla
 			when = fmt.Sprintf(" at sequence %d", p.options.Upto)
 		}
 		switch {
-		case errors.Is(err, history.ErrUnknownDevice):
+		case errors.Is(err, explain.ErrUnknownDevice):
 			err = unknownDevice(ctx, s, js, fmt.Errorf("%w%s", err, when), q.Device, named("explain", m))
-		case errors.Is(err, history.ErrUnknownDeployment):
+		case errors.Is(err, explain.ErrUnknownDeployment):
 			err = unknownDeployment(ctx, s, js, fmt.Errorf("%w%s", err, when), q.Deployment.Namespace, q.Deployment.Name, named("explain device/"+q.Device, m))
-		case errors.Is(err, history.ErrAmbiguous):
+		case errors.Is(err, explain.ErrAmbiguous):
 			return failed(err, "-n with one of them")
 		}
 		return c.explain(err, nc)
@@ -135,7 +135,7 @@ func showExplanation(ctx context.Context, s Streams, c *connection, f explainFla
 // statesHelp lists the states, wrapped as the help around it.
 func statesHelp() string {
 	var words []string
-	for _, s := range history.States() {
+	for _, s := range explain.States() {
 		words = append(words, string(s))
 	}
 	return "\n" + strings.Join(wrap(strings.Join(words, ", "), pageWidth), "\n")

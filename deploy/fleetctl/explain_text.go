@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"strings"
 
-	"fleet.nationtech.io/projections/history"
+	"fleet.nationtech.io/projections/explain"
 )
 
 // mostElsewhere is how many of the Deployments that do not match a device are
@@ -13,7 +13,7 @@ import (
 const mostElsewhere = 8
 
 // explanation writes why a device is in its state.
-func (p page) explanation(e *history.Explanation) {
+func (p page) explanation(e *explain.Explanation) {
 	about := e.Device
 	if e.Deployment != "" {
 		about += ", " + strings.TrimPrefix(e.Namespace+"/"+e.Deployment, "/")
@@ -21,7 +21,7 @@ func (p page) explanation(e *history.Explanation) {
 	p.line(about + ": " + p.paint(stateHue(e.State), string(e.State)) + printable(prefixed(", ", e.Reason, "")))
 	width := len("  15:04:05  #") + len(strconv.FormatUint(max(e.At.Sequence, e.Summary.Sequence), 10)) + 2
 	day := e.At.Recorded.Local().Format("2006-01-02")
-	say := func(s history.Sentence) {
+	say := func(s explain.Sentence) {
 		at := s.Time.Local().Format("15:04:05")
 		if d := s.Time.Local().Format("2006-01-02"); d != day {
 			p.line("  " + p.paint(dim, d))
@@ -55,10 +55,10 @@ func (p page) explanation(e *history.Explanation) {
 }
 
 // cited is a sentence with the event that proves it behind it.
-func cited(s history.Sentence) string { return fmt.Sprintf("%s (#%d)", s.Text, s.Sequence) }
+func cited(s explain.Sentence) string { return fmt.Sprintf("%s (#%d)", s.Text, s.Sequence) }
 
 // standings lists Deployments on a device, a few lines each.
-func (p page) standings(title string, all []history.Standing) {
+func (p page) standings(title string, all []explain.Standing) {
 	if len(all) == 0 {
 		return
 	}
@@ -71,13 +71,13 @@ func (p page) standings(title string, all []history.Standing) {
 	}
 }
 
-func stateHue(s history.State) string {
+func stateHue(s explain.State) string {
 	switch s {
-	case history.StateRunning, history.StateOnline:
+	case explain.StateRunning, explain.StateOnline:
 		return green
-	case history.StateFailed, history.StateOffline, history.StateAccessRevoked, history.StateCutOff, history.StateNameConflict:
+	case explain.StateFailed, explain.StateOffline, explain.StateAccessRevoked, explain.StateCutOff, explain.StateNameConflict:
 		return red
-	case history.StatePending, history.StateNotMatched, history.StateEnded:
+	case explain.StatePending, explain.StateNotMatched, explain.StateEnded:
 		return ""
 	}
 	return yellow

@@ -9,7 +9,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/history"
+	"fleet.nationtech.io/projections/timeline"
 )
 
 // historyFlags are what a person may say of a history.
@@ -90,20 +90,20 @@ func showHistory(ctx context.Context, s Streams, c *connection, f historyFlags, 
 	defer nc.Close()
 
 	t, key := things[0], fleet.Key{Namespace: f.namespace, Name: things[0].name}
-	subjects := history.DeviceSubjects(t.name)
+	subjects := timeline.DeviceSubjects(t.name)
 	if t.isDeployment() {
-		subjects = history.DeploymentSubjects(key)
+		subjects = timeline.DeploymentSubjects(key)
 	}
 	p, err := c.part(ctx, s, js, m, subjects)
 	if err != nil {
 		return c.explain(err, nc)
 	}
-	h, err := func() (*history.History, error) {
+	h, err := func() (*timeline.History, error) {
 		defer p.progress.end()
 		if t.isDevice() {
-			return history.OfDevice(p.events, t.name, p.options)
+			return timeline.OfDevice(p.events, t.name, p.options)
 		}
-		return history.OfDeployment(p.events, key, p.options)
+		return timeline.OfDeployment(p.events, key, p.options)
 	}()
 	if err != nil {
 		return c.explain(err, nc)
@@ -136,8 +136,8 @@ func showHistory(ctx context.Context, s Streams, c *connection, f historyFlags, 
 	return nil
 }
 
-func onlyRevision(all []history.Entry, revision uint64) []history.Entry {
-	var out []history.Entry
+func onlyRevision(all []timeline.Entry, revision uint64) []timeline.Entry {
+	var out []timeline.Entry
 	for _, e := range all {
 		if e.Revision == revision && e.Type == eventlog.DeploymentApplied {
 			out = append(out, e)

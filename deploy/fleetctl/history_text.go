@@ -8,7 +8,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/history"
+	"fleet.nationtech.io/projections/timeline"
 )
 
 // mentioned is how late the log may learn of something before that is worth a
@@ -20,7 +20,7 @@ const auditHint = "docs/audit.md: how to learn who"
 
 // deployment writes a Deployment's history: its revisions as kubectl rollout
 // history does, then each change.
-func (p page) deployment(h *history.History) {
+func (p page) deployment(h *timeline.History) {
 	t := table{s: p.s}
 	rows := [][]string{{"REVISION", "EVENT", "APPLIED", "SUCCEEDED", "CHANGE-CAUSE"}}
 	for _, e := range h.Entries {
@@ -53,7 +53,7 @@ func lifecycleText(l fleet.Lifecycle) string {
 }
 
 // change writes one entry of a Deployment's history.
-func (p page) change(e history.Entry) {
+func (p page) change(e timeline.Entry) {
 	hue, who := "", ""
 	if e.Who != nil {
 		who = " by " + e.Who.String()
@@ -86,14 +86,14 @@ func (p page) change(e history.Entry) {
 	}
 }
 
-func causeText(e history.Entry) string {
+func causeText(e timeline.Entry) string {
 	if e.Cause == 0 {
 		return ""
 	}
 	return fmt.Sprintf(", because of #%d", e.Cause)
 }
 
-func rolloutText(all []history.Milestone) string {
+func rolloutText(all []timeline.Milestone) string {
 	var parts []string
 	for _, m := range all {
 		word := strings.ReplaceAll(strings.TrimPrefix(string(m.Type), "rollout."), "_", " ")
@@ -101,7 +101,7 @@ func rolloutText(all []history.Milestone) string {
 		case eventlog.RolloutStarted:
 			word += " on " + orNone(count(m.Devices, "device", "devices"))
 		default:
-			word += " after " + history.SpanText(m.After)
+			word += " after " + timeline.SpanText(m.After)
 		}
 		parts = append(parts, join(word, bracketed(m.Reason))+fmt.Sprintf(" #%d", m.Sequence))
 	}
@@ -109,7 +109,7 @@ func rolloutText(all []history.Milestone) string {
 }
 
 // outcome writes what came of a change on the devices.
-func (p page) outcome(e history.Entry) {
+func (p page) outcome(e timeline.Entry) {
 	o := e.Outcome
 	hue, parts := "", []string{}
 	add := func(format string, args ...any) { parts = append(parts, fmt.Sprintf(format, args...)) }
@@ -133,9 +133,9 @@ func (p page) outcome(e history.Entry) {
 		switch {
 		case o.AllSucceeded == nil:
 		case o.Succeeded == o.Matched:
-			add("all had succeeded after %s", history.SpanText(*o.AllSucceeded))
+			add("all had succeeded after %s", timeline.SpanText(*o.AllSucceeded))
 		default: // they do not any more, or others have joined them
-			add("though all had once, after %s", history.SpanText(*o.AllSucceeded))
+			add("though all had once, after %s", timeline.SpanText(*o.AllSucceeded))
 		}
 	} else if o.Pending > 0 {
 		add("%s still to be withdrawn", count(o.Pending, "device is", "devices are"))
@@ -156,17 +156,17 @@ func (p page) outcome(e history.Entry) {
 	}
 	text := strings.Join(parts, ", ")
 	if o.Lasted != nil {
-		text += fmt.Sprintf("; held for %s, until #%d", history.SpanText(*o.Lasted), o.Next)
+		text += fmt.Sprintf("; held for %s, until #%d", timeline.SpanText(*o.Lasted), o.Next)
 	}
 	p.hang("  Devices  ", 11, text, hue)
 	if f := o.FirstFailure; f != nil {
-		p.hang("  Failure  ", 11, fmt.Sprintf("the first on %s after %s #%d: %s", f.Device, history.SpanText(f.After), f.Sequence,
+		p.hang("  Failure  ", 11, fmt.Sprintf("the first on %s after %s #%d: %s", f.Device, timeline.SpanText(f.After), f.Sequence,
 			oneLine(join(f.Reason, quoted(f.Error)), 400)), red)
 	}
 }
 
 // device writes a device's history, by days.
-func (p page) device(h *history.History) {
+func (p page) device(h *timeline.History) {
 	p.line(h.Name)
 	day := ""
 	width := len("  15:04:05.000  #") + len(strconv.FormatUint(h.Until.Sequence, 10)) + 2
@@ -188,17 +188,17 @@ func (p page) device(h *history.History) {
 }
 
 // entryText is an entry of a device's history in words.
-func entryText(e history.Entry, asHappened bool) string {
+func entryText(e timeline.Entry, asHappened bool) string {
 	t := e.Text
 	if e.Revision > 0 && e.Type != eventlog.DesiredWithdrawn {
 		t += fmt.Sprintf(", revision %d", e.Revision)
 	}
 	t += prefixed(" (", e.Reason, ")") + prefixed(": ", e.Error, "")
 	if e.Took >= 0.001 {
-		t += ", in " + history.SpanText(e.Took)
+		t += ", in " + timeline.SpanText(e.Took)
 	}
 	if e.After >= 0.001 {
-		t += ", after " + history.SpanText(e.After)
+		t += ", after " + timeline.SpanText(e.After)
 	}
 	if e.Who != nil {
 		t += ", by " + e.Who.String()
@@ -223,7 +223,7 @@ func entryText(e history.Entry, asHappened bool) string {
 	return t
 }
 
-func entryHue(e history.Entry) string {
+func entryHue(e timeline.Entry) string {
 	switch {
 	case e.Phase == eventlog.PhaseRunning:
 		return green
@@ -236,7 +236,7 @@ func entryHue(e history.Entry) string {
 }
 
 // foreign says that there was more, and how to see it.
-func (p page) foreign(h *history.History, about string) {
+func (p page) foreign(h *timeline.History, about string) {
 	if h.Foreign > 0 {
 		p.line("")
 		p.line(p.paint(yellow, fmt.Sprintf("%s could not be understood: %s log --type %s %s",

@@ -13,7 +13,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 // Ctrl-C once the bucket is deleted: what is begun is finished, devices are told to
@@ -55,8 +55,8 @@ func TestARebuildThatIsInterruptedPutsItsBucketInServiceFirst(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	is, err := projections.Look(t.Context(), w.js, projections.Config{}, eventlog.BucketDesired, log.ID)
-	if err != nil || is.Finding != projections.Sound || is.SyncDue != "" {
+	is, err := buckets.Inspect(t.Context(), w.js, buckets.Config{}, eventlog.BucketDesired, log.ID)
+	if err != nil || is.Finding != buckets.Sound || is.SyncDue != "" {
 		t.Errorf("afterwards the bucket is %+v (%v)", is, err)
 	}
 	if !made(eventlog.BucketDesired).After(before) {

@@ -15,7 +15,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/reader"
-	"fleet.nationtech.io/projections/past"
+	"fleet.nationtech.io/projections/asof"
 )
 
 const (
@@ -77,7 +77,7 @@ holds what is selected in memory.`,
 
 // stretch is which part of the log is shown, and how.
 type stretch struct {
-	since, until past.Moment // zero: from the beginning, to the end
+	since, until asof.Moment // zero: from the beginning, to the end
 	asHappened   bool
 	tail         int // 0: all
 	follow       bool
@@ -195,11 +195,11 @@ func (w stretch) read(ctx context.Context, js jetstream.JetStream, sel selection
 	o := reader.Options{From: w.since.Sequence, Since: w.since.Time, Subjects: sel.subjects(), LogID: log.ID, Progress: p.report}
 	if w.until.IsNow() {
 		o.Until = log.Last
-	} else if o.Until, err = past.Sequence(ctx, js, w.until); err != nil {
+	} else if o.Until, err = asof.Sequence(ctx, js, w.until); err != nil {
 		return err
 	}
 	if w.since.Sequence > log.Last {
-		return fmt.Errorf("sequence %d %w, which is %d", w.since.Sequence, past.ErrBeyondEnd, log.Last)
+		return fmt.Errorf("sequence %d %w, which is %d", w.since.Sequence, asof.ErrBeyondEnd, log.Last)
 	}
 	in := window{tail: w.tail}
 	if w.asHappened {

@@ -12,8 +12,8 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/past"
 )
 
 // momentHelp is what the flags of a moment take, for the long help of commands
@@ -45,8 +45,8 @@ func (f momentFlags) parse(s Streams) (moment, error) {
 }
 
 // parseMoment reads what a person gave to a flag.
-func parseMoment(s Streams, flag, text string) (past.Moment, error) {
-	m, err := past.ParseMoment(text, s.Now())
+func parseMoment(s Streams, flag, text string) (asof.Moment, error) {
+	m, err := asof.ParseMoment(text, s.Now())
 	if err != nil {
 		return m, misused(fmt.Errorf("%s %w", flag, err), flag+" -15m")
 	}
@@ -62,7 +62,7 @@ const clockSkew = time.Minute
 
 // inOrder refuses a stretch that ends before it begins, where that can be seen
 // without the log.
-func inOrder(from, to past.Moment, fromText, toText string) error {
+func inOrder(from, to asof.Moment, fromText, toText string) error {
 	switch {
 	case from.Sequence > 0 && to.Sequence > 0 && from.Sequence > to.Sequence:
 	case from.Sequence == 0 && to.Sequence == 0 && !to.IsNow() && from.Time.After(to.Time):
@@ -74,7 +74,7 @@ func inOrder(from, to past.Moment, fromText, toText string) error {
 
 // moment is a moment of the past, and which of the two times it is about.
 type moment struct {
-	past.Moment
+	asof.Moment
 	AsHappened bool // by when things happened; else by when the log learned of them
 }
 
@@ -98,7 +98,7 @@ func (c *connection) view(ctx context.Context, s Streams, nc *nats.Conn, js jets
 	ctx, stop := c.permitted(ctx)
 	defer stop()
 	p := s.progress("folding the log")
-	v, err := past.At(ctx, js, m.Moment, past.Options{AsHappened: m.AsHappened, Progress: p.report})
+	v, err := asof.At(ctx, js, m.Moment, asof.Options{AsHappened: m.AsHappened, Progress: p.report})
 	p.end()
 	if err != nil {
 		return nil, c.explain(err, nc)
@@ -112,19 +112,19 @@ func (c *connection) timed(ctx context.Context, nc *nats.Conn, js jetstream.JetS
 	if !m.AsHappened || m.Sequence == 0 {
 		return m, nil
 	}
-	if _, err := past.Sequence(ctx, js, m.Moment); err != nil {
+	if _, err := asof.Sequence(ctx, js, m.Moment); err != nil {
 		return m, c.explain(err, nc)
 	}
 	at, err := timeOf(ctx, js, m.Moment)
 	if err != nil {
 		return m, c.explain(err, nc)
 	}
-	m.Moment = past.Moment{Time: at}
+	m.Moment = asof.Moment{Time: at}
 	return m, nil
 }
 
 // timeOf is a moment's time: of a sequence, that at which the log recorded it.
-func timeOf(ctx context.Context, js jetstream.JetStream, m past.Moment) (time.Time, error) {
+func timeOf(ctx context.Context, js jetstream.JetStream, m asof.Moment) (time.Time, error) {
 	if m.Sequence == 0 {
 		return m.Time, nil
 	}
@@ -139,9 +139,9 @@ func timeOf(ctx context.Context, js jetstream.JetStream, m past.Moment) (time.Ti
 // for other errors.
 func explainMoment(err error) error {
 	switch {
-	case errors.Is(err, past.ErrBeforeBeginning):
+	case errors.Is(err, asof.ErrBeforeBeginning):
 		return failed(err, "a moment from then on; sequence 1 is the first event")
-	case errors.Is(err, past.ErrBeyondEnd):
+	case errors.Is(err, asof.ErrBeyondEnd):
 		return failed(err, "a sequence up to that one, or none for now")
 	}
 	return nil

@@ -8,7 +8,7 @@ import (
 
 	"sigs.k8s.io/yaml"
 
-	"fleet.nationtech.io/projections/history"
+	"fleet.nationtech.io/projections/viewdiff"
 )
 
 // pageWidth is how wide text for people is, whatever the terminal: a mail, a
@@ -61,7 +61,7 @@ func wrap(text string, width int) []string {
 
 // changes writes what differs, a line each; where both values do not fit beside
 // each other they stand below each other.
-func (p page) changes(fields []history.Field, indent int) {
+func (p page) changes(fields []viewdiff.Field, indent int) {
 	width := 0
 	for _, f := range fields {
 		width = max(width, utf8.RuneCountInString(f.Path))
@@ -69,7 +69,7 @@ func (p page) changes(fields []history.Field, indent int) {
 	width = min(width, 38)
 	pad := strings.Repeat(" ", indent)
 	for _, f := range fields {
-		before, after := clip(printable(history.ValueText(f.Before)), printable(history.ValueText(f.After)), pageWidth-indent-6)
+		before, after := clip(printable(viewdiff.ValueText(f.Before)), printable(viewdiff.ValueText(f.After)), pageWidth-indent-6)
 		sign, hue, value := "~", yellow, before+" → "+after
 		switch {
 		case f.Before == nil:

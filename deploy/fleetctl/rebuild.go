@@ -17,7 +17,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 func newRebuild(s Streams, c *connection) *cobra.Command {
@@ -98,7 +98,7 @@ func rebuild(ctx context.Context, s Streams, c *connection, names []string) erro
 	permitted, stop := c.permitted(ctx)
 	defer stop()
 	for _, b := range names { // all of them first, so that none is begun in vain
-		if _, err := projections.Rebuildable(permitted, js, b); err != nil {
+		if _, err := buckets.Rebuildable(permitted, js, b); err != nil {
 			return explainRebuild(s, c, nc, b, err)
 		}
 	}
@@ -113,7 +113,7 @@ func rebuild(ctx context.Context, s Streams, c *connection, names []string) erro
 			break
 		}
 		err := rebuildOne(working, s, js, b)
-		if errors.As(err, new(*projections.StalledError)) {
+		if errors.As(err, new(*buckets.StalledError)) {
 			stalled = errors.Join(stalled, err) // the others can be had all the same
 		} else if err != nil {
 			return explainRebuild(s, c, nc, b, err)
@@ -153,7 +153,7 @@ func lingering(ctx context.Context, linger time.Duration) (context.Context, cont
 // tellAfterRebuild tells devices to sync where desired-state was rebuilt, and
 // records that, so that no operator does it once more.
 func tellAfterRebuild(ctx context.Context, s Streams, nc *nats.Conn, js jetstream.JetStream) error {
-	after, err := projections.SyncDue(ctx, js)
+	after, err := buckets.ResyncDue(ctx, js)
 	if err == nil && after == "" {
 		return nil
 	}
@@ -162,10 +162,10 @@ func tellAfterRebuild(ctx context.Context, s Streams, nc *nats.Conn, js jetstrea
 		devices, err = knownDevices(ctx, js)
 	}
 	if err == nil {
-		err = projections.RequestResync(ctx, nc, devices)
+		err = buckets.RequestResync(ctx, nc, devices)
 	}
 	if err == nil {
-		err = projections.SyncTold(ctx, js, after)
+		err = buckets.ResyncRequested(ctx, js, after)
 	}
 	if err != nil {
 		return failed(fmt.Errorf("the buckets are rebuilt, but devices could not be told to sync: %w", err),
@@ -176,13 +176,13 @@ func tellAfterRebuild(ctx context.Context, s Streams, nc *nats.Conn, js jetstrea
 }
 
 func rebuildOne(ctx context.Context, s Streams, js jetstream.JetStream, bucket string) error {
-	config, err := projections.Rebuildable(ctx, js, bucket)
+	config, err := buckets.Rebuildable(ctx, js, bucket)
 	if err != nil {
 		return err
 	}
 	began := s.Now()
 	p := s.progress("rebuilding " + bucket)
-	err = projections.Rebuild(ctx, js, config, bucket, p.report)
+	err = buckets.Rebuild(ctx, js, config, bucket, p.report)
 	p.end()
 	if err != nil {
 		return err
@@ -199,15 +199,15 @@ func rebuildOne(ctx context.Context, s Streams, js jetstream.JetStream, bucket s
 func explainRebuild(s Streams, c *connection, nc *nats.Conn, bucket string, err error) error {
 	try := ""
 	switch name := display(s.Name); {
-	case errors.Is(err, projections.ErrUnderWay):
+	case errors.Is(err, buckets.ErrUnderWay):
 		try = "the same again once that is over; an operator that runs finishes a rebuild that was cut short"
-	case errors.Is(err, projections.ErrOtherLog):
+	case errors.Is(err, buckets.ErrOtherLog):
 		try = "start an operator: it rebuilds the buckets of a log that was made anew or restored, and devices keep what they run"
-	case errors.Is(err, projections.ErrAhead):
+	case errors.Is(err, buckets.ErrAhead):
 		try = "if there is an archive of what the log lost, restore that (" + name + " restore --help); else restart the operator: it rebuilds the buckets from what is there, and devices keep what they run"
-	case errors.Is(err, projections.ErrIncomplete):
+	case errors.Is(err, buckets.ErrIncomplete):
 		try = "what is missing: " + name + " verify; an archive that has it: " + name + " restore --help"
-	case errors.Is(err, projections.ErrUnhealthy):
+	case errors.Is(err, buckets.ErrUnhealthy):
 		try = "the same again when the NATS servers are well: nats server check jetstream"
 	case errors.Is(err, logstream.ErrRestoring):
 		try = "the same again when the restore is over"

@@ -19,7 +19,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/replay"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
-	"fleet.nationtech.io/projections/past"
+	"fleet.nationtech.io/projections/asof"
 )
 
 // replayFlags are what a person may say of a replay.
@@ -149,14 +149,14 @@ func terminalOf(s Streams, f replayFlags) *os.File {
 }
 
 // newSource finds the range that is played, and makes a source of it.
-func newSource(ctx context.Context, js jetstream.JetStream, sel selection, from, to past.Moment) (replay.Range, *replay.Log, error) {
+func newSource(ctx context.Context, js jetstream.JetStream, sel selection, from, to asof.Moment) (replay.Range, *replay.Log, error) {
 	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return replay.Range{}, nil, err
 	}
 	span := replay.Range{Last: log.Last}
 	if !to.IsNow() {
-		if span.Last, err = past.Sequence(ctx, js, to); err != nil {
+		if span.Last, err = asof.Sequence(ctx, js, to); err != nil {
 			return span, nil, explainEnd("--to", err)
 		}
 	}
@@ -166,7 +166,7 @@ func newSource(ctx context.Context, js jetstream.JetStream, sel selection, from,
 	case from.IsNow():
 		span.First = log.First - 1
 	default:
-		if span.First, err = past.Sequence(ctx, js, from); err != nil {
+		if span.First, err = asof.Sequence(ctx, js, from); err != nil {
 			return span, nil, explainEnd("--from", err)
 		}
 		span.Began = from.Time
@@ -198,9 +198,9 @@ func newSource(ctx context.Context, js jetstream.JetStream, sel selection, from,
 func explainEnd(flag string, err error) error {
 	said := fmt.Errorf("%s: %w", flag, err)
 	switch {
-	case errors.Is(err, past.ErrBeforeBeginning) && flag == "--from":
+	case errors.Is(err, asof.ErrBeforeBeginning) && flag == "--from":
 		return failed(said, "leave --from out, to begin with the log's first event")
-	case errors.Is(err, past.ErrBeyondEnd) && flag == "--to":
+	case errors.Is(err, asof.ErrBeyondEnd) && flag == "--to":
 		return failed(said, "leave --to out, to end with the log's last event")
 	}
 	return said

@@ -13,8 +13,8 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/manifest"
 	"fleet.nationtech.io/projections/archive"
+	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/past"
 )
 
 // restoreFlags are what a person may say of restore.
@@ -114,7 +114,7 @@ func restoreLog(ctx context.Context, s Streams, c *connection, file string, repl
 	if out.Resumed {
 		how = " (an earlier restore had been cut short)"
 	}
-	s.tell("Restored%s: %s.\n", how, upTo(out.Manifest))
+	s.tell("Restored%s: %s.\n", how, upTo(out.Index))
 	s.tell("  %-8s %s, which was %s\n", "log", out.Log.ID, out.LogID)
 	s.tell("  %-8s %s, built from it\n", "buckets", strings.Join(eventlog.Buckets(), ", "))
 	s.tell("Next: start the operators (with --adopt-cluster where Kubernetes is another cluster too); then %s verify.\n", display(s.Name))
@@ -173,7 +173,7 @@ func orNothing(s, nothing string) string {
 	return s
 }
 
-func viewOfLog(ctx context.Context, s Streams, c *connection, m past.Moment) (*fleet.View, error) {
+func viewOfLog(ctx context.Context, s Streams, c *connection, m asof.Moment) (*fleet.View, error) {
 	nc, js, err := c.open()
 	if err != nil {
 		return nil, err
@@ -183,7 +183,7 @@ func viewOfLog(ctx context.Context, s Streams, c *connection, m past.Moment) (*f
 }
 
 // viewOfArchive reads the whole file, so that none that is damaged says anything.
-func viewOfArchive(ctx context.Context, s Streams, file string, m past.Moment) (*fleet.View, error) {
+func viewOfArchive(ctx context.Context, s Streams, file string, m asof.Moment) (*fleet.View, error) {
 	v := fleet.New()
 	p := s.progress("reading " + file)
 	_, err := archive.Check(ctx, file, archive.CheckOptions{Progress: p.report, Events: func(e eventlog.Event, err error) error {
@@ -198,9 +198,9 @@ func viewOfArchive(ctx context.Context, s Streams, file string, m past.Moment) (
 	case err != nil:
 		return nil, explainFile(err)
 	case v.Sequence == 0:
-		return nil, failed(fmt.Errorf("%s %w, by %s", m, past.ErrBeforeBeginning, file), "a later moment")
+		return nil, failed(fmt.Errorf("%s %w, by %s", m, asof.ErrBeforeBeginning, file), "a later moment")
 	case m.Sequence > v.Sequence:
-		return nil, failed(fmt.Errorf("sequence %d %w, which is %d by %s", m.Sequence, past.ErrBeyondEnd, v.Sequence, file), "a sequence up to that one, or none")
+		return nil, failed(fmt.Errorf("sequence %d %w, which is %d by %s", m.Sequence, asof.ErrBeyondEnd, v.Sequence, file), "a sequence up to that one, or none")
 	}
 	return v, nil
 }

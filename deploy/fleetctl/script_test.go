@@ -20,7 +20,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 func TestMain(m *testing.M) {
@@ -173,7 +173,7 @@ func smallFleet(t *testing.T) (*world, error) {
 	if _, err := logstream.Ensure(ctx, js, logstream.Config{}); err != nil {
 		return nil, err
 	}
-	if _, err := projections.Ensure(ctx, js, projections.Config{}); err != nil {
+	if _, err := buckets.Ensure(ctx, js, buckets.Config{}); err != nil {
 		return nil, err
 	}
 	w := &world{server: s, js: js}

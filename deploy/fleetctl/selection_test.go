@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/projections/past"
+	"fleet.nationtech.io/projections/asof"
 )
 
 func TestASelectionNarrowsWhatTheServerSends(t *testing.T) {
@@ -158,15 +158,15 @@ func TestAgoIsAMomentOrHowLongAgo(t *testing.T) {
 	s := Streams{Now: func() time.Time { return now }}
 	tests := map[string]struct {
 		in   string
-		want past.Moment
+		want asof.Moment
 	}{
-		"nothing":                 {"", past.Moment{}},
-		"minutes":                 {"15m", past.Moment{Time: now.Add(-15 * time.Minute)}},
-		"minutes, with the sign":  {"-15m", past.Moment{Time: now.Add(-15 * time.Minute)}},
-		"days":                    {"3d", past.Moment{Time: now.Add(-72 * time.Hour)}},
-		"a moment":                {"2026-11-23T08:00:00Z", past.Moment{Time: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}},
-		"a sequence":              {"5", past.Moment{Sequence: 5}},
-		"a time of today's clock": {"08:15", past.Moment{Time: time.Date(2026, 11, 24, 8, 15, 0, 0, time.UTC)}},
+		"nothing":                 {"", asof.Moment{}},
+		"minutes":                 {"15m", asof.Moment{Time: now.Add(-15 * time.Minute)}},
+		"minutes, with the sign":  {"-15m", asof.Moment{Time: now.Add(-15 * time.Minute)}},
+		"days":                    {"3d", asof.Moment{Time: now.Add(-72 * time.Hour)}},
+		"a moment":                {"2026-11-23T08:00:00Z", asof.Moment{Time: time.Date(2026, 11, 23, 8, 0, 0, 0, time.UTC)}},
+		"a sequence":              {"5", asof.Moment{Sequence: 5}},
+		"a time of today's clock": {"08:15", asof.Moment{Time: time.Date(2026, 11, 24, 8, 15, 0, 0, time.UTC)}},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -11,7 +11,8 @@ import (
 	"fleet.nationtech.io/agent/plan"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/score"
-	"fleet.nationtech.io/projections/history"
+	"fleet.nationtech.io/projections/explain"
+	"fleet.nationtech.io/projections/selectors"
 )
 
 // An explanation evaluates selectors without Kubernetes, and as Kubernetes does.
@@ -40,8 +41,8 @@ func TestSelectorsSelectAsInKubernetes(t *testing.T) {
 		}
 		on := rapid.MapOf(key, value).Draw(t, "device")
 		want := selector.Matches(labels.Set(on)) && !selector.Empty() // the operator refuses an empty one
-		if got := history.Selects(s, on); got != want {
-			t.Fatalf("%s on %v: %v, in Kubernetes %v", history.SelectorText(s), on, got, want)
+		if got := selectors.Selects(s, on); got != want {
+			t.Fatalf("%s on %v: %v, in Kubernetes %v", selectors.SelectorText(s), on, got, want)
 		}
 	})
 }
@@ -57,7 +58,7 @@ func TestEveryReasonOfAnAgentIsExplained(t *testing.T) {
 		plan.ReasonCrashLoop, plan.ReasonContainerExited, plan.ReasonUnhealthy, plan.ReasonCreating, plan.ReasonReplacing, plan.ReasonStarting,
 		plan.ReasonRemoving, plan.ReasonUnknownDeployment, score.ReasonUnsupportedScore, score.ReasonInvalidScore,
 	} {
-		if !history.KnowsReason(reason) {
+		if !explain.KnowsReason(reason) {
 			t.Errorf("%s has no words", reason)
 		}
 	}

@@ -33,7 +33,7 @@ func textLine(e eventlog.Event, foreign error, color bool) string {
 // happenedLine is textLine with the time at which it happened, and with how much
 // later the log learned of it, where that is late.
 func happenedLine(e eventlog.Event, foreign error, color bool) string {
-	at, note := e.Happened(), ""
+	at, note := e.EventTime(), ""
 	if late := e.Recorded.Sub(at); late >= lateness {
 		note = fmt.Sprintf("[%v late]", late.Round(time.Second))
 	}

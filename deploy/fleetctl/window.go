@@ -69,7 +69,7 @@ func (w stretch) bound(ctx context.Context, js jetstream.JetStream, in *window, 
 func (w *window) add(e eventlog.Event, foreign error) error {
 	h := held{event: e, foreign: foreign}
 	if w.asHappened {
-		h.happened = e.Happened()
+		h.happened = e.EventTime()
 		if h.happened.Before(w.since) || !w.until.IsZero() && h.happened.After(w.until) {
 			return nil
 		}

@@ -206,7 +206,7 @@ func assigned(d *fleet.Deployment, device, cause string, c deploymentCase) event
 	}
 }
 
-func (c deploymentCase) withdrawn(p *fleet.Pair, cause string) eventlog.Draft {
+func (c deploymentCase) withdrawn(p *fleet.Assignment, cause string) eventlog.Draft {
 	return eventlog.Draft{
 		Subject: eventlog.DesiredSubject(p.Device.ID, p.Name), Type: eventlog.DesiredWithdrawn, Time: c.now,
 		CorrelationID: correlation(c.key, p.Desired.Revision), CausationID: cause,

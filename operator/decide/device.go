@@ -61,7 +61,7 @@ func assignToDevice(c deviceCase) ([]eventlog.Draft, bool, error) {
 	set := c.devices[c.id].set
 	keys := map[fleet.Key]struct{}{}
 	c.selectors.candidates(keys, set)
-	for p := range c.dev.Pairs {
+	for p := range c.dev.Assignments {
 		if p.Assigned() {
 			keys[p.Deployment.Key] = struct{}{}
 		}
@@ -127,7 +127,7 @@ const strayTimeout = 30 * time.Second
 // archive, and be about to learn of that CR.
 func withdrawAgain(c deviceCase) ([]eventlog.Draft, bool, error) {
 	var due []eventlog.Draft
-	for p := range c.dev.Pairs {
+	for p := range c.dev.Assignments {
 		if p.Withdrawn() && !c.asked(p.Name) && p.Reported.Sequence > p.Desired.Sequence && p.Reported.Recorded.Sub(p.Desired.Recorded) > strayTimeout {
 			due = append(due, eventlog.Draft{
 				Subject: eventlog.DesiredSubject(c.id, p.Name), Type: eventlog.DesiredWithdrawn, Time: c.now,

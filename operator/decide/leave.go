@@ -26,7 +26,7 @@ func leave(c deviceCase) ([]eventlog.Draft, bool, error) {
 	}
 	by := c.leaving()
 	var due []eventlog.Draft
-	for p := range c.dev.Pairs {
+	for p := range c.dev.Assignments {
 		if p.Assigned() {
 			due = append(due, by.sign(eventlog.Draft{
 				Subject: eventlog.DesiredSubject(c.id, p.Name), Type: eventlog.DesiredWithdrawn,
@@ -58,7 +58,7 @@ func (c deviceCase) reported() []eventlog.Draft {
 		}
 		due = append(due, d)
 	}
-	for p := range c.dev.Pairs {
+	for p := range c.dev.Assignments {
 		if p.Reported.Sequence > 0 {
 			cleared(p.Name)
 		}

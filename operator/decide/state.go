@@ -218,7 +218,7 @@ func same(d *fleet.Deployment, spec Spec) bool {
 		d.Spec.UID == spec.UID && d.Spec.ScoreHash == spec.Hash
 }
 
-func (s *State) pair(device, name string) *fleet.Pair {
+func (s *State) pair(device, name string) *fleet.Assignment {
 	if d := s.view.Devices[device]; d != nil {
 		return d.Pair(name)
 	}

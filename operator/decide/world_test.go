@@ -164,7 +164,7 @@ func key(s string) fleet.Key {
 func (w *world) assignments() map[string]string {
 	m := map[string]string{}
 	for id, dev := range w.View().Devices {
-		for p := range dev.Pairs {
+		for p := range dev.Assignments {
 			if p.Assigned() {
 				m[id+"."+p.Name] = p.Deployment.Key.Namespace
 			}

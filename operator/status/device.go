@@ -169,7 +169,7 @@ func duplicate(in Devices, now time.Time) (metav1.Condition, bool) {
 
 func phases(d *fleet.Device) *v1alpha1.DeviceDeployments {
 	n := &v1alpha1.DeviceDeployments{}
-	for p := range d.Pairs {
+	for p := range d.Assignments {
 		if !p.Assigned() {
 			continue
 		}
@@ -190,7 +190,7 @@ func phases(d *fleet.Device) *v1alpha1.DeviceDeployments {
 // there, sorted: they are shown, and left alone.
 func Unknown(d *fleet.Device) []string {
 	var names []string
-	for p := range d.Pairs {
+	for p := range d.Assignments {
 		if p.Desired.Sequence == 0 && p.Reported.Phase != eventlog.Phase("") {
 			names = append(names, p.Name)
 		}

@@ -19,7 +19,7 @@ func TestARestoredLogIsTheArchivedOneUnderAnotherID(t *testing.T) {
 	path := file(t)
 	made := w.archive(path, archive.CreateOptions{})
 	if made.Messages != uint64(len(log)) || made.First.Sequence != 1 || made.Last.Sequence != first.Last || made.LogID != first.ID {
-		t.Errorf("manifest: %s; the log has %d messages up to %d", jsonOf(t, made.Manifest), len(log), first.Last)
+		t.Errorf("manifest: %s; the log has %d messages up to %d", jsonOf(t, made.Index), len(log), first.Last)
 	}
 	if len(made.Chunks) < 3 {
 		t.Fatalf("%d chunks: the test wants several", len(made.Chunks))

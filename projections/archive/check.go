@@ -29,15 +29,15 @@ type CheckOptions struct {
 //
 // Errors: ErrNotArchive, ErrNewer; ErrDamaged, as a Damage that says where;
 // those of the file system and of Events.
-func Check(ctx context.Context, file string, o CheckOptions) (Manifest, error) {
+func Check(ctx context.Context, file string, o CheckOptions) (Index, error) {
 	f, err := os.Open(file)
 	if err != nil {
-		return Manifest{}, err
+		return Index{}, err
 	}
 	defer f.Close()
 	stat, err := f.Stat()
 	if err != nil {
-		return Manifest{}, err
+		return Index{}, err
 	}
 	c := &check{
 		ctx: ctx, file: file, size: stat.Size(), options: o,
@@ -54,19 +54,19 @@ type check struct {
 	options CheckOptions
 	scan    *scanner
 
-	seen       Manifest // what was found
+	seen       Index // what was found
 	head       head
 	start, end []byte
 	failure    error // of Events
 }
 
-func (c *check) run() (Manifest, error) {
+func (c *check) run() (Index, error) {
 	if err := c.readHead(); err != nil {
-		return Manifest{}, err
+		return Index{}, err
 	}
 	backup, err := c.readLog()
 	if err != nil {
-		return Manifest{}, err
+		return Index{}, err
 	}
 	return c.readRest(backup)
 }
@@ -80,7 +80,7 @@ func (c *check) damage(at int64, part string, err error) error {
 }
 
 func (c *check) readHead() error {
-	name, content, at, err := c.scan.next(mostJSON)
+	name, content, at, err := c.scan.next(maxJSON)
 	if c.size == 0 || name != nameHead {
 		return fmt.Errorf("%s: %w", c.file, ErrNotArchive)
 	}
@@ -103,7 +103,7 @@ func (c *check) readLog() (backup []byte, err error) {
 			return nil, err
 		}
 		before := padded(c.scan.count.n)
-		name, content, at, err := c.scan.next(mostChunk)
+		name, content, at, err := c.scan.next(maxChunk)
 		part := c.part(name)
 		if err != nil {
 			return nil, c.damage(before, part, err)
@@ -189,9 +189,9 @@ func noEnd(err error) error {
 
 // readRest holds what was found against the manifest, and the whole file against
 // its sum.
-func (c *check) readRest(backup []byte) (m Manifest, err error) {
+func (c *check) readRest(backup []byte) (m Index, err error) {
 	at := padded(c.scan.count.n)
-	name, content, offset, err := c.scan.next(mostJSON)
+	name, content, offset, err := c.scan.next(maxJSON)
 	if err == nil && name != nameManifest {
 		err = errStrange
 	}
@@ -213,7 +213,7 @@ func (c *check) readRest(backup []byte) (m Manifest, err error) {
 }
 
 // readEnd compares what stands after the manifest with what must.
-func (c *check) readEnd(m Manifest) error {
+func (c *check) readEnd(m Index) error {
 	want, err := ending(m)
 	if err != nil {
 		return err
@@ -238,12 +238,12 @@ func (c *check) readEnd(m Manifest) error {
 }
 
 // ending is what stands after the manifest: the sum, and the end of a tar file.
-func ending(m Manifest) ([]byte, error) {
+func ending(m Index) ([]byte, error) {
 	b, err := entry(nameSum, []byte(m.ID+"\n"), m.Created)
 	return append(b, make([]byte, tail)...), err
 }
 
-func (c *check) agrees(m Manifest, backup []byte) error {
+func (c *check) agrees(m Index, backup []byte) error {
 	if c.end == nil {
 		return errors.New("the end mark of the log is missing")
 	}

@@ -48,15 +48,15 @@ type CreateOptions struct {
 
 // Created is what came of archiving.
 type Created struct {
-	Manifest
+	Index
 	Kept int // chunks that an earlier run had written, which were not written again
 }
 
-// PartOf is the name of a file in the making.
-func PartOf(file string) string { return file + ".part" }
+// PartialOf is the name of a file in the making.
+func PartialOf(file string) string { return file + ".part" }
 
 // Create archives the log into a file. Until it is whole it bears the name of
-// PartOf, and stays there when Create fails: the next run finds what is in it.
+// PartialOf, and stays there when Create fails: the next run finds what is in it.
 // nc is the connection by which it is dialled; it is not used itself.
 //
 // Errors: ErrExists, ErrBusy, ErrEmpty, ErrLost after a few tries, ErrNotPermitted,
@@ -73,7 +73,7 @@ func Create(ctx context.Context, nc *nats.Conn, file string, o CreateOptions) (C
 		return Created{}, fmt.Errorf("%s: %w", file, ErrExists)
 	}
 	c := &creation{options: o, file: file}
-	err := repeat(ctx, nc, o.Lost, func(l *link) error { return c.try(l) })
+	err := repeat(ctx, nc, o.Lost, func(l *conn) error { return c.try(l) })
 	if err != nil {
 		return Created{}, errors.Join(err, c.abandon())
 	}
@@ -84,7 +84,7 @@ func Create(ctx context.Context, nc *nats.Conn, file string, o CreateOptions) (C
 type creation struct {
 	options CreateOptions
 	file    string
-	part    *part // nil until there is a log
+	part    *partial // nil until there is a log
 	done    Created
 }
 
@@ -100,7 +100,7 @@ func (c *creation) abandon() error {
 	return err
 }
 
-func (c *creation) try(l *link) error {
+func (c *creation) try(l *conn) error {
 	info, err := logstream.Inspect(l.ctx, l.js)
 	if err != nil {
 		return err
@@ -109,7 +109,7 @@ func (c *creation) try(l *link) error {
 		return fmt.Errorf("stream %s: %w", eventlog.LogStream, ErrEmpty)
 	}
 	if c.part == nil {
-		if c.part, err = openPart(PartOf(c.file), c.options.open); err != nil {
+		if c.part, err = openPartial(PartialOf(c.file), c.options.open); err != nil {
 			return err
 		}
 	}
@@ -120,7 +120,7 @@ func (c *creation) try(l *link) error {
 	if kept > 0 && c.options.Kept != nil {
 		c.options.Kept(kept)
 	}
-	m := Manifest{Format: Format, Product: version.Version, LogID: info.ID, Created: c.options.Now().UTC().Truncate(time.Second)}
+	m := Index{Format: Format, Product: version.Version, LogID: info.ID, Created: c.options.Now().UTC().Truncate(time.Second)}
 	s := &snapshot{link: l, part: c.part, manifest: &m, progress: c.options.Progress}
 	if err := s.take(); err != nil {
 		return err
@@ -128,16 +128,16 @@ func (c *creation) try(l *link) error {
 	if err := c.part.finish(&m, s.start, s.end, c.file); err != nil {
 		return err
 	}
-	c.done = Created{Manifest: m, Kept: s.there}
+	c.done = Created{Index: m, Kept: s.there}
 	c.part = nil
 	return nil
 }
 
 // snapshot is one pass of the server's snapshot into the file.
 type snapshot struct {
-	link     *link
-	part     *part
-	manifest *Manifest
+	link     *conn
+	part     *partial
+	manifest *Index
 	progress func(done, total uint64)
 
 	packer     *packer
@@ -158,7 +158,7 @@ func (s *snapshot) take() error {
 	r, w := io.Pipe()
 	defer r.Close()
 	alive := &watched{Reader: r, stop: stop}
-	alive.timer = time.AfterFunc(silence, alive.silent)
+	alive.timer = time.AfterFunc(idleTimeout, alive.silent)
 	defer alive.timer.Stop()
 
 	var meta bytes.Buffer
@@ -320,8 +320,8 @@ type watched struct {
 
 func (w *watched) Read(p []byte) (int, error) {
 	n, err := w.Reader.Read(p)
-	w.timer.Reset(silence)
+	w.timer.Reset(idleTimeout)
 	return n, err
 }
 
-func (w *watched) silent() { w.stop(fmt.Errorf("%w: nothing came for %s", ErrLost, silence)) }
+func (w *watched) silent() { w.stop(fmt.Errorf("%w: nothing came for %s", ErrLost, idleTimeout)) }

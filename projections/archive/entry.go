@@ -20,8 +20,8 @@ const block = 512
 // tail is what ends a tar file.
 const tail = 2 * block
 
-// mostJSON bounds what an entry that is not the log's makes this program read.
-const mostJSON = 64 << 20
+// maxJSON bounds what an entry that is not the log's makes this program read.
+const maxJSON = 64 << 20
 
 // entry gives the bytes of one entry of the file. They depend on nothing but the
 // arguments.

@@ -20,8 +20,8 @@ import (
 // whoever changes it makes other chunks of the same log.
 const chunkBytes = 4 << 20
 
-// mostChunk bounds what a chunk that may be damaged makes this program read.
-const mostChunk = 2*chunkBytes + logstream.MaxMessageBytes
+// maxChunk bounds what a chunk that may be damaged makes this program read.
+const maxChunk = 2*chunkBytes + logstream.MaxMessageBytes
 
 // message is one of the log, as the server's snapshot has it.
 type message struct {
@@ -136,7 +136,7 @@ func unpack(chunk []byte, yield func(message) error) error {
 		if err != nil {
 			return err
 		}
-		if h.Sequence == 0 || h.HeaderSize+h.PayloadSize > mostChunk {
+		if h.Sequence == 0 || h.HeaderSize+h.PayloadSize > maxChunk {
 			return fmt.Errorf("%q is no message of the log", h.Name)
 		}
 		body := make([]byte, h.HeaderSize+h.PayloadSize)
@@ -158,7 +158,7 @@ func edges(start, end []byte) (state []byte, err error) {
 	if err != nil {
 		return nil, err
 	}
-	if h.Name != "state.json" || h.HeaderSize != 0 || h.PayloadSize > mostChunk {
+	if h.Name != "state.json" || h.HeaderSize != 0 || h.PayloadSize > maxChunk {
 		return nil, fmt.Errorf("%q stands where the stream's state should", h.Name)
 	}
 	state = make([]byte, h.PayloadSize)

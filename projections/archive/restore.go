@@ -17,12 +17,12 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
-// restorePart is how much of the log is sent at once; the server acknowledges
+// restoreBlock is how much of the log is sent at once; the server acknowledges
 // each part.
-const restorePart = 512 << 10
+const restoreBlock = 512 << 10
 
 // Step is what a restore is at.
 type Step string
@@ -47,7 +47,7 @@ type RestoreOptions struct {
 
 // Outcome is what came of a restore.
 type Outcome struct {
-	Manifest
+	Index
 	Log logstream.Info // as it is now, with an id of its own
 	// Resumed says that an earlier run had been cut short.
 	Resumed bool
@@ -65,7 +65,7 @@ type Outcome struct {
 func Restore(ctx context.Context, nc *nats.Conn, file string, o RestoreOptions) (Outcome, error) {
 	r := &restore{file: file, options: o}
 	var err error
-	r.out.Manifest, err = Check(ctx, file, CheckOptions{Progress: r.progress(StepCheck)})
+	r.out.Index, err = Check(ctx, file, CheckOptions{Progress: r.progress(StepCheck)})
 	if err != nil {
 		return Outcome{}, err
 	}
@@ -91,8 +91,8 @@ func (r *restore) progress(s Step) func(done, total uint64) {
 }
 
 // try goes on from where the server has come.
-func (r *restore) try(l *link) error {
-	at, err := survey(l.ctx, l.js, r.out.Manifest)
+func (r *restore) try(l *conn) error {
+	at, err := survey(l.ctx, l.js, r.out.Index)
 	if err != nil {
 		return err
 	}
@@ -104,7 +104,7 @@ func (r *restore) try(l *link) error {
 		at = whole
 	}
 	if at == whole {
-		m := r.out.Manifest
+		m := r.out.Index
 		_, err := logstream.FinishRestore(l.ctx, l.js, logstream.Restored{Archive: m.ID, From: m.LogID, Sequence: m.Last.Sequence})
 		if err != nil {
 			return err
@@ -125,7 +125,7 @@ const (
 )
 
 // fill makes the stream anew from the archive.
-func (r *restore) fill(l *link) error {
+func (r *restore) fill(l *conn) error {
 	if err := sweep(l.ctx, l.js); err != nil {
 		return err
 	}
@@ -140,7 +140,7 @@ func (r *restore) fill(l *link) error {
 		}
 		// Where another came in between there is none or an empty log now. Half a
 		// log can be that too; or the server has a reason, which it will have again.
-		at, why := survey(l.ctx, l.js, r.out.Manifest)
+		at, why := survey(l.ctx, l.js, r.out.Index)
 		if at == half {
 			halves++
 		}
@@ -159,13 +159,13 @@ func (r *restore) fill(l *link) error {
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", eventlog.LogStream, err)
 	}
-	if err := holds(s.CachedInfo().State, r.out.Manifest); err != nil {
+	if err := holds(s.CachedInfo().State, r.out.Index); err != nil {
 		return fmt.Errorf("the server did not restore what was sent: %w", err)
 	}
 	return nil
 }
 
-func (r *restore) replace(l *link) error {
+func (r *restore) replace(l *conn) error {
 	if err := l.js.DeleteStream(l.ctx, eventlog.LogStream); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		return fmt.Errorf("remove stream %s: %w", eventlog.LogStream, err)
 	}
@@ -173,7 +173,7 @@ func (r *restore) replace(l *link) error {
 }
 
 // send is the server's own restore.
-func (r *restore) send(l *link) error {
+func (r *restore) send(l *conn) error {
 	config, err := translate(logstream.Restoring(r.options.Replicas, r.out.ID))
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func (r *restore) send(l *link) error {
 		return err
 	}
 	_, err = l.mgr.RestoreSnapshotFromBuffer(l.ctx, eventlog.LogStream, r.snapshot(f), io.NopCloser(bytes.NewReader(meta)),
-		jsm.SnapshotChunkSize(restorePart), jsm.RestoreConfiguration(config))
+		jsm.SnapshotChunkSize(restoreBlock), jsm.RestoreConfiguration(config))
 	if err != nil {
 		return fmt.Errorf("restore stream %s: %w", eventlog.LogStream, err)
 	}
@@ -245,11 +245,11 @@ func translate(c jetstream.StreamConfig) (api.StreamConfig, error) {
 
 // build makes the buckets from the log. What an earlier run built, or an
 // operator, is taken as it is.
-func (r *restore) build(l *link) error {
+func (r *restore) build(l *conn) error {
 	progress := r.progress(StepBuckets)
 	n := uint64(len(eventlog.Buckets()))
 	progress(0, n)
-	if _, err := projections.Ensure(l.ctx, l.js, projections.Config{Replicas: r.options.Replicas}); err != nil {
+	if _, err := buckets.Ensure(l.ctx, l.js, buckets.Config{Replicas: r.options.Replicas}); err != nil {
 		return err
 	}
 	progress(n, n)

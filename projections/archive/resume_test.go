@@ -30,7 +30,7 @@ func TestAFullDiskIsSaidAndWhatWasWrittenIsNotWrittenAgain(t *testing.T) {
 	if made.Kept == 0 || found != made.Kept || len(made.Chunks) <= made.Kept {
 		t.Errorf("found %d chunks, kept %d of %d", found, made.Kept, len(made.Chunks))
 	}
-	if _, err := os.Stat(archive.PartOf(path)); err == nil {
+	if _, err := os.Stat(archive.PartialOf(path)); err == nil {
 		t.Error("the file in the making is still there")
 	}
 	if _, err := archive.Check(t.Context(), path, archive.CheckOptions{}); err != nil {
@@ -82,7 +82,7 @@ func TestAFileInTheMakingIsOnlyKeptAsFarAsItIsSoundAndOfThisLog(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			path := file(t)
-			if err := os.WriteFile(archive.PartOf(path), c.content(), 0o600); err != nil {
+			if err := os.WriteFile(archive.PartialOf(path), c.content(), 0o600); err != nil {
 				t.Fatal(err)
 			}
 			got := c.of.archive(path, archive.CreateOptions{})

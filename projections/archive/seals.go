@@ -32,7 +32,7 @@ type signed struct {
 // gave of the file.
 //
 // Errors: ErrSeal, and those of Check.
-func CheckSeals(ctx context.Context, file string, m Manifest, trusted seal.Keys, progress func(done, total uint64)) (Sealed, error) {
+func CheckSeals(ctx context.Context, file string, m Index, trusted seal.Keys, progress func(done, total uint64)) (Sealed, error) {
 	var out Sealed
 	if len(m.seals) == 0 {
 		return out, nil

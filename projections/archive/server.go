@@ -34,7 +34,7 @@ const (
 )
 
 // survey looks at what a server has, and says why it must be left alone.
-func survey(ctx context.Context, js jetstream.JetStream, m Manifest) (stage, error) {
+func survey(ctx context.Context, js jetstream.JetStream, m Index) (stage, error) {
 	s, err := js.Stream(ctx, eventlog.LogStream)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return empty, strangers(ctx, js, m, "")
@@ -98,7 +98,7 @@ func merelyLed(ctx context.Context, s jetstream.Stream) (bool, error) {
 
 // strangers fails where there are buckets with what neither the archived log nor
 // the present one wrote: then this is another fleet's server.
-func strangers(ctx context.Context, js jetstream.JetStream, m Manifest, present string) error {
+func strangers(ctx context.Context, js jetstream.JetStream, m Index, present string) error {
 	var strange []string
 	for _, b := range eventlog.Buckets() {
 		if b == eventlog.BucketHeartbeat {
@@ -138,7 +138,7 @@ func sweep(ctx context.Context, js jetstream.JetStream) error {
 }
 
 // holds compares what a stream says of itself with what it should hold.
-func holds(s jetstream.StreamState, m Manifest) error {
+func holds(s jetstream.StreamState, m Index) error {
 	if s.Msgs != m.Messages || s.FirstSeq != m.First.Sequence || s.LastSeq != m.Last.Sequence ||
 		!s.FirstTime.Equal(m.First.Time) || !s.LastTime.Equal(m.Last.Time) {
 		return fmt.Errorf("the stream holds %d events, from %d (%s) to %d (%s); the archive has %d, from %d (%s) to %d (%s)",

@@ -17,8 +17,8 @@ import (
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
-	"fleet.nationtech.io/projections"
 	"fleet.nationtech.io/projections/archive"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 func TestAServerThatIsNotEmptyIsLeftAlone(t *testing.T) {
@@ -92,7 +92,7 @@ func TestALogThatHoldsNothingButElectionsGivesWay(t *testing.T) {
 				return
 			}
 			if l, err := logstream.Inspect(ctx, o.js); err == nil && l.Last == 0 {
-				_, _ = projections.Ensure(ctx, o.js, projections.Config{})
+				_, _ = buckets.Ensure(ctx, o.js, buckets.Config{})
 				_, _ = a.Elect(ctx, eventlog.Leader{Identity: "eager"}, time.Now())
 			}
 		}

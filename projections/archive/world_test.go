@@ -19,8 +19,8 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/eventlog/reader"
-	"fleet.nationtech.io/projections"
 	"fleet.nationtech.io/projections/archive"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 // world is a server with a log.
@@ -46,7 +46,7 @@ func (w *world) fleet(devices int) {
 	if _, err := logstream.Ensure(ctx, w.js, logstream.Config{}); err != nil {
 		w.t.Fatal(err)
 	}
-	if _, err := projections.Ensure(ctx, w.js, projections.Config{}); err != nil {
+	if _, err := buckets.Ensure(ctx, w.js, buckets.Config{}); err != nil {
 		w.t.Fatal(err)
 	}
 	w.say(eventlog.LeaderSubject, eventlog.LeaderElected, eventlog.Leader{Identity: "op", ClusterUID: "u"})
@@ -147,7 +147,7 @@ func (w *world) built() map[string]string {
 		w.t.Fatal(err)
 	}
 	for _, b := range eventlog.Buckets()[:3] {
-		if err := projections.WaitFor(w.t.Context(), w.js, b, info.Last); err != nil {
+		if err := buckets.WaitFor(w.t.Context(), w.js, b, info.Last); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -191,7 +191,7 @@ func (w *world) same(log []stored, kept map[string]string) {
 		w.t.Errorf("the buckets (-first +restored):\n%.2000s", diff)
 	}
 	for _, b := range eventlog.Buckets() {
-		if why, err := projections.Check(w.t.Context(), w.js, b); err != nil || why != projections.Sound {
+		if why, err := buckets.Check(w.t.Context(), w.js, b); err != nil || why != buckets.Sound {
 			w.t.Errorf("bucket %s: %s, %v", b, why, err)
 		}
 	}

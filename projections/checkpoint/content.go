@@ -45,7 +45,7 @@ func encode(logID string, v *fleet.View) ([]byte, error) {
 
 // decode gives back the view. It fails with ErrUnusable where the content is
 // damaged, or says that it is another checkpoint than p.
-func decode(content []byte, p Place) (*fleet.View, error) {
+func decode(content []byte, p Key) (*fleet.View, error) {
 	rest, ok := bytes.CutPrefix(content, []byte(magic))
 	line, body, whole := bytes.Cut(rest, []byte("\n"))
 	var h header

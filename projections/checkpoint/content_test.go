@@ -13,7 +13,7 @@ import (
 const logID = "01JDFA7Q6Z0000000000000000"
 
 // one gives a checkpoint of a small fleet.
-func one(tb testing.TB) (Place, []byte) {
+func one(tb testing.TB) (Key, []byte) {
 	tb.Helper()
 	d, err := eventlog.NewDraft(eventlog.DeviceSubject("pi-01"), eventlog.DeviceRegistered, time.Unix(1_790_000_000, 5), nil)
 	if err != nil {
@@ -25,7 +25,7 @@ func one(tb testing.TB) (Place, []byte) {
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return Place{Fold: fleet.FoldVersion, LogID: logID, Sequence: 7}, content
+	return Key{Fold: fleet.FoldVersion, LogID: logID, Sequence: 7}, content
 }
 
 func TestAnyAlteredBitIsFound(t *testing.T) {

@@ -17,9 +17,9 @@ const (
 	growth = 4
 )
 
-// Kept is the newest checkpoint, as far as it matters for the next one. The zero
+// Entry is the newest checkpoint, as far as it matters for the next one. The zero
 // Kept is none at all.
-type Kept struct {
+type Entry struct {
 	Sequence uint64
 	Bytes    uint64
 }
@@ -27,7 +27,7 @@ type Kept struct {
 // Due says whether a checkpoint should be saved: at least so many events after
 // the newest, and only when the log has grown by several times its size. Zero
 // events: never.
-func Due(log logstream.Info, newest Kept, events uint64) bool {
+func Due(log logstream.Info, newest Entry, events uint64) bool {
 	n, bytes := since(log, newest)
 	return events > 0 && n >= events && bytes >= growth*newest.Bytes
 }
@@ -35,14 +35,14 @@ func Due(log logstream.Info, newest Kept, events uint64) bool {
 // DueAtEnd says whether a checkpoint should be saved by a leader that ends: as
 // soon as what happened since the newest weighs more than the checkpoint does,
 // so that whoever starts next reads less.
-func DueAtEnd(log logstream.Info, newest Kept) bool {
+func DueAtEnd(log logstream.Info, newest Entry) bool {
 	n, bytes := since(log, newest)
 	return n > 0 && bytes >= newest.Bytes
 }
 
 // since is what the log has after a checkpoint. The bytes are as many as events
 // of the log's average size have.
-func since(log logstream.Info, newest Kept) (events, bytes uint64) {
+func since(log logstream.Info, newest Entry) (events, bytes uint64) {
 	if log.Last <= newest.Sequence {
 		return 0, 0
 	}

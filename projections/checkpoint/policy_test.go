@@ -19,7 +19,7 @@ func TestDue(t *testing.T) {
 	}
 	tests := map[string]struct {
 		log    logstream.Info
-		newest checkpoint.Kept
+		newest checkpoint.Entry
 		events uint64
 		due    bool
 		atEnd  bool
@@ -28,12 +28,12 @@ func TestDue(t *testing.T) {
 		"too few events":                             {log: log(99), events: 100, atEnd: true},
 		"the first":                                  {log: log(100), events: 100, due: true, atEnd: true},
 		"never, when it is switched off":             {log: log(100), events: 0, atEnd: true},
-		"too few since the newest":                   {log: log(199), newest: checkpoint.Kept{Sequence: 100, Bytes: 20 * kb}, events: 100, atEnd: true},
-		"enough since the newest":                    {log: log(200), newest: checkpoint.Kept{Sequence: 100, Bytes: 25 * kb}, events: 100, due: true, atEnd: true},
-		"a large fleet in which little happens":      {log: log(200), newest: checkpoint.Kept{Sequence: 100, Bytes: 26 * kb}, events: 100, atEnd: true},
-		"less since the newest than it weighs":       {log: log(124), newest: checkpoint.Kept{Sequence: 100, Bytes: 25 * kb}, events: 10},
-		"nothing since the newest":                   {log: log(100), newest: checkpoint.Kept{Sequence: 100}, events: 1},
-		"a newest beyond the end: the log went back": {log: log(100), newest: checkpoint.Kept{Sequence: 150}, events: 1},
+		"too few since the newest":                   {log: log(199), newest: checkpoint.Entry{Sequence: 100, Bytes: 20 * kb}, events: 100, atEnd: true},
+		"enough since the newest":                    {log: log(200), newest: checkpoint.Entry{Sequence: 100, Bytes: 25 * kb}, events: 100, due: true, atEnd: true},
+		"a large fleet in which little happens":      {log: log(200), newest: checkpoint.Entry{Sequence: 100, Bytes: 26 * kb}, events: 100, atEnd: true},
+		"less since the newest than it weighs":       {log: log(124), newest: checkpoint.Entry{Sequence: 100, Bytes: 25 * kb}, events: 10},
+		"nothing since the newest":                   {log: log(100), newest: checkpoint.Entry{Sequence: 100}, events: 1},
+		"a newest beyond the end: the log went back": {log: log(100), newest: checkpoint.Entry{Sequence: 150}, events: 1},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

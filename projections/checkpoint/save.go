@@ -16,15 +16,15 @@ import (
 // Save keeps the fold of a log, and makes the bucket where there is none. The
 // view is read, and its owner must leave it alone meanwhile. An empty view is
 // not kept: it is had for nothing.
-func (s Store) Save(ctx context.Context, logID string, v *fleet.View) (Kept, error) {
+func (s Store) Save(ctx context.Context, logID string, v *fleet.View) (Entry, error) {
 	if logID == "" || v.Sequence == 0 {
-		return Kept{}, fmt.Errorf("save a checkpoint of log %q at sequence %d: nothing to begin from", logID, v.Sequence)
+		return Entry{}, fmt.Errorf("save a checkpoint of log %q at sequence %d: nothing to begin from", logID, v.Sequence)
 	}
 	content, err := encode(logID, v)
 	if err != nil {
-		return Kept{}, err
+		return Entry{}, err
 	}
-	kept := Kept{Sequence: v.Sequence, Bytes: uint64(len(content))}
+	kept := Entry{Sequence: v.Sequence, Bytes: uint64(len(content))}
 	ctx, cancel := context.WithTimeout(ctx, patience(kept.Bytes))
 	defer cancel()
 	bucket, err := s.JS.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
@@ -34,56 +34,56 @@ func (s Store) Save(ctx context.Context, logID string, v *fleet.View) (Kept, err
 		Replicas:    max(1, s.Replicas),
 	})
 	if err != nil {
-		return Kept{}, fmt.Errorf("bucket %s: %w", eventlog.BucketCheckpoints, err)
+		return Entry{}, fmt.Errorf("bucket %s: %w", eventlog.BucketCheckpoints, err)
 	}
-	p := Place{Fold: fleet.FoldVersion, LogID: logID, Sequence: v.Sequence}
+	p := Key{Fold: fleet.FoldVersion, LogID: logID, Sequence: v.Sequence}
 	if _, err := bucket.PutBytes(ctx, p.Name(), content); err != nil {
-		return Kept{}, fmt.Errorf("bucket %s: %s: %w", eventlog.BucketCheckpoints, p.Name(), err)
+		return Entry{}, fmt.Errorf("bucket %s: %s: %w", eventlog.BucketCheckpoints, p.Name(), err)
 	}
 	return kept, nil
 }
 
 // Newest gives what is kept last of a log up to a sequence; the zero Kept where
 // nothing is. Whether it can be used is not looked at.
-func (s Store) Newest(ctx context.Context, logID string, atMost uint64) (Kept, error) {
+func (s Store) Newest(ctx context.Context, logID string, atMost uint64) (Entry, error) {
 	places, err := s.List(ctx)
 	if err != nil {
-		return Kept{}, err
+		return Entry{}, err
 	}
-	newest := Place{}
+	newest := Key{}
 	for _, p := range places {
 		if p.ours(logID) && p.Sequence <= atMost {
 			newest = p
 		}
 	}
 	if newest.Sequence == 0 {
-		return Kept{}, nil
+		return Entry{}, nil
 	}
 	bucket, err := s.JS.ObjectStore(ctx, eventlog.BucketCheckpoints)
 	if err != nil {
-		return Kept{}, fmt.Errorf("bucket %s: %w", eventlog.BucketCheckpoints, err)
+		return Entry{}, fmt.Errorf("bucket %s: %w", eventlog.BucketCheckpoints, err)
 	}
 	info, err := bucket.GetInfo(ctx, newest.Name())
 	if errors.Is(err, jetstream.ErrObjectNotFound) || errors.Is(err, jetstream.ErrBadObjectMeta) {
-		return Kept{}, nil
+		return Entry{}, nil
 	}
 	if err != nil {
-		return Kept{}, fmt.Errorf("bucket %s: %s: %w", eventlog.BucketCheckpoints, newest.Name(), err)
+		return Entry{}, fmt.Errorf("bucket %s: %s: %w", eventlog.BucketCheckpoints, newest.Name(), err)
 	}
-	return Kept{Sequence: newest.Sequence, Bytes: info.Size}, nil
+	return Entry{Sequence: newest.Sequence, Bytes: info.Size}, nil
 }
 
-// Tidy drops what nobody will begin from, for a log that is at a sequence: the
+// Prune drops what nobody will begin from, for a log that is at a sequence: the
 // folds of other logs, of other versions and of a tail that this one lost, and
 // of the others those that Thin names. So it does with content that no object
 // has, as a save that was cut short leaves behind. It is for who saves, and for
 // one at a time.
-func (s Store) Tidy(ctx context.Context, logID string, last uint64) error {
+func (s Store) Prune(ctx context.Context, logID string, last uint64) error {
 	places, err := s.List(ctx)
 	if err != nil {
 		return err
 	}
-	var drop []Place
+	var drop []Key
 	var sequences []uint64
 	for _, p := range places {
 		if p.ours(logID) && p.Sequence <= last {
@@ -93,7 +93,7 @@ func (s Store) Tidy(ctx context.Context, logID string, last uint64) error {
 		}
 	}
 	for _, seq := range Thin(sequences, Most) {
-		drop = append(drop, Place{Fold: fleet.FoldVersion, LogID: logID, Sequence: seq})
+		drop = append(drop, Key{Fold: fleet.FoldVersion, LogID: logID, Sequence: seq})
 	}
 	var errs []error
 	for _, p := range drop {

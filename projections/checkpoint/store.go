@@ -22,18 +22,18 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// Place says of what a checkpoint is the fold.
-type Place struct {
+// Key says of what a checkpoint is the fold.
+type Key struct {
 	Fold     uint64 // fleet.FoldVersion
 	LogID    string
 	Sequence uint64
 }
 
 // Name is the object's name in the bucket.
-func (p Place) Name() string { return eventlog.CheckpointName(p.Fold, p.LogID, p.Sequence) }
+func (p Key) Name() string { return eventlog.CheckpointName(p.Fold, p.LogID, p.Sequence) }
 
 // ours says whether this program can use what is there, for a log.
-func (p Place) ours(logID string) bool {
+func (p Key) ours(logID string) bool {
 	return p.Fold == fleet.FoldVersion && p.LogID == logID && p.Sequence > 0
 }
 
@@ -42,8 +42,8 @@ func (p Place) ours(logID string) bool {
 type Store struct {
 	JS       jetstream.JetStream
 	Replicas int // of the bucket, when it is written; 0 means 1
-	// PassedOver is told of a checkpoint that is not used, and why. It may be nil.
-	PassedOver func(checkpoint string, why error)
+	// Skipped is told of a checkpoint that is not used, and why. It may be nil.
+	Skipped func(checkpoint string, why error)
 }
 
 // Nearest gives the fold that comes nearest to a sequence of a log without
@@ -55,7 +55,7 @@ func (s Store) Nearest(ctx context.Context, logID string, atMost uint64) *fleet.
 	}
 	places, err := s.List(ctx)
 	if err != nil {
-		s.passOver(eventlog.BucketCheckpoints, err)
+		s.skip(eventlog.BucketCheckpoints, err)
 		return nil
 	}
 	for _, p := range slices.Backward(places) {
@@ -66,7 +66,7 @@ func (s Store) Nearest(ctx context.Context, logID string, atMost uint64) *fleet.
 		if err == nil {
 			return v
 		}
-		s.passOver(p.Name(), err)
+		s.skip(p.Name(), err)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -74,15 +74,15 @@ func (s Store) Nearest(ctx context.Context, logID string, atMost uint64) *fleet.
 	return nil
 }
 
-func (s Store) passOver(checkpoint string, why error) {
-	if s.PassedOver != nil {
-		s.PassedOver(checkpoint, why)
+func (s Store) skip(checkpoint string, why error) {
+	if s.Skipped != nil {
+		s.Skipped(checkpoint, why)
 	}
 }
 
 // load gives the view of one checkpoint, if the log still has at its sequence
 // the message that it had then.
-func (s Store) load(ctx context.Context, p Place) (*fleet.View, error) {
+func (s Store) load(ctx context.Context, p Key) (*fleet.View, error) {
 	m, err := reader.MessageAt(ctx, s.JS, eventlog.LogStream, p.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, fmt.Errorf("%w: the log has no sequence %d", ErrUnusable, p.Sequence)
@@ -109,13 +109,13 @@ func (s Store) load(ctx context.Context, p Place) (*fleet.View, error) {
 //
 // The names are asked of the stream, not of the object store's own list, which
 // would wait in vain where a message in the bucket is none of an object's.
-func (s Store) List(ctx context.Context) ([]Place, error) {
+func (s Store) List(ctx context.Context) ([]Key, error) {
 	bucket := eventlog.BucketCheckpoints
 	subjects, err := s.subjects(ctx, eventlog.ObjectMetaSubjects(bucket))
 	if err != nil {
 		return nil, err
 	}
-	places := make([]Place, 0, len(subjects))
+	places := make([]Key, 0, len(subjects))
 	for subject := range subjects {
 		name, ok := eventlog.ObjectOfMeta(bucket, subject)
 		if !ok {
@@ -125,13 +125,13 @@ func (s Store) List(ctx context.Context) ([]Place, error) {
 			places = append(places, p)
 		}
 	}
-	slices.SortFunc(places, func(a, b Place) int {
+	slices.SortFunc(places, func(a, b Key) int {
 		return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), cmp.Compare(a.Name(), b.Name()))
 	})
 	return places, nil
 }
 
-func placeOf(name string) (p Place, ok bool) {
+func placeOf(name string) (p Key, ok bool) {
 	p.Fold, p.LogID, p.Sequence, ok = eventlog.ParseCheckpointName(name)
 	return p, ok
 }
@@ -155,7 +155,7 @@ func (s Store) subjects(ctx context.Context, filter string) (map[string]uint64, 
 
 // read gives the bytes of one checkpoint. Whether they are all there is asked
 // first: the object store waits for what is not.
-func (s Store) read(ctx context.Context, p Place) ([]byte, error) {
+func (s Store) read(ctx context.Context, p Key) ([]byte, error) {
 	bucket, err := s.JS.ObjectStore(ctx, eventlog.BucketCheckpoints)
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", eventlog.BucketCheckpoints, err)

@@ -50,7 +50,7 @@ func (p *place) event(t *testing.T) {
 	}
 }
 
-func (p *place) save(t *testing.T, logID string) checkpoint.Kept {
+func (p *place) save(t *testing.T, logID string) checkpoint.Entry {
 	t.Helper()
 	kept, err := p.store.Save(t.Context(), logID, p.view)
 	if err != nil {
@@ -108,7 +108,7 @@ func TestWhatNobodyWillBeginFromIsDropped(t *testing.T) {
 		}
 	}
 
-	if err := p.store.Tidy(ctx, p.log.ID, last); err != nil {
+	if err := p.store.Prune(ctx, p.log.ID, last); err != nil {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(want, p.sequences(t)); diff != "" {
@@ -123,22 +123,22 @@ func TestNewest(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	none, err := p.store.Newest(t.Context(), p.log.ID, 10)
-	if none != (checkpoint.Kept{}) || err != nil {
+	if none != (checkpoint.Entry{}) || err != nil {
 		t.Errorf("without a bucket: %v, %v", none, err)
 	}
-	var kept []checkpoint.Kept
+	var kept []checkpoint.Entry
 	for range 3 {
 		p.event(t)
 		kept = append(kept, p.save(t, p.log.ID))
 	}
-	for last, want := range map[uint64]checkpoint.Kept{0: {}, 1: kept[0], 2: kept[1], 3: kept[2], 100: kept[2]} {
+	for last, want := range map[uint64]checkpoint.Entry{0: {}, 1: kept[0], 2: kept[1], 3: kept[2], 100: kept[2]} {
 		got, err := p.store.Newest(t.Context(), p.log.ID, last)
 		if got != want || err != nil {
 			t.Errorf("up to %d: %v, %v; want %v", last, got, err, want)
 		}
 	}
 	other, err := p.store.Newest(t.Context(), "another", 100)
-	if other != (checkpoint.Kept{}) || err != nil {
+	if other != (checkpoint.Entry{}) || err != nil {
 		t.Errorf("of another log: %v, %v", other, err)
 	}
 }
@@ -161,7 +161,7 @@ func TestNearestSaysWhyItPassedOver(t *testing.T) {
 	p.event(t)
 	p.save(t, p.log.ID)
 	p.event(t)
-	name := checkpoint.Place{Fold: fleet.FoldVersion, LogID: p.log.ID, Sequence: 2}.Name()
+	name := checkpoint.Key{Fold: fleet.FoldVersion, LogID: p.log.ID, Sequence: 2}.Name()
 	bucket, err := p.js.ObjectStore(t.Context(), eventlog.BucketCheckpoints)
 	if err != nil {
 		t.Fatal(err)
@@ -170,7 +170,7 @@ func TestNearestSaysWhyItPassedOver(t *testing.T) {
 		t.Fatal(err)
 	}
 	passed := map[string]error{}
-	p.store.PassedOver = func(checkpoint string, why error) { passed[checkpoint] = why }
+	p.store.Skipped = func(checkpoint string, why error) { passed[checkpoint] = why }
 	if v := p.store.Nearest(t.Context(), p.log.ID, 2); v == nil || v.Sequence != 1 {
 		t.Errorf("got %v, want the view at sequence 1", v)
 	}

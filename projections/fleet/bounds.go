@@ -34,7 +34,7 @@ var ErrTooManyUnknown = fmt.Errorf("%w: the device reports more than %d Deployme
 func (d *Device) Crowded() bool { return d.unknown >= MaxUnknown }
 
 // count keeps the number of a device's unknown pairs while one changes.
-func (d *Device) count(p *Pair, n int) {
+func (d *Device) count(p *Assignment, n int) {
 	if p.Desired.Sequence == 0 {
 		d.unknown += n
 	}

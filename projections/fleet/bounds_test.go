@@ -15,7 +15,7 @@ import (
 )
 
 func pairsOf(v *fleet.View, device string) (n int) {
-	for range v.Devices[device].Pairs {
+	for range v.Devices[device].Assignments {
 		n++
 	}
 	return n

@@ -103,7 +103,7 @@ func (r *reader) device(v *View) *Device {
 	d.Traffic.last = r.int()
 	d.LastDesired = r.uint()
 	n := r.count()
-	d.pairs = make([]*Pair, 0, n)
+	d.pairs = make([]*Assignment, 0, n)
 	for i := range n {
 		p := r.pair(v, d)
 		if i > 0 && p.Name <= d.pairs[i-1].Name {
@@ -228,7 +228,7 @@ const (
 // phases numbers what a report can say.
 var phases = [...]eventlog.Phase{"", eventlog.PhasePending, eventlog.PhaseRunning, eventlog.PhaseFailed}
 
-func (w *writer) pair(p *Pair) {
+func (w *writer) pair(p *Assignment) {
 	var has uint64
 	if p.Deployment != nil {
 		has |= isAssigned
@@ -269,8 +269,8 @@ func (w *writer) pair(p *Pair) {
 	}
 }
 
-func (r *reader) pair(v *View, dev *Device) *Pair {
-	p := &Pair{Device: dev, Key: v.key(Key{r.word(), r.word()})}
+func (r *reader) pair(v *View, dev *Device) *Assignment {
+	p := &Assignment{Device: dev, Key: v.key(Key{r.word(), r.word()})}
 	has := r.uint()
 	if has&hasDesired != 0 {
 		p.Desired = Desired{Sequence: r.uint(), Hash: r.word(), Revision: r.uint(), At: r.time(), Recorded: r.time()}

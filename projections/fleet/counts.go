@@ -3,7 +3,7 @@ package fleet
 // change runs a mutation of a pair between taking it out of its Deployment's
 // counts and putting it back, so that counting costs what changed and never the
 // number of devices.
-func (v *View) change(p *Pair, mutate func()) {
+func (v *View) change(p *Assignment, mutate func()) {
 	before := p.Deployment
 	if before != nil {
 		before.Counts.add(p, -1)
@@ -25,7 +25,7 @@ func (v *View) change(p *Pair, mutate func()) {
 	v.touchDevice(p.Device)
 }
 
-func newest(a, b *Pair) *Pair {
+func newest(a, b *Assignment) *Assignment {
 	if a == nil || b.Reported.Sequence > a.Reported.Sequence {
 		return b
 	}
@@ -47,7 +47,7 @@ func (v *View) changePresence(dev *Device, to Presence) {
 	}
 }
 
-func (c *Counts) add(p *Pair, n int) {
+func (c *Counts) add(p *Assignment, n int) {
 	c.Matched += n
 	updated := p.Updated()
 	if updated {

@@ -157,7 +157,7 @@ func TestADecommissionedDeviceCannotGrowTheView(t *testing.T) {
 	}
 	d := s.fold(fleet.New()).Devices["pi-01"]
 	pairs := 0
-	for range d.Pairs {
+	for range d.Assignments {
 		pairs++
 	}
 	if len(d.Late) != fleet.MaxLate || !slices.IsSorted(d.Late) || pairs != 0 {
@@ -184,7 +184,7 @@ func TestADecommissionedDeviceShowsNothing(t *testing.T) {
 				if d.Info != nil || d.Registered || d.Labels != nil || d.Leaving != nil || d.Presence != (fleet.Presence{}) {
 					rt.Fatalf("at sequence %d, %s shows %+v", v.Sequence, id, *d)
 				}
-				for p := range d.Pairs {
+				for p := range d.Assignments {
 					if p.Reported != (fleet.Reported{}) {
 						rt.Fatalf("at sequence %d, %s shows a report of %s: %+v", v.Sequence, id, p.Name, p.Reported)
 					}

@@ -17,7 +17,7 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 	if e.Type != eventlog.DesiredAssigned && e.Type != eventlog.DesiredWithdrawn {
 		return nil // a newer writer's: nothing that this fold knows to do
 	}
-	p := v.pair(dev, e.Address.Deployment)
+	p := v.assignment(dev, e.Address.Deployment)
 	dev.count(p, -1) // what is assigned or withdrawn is known from now on
 	switch key := (Key{e.Namespace, e.Address.Deployment}); e.Type {
 	case eventlog.DesiredAssigned:
@@ -43,13 +43,13 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 }
 
 // attach gives the Deployment a place on the pair's device.
-func (d *Deployment) attach(p *Pair) {
+func (d *Deployment) attach(p *Assignment) {
 	p.Deployment, p.place = d, int32(len(d.pairs))
 	d.pairs = append(d.pairs, p)
 }
 
 // detach takes it away: the last of the Deployment's pairs takes this one's place.
-func (v *View) detach(p *Pair) {
+func (v *View) detach(p *Assignment) {
 	d := p.Deployment
 	if d == nil {
 		return
@@ -75,12 +75,12 @@ func (v *View) key(k Key) *Key {
 	return &Key{v.intern(k.Namespace), v.intern(k.Name)}
 }
 
-func (v *View) pair(dev *Device, name string) *Pair {
+func (v *View) assignment(dev *Device, name string) *Assignment {
 	i, ok := dev.find(name)
 	if ok {
 		return dev.pairs[i]
 	}
-	p := &Pair{Device: dev, Key: v.key(Key{Name: name})}
+	p := &Assignment{Device: dev, Key: v.key(Key{Name: name})}
 	dev.pairs = slices.Insert(dev.pairs, i, p)
 	dev.count(p, +1)
 	return p

@@ -179,7 +179,7 @@ func summary(v *fleet.View) map[string]string {
 		if dev.Access != nil {
 			m["access "+id] = fmt.Sprint(*dev.Access)
 		}
-		for p := range dev.Pairs {
+		for p := range dev.Assignments {
 			m["pair "+id+"."+p.Name] = fmt.Sprint(p.Namespace, p.Assigned(), p.Desired, p.Reported)
 		}
 	}

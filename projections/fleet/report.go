@@ -44,7 +44,7 @@ func (v *View) applyReport(dev *Device, e *eventlog.Event) error {
 			return ErrTooManyUnknown
 		}
 		if p == nil {
-			p = v.pair(dev, e.Address.Deployment)
+			p = v.assignment(dev, e.Address.Deployment)
 		}
 		v.reportState(p, e, s, false)
 	case eventlog.InfoReported:
@@ -59,7 +59,7 @@ func (v *View) applyReport(dev *Device, e *eventlog.Event) error {
 	return nil
 }
 
-func (v *View) reportState(p *Pair, e *eventlog.Event, s eventlog.DeploymentState, old bool) {
+func (v *View) reportState(p *Assignment, e *eventlog.Event, s eventlog.DeploymentState, old bool) {
 	v.change(p, func() {
 		p.Reported = Reported{
 			Sequence: e.Sequence, Phase: s.Phase, Hash: cut(s.ScoreHash, maxWordLength), Reason: cut(s.Reason, maxWordLength),
@@ -98,7 +98,7 @@ func (v *View) clear(dev *Device, e *eventlog.Event) {
 
 // forget drops a pair that the log neither wants nor hears of: a withdrawn one
 // whose report was cleared stays, since its delete marker counts in a sync.
-func (v *View) forget(p *Pair) {
+func (v *View) forget(p *Assignment) {
 	if p.Deployment != nil || p.Desired.Sequence > 0 {
 		return
 	}

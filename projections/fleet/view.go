@@ -83,8 +83,8 @@ type Deployment struct {
 
 	Counts Counts
 
-	pairs      []*Pair // in no order; each knows its place
-	lastFailed *Pair
+	pairs      []*Assignment // in no order; each knows its place
+	lastFailed *Assignment
 	staleError bool // lastFailed no longer fails: look for another when asked
 }
 
@@ -124,7 +124,7 @@ type Counts struct {
 }
 
 // Assigned iterates over the devices that the Deployment is assigned to.
-func (d *Deployment) Assigned(yield func(*Pair) bool) {
+func (d *Deployment) Assigned(yield func(*Assignment) bool) {
 	for _, p := range d.pairs {
 		if !yield(p) {
 			return
@@ -133,7 +133,7 @@ func (d *Deployment) Assigned(yield func(*Pair) bool) {
 }
 
 // LastFailed is the pair with the newest failing report, nil when none fails.
-func (d *Deployment) LastFailed() *Pair {
+func (d *Deployment) LastFailed() *Assignment {
 	if d.staleError {
 		d.staleError, d.lastFailed = false, nil
 		for _, p := range d.pairs {
@@ -149,8 +149,8 @@ func (d *Deployment) LastFailed() *Pair {
 // first: a fleet is larger than a processor's cache, and so it is one miss less.
 type Device struct {
 	ID      string
-	pairs   []*Pair // by name
-	unknown int     // of them, those that the log never assigned
+	pairs   []*Assignment // by name
+	unknown int           // of them, those that the log never assigned
 	// Decommissioned, until access.allowed: what it reports is foreign.
 	Decommissioned bool
 	Traffic        Traffic
@@ -197,9 +197,9 @@ type Presence struct {
 	Since    time.Time // when the verdict was reached
 }
 
-// Pairs iterates over all that the log knows of Deployments on the device,
+// Assignments iterates over all that the log knows of Deployments on the device,
 // withdrawn and unknown ones included, by their names.
-func (d *Device) Pairs(yield func(*Pair) bool) {
+func (d *Device) Assignments(yield func(*Assignment) bool) {
 	for _, p := range d.pairs {
 		if !yield(p) {
 			return
@@ -207,8 +207,8 @@ func (d *Device) Pairs(yield func(*Pair) bool) {
 	}
 }
 
-// Pair gives what the log knows of a Deployment's name on the device, or nil.
-func (d *Device) Pair(name string) *Pair {
+// Assignment gives what the log knows of a Deployment's name on the device, or nil.
+func (d *Device) Pair(name string) *Assignment {
 	if i, ok := d.find(name); ok {
 		return d.pairs[i]
 	}
@@ -217,12 +217,12 @@ func (d *Device) Pair(name string) *Pair {
 
 // find gives the place of a name among the pairs, or the one that it would take.
 func (d *Device) find(name string) (int, bool) {
-	return slices.BinarySearchFunc(d.pairs, name, func(p *Pair, name string) int { return strings.Compare(p.Name, name) })
+	return slices.BinarySearchFunc(d.pairs, name, func(p *Assignment, name string) int { return strings.Compare(p.Name, name) })
 }
 
-// Pair is one Deployment's name on one device: what it should run and what it
+// Assignment is one Deployment's name on one device: what it should run and what it
 // reports.
-type Pair struct {
+type Assignment struct {
 	// Key has the name; and the namespace of the Deployment which the last desired
 	// event spoke of, empty where the log never knew one. Pairs share it, so it is
 	// not to be changed.
@@ -263,16 +263,16 @@ type Reported struct {
 }
 
 // Assigned says whether the log wants the Deployment on the device.
-func (p *Pair) Assigned() bool { return p.Deployment != nil }
+func (p *Assignment) Assigned() bool { return p.Deployment != nil }
 
 // Withdrawn says whether the log took it off the device. What was never
 // assigned was never withdrawn either.
-func (p *Pair) Withdrawn() bool { return p.Deployment == nil && p.Desired.Sequence > 0 }
+func (p *Assignment) Withdrawn() bool { return p.Deployment == nil && p.Desired.Sequence > 0 }
 
 // Updated: the device reported score_hash equal to the hash of its desired
 // value; a report without one, from an older agent, counts if it is later in
 // the log than the assignment.
-func (p *Pair) Updated() bool {
+func (p *Assignment) Updated() bool {
 	if p.Deployment == nil || p.Reported.Sequence == 0 {
 		return false
 	}
@@ -283,10 +283,12 @@ func (p *Pair) Updated() bool {
 }
 
 // Succeeded: updated, and Running.
-func (p *Pair) Succeeded() bool { return p.Reported.Phase == eventlog.PhaseRunning && p.Updated() }
+func (p *Assignment) Succeeded() bool {
+	return p.Reported.Phase == eventlog.PhaseRunning && p.Updated()
+}
 
 // Failed: updated, and Failed.
-func (p *Pair) Failed() bool { return p.Reported.Phase == eventlog.PhaseFailed && p.Updated() }
+func (p *Assignment) Failed() bool { return p.Reported.Phase == eventlog.PhaseFailed && p.Updated() }
 
 // New makes the view of an empty log.
 func New() *View {

@@ -12,33 +12,33 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/reader"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 // compareBucket holds a bucket against its ledger: most keys by reading the
 // bucket once, and one by one those that are not as the ledger has them, which in
 // a fleet that lives are those that changed since.
 func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l *ledger, patience time.Duration, r *Report) error {
-	found, err := projections.Check(ctx, js, bucket)
+	found, err := buckets.Check(ctx, js, bucket)
 	if err != nil {
 		return err
 	}
 	tell := func(k Kind, says string) { r.add(Finding{Kind: k, Bucket: bucket, Says: says}) }
 	switch found {
-	case projections.Missing:
+	case buckets.Missing:
 		if l.projection.Stream == eventlog.PulseStream {
 			tell(PulsesGone, "the bucket is not there: it is in memory, and gone with a restart of the server; the operator makes it anew")
 			return nil
 		}
 		tell(BucketMissing, "the bucket is not there: an operator that runs makes it anew within seconds")
 		return nil
-	case projections.Unfinished:
+	case buckets.Unfinished:
 		tell(BucketUnfinished, "the bucket is being rebuilt, or its rebuild was cut short: it is not compared")
 		return nil
-	case projections.Halted:
+	case buckets.Halted:
 		tell(BucketHalted, "no server leads the bucket: it is not compared. An operator that runs rebuilds it where a device's message did that")
 		return nil
-	case projections.OtherLog:
+	case buckets.OtherLog:
 		tell(BucketOfOtherLog, "the bucket projects another log than this one: it is not compared")
 		return nil
 	}
@@ -51,7 +51,7 @@ func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l
 		}
 	}
 	c := comparison{js: js, ledger: l, patience: patience, report: r, sum: Bucket{Name: bucket, Keys: len(l.last)}}
-	if c.passed, err = projections.PassedOver(ctx, js, bucket); err != nil {
+	if c.passed, err = buckets.Skipped(ctx, js, bucket); err != nil {
 		return err
 	}
 	for _, sequence := range c.passed {
@@ -104,7 +104,7 @@ func (c *comparison) passedOver(ctx context.Context, sequence uint64) error {
 		return err
 	}
 	c.report.add(Finding{
-		Kind: PassedOver, Bucket: c.sum.Name, Sequence: sequence, Subject: m.Subject,
+		Kind: Skipped, Bucket: c.sum.Name, Sequence: sequence, Subject: m.Subject,
 		Says: "the NATS server refuses to store the message in the bucket, so the bucket was moved past it and has what its key had before: look at the device",
 	})
 	return nil
@@ -118,8 +118,8 @@ func (c *comparison) settle(ctx context.Context) error {
 	}
 	bounded, cancel := context.WithTimeout(ctx, c.patience)
 	defer cancel()
-	err := projections.WaitFor(bounded, c.js, c.sum.Name, last)
-	if err != nil && bounded.Err() == nil && !errors.Is(err, projections.ErrUnreadable) {
+	err := buckets.WaitFor(bounded, c.js, c.sum.Name, last)
+	if err != nil && bounded.Err() == nil && !errors.Is(err, buckets.ErrUnreadable) {
 		return err
 	}
 	return ctx.Err() // a bucket that is behind shows key by key

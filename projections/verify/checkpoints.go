@@ -16,7 +16,7 @@ import (
 type checkpoints struct {
 	store  checkpoint.Store
 	logID  string
-	places []checkpoint.Place // still to come
+	places []checkpoint.Key // still to come
 	report *Report
 }
 
@@ -46,12 +46,12 @@ func (c *checkpoints) compare(ctx context.Context, v *fleet.View) {
 	}
 }
 
-func (c *checkpoints) one(ctx context.Context, p checkpoint.Place, v *fleet.View) {
+func (c *checkpoints) one(ctx context.Context, p checkpoint.Key, v *fleet.View) {
 	unusable := func(why error) {
 		c.report.addf(CheckpointUnusable, p.Sequence, "checkpoint %s: %v", p.Name(), why)
 	}
 	var passed error
-	c.store.PassedOver = func(name string, why error) {
+	c.store.Skipped = func(name string, why error) {
 		if name == p.Name() {
 			passed = why
 		}

@@ -4,7 +4,7 @@ import (
 	"testing"
 
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/verify"
 )
 
@@ -25,7 +25,7 @@ func TestAHeaderThatCannotBeReadStopsNobody(t *testing.T) {
 	w.seal(w.key, nil)
 	wantKinds(t, w.verify(verify.Options{}), map[verify.Kind]uint64{verify.Foreign: 7})
 	w.ensure()
-	if err := projections.Rebuild(t.Context(), w.js, projections.Config{}, eventlog.BucketState, nil); err != nil {
+	if err := buckets.Rebuild(t.Context(), w.js, buckets.Config{}, eventlog.BucketState, nil); err != nil {
 		t.Fatal(err)
 	}
 	wantKinds(t, w.verify(verify.Options{}), map[verify.Kind]uint64{verify.Foreign: 7})

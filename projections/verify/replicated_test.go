@@ -12,7 +12,7 @@ import (
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/seal"
 	"fleet.nationtech.io/projections/verify"
 )
@@ -33,7 +33,7 @@ func TestAReplicatedLogAgrees(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := projections.Ensure(ctx, js, projections.Config{Replicas: 3}); err != nil {
+	if _, err := buckets.Ensure(ctx, js, buckets.Config{Replicas: 3}); err != nil {
 		t.Fatal(err)
 	}
 	a, err := appender.New(nc, appender.Options{Source: "operator"})

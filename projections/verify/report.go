@@ -53,9 +53,9 @@ const (
 const (
 	// Foreign: a message whose subject, type and payload do not agree.
 	Foreign Kind = "Foreign"
-	// PassedOver: a message that the server refuses to store in a bucket, past which the
+	// Skipped: a message that the server refuses to store in a bucket, past which the
 	// bucket was moved. It counts as foreign: no agent sends such a message.
-	PassedOver Kind = "PassedOver"
+	Skipped Kind = "PassedOver"
 	// NumberGap: a device's report numbers skip some: those reports never came.
 	NumberGap Kind = "NumberGap"
 	// NumberRepeat: a report that had come before; the fold drops it.
@@ -74,14 +74,14 @@ func Kinds() []Kind {
 	return []Kind{
 		MessageMissing, LogBeginsLate, SealBroken, SealForged, SealKey, SealOutOfOrder,
 		BucketMissing, BucketUnfinished, BucketHalted, BucketOfOtherLog, KeyMissing, KeyExtra, KeyStale, ValueDiffers, HeaderDiffers, CheckpointDiffers,
-		Foreign, PassedOver, NumberGap, NumberRepeat, TimeBackwards, PulsesGone, CheckpointUnusable,
+		Foreign, Skipped, NumberGap, NumberRepeat, TimeBackwards, PulsesGone, CheckpointUnusable,
 	}
 }
 
 // Differs says whether the kind means that something is other than it should be.
 func (k Kind) Differs() bool {
 	switch k {
-	case Foreign, PassedOver, NumberGap, NumberRepeat, TimeBackwards, PulsesGone, CheckpointUnusable:
+	case Foreign, Skipped, NumberGap, NumberRepeat, TimeBackwards, PulsesGone, CheckpointUnusable:
 		return false
 	}
 	return true
@@ -169,4 +169,4 @@ func (r *Report) Differences() (n uint64) {
 
 // Foreign is how many foreign messages the log has, those among them that buckets
 // were moved past.
-func (r *Report) Foreign() uint64 { return r.Counts[Foreign] + r.Counts[PassedOver] }
+func (r *Report) Foreign() uint64 { return r.Counts[Foreign] + r.Counts[Skipped] }

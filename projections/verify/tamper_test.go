@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/seal"
 	"fleet.nationtech.io/projections/verify"
 )
@@ -187,7 +187,7 @@ func TestABucketWhoseNewestMessageIsDamagedIsRebuilt(t *testing.T) {
 	b.save(true)
 	w.server.Start()
 	w.connect()
-	if found, err := projections.Check(t.Context(), w.js, eventlog.BucketDesired); found != projections.Diverged || err != nil {
+	if found, err := buckets.Check(t.Context(), w.js, eventlog.BucketDesired); found != buckets.Diverged || err != nil {
 		t.Errorf("check = %s, %v, want Diverged", found, err)
 	}
 	w.ensure()

@@ -11,12 +11,12 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-const longestExcerpt = 120
+const maxExcerptLen = 120
 
 // excerpt quotes the beginning of a payload.
 func excerpt(b []byte) string {
-	if len(b) > longestExcerpt {
-		return fmt.Sprintf("%q… (%d bytes)", b[:longestExcerpt], len(b))
+	if len(b) > maxExcerptLen {
+		return fmt.Sprintf("%q… (%d bytes)", b[:maxExcerptLen], len(b))
 	}
 	return fmt.Sprintf("%q", b)
 }

@@ -16,7 +16,7 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/eventlog/reader"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/seal"
 	"fleet.nationtech.io/projections/verify"
@@ -50,7 +50,7 @@ func (w *world) connect() { _, w.js = w.server.Connect(w.T) }
 
 func (w *world) ensure() {
 	w.Helper()
-	if _, err := projections.Ensure(w.Context(), w.js, projections.Config{}); err != nil {
+	if _, err := buckets.Ensure(w.Context(), w.js, buckets.Config{}); err != nil {
 		w.Fatal(err)
 	}
 }

@@ -44,7 +44,7 @@ func (s Filter) stateOf(d *fleet.Device) (State, bool) {
 		return 0, false
 	}
 	state, assigned := StateIdle, false
-	for p := range d.Pairs {
+	for p := range d.Assignments {
 		if !p.Assigned() || s.Deployment != "" && p.Name != s.Deployment || s.Namespace != "" && p.Namespace != s.Namespace {
 			continue
 		}

@@ -10,8 +10,8 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/past"
 )
 
 // Log is the source that reads a real log.
@@ -77,7 +77,7 @@ func (l *Log) Before(ctx context.Context, sequence uint64, progress func(done, t
 	if sequence < l.First {
 		return fleet.New(), nil
 	}
-	return past.At(ctx, l.JS, past.Moment{Sequence: sequence}, past.Options{Progress: progress})
+	return asof.At(ctx, l.JS, asof.Moment{Sequence: sequence}, asof.Options{Progress: progress})
 }
 
 // Rollouts reads where rollouts begin.

@@ -22,7 +22,7 @@ import (
 	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/liveness"
 	"fleet.nationtech.io/operator/internal/state"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -74,7 +74,7 @@ func server(b *testing.B) (nc *nats.Conn, js jetstream.JetStream, stop func()) {
 	if _, err := logstream.Ensure(b.Context(), js, logstream.Config{}); err != nil {
 		b.Fatal(err)
 	}
-	if _, err := projections.Ensure(b.Context(), js, projections.Config{}); err != nil {
+	if _, err := buckets.Ensure(b.Context(), js, buckets.Config{}); err != nil {
 		b.Fatal(err)
 	}
 	return nc, js, func() { nc.Close(); s.Stop() }

@@ -20,7 +20,7 @@ func (f *Fold) begin(ctx context.Context, log logstream.Info) {
 	if at > 0 || f.options.NoCheckpoints {
 		return
 	}
-	store := checkpoint.Store{JS: f.js, PassedOver: func(name string, why error) {
+	store := checkpoint.Store{JS: f.js, Skipped: func(name string, why error) {
 		f.logger.Warn("a checkpoint is passed over; the fold takes longer", "checkpoint", name, "error", why)
 	}}
 	v := store.Nearest(ctx, log.ID, log.Last)

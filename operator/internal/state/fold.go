@@ -77,7 +77,7 @@ func (f *Fold) Position(device string) (p syncsvc.Position, ok bool) {
 		p, ok = syncsvc.Position{LogID: f.logID, Sequence: s.View().Sequence}, f.current
 		if dev := s.View().Devices[device]; dev != nil {
 			p.LastDesired, p.Desired = dev.LastDesired, map[string]uint64{}
-			for pair := range dev.Pairs {
+			for pair := range dev.Assignments {
 				if pair.Desired.Sequence > 0 {
 					p.Names = append(p.Names, pair.Name)
 					p.Desired[pair.Name] = pair.Desired.Sequence

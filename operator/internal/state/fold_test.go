@@ -21,10 +21,10 @@ import (
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/state"
+	"fleet.nationtech.io/projections/asof"
+	"fleet.nationtech.io/projections/asof/asoftest"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
-	"fleet.nationtech.io/projections/past"
-	"fleet.nationtech.io/projections/past/pasttest"
 )
 
 // running is a fold that runs, and what it told.
@@ -109,7 +109,7 @@ func (r *running) upTo(t *testing.T, sequence uint64) []byte {
 		if s.View().Sequence != sequence {
 			t.Errorf("folded to sequence %d, want %d", s.View().Sequence, sequence)
 		}
-		b = pasttest.Encode(t, s.View())
+		b = asoftest.Encode(t, s.View())
 	})
 	return b
 }
@@ -139,7 +139,7 @@ func save(t *testing.T, js jetstream.JetStream, sequence uint64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	v, err := past.Upto(t.Context(), js, log, sequence, past.Options{NoCheckpoints: true})
+	v, err := asof.AtSequence(t.Context(), js, log, sequence, asof.Options{NoCheckpoints: true})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,7 +155,7 @@ const fromCheckpoint = "the fold begins from a checkpoint"
 func TestAFoldFromACheckpointEqualsOneFromTheBeginning(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
-	l := pasttest.NewLife(t, js, 30)
+	l := asoftest.NewLife(t, js, 30)
 	l.Append(500)
 	save(t, js, 400)
 
@@ -174,7 +174,7 @@ func TestAFoldFromACheckpointEqualsOneFromTheBeginning(t *testing.T) {
 	if !bytes.Equal(zero.upTo(t, 800), near.upTo(t, 800)) {
 		t.Error("300 events later, the views differ")
 	}
-	if want := pasttest.Brute(t, js, 800)[800]; !bytes.Equal(near.upTo(t, 800), want) {
+	if want := asoftest.Brute(t, js, 800)[800]; !bytes.Equal(near.upTo(t, 800), want) {
 		t.Error("the view differs from the fold by brute force")
 	}
 }
@@ -183,7 +183,7 @@ func TestAFoldFromACheckpointEqualsOneFromTheBeginning(t *testing.T) {
 func TestWhoWaitsBeforeTheFoldBeginsIsLetGo(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
-	pasttest.NewLife(t, js, 5).Append(50)
+	asoftest.NewLife(t, js, 5).Append(50)
 	save(t, js, 50)
 	f := state.New(state.Options{JS: js, Logger: slog.New(slog.DiscardHandler), Changed: func([]fleet.Key, []string) {}})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -212,7 +212,7 @@ func TestALogThatWentBackIsFoldedAnewFromWhatStillHolds(t *testing.T) {
 			t.Parallel()
 			s := natstest.Start(t)
 			_, js := s.Connect(t)
-			pasttest.NewLife(t, js, 20).Append(200)
+			asoftest.NewLife(t, js, 20).Append(200)
 			dir := filepath.Join(s.Dir(), "jetstream", "$G", "streams", eventlog.LogStream)
 			before := t.TempDir()
 			s.Stop()
@@ -221,7 +221,7 @@ func TestALogThatWentBackIsFoldedAnewFromWhatStillHolds(t *testing.T) {
 			}
 			s.Start()
 			_, js = s.Connect(t)
-			pasttest.NewLife(t, js, 20).Append(200)
+			asoftest.NewLife(t, js, 20).Append(200)
 			for _, seq := range []uint64{150, 300, 400} {
 				save(t, js, seq)
 			}
@@ -241,7 +241,7 @@ func TestALogThatWentBackIsFoldedAnewFromWhatStillHolds(t *testing.T) {
 			}
 			s.Start()
 			_, again := s.Connect(t)
-			pasttest.NewLife(t, again, 7).Append(250)
+			asoftest.NewLife(t, again, 7).Append(250)
 			if follows {
 				if err := r.Verify(r.ctx); err != nil {
 					t.Fatal(err)
@@ -254,7 +254,7 @@ func TestALogThatWentBackIsFoldedAnewFromWhatStillHolds(t *testing.T) {
 			} else {
 				r = run(t, again)
 			}
-			if got, want := r.upTo(t, 450), pasttest.Brute(t, again, 450)[450]; !bytes.Equal(got, want) {
+			if got, want := r.upTo(t, 450), asoftest.Brute(t, again, 450)[450]; !bytes.Equal(got, want) {
 				t.Errorf("the view differs from the fold by brute force")
 			}
 			if !r.said(fromCheckpoint) {
@@ -271,7 +271,7 @@ func TestAFoldOfALostTailIsNotVerifiedByALongerLog(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	_, js := s.Connect(t)
-	pasttest.NewLife(t, js, 20).Append(20)
+	asoftest.NewLife(t, js, 20).Append(20)
 	dir := filepath.Join(s.Dir(), "jetstream", "$G", "streams", eventlog.LogStream)
 	before := t.TempDir()
 	s.Stop()
@@ -280,7 +280,7 @@ func TestAFoldOfALostTailIsNotVerifiedByALongerLog(t *testing.T) {
 	}
 	s.Start()
 	_, js = s.Connect(t)
-	pasttest.NewLife(t, js, 20).Append(20)
+	asoftest.NewLife(t, js, 20).Append(20)
 	r := run(t, js)
 	r.upTo(t, 40)
 	r.stop() // so that it cannot notice by itself
@@ -293,7 +293,7 @@ func TestAFoldOfALostTailIsNotVerifiedByALongerLog(t *testing.T) {
 	}
 	s.Start()
 	_, again := s.Connect(t)
-	pasttest.NewLife(t, again, 7).Append(40)
+	asoftest.NewLife(t, again, 7).Append(40)
 	for {
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		err := r.Verify(ctx) // it waits until the fold is given up, and that one has ended
@@ -310,7 +310,7 @@ func TestAFoldOfALostTailIsNotVerifiedByALongerLog(t *testing.T) {
 func TestALogMadeAnewIsFoldedFromItsBeginning(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
-	pasttest.NewLife(t, js, 5).Append(100)
+	asoftest.NewLife(t, js, 5).Append(100)
 	save(t, js, 80)
 	r := run(t, js)
 	r.upTo(t, 100)
@@ -321,13 +321,13 @@ func TestALogMadeAnewIsFoldedFromItsBeginning(t *testing.T) {
 	if err := js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
 		t.Fatal(err)
 	}
-	pasttest.NewLife(t, js, 3).Append(120)
+	asoftest.NewLife(t, js, 3).Append(120)
 	select {
 	case <-lost:
 	case <-r.ctx.Done():
 		t.Fatal("a fold of another log is held to be good")
 	}
-	if got, want := r.upTo(t, 120), pasttest.Brute(t, js, 120)[120]; !bytes.Equal(got, want) {
+	if got, want := r.upTo(t, 120), asoftest.Brute(t, js, 120)[120]; !bytes.Equal(got, want) {
 		t.Error("the view differs from the fold by brute force")
 	}
 }
@@ -336,7 +336,7 @@ func TestALogMadeAnewIsFoldedFromItsBeginning(t *testing.T) {
 func TestADamagedCheckpointIsPassedOver(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
-	pasttest.NewLife(t, js, 5).Append(100)
+	asoftest.NewLife(t, js, 5).Append(100)
 	save(t, js, 50)
 	save(t, js, 80)
 	log, err := logstream.Inspect(t.Context(), js)
@@ -347,12 +347,12 @@ func TestADamagedCheckpointIsPassedOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := checkpoint.Place{Fold: fleet.FoldVersion, LogID: log.ID, Sequence: 80}.Name()
+	name := checkpoint.Key{Fold: fleet.FoldVersion, LogID: log.ID, Sequence: 80}.Name()
 	if _, err := bucket.PutString(t.Context(), name, "no checkpoint"); err != nil {
 		t.Fatal(err)
 	}
 	r := run(t, js)
-	if got, want := r.upTo(t, 100), pasttest.Brute(t, js, 100)[100]; !bytes.Equal(got, want) {
+	if got, want := r.upTo(t, 100), asoftest.Brute(t, js, 100)[100]; !bytes.Equal(got, want) {
 		t.Error("the view differs from the fold by brute force")
 	}
 	for _, m := range []string{fromCheckpoint, "a checkpoint is passed over; the fold takes longer"} {

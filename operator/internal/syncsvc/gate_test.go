@@ -10,7 +10,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator/internal/syncsvc"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 // restoredLog is what the log says of itself, as a test wants it.
@@ -40,7 +40,7 @@ func TestARestoredLogIsWithheldUntilItIsReconciled(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	last := w.append("pi-01", "web", eventlog.DesiredAssigned, `{"type":"PodmanV0"}`)
-	if err := projections.WaitFor(t.Context(), w.js, eventlog.BucketDesired, last); err != nil {
+	if err := buckets.WaitFor(t.Context(), w.js, eventlog.BucketDesired, last); err != nil {
 		t.Fatal(err)
 	}
 	w.fold.set(w.position(last, "web"))

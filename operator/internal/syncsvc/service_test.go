@@ -19,7 +19,7 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator/internal/syncsvc"
-	"fleet.nationtech.io/projections"
+	"fleet.nationtech.io/projections/buckets"
 )
 
 // fold says what a test wants of a position.
@@ -55,7 +55,7 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := projections.Ensure(t.Context(), js, projections.Config{}); err != nil {
+	if _, err := buckets.Ensure(t.Context(), js, buckets.Config{}); err != nil {
 		t.Fatal(err)
 	}
 	return &world{t: t, nc: nc, js: js, fold: &fold{}, log: log}
@@ -193,7 +193,7 @@ func TestNoAnswerFromABucketThatDoesNotAgreeWithTheFold(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	last := w.append("pi-01", "web", eventlog.DesiredAssigned, `{"type":"PodmanV0"}`)
-	if err := projections.WaitFor(t.Context(), w.js, eventlog.BucketDesired, last); err != nil {
+	if err := buckets.WaitFor(t.Context(), w.js, eventlog.BucketDesired, last); err != nil {
 		t.Fatal(err)
 	}
 	w.serve(syncsvc.DesiredState{JS: w.js}, syncsvc.Options{Timeout: 100 * time.Millisecond})

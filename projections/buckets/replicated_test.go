@@ -1,0 +1,88 @@
+package buckets_test
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/projections/buckets"
+)
+
+func onThree(t *testing.T) (jetstream.JetStream, buckets.Config) {
+	t.Helper()
+	_, js := natstest.Cluster(t, 3).Connect(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	for { // a young cluster's peers may not all be known yet
+		_, err := logstream.Ensure(ctx, js, logstream.Config{Replicas: 3})
+		if err == nil {
+			break
+		}
+		if ctx.Err() != nil {
+			t.Fatal(err)
+		}
+	}
+	c := buckets.Config{Replicas: 3}
+	if _, err := buckets.Ensure(t.Context(), js, c); err != nil {
+		t.Fatal(err)
+	}
+	return js, c
+}
+
+// On three servers, while the log is written at full speed, a bucket is never
+// taken for one that the log has left behind.
+func TestABucketOfABusyLogIsSound(t *testing.T) {
+	t.Parallel()
+	js, _ := onThree(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	var busy sync.WaitGroup
+	busy.Go(func() {
+		for i := 0; ctx.Err() == nil; i++ {
+			_, err := js.Publish(ctx, eventlog.StateSubject(fmt.Sprintf("d%d", i%50), "web"), fmt.Appendf(nil, `{"n":%d}`, i))
+			if err != nil && ctx.Err() == nil {
+				t.Errorf("publish: %v", err)
+				return
+			}
+		}
+	})
+	for range 20 {
+		found, err := buckets.Check(t.Context(), js, eventlog.BucketState)
+		if err != nil || found != buckets.Sound {
+			t.Errorf("bucket of a busy log is %s (%v)", found, err)
+			break
+		}
+	}
+	cancel()
+	busy.Wait()
+}
+
+func TestARebuildOnThreeServersHoldsAll(t *testing.T) {
+	t.Parallel()
+	js, c := onThree(t)
+	want := map[string]string{}
+	for i := range 200 {
+		device, body := fmt.Sprintf("d%d", i%40), fmt.Sprintf(`{"type":"T%d"}`, i)
+		assign(t, js, device, "web", body)
+		want[device+".web"] = body
+	}
+	for range 3 {
+		if err := buckets.Rebuild(t.Context(), js, c, eventlog.BucketDesired, nil); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, contents(t, js, eventlog.BucketDesired)); diff != "" {
+			t.Fatalf("bucket after a rebuild (-want +got):\n%s", diff)
+		}
+	}
+	rebuilt, err := buckets.Ensure(t.Context(), js, c)
+	if err != nil || len(rebuilt) > 0 {
+		t.Errorf("ensured again: rebuilt %v (%v), want none", rebuilt, err)
+	}
+}
