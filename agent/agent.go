@@ -13,7 +13,7 @@ import (
 
 	"fleet.nationtech.io/agent/config"
 	"fleet.nationtech.io/agent/engine"
-	"fleet.nationtech.io/agent/keeper"
+	"fleet.nationtech.io/agent/reconcile"
 )
 
 // Config is the agent's configuration, as config.toml holds it.
@@ -37,10 +37,10 @@ type Options struct {
 
 // Agent is one device's agent. Make one with New, then Run it once.
 type Agent struct {
-	config  Config
-	options Options
-	ready   chan struct{}
-	keeper  atomic.Pointer[keeper.Keeper]
+	config     Config
+	options    Options
+	ready      chan struct{}
+	reconciler atomic.Pointer[reconcile.Reconciler]
 }
 
 // New validates and wires. It touches neither disk nor network nor engine. The
@@ -69,11 +69,11 @@ func New(c Config, o Options) (*Agent, error) {
 // the engine need be there for it.
 func (a *Agent) Ready() <-chan struct{} { return a.ready }
 
-// Turned is when the agent last looked after its containers, for a watchdog. It
+// LastTick is when the agent last looked after its containers, for a watchdog. It
 // is now as long as Run has not come that far.
-func (a *Agent) Turned() time.Time {
-	if k := a.keeper.Load(); k != nil {
-		return k.Turned()
+func (a *Agent) LastTick() time.Time {
+	if k := a.reconciler.Load(); k != nil {
+		return k.LastTick()
 	}
 	return time.Now()
 }

@@ -7,7 +7,7 @@ import (
 	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/agent/engine/podman"
 	"fleet.nationtech.io/agent/engine/podmantest"
-	"fleet.nationtech.io/agent/hello"
+	"fleet.nationtech.io/agent/sampleimage"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/needs"
 	"fleet.nationtech.io/eventlog/reader"
@@ -22,7 +22,7 @@ func TestAPersonsCopyOfAContainerIsLeftAlone(t *testing.T) {
 	}
 	t.Parallel()
 	service := podmantest.Start(t, podmantest.Options{})
-	if err := hello.Load(t.Context(), service.Socket(), service.Build("fleet.nationtech.io/agent/cmd/fleet-hello")); err != nil {
+	if err := sampleimage.Load(t.Context(), service.Socket(), service.Build("fleet.nationtech.io/agent/cmd/fleet-hello")); err != nil {
 		t.Fatal(err)
 	}
 	w := newWorld(t)

@@ -11,7 +11,7 @@ import (
 
 	"fleet.nationtech.io/agent/engine/podman"
 	"fleet.nationtech.io/agent/engine/podmantest"
-	"fleet.nationtech.io/agent/hello"
+	"fleet.nationtech.io/agent/sampleimage"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/needs"
 )
@@ -36,7 +36,7 @@ func TestAnUpdateThatWaitsForItsImageOnPodman(t *testing.T) {
 	// The last to end: Podman's service hangs on it.
 	t.Cleanup(registry.Close)
 	t.Cleanup(service.Down)
-	if err := hello.Load(t.Context(), service.Socket(), service.Build("fleet.nationtech.io/agent/cmd/fleet-hello")); err != nil {
+	if err := sampleimage.Load(t.Context(), service.Socket(), service.Build("fleet.nationtech.io/agent/cmd/fleet-hello")); err != nil {
 		t.Fatal(err)
 	}
 	w := newWorld(t)
@@ -48,7 +48,7 @@ func TestAnUpdateThatWaitsForItsImageOnPodman(t *testing.T) {
 	stop := w.agent()
 
 	web := func(image string) string { return fmt.Sprintf(`[{"name":"web","image":%q}]`, image) }
-	hash := w.assign("hello", 1, web(hello.Repository+":1"))
+	hash := w.assign("hello", 1, web(sampleimage.Repository+":1"))
 	w.awaitPhase("hello", eventlog.PhaseRunning, hash)
 	revision := uint64(1)
 	runs := func(id string) bool {
@@ -90,7 +90,7 @@ func TestAnUpdateThatWaitsForItsImageOnPodman(t *testing.T) {
 		w.server.Start()
 		kept("the same after the network is back", func(s eventlog.ServiceState) bool { return s.ContainerID == id })
 	}
-	hash = w.assign("hello", revision+1, web(hello.Repository+":2"))
+	hash = w.assign("hello", revision+1, web(sampleimage.Repository+":2"))
 	w.awaitPhase("hello", eventlog.PhaseRunning, hash)
 	stop()
 }
@@ -116,7 +116,7 @@ func TestAJobThatIsDoneIsNotRunAgainOnPodman(t *testing.T) {
 	}
 	t.Parallel()
 	service := podmantest.Start(t, podmantest.Options{})
-	if err := hello.Load(t.Context(), service.Socket(), service.Build("fleet.nationtech.io/agent/cmd/fleet-hello")); err != nil {
+	if err := sampleimage.Load(t.Context(), service.Socket(), service.Build("fleet.nationtech.io/agent/cmd/fleet-hello")); err != nil {
 		t.Fatal(err)
 	}
 	w := newWorld(t)
@@ -126,7 +126,7 @@ func TestAJobThatIsDoneIsNotRunAgainOnPodman(t *testing.T) {
 	}
 	w.engine = p
 	stop := w.agent()
-	hash := w.assign("hello", 1, fmt.Sprintf(`[{"name":"web","image":%q,"restartPolicy":"Never"}]`, hello.Repository+":1"))
+	hash := w.assign("hello", 1, fmt.Sprintf(`[{"name":"web","image":%q,"restartPolicy":"Never"}]`, sampleimage.Repository+":1"))
 	s := w.awaitPhase("hello", eventlog.PhaseRunning, hash)
 	service.CLI("kill", "-s", "TERM", s.Services[0].ContainerID) // by which it exits with 0
 	w.awaitState("it ended", func(s eventlog.DeploymentState) bool {

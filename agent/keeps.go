@@ -13,12 +13,12 @@ import (
 // keptPrefix is before the key of each service in the store's memos.
 const keptPrefix = "kept/"
 
-// keeps is what the keeper remembers over restarts, in the store.
+// keeps is what the reconciler remembers over restarts, in the store.
 type keeps struct {
 	store *store.Store
 }
 
-// Load implements keeper.Keeps. One entry that can't be read takes none of the
+// Load implements reconcile.Keeps. One entry that can't be read takes none of the
 // others along.
 func (k keeps) Load() (plan.Keeps, error) {
 	all, err := k.store.RecallAll(keptPrefix)
@@ -40,7 +40,7 @@ func (k keeps) Load() (plan.Keeps, error) {
 	return kept, failed
 }
 
-// Save implements keeper.Keeps.
+// Save implements reconcile.Keeps.
 func (k keeps) Save(key plan.Key, kept *plan.Kept) error {
 	name, err := key.MarshalText()
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 
 	"fleet.nationtech.io/agent/engine/podman"
 	"fleet.nationtech.io/agent/engine/podmantest"
-	"fleet.nationtech.io/agent/hello"
+	"fleet.nationtech.io/agent/sampleimage"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/needs"
 )
@@ -19,7 +19,7 @@ const repaired = 5 * time.Second
 
 func checked(tag string) string {
 	return fmt.Sprintf(`[{"name":"web","image":%q,"ports":["8080"],"healthCheck":{"http":{"port":8080,"path":"/healthz"},"interval":"1s"}}]`,
-		hello.Repository+":"+tag)
+		sampleimage.Repository+":"+tag)
 }
 
 // TestOnPodman is the agent's main job on real containers, from the log to a
@@ -30,7 +30,7 @@ func TestOnPodman(t *testing.T) {
 	}
 	t.Parallel()
 	service := podmantest.Start(t, podmantest.Options{})
-	if err := hello.Load(t.Context(), service.Socket(), service.Build("fleet.nationtech.io/agent/cmd/fleet-hello")); err != nil {
+	if err := sampleimage.Load(t.Context(), service.Socket(), service.Build("fleet.nationtech.io/agent/cmd/fleet-hello")); err != nil {
 		t.Fatal(err)
 	}
 	w := newWorld(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/oklog/run"
 
 	"fleet.nationtech.io/agent/command"
-	"fleet.nationtech.io/agent/keeper"
+	"fleet.nationtech.io/agent/reconcile"
 	"fleet.nationtech.io/agent/reject"
 	"fleet.nationtech.io/agent/report"
 	"fleet.nationtech.io/agent/session"
@@ -23,12 +23,12 @@ import (
 // data directory that cannot be written.
 //
 //	        desired                          containers
-//	bus ──▶ session ──▶ store ──▶ keeper ◀──▶ engine
+//	bus ──▶ session ──▶ store ──▶ reconcile ◀──▶ engine
 //	 ▲        ▲                     │
 //	 │        └── command (sync)    │ states, journal
 //	 └──────────── report ◀─────────┴──── inventory
 //
-// Only session and report wait for the bus. Without it the keeper goes on with
+// Only session and report wait for the bus. Without it the reconciler goes on with
 // what the store has, and report keeps what is to be told.
 func (a *Agent) Run(ctx context.Context) (err error) {
 	c, o := a.config, a.options
@@ -69,14 +69,14 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	containers, err := keeper.New(keeper.Options{
+	containers, err := reconcile.New(reconcile.Options{
 		Device: c.DeviceID, Engine: o.Engine, Source: source, Reports: reports, Keeps: keeps{stored},
 		Log: o.Logger, Clock: o.Clock, Registry: o.Registry,
 	})
 	if err != nil {
 		return err
 	}
-	a.keeper.Store(containers)
+	a.reconciler.Store(containers)
 
 	reports.Started(eventlog.AgentStart{
 		AgentVersion: version.Version, Engine: string(c.Podman.Engine), At: o.Clock().UTC(),
@@ -99,7 +99,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	return nil
 }
 
-func (a *Agent) tellReady(ctx context.Context, k *keeper.Keeper) error {
+func (a *Agent) tellReady(ctx context.Context, k *reconcile.Reconciler) error {
 	select {
 	case <-ctx.Done():
 		return nil

@@ -5,12 +5,12 @@ import (
 	"fleet.nationtech.io/agent/store"
 )
 
-// source is the desired set as the keeper wants it: the store's, with the scores
+// source is the desired set as the reconciler wants it: the store's, with the scores
 // read. A score is read once, not at each look.
 type source struct {
 	store   *store.Store
 	changed chan struct{}
-	read    map[string]readScore // by Deployment; the keeper's goroutine alone uses it
+	read    map[string]readScore // by Deployment; the reconciler's goroutine alone uses it
 }
 
 type readScore struct {
@@ -22,7 +22,7 @@ func newSource(s *store.Store) *source {
 	return &source{store: s, changed: make(chan struct{}, 1), read: map[string]readScore{}}
 }
 
-// signal tells the keeper that the set changed. It never waits.
+// signal tells the reconciler that the set changed. It never waits.
 func (s *source) signal() {
 	select {
 	case s.changed <- struct{}{}:
@@ -30,10 +30,10 @@ func (s *source) signal() {
 	}
 }
 
-// Changed implements keeper.Source.
+// Changed implements reconcile.Source.
 func (s *source) Changed() <-chan struct{} { return s.changed }
 
-// Desired implements keeper.Source.
+// Desired implements reconcile.Source.
 func (s *source) Desired() ([]plan.Desired, error) {
 	stored := s.store.Desired()
 	all := make([]plan.Desired, 0, len(stored))

@@ -248,10 +248,10 @@ func (w *world) await(what string, ok func() bool) {
 	w.t.Helper()
 	// For machines that do much else at the same time; a connection alone may be
 	// tried again only after 15 s.
-	const patience = 90 * time.Second
-	for deadline := time.Now().Add(patience); !ok(); {
+	const timeout = 90 * time.Second
+	for deadline := time.Now().Add(timeout); !ok(); {
 		if time.Now().After(deadline) {
-			w.t.Fatalf("not within %s: %s", patience, what)
+			w.t.Fatalf("not within %s: %s", timeout, what)
 		}
 		time.Sleep(20 * time.Millisecond) // poll
 	}

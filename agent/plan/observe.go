@@ -18,14 +18,14 @@ const (
 	// killedRun is the shortest run whose end by a signal counts as somebody's wish,
 	// not as a crash.
 	killedRun = 3 * time.Second
-	// mostKills is how often somebody's wish is taken for one without a stable run
+	// maxKills is how often somebody's wish is taken for one without a stable run
 	// between. What is killed more often is killed by a machine: by the kernel, say,
 	// that is short of memory, and wants to be left in peace a while.
-	mostKills = 5
+	maxKills = 5
 	// oddGrace is how long a state that should pass by itself is given.
 	oddGrace = 30 * time.Second
-	// longestWait bounds every wait, lest a clock that was set back stretch one.
-	longestWait = 2 * time.Hour
+	// maxWait bounds every wait, lest a clock that was set back stretch one.
+	maxWait = 2 * time.Hour
 )
 
 // Exit codes by which a shell's convention tells the signals that people and
@@ -115,7 +115,7 @@ func (r Record) ended(c engine.Container, now time.Time) Record {
 	switch {
 	case ran >= StableRun:
 		r.Crashes, r.Kills, r.LastEnd, r.RestartAt = 0, 0, "", from
-	case endedByHand(c) && ran >= killedRun && r.Kills < mostKills:
+	case endedByHand(c) && ran >= killedRun && r.Kills < maxKills:
 		r.Kills++
 		r.RestartAt = from
 	case endedByHand(c) && r.Crashes == 0:
@@ -146,5 +146,5 @@ func endInWords(c engine.Container) string {
 // that is ever asked for comes from a clock that was set back: it has.
 func due(at, now time.Time) bool {
 	wait := at.Sub(now)
-	return wait <= 0 || wait > longestWait
+	return wait <= 0 || wait > maxWait
 }

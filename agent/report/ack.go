@@ -56,6 +56,6 @@ func isFinal(err error) bool {
 
 // retryDelay doubles up to a limit; half of it is random.
 func retryDelay(try int) time.Duration {
-	d := min(mostRetry, firstRetry<<min(try, 10))
+	d := min(maxRetry, firstRetry<<min(try, 10))
 	return d/2 + rand.N(d/2)
 }

@@ -19,12 +19,12 @@ func (r *Reporter) pulse(ctx context.Context) error {
 	nc := r.options.Conn
 	status := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer nc.RemoveStatusListener(status)
-	l := &link{conn: nc, status: status}
+	l := &conn{conn: nc, status: status}
 	for {
 		if err := l.up(ctx); err != nil {
 			return endOf(ctx, err)
 		}
-		if err := r.beat(); err != nil {
+		if err := r.sendPulse(); err != nil {
 			r.options.Logger.Debug("pulse not sent", "error", err)
 		}
 		if err := l.pause(ctx, pulseDelay(r.options.PulseInterval)); err != nil {
@@ -33,7 +33,7 @@ func (r *Reporter) pulse(ctx context.Context) error {
 	}
 }
 
-func (r *Reporter) beat() error {
+func (r *Reporter) sendPulse() error {
 	data, err := json.Marshal(eventlog.Heartbeat{DeviceID: r.options.Device, At: r.options.Clock().UTC()})
 	if err != nil {
 		return fmt.Errorf("encode the pulse: %w", err)

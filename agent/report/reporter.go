@@ -40,7 +40,7 @@ const (
 
 	ackTimeout    = 5 * time.Second
 	firstRetry    = 200 * time.Millisecond
-	mostRetry     = 15 * time.Second
+	maxRetry      = 15 * time.Second
 	storeRetry    = 5 * time.Second
 	clearedPrefix = "cleared/"
 )

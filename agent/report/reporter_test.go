@@ -24,9 +24,9 @@ import (
 
 const device = "pi-01"
 
-// patience is for machines that do much else at the same time: what comes true
+// timeout is for machines that do much else at the same time: what comes true
 // at all comes in milliseconds on others.
-const patience = time.Minute
+const timeout = time.Minute
 
 // world is a server with the log, and a store that outlives reporters.
 type world struct {
@@ -108,7 +108,7 @@ func (w *world) log() []eventlog.Event {
 
 func (w *world) until(what string, ok func([]eventlog.Event) bool) []eventlog.Event {
 	w.t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(timeout)
 	for {
 		events := w.log()
 		if ok(events) {
@@ -118,7 +118,7 @@ func (w *world) until(what string, ok func([]eventlog.Event) bool) []eventlog.Ev
 			for _, e := range events {
 				w.t.Logf("%d %s %s %s", e.Sequence, e.Subject, e.Counter, e.Data)
 			}
-			w.t.Fatalf("not in %s: %s", patience, what)
+			w.t.Fatalf("not in %s: %s", timeout, what)
 		}
 		time.Sleep(10 * time.Millisecond) // poll
 	}

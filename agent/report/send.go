@@ -21,7 +21,7 @@ type outgoing struct {
 func (r *Reporter) send(ctx context.Context) error {
 	status := r.options.Conn.StatusChanged(nats.CONNECTED, nats.CLOSED)
 	defer r.options.Conn.RemoveStatusListener(status)
-	link := &link{conn: r.options.Conn, status: status}
+	link := &conn{conn: r.options.Conn, status: status}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -70,7 +70,7 @@ func endOf(ctx context.Context, err error) error {
 
 // deliver tries one message until the log has it or will never take it. It
 // fails only when the context ends or the connection is closed.
-func (r *Reporter) deliver(ctx context.Context, l *link, out *outgoing) error {
+func (r *Reporter) deliver(ctx context.Context, l *conn, out *outgoing) error {
 	for try := 0; ; try++ {
 		if err := l.up(ctx); err != nil {
 			return err

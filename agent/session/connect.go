@@ -14,7 +14,7 @@ import (
 
 const (
 	firstReconnectWait = 250 * time.Millisecond
-	mostReconnectWait  = 15 * time.Second
+	maxReconnectWait   = 15 * time.Second
 	pingInterval       = 30 * time.Second
 )
 
@@ -72,7 +72,7 @@ func Connect(c config.Config, logger *slog.Logger) (*nats.Conn, error) {
 // reconnectDelay doubles up to a limit; half of it is random, so that a fleet
 // does not return all at once.
 func reconnectDelay(attempts int) time.Duration {
-	d := mostReconnectWait
+	d := maxReconnectWait
 	if attempts < 7 {
 		d = min(d, firstReconnectWait<<max(0, attempts-1))
 	}

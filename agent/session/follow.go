@@ -13,7 +13,7 @@ import (
 const statusNoResponders = "503"
 
 func (s *Session) takeLive(m *nats.Msg) {
-	d, no := believeLive(s.options.Device, m)
+	d, no := verifyLive(s.options.Device, m)
 	if no != nil {
 		s.options.Rejected.Message(no.reason, m.Subject, no.why)
 		return
@@ -23,7 +23,7 @@ func (s *Session) takeLive(m *nats.Msg) {
 		s.metrics.gaps.Inc()
 		s.askSoon()
 	}
-	s.learn(s.known.live(d))
+	s.apply(s.known.live(d))
 }
 
 // gap says whether something was missed: a value between this one and the last
@@ -48,7 +48,7 @@ func (s *Session) takeAnswer(m *nats.Msg) {
 	if q != nil {
 		nonce = q.nonce
 	}
-	p, no := believeAnswer(s.options.Device, nonce, m)
+	p, no := verifyAnswer(s.options.Device, nonce, m)
 	if no != nil {
 		s.options.Rejected.Message(no.reason, m.Subject, no.why)
 		return
@@ -86,7 +86,7 @@ func (s *Session) whole(a answer) {
 		o.Logger.Warn("the log is not the one that this device knew; what it says now holds",
 			"log", a.position.LogID, "sequence", a.position.Sequence, "known_log", before.LogID, "known_sequence", before.Sequence)
 	}
-	s.learn(l)
+	s.apply(l)
 	if l.logChanged {
 		o.LogChanged()
 	}
@@ -95,8 +95,8 @@ func (s *Session) whole(a answer) {
 	}
 }
 
-// learn tells the store, and then whoever acts upon it.
-func (s *Session) learn(l learned) {
+// apply tells the store, and then whoever acts upon it.
+func (s *Session) apply(l update) {
 	o := s.options
 	if err := o.Store.Apply(l.changes, s.known.position); err != nil {
 		// The store still has it in memory, so containers follow; what is lost is

@@ -22,11 +22,11 @@ import (
 
 // Defaults of Options.
 const (
-	DefaultResync   = 5 * time.Minute
-	DefaultPatience = time.Minute
-	DefaultTimeout  = 10 * time.Second
-	DefaultRetry    = 250 * time.Millisecond
-	DefaultMaxRetry = 15 * time.Second
+	DefaultResync     = 5 * time.Minute
+	DefaultStaleGrace = time.Minute
+	DefaultTimeout    = 10 * time.Second
+	DefaultRetry      = 250 * time.Millisecond
+	DefaultMaxRetry   = 15 * time.Second
 )
 
 const (
@@ -58,18 +58,18 @@ type Options struct {
 	Registerer prometheus.Registerer
 	Clock      func() time.Time
 
-	Resync   time.Duration // between two questions when nothing happens, ± a fifth
-	Patience time.Duration // how long the log must insist that it went back
-	Timeout  time.Duration // of silence after a question or a part of its answer
-	Retry    time.Duration // after the first question without an answer; then it doubles
-	MaxRetry time.Duration
+	Resync     time.Duration // between two questions when nothing happens, ± a fifth
+	StaleGrace time.Duration // how long the log must insist that it went back
+	Timeout    time.Duration // of silence after a question or a part of its answer
+	Retry      time.Duration // after the first question without an answer; then it doubles
+	MaxRetry   time.Duration
 }
 
 // Session is the device's end of sync and live.
 type Session struct {
 	options   Options
 	metrics   *metrics
-	known     *knowledge
+	known     *desiredSet
 	asked     chan struct{}
 	live      *nats.Subscription
 	liveCh    chan *nats.Msg
@@ -114,7 +114,7 @@ func New(o Options) (*Session, error) {
 		def   time.Duration
 	}{
 		{&o.Resync, DefaultResync},
-		{&o.Patience, DefaultPatience},
+		{&o.StaleGrace, DefaultStaleGrace},
 		{&o.Timeout, DefaultTimeout},
 		{&o.Retry, DefaultRetry},
 		{&o.MaxRetry, DefaultMaxRetry},
@@ -145,7 +145,7 @@ func (s *Session) Resync() {
 // connection was closed by another.
 func (s *Session) Run(ctx context.Context) error {
 	nc := s.options.Conn
-	s.known = remember(s.options.Store.Desired(), s.options.Store.Position(), s.options.Patience)
+	s.known = newDesiredSet(s.options.Store.Desired(), s.options.Store.Position(), s.options.StaleGrace)
 	s.inbox = nc.NewInbox()
 	status := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
 	defer nc.RemoveStatusListener(status)

@@ -188,10 +188,10 @@ func start(t *testing.T, nc *nats.Conn, o session.Options) *running {
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	// A connection is tried again after up to 15 s, on a busy machine later.
-	const patience = time.Minute
-	for deadline := time.Now().Add(patience); !ok(); {
+	const timeout = time.Minute
+	for deadline := time.Now().Add(timeout); !ok(); {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within %s: %s", patience, what)
+			t.Fatalf("not within %s: %s", timeout, what)
 		}
 		time.Sleep(5 * time.Millisecond) // poll
 	}
@@ -290,14 +290,14 @@ func TestALogThatWentBackIsBelievedWhenItInsists(t *testing.T) {
 	server := natstest.Start(t)
 	nc, _ := server.Connect(t)
 	o := newOperator(t, nc, whole("A", 50, "{50}"))
-	const patience = 500 * time.Millisecond
-	s := start(t, deviceConn(t, server), session.Options{Patience: patience, MaxRetry: 50 * time.Millisecond})
+	const timeout = 500 * time.Millisecond
+	s := start(t, deviceConn(t, server), session.Options{StaleGrace: timeout, MaxRetry: 50 * time.Millisecond})
 	await(t, "the answer", s.has("web", "{50}"))
 	o.then(whole("A", 20, "{20}"))
 	began := time.Now()
 	s.Resync()
 	await(t, "the log's word", s.has("web", "{20}"))
-	if d := time.Since(began); d < patience {
+	if d := time.Since(began); d < timeout {
 		t.Errorf("believed after %v", d)
 	}
 	<-s.logChanged

@@ -11,7 +11,7 @@ import (
 	"fleet.nationtech.io/agent"
 	"fleet.nationtech.io/agent/engine/memory"
 	"fleet.nationtech.io/agent/engine/podman"
-	"fleet.nationtech.io/agent/hello"
+	"fleet.nationtech.io/agent/sampleimage"
 )
 
 // upEngine finds Podman and puts the samples' images into its store, or settles
@@ -40,7 +40,7 @@ func (r *runner) upEngine(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := hello.Load(ctx, p.URI, binary); err != nil {
+	if err := sampleimage.Load(ctx, p.URI, binary); err != nil {
 		return fmt.Errorf("put the samples' image into Podman's store: %w", err)
 	}
 	return r.rememberEngine()

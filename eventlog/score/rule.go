@@ -6,9 +6,9 @@ import (
 	"strings"
 )
 
-// longestSentence is the most bytes that the API server takes of what a rule says
+// maxSentenceLen is the most bytes that the API server takes of what a rule says
 // with its culprit; past it, and where there is a line break, it says the rule alone.
-const longestSentence = 5 << 10
+const maxSentenceLen = 5 << 10
 
 // rule is one sentence of the list of what a score must keep. The CRD has the same
 // list in CEL (crds/internal/rules), in the same order and with the same words, so
@@ -25,7 +25,7 @@ type rule struct {
 func (r rule) problem(services []wire) (string, bool) {
 	culprit, broken := r.breaks(services)
 	text := culprit + ": " + r.says
-	if culprit == "" || strings.Contains(culprit, "\n") || len(text) > longestSentence {
+	if culprit == "" || strings.Contains(culprit, "\n") || len(text) > maxSentenceLen {
 		text = r.says
 	}
 	return text, broken

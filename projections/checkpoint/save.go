@@ -25,7 +25,7 @@ func (s Store) Save(ctx context.Context, logID string, v *fleet.View) (Entry, er
 		return Entry{}, err
 	}
 	kept := Entry{Sequence: v.Sequence, Bytes: uint64(len(content))}
-	ctx, cancel := context.WithTimeout(ctx, patience(kept.Bytes))
+	ctx, cancel := context.WithTimeout(ctx, transferTimeout(kept.Bytes))
 	defer cancel()
 	bucket, err := s.JS.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
 		Bucket:      eventlog.BucketCheckpoints,

@@ -172,7 +172,7 @@ func (s Store) read(ctx context.Context, p Key) ([]byte, error) {
 	if n := have[chunks]; n == 0 || n != uint64(info.Chunks) {
 		return nil, fmt.Errorf("%w: %d of its %d parts are there", ErrUnusable, n, info.Chunks)
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience(info.Size))
+	ctx, cancel := context.WithTimeout(ctx, transferTimeout(info.Size))
 	defer cancel()
 	content, err := bucket.GetBytes(ctx, p.Name())
 	if err != nil {
@@ -181,9 +181,9 @@ func (s Store) read(ctx context.Context, p Key) ([]byte, error) {
 	return content, nil
 }
 
-// patience is how long the bucket is waited for: the client would give up a
+// transferTimeout is how long the bucket is waited for: the client would give up a
 // large checkpoint too soon, and a broken one never.
-func patience(size uint64) time.Duration {
+func transferTimeout(size uint64) time.Duration {
 	const least, pace = 10 * time.Second, 1 << 20 // bytes a second
 	return least + time.Duration(min(size/pace, 600))*time.Second
 }

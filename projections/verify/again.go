@@ -23,7 +23,7 @@ func (c *comparison) again(ctx context.Context, subjects []string) error {
 	if len(subjects) == 0 {
 		return nil
 	}
-	deadline := time.Now().Add(c.patience) // of all together, lest a bucket that stands still takes it for each key
+	deadline := time.Now().Add(c.timeout) // of all together, lest a bucket that stands still takes it for each key
 	work := make(chan string)
 	var workers sync.WaitGroup
 	var mu sync.Mutex // guards the report, and failed

@@ -18,7 +18,7 @@ import (
 // compareBucket holds a bucket against its ledger: most keys by reading the
 // bucket once, and one by one those that are not as the ledger has them, which in
 // a fleet that lives are those that changed since.
-func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l *ledger, patience time.Duration, r *Report) error {
+func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l *ledger, timeout time.Duration, r *Report) error {
 	found, err := buckets.Check(ctx, js, bucket)
 	if err != nil {
 		return err
@@ -50,7 +50,7 @@ func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l
 			return err
 		}
 	}
-	c := comparison{js: js, ledger: l, patience: patience, report: r, sum: Bucket{Name: bucket, Keys: len(l.last)}}
+	c := comparison{js: js, ledger: l, timeout: timeout, report: r, sum: Bucket{Name: bucket, Keys: len(l.last)}}
 	if c.passed, err = buckets.Skipped(ctx, js, bucket); err != nil {
 		return err
 	}
@@ -86,12 +86,12 @@ func (l *ledger) fill(ctx context.Context, js jetstream.JetStream) error {
 
 // comparison is one bucket that is held against its ledger.
 type comparison struct {
-	js       jetstream.JetStream
-	ledger   *ledger
-	patience time.Duration
-	report   *Report
-	sum      Bucket
-	passed   []uint64 // messages that the bucket was moved past
+	js      jetstream.JetStream
+	ledger  *ledger
+	timeout time.Duration
+	report  *Report
+	sum     Bucket
+	passed  []uint64 // messages that the bucket was moved past
 }
 
 // passedOver tells of a message that the bucket was moved past.
@@ -116,7 +116,7 @@ func (c *comparison) settle(ctx context.Context) error {
 	for _, e := range c.ledger.last {
 		last = max(last, e.sequence)
 	}
-	bounded, cancel := context.WithTimeout(ctx, c.patience)
+	bounded, cancel := context.WithTimeout(ctx, c.timeout)
 	defer cancel()
 	err := buckets.WaitFor(bounded, c.js, c.sum.Name, last)
 	if err != nil && bounded.Err() == nil && !errors.Is(err, buckets.ErrUnreadable) {

@@ -43,7 +43,7 @@ func TestALogThatGoesOnAgrees(t *testing.T) {
 	}
 	began, again := time.Now(), 0
 	for rounds := 0; rounds < 3 && time.Since(began) < 10*time.Second || again == 0; rounds++ {
-		r := w.verify(verify.Options{Patience: 10 * time.Second})
+		r := w.verify(verify.Options{Timeout: 10 * time.Second})
 		if n := r.Differences(); n != 0 {
 			t.Fatalf("%d differences: %+v", n, r.Findings)
 		}

@@ -151,7 +151,7 @@ func TestWhatTheDisksOwnerDoesIsFound(t *testing.T) {
 			b.save(c.keepIndex)
 			w.server.Start()
 			w.connect()
-			r := w.verify(verify.Options{Trusted: seal.Keys{w.public}, Patience: time.Second})
+			r := w.verify(verify.Options{Trusted: seal.Keys{w.public}, Timeout: time.Second})
 			c.want[verify.PulsesGone] = 1 // the server was restarted, and no operator is there
 			wantKinds(t, r, c.want)
 			if r.Differences() == 0 {

@@ -26,17 +26,17 @@ type Options struct {
 	// Most bounds how many findings of each kind are kept; all are counted. 0
 	// means 20.
 	Most int
-	// Patience is how long a bucket may take to come to what the log has. The
+	// Timeout is how long a bucket may take to come to what the log has. The
 	// server needs milliseconds. 0 means 15 s.
-	Patience time.Duration
+	Timeout time.Duration
 	// Progress is told how many messages were read and about how many there are.
 	// It may be nil.
 	Progress func(done, total uint64)
 }
 
 const (
-	defaultMost     = 20
-	defaultPatience = 15 * time.Second
+	defaultMost    = 20
+	defaultTimeout = 15 * time.Second
 )
 
 // Run verifies the log as it is when Run begins, and the buckets as they are at
@@ -49,8 +49,8 @@ func Run(ctx context.Context, js jetstream.JetStream, o Options) (*Report, error
 	if o.Most == 0 {
 		o.Most = defaultMost
 	}
-	if o.Patience == 0 {
-		o.Patience = defaultPatience
+	if o.Timeout == 0 {
+		o.Timeout = defaultTimeout
 	}
 	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
@@ -67,7 +67,7 @@ func Run(ctx context.Context, js jetstream.JetStream, o Options) (*Report, error
 		return nil, fmt.Errorf("verify: %w", err)
 	}
 	for _, b := range eventlog.Buckets() {
-		if err := compareBucket(ctx, js, b, fold.ledgers[b], o.Patience, r); err != nil {
+		if err := compareBucket(ctx, js, b, fold.ledgers[b], o.Timeout, r); err != nil {
 			return nil, fmt.Errorf("verify bucket %s: %w", b, err)
 		}
 	}

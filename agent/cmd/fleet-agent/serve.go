@@ -63,9 +63,9 @@ func newEngine(c config.Config, log *slog.Logger) (engine.Engine, error) {
 	return podman.New(podman.Options{Device: c.DeviceID, Socket: c.Podman.Socket, DataDir: c.DataDir})
 }
 
-// watchdogPatience is how long the agent's loop may take for one turn before
+// watchdogTimeout is how long the agent's loop may take for one turn before
 // systemd is no longer told that it lives.
-const watchdogPatience = 2 * time.Minute
+const watchdogTimeout = 2 * time.Minute
 
 // notify tells systemd (sd_notify(3)) that the agent is ready, and, where the
 // unit has a watchdog, that it goes on turning.
@@ -94,7 +94,7 @@ func notify(ctx context.Context, a *agent.Agent, log *slog.Logger) error {
 			return nil
 		case <-tick.C:
 		}
-		if still := time.Since(a.Turned()); still > watchdogPatience {
+		if still := time.Since(a.LastTick()); still > watchdogTimeout {
 			log.Error("the agent's loop stands still: systemd will start it again", "since", still)
 			continue
 		}
@@ -108,7 +108,7 @@ func serveMetrics(ctx context.Context, l net.Listener, registry *prometheus.Regi
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		if still := time.Since(a.Turned()); still > watchdogPatience {
+		if still := time.Since(a.LastTick()); still > watchdogTimeout {
 			http.Error(w, "the agent's loop stands still", http.StatusServiceUnavailable)
 			return
 		}

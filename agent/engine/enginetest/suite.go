@@ -28,9 +28,9 @@ type Harness struct {
 	Kill func(ctx context.Context, e engine.Engine, id string) error
 }
 
-// patience is how long the suite waits for what engines may take time for, on
+// timeout is how long the suite waits for what engines may take time for, on
 // machines that do much else at the same time.
-const patience = time.Minute
+const timeout = time.Minute
 
 // Run runs the suite.
 func Run(t *testing.T, h Harness) {
@@ -106,7 +106,7 @@ func find(t *testing.T, e engine.Engine, id string) (engine.Container, bool) {
 func become(t *testing.T, e engine.Engine, id string, state engine.State) engine.Container {
 	t.Helper()
 	var last engine.Container
-	for until := time.Now().Add(patience); time.Now().Before(until); {
+	for until := time.Now().Add(timeout); time.Now().Before(until); {
 		c, found := find(t, e, id)
 		if found && c.State == state {
 			return c
@@ -114,7 +114,7 @@ func become(t *testing.T, e engine.Engine, id string, state engine.State) engine
 		last = c
 		time.Sleep(20 * time.Millisecond)
 	}
-	t.Fatalf("container %.12s is %q after %s, want %s", id, last.State, patience, state)
+	t.Fatalf("container %.12s is %q after %s, want %s", id, last.State, timeout, state)
 	return last
 }
 
@@ -268,7 +268,7 @@ func tellsOfKills(t *testing.T, h Harness) {
 			}
 		})
 	}()
-	deadline := time.After(patience)
+	deadline := time.After(timeout)
 	// Nothing says when the stream has begun: what is missed is done again.
 	for killed := false; !killed; {
 		must(t, h.Kill(t.Context(), e, id))
@@ -294,7 +294,7 @@ func tellsOfKills(t *testing.T, h Harness) {
 		if !errors.Is(err, context.Canceled) {
 			t.Errorf("events end with %v, want the context's error", err)
 		}
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Error("events go on after their context")
 	}
 }
@@ -331,7 +331,7 @@ func gets(t *testing.T, h Harness) {
 		become(t, e, id, engine.StateRunning)
 		var status int
 		var err error
-		for until := time.Now().Add(patience); time.Now().Before(until) && status == 0; {
+		for until := time.Now().Add(timeout); time.Now().Before(until) && status == 0; {
 			if status, err = e.Get(t.Context(), id, 8080, "/healthz"); err != nil {
 				time.Sleep(20 * time.Millisecond)
 			}

@@ -56,8 +56,8 @@ func (p *Podman) clearHalfMade(ctx, conn context.Context, refused *engine.Error)
 	return nil
 }
 
-// mostDamaged bounds how many of them one look clears away.
-const mostDamaged = 64
+// maxDamaged bounds how many of them one look clears away.
+const maxDamaged = 64
 
 // list lists the device's containers. Those of them that Podman has only half of
 // are removed: nothing can run from them. They are the device's own, because
@@ -65,7 +65,7 @@ const mostDamaged = 64
 func (p *Podman) list(ctx, conn context.Context) ([]types.ListContainer, error) {
 	options := new(containers.ListOptions).WithAll(true).
 		WithFilters(map[string][]string{"label": {engine.LabelDevice + "=" + p.options.Device}})
-	for range mostDamaged {
+	for range maxDamaged {
 		list, err := containers.List(conn, options)
 		if err == nil {
 			return list, nil

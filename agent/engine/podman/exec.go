@@ -43,7 +43,7 @@ func (p *Podman) Exec(ctx context.Context, id string, argv []string) (engine.Exe
 	if err != nil {
 		return engine.ExecResult{}, fail(ctx, engine.ReasonExecFailed, err)
 	}
-	output := &keeper{most: maxOutput}
+	output := &cappedBuffer{limit: maxOutput}
 	if err := p.attach(ctx, session, output); err != nil {
 		p.leave(id, session)
 		return engine.ExecResult{}, err
@@ -217,21 +217,21 @@ func (i inspected) reach(port uint16) (string, error) {
 	return net.JoinHostPort(i.address, number), nil
 }
 
-// keeper keeps the first bytes that are written to it.
-type keeper struct {
-	most int
-	mu   sync.Mutex
-	kept []byte
+// cappedBuffer keeps the first bytes that are written to it.
+type cappedBuffer struct {
+	limit int
+	mu    sync.Mutex
+	kept  []byte
 }
 
-func (k *keeper) Write(b []byte) (int, error) {
+func (k *cappedBuffer) Write(b []byte) (int, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.kept = append(k.kept, b[:min(len(b), k.most-len(k.kept))]...)
+	k.kept = append(k.kept, b[:min(len(b), k.limit-len(k.kept))]...)
 	return len(b), nil
 }
 
-func (k *keeper) String() string {
+func (k *cappedBuffer) String() string {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	return string(k.kept)

@@ -5,7 +5,7 @@ import (
 
 	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/agent/engine/podmantest"
-	"fleet.nationtech.io/agent/hello"
+	"fleet.nationtech.io/agent/sampleimage"
 	"fleet.nationtech.io/eventlog/score"
 )
 
@@ -18,7 +18,7 @@ func TestAnImageIsNamedByTagDigestOrBoth(t *testing.T) {
 	digest := s.CLI("image", "inspect", "-f", "{{.Digest}}", image)
 	for name, reference := range map[string]string{
 		"by-tag":    image,
-		"by-digest": hello.Repository + "@" + digest,
+		"by-digest": sampleimage.Repository + "@" + digest,
 		"by-both":   image + "@" + digest,
 	} {
 		t.Run(name, func(t *testing.T) {

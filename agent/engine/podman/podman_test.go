@@ -11,18 +11,18 @@ import (
 	"fleet.nationtech.io/agent/engine/enginetest"
 	"fleet.nationtech.io/agent/engine/podman"
 	"fleet.nationtech.io/agent/engine/podmantest"
-	"fleet.nationtech.io/agent/hello"
+	"fleet.nationtech.io/agent/sampleimage"
 )
 
 // fixture is a service with the suite's image in its store.
 type fixture struct{ *podmantest.Service }
 
-const image = hello.Repository + ":1"
+const image = sampleimage.Repository + ":1"
 
 func start(t *testing.T, o podmantest.Options) fixture {
 	t.Helper()
 	f := fixture{podmantest.Start(t, o)}
-	if err := hello.Load(t.Context(), f.Socket(), f.Build("fleet.nationtech.io/agent/engine/enginetest/fixture")); err != nil {
+	if err := sampleimage.Load(t.Context(), f.Socket(), f.Build("fleet.nationtech.io/agent/engine/enginetest/fixture")); err != nil {
 		t.Fatal(err)
 	}
 	return f

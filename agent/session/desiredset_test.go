@@ -27,10 +27,10 @@ func at(log string, sequence uint64) store.Position {
 // log A, which the device knows up to 60.
 func TestKnowledge(t *testing.T) {
 	t.Parallel()
-	const patience = time.Minute
+	const timeout = time.Minute
 	start := time.Unix(1000, 0)
 	tests := map[string]struct {
-		moves      func(k *knowledge) learned // the last one's outcome
+		moves      func(k *desiredSet) update // the last one's outcome
 		want       []store.Desired            // all that is known then
 		position   store.Position
 		changes    []store.Desired // of the last move
@@ -39,7 +39,7 @@ func TestKnowledge(t *testing.T) {
 		askOnce    bool // once more: what was held back was dropped
 	}{
 		"an answer wins over memory": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				return k.answer(answer{at("A", 80), []store.Desired{value("web", 70)}}, start)
 			},
 			want:     []store.Desired{value("old", 40), value("web", 70)},
@@ -47,19 +47,19 @@ func TestKnowledge(t *testing.T) {
 			position: at("A", 80),
 		},
 		"an answer that says what is known changes nothing but the position": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				return k.answer(answer{at("A", 80), []store.Desired{value("web", 50), value("old", 40)}}, start)
 			},
 			want:     []store.Desired{value("old", 40), value("web", 50)},
 			position: at("A", 80),
 		},
 		"absence takes nothing off": {
-			moves:    func(k *knowledge) learned { return k.answer(answer{at("A", 80), nil}, start) },
+			moves:    func(k *desiredSet) update { return k.answer(answer{at("A", 80), nil}, start) },
 			want:     []store.Desired{value("old", 40), value("web", 50)},
 			position: at("A", 80),
 		},
 		"a delete marker does": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				return k.answer(answer{at("A", 80), []store.Desired{gone("web", 75)}}, start)
 			},
 			want:     []store.Desired{value("old", 40), gone("web", 75)},
@@ -67,12 +67,12 @@ func TestKnowledge(t *testing.T) {
 			position: at("A", 80),
 		},
 		"a live value before the answer waits for it": {
-			moves:    func(k *knowledge) learned { return k.live(value("web", 70)) },
+			moves:    func(k *desiredSet) update { return k.live(value("web", 70)) },
 			want:     []store.Desired{value("old", 40), value("web", 50)},
 			position: at("A", 60),
 		},
 		"then the later of both holds, whichever came first": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				k.live(value("web", 71))
 				k.live(gone("old", 65))
 				k.live(value("web", 70))
@@ -83,7 +83,7 @@ func TestKnowledge(t *testing.T) {
 			position: at("A", 71),
 		},
 		"an older live value after the answer is late, not news": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				k.answer(answer{at("A", 80), []store.Desired{value("web", 70)}}, start)
 				return k.live(value("web", 69))
 			},
@@ -91,7 +91,7 @@ func TestKnowledge(t *testing.T) {
 			position: at("A", 80),
 		},
 		"an answer read before a live value does not take it back": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				k.answer(answer{at("A", 80), []store.Desired{value("web", 70)}}, start)
 				k.live(gone("web", 82))
 				return k.answer(answer{at("A", 82), []store.Desired{value("web", 70)}}, start)
@@ -100,40 +100,40 @@ func TestKnowledge(t *testing.T) {
 			position: at("A", 82),
 		},
 		"an answer behind memory of the same log is not believed at once": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				return k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start)
 			},
 			want:     []store.Desired{value("old", 40), value("web", 50)},
 			position: at("A", 60), again: true,
 		},
 		"nor for as long as a replica may lag": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start)
-				return k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start.Add(patience-1))
+				return k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start.Add(timeout-1))
 			},
 			want:     []store.Desired{value("old", 40), value("web", 50)},
 			position: at("A", 60), again: true,
 		},
 		"but then: the log lost its tail": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start)
-				return k.answer(answer{at("A", 31), []store.Desired{value("web", 31)}}, start.Add(patience))
+				return k.answer(answer{at("A", 31), []store.Desired{value("web", 31)}}, start.Add(timeout))
 			},
 			want:     []store.Desired{value("old", 40), value("web", 31)},
 			changes:  []store.Desired{value("web", 31)},
 			position: at("A", 31), logChanged: true,
 		},
-		"the patience begins anew once an answer was not behind": {
-			moves: func(k *knowledge) learned {
+		"the timeout begins anew once an answer was not behind": {
+			moves: func(k *desiredSet) update {
 				k.answer(answer{at("A", 30), nil}, start)
 				k.answer(answer{at("A", 60), nil}, start.Add(30*time.Second))
-				return k.answer(answer{at("A", 30), nil}, start.Add(2*patience))
+				return k.answer(answer{at("A", 30), nil}, start.Add(2*timeout))
 			},
 			want:     []store.Desired{value("old", 40), value("web", 50)},
 			position: at("A", 60), again: true,
 		},
 		"another log is believed at once, however short it is": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				return k.answer(answer{at("B", 5), []store.Desired{value("web", 3)}}, start)
 			},
 			want:     []store.Desired{value("old", 40), value("web", 3)},
@@ -141,12 +141,12 @@ func TestKnowledge(t *testing.T) {
 			position: at("B", 5), logChanged: true,
 		},
 		"another log that knows nothing takes nothing": {
-			moves:    func(k *knowledge) learned { return k.answer(answer{at("B", 1), nil}, start) },
+			moves:    func(k *desiredSet) update { return k.answer(answer{at("B", 1), nil}, start) },
 			want:     []store.Desired{value("old", 40), value("web", 50)},
 			position: at("B", 1), logChanged: true,
 		},
 		"another log in the middle of a session counts from its own start": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				k.answer(answer{at("A", 80), []store.Desired{value("web", 70)}}, start)
 				k.answer(answer{at("B", 5), []store.Desired{value("web", 3)}}, start)
 				return k.live(value("web", 6))
@@ -156,7 +156,7 @@ func TestKnowledge(t *testing.T) {
 			position: at("B", 6),
 		},
 		"a live value that was held back does not outlive a change of log": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				k.live(value("web", 70)) // of log A: log B has fewer events for a long time
 				return k.answer(answer{at("B", 5), []store.Desired{value("web", 3)}}, start)
 			},
@@ -165,7 +165,7 @@ func TestKnowledge(t *testing.T) {
 			position: at("B", 5), logChanged: true, askOnce: true,
 		},
 		"so live values of the new log count at once": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				k.live(value("web", 70))
 				k.answer(answer{at("B", 5), []store.Desired{value("web", 3)}}, start)
 				return k.live(value("web", 6))
@@ -175,10 +175,10 @@ func TestKnowledge(t *testing.T) {
 			position: at("B", 6),
 		},
 		"nor does it outlive a lost tail": {
-			moves: func(k *knowledge) learned {
+			moves: func(k *desiredSet) update {
 				k.live(value("web", 70))
 				k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start)
-				k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start.Add(patience))
+				k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start.Add(timeout))
 				return k.live(value("web", 31))
 			},
 			want:     []store.Desired{value("old", 40), value("web", 31)},
@@ -189,7 +189,7 @@ func TestKnowledge(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			k := remember([]store.Desired{value("web", 50), value("old", 40)}, at("A", 60), patience)
+			k := newDesiredSet([]store.Desired{value("web", 50), value("old", 40)}, at("A", 60), timeout)
 			got := tc.moves(k)
 			if got.believed == tc.again || got.logChanged != tc.logChanged || got.again != tc.askOnce {
 				t.Errorf("believed %v, logChanged %v, asks once more %v", got.believed, got.logChanged, got.again)
@@ -222,7 +222,7 @@ func TestNoInterleavingEndsElsewhereThanTheLog(t *testing.T) {
 			}
 			return sorted(m)
 		}
-		k := remember(nil, store.Position{}, time.Minute)
+		k := newDesiredSet(nil, store.Position{}, time.Minute)
 		now := time.Unix(1000, 0)
 		for range rapid.IntRange(0, 60).Draw(t, "moves") {
 			switch rapid.IntRange(0, 4).Draw(t, "move") {

@@ -10,17 +10,17 @@ import (
 	"fleet.nationtech.io/agent/store"
 )
 
-// knowledge is what the device knows of its desired set, and how surely. It is
+// desiredSet is what the device knows of its desired set, and how surely. It is
 // pure: messages and moments in, changes out.
 //
 // Guarantees:
 //   - Within a session the log's sequence orders what live and sync say.
 //   - Across sessions the answer to a sync wins over memory.
 //   - An answer that is behind what is remembered of the same log is believed
-//     only once the log insisted on it for as long as patience.
+//     only once the log insisted on it for as long as staleGrace.
 //   - Only an explicit delete marker takes a Deployment off; absence never does.
-type knowledge struct {
-	patience time.Duration
+type desiredSet struct {
+	staleGrace time.Duration
 
 	desired  map[string]store.Desired
 	position store.Position
@@ -38,16 +38,16 @@ type answer struct {
 	values   []store.Desired
 }
 
-// learned is what came of a message.
-type learned struct {
+// update is what came of a message.
+type update struct {
 	believed   bool // false: ask again
 	changes    []store.Desired
 	logChanged bool // another log, or this one lost its tail
 	again      bool // believed, and to be asked for once more: live values were dropped
 }
 
-func remember(desired []store.Desired, p store.Position, patience time.Duration) *knowledge {
-	k := &knowledge{patience: patience, position: p, desired: map[string]store.Desired{}}
+func newDesiredSet(desired []store.Desired, p store.Position, staleGrace time.Duration) *desiredSet {
+	k := &desiredSet{staleGrace: staleGrace, position: p, desired: map[string]store.Desired{}}
 	for _, d := range desired {
 		k.desired[d.Deployment] = d
 	}
@@ -56,35 +56,35 @@ func remember(desired []store.Desired, p store.Position, patience time.Duration)
 }
 
 // begin starts a session: all that is known is memory from here on.
-func (k *knowledge) begin() {
+func (k *desiredSet) begin() {
 	k.said, k.held, k.answered, k.behind = map[string]uint64{}, map[string]store.Desired{}, false, time.Time{}
 }
 
 // live takes a value as it happens. Until the session's first answer it is held
 // back, since only the answer tells which log the sequences are of.
-func (k *knowledge) live(d store.Desired) learned {
+func (k *desiredSet) live(d store.Desired) update {
 	if !k.answered {
 		if h, ok := k.held[d.Deployment]; !ok || h.Sequence < d.Sequence {
 			k.held[d.Deployment] = d
 		}
-		return learned{believed: true}
+		return update{believed: true}
 	}
-	return learned{believed: true, changes: k.take([]store.Desired{d})}
+	return update{believed: true, changes: k.take([]store.Desired{d})}
 }
 
 // answer takes an answer that is whole.
-func (k *knowledge) answer(a answer, now time.Time) learned {
+func (k *desiredSet) answer(a answer, now time.Time) update {
 	same := a.position.LogID == k.position.LogID
 	back := same && a.position.Sequence < k.position.Sequence
 	if back {
 		if k.behind.IsZero() || now.Before(k.behind) {
 			k.behind = now
 		}
-		if now.Sub(k.behind) < k.patience {
-			return learned{}
+		if now.Sub(k.behind) < k.staleGrace {
+			return update{}
 		}
 	}
-	l := learned{believed: true, logChanged: back || !same && k.position.LogID != ""}
+	l := update{believed: true, logChanged: back || !same && k.position.LogID != ""}
 	if back || !same {
 		// Sequences of what is no more say nothing. A live value that was held back does
 		// not tell which of the two logs it is of: the next answer has what counts.
@@ -98,7 +98,7 @@ func (k *knowledge) answer(a answer, now time.Time) learned {
 }
 
 // take applies values in the log's order and gives what they changed.
-func (k *knowledge) take(values []store.Desired) []store.Desired {
+func (k *desiredSet) take(values []store.Desired) []store.Desired {
 	changed := map[string]store.Desired{}
 	for _, d := range values {
 		if d.Sequence <= k.said[d.Deployment] {

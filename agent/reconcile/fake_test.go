@@ -1,4 +1,4 @@
-package keeper_test
+package reconcile_test
 
 import (
 	"context"
@@ -317,7 +317,7 @@ func (r *reports) types() []eventlog.Type {
 	return append([]eventlog.Type(nil), r.journal...)
 }
 
-// keeps is what one keeper leaves to the next.
+// keeps is what one reconciler leaves to the next.
 type keeps struct {
 	mu   sync.Mutex
 	kept plan.Keeps

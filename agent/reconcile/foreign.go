@@ -1,4 +1,4 @@
-package keeper
+package reconcile
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ const maxForeign = 64
 // own gives the fleet's own of the containers that were found. Each foreign one is
 // told once, by its name, in the log and the journal, and once more when the reason
 // is another; nothing else is done about it.
-func (k *Keeper) own(found []engine.Container) []engine.Container {
+func (k *Reconciler) own(found []engine.Container) []engine.Container {
 	foreign := map[string]string{}
 	for _, c := range found {
 		if c.Foreign == "" || len(foreign) == maxForeign {
@@ -29,7 +29,7 @@ func (k *Keeper) own(found []engine.Container) []engine.Container {
 	return slices.DeleteFunc(found, func(c engine.Container) bool { return c.Foreign != "" })
 }
 
-func (k *Keeper) tellForeign(c engine.Container) {
+func (k *Reconciler) tellForeign(c engine.Container) {
 	text := fmt.Sprintf("container %s (%.12s) is left alone: %s. To end this message, remove the container, or create it with --label %s=",
 		c.Name, c.ID, c.Foreign, engine.LabelDevice)
 	k.o.Log.Warn("a container has the fleet's labels and is not the fleet's: it is left alone",

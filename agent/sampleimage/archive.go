@@ -1,6 +1,6 @@
-// Package hello puts the samples' image into a Podman's store without the
+// Package sampleimage puts the samples' image into a Podman's store without the
 // internet: an image from scratch with one static binary in it.
-package hello
+package sampleimage
 
 import (
 	"archive/tar"

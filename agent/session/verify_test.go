@@ -71,7 +71,7 @@ func TestBelieveLive(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, no := believeLive(device, tc.m)
+			got, no := verifyLive(device, tc.m)
 			checkBelief(t, tc.want, got, tc.reason, no)
 		})
 	}
@@ -83,65 +83,65 @@ func TestBelieveAnswer(t *testing.T) {
 	tests := map[string]struct {
 		nonce  string
 		m      *nats.Msg
-		want   part
+		want   answerMessage
 		reason string
 	}{
 		"a value": {
 			nonce,
 			message(inbox, "{}", "Fleet-Sync", nonce, "Fleet-Key", "pi-01.web", "Nats-Stream-Source", "FLEET 7", "Fleet-Revision", "2"),
-			part{value: store.Desired{Deployment: "web", Revision: 2, Sequence: 7, Value: []byte("{}")}},
+			answerMessage{value: store.Desired{Deployment: "web", Revision: 2, Sequence: 7, Value: []byte("{}")}},
 			"",
 		},
 		"a delete marker": {
 			nonce,
 			message(inbox, "", "Fleet-Sync", nonce, "Fleet-Key", "pi-01.web", "Nats-Stream-Source", "FLEET 8", "KV-Operation", "DEL"),
-			part{value: store.Desired{Deployment: "web", Sequence: 8, Withdrawn: true}},
+			answerMessage{value: store.Desired{Deployment: "web", Sequence: 8, Withdrawn: true}},
 			"",
 		},
 		"the end": {
 			nonce, message(inbox, `{"log_id":"L","log_sequence":9,"count":1}`, "Fleet-Sync", nonce, "Fleet-Sync-End", "true"),
-			part{kind: answerEnd, end: eventlog.SyncEnd{LogID: "L", LogSequence: 9, Count: 1}},
+			answerMessage{kind: answerEnd, end: eventlog.SyncEnd{LogID: "L", LogSequence: 9, Count: 1}},
 			"",
 		},
 		"a refusal": {
 			nonce, message(inbox, "again", "Fleet-Sync", nonce, "Fleet-Sync-Error", "Rebuilding"),
-			part{kind: answerRefusal, reason: "Rebuilding"},
+			answerMessage{kind: answerRefusal, reason: "Rebuilding"},
 			"",
 		},
 		"an end that names no log": {
-			nonce, message(inbox, `{"count":1}`, "Fleet-Sync", nonce, "Fleet-Sync-End", "true"), part{}, ReasonMalformed,
+			nonce, message(inbox, `{"count":1}`, "Fleet-Sync", nonce, "Fleet-Sync-End", "true"), answerMessage{}, ReasonMalformed,
 		},
 		"an end that is not JSON": {
-			nonce, message(inbox, `x`, "Fleet-Sync", nonce, "Fleet-Sync-End", "true"), part{}, ReasonMalformed,
+			nonce, message(inbox, `x`, "Fleet-Sync", nonce, "Fleet-Sync-End", "true"), answerMessage{}, ReasonMalformed,
 		},
 		"an answer to another question": {
-			nonce, message(inbox, "{}", "Fleet-Sync", "n2", "Fleet-Key", "pi-01.web", "Nats-Stream-Source", "FLEET 7"), part{}, ReasonOtherNonce,
+			nonce, message(inbox, "{}", "Fleet-Sync", "n2", "Fleet-Key", "pi-01.web", "Nats-Stream-Source", "FLEET 7"), answerMessage{}, ReasonOtherNonce,
 		},
 		"an answer without a nonce where no question is open": {
-			"", message(inbox, "{}", "Fleet-Sync", "", "Fleet-Key", "pi-01.web", "Nats-Stream-Source", "FLEET 7"), part{}, ReasonOtherNonce,
+			"", message(inbox, "{}", "Fleet-Sync", "", "Fleet-Key", "pi-01.web", "Nats-Stream-Source", "FLEET 7"), answerMessage{}, ReasonOtherNonce,
 		},
 		"an acknowledgement, aimed here": {
-			nonce, message(inbox, `{"stream":"FLEET","seq":4}`), part{}, ReasonOtherNonce,
+			nonce, message(inbox, `{"stream":"FLEET","seq":4}`), answerMessage{}, ReasonOtherNonce,
 		},
 		"a live value, aimed here": {
 			nonce,
 			message(inbox, "{}", "Fleet-Sync", nonce, "Fleet-Key", "pi-01.web", "Nats-Stream-Source", "FLEET 7", "Nats-Subject", "x"),
-			part{},
+			answerMessage{},
 			ReasonRepublished,
 		},
 		"the value of another device": {
-			nonce, message(inbox, "{}", "Fleet-Sync", nonce, "Fleet-Key", "pi-02.web", "Nats-Stream-Source", "FLEET 7"), part{}, ReasonOtherDevice,
+			nonce, message(inbox, "{}", "Fleet-Sync", nonce, "Fleet-Key", "pi-02.web", "Nats-Stream-Source", "FLEET 7"), answerMessage{}, ReasonOtherDevice,
 		},
 		"a name that is no label": {
-			nonce, message(inbox, "{}", "Fleet-Sync", nonce, "Fleet-Key", "pi-01.a.b", "Nats-Stream-Source", "FLEET 7"), part{}, ReasonMalformed,
+			nonce, message(inbox, "{}", "Fleet-Sync", nonce, "Fleet-Key", "pi-01.a.b", "Nats-Stream-Source", "FLEET 7"), answerMessage{}, ReasonMalformed,
 		},
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			got, no := believeAnswer(device, tc.nonce, tc.m)
+			got, no := verifyAnswer(device, tc.nonce, tc.m)
 			if no != nil {
-				got = part{}
+				got = answerMessage{}
 			}
 			checkBelief(t, tc.want, got, tc.reason, no)
 		})
@@ -156,7 +156,7 @@ func checkBelief[T any](t *testing.T, want, got T, reason string, no *rejection)
 	if no == nil && reason != "" {
 		t.Errorf("believed, want %q", reason)
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(part{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(answerMessage{})); diff != "" {
 		t.Error("(-want +got)\n" + diff)
 	}
 }
@@ -172,8 +172,8 @@ func FuzzBelieve(f *testing.F) {
 		if subject != "" {
 			m.Header.Set("Nats-Subject", subject)
 		}
-		live, no := believeLive(device, m)
-		if _, answer := believeAnswer(device, nonce, m); no == nil && answer == nil {
+		live, no := verifyLive(device, m)
+		if _, answer := verifyAnswer(device, nonce, m); no == nil && answer == nil {
 			t.Fatal("one message is both a live value and an answer")
 		}
 		if no == nil && (live.Sequence == 0 || live.Withdrawn == (len(live.Value) > 0)) {

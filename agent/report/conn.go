@@ -11,15 +11,15 @@ import (
 // errClosed says that somebody closed the connection.
 var errClosed = errors.New("the connection to the bus was closed")
 
-// link waits for a connection.
-type link struct {
+// conn waits for a connection.
+type conn struct {
 	conn   *nats.Conn
 	status chan nats.Status // of CONNECTED and CLOSED
 }
 
 // up waits until there is a connection. It fails when the context ends or the
 // connection was closed.
-func (l *link) up(ctx context.Context) error {
+func (l *conn) up(ctx context.Context) error {
 	for {
 		if l.conn.IsConnected() {
 			return ctx.Err()
@@ -34,13 +34,13 @@ func (l *link) up(ctx context.Context) error {
 }
 
 // pause waits, or until there is a new connection.
-func (l *link) pause(ctx context.Context, d time.Duration) error {
+func (l *conn) pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	return l.changed(ctx, timer.C)
 }
 
-func (l *link) changed(ctx context.Context, timeout <-chan time.Time) error {
+func (l *conn) changed(ctx context.Context, timeout <-chan time.Time) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()

@@ -1,4 +1,4 @@
-package keeper
+package reconcile
 
 import (
 	"context"
@@ -11,9 +11,9 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-// turn looks (if what it saw is out of date, or its time has come), plans, starts
+// tick looks (if what it saw is out of date, or its time has come), plans, starts
 // what is to be done and reports. It sets the moment of the next turn.
-func (k *Keeper) turn(ctx context.Context) {
+func (k *Reconciler) tick(ctx context.Context) {
 	now := time.Now()
 	if !now.Before(k.due) {
 		k.stale = true
@@ -68,7 +68,7 @@ func (k *Keeper) turn(ctx context.Context) {
 }
 
 // look observes the containers.
-func (k *Keeper) look(ctx context.Context) {
+func (k *Reconciler) look(ctx context.Context) {
 	limited, cancel := context.WithTimeout(ctx, lookTimeout)
 	defer cancel()
 	began := time.Now()
@@ -98,7 +98,7 @@ func (k *Keeper) look(ctx context.Context) {
 // view is what was observed, but for the services that are being worked on:
 // these look as they did when the work began, lest its middle be taken for
 // something that happened to them.
-func (k *Keeper) view() []engine.Container {
+func (k *Reconciler) view() []engine.Container {
 	if len(k.busy) == 0 {
 		return k.observed
 	}
@@ -112,13 +112,13 @@ func (k *Keeper) view() []engine.Container {
 }
 
 // report passes on the states that changed.
-func (k *Keeper) report(out plan.Output) {
+func (k *Reconciler) report(out plan.Output) {
 	now := k.o.Clock()
 	current := make(map[string]eventlog.DeploymentState, len(out.States))
 	phases := map[eventlog.Phase]int{}
 	for _, s := range out.States {
 		phases[s.Phase]++
-		current[s.Deployment] = k.say(s, now)
+		current[s.Deployment] = k.settleText(s, now)
 	}
 	k.states = current
 	k.forgetDetails()
@@ -129,7 +129,7 @@ func (k *Keeper) report(out plan.Output) {
 }
 
 // reportAway says of what was reported that the engine does not answer.
-func (k *Keeper) reportAway(desired []plan.Desired) {
+func (k *Reconciler) reportAway(desired []plan.Desired) {
 	now := k.o.Clock()
 	if k.awayError == nil || now.Sub(k.awaySince) < awayGrace {
 		return
@@ -145,6 +145,6 @@ func (k *Keeper) reportAway(desired []plan.Desired) {
 		}
 		s.Phase, s.Reason, s.LastError = eventlog.PhaseFailed, k.awayError.Reason, &text
 		s.ScoreHash, s.Revision = d.ScoreHash, d.Revision
-		k.states[d.Deployment] = k.say(s, now)
+		k.states[d.Deployment] = k.settleText(s, now)
 	}
 }

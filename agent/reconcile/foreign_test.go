@@ -1,4 +1,4 @@
-package keeper_test
+package reconcile_test
 
 import (
 	"strings"

@@ -1,4 +1,4 @@
-package keeper
+package reconcile
 
 import (
 	"context"
@@ -36,7 +36,7 @@ type chainResult struct {
 }
 
 // start begins a chain, unless one is under way for the service.
-func (k *Keeper) start(ctx context.Context, c plan.Chain) {
+func (k *Reconciler) start(ctx context.Context, c plan.Chain) {
 	if k.busy[c.Key] != nil || !k.mayWork(c.Key, time.Now()) {
 		return
 	}
@@ -71,7 +71,7 @@ func (k *Keeper) start(ctx context.Context, c plan.Chain) {
 }
 
 // perform works a chain off. It runs beside the loop and touches nothing of it.
-func (k *Keeper) perform(ctx context.Context, c plan.Chain) chainResult {
+func (k *Reconciler) perform(ctx context.Context, c plan.Chain) chainResult {
 	r := chainResult{key: c.Key}
 	created := ""
 	for _, s := range c.Steps {
@@ -93,7 +93,7 @@ func (k *Keeper) perform(ctx context.Context, c plan.Chain) chainResult {
 	return r
 }
 
-func (k *Keeper) step(ctx context.Context, s plan.Step, created *string) error {
+func (k *Reconciler) step(ctx context.Context, s plan.Step, created *string) error {
 	limit := stepTimeout
 	if s.Verb == plan.VerbPull {
 		limit = pullTimeout
@@ -148,7 +148,7 @@ func reasonOf(v plan.Verb) string {
 }
 
 // finish tells the memory and the journal how a chain went.
-func (k *Keeper) finish(r chainResult) {
+func (k *Reconciler) finish(r chainResult) {
 	w := k.busy[r.key]
 	delete(k.busy, r.key)
 	now := k.o.Clock()
@@ -179,7 +179,7 @@ func (k *Keeper) finish(r chainResult) {
 // abandon cuts short what leads to a score that is desired no longer, so that a
 // slow pull does not hold up its correction. What keeps a service in its present
 // revision goes on.
-func (k *Keeper) abandon(desired []plan.Desired) {
+func (k *Reconciler) abandon(desired []plan.Desired) {
 	if len(k.busy)+len(k.pulling) == 0 {
 		return
 	}
@@ -206,7 +206,7 @@ func (k *Keeper) abandon(desired []plan.Desired) {
 	}
 }
 
-func (k *Keeper) journal(t eventlog.Type, w *work, s eventlog.Step) {
+func (k *Reconciler) journal(t eventlog.Type, w *work, s eventlog.Step) {
 	s.Deployment, s.Service, s.Revision, s.At = w.chain.Deployment, w.chain.Service, w.revision, k.o.Clock().UTC()
 	k.o.Reports.Journal(t, s)
 }

@@ -1,4 +1,4 @@
-package keeper_test
+package reconcile_test
 
 import (
 	"context"
@@ -15,8 +15,8 @@ import (
 	"pgregory.net/rapid"
 
 	"fleet.nationtech.io/agent/engine"
-	"fleet.nationtech.io/agent/keeper"
 	"fleet.nationtech.io/agent/plan"
+	"fleet.nationtech.io/agent/reconcile"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/score"
 )
@@ -166,12 +166,12 @@ func drawWild(t *rapid.T, d plan.Desired) *wild {
 	return w
 }
 
-// keepFor runs a keeper on the engine for a time, within a bubble, and gives how
+// keepFor runs a reconciler on the engine for a time, within a bubble, and gives how
 // often each method was called and how often the loop turned.
 func (w *wild) keepFor(t *testing.T, d plan.Desired, lasts time.Duration) (calls map[string]int, turns int) {
 	t.Helper()
 	s := &counted{source: source{desired: []plan.Desired{d}, changed: make(chan struct{}, 1)}}
-	k, err := keeper.New(keeper.Options{
+	k, err := reconcile.New(reconcile.Options{
 		Device: "pi-01", Engine: w, Source: s, Reports: &reports{states: map[string]eventlog.DeploymentState{}},
 		Keeps: &keeps{}, Log: slog.New(slog.DiscardHandler), Clock: time.Now, Registry: prometheus.NewRegistry(),
 	})
@@ -219,11 +219,11 @@ func TestACheckThatCannotBeMadeKeepsItsRhythm(t *testing.T) {
 	})
 }
 
-// However the engine answers and whatever is desired, the keeper turns at most
+// However the engine answers and whatever is desired, the reconciler turns at most
 // 20 times a second, looks at most 4 times a second, works on a service at most
 // 12 times a minute (each after a burst), and checks the same run of a container
 // no more often than the score says. And it goes on looking.
-func TestNoEngineMakesTheKeeperSpin(t *testing.T) {
+func TestNoEngineMakesTheReconcilerSpin(t *testing.T) {
 	t.Parallel()
 	const lasts = 30 * time.Second
 	rapid.Check(t, func(rt *rapid.T) {

@@ -1,4 +1,4 @@
-package keeper
+package reconcile
 
 import (
 	"regexp"
@@ -68,8 +68,8 @@ func textOf(s eventlog.DeploymentState) string {
 	return *s.LastError
 }
 
-// say reports a state if it tells news, and gives what stands reported.
-func (k *Keeper) say(s eventlog.DeploymentState, now time.Time) eventlog.DeploymentState {
+// settleText reports a state if it tells news, and gives what stands reported.
+func (k *Reconciler) settleText(s eventlog.DeploymentState, now time.Time) eventlog.DeploymentState {
 	before, known := k.states[s.Deployment]
 	s.LastEventAt = before.LastEventAt
 	if known && !k.news(before, s, now) {
@@ -85,7 +85,7 @@ func (k *Keeper) say(s eventlog.DeploymentState, now time.Time) eventlog.Deploym
 
 // news says whether a report is to be told after the one before. What is not told
 // now is told with the next that is, or once its time has come.
-func (k *Keeper) news(before, s eventlog.DeploymentState, now time.Time) bool {
+func (k *Reconciler) news(before, s eventlog.DeploymentState, now time.Time) bool {
 	switch changeOf(before, s) {
 	case changePhase:
 		return true
@@ -106,7 +106,7 @@ type detail struct {
 	change     change
 }
 
-func (k *Keeper) mayTell(d detail, burst int) bool {
+func (k *Reconciler) mayTell(d detail, burst int) bool {
 	a := k.details[d]
 	if a == nil {
 		a = &allowance{burst: burst, refill: detailsRefill}
@@ -121,7 +121,7 @@ func (k *Keeper) mayTell(d detail, burst int) bool {
 }
 
 // forgetDetails drops the allowances of Deployments of which nothing is reported.
-func (k *Keeper) forgetDetails() {
+func (k *Reconciler) forgetDetails() {
 	for d := range k.details {
 		if _, known := k.states[d.deployment]; !known {
 			delete(k.details, d)

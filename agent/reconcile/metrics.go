@@ -1,4 +1,4 @@
-package keeper
+package reconcile
 
 import (
 	"fmt"
@@ -42,7 +42,7 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	}
 	for _, c := range []prometheus.Collector{m.observe, m.engineUp, m.steps, m.drifts, m.checks, m.deployments} {
 		if err := r.Register(c); err != nil {
-			return nil, fmt.Errorf("register the keeper's metrics: %w", err)
+			return nil, fmt.Errorf("register the reconciler's metrics: %w", err)
 		}
 	}
 	return m, nil

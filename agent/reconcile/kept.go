@@ -1,4 +1,4 @@
-package keeper
+package reconcile
 
 import "fleet.nationtech.io/agent/plan"
 
@@ -11,7 +11,7 @@ type Keeps interface {
 }
 
 // load reads what an earlier run of the agent remembered.
-func (k *Keeper) load() {
+func (k *Reconciler) load() {
 	kept, err := k.o.Keeps.Load()
 	if err != nil {
 		k.o.Log.Error("cannot read in which revisions the services are kept; containers whose update waits are kept by the update's restart policy",
@@ -22,7 +22,7 @@ func (k *Keeper) load() {
 
 // save writes down what changed. What can't be written is tried again each turn
 // that changes something, and is told once.
-func (k *Keeper) save(now plan.Keeps) {
+func (k *Reconciler) save(now plan.Keeps) {
 	saved := plan.Keeps{}
 	var failed error
 	for key, kept := range now {

@@ -1,4 +1,4 @@
-package keeper_test
+package reconcile_test
 
 import (
 	"context"
@@ -14,30 +14,30 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fleet.nationtech.io/agent/engine"
-	"fleet.nationtech.io/agent/keeper"
 	"fleet.nationtech.io/agent/plan"
+	"fleet.nationtech.io/agent/reconcile"
 	"fleet.nationtech.io/eventlog"
 )
 
 type world struct {
-	keeper  *keeper.Keeper
-	engine  *fake
-	source  *source
-	reports *reports
-	keeps   *keeps
+	reconciler *reconcile.Reconciler
+	engine     *fake
+	source     *source
+	reports    *reports
+	keeps      *keeps
 }
 
-// keep runs a keeper within the bubble of a test until it ends.
+// keep runs a reconciler within the bubble of a test until it ends.
 func keep(t *testing.T, e *fake) (w world, stop func()) {
 	t.Helper()
 	return keepOn(t, e, &keeps{})
 }
 
-// keepOn runs a keeper on what an earlier one left.
+// keepOn runs a reconciler on what an earlier one left.
 func keepOn(t *testing.T, e *fake, left *keeps) (w world, stop func()) {
 	t.Helper()
 	w, stop = begin(t, e, left)
-	<-w.keeper.Ready()
+	<-w.reconciler.Ready()
 	return w, stop
 }
 
@@ -47,21 +47,21 @@ func begin(t *testing.T, e *fake, left *keeps) (w world, stop func()) {
 		engine: e, source: &source{changed: make(chan struct{}, 1)},
 		reports: &reports{states: map[string]eventlog.DeploymentState{}}, keeps: left,
 	}
-	k, err := keeper.New(keeper.Options{
+	k, err := reconcile.New(reconcile.Options{
 		Device: "pi-01", Engine: e, Source: w.source, Reports: w.reports,
 		Keeps: left, Log: slog.New(slog.DiscardHandler), Clock: time.Now, Registry: prometheus.NewRegistry(),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.keeper = k
+	w.reconciler = k
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	go func() { done <- k.Run(ctx) }()
 	stop = func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("the keeper ended with %v", err)
+			t.Errorf("the reconciler ended with %v", err)
 		}
 	}
 	return w, stop
@@ -259,7 +259,7 @@ func TestTheFirstTurnHasItsTime(t *testing.T) {
 		w, stop := begin(t, e, &keeps{})
 		defer stop()
 		for range 25 {
-			if still := time.Since(w.keeper.Turned()); still > 30*time.Second {
+			if still := time.Since(w.reconciler.LastTick()); still > 30*time.Second {
 				t.Fatalf("it seems to stand still since %s", still)
 			}
 			time.Sleep(time.Second)

@@ -1,4 +1,4 @@
-package keeper
+package reconcile
 
 import (
 	"context"
@@ -28,7 +28,7 @@ type checkResult struct {
 }
 
 // check begins a health check, unless one is under way for the container.
-func (k *Keeper) check(ctx context.Context, c plan.Check) {
+func (k *Reconciler) check(ctx context.Context, c plan.Check) {
 	if k.checking[c.Container] {
 		return
 	}
@@ -43,7 +43,7 @@ func (k *Keeper) check(ctx context.Context, c plan.Check) {
 }
 
 // ask makes one check.
-func (k *Keeper) ask(ctx context.Context, c plan.Check) checkResult {
+func (k *Reconciler) ask(ctx context.Context, c plan.Check) checkResult {
 	r := checkResult{check: c, made: true}
 	if c.Check.HTTP != nil {
 		status, err := k.o.Engine.Get(ctx, c.Container, c.Check.HTTP.Port, c.Check.HTTP.Path)
@@ -104,7 +104,7 @@ func oneLine(output string) string {
 
 // checked tells the memory what a check said. One that could not be made says
 // that the container is not as it was last seen.
-func (k *Keeper) checked(r checkResult) {
+func (k *Reconciler) checked(r checkResult) {
 	delete(k.checking, r.check.Container)
 	if !r.made {
 		k.memory = k.memory.NotChecked(r.check, k.o.Clock())

@@ -1,7 +1,7 @@
-// Package keeper keeps a device's containers as they are desired: it observes,
+// Package reconcile keeps a device's containers as they are desired: it observes,
 // asks package plan what to do, does it, and says what came of it. It decides
 // nothing itself.
-package keeper
+package reconcile
 
 import (
 	"context"
@@ -37,7 +37,7 @@ type Reports interface {
 	Journal(t eventlog.Type, s eventlog.Step)
 }
 
-// Options are what the keeper works with. All are required.
+// Options are what the reconciler works with. All are required.
 type Options struct {
 	Device   string
 	Engine   engine.Engine
@@ -49,7 +49,7 @@ type Options struct {
 	Registry prometheus.Registerer
 }
 
-// Rhythm of looking. Events make the keeper quick; looking makes it right, since
+// Rhythm of looking. Events make the reconciler quick; looking makes it right, since
 // events come late, get lost, and end without an error.
 const (
 	lookAnyway      = 10 * time.Second
@@ -61,8 +61,8 @@ const (
 // restart of its service is nobody's failure.
 const awayGrace = 10 * time.Second
 
-// Keeper is the loop. Make one with New, then Run it once.
-type Keeper struct {
+// Reconciler is the loop. Make one with New, then Run it once.
+type Reconciler struct {
 	o       Options
 	metrics *metrics
 	poke    chan struct{} // an event came, or the feed of events was lost
@@ -97,13 +97,13 @@ type Keeper struct {
 	work      sync.WaitGroup
 }
 
-// New makes a keeper. It touches nothing.
-func New(o Options) (*Keeper, error) {
+// New makes a reconciler. It touches nothing.
+func New(o Options) (*Reconciler, error) {
 	m, err := newMetrics(o.Registry)
 	if err != nil {
 		return nil, err
 	}
-	return &Keeper{
+	return &Reconciler{
 		o: o, metrics: m,
 		poke: make(chan struct{}, 1), chains: make(chan chainResult), checks: make(chan checkResult), pulls: make(chan pullResult),
 		ready: make(chan struct{}), busy: map[plan.Key]*work{}, pulling: map[plan.Key]*pulling{}, checking: map[string]bool{},
@@ -113,10 +113,10 @@ func New(o Options) (*Keeper, error) {
 }
 
 // Ready is closed when the loop has turned once.
-func (k *Keeper) Ready() <-chan struct{} { return k.ready }
+func (k *Reconciler) Ready() <-chan struct{} { return k.ready }
 
-// Turned is when the loop last turned, for a watchdog. Before it runs that is now.
-func (k *Keeper) Turned() time.Time {
+// LastTick is when the loop last turned, for a watchdog. Before it runs that is now.
+func (k *Reconciler) LastTick() time.Time {
 	if at := k.turned.Load(); at != 0 {
 		return time.Unix(0, at)
 	}
@@ -124,14 +124,14 @@ func (k *Keeper) Turned() time.Time {
 }
 
 // Run works until the context ends. Containers go on running; what was under way
-// is cut short, and the next keeper continues from what it observes.
-func (k *Keeper) Run(ctx context.Context) error {
+// is cut short, and the next reconciler continues from what it observes.
+func (k *Reconciler) Run(ctx context.Context) error {
 	k.turned.Store(time.Now().UnixNano()) // the first turn has its time, as each has
 	k.load()
 	k.work.Go(func() { k.follow(ctx) })
 	defer k.work.Wait()
 	for {
-		k.turn(ctx)
+		k.tick(ctx)
 		k.turned.Store(time.Now().UnixNano())
 		k.once.Do(func() { close(k.ready) })
 		if !k.await(ctx) {
@@ -144,7 +144,7 @@ func (k *Keeper) Run(ctx context.Context) error {
 // await takes what happens until another turn is due: something happened and the
 // last turn is long enough ago, or the moment has come that the last turn named.
 // It is false when the context ended.
-func (k *Keeper) await(ctx context.Context) bool {
+func (k *Reconciler) await(ctx context.Context) bool {
 	earliest := time.Now().Add(turnsApart)
 	at := k.due
 	for {
@@ -176,7 +176,7 @@ func (k *Keeper) await(ctx context.Context) bool {
 
 // drain takes the results of the work that the context's end cut short, so that
 // nobody waits to hand one over.
-func (k *Keeper) drain() {
+func (k *Reconciler) drain() {
 	for len(k.busy)+len(k.checking)+len(k.pulling) > 0 {
 		select {
 		case r := <-k.chains:
@@ -190,7 +190,7 @@ func (k *Keeper) drain() {
 }
 
 // follow listens to the engine's events until the context ends.
-func (k *Keeper) follow(ctx context.Context) {
+func (k *Reconciler) follow(ctx context.Context) {
 	const least, most = 200 * time.Millisecond, 5 * time.Second
 	for pause := least; ; pause = min(2*pause, most) {
 		began := time.Now()
@@ -215,7 +215,7 @@ func (k *Keeper) follow(ctx context.Context) {
 	}
 }
 
-func (k *Keeper) signal() {
+func (k *Reconciler) signal() {
 	select {
 	case k.poke <- struct{}{}:
 	default: // one is waiting

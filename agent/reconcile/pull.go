@@ -1,4 +1,4 @@
-package keeper
+package reconcile
 
 import (
 	"context"
@@ -24,7 +24,7 @@ type pullResult struct {
 }
 
 // pull begins a pull, unless one is under way for the service.
-func (k *Keeper) pull(ctx context.Context, s plan.Step) {
+func (k *Reconciler) pull(ctx context.Context, s plan.Step) {
 	if k.pulling[s.Key] != nil || !k.mayWork(s.Key, time.Now()) {
 		return
 	}
@@ -40,7 +40,7 @@ func (k *Keeper) pull(ctx context.Context, s plan.Step) {
 
 // pulled tells the memory how a pull went, and the journal where it failed. That
 // it succeeded is seen by the work that follows.
-func (k *Keeper) pulled(r pullResult) {
+func (k *Reconciler) pulled(r pullResult) {
 	delete(k.pulling, r.step.Key)
 	now := k.o.Clock()
 	lane := lane{r.step.Key, true}
@@ -65,7 +65,7 @@ type lane struct {
 
 // tellFailure logs a step that failed, and journals it: a row of the same failures
 // is one event.
-func (k *Keeper) tellFailure(l lane, s plan.Step, err *engine.Error, revision uint64, took time.Duration) {
+func (k *Reconciler) tellFailure(l lane, s plan.Step, err *engine.Error, revision uint64, took time.Duration) {
 	k.o.Log.Warn("step failed", "deployment", s.Deployment, "service", s.Service, "step", s.Verb,
 		"reason", err.Reason, "error", err)
 	said := string(s.Verb) + " " + err.Reason

@@ -44,7 +44,7 @@ type rejection struct {
 
 func (r *rejection) Error() string { return r.why }
 
-func disbelieve(reason, format string, args ...any) *rejection {
+func refuse(reason, format string, args ...any) *rejection {
 	return &rejection{reason: reason, why: fmt.Sprintf(format, args...)}
 }
 
@@ -53,20 +53,20 @@ func has(h nats.Header, key string) bool {
 	return ok
 }
 
-// believeLive reads a message that arrived on a live subject. It is believed
+// verifyLive reads a message that arrived on a live subject. It is believed
 // only with all of: no Fleet-Sync, Nats-Subject naming this device's key in the
 // bucket, and Nats-Stream-Source naming the log.
-func believeLive(device string, m *nats.Msg) (store.Desired, *rejection) {
+func verifyLive(device string, m *nats.Msg) (store.Desired, *rejection) {
 	if has(m.Header, eventlog.HeaderSync) {
-		return store.Desired{}, disbelieve(ReasonSyncOnLive, "it has header %s, as answers to a sync have", eventlog.HeaderSync)
+		return store.Desired{}, refuse(ReasonSyncOnLive, "it has header %s, as answers to a sync have", eventlog.HeaderSync)
 	}
 	subject := m.Header.Get(eventlog.HeaderSubject)
 	if subject == "" {
-		return store.Desired{}, disbelieve(ReasonNotRepublished, "it has no header %s, which the server puts on what it republishes", eventlog.HeaderSubject)
+		return store.Desired{}, refuse(ReasonNotRepublished, "it has no header %s, which the server puts on what it republishes", eventlog.HeaderSubject)
 	}
 	of, deployment, ok := eventlog.ParseDesiredKV(subject)
 	if !ok || of != device || m.Subject != eventlog.LiveSubject(device, deployment) {
-		return store.Desired{}, disbelieve(ReasonOtherDevice, "it is the value of %q, which belongs elsewhere", subject)
+		return store.Desired{}, refuse(ReasonOtherDevice, "it is the value of %q, which belongs elsewhere", subject)
 	}
 	return valueOf(m, deployment)
 }
@@ -80,50 +80,50 @@ const (
 	answerRefusal
 )
 
-// part is one message of an answer to a sync.
-type part struct {
+// answerMessage is one message of an answer to a sync.
+type answerMessage struct {
 	kind   answerKind
 	value  store.Desired
 	end    eventlog.SyncEnd
 	reason string // of a refusal
 }
 
-// believeAnswer reads a message that arrived on the inbox of a sync. It is
+// verifyAnswer reads a message that arrived on the inbox of a sync. It is
 // believed only with the nonce of the open question and without Nats-Subject.
-func believeAnswer(device, nonce string, m *nats.Msg) (part, *rejection) {
+func verifyAnswer(device, nonce string, m *nats.Msg) (answerMessage, *rejection) {
 	if has(m.Header, eventlog.HeaderSubject) {
-		return part{}, disbelieve(ReasonRepublished, "it has header %s, which no answer has", eventlog.HeaderSubject)
+		return answerMessage{}, refuse(ReasonRepublished, "it has header %s, which no answer has", eventlog.HeaderSubject)
 	}
 	if got := m.Header.Get(eventlog.HeaderSync); nonce == "" || got != nonce {
-		return part{}, disbelieve(ReasonOtherNonce, "header %s is not that of an open question", eventlog.HeaderSync)
+		return answerMessage{}, refuse(ReasonOtherNonce, "header %s is not that of an open question", eventlog.HeaderSync)
 	}
 	if reason := m.Header.Get(eventlog.HeaderSyncError); reason != "" {
-		return part{kind: answerRefusal, reason: reason}, nil
+		return answerMessage{kind: answerRefusal, reason: reason}, nil
 	}
 	if has(m.Header, eventlog.HeaderSyncEnd) {
-		p := part{kind: answerEnd}
+		p := answerMessage{kind: answerEnd}
 		if err := json.Unmarshal(m.Data, &p.end); err != nil || p.end.LogID == "" || p.end.Count < 0 {
-			return part{}, disbelieve(ReasonMalformed, "the end of an answer does not name a log, a sequence and a count")
+			return answerMessage{}, refuse(ReasonMalformed, "the end of an answer does not name a log, a sequence and a count")
 		}
 		return p, nil
 	}
 	key := m.Header.Get(eventlog.HeaderKey)
 	deployment, ok := strings.CutPrefix(key, eventlog.DesiredKey(device, ""))
 	if !ok {
-		return part{}, disbelieve(ReasonOtherDevice, "it is the value of key %q, which belongs elsewhere", key)
+		return answerMessage{}, refuse(ReasonOtherDevice, "it is the value of key %q, which belongs elsewhere", key)
 	}
 	d, no := valueOf(m, deployment)
-	return part{kind: answerValue, value: d}, no
+	return answerMessage{kind: answerValue, value: d}, no
 }
 
 // valueOf reads a desired value or its delete marker, as the bucket has them.
 func valueOf(m *nats.Msg, deployment string) (store.Desired, *rejection) {
 	if err := eventlog.CheckName("deployment", deployment); err != nil {
-		return store.Desired{}, disbelieve(ReasonMalformed, "%v", err)
+		return store.Desired{}, refuse(ReasonMalformed, "%v", err)
 	}
 	stream, sequence, ok := eventlog.SourceOf(m.Header)
 	if !ok || stream != eventlog.LogStream {
-		return store.Desired{}, disbelieve(ReasonNotFromLog, "header %s is %q, which is not the log", eventlog.HeaderStreamSource, m.Header.Get(eventlog.HeaderStreamSource))
+		return store.Desired{}, refuse(ReasonNotFromLog, "header %s is %q, which is not the log", eventlog.HeaderStreamSource, m.Header.Get(eventlog.HeaderStreamSource))
 	}
 	d := store.Desired{Deployment: deployment, Namespace: m.Header.Get(eventlog.HeaderNamespace), Sequence: sequence}
 	if n, err := strconv.ParseUint(m.Header.Get(eventlog.HeaderRevision), 10, 64); err == nil {
@@ -133,7 +133,7 @@ func valueOf(m *nats.Msg, deployment string) (store.Desired, *rejection) {
 	case eventlog.IsRemoval(m.Header):
 		d.Withdrawn = true
 	case len(m.Data) == 0:
-		return store.Desired{}, disbelieve(ReasonEmptyValue, "it is empty and no delete marker: absence takes nothing off a device")
+		return store.Desired{}, refuse(ReasonEmptyValue, "it is empty and no delete marker: absence takes nothing off a device")
 	default:
 		d.Value = bytes.Clone(m.Data)
 	}

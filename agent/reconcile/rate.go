@@ -1,4 +1,4 @@
-package keeper
+package reconcile
 
 import (
 	"time"
@@ -6,8 +6,8 @@ import (
 	"fleet.nationtech.io/agent/plan"
 )
 
-// Rates that no engine, however it answers, makes the keeper exceed. Each is
-// held by TestNoEngineMakesTheKeeperSpin.
+// Rates that no engine, however it answers, makes the reconciler exceed. Each is
+// held by TestNoEngineMakesTheReconcilerSpin.
 const (
 	// turnsApart is the least time between two turns of the loop.
 	turnsApart = 50 * time.Millisecond
@@ -59,7 +59,7 @@ func (a *allowance) settle(now time.Time) {
 
 // mayWork says whether work on a service may begin now, and if so counts it.
 // Where it may not, the loop wakes when it may.
-func (k *Keeper) mayWork(key plan.Key, now time.Time) bool {
+func (k *Reconciler) mayWork(key plan.Key, now time.Time) bool {
 	a := k.worked[key]
 	if a == nil {
 		a = &allowance{burst: workBurst, refill: workRefill}
@@ -74,7 +74,7 @@ func (k *Keeper) mayWork(key plan.Key, now time.Time) bool {
 }
 
 // forgetWork drops the allowances that are whole again.
-func (k *Keeper) forgetWork(now time.Time) {
+func (k *Reconciler) forgetWork(now time.Time) {
 	for key, a := range k.worked {
 		if a.full(now) {
 			delete(k.worked, key)
@@ -83,7 +83,7 @@ func (k *Keeper) forgetWork(now time.Time) {
 }
 
 // wakeBy makes the loop turn at the moment at, or earlier.
-func (k *Keeper) wakeBy(at time.Time) {
+func (k *Reconciler) wakeBy(at time.Time) {
 	if k.due.IsZero() || at.Before(k.due) {
 		k.due = at
 	}
