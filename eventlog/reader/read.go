@@ -19,6 +19,9 @@ type Options struct {
 	Until    uint64    // last sequence; 0 means the log's last when reading begins
 	Subjects []string  // filters that do not overlap; none means all
 	LogID    string    // of the log that From was counted in; empty for any
+	// LastPerSubject begins with the last event of each subject in place of all that
+	// went before; it is used when From, Since and After are zero, and needs Subjects.
+	LastPerSubject bool
 	// After is the message that was read last, by whom reads on from there; it is
 	// used when From is 0. A log that does not hold it any more is ErrLogReset,
 	// also where it comes back changed before anything more was read.
@@ -127,6 +130,8 @@ func (o Options) consumer(after uint64) jetstream.ConsumerConfig {
 		c.DeliverPolicy, c.OptStartSeq = jetstream.DeliverByStartSequencePolicy, o.From
 	case !o.Since.IsZero():
 		c.DeliverPolicy, c.OptStartTime = jetstream.DeliverByStartTimePolicy, &o.Since
+	case o.LastPerSubject:
+		c.DeliverPolicy = jetstream.DeliverLastPerSubjectPolicy
 	}
 	if len(o.Subjects) == 1 {
 		c.FilterSubject = o.Subjects[0]

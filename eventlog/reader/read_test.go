@@ -56,6 +56,7 @@ func TestReadGivesWhatWasAskedFor(t *testing.T) {
 		"one device":                       {reader.Options{Subjects: []string{eventlog.StateSubject("d0", "*")}}, []string{"1 d0", "3 d0", "5 d0"}},
 		"a device that never spoke":        {reader.Options{Subjects: []string{eventlog.StateSubject("none", "*")}}, nil},
 		"from beyond the end":              {reader.Options{From: 99}, nil},
+		"the last of each device":          {reader.Options{LastPerSubject: true, Subjects: []string{eventlog.StateSubject("*", "*")}}, []string{"5 d0", "6 d1"}},
 		"since now":                        {reader.Options{Since: time.Now().Add(time.Hour)}, nil},
 	}
 	for name, tt := range tests {
