@@ -99,7 +99,7 @@ func (r *Responder) check(ctx context.Context) (err error) {
 		return fmt.Errorf("self-check: %w", err)
 	}
 	answered := make(chan []byte, 1)
-	r.decision.push(&job{data: asked, peer: r.probe.peer, arrived: r.options.Now(), probe: true, respond: func(b []byte) error {
+	r.decision.pushFirst(&job{data: asked, peer: r.probe.peer, arrived: r.options.Now(), probe: true, respond: func(b []byte) error {
 		answered <- b
 		return nil
 	}})

@@ -25,6 +25,7 @@ type queue struct {
 	forgot   func(why string)
 
 	mu    sync.Mutex
+	next  *job // given before all others
 	ring  []*job
 	first int // the oldest
 	count int
@@ -47,6 +48,15 @@ func (q *queue) push(j *job) {
 	}
 	q.ring[(q.first+q.count)%len(q.ring)] = j
 	q.count++
+	q.mu.Unlock()
+	q.wake()
+}
+
+// pushFirst puts a job before all others: the question whether the replica still
+// answers, which would be buried under newer ones.
+func (q *queue) pushFirst(j *job) {
+	q.mu.Lock()
+	q.next = j
 	q.mu.Unlock()
 	q.wake()
 }
@@ -83,6 +93,13 @@ func (q *queue) pop(ctx context.Context) *job {
 func (q *queue) take() *job {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if j := q.next; j != nil {
+		q.next = nil
+		if q.count > 0 {
+			q.wake()
+		}
+		return j
+	}
 	old := q.now().Add(-q.deadline)
 	for q.count > 0 && q.ring[q.first].arrived.Before(old) {
 		q.dropOldest(forgotOld)

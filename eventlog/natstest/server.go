@@ -163,3 +163,20 @@ func (s *Server) Raw(tb testing.TB, subject, header, data string) {
 	}
 	tb.Fatalf("publish on %s: no answer", subject)
 }
+
+// Subscriptions counts the subscriptions to exactly a subject, of clients of all
+// accounts.
+func (s *Server) Subscriptions(tb testing.TB, subject string) int {
+	tb.Helper()
+	z, err := s.srv.Subsz(&server.SubszOptions{Subscriptions: true, Limit: 100_000})
+	if err != nil {
+		tb.Fatal(err)
+	}
+	n := 0
+	for _, sub := range z.Subs {
+		if sub.Subject == subject {
+			n++
+		}
+	}
+	return n
+}

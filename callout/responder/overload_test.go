@@ -1,0 +1,321 @@
+package responder_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"fleet.nationtech.io/callout"
+	"fleet.nationtech.io/callout/identity"
+	"fleet.nationtech.io/callout/refusal"
+	"fleet.nationtech.io/callout/responder"
+	"fleet.nationtech.io/eventlog/natstest"
+)
+
+const config = `
+authorization {
+  timeout: 1.8
+  auth_callout { issuer: %s, %s account: AUTH, auth_users: [callout] }
+}
+accounts {
+  AUTH { users: [ { user: callout, password: c, permissions: {
+    subscribe: { allow: ["$SYS.REQ.USER.AUTH"] }, publish: { allow: ["$SYS._INBOX.>"] } } } ] }
+  DEVICES { limits: { max_subs: 64 } }
+}
+`
+
+// site is a server that asks.
+type site struct {
+	t      testing.TB
+	server *natstest.Server
+	keys   responder.Keys
+}
+
+func pair(t testing.TB, create func() (nkeys.KeyPair, error)) (seed []byte, public string) {
+	t.Helper()
+	kp, err := create()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if seed, err = kp.Seed(); err == nil {
+		public, err = kp.PublicKey()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return seed, public
+}
+
+func newSite(t testing.TB, sealed bool) *site {
+	t.Helper()
+	issuer, issuerKey := pair(t, nkeys.CreateAccount)
+	xkey, xkeyKey := pair(t, nkeys.CreateCurveKeys)
+	line := ""
+	if sealed {
+		line = "xkey: " + xkeyKey + ","
+	}
+	return &site{t: t, server: natstest.Start(t, natstest.Config(t, fmt.Sprintf(config, issuerKey, line))), keys: responder.Keys{Issuers: [][]byte{issuer}, XKeys: [][]byte{xkey}}}
+}
+
+// decider lets everybody in who sends a token, which is its name.
+type decider struct {
+	takes time.Duration
+	turn  sync.Mutex // one at a time
+	calls atomic.Int64
+	spent atomic.Int64
+	stuck atomic.Bool
+}
+
+func (d *decider) Decide(l responder.Login) (callout.Grant, error) {
+	for d.stuck.Load() {
+		time.Sleep(time.Millisecond)
+	}
+	if l.Probe || l.Token == "" {
+		return callout.Grant{}, refusal.New(refusal.TokenMissing, "no token")
+	}
+	if l.Token == "wait" {
+		return callout.Grant{}, responder.ErrLater
+	}
+	if d.takes > 0 {
+		d.turn.Lock()
+		defer d.turn.Unlock()
+		began := time.Now()
+		time.Sleep(d.takes)
+		d.spent.Add(int64(time.Since(began)))
+	}
+	d.calls.Add(1)
+	return callout.NewGrant(identity.Identity{Kind: identity.Device, ID: l.Token}, nil, time.Now().Add(time.Hour))
+}
+
+func (d *decider) Resolve(ctx context.Context, _ responder.Login) (callout.Grant, error) {
+	<-ctx.Done()
+	return callout.Grant{}, refusal.New(refusal.ProviderUnavailable, "the provider hangs")
+}
+
+// run runs a replica until it takes requests.
+func (s *site) run(d responder.Decider, change ...func(*responder.Options)) (stop func()) {
+	s.t.Helper()
+	nc, _ := s.server.Connect(s.t, nats.UserInfo("callout", "c"))
+	r := s.runOn(nc, d, change...)
+	return r
+}
+
+func (s *site) runOn(nc *nats.Conn, d responder.Decider, change ...func(*responder.Options)) (stop func()) {
+	s.t.Helper()
+	o := responder.Options{Conn: nc, Keys: s.keys, Decider: d}
+	for _, f := range change {
+		f(&o)
+	}
+	r, err := responder.New(o)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if err := r.Run(ctx); err != nil {
+			s.t.Error(err)
+		}
+	}()
+	stop = sync.OnceFunc(func() { cancel(); <-ended })
+	s.t.Cleanup(stop)
+	for deadline := time.Now().Add(20 * time.Second); !r.Subscribed(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatal("the replica takes no requests after 20 s")
+		}
+	}
+	return stop
+}
+
+// dial connects once.
+func (s *site) dial(token string) error {
+	nc, err := nats.Connect(s.server.URL(), nats.Token(token), nats.Timeout(5*time.Second), nats.NoReconnect(), nats.IgnoreAuthErrorAbort())
+	if err != nil {
+		return err
+	}
+	nc.Close()
+	return nil
+}
+
+// crowd has n clients connect, each as often as it takes, and gives how long each
+// took.
+func (s *site) crowd(n int) []time.Duration {
+	var dialing sync.WaitGroup
+	took := make([]time.Duration, n)
+	for i := range n {
+		dialing.Go(func() {
+			began := time.Now()
+			for s.dial(fmt.Sprintf("pi-%d", i)) != nil {
+				if time.Since(began) > 2*time.Minute {
+					s.t.Error("a client is not in after 2 minutes")
+					return
+				}
+				time.Sleep(50*time.Millisecond + rand.N(100*time.Millisecond)) // as clients do
+			}
+			took[i] = time.Since(began)
+		})
+	}
+	dialing.Wait()
+	return took
+}
+
+// A callout that works first in, first out never comes out of this: whom it
+// answers has gone. The crowd is 2,000 where the machine can have so many try at
+// once, and fewer where the machine is busy: each refused client tries again within
+// two seconds, and the server's work for that is not what is tested.
+func TestACrowdThatASlowProviderHoldsUpIsInWithinTwiceTheWork(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, true)
+	stop := s.run(&decider{})
+	const trial = 200
+	began := time.Now()
+	s.crowd(trial)
+	perSecond := trial / time.Since(began).Seconds()
+	stop()
+	n := int(min(max(1.5*perSecond, trial), 2000))
+
+	d := &decider{takes: 5 * time.Millisecond}
+	s.run(d, func(o *responder.Options) { o.Workers = 1 })
+	began = time.Now()
+	s.crowd(n)
+	took := time.Since(began)
+	// What a decision takes on this machine, and what is done around it.
+	each := time.Duration(d.spent.Load()/d.calls.Load()) + time.Second/time.Duration(perSecond)
+	work := time.Duration(n) * each
+	t.Logf("%d clients were in after %v; the work was %v; %d decisions; the machine does %.0f connects a second",
+		n, took.Round(time.Millisecond), work.Round(time.Millisecond), d.calls.Load(), perSecond)
+	if took > 2*work+responder.DefaultDeadline {
+		t.Errorf("it took more than twice the work")
+	}
+}
+
+func TestASilentReplicaHoldsNobodyUpForFiveSeconds(t *testing.T) {
+	t.Parallel()
+	for name, silence := range map[string]func(*site, *decider) func(){
+		"it is stuck": func(s *site, d *decider) func() {
+			s.run(d)
+			return func() { d.stuck.Store(true) }
+		},
+		"its network is stalled": func(s *site, d *decider) func() {
+			p := s.server.Proxy(s.t)
+			nc, _ := p.Connect(s.t, nats.UserInfo("callout", "c"))
+			s.runOn(nc, d)
+			return func() { p.Stall(15 * time.Second) }
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newSite(t, true)
+			silent := &decider{}
+			fall := silence(s, silent)
+			s.run(&decider{})
+			s.crowd(20)
+			fall()
+			defer silent.stuck.Store(false)
+			slowest := slices.Max(s.crowd(100))
+			t.Logf("the slowest of 100 clients took %v", slowest.Round(time.Millisecond))
+			if slowest > 5*time.Second {
+				t.Error("a client waited for more than 5 s")
+			}
+		})
+	}
+}
+
+func TestAReplicaThatRecoversTakesRequestsAgain(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, true)
+	d := &decider{}
+	s.run(d)
+	d.stuck.Store(true)
+	for deadline := time.Now().Add(20 * time.Second); s.server.Subscriptions(t, responder.Subject) > 0; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("a replica that does not answer itself takes requests for 20 s")
+		}
+	}
+	d.stuck.Store(false)
+	if slowest := slices.Max(s.crowd(1)); slowest > 10*time.Second {
+		t.Errorf("the client took %v", slowest)
+	}
+}
+
+func TestReplicasStopOneByOneAndComeBack(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, true)
+	stops := []func(){s.run(&decider{}), s.run(&decider{})}
+	nc, err := nats.Connect(s.server.URL(), nats.Token("pi-01"), nats.NoReconnect())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for i, stop := range stops {
+		stop()
+		if err := s.dial("pi-02"); (err == nil) != (i == 0) {
+			t.Errorf("with %d replicas left: %v", 1-i, err)
+		}
+	}
+	if err := nc.FlushTimeout(5 * time.Second); err != nil {
+		t.Errorf("a connected device does not go on without a callout: %v", err)
+	}
+	s.run(&decider{})
+	if err := s.dial("pi-02"); err != nil {
+		t.Errorf("with a replica again: %v", err)
+	}
+}
+
+// Clients connect all the while: none may be refused because a replica stops.
+func TestAReplicaThatStopsAnswersWhatItHasTaken(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, true)
+	s.run(&decider{takes: 2 * time.Millisecond})
+	ctx, cancel := context.WithCancel(t.Context())
+	var dialing sync.WaitGroup
+	for range 8 {
+		dialing.Go(func() {
+			for ctx.Err() == nil {
+				if err := s.dial("pi-01"); err != nil {
+					t.Errorf("refused while a replica stopped: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for range 10 {
+		s.run(&decider{takes: 2 * time.Millisecond})()
+	}
+	cancel()
+	dialing.Wait()
+}
+
+func TestWhoWaitsForTheProviderHoldsUpNobodyElse(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, true)
+	s.run(&decider{})
+	var waiting sync.WaitGroup
+	for range 300 {
+		waiting.Go(func() {
+			if s.dial("wait") == nil {
+				t.Error("let in without an answer of the provider")
+			}
+		})
+	}
+	time.Sleep(100 * time.Millisecond) // they are on their way
+	for range 20 {
+		began := time.Now()
+		if err := s.dial("pi-01"); err != nil {
+			t.Errorf("a healthy device is refused: %v", err)
+		}
+		if took := time.Since(began); took > time.Second {
+			t.Errorf("a healthy device took %v", took)
+		}
+	}
+	waiting.Wait()
+}
