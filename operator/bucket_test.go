@@ -8,6 +8,7 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator"
+	"fleet.nationtech.io/operator/internal/health"
 	"fleet.nationtech.io/projections/verify"
 )
 
@@ -58,7 +59,7 @@ func TestABucketIsMovedPastAMessageThatTheServerRefuses(t *testing.T) {
 			if took > time.Minute {
 				t.Errorf("the bucket was moved %s after the message, want 60 s at most", took)
 			}
-			w.warned(operator.ReasonBucketPassed, "of device evil (fleet.evt.state.evil.web)")
+			w.warned(health.ReasonBucketPassed, "of device evil (fleet.evt.state.evil.web)")
 			eventually(t, "metrics", func() string {
 				if n := op.metric(t, "fleet_operator_bucket_passed_messages_total"); n != 1 {
 					return fmt.Sprintf("%v messages were passed over", n)

@@ -16,6 +16,7 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator"
+	"fleet.nationtech.io/operator/internal/term"
 )
 
 // fill has a device write until the log takes nothing more, however small.
@@ -84,7 +85,7 @@ func TestAFullLogIsSaidAndItsReserveOpensOnce(t *testing.T) {
 	w.ready(ns, "db", v1alpha1.ReasonAllSucceeded)
 	w.readySays(ns, "db", "lives on its reserve")
 	w.readySays(ns, "web", "all run revision 1; the log has reached its size and lives on its reserve")
-	w.warned(operator.ReasonLogReserve, "raise it before that is used up too")
+	w.warned(term.ReasonLogReserve, "raise it before that is used up too")
 	op.gauge(t, "fleet_operator_log_reserve_open", 1)
 	op.gauge(t, "fleet_operator_log_full", 0)
 	op.gauge(t, "fleet_operator_access_revoked_devices", 1)
@@ -95,17 +96,17 @@ func TestAFullLogIsSaidAndItsReserveOpensOnce(t *testing.T) {
 	if _, err := w.fleet.FleetV1alpha1().Deployments(ns).Update(t.Context(), d, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	w.ready(ns, "db", operator.ReasonLogFull)
-	w.ready(ns, "web", operator.ReasonLogFull)
+	w.ready(ns, "db", term.ReasonLogFull)
+	w.ready(ns, "web", term.ReasonLogFull)
 	w.readySays(ns, "web", "raise --log-max-bytes")
-	w.warned(operator.ReasonLogFull, "raise --log-max-bytes")
+	w.warned(term.ReasonLogFull, "raise --log-max-bytes")
 	op.gauge(t, "fleet_operator_log_full", 1)
 
 	// Not even an election fits: that is said too.
 	op.stop()
 	op = w.operate(size(small))
 	w.apply(deployment(ns, "late", "app:1", lab))
-	w.ready(ns, "late", operator.ReasonLogFull)
+	w.ready(ns, "late", term.ReasonLogFull)
 	op.gauge(t, "fleet_operator_log_full", 1)
 	op.stop()
 

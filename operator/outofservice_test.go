@@ -10,7 +10,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/operator"
+	"fleet.nationtech.io/operator/internal/health"
 )
 
 // A rebuild of desired-state that died, at whatever step, is finished by the
@@ -106,8 +106,8 @@ func TestARebuildThatDiedIsFinishedByWhoeverLeads(t *testing.T) {
 		w.apply(live)
 		w.ready(ns, live.Name, v1alpha1.ReasonAllSucceeded) // by the live value alone: this device does not sync
 	}
-	w.warned(operator.ReasonBucketRepaired, "Bucket desired-state was not in service: its stream is missing")
-	w.warned(operator.ReasonBucketRepaired, "a rebuild of it was cut short")
+	w.warned(health.ReasonBucketRepaired, "Bucket desired-state was not in service: its stream is missing")
+	w.warned(health.ReasonBucketRepaired, "a rebuild of it was cut short")
 	if n := op.metric(t, "fleet_operator_bucket_out_of_service"); n != 0 {
 		t.Errorf("%v buckets are said to be out of service", n)
 	}

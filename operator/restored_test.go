@@ -1,7 +1,6 @@
 package operator_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"path/filepath"
 	"slices"
@@ -11,26 +10,18 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/client-go/kubernetes"
-	"sigs.k8s.io/yaml"
 
-	"fleet.nationtech.io/crds/localapi/localapitest"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator"
-	"fleet.nationtech.io/operator/manifest"
 	"fleet.nationtech.io/operator/status"
 	"fleet.nationtech.io/projections/archive"
-	"fleet.nationtech.io/projections/asof"
-	"fleet.nationtech.io/projections/fleet"
 )
 
 // archived puts the log into a file.
@@ -343,84 +334,4 @@ func TestAnOperatorThatRunsGoesOnWithALogThatIsRestoredUnderIt(t *testing.T) {
 		return ""
 	})
 	w.assigned("pi-01", "web", true)
-}
-
-func TestTheObjectsOfALogMakeAnEmptyClusterTheSame(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	first := w.operate()
-	w.logged()
-	pi := w.device("pi-01", map[string]string{"site": "lab"})
-	ns := w.api.Namespace(t)
-	w.shows("pi-01", map[string]string{"site": "lab"})
-	pool := "gold"
-	w.label("pi-01", "pool", &pool, "kubectl-label")
-	web := deployment(ns, "web", "app:1", map[string]string{"site": "lab", "pool": "gold"})
-	web.Annotations = map[string]string{"kubernetes.io/change-cause": "first"}
-	web.Spec.Score.Data.Services[0].Env = map[string]v1alpha1.EnvValue{"A": "1", "B": "x && y\n"}
-	w.apply(web)
-	w.ready(ns, "web", v1alpha1.ReasonAllSucceeded)
-	w.completed(ns, "web")
-	first.stop()
-	told, lives := w.told(eventlog.FamilyDesired), pi.live.Load()
-	v, err := asof.At(t.Context(), w.js, asof.Moment{}, asof.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects, err := manifest.Of(v)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if !cmp.Equal(objects.Deployments, []fleet.Key{{Namespace: ns, Name: "web"}}) || !cmp.Equal(objects.Devices, []string{"pi-01"}) {
-		t.Fatalf("objects: %+v", objects)
-	}
-
-	empty := &world{t: t, api: localapitest.Private(t), server: w.server, dial: w.dial, nc: w.nc, js: w.js}
-	empty.fleet = clients(t, empty.api)
-	empty.kubectlApply(objects.YAML)
-	empty.operate(func(o *operator.Options) { o.AdoptCluster, o.Identity = true, "heir" })
-	d := empty.ready(ns, "web", v1alpha1.ReasonAllSucceeded)
-	empty.shows("pi-01", map[string]string{"site": "lab", "pool": "gold"})
-	if d.Status.Revision != 1 {
-		t.Errorf("revision %d, want 1", d.Status.Revision)
-	}
-	if diff := cmp.Diff(told, w.told(eventlog.FamilyDesired)); diff != "" {
-		t.Errorf("devices were told something (-before +after):\n%s", diff)
-	}
-	if n := pi.live.Load(); n != lives {
-		t.Errorf("the device was sent %d live messages", n-lives)
-	}
-}
-
-// kubectlApply is kubectl apply --server-side of several objects.
-func (w *world) kubectlApply(docs []byte) {
-	w.t.Helper()
-	core, err := kubernetes.NewForConfig(w.api.Config)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	o := metav1.PatchOptions{FieldManager: "kubectl"}
-	for _, doc := range strings.Split(string(docs), "---\n") {
-		b, err := yaml.YAMLToJSON([]byte(doc))
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		var m metav1.PartialObjectMetadata
-		if err := json.Unmarshal(b, &m); err != nil {
-			w.t.Fatal(err)
-		}
-		switch m.Kind {
-		case "Namespace":
-			_, err = core.CoreV1().Namespaces().Create(w.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Name}}, metav1.CreateOptions{})
-		case "Deployment":
-			_, err = w.fleet.FleetV1alpha1().Deployments(m.Namespace).Patch(w.t.Context(), m.Name, types.ApplyPatchType, b, o)
-		case "Device":
-			_, err = w.fleet.FleetV1alpha1().Devices().Patch(w.t.Context(), m.Name, types.ApplyPatchType, b, o)
-		default:
-			err = fmt.Errorf("a %q", m.Kind)
-		}
-		if err != nil {
-			w.t.Fatalf("apply %s: %v", doc, err)
-		}
-	}
 }

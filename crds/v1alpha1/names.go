@@ -11,6 +11,9 @@ const LabelDevice = "fleet.nationtech.io/device"
 // device reports; only a person or an enrolment sets them.
 const RestrictedLabelPrefix = "restricted.fleet.nationtech.io/"
 
+// FieldManagerOperator is the operator's name in managedFields.
+const FieldManagerOperator = "fleet-operator"
+
 // FinalizerWithdraw holds a Deployment that is being deleted until its desired
 // state has been withdrawn from every device.
 const FinalizerWithdraw = "fleet.nationtech.io/withdraw"

@@ -10,8 +10,8 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/export"
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/operator/manifest"
 	"fleet.nationtech.io/projections/archive"
 	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/fleet"
@@ -155,7 +155,7 @@ func restoreObjects(ctx context.Context, s Streams, c *connection, at string, ar
 	if err != nil {
 		return err
 	}
-	o, err := manifest.Of(v)
+	o, err := export.Of(v)
 	if err != nil {
 		return failed(err, "")
 	}

@@ -19,9 +19,9 @@ import (
 // Reasons of a Device's conditions.
 const (
 	// ReasonPulseReceived (Online=True): a pulse came within the timeout.
-	ReasonPulseReceived = "PulseReceived"
+	ReasonPulseReceived = decide.ReasonPulseReceived
 	// ReasonPulseMissed (Online=False): none came for three intervals.
-	ReasonPulseMissed = "PulseMissed"
+	ReasonPulseMissed = decide.ReasonPulseMissed
 	// ReasonNotYetHeard (Online=Unknown): no verdict has been reached.
 	ReasonNotYetHeard = "NotYetHeard"
 	// ReasonTwoMachines (DuplicateIdentity=True): reports of two stores

@@ -20,7 +20,6 @@ import (
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/decider"
-	"fleet.nationtech.io/operator/internal/liveness"
 	"fleet.nationtech.io/operator/internal/state"
 	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/fleet"
@@ -130,7 +129,7 @@ func decideAndAppend(b *testing.B, n int) benchtest.Turn {
 
 // half is an operator's half that decides, with its fold and its log.
 type half struct {
-	brain   *decider.Decider
+	queue   *decider.Queue
 	fold    *state.Fold
 	devices int
 	all     chan struct{} // closes when all desired events are acknowledged
@@ -144,8 +143,8 @@ func newHalf(b *testing.B, n int) *half {
 	nc, js, stop := server(b)
 	ctx, cancel := context.WithCancel(b.Context())
 	o := &half{devices: n, all: make(chan struct{}), settled: make(chan struct{}, 1), done: make(chan error, 2)}
-	o.fold = state.New(state.Options{JS: js, Logger: slog.New(slog.DiscardHandler), Changed: func([]fleet.Key, []string) {}})
-	go func() { o.done <- o.fold.Run(ctx) }()
+	o.fold = state.New(state.Options{JS: js, Logger: slog.New(slog.DiscardHandler)})
+	go func() { o.done <- o.fold.Run(ctx, nobody{}) }()
 	o.stop = func() {
 		cancel()
 		for range 2 {
@@ -173,41 +172,57 @@ func newHalf(b *testing.B, n int) *half {
 			})
 		}
 	})
-	assigned := 0
-	o.brain = decider.New(decider.Options{
-		Fold: o.fold, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-		Verdict:           func(string) liveness.Verdict { return liveness.Verdict{} },
+	o.queue = decider.NewQueue()
+	d := decider.New(decider.Options{
+		Queue: o.queue, State: o.fold, Now: time.Now, Logger: slog.New(slog.DiscardHandler),
+		Verdict:           func(string) decide.Verdict { return decide.Verdict{} },
 		AwaitingFinalizer: func(fleet.Key) bool { return false },
-		Settled: func([]decide.Input) {
-			select {
-			case o.settled <- struct{}{}:
-			default:
-			}
-		},
-		Appended: func(ds []eventlog.Draft) {
-			for i := range ds {
-				if ds[i].Type == eventlog.DesiredAssigned {
-					assigned++
-				}
-			}
-			if assigned == n {
-				assigned = 0
-				close(o.all)
-			}
-		},
-		Full: func(context.Context) bool { return false },
 	})
+	watch := &benchObserver{half: o}
 	leads := make(chan struct{})
-	go func() { o.done <- o.brain.Run(ctx, a, func() { close(leads) }) }()
+	go func() { o.done <- d.Run(ctx, a, watch, func() { close(leads) }) }()
 	<-leads
 	return o
+}
+
+// nobody observes the state.
+type nobody struct{}
+
+func (nobody) Changed([]fleet.Key, []string) {}
+
+// benchObserver tells a half when all devices are assigned, and when that is settled.
+type benchObserver struct {
+	observer
+	half     *half
+	assigned int
+}
+
+// Settled implements decider.Observer.
+func (o *benchObserver) Settled([]decide.Input) {
+	select {
+	case o.half.settled <- struct{}{}:
+	default:
+	}
+}
+
+// Appended implements decider.Observer.
+func (o *benchObserver) Appended(drafts []eventlog.Draft) {
+	for i := range drafts {
+		if drafts[i].Type == eventlog.DesiredAssigned {
+			o.assigned++
+		}
+	}
+	if o.assigned == o.half.devices {
+		o.assigned = 0
+		close(o.half.all)
+	}
 }
 
 // deploy returns once the last desired event is acknowledged.
 func (o *half) deploy(b *testing.B) {
 	spec := deployment()
 	o.fold.Do(func(s *decide.State) { s.SetDeployment(spec) })
-	o.brain.Add(decider.Input{Input: decide.OfDeployment(spec.Key)})
+	o.queue.AddDeployment(spec.Key)
 	select {
 	case <-o.all:
 	case err := <-o.done:

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -17,7 +16,6 @@ import (
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/decider"
-	"fleet.nationtech.io/operator/internal/liveness"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -103,24 +101,18 @@ func (l *log) Append(_ context.Context, drafts []eventlog.Draft) (uint64, error)
 
 // decideAll runs a decider until nothing is due, for a minute at most. refused is when
 // the log was full; the first time, room is made.
-func decideAll(t *testing.T, l *log, withheld bool, ins ...decider.Input) (rounds [][]string, refused []time.Duration, err error) {
+func decideAll(t *testing.T, l *log, awaitingFinalizer bool, ins ...decider.Input) (rounds [][]string, refused []time.Duration, err error) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		begun := time.Now()
-		b := decider.New(decider.Options{
-			Fold:              l,
-			Verdict:           func(string) liveness.Verdict { return liveness.Verdict{Online: fleet.OnlineTrue, LastSeen: time.Now()} },
-			AwaitingFinalizer: func(fleet.Key) bool { return withheld },
-			Settled:           func([]decide.Input) {}, Appended: func([]eventlog.Draft) {},
-			Full: func(context.Context) bool {
-				refused = append(refused, time.Since(begun))
-				return len(refused) == 1
-			},
-			Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-		})
+		d, queue := newDecider(l, awaitingFinalizer)
+		o := &observer{full: func() bool {
+			refused = append(refused, time.Since(begun))
+			return len(refused) == 1
+		}}
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- b.Run(ctx, l, func() { b.Add(ins...) }) }()
+		go func() { done <- d.Run(ctx, l, o, func() { queue.Add(ins...) }) }()
 		time.Sleep(time.Minute)
 		cancel()
 		err = <-done
@@ -253,9 +245,9 @@ func TestAPresenceIsSaidOnce(t *testing.T) {
 	}
 }
 
-// InitialPassDone is told once, after all that was asked at the beginning has nothing
+// InitialPassDone is called once, after all that was asked at the beginning has nothing
 // more due, the full log's pause included; not before, whatever else is asked.
-func TestThroughIsSaidOnceTheFirstRoundIsOver(t *testing.T) {
+func TestTheInitialPassIsDoneOnceAllThatWasAskedIsSettled(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		l := labelled("a", "b")
@@ -266,37 +258,31 @@ func TestThroughIsSaidOnceTheFirstRoundIsOver(t *testing.T) {
 		var at []int
 		var after time.Duration
 		failure := errors.New("not noted")
-		b := decider.New(decider.Options{
-			Fold:              l,
-			Verdict:           func(string) liveness.Verdict { return liveness.Verdict{Online: fleet.OnlineTrue, LastSeen: time.Now()} },
-			AwaitingFinalizer: func(fleet.Key) bool { return false },
-			Settled:           func([]decide.Input) {}, Appended: func([]eventlog.Draft) {},
-			Full: func(context.Context) bool { return false },
-			InitialPassDone: func(context.Context) error {
-				l.mu.Lock()
-				defer l.mu.Unlock()
-				at, after = append(at, len(l.rounds)), time.Since(begun)
-				return failure
-			},
-			Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-		})
-		err := b.Run(t.Context(), l, func() {
-			b.Add(decider.Input{Input: decide.OfDeployment(spec.Key)}, decider.Input{Input: decide.OfDevice("a")}, decider.Input{Input: decide.OfDevice("b")})
+		d, queue := newDecider(l, false)
+		err := d.Run(t.Context(), l, &observer{initialPassDone: func() error {
+			l.mu.Lock()
+			defer l.mu.Unlock()
+			at, after = append(at, len(l.rounds)), time.Since(begun)
+			return failure
+		}}, func() {
+			queue.AddDeployment(spec.Key)
+			queue.AddDevices("a", "b")
 		})
 		if !errors.Is(err, failure) {
 			t.Errorf("run ended with %v", err)
 		}
 		if len(at) != 1 || at[0] != len(l.rounds) || at[0] < 2 || after < 5*time.Second {
-			t.Errorf("told after %v rounds, %v; there are %v", at, after, l.rounds)
+			t.Errorf("done after %v rounds, %v; there are %v", at, after, l.rounds)
 		}
 	})
 }
 
-func TestThroughIsSaidAtOnceWhereNothingIsAsked(t *testing.T) {
+func TestTheInitialPassIsDoneAtOnceWhereNothingIsAsked(t *testing.T) {
 	t.Parallel()
-	told := errors.New("told")
-	b := decider.New(decider.Options{InitialPassDone: func(context.Context) error { return told }, Logger: slog.New(slog.DiscardHandler)})
-	if err := b.Run(t.Context(), labelled(), func() {}); !errors.Is(err, told) {
+	done := errors.New("done")
+	l := labelled()
+	d, _ := newDecider(l, false)
+	if err := d.Run(t.Context(), l, &observer{initialPassDone: func() error { return done }}, func() {}); !errors.Is(err, done) {
 		t.Errorf("%v", err)
 	}
 }
@@ -304,44 +290,38 @@ func TestThroughIsSaidAtOnceWhereNothingIsAsked(t *testing.T) {
 // While a CR waits for its finalizer nobody knows what follows from it: a restored
 // log is not held against the cluster yet. One that never gets it does not keep
 // all devices waiting for ever.
-func TestThroughWaitsForAWhileForCRsThatAreWithheld(t *testing.T) {
+func TestTheInitialPassWaitsForFinalizersForHalfAMinute(t *testing.T) {
 	t.Parallel()
-	for name, tt := range map[string]struct{ guarded, through time.Duration }{
-		"until its finalizer came":  {guarded: 5 * time.Second, through: 5 * time.Second},
-		"for half a minute at most": {guarded: time.Hour, through: 30 * time.Second},
+	for name, tt := range map[string]struct{ finalizer, done time.Duration }{
+		"until the CR has its finalizer": {finalizer: 5 * time.Second, done: 5 * time.Second},
+		"for half a minute at most":      {finalizer: time.Hour, done: 30 * time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			synctest.Test(t, func(t *testing.T) {
 				l, spec, begun := labelled("a"), deployment(), time.Now()
-				var through []time.Duration
+				var at []time.Duration
 				rounds := 0
-				b := decider.New(decider.Options{
-					Fold: l, AwaitingFinalizer: func(fleet.Key) bool { return true },
-					Settled: func([]decide.Input) {}, Appended: func([]eventlog.Draft) {},
-					InitialPassDone: func(context.Context) error {
-						l.mu.Lock()
-						defer l.mu.Unlock()
-						through, rounds = append(through, time.Since(begun)), len(l.rounds)
-						return nil
-					},
-					Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-				})
+				d, queue := newDecider(l, true)
+				o := &observer{initialPassDone: func() error {
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					at, rounds = append(at, time.Since(begun)), len(l.rounds)
+					return nil
+				}}
 				ctx, cancel := context.WithCancel(t.Context())
-				done := make(chan error, 1)
-				go func() {
-					done <- b.Run(ctx, l, func() { b.Add(decider.Input{Input: decide.OfDeployment(spec.Key)}) })
-				}()
-				time.Sleep(min(tt.guarded, time.Minute))
+				ended := make(chan error, 1)
+				go func() { ended <- d.Run(ctx, l, o, func() { queue.AddDeployment(spec.Key) }) }()
+				time.Sleep(min(tt.finalizer, time.Minute))
 				l.Do(func(s *decide.State) { s.SetDeployment(spec) })
-				b.Add(decider.Input{Input: decide.OfDeployment(spec.Key)})
+				queue.AddDeployment(spec.Key)
 				time.Sleep(time.Minute)
 				cancel()
-				if err := <-done; err != nil {
+				if err := <-ended; err != nil {
 					t.Error(err)
 				}
-				if len(through) != 1 || through[0].Round(time.Second) != tt.through || (rounds > 0) != (tt.guarded < time.Minute) {
-					t.Errorf("told at %v, after %d rounds; want it at %s", through, rounds, tt.through)
+				if len(at) != 1 || at[0].Round(time.Second) != tt.done || (rounds > 0) != (tt.finalizer < time.Minute) {
+					t.Errorf("done at %v, after %d rounds; want it at %s", at, rounds, tt.done)
 				}
 			})
 		})

@@ -3,7 +3,6 @@ package decider_test
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,8 +14,6 @@ import (
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/decider"
-	"fleet.nationtech.io/operator/internal/liveness"
-	"fleet.nationtech.io/projections/fleet"
 )
 
 // relabel has a device carry so many labels of its own.
@@ -37,51 +34,41 @@ func TestAFailedDecisionIsNeverSettledAndHoldsUpNothingElse(t *testing.T) {
 		l := labelled("b")
 		l.relabel("a", 3000)
 		begun := time.Now()
-		var through []time.Duration
-		var failed, settled []decide.Input
-		b := decider.New(decider.Options{
-			Fold:              l,
-			Verdict:           func(string) liveness.Verdict { return liveness.Verdict{} },
-			AwaitingFinalizer: func(fleet.Key) bool { return false },
-			Settled:           func(ins []decide.Input) { settled = append(settled, ins...) },
-			Failed:            func(ins []decide.Input) { failed = append(failed, ins...) },
-			Appended:          func([]eventlog.Draft) {},
-			InitialPassDone:   func(context.Context) error { through = append(through, time.Since(begun)); return nil },
-			Now:               time.Now, Logger: slog.New(slog.DiscardHandler),
-		})
+		var done []time.Duration
+		o := &observer{initialPassDone: func() error { done = append(done, time.Since(begun)); return nil }}
+		d, queue := newDecider(l, false)
 		ctx, cancel := context.WithCancel(t.Context())
-		done := make(chan error, 1)
-		in := decider.Input{Input: decide.OfDevice("a")}
-		go func() { done <- b.Run(ctx, l, func() { b.Add(in, decider.Input{Input: decide.OfDevice("b")}) }) }()
+		ended := make(chan error, 1)
+		go func() { ended <- d.Run(ctx, l, o, func() { queue.AddDevices("a", "b") }) }()
 		time.Sleep(time.Minute)
 		synctest.Wait()
 		if diff := cmp.Diff([][]string{{"device.relabeled device.b"}}, l.rounds); diff != "" {
 			t.Errorf("appended (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff([]decide.Input{decide.OfDevice("a")}, failed); diff != "" {
+		if diff := cmp.Diff([]decide.Input{decide.OfDevice("a")}, o.failed); diff != "" {
 			t.Errorf("failed (-want +got):\n%s", diff)
 		}
-		if diff := cmp.Diff([]decide.Input{decide.OfDevice("b")}, settled); diff != "" {
+		if diff := cmp.Diff([]decide.Input{decide.OfDevice("b")}, o.settled); diff != "" {
 			t.Errorf("settled (-want +got):\n%s", diff)
 		}
-		if len(through) > 0 {
-			t.Errorf("through after %v, though a decision failed", through)
+		if len(done) > 0 {
+			t.Errorf("the initial pass is done after %v, though a decision failed", done)
 		}
 		if p := l.state.DeviceFailure("a"); p == nil || p.Reason != v1alpha1.ReasonTooLarge {
 			t.Errorf("failure %v", p)
 		}
 		l.relabel("a", 1)
-		b.Add(in)
+		queue.AddDevices("a")
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if diff := cmp.Diff([]time.Duration{time.Minute}, through); diff != "" {
-			t.Errorf("put right; through (-want +got):\n%s", diff)
+		if diff := cmp.Diff([]time.Duration{time.Minute}, done); diff != "" {
+			t.Errorf("put right; the initial pass is done (-want +got):\n%s", diff)
 		}
 		if p := l.state.DeviceFailure("a"); p != nil {
 			t.Errorf("put right, and still failed: %v", p)
 		}
 		cancel()
-		if err := <-done; err != nil {
+		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
@@ -124,19 +111,15 @@ func TestNothingIsDecidedAfterTheTermEnded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l := labelled("a", "b")
 		ctx, end := context.WithCancel(t.Context())
-		var b *decider.Decider
-		b = decider.New(decider.Options{
-			Fold: l, AwaitingFinalizer: func(fleet.Key) bool { return false }, Settled: func([]decide.Input) {},
-			Appended: func([]eventlog.Draft) {
-				if len(l.rounds) == 1 { // while the first is on its way, another comes, and the term ends
-					b.Add(decider.Input{Input: decide.OfDevice("b")})
-					end()
-					synctest.Wait()
-				}
-			},
-			Now: time.Now, Logger: slog.New(slog.DiscardHandler),
-		})
-		if err := b.Run(ctx, l, func() { b.Add(decider.Input{Input: decide.OfDevice("a")}) }); err != nil {
+		d, queue := newDecider(l, false)
+		o := &observer{appended: func([]eventlog.Draft) {
+			if len(l.rounds) == 1 { // while the first is on its way, another comes, and the term ends
+				queue.AddDevices("b")
+				end()
+				synctest.Wait()
+			}
+		}}
+		if err := d.Run(ctx, l, o, func() { queue.AddDevices("a") }); err != nil {
 			t.Error(err)
 		}
 		if diff := cmp.Diff([][]string{{"device.relabeled device.a"}}, l.rounds); diff != "" {

@@ -11,7 +11,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
 
@@ -38,14 +40,21 @@ type Options struct {
 	Do func(func(*decide.State))
 	// Decide asks for a decision about a Deployment.
 	Decide func(fleet.Key)
-	// Patched is told of each status patch.
+	// Patched counts each status patch.
 	Patched func()
-	// Unknown is told of the fields that a Deployment has and this version does not
-	// know, once the Deployment's status says so.
-	Unknown func(d *v1alpha1.Deployment, message string)
+	Events  Events
 	Now     func() time.Time
 	Logger  *slog.Logger
 }
+
+// Events writes a Kubernetes Event about an object.
+type Events interface {
+	WarnOf(object corev1.ObjectReference, reason, action, note string)
+}
+
+// ReasonUnknownFields is the reason of the Event about a Deployment whose score has
+// fields that this version does not know.
+const ReasonUnknownFields = "UnknownFields"
 
 // Controller watches the Deployments of a cluster. The watching goes on in every
 // replica; only one that leads writes.
@@ -58,13 +67,13 @@ type Controller struct {
 
 	finalizers atomic.Pointer[workqueue.TypedRateLimitingInterface[fleet.Key]] // nil while not leading
 
+	writes *kube.WriteCache[*v1alpha1.Deployment, v1alpha1.DeploymentStatus]
+
 	mu      sync.Mutex
 	notices notices
-	written map[fleet.Key]*v1alpha1.Deployment // as the API answered our last patch
-	foreign map[fleet.Key]bool                 // our last patch left what others wrote into the status
 }
 
-// notices is what is to be said in every CR, whatever it is about.
+// notices are what every CR's status says, whatever the CR is about.
 type notices struct{ mismatch, full, reserve string }
 
 // New wires a controller into a factory that the caller starts.
@@ -72,8 +81,19 @@ func New(factory externalversions.SharedInformerFactory, o Options) (*Controller
 	deployments := factory.Fleet().V1alpha1().Deployments()
 	c := &Controller{
 		options: o, informer: deployments.Informer(), lister: deployments.Lister(),
-		written: map[fleet.Key]*v1alpha1.Deployment{}, foreign: map[fleet.Key]bool{},
 	}
+	c.writes = kube.NewWriteCache(kube.Kind[*v1alpha1.Deployment, v1alpha1.DeploymentStatus]{
+		Name: "Deployment",
+		Client: func(namespace string) kube.StatusClient[*v1alpha1.Deployment] {
+			return o.Client.FleetV1alpha1().Deployments(namespace)
+		},
+		Status: func(d *v1alpha1.Deployment) v1alpha1.DeploymentStatus { return d.Status },
+		WithStatus: func(d *v1alpha1.Deployment, s v1alpha1.DeploymentStatus) *v1alpha1.Deployment {
+			d = d.DeepCopy()
+			d.Status = s
+			return d
+		},
+	})
 	c.writer = statuswriter.New(time.Second, statusWriters, c.writeStatus, o.Logger)
 	if err := c.informer.SetTransform(trimManagedFields); err != nil {
 		return nil, fmt.Errorf("watch Deployments: %w", err)
@@ -113,14 +133,18 @@ func trimManagedFields(o any) (any, error) {
 	return o, nil
 }
 
+func nameOf(key fleet.Key) types.NamespacedName {
+	return types.NamespacedName{Namespace: key.Namespace, Name: key.Name}
+}
+
 func keyOf(d *v1alpha1.Deployment) fleet.Key { return fleet.Key{Namespace: d.Namespace, Name: d.Name} }
 
 // seen takes a CR into the state, unless it is new and not guarded yet: nothing
 // is assigned before our finalizer makes sure that its end will be seen.
 func (c *Controller) seen(before, d *v1alpha1.Deployment) {
 	key := keyOf(d)
-	ours := c.ours(key, d)
-	c.newest(key, d) // forgets our own patch once the watch has shown it
+	ours := c.writes.Ours(d)
+	c.writes.Newest(nameOf(key), d) // forgets our own patch once the watch has shown it
 	c.queueFinalizer(key)
 	if before != nil && sameToDecide(before, d) {
 		if !ours && !equality.Semantic.DeepEqual(before.Status, d.Status) {
@@ -128,7 +152,7 @@ func (c *Controller) seen(before, d *v1alpha1.Deployment) {
 		}
 		return
 	}
-	decided := kube.HasFinalizer(d) || d.DeletionTimestamp != nil
+	decided := hasFinalizer(d) || d.DeletionTimestamp != nil
 	if decided {
 		spec := decide.SpecOf(d)
 		c.options.Do(func(s *decide.State) { s.SetDeployment(spec) })
@@ -142,7 +166,7 @@ func (c *Controller) seen(before, d *v1alpha1.Deployment) {
 // sameToDecide says whether two versions of a CR differ in what no decision looks
 // at, such as their status.
 func sameToDecide(a, b *v1alpha1.Deployment) bool {
-	return a.UID == b.UID && a.Generation == b.Generation && kube.HasFinalizer(a) == kube.HasFinalizer(b) &&
+	return a.UID == b.UID && a.Generation == b.Generation && hasFinalizer(a) == hasFinalizer(b) &&
 		a.Annotations[decide.AnnotationChangeCause] == b.Annotations[decide.AnnotationChangeCause] &&
 		(a.DeletionTimestamp == nil) == (b.DeletionTimestamp == nil)
 }
@@ -156,10 +180,7 @@ func (c *Controller) gone(o any) {
 		return
 	}
 	key := keyOf(d)
-	c.mu.Lock()
-	delete(c.written, key)
-	delete(c.foreign, key)
-	c.mu.Unlock()
+	c.writes.Gone(nameOf(key))
 	c.options.Do(func(s *decide.State) { s.RemoveDeployment(key) })
 	c.options.Decide(key)
 	c.rivals(key)
@@ -218,29 +239,29 @@ func (c *Controller) Keys() []fleet.Key {
 	return keys
 }
 
-// Lead guards and writes status until the context ends. begun is called once
-// changes count.
-func (c *Controller) Lead(ctx context.Context, begun func()) {
-	c.note(func(s *notices) { s.mismatch = "" })
-	var parts sync.WaitGroup
+// Lead sets finalizers and writes statuses until the context ends. onReady is called
+// once changes count.
+func (c *Controller) Lead(ctx context.Context, onReady func()) {
+	c.note(func(n *notices) { n.mismatch = "" })
+	var workers sync.WaitGroup
 	ready := make(chan struct{})
-	parts.Go(func() {
+	workers.Go(func() {
 		c.setFinalizers(ctx, func() { close(ready) })
 	})
 	<-ready
-	parts.Go(func() {
+	workers.Go(func() {
 		c.writer.Run(ctx, func() {
 			c.all(func(k fleet.Key) bool { c.queueFinalizer(k); c.writer.Mark(k); return true })
-			begun()
+			onReady()
 		})
 	})
-	parts.Wait()
+	workers.Wait()
 }
 
 // Mismatch writes into each CR why nothing is decided here, until the context
 // ends.
 func (c *Controller) Mismatch(ctx context.Context, why string) {
-	c.note(func(s *notices) { s.mismatch = why })
+	c.note(func(n *notices) { n.mismatch = why })
 	c.WriteStatuses(ctx)
 }
 
@@ -254,7 +275,7 @@ func (c *Controller) WriteStatuses(ctx context.Context) {
 // SetLog notes for all CRs what is wrong with the log: full where it takes no
 // more events, reserve where its reserve was opened; both empty where all is well.
 func (c *Controller) SetLog(full, reserve string) {
-	c.note(func(s *notices) { s.full, s.reserve = full, reserve })
+	c.note(func(n *notices) { n.full, n.reserve = full, reserve })
 }
 
 func (c *Controller) note(change func(*notices)) {

@@ -8,12 +8,18 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/client-go/util/workqueue"
 
+	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/kube"
 	"fleet.nationtech.io/projections/fleet"
 )
 
+// finalizerWorkers is how many finalizers are changed at a time.
 const finalizerWorkers = 4
+
+func hasFinalizer(d *v1alpha1.Deployment) bool {
+	return kube.HasFinalizer(d, v1alpha1.FinalizerWithdraw)
+}
 
 // queueFinalizer asks for a CR's finalizer to be looked at.
 func (c *Controller) queueFinalizer(key fleet.Key) {
@@ -23,12 +29,12 @@ func (c *Controller) queueFinalizer(key fleet.Key) {
 }
 
 // setFinalizers puts finalizers on and takes them off until the context ends.
-func (c *Controller) setFinalizers(ctx context.Context, begun func()) {
+func (c *Controller) setFinalizers(ctx context.Context, onReady func()) {
 	queue := workqueue.NewTypedRateLimitingQueue(workqueue.NewTypedItemExponentialFailureRateLimiter[fleet.Key](20*time.Millisecond, 30*time.Second))
 	c.finalizers.Store(&queue)
 	end := func() { c.finalizers.Store(nil); queue.ShutDown() }
 	defer context.AfterFunc(ctx, end)()
-	begun()
+	onReady()
 	var workers sync.WaitGroup
 	for range finalizerWorkers {
 		workers.Go(func() {
@@ -53,7 +59,7 @@ func (c *Controller) setOne(ctx context.Context, queue workqueue.TypedRateLimiti
 	case apierrors.IsConflict(err):
 		queue.AddRateLimited(key) // the cache lags behind the API
 	default:
-		c.options.Logger.Warn("finalizer not changed; will be tried again", "deployment", key, "error", err)
+		c.options.Logger.Warn("cannot change the finalizer of a Deployment; will retry", "deployment", key, "error", err)
 		queue.AddRateLimited(key)
 	}
 }
@@ -66,14 +72,15 @@ func (c *Controller) setFinalizer(ctx context.Context, key fleet.Key) error {
 	if err != nil {
 		return err
 	}
-	switch guarded := kube.HasFinalizer(d); {
-	case d.DeletionTimestamp == nil && !guarded:
-		return kube.AddFinalizer(ctx, c.options.Client, d)
-	case d.DeletionTimestamp != nil && guarded:
+	client := c.options.Client.FleetV1alpha1().Deployments(d.Namespace)
+	switch has := hasFinalizer(d); {
+	case d.DeletionTimestamp == nil && !has:
+		return kube.AddFinalizer(ctx, client, d, v1alpha1.FinalizerWithdraw)
+	case d.DeletionTimestamp != nil && has:
 		ended := false
 		c.options.Do(func(s *decide.State) { ended = s.Ended(key) })
 		if ended {
-			return kube.RemoveFinalizer(ctx, c.options.Client, d)
+			return kube.RemoveFinalizer(ctx, client, d, v1alpha1.FinalizerWithdraw)
 		}
 	}
 	return nil

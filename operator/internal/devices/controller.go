@@ -7,12 +7,12 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
-	"k8s.io/apimachinery/pkg/util/resourceversion"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/cache"
 
 	"fleet.nationtech.io/crds/client/clientset/versioned"
@@ -41,16 +41,24 @@ type Options struct {
 	Do func(func(*decide.State))
 	// Decide asks for a decision about a device.
 	Decide func(id string)
-	// Patched is told of each write.
+	// Patched counts each write.
 	Patched func()
-	// Returns is told that a Device was deleted whose device is still of the fleet,
-	// so that it is made again.
-	Returns func(id string)
+	Events  Events
 	// ClearPulse takes a decommissioned device's last pulse out of its bucket.
 	ClearPulse func(ctx context.Context, id string) error
 	Now        func() time.Time
 	Logger     *slog.Logger
 }
+
+// Events writes a Kubernetes Event in the operator's namespace, which names another
+// object.
+type Events interface {
+	Warn(reason, action, note string, related *corev1.ObjectReference)
+}
+
+// ReasonDeviceReturns is the reason of the Event about a Device that was deleted and
+// that the operator makes again, because the device is still of the fleet.
+const ReasonDeviceReturns = "DeviceReturns"
 
 // Controller watches the Devices of a cluster. The watching goes on in every
 // replica; only one that leads writes.
@@ -61,10 +69,7 @@ type Controller struct {
 	handler  cache.ResourceEventHandlerRegistration
 	lister   listers.DeviceLister
 	writer   *statuswriter.Writer[string]
-
-	mu      sync.Mutex
-	written map[string]*v1alpha1.Device // as the API answered our last write
-	foreign map[string]bool             // our last patch left what others wrote into the status
+	writes   *kube.WriteCache[*v1alpha1.Device, v1alpha1.DeviceStatus]
 }
 
 // New wires a controller into a factory that the caller starts.
@@ -73,8 +78,17 @@ func New(factory externalversions.SharedInformerFactory, o Options) (*Controller
 	c := &Controller{
 		options: o, devices: kube.Devices{Client: o.Client, Source: o.Labels},
 		informer: devices.Informer(), lister: devices.Lister(),
-		written: map[string]*v1alpha1.Device{}, foreign: map[string]bool{},
 	}
+	c.writes = kube.NewWriteCache(kube.Kind[*v1alpha1.Device, v1alpha1.DeviceStatus]{
+		Name:   "Device",
+		Client: func(string) kube.StatusClient[*v1alpha1.Device] { return o.Client.FleetV1alpha1().Devices() },
+		Status: func(d *v1alpha1.Device) v1alpha1.DeviceStatus { return d.Status },
+		WithStatus: func(d *v1alpha1.Device, s v1alpha1.DeviceStatus) *v1alpha1.Device {
+			d = d.DeepCopy()
+			d.Status = s
+			return d
+		},
+	})
 	c.writer = statuswriter.New(time.Second, writers, c.write, o.Logger)
 	var err error
 	c.handler, err = c.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
@@ -96,8 +110,8 @@ func (c *Controller) Synced() bool { return c.handler.HasSynced() }
 // those that the device reports are still to come. To decide without them would
 // take Deployments off the device.
 func (c *Controller) seen(before, d *v1alpha1.Device) {
-	ours := c.ours(d)
-	c.newest(d.Name, d) // forgets our own write once the watch has shown it
+	ours := c.writes.Ours(d)
+	c.writes.Newest(nameOf(d.Name), d) // forgets our own write once the watch has shown it
 	if d.DeletionTimestamp != nil {
 		c.ending(d)
 		return
@@ -108,7 +122,7 @@ func (c *Controller) seen(before, d *v1alpha1.Device) {
 	}
 	owned, err := kube.Effective(d)
 	if err != nil {
-		c.options.Logger.Error("labels not read; the Device selects as before", "device", d.Name, "error", err)
+		c.options.Logger.Error("cannot read the labels of a Device; it keeps the labels that it had", "device", d.Name, "error", err)
 		return
 	}
 	changed := false
@@ -133,16 +147,23 @@ func (c *Controller) gone(o any) {
 	if !ok {
 		return
 	}
-	c.mu.Lock()
-	delete(c.written, d.Name)
-	delete(c.foreign, d.Name)
-	c.mu.Unlock()
+	c.writes.Gone(nameOf(d.Name))
 	c.options.Do(func(s *decide.State) { s.RemoveDevice(d.Name) })
 	c.writer.Mark(d.Name)
 }
 
-// Changed is told which devices the log spoke of.
+func nameOf(id string) types.NamespacedName { return types.NamespacedName{Name: id} }
+
+// Changed is told which devices the log changed. One that was decommissioned leaves
+// the state: allowed again, it begins with a new Device.
 func (c *Controller) Changed(ids []string) {
+	c.options.Do(func(s *decide.State) {
+		for _, id := range ids {
+			if d := s.View().Devices[id]; d != nil && d.Decommissioned {
+				s.RemoveDevice(id)
+			}
+		}
+	})
 	for _, id := range ids {
 		c.writer.Mark(id)
 	}
@@ -151,8 +172,8 @@ func (c *Controller) Changed(ids []string) {
 // Names lists the Devices that the API shows.
 func (c *Controller) Names() []string { return c.informer.GetStore().ListKeys() }
 
-// Lead writes until the context ends. begun is called once changes count.
-func (c *Controller) Lead(ctx context.Context, begun func()) { c.writer.Run(ctx, begun) }
+// Lead writes until the context ends. onReady is called once changes count.
+func (c *Controller) Lead(ctx context.Context, onReady func()) { c.writer.Run(ctx, onReady) }
 
 // standing is what the log says of a device.
 type standing int
@@ -202,7 +223,7 @@ func (c *Controller) write(ctx context.Context, id string) (time.Duration, error
 		return 0, err
 	}
 	lagging := cr == nil
-	cr = c.newest(id, cr)
+	cr = c.writes.Newest(nameOf(id), cr)
 	lagging = lagging && cr != nil
 	switch {
 	case cr != nil && cr.DeletionTimestamp != nil:
@@ -223,48 +244,11 @@ func (c *Controller) write(ctx context.Context, id string) (time.Duration, error
 		return 0, err
 	}
 	if wrote {
-		c.remember(cr)
+		c.writes.Remember(cr)
 	}
 	again, err := c.writeStatus(ctx, cr, dev, conflicts)
 	if lagging && again == 0 {
 		again = time.Second // or it was deleted, and is to be made again
 	}
 	return again, err
-}
-
-func (c *Controller) remember(cr *v1alpha1.Device) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.written[cr.Name] = cr
-}
-
-// ours says whether a version of a CR is what the API answered to our last write.
-func (c *Controller) ours(d *v1alpha1.Device) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w := c.written[d.Name]
-	return w != nil && w.UID == d.UID && w.ResourceVersion == d.ResourceVersion
-}
-
-// newest is the later of what the watch showed (nil: nothing) and what the API
-// answered to our own write: the watch may lag, and must not make us write
-// things twice.
-func (c *Controller) newest(id string, watched *v1alpha1.Device) *v1alpha1.Device {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	w, ok := c.written[id]
-	if !ok {
-		return watched
-	}
-	if watched == nil {
-		delete(c.written, id)
-		return w
-	}
-	if w.UID == watched.UID {
-		if order, err := resourceversion.CompareResourceVersion(w.ResourceVersion, watched.ResourceVersion); err == nil && order > 0 {
-			return w
-		}
-	}
-	delete(c.written, id)
-	return watched
 }

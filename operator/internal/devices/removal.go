@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -28,7 +29,7 @@ func decommissions(d *v1alpha1.Device) bool {
 // select as before.
 func (c *Controller) ending(d *v1alpha1.Device) {
 	changed := false
-	c.options.Do(func(s *decide.State) { changed = s.SetLeaving(d.Name, decommissions(d) && kube.DeviceHasFinalizer(d)) })
+	c.options.Do(func(s *decide.State) { changed = s.SetLeaving(d.Name, decommissions(d) && hasFinalizer(d)) })
 	if changed {
 		c.options.Decide(d.Name)
 	}
@@ -39,10 +40,10 @@ func (c *Controller) ending(d *v1alpha1.Device) {
 // out of the fleet, the log has to say so first; else the Device is made again
 // once it is gone.
 func (c *Controller) end(ctx context.Context, cr *v1alpha1.Device, at standing) (time.Duration, error) {
-	if !kube.DeviceHasFinalizer(cr) || decommissions(cr) && at != left {
+	if !hasFinalizer(cr) || decommissions(cr) && at != left {
 		return 0, nil
 	}
-	err := c.devices.RemoveFinalizer(ctx, cr)
+	err := kube.RemoveFinalizer(ctx, c.options.Client.FleetV1alpha1().Devices(), cr, v1alpha1.FinalizerDevice)
 	switch {
 	case apierrors.IsNotFound(err):
 		return 0, nil
@@ -53,7 +54,7 @@ func (c *Controller) end(ctx context.Context, cr *v1alpha1.Device, at standing) 
 	}
 	c.options.Patched()
 	if at == present {
-		c.options.Returns(cr.Name)
+		c.warnOfReturn(cr.Name)
 	}
 	return 0, nil
 }
@@ -67,7 +68,7 @@ func (c *Controller) remove(ctx context.Context, id string, cr *v1alpha1.Device)
 	if cr == nil {
 		return 0, nil
 	}
-	c.forget(id)
+	c.writes.Forget(nameOf(id))
 	err := c.options.Client.FleetV1alpha1().Devices().Delete(ctx, id, metav1.DeleteOptions{Preconditions: metav1.NewUIDPreconditions(string(cr.UID))})
 	switch {
 	case apierrors.IsNotFound(err), apierrors.IsConflict(err):
@@ -79,9 +80,14 @@ func (c *Controller) remove(ctx context.Context, id string, cr *v1alpha1.Device)
 	return lookAgain, nil // its finalizer is to come off
 }
 
-// forget drops our own last write of a Device.
-func (c *Controller) forget(id string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	delete(c.written, id)
+func hasFinalizer(d *v1alpha1.Device) bool { return kube.HasFinalizer(d, v1alpha1.FinalizerDevice) }
+
+// warnOfReturn says why a Device that was deleted is there again.
+func (c *Controller) warnOfReturn(id string) {
+	c.options.Logger.Info("a Device was deleted; the operator makes it again, because the device is still of the fleet", "device", id)
+	c.options.Events.Warn(ReasonDeviceReturns, "Recreate", fmt.Sprintf(
+		"Device %s was deleted. The operator makes it again, because the device is still of the fleet. To take the device out: fleetctl device decommission %s. "+
+			"To have a deletion do so: kubectl annotate fleetdev %s %s=%s, then kubectl delete fleetdev %s",
+		id, id, id, v1alpha1.AnnotationOnDelete, v1alpha1.OnDeleteDecommission, id),
+		&corev1.ObjectReference{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Device", Name: id})
 }

@@ -16,6 +16,7 @@ import (
 
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/crds/yamljson"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/status"
 )
@@ -66,7 +67,7 @@ func (d Devices) Reflect(ctx context.Context, cached *v1alpha1.Device, dev Devic
 	}
 	apply, conflicts := reconcile(cached, by, want)
 	inventory := snapshot(dev.Inventory)
-	if len(restoring) > 0 || !DeviceHasFinalizer(cached) || !d.shows(cached, apply, inventory) {
+	if len(restoring) > 0 || !HasFinalizer(cached, v1alpha1.FinalizerDevice) || !d.shows(cached, apply, inventory) {
 		var more []v1alpha1.LabelConflict
 		if cached, more, err = d.apply(ctx, dev.ID, apply, nil, inventory); err != nil {
 			return nil, nil, wrote, err
@@ -180,7 +181,7 @@ func (d Devices) apply(ctx context.Context, id string, labels, annotations map[s
 }
 
 func (d Devices) patch(ctx context.Context, manager string, force bool, o any) (*v1alpha1.Device, error) {
-	b, err := Encode(o)
+	b, err := yamljson.Marshal(o)
 	if err != nil {
 		return nil, fmt.Errorf("encode Device: %w", err)
 	}

@@ -18,8 +18,8 @@ const (
 	eventTimeout = 10 * time.Second
 )
 
-// Events says in the operator's own namespace what somebody must act on. It is
-// told at turns, not in loops, and never holds its caller up.
+// Events writes Kubernetes Events about what a person must act on, in the operator's
+// own namespace. Its callers tell it of changes, not in loops; it never holds them up.
 type Events struct {
 	client   kubernetes.Interface
 	identity string
@@ -51,7 +51,7 @@ func (e *Events) Warn(reason, action, note string, related *corev1.ObjectReferen
 	select {
 	case e.queue <- event:
 	default:
-		e.logger.Warn("too many Events wait; this one is not written", "reason", reason, "note", note)
+		e.logger.Warn("Event dropped: too many wait to be written", "reason", reason, "note", note)
 	}
 }
 
@@ -71,7 +71,7 @@ func (e *Events) Run(ctx context.Context) error {
 			return nil
 		case event := <-e.queue:
 			if err := e.write(ctx, event); err != nil && ctx.Err() == nil {
-				e.logger.Warn("Event not written", "error", err, "note", event.Note)
+				e.logger.Warn("cannot write Event", "error", err, "note", event.Note)
 			}
 		}
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // FieldManager is the operator's name in managedFields.
-const FieldManager = "fleet-operator"
+const FieldManager = v1alpha1.FieldManagerOperator
 
 // annotationRestoring marks a Device that is being made again from the log: the
 // labels that persons had set, each with its owner. While it is there, those

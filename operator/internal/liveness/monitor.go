@@ -6,14 +6,15 @@ import (
 	"sync"
 	"time"
 
+	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
 )
 
 // PulseSource is where pulses are heard.
 type PulseSource interface {
 	// Subscribe calls pulse for each device that pulses, and connected with true
-	// whenever hearing begins (again) and false when it is broken off, until
-	// the context ends.
+	// whenever pulses are received (again) and with false when the connection is
+	// lost, until the context ends.
 	Subscribe(ctx context.Context, pulse func(device string), connected func(bool)) error
 }
 
@@ -30,8 +31,8 @@ type Monitor struct {
 
 // NewMonitor wires a monitor. turned is told which devices' verdicts changed; it
 // must not wait.
-func NewMonitor(ear PulseSource, interval time.Duration, turned func([]string)) *Monitor {
-	return &Monitor{source: ear, interval: interval, turned: turned, tracker: NewTracker(interval, time.Now())}
+func NewMonitor(source PulseSource, interval time.Duration, turned func([]string)) *Monitor {
+	return &Monitor{source: source, interval: interval, turned: turned, tracker: NewTracker(interval, time.Now())}
 }
 
 // Run listens until the context ends.
@@ -48,20 +49,55 @@ func (m *Monitor) Run(ctx context.Context) error {
 			m.expire(now)
 		case err := <-ended:
 			if err != nil && ctx.Err() == nil {
-				return fmt.Errorf("hear the pulse: %w", err)
+				return fmt.Errorf("receive the devices' pulse: %w", err)
 			}
 			return nil
 		}
 	}
 }
 
-// Listen begins the wait for every device anew: leadership was gained.
+// Listen gives every device its whole timeout again: leadership was gained.
 func (m *Monitor) Listen() {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.connected {
 		m.tracker.Listen(time.Now())
 	}
+}
+
+// State is what the log knows of the devices.
+type State interface {
+	Do(fn func(*decide.State))
+}
+
+// Follow makes the monitor watch the devices that the log knows, and those alone. It
+// gives the devices whose presence the log records otherwise than the pulse says.
+func (m *Monitor) Follow(s State, ids []string) (differ []string) {
+	type known struct {
+		id       string
+		presence fleet.Presence
+		gone     bool // it never reported, or cleared what it reported
+		left     bool
+	}
+	devices := make([]known, 0, len(ids))
+	s.Do(func(s *decide.State) {
+		for _, id := range ids {
+			if d := s.View().Devices[id]; d != nil {
+				devices = append(devices, known{id, d.Presence, d.Info == nil && !d.Registered, d.Decommissioned})
+			}
+		}
+	})
+	for _, d := range devices {
+		switch {
+		case d.left:
+			m.Leave(d.id)
+		case d.gone:
+			m.Forget(d.id)
+		case m.Know(d.id, d.presence):
+			differ = append(differ, d.id)
+		}
+	}
+	return differ
 }
 
 // Know makes sure that a device is watched, with the log's verdict about it. It
@@ -89,7 +125,7 @@ func (m *Monitor) Leave(id string) {
 }
 
 // Verdict gives what is known of a device's pulse.
-func (m *Monitor) Verdict(id string) Verdict {
+func (m *Monitor) Verdict(id string) decide.Verdict {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.tracker.Verdict(id)

@@ -9,16 +9,16 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-// NATS hears the pulses of all devices by a plain subscription.
+// NATS receives the pulses of all devices by a plain subscription.
 type NATS struct{ Conn *nats.Conn }
 
 var _ PulseSource = NATS{}
 
 // Subscribe implements PulseSource.
-func (e NATS) Subscribe(ctx context.Context, pulse func(string), connected func(bool)) error {
-	status := e.Conn.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
-	defer e.Conn.RemoveStatusListener(status)
-	sub, err := e.Conn.Subscribe(eventlog.PulseSubjects, func(m *nats.Msg) {
+func (s NATS) Subscribe(ctx context.Context, pulse func(string), connected func(bool)) error {
+	status := s.Conn.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
+	defer s.Conn.RemoveStatusListener(status)
+	sub, err := s.Conn.Subscribe(eventlog.PulseSubjects, func(m *nats.Msg) {
 		if m.Header.Get(eventlog.HeaderKVOperation) != "" {
 			return // its heartbeat is deleted, which is no sign of life
 		}
@@ -29,19 +29,19 @@ func (e NATS) Subscribe(ctx context.Context, pulse func(string), connected func(
 	if err != nil {
 		return fmt.Errorf("subscribe %s: %w", eventlog.PulseSubjects, err)
 	}
-	connected(e.Conn.IsConnected())
+	connected(s.Conn.IsConnected())
 	for {
 		select {
 		case <-ctx.Done():
-			if err := sub.Unsubscribe(); err != nil && !e.Conn.IsClosed() {
+			if err := sub.Unsubscribe(); err != nil && !s.Conn.IsClosed() {
 				return fmt.Errorf("unsubscribe %s: %w", eventlog.PulseSubjects, err)
 			}
 			return nil
-		case s, ok := <-status:
-			if !ok || s == nats.CLOSED {
+		case now, ok := <-status:
+			if !ok || now == nats.CLOSED {
 				return nats.ErrConnectionClosed
 			}
-			connected(s == nats.CONNECTED)
+			connected(now == nats.CONNECTED)
 		}
 	}
 }

@@ -5,6 +5,7 @@ package liveness
 import (
 	"time"
 
+	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -21,14 +22,6 @@ const (
 	// maxTimeout bounds what flapping can make of the timeout.
 	maxTimeout = 5 * time.Minute
 )
-
-// Verdict is what is known of a device's pulse.
-type Verdict struct {
-	Online   fleet.Online
-	LastSeen time.Time     // zero: never heard
-	Since    time.Time     // when the verdict was reached
-	Timeout  time.Duration // the silence that is allowed
-}
 
 // Tracker reaches the verdicts. It knows no clock: its owner tells it the time,
 // which never goes back. It is not safe for concurrent use.
@@ -48,7 +41,7 @@ type Tracker struct {
 
 type device struct {
 	id string
-	Verdict
+	decide.Verdict
 	heard time.Time // by this tracker; zero: never
 	known bool      // the log knows it
 	gone  bool
@@ -58,11 +51,11 @@ type device struct {
 // NewTracker makes a tracker of devices that pulse every interval.
 func NewTracker(interval time.Duration, now time.Time) *Tracker {
 	base := missedPulses * interval
-	longest := max(base, maxTimeout)
+	maxWait := max(base, maxTimeout)
 	return &Tracker{
-		base: base, maxTimeout: longest,
+		base: base, maxTimeout: maxWait,
 		devices: map[string]*device{}, left: map[string]struct{}{},
-		wheel: newWheel(now, Resolution(interval), longest),
+		wheel: newWheel(now, Resolution(interval), maxWait),
 	}
 }
 
@@ -174,15 +167,15 @@ func (t *Tracker) Expire(now time.Time) []string {
 }
 
 // Verdict gives what is known of a device. Without Know or Pulse: nothing.
-func (t *Tracker) Verdict(id string) Verdict {
+func (t *Tracker) Verdict(id string) decide.Verdict {
 	if d, ok := t.devices[id]; ok {
 		return d.Verdict
 	}
-	return Verdict{}
+	return decide.Verdict{}
 }
 
 func (t *Tracker) watch(id string, now time.Time) *device {
-	d := &device{id: id, Verdict: Verdict{Timeout: t.base}}
+	d := &device{id: id, Verdict: decide.Verdict{Timeout: t.base}}
 	t.devices[id] = d
 	t.strangers++
 	t.wheel.add(d, now.Add(t.base))

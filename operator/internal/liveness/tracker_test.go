@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/liveness"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -182,7 +183,7 @@ func TestNoDeviceIsOfflineBeforeItsWholeTimeoutWasListened(t *testing.T) {
 		tr.Listen(now)
 		listening := now
 		heard := map[string]time.Time{}
-		deaf := false
+		disconnected := false
 		for range rapid.IntRange(1, 200).Draw(rt, "steps") {
 			now = now.Add(time.Duration(rapid.IntRange(0, 60_000).Draw(rt, "ms")) * time.Millisecond)
 			id := rapid.SampledFrom([]string{"a", "b", "c"}).Draw(rt, "device")
@@ -194,14 +195,14 @@ func TestNoDeviceIsOfflineBeforeItsWholeTimeoutWasListened(t *testing.T) {
 				tr.Know(id, fleet.Presence{Online: fleet.OnlineTrue}, now)
 			case 2:
 				tr.Listen(now)
-				listening, deaf = now, false
+				listening, disconnected = now, false
 			case 3:
 				tr.Disconnected()
-				deaf = true
+				disconnected = true
 			default:
 				for _, off := range tr.Expire(now) {
-					if deaf {
-						rt.Fatalf("%s found offline by a deaf tracker", off)
+					if disconnected {
+						rt.Fatalf("%s found offline by a tracker that is disconnected", off)
 					}
 					from := listening
 					if heard[off].After(from) {
@@ -221,7 +222,7 @@ func TestNoDeviceIsOfflineBeforeItsWholeTimeoutWasListened(t *testing.T) {
 			ids = append(ids, tr.Expire(now)...)
 		}
 		for _, id := range []string{"a", "b", "c"} {
-			if v := tr.Verdict(id); v != (liveness.Verdict{}) && v.Online != fleet.OnlineFalse {
+			if v := tr.Verdict(id); v != (decide.Verdict{}) && v.Online != fleet.OnlineFalse {
 				rt.Fatalf("%s is %q after 400 s of silence; turned: %v", id, v.Online, slices.Sorted(slices.Values(ids)))
 			}
 		}
@@ -268,7 +269,7 @@ func TestNamesThatOnlyPulseAreBounded(t *testing.T) {
 	for i := range 20_000 {
 		id := fmt.Sprint("stranger-", i)
 		tr.Pulse(id, now)
-		if tr.Verdict(id) != (liveness.Verdict{}) {
+		if tr.Verdict(id) != (decide.Verdict{}) {
 			watched++
 		}
 	}
@@ -309,7 +310,7 @@ func TestThePulseOfADeviceThatLeftMeansNothing(t *testing.T) {
 	tr.Listen(now)
 	tr.Pulse("a", now)
 	tr.Leave("a")
-	if tr.Pulse("a", now.Add(time.Second)) || tr.Verdict("a") != (liveness.Verdict{}) {
+	if tr.Pulse("a", now.Add(time.Second)) || tr.Verdict("a") != (decide.Verdict{}) {
 		t.Errorf("its pulse is heard: %+v", tr.Verdict("a"))
 	}
 	for n := range 300 {

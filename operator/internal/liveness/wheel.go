@@ -12,8 +12,8 @@ type wheel struct {
 	slots [][]*device
 }
 
-func newWheel(start time.Time, tick, longest time.Duration) wheel {
-	return wheel{start: start, tick: tick, slots: make([][]*device, int(longest/tick)+2)}
+func newWheel(start time.Time, tick, span time.Duration) wheel {
+	return wheel{start: start, tick: tick, slots: make([][]*device, int(span/tick)+2)}
 }
 
 // add hangs a device where advance finds it at the given moment or up to one

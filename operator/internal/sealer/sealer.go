@@ -31,6 +31,10 @@ const (
 	handedTimeout = 30 * time.Second
 )
 
+// ReasonSealBroken is the reason of the Event that says that a seal contradicts the
+// log, so that the operator seals nothing any more.
+const ReasonSealBroken = "SealBroken"
+
 // Options wire a Sealer.
 type Options struct {
 	JS jetstream.JetStream

@@ -12,16 +12,16 @@ import (
 	"fleet.nationtech.io/projections/checkpoint"
 )
 
-// begin goes on from the nearest checkpoint where nothing is folded yet. Whoever
-// would have been told of what the skipped events changed is told of everything.
-func (f *Fold) begin(ctx context.Context, log logstream.Info) {
+// begin goes on from the nearest checkpoint where nothing is folded yet. The observer,
+// which is not told of the events that it skips, is told of everything.
+func (f *Fold) begin(ctx context.Context, log logstream.Info, observer Observer) {
 	var at uint64
 	f.Do(func(s *decide.State) { at = s.View().Sequence })
 	if at > 0 || f.options.NoCheckpoints {
 		return
 	}
 	store := checkpoint.Store{JS: f.js, Skipped: func(name string, why error) {
-		f.logger.Warn("a checkpoint is passed over; the fold takes longer", "checkpoint", name, "error", why)
+		f.logger.Warn("skipping an unusable checkpoint; the start takes longer", "checkpoint", name, "error", why)
 	}}
 	v := store.Nearest(ctx, log.ID, log.Last)
 	if v == nil {
@@ -33,8 +33,8 @@ func (f *Fold) begin(ctx context.Context, log logstream.Info) {
 	f.follower.Begin(v)
 	f.follower.Do(f.state.SetView)
 	f.mu.Unlock()
-	f.logger.Info("the fold begins from a checkpoint", "sequence", at, "log", log.ID)
-	f.options.Changed(deployments, devices)
+	f.logger.Info("folding the event log from a checkpoint", "sequence", at, "log", log.ID)
+	observer.Changed(deployments, devices)
 }
 
 // check makes sure that the log is the one whose events were folded: the guard

@@ -18,12 +18,11 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator/decide"
-	"fleet.nationtech.io/operator/internal/syncsvc"
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// notifyDelay is how long the tidings of a busy log are put together, so that who is
-// told of them does not take the fold's lock for each event.
+// notifyDelay batches change notifications, so that the observer takes the lock once
+// per batch and not once per event.
 const notifyDelay = 5 * time.Millisecond
 
 // retry is how long a log that cannot be read is left alone.
@@ -33,11 +32,24 @@ const retry = 200 * time.Millisecond
 type Options struct {
 	JS     jetstream.JetStream
 	Logger *slog.Logger
-	// Changed is told what events changed, and everything when the fold begins
-	// from a checkpoint. It must not wait.
-	Changed func(deployments []fleet.Key, devices []string)
 	// NoCheckpoints folds from the log's beginning, whatever is saved.
 	NoCheckpoints bool
+}
+
+// Observer is told of changes.
+type Observer interface {
+	// Changed is told what events changed, and everything when the fold begins from a
+	// checkpoint. It must not wait.
+	Changed(deployments []fleet.Key, devices []string)
+}
+
+// Position is how far a replica knows the log, and what it knows of one device there.
+type Position struct {
+	LogID       string
+	Sequence    uint64            // of the last event folded
+	LastDesired uint64            // of the device's last desired event; 0: none
+	Names       []string          // of the Deployments that the log ever assigned to it
+	Desired     map[string]uint64 // by name, the sequence of the last desired event
 }
 
 // Fold follows the log for as long as the replica lives. It begins from the
@@ -71,10 +83,11 @@ func (f *Fold) Do(fn func(*decide.State)) {
 	f.follower.Do(func(*fleet.View) { fn(f.state) })
 }
 
-// Position implements syncsvc.Fold.
-func (f *Fold) Position(device string) (p syncsvc.Position, ok bool) {
+// Position is how far the fold knows the log, and what it knows of a device. ok is
+// false until the fold has caught up with the log.
+func (f *Fold) Position(device string) (p Position, ok bool) {
 	f.Do(func(s *decide.State) {
-		p, ok = syncsvc.Position{LogID: f.logID, Sequence: s.View().Sequence}, f.current
+		p, ok = Position{LogID: f.logID, Sequence: s.View().Sequence}, f.current
 		if dev := s.View().Devices[device]; dev != nil {
 			p.LastDesired, p.Desired = dev.LastDesired, map[string]uint64{}
 			for pair := range dev.Assignments {
@@ -147,21 +160,21 @@ func (f *Fold) Verify(ctx context.Context) error {
 	}
 }
 
-// Run follows until the context ends.
-func (f *Fold) Run(ctx context.Context) error {
+// Run follows the log until the context ends, and tells the observer what changed.
+func (f *Fold) Run(ctx context.Context, observer Observer) error {
 	for {
-		err := f.follow(ctx)
+		err := f.follow(ctx, observer)
 		if ctx.Err() != nil {
 			return nil //nolint:nilerr // it was told to end
 		}
 		if errors.Is(err, reader.ErrLogReset) {
-			f.logger.Warn("the log went back; it is folded anew", "error", err)
+			f.logger.Warn("the event log was replaced or truncated; folding it from the beginning", "error", err)
 			f.mu.Lock()
 			close(f.lost)
 			f.reset()
 			f.mu.Unlock()
 		} else if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, logstream.ErrRestoring) { // somebody is about to make it
-			f.logger.Warn("the log cannot be followed; will be tried again", "error", err)
+			f.logger.Warn("cannot follow the event log; will retry", "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -172,12 +185,12 @@ func (f *Fold) Run(ctx context.Context) error {
 }
 
 // follow folds from where the fold is, until it fails.
-func (f *Fold) follow(ctx context.Context) error {
+func (f *Fold) follow(ctx context.Context, observer Observer) error {
 	info, err := f.check(ctx)
 	if err != nil {
 		return err
 	}
-	f.begin(ctx, info)
+	f.begin(ctx, info, observer)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	f.mu.Lock()
@@ -186,7 +199,7 @@ func (f *Fold) follow(ctx context.Context) error {
 	f.mu.Unlock()
 	var done sync.WaitGroup
 	defer done.Wait()
-	done.Go(func() { f.notify(ctx, follower) })
+	done.Go(func() { f.notify(ctx, follower, observer) })
 	done.Go(func() {
 		if follower.WaitFor(ctx, info.Last) == nil {
 			f.caughtUp(info.Last)
@@ -197,7 +210,7 @@ func (f *Fold) follow(ctx context.Context) error {
 		err = context.Cause(ctx)
 	}
 	if err == nil {
-		err = errors.New("the log ended")
+		err = errors.New("the reader of the event log ended")
 	}
 	cancel(nil)
 	return err
@@ -209,12 +222,12 @@ func (f *Fold) caughtUp(sequence uint64) {
 	if !f.current {
 		f.current = true
 		close(f.arrived)
-		f.logger.Info("the fold has caught up with the log", "sequence", sequence, "log", f.logID)
+		f.logger.Info("caught up with the event log", "sequence", sequence, "log", f.logID)
 	}
 }
 
-// notify passes on what was folded, as much as has gathered each time.
-func (f *Fold) notify(ctx context.Context, follower *fleet.Follower) {
+// notify tells the observer what was folded, a batch at a time.
+func (f *Fold) notify(ctx context.Context, follower *fleet.Follower, observer Observer) {
 	pause := time.NewTimer(notifyDelay)
 	defer pause.Stop()
 	for {
@@ -227,7 +240,7 @@ func (f *Fold) notify(ctx context.Context, follower *fleet.Follower) {
 		var devices []string
 		follower.Do(func(v *fleet.View) { deployments, devices = v.Drain() })
 		if len(deployments) > 0 || len(devices) > 0 {
-			f.options.Changed(deployments, devices)
+			observer.Changed(deployments, devices)
 		}
 		pause.Reset(notifyDelay)
 		select {

@@ -41,7 +41,7 @@ type running struct {
 func run(t *testing.T, js jetstream.JetStream, change ...func(*state.Options)) *running {
 	t.Helper()
 	r := &running{keys: map[string]bool{}}
-	o := state.Options{JS: js, Logger: slog.New(r), Changed: r.changed}
+	o := state.Options{JS: js, Logger: slog.New(r)}
 	for _, c := range change {
 		c(&o)
 	}
@@ -49,11 +49,11 @@ func run(t *testing.T, js jetstream.JetStream, change ...func(*state.Options)) *
 	// No deadline, as in the operator: with one, a request that is lost while the
 	// server restarts is waited for until then.
 	ctx, cancel := context.WithCancel(t.Context())
-	patience := time.AfterFunc(time.Minute, cancel)
-	t.Cleanup(func() { patience.Stop() })
+	timeout := time.AfterFunc(time.Minute, cancel)
+	t.Cleanup(func() { timeout.Stop() })
 	r.ctx = ctx
 	done := make(chan error, 1)
-	go func() { done <- r.Run(ctx) }()
+	go func() { done <- r.Run(ctx, r) }()
 	r.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
@@ -64,7 +64,8 @@ func run(t *testing.T, js jetstream.JetStream, change ...func(*state.Options)) *
 	return r
 }
 
-func (r *running) changed(deployments []fleet.Key, devices []string) {
+// Changed implements state.Observer.
+func (r *running) Changed(deployments []fleet.Key, devices []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, k := range deployments {
@@ -74,6 +75,11 @@ func (r *running) changed(deployments []fleet.Key, devices []string) {
 		r.keys["device/"+id] = true
 	}
 }
+
+// nobody observes the state.
+type nobody struct{}
+
+func (nobody) Changed([]fleet.Key, []string) {}
 
 // Enabled, Handle, WithAttrs and WithGroup make it a slog.Handler.
 func (r *running) Enabled(context.Context, slog.Level) bool { return true }
@@ -179,19 +185,19 @@ func TestAFoldFromACheckpointEqualsOneFromTheBeginning(t *testing.T) {
 	}
 }
 
-// Whoever waits already when the fold begins from a checkpoint is let go.
-func TestWhoWaitsBeforeTheFoldBeginsIsLetGo(t *testing.T) {
+// Who waits already when the fold begins from a checkpoint is released too.
+func TestWaitersBeforeStartAreReleased(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
 	asoftest.NewLife(t, js, 5).Append(50)
 	save(t, js, 50)
-	f := state.New(state.Options{JS: js, Logger: slog.New(slog.DiscardHandler), Changed: func([]fleet.Key, []string) {}})
+	f := state.New(state.Options{JS: js, Logger: slog.New(slog.DiscardHandler)})
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	waited := make(chan error, 1)
 	go func() { waited <- f.WaitFor(ctx, 50) }()
 	done := make(chan error, 1)
-	go func() { done <- f.Run(ctx) }()
+	go func() { done <- f.Run(ctx, nobody{}) }()
 	if err := <-waited; err != nil {
 		t.Fatal(err)
 	}

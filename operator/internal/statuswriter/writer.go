@@ -1,6 +1,6 @@
 // Package statuswriter writes what changes a lot at most once a second: it
-// remembers that something is to be written, never what, so that the newest is
-// written when the turn comes.
+// remembers which keys are to be written, never what, so that the newest is written
+// when a key's turn comes.
 package statuswriter
 
 import (
@@ -12,7 +12,7 @@ import (
 	"k8s.io/client-go/util/workqueue"
 )
 
-// Write writes what is to be said of a key now. again asks for another turn
+// Write writes the present status of a key. again asks for another turn
 // though nothing else changes, after the given time; 0 for none.
 type Write[K comparable] func(ctx context.Context, key K) (again time.Duration, err error)
 
@@ -51,8 +51,8 @@ func (w *Writer[K]) MarkAfter(key K, wait time.Duration) {
 	w.queue.AddAfter(key, max(wait, w.interval-time.Since(w.last[key])))
 }
 
-// Run writes until the context ends. begun is called once marks count.
-func (w *Writer[K]) Run(ctx context.Context, begun func()) {
+// Run writes until the context ends. onReady is called once marks count.
+func (w *Writer[K]) Run(ctx context.Context, onReady func()) {
 	queue := workqueue.NewTypedDelayingQueue[K]()
 	w.mu.Lock()
 	w.queue, w.last, w.fails = queue, map[K]time.Time{}, map[K]int{}
@@ -64,7 +64,7 @@ func (w *Writer[K]) Run(ctx context.Context, begun func()) {
 		queue.ShutDown()
 	})
 	defer stop()
-	begun()
+	onReady()
 	var workers sync.WaitGroup
 	for range w.workers {
 		workers.Go(func() { w.work(ctx, queue) })
@@ -89,7 +89,7 @@ func (w *Writer[K]) work(ctx context.Context, queue workqueue.TypedDelayingInter
 		switch {
 		case ctx.Err() != nil:
 		case err != nil:
-			w.logger.Warn("status not written; will be tried again", "key", key, "error", err)
+			w.logger.Warn("cannot write status; will retry", "key", key, "error", err)
 			w.MarkAfter(key, w.backoff(key))
 		default:
 			w.succeeded(key)

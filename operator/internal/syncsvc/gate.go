@@ -8,6 +8,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/operator/internal/state"
 )
 
 // askPace is how often the log is asked at most, while what it says may not be
@@ -30,7 +31,7 @@ type gate struct {
 }
 
 // check says why the device at a position may not be answered yet, or nil.
-func (g *gate) check(ctx context.Context, p Position) error {
+func (g *gate) check(ctx context.Context, p state.Position) error {
 	if g.log == nil {
 		return nil
 	}

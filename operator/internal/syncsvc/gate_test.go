@@ -9,6 +9,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/operator/internal/state"
 	"fleet.nationtech.io/operator/internal/syncsvc"
 	"fleet.nationtech.io/projections/buckets"
 )
@@ -71,7 +72,7 @@ func TestARestoredLogIsWithheldUntilItIsReconciled(t *testing.T) {
 	done.Reconciled = last + 1
 	l.set(logstream.Info{ID: w.log.ID, Restored: done}, nil)
 	becomes(eventlog.SyncNotReady) // this fold has not passed it
-	w.fold.set(syncsvc.Position{LogID: w.log.ID, Sequence: last + 1, LastDesired: last, Names: []string{"web"}})
+	w.fold.set(state.Position{LogID: w.log.ID, Sequence: last + 1, LastDesired: last, Names: []string{"web"}})
 	becomes("")
 	before := l.asked
 	for range 20 {

@@ -11,16 +11,17 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/operator/internal/state"
 	"fleet.nationtech.io/operator/internal/syncsvc"
 )
 
 // positions is a fold that gives these, one a question; the last for ever.
 type positions struct {
-	at    []syncsvc.Position
+	at    []state.Position
 	asked int
 }
 
-func (p *positions) Position(string) (syncsvc.Position, bool) {
+func (p *positions) Position(string) (state.Position, bool) {
 	at := p.at[min(p.asked, len(p.at)-1)]
 	p.asked++
 	return at, true
@@ -43,39 +44,39 @@ func (b bucketOf) Read(context.Context, string, []string) ([]*nats.Msg, error) {
 // An answer is given only where it holds all that its end marker promises.
 func TestAnAnswerHoldsWhatItsEndMarkerPromises(t *testing.T) {
 	t.Parallel()
-	at := func(log string, sequence, last uint64, desired map[string]uint64) syncsvc.Position {
-		return syncsvc.Position{LogID: log, Sequence: sequence, LastDesired: last, Desired: desired}
+	at := func(log string, sequence, last uint64, desired map[string]uint64) state.Position {
+		return state.Position{LogID: log, Sequence: sequence, LastDesired: last, Desired: desired}
 	}
 	for name, tt := range map[string]struct {
-		fold   []syncsvc.Position // before and after the bucket is read, again and again
+		fold   []state.Position // before and after the bucket is read, again and again
 		bucket bucketOf
 		want   string
 	}{
 		"the bucket has all": {
-			fold:   []syncsvc.Position{at("A", 10, 8, map[string]uint64{"web": 8})},
+			fold:   []state.Position{at("A", 10, 8, map[string]uint64{"web": 8})},
 			bucket: bucketOf{"web": 8},
 		},
 		"the bucket has more than the fold knew before it was read": {
-			fold:   []syncsvc.Position{at("A", 7, 5, map[string]uint64{"web": 5}), at("A", 10, 8, map[string]uint64{"web": 8})},
+			fold:   []state.Position{at("A", 7, 5, map[string]uint64{"web": 5}), at("A", 10, 8, map[string]uint64{"web": 8})},
 			bucket: bucketOf{"web": 8},
 		},
 		"the fold went on while the bucket was read, and the bucket did not": {
-			fold:   []syncsvc.Position{at("A", 7, 5, map[string]uint64{"web": 5}), at("A", 10, 8, map[string]uint64{"web": 8})},
+			fold:   []state.Position{at("A", 7, 5, map[string]uint64{"web": 5}), at("A", 10, 8, map[string]uint64{"web": 8})},
 			bucket: bucketOf{"web": 5},
 			want:   eventlog.SyncRebuilding,
 		},
 		"one name was read before the bucket had it, another after": {
-			fold:   []syncsvc.Position{at("A", 12, 11, map[string]uint64{"web": 10, "db": 11})},
+			fold:   []state.Position{at("A", 12, 11, map[string]uint64{"web": 10, "db": 11})},
 			bucket: bucketOf{"web": 5, "db": 11},
 			want:   eventlog.SyncRebuilding,
 		},
 		"a name is not there at all": {
-			fold:   []syncsvc.Position{at("A", 12, 11, map[string]uint64{"web": 10, "db": 11})},
+			fold:   []state.Position{at("A", 12, 11, map[string]uint64{"web": 10, "db": 11})},
 			bucket: bucketOf{"db": 11},
 			want:   eventlog.SyncRebuilding,
 		},
 		"the log changed while the bucket was read": {
-			fold: []syncsvc.Position{
+			fold: []state.Position{
 				at("A", 10, 8, map[string]uint64{"web": 8}), at("B", 10, 8, map[string]uint64{"web": 8}),
 				at("A", 10, 8, map[string]uint64{"web": 8}), at("B", 10, 8, map[string]uint64{"web": 8}),
 				at("", 0, 0, nil), at("B", 10, 8, map[string]uint64{"web": 8}), at("A", 10, 8, map[string]uint64{"web": 8}), at("C", 0, 0, nil),

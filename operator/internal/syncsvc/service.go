@@ -15,6 +15,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/operator/internal/state"
 )
 
 const (
@@ -25,18 +26,9 @@ const (
 // queueGroup makes the replicas share the requests.
 const queueGroup = "fleet-sync"
 
-// Position is how far a replica knows the log.
-type Position struct {
-	LogID       string
-	Sequence    uint64            // of the last event folded
-	LastDesired uint64            // of the device's last desired event; 0: none
-	Names       []string          // of the Deployments that the log ever assigned to it
-	Desired     map[string]uint64 // by name, the sequence of the last desired event
-}
-
 // Fold is the replica's fold of the log. ok is false until it has caught up.
 type Fold interface {
-	Position(device string) (p Position, ok bool)
+	Position(device string) (p state.Position, ok bool)
 }
 
 // Bucket reads what the log's projection holds for a device.

@@ -18,6 +18,7 @@ import (
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/operator/internal/state"
 	"fleet.nationtech.io/operator/internal/syncsvc"
 	"fleet.nationtech.io/projections/buckets"
 )
@@ -26,16 +27,16 @@ import (
 type fold struct {
 	mu    sync.Mutex
 	ready bool
-	at    syncsvc.Position
+	at    state.Position
 }
 
-func (f *fold) Position(string) (syncsvc.Position, bool) {
+func (f *fold) Position(string) (state.Position, bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.at, f.ready
 }
 
-func (f *fold) set(p syncsvc.Position) {
+func (f *fold) set(p state.Position) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.at, f.ready = p, true
@@ -98,8 +99,8 @@ func (w *world) append(device, name string, typ eventlog.Type, data string) uint
 	return seq
 }
 
-func (w *world) position(last uint64, names ...string) syncsvc.Position {
-	return syncsvc.Position{LogID: w.log.ID, Sequence: last, LastDesired: last, Names: names}
+func (w *world) position(last uint64, names ...string) state.Position {
+	return state.Position{LogID: w.log.ID, Sequence: last, LastDesired: last, Names: names}
 }
 
 // ask plays a device: it gives the answer's messages, end or error included.
@@ -208,7 +209,7 @@ func TestNoAnswerFromABucketThatDoesNotAgreeWithTheFold(t *testing.T) {
 	if got := reason(); got != "Rebuilding" {
 		t.Errorf("the bucket lags: %q, want Rebuilding", got)
 	}
-	w.fold.set(syncsvc.Position{LogID: w.log.ID})
+	w.fold.set(state.Position{LogID: w.log.ID})
 	if got := reason(); got != "Rebuilding" {
 		t.Errorf("the bucket knows more than the fold (another log's): %q, want Rebuilding", got)
 	}

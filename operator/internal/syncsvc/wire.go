@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/internal/state"
 )
 
 // request is a device's question.
@@ -54,7 +55,7 @@ func nonceOf(m *nats.Msg) (string, error) {
 
 // answer is a device's whole desired set.
 type answer struct {
-	position Position
+	position state.Position
 	msgs     []*nats.Msg // of the bucket
 }
 

@@ -1,4 +1,4 @@
-package manifest_test
+package export_test
 
 import (
 	"encoding/json"
@@ -11,9 +11,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/deploy/export"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
-	"fleet.nationtech.io/operator/manifest"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -69,7 +69,7 @@ func TestWhatALogKnowsIsWrittenForKubectl(t *testing.T) {
 	s.tell(eventlog.DeviceSubject("pi-03"), eventlog.DeviceRelabeled, labels(map[string]eventlog.OwnedLabel{"pool": {Value: "gold", Owner: "kubectl-label"}}))
 	s.tell(eventlog.DeviceSubject("pi-03"), eventlog.DeviceDecommissioned, eventlog.Removal{Reason: "Gone"})
 
-	o, err := manifest.Of(s.v)
+	o, err := export.Of(s.v)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -173,7 +173,7 @@ func TestAScoreComesBackToTheByte(t *testing.T) {
 		}
 		s := &story{t, fleet.New()}
 		s.apply("default", "web", string(b))
-		o, err := manifest.Of(s.v)
+		o, err := export.Of(s.v)
 		if err != nil {
 			rt.Fatalf("%s: %v", b, err)
 		}

@@ -1,8 +1,8 @@
-// Package manifest writes the Kubernetes objects that the log knows of, for a
+// Package export writes the Kubernetes objects that the event log knows of, for a
 // cluster that lost its own: the Deployments that have not ended, and the labels
 // that persons set on Devices. Applied to an empty cluster they change nothing on
 // any device. It is pure.
-package manifest
+package export
 
 import (
 	"bytes"
@@ -15,9 +15,9 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/crds/yamljson"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
-	"fleet.nationtech.io/operator/internal/kube"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -86,7 +86,7 @@ func byPersons(d *fleet.Device) map[string]string {
 	}
 	labels := map[string]string{}
 	for k, l := range d.Labels {
-		if l.Owner != eventlog.OwnerDevice && l.Owner != kube.FieldManager && k != v1alpha1.LabelDevice {
+		if l.Owner != eventlog.OwnerDevice && l.Owner != v1alpha1.FieldManagerOperator && k != v1alpha1.LabelDevice {
 			labels[k] = l.Value
 		}
 	}
@@ -136,7 +136,7 @@ func deployment(d *fleet.Deployment) ([]byte, error) {
 	if doc, err = json.Marshal(o); err != nil {
 		return nil, err
 	}
-	doc = append(kube.Escaped(doc), '\n')
+	doc = append(yamljson.Escape(doc), '\n')
 	return doc, readsAs(doc, d)
 }
 

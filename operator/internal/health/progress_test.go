@@ -1,4 +1,4 @@
-package operator
+package health
 
 import (
 	"testing"
@@ -14,7 +14,7 @@ import (
 func TestABucketThatMovesIsNotAskedNorOneWithoutNews(t *testing.T) {
 	t.Parallel()
 	end := func(n uint64) func() (uint64, error) { return func() (uint64, error) { return n, nil } }
-	var moving, idle bucketLook
+	var moving, idle progress
 	asked := 0
 	for n := range uint64(5000) {
 		if ask, _ := moving.look(buckets.Service{Last: n + 1}, end(2*n)); ask {
@@ -34,7 +34,7 @@ func TestABucketLacksSomethingSinceItWasSeenFirstAndUntilItMoves(t *testing.T) {
 	t.Parallel()
 	start := time.Unix(1_800_000_000, 0)
 	end := func() (uint64, error) { return 9, nil }
-	var l bucketLook
+	var l progress
 	for n := range 3 {
 		if ask, _ := l.look(buckets.Service{Last: 7}, end); ask != (n > 0) {
 			t.Errorf("look %d: ask %v", n, ask)

@@ -1,0 +1,56 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// server answers /metrics, /healthz (the process lives) and /readyz (it knows what it
+// is to know, whether it leads or stands by).
+type server struct {
+	gatherer prometheus.Gatherer
+	unready  func() string // why the replica is of no use yet; empty when it is
+	logger   *slog.Logger
+}
+
+// serve answers until the context ends.
+func (s server) serve(ctx context.Context, l net.Listener) error {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.gatherer, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if why := s.unready(); why != "" {
+			answer(w, http.StatusServiceUnavailable, why)
+			return
+		}
+		answer(w, http.StatusOK, "ok")
+	})
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	stop := context.AfterFunc(ctx, func() {
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if err := server.Shutdown(grace); err != nil {
+			s.logger.Debug("HTTP server did not end in time", "error", err)
+		}
+	})
+	defer stop()
+	s.logger.Info("serving", "address", l.Addr().String())
+	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serve metrics and health: %w", err)
+	}
+	return nil
+}
+
+func answer(w http.ResponseWriter, code int, text string) {
+	w.WriteHeader(code)
+	_, _ = io.WriteString(w, text+"\n") // who asked has gone away: nobody to tell
+}

@@ -1,0 +1,147 @@
+package app
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"k8s.io/client-go/rest"
+
+	"fleet.nationtech.io/operator/internal/kube"
+	"fleet.nationtech.io/projections/checkpoint"
+	"fleet.nationtech.io/projections/seal"
+)
+
+// Defaults of Options.
+const (
+	DefaultNamespace     = "fleet-system"
+	DefaultPulseInterval = 30 * time.Second
+	DefaultReplicas      = 1
+	// DefaultCheckpointEvents is how many events come between two checkpoints.
+	DefaultCheckpointEvents = checkpoint.DefaultEvents
+)
+
+// DeviceLabels says which labels of a Device select.
+type DeviceLabels = kube.LabelSource
+
+// The two sources of labels.
+const (
+	// LabelsReported: what the agent reports selects, and what a person sets.
+	LabelsReported = kube.LabelsReported
+	// LabelsRegistered: only what a person or an enrolment set selects; what
+	// the agent reports is shown in the status.
+	LabelsRegistered = kube.LabelsRegistered
+)
+
+// Options wire a replica. The zero value of each field is usable but for the
+// connection to NATS and RestConfig.
+type Options struct {
+	// Conn is a connection into the account FLEET that the caller owns. Without
+	// one, the operator connects to URL with NATSOptions and closes it.
+	Conn        *nats.Conn
+	URL         string
+	NATSOptions []nats.Option
+
+	RestConfig *rest.Config
+
+	// Identity names this replica in the Lease and in leader.elected; by
+	// default the host's name and the process id.
+	Identity string
+	// Namespace holds the Lease and the operator's own Events; made if absent.
+	Namespace string
+
+	Replicas    int   // of each stream: 1 for development, 3 in production
+	LogMaxBytes int64 // of the log; 0: no limit
+
+	// CheckpointEvents is how many events come between two saved folds, at least;
+	// negative: none is saved, and none is begun from.
+	CheckpointEvents int
+
+	// SealEvents and SealInterval say when the log is sealed: after so many
+	// events, and after so long where there were fewer.
+	SealEvents   int
+	SealInterval time.Duration
+	// SealKeyFile holds the nkey's seed by which it is; without it, a Secret in
+	// Namespace does, made on first use.
+	SealKeyFile string
+
+	PulseInterval time.Duration
+	DeviceLabels  DeviceLabels
+	// AdoptCluster lets the operator take over a log that belongs to another
+	// Kubernetes cluster.
+	AdoptCluster bool
+
+	// Lease times, for tests and for those who want a faster handover; zero
+	// means 15 s, 10 s and 2 s.
+	LeaseDuration time.Duration
+	RenewDeadline time.Duration
+	RetryPeriod   time.Duration
+
+	// ListenAddr serves /metrics, /healthz and /readyz; empty serves nothing.
+	// Listener, where given, is used instead and closed at the end.
+	ListenAddr string
+	Listener   net.Listener
+
+	Logger   *slog.Logger
+	Registry *prometheus.Registry
+	Now      func() time.Time
+}
+
+// complete fills in the defaults and says what is wrong.
+func (o *Options) complete() error {
+	if o.Conn == nil && o.URL == "" {
+		return errors.New("operator: neither a NATS connection nor a URL to connect to")
+	}
+	if o.RestConfig == nil {
+		return errors.New("operator: no configuration of a Kubernetes API")
+	}
+	switch o.DeviceLabels {
+	case "":
+		o.DeviceLabels = LabelsReported
+	case LabelsReported, LabelsRegistered:
+	default:
+		return fmt.Errorf("operator: device labels %q: must be %q or %q", o.DeviceLabels, LabelsReported, LabelsRegistered)
+	}
+	if o.Identity == "" {
+		host, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("operator: identity: %w", err)
+		}
+		o.Identity = fmt.Sprintf("%s-%d", host, os.Getpid())
+	}
+	if o.SealEvents < 0 || o.SealInterval < 0 || o.PulseInterval < 0 || o.LogMaxBytes < 0 || o.Replicas < 0 {
+		return errors.New("operator: intervals, sizes and replicas cannot be negative")
+	}
+	o.Namespace = orDefault(o.Namespace, DefaultNamespace)
+	o.Replicas = orDefault(o.Replicas, DefaultReplicas)
+	o.CheckpointEvents = orDefault(o.CheckpointEvents, DefaultCheckpointEvents)
+	o.SealEvents = orDefault(o.SealEvents, seal.DefaultEvents)
+	o.SealInterval = orDefault(o.SealInterval, seal.DefaultInterval)
+	o.PulseInterval = orDefault(o.PulseInterval, DefaultPulseInterval)
+	o.LeaseDuration = orDefault(o.LeaseDuration, 15*time.Second)
+	o.RenewDeadline = orDefault(o.RenewDeadline, 10*time.Second)
+	o.RetryPeriod = orDefault(o.RetryPeriod, 2*time.Second)
+	if o.Logger == nil {
+		o.Logger = slog.New(slog.DiscardHandler)
+	}
+	if o.Registry == nil {
+		o.Registry = prometheus.NewRegistry()
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	return nil
+}
+
+func orDefault[T comparable](v, def T) T {
+	var zero T
+	if v == zero {
+		return def
+	}
+	return v
+}
