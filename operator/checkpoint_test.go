@@ -106,7 +106,7 @@ func TestALeaderSavesCheckpointsAndTheNextBeginsFromThem(t *testing.T) {
 		}
 		return ""
 	})
-	if !out.said("the fold begins from a checkpoint") {
+	if !out.said("folding the event log from a checkpoint") {
 		t.Error("the second operator folded the log from its beginning")
 	}
 	devices[0].report("web", eventlog.PhaseFailed, eventlog.Hash([]byte(w.desired("pi-0.web"))), "boom")
@@ -133,14 +133,14 @@ func TestACheckpointThatCannotBeSavedCostsNothing(t *testing.T) {
 	w.apply(deployment("default", "web", "app:1", map[string]string{"site": "lab"}))
 	w.ready("default", "web", "AllSucceeded")
 	eventually(t, "a failure is counted and said", func() string {
-		if r.metric(t, "fleet_operator_checkpoints_total") < 1 || !out.said("no checkpoint was saved") {
+		if r.metric(t, "fleet_operator_checkpoints_total") < 1 || !out.said("cannot save a checkpoint") {
 			return "not yet"
 		}
 		return ""
 	})
 	w.apply(deployment("default", "api", "app:1", map[string]string{"site": "lab"}))
 	w.ready("default", "api", "AllSucceeded")
-	if out.said("a checkpoint was saved") {
+	if out.said("saved a checkpoint") {
 		t.Error("it is said that one was saved")
 	}
 }

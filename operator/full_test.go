@@ -84,7 +84,7 @@ func TestAFullLogIsSaidAndItsReserveOpensOnce(t *testing.T) {
 	w.apply(deployment(ns, "db", "app:1", lab))
 	w.ready(ns, "db", v1alpha1.ReasonAllSucceeded)
 	w.readySays(ns, "db", "lives on its reserve")
-	w.readySays(ns, "web", "all run revision 1; the log has reached its size and lives on its reserve")
+	w.readySays(ns, "web", "all run revision 1; the event log has reached its size and lives on its reserve")
 	w.warned(term.ReasonLogReserve, "raise it before that is used up too")
 	op.gauge(t, "fleet_operator_log_reserve_open", 1)
 	op.gauge(t, "fleet_operator_log_full", 0)

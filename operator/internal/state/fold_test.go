@@ -154,7 +154,7 @@ func save(t *testing.T, js jetstream.JetStream, sequence uint64) {
 	}
 }
 
-const fromCheckpoint = "the fold begins from a checkpoint"
+const fromCheckpoint = "folding the event log from a checkpoint"
 
 // All that the operator derives comes from the view and from being told what
 // changed: both are the same, wherever the fold begins.
@@ -361,7 +361,7 @@ func TestADamagedCheckpointIsPassedOver(t *testing.T) {
 	if got, want := r.upTo(t, 100), asoftest.Brute(t, js, 100)[100]; !bytes.Equal(got, want) {
 		t.Error("the view differs from the fold by brute force")
 	}
-	for _, m := range []string{fromCheckpoint, "a checkpoint is passed over; the fold takes longer"} {
+	for _, m := range []string{fromCheckpoint, "skipping an unusable checkpoint; the start takes longer"} {
 		if !r.said(m) {
 			t.Errorf("not said: %s", m)
 		}
