@@ -100,7 +100,7 @@ func TestTwoNamespacesWithOneName(t *testing.T) {
 	}
 }
 
-func TestBadInputIsSaidWhereOneLooksAndTheRestGoesOn(t *testing.T) {
+func TestBadInputIsReportedAndTheRestGoesOn(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	op := w.operate()

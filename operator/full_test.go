@@ -65,7 +65,7 @@ func (r *replica) gauge(t *testing.T, name string, want float64) {
 	})
 }
 
-func TestAFullLogIsSaidAndItsReserveOpensOnce(t *testing.T) {
+func TestAFullLogIsReportedAndItsReserveOpensOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	size := func(mib int64) func(*operator.Options) {

@@ -168,7 +168,7 @@ func TestAnotherClusterChangesNothingUntilItIsToldToAdopt(t *testing.T) {
 	}
 }
 
-func TestALostLogIsMadeAnewFromTheClusterAndTakesNothingOffDevices(t *testing.T) {
+func TestALostLogIsFilledFromTheClusterAndTakesNothingOffDevices(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	op := w.operate()
@@ -238,7 +238,7 @@ func TestALogThatLostItsTailIsCompletedAgain(t *testing.T) {
 	}
 }
 
-func TestAServerThatRestartsIsSurvivedWithoutSayingAnythingTwice(t *testing.T) {
+func TestARestartOfTheServerAppendsNothingTwice(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.operate()

@@ -16,7 +16,7 @@ import (
 // A rebuild of desired-state that died, at whatever step, is finished by the
 // operator that leads; a change that was made meanwhile is at its device within 15 s
 // of the cut, and devices are told to sync, once that is over.
-func TestARebuildThatDiedIsFinishedByWhoeverLeads(t *testing.T) {
+func TestARebuildThatDiedIsFinishedByTheLeader(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	op := w.operate()

@@ -14,7 +14,7 @@ import (
 
 // A misspelt field is kept, as a newer agent may know it, and said at the Deployment,
 // once, until it is written as it was meant.
-func TestAMisspeltFieldIsSaidInTheStatusAndAsAnEvent(t *testing.T) {
+func TestAMisspeltFieldIsReportedInTheStatusAndAsAnEvent(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.operate()

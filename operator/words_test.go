@@ -16,7 +16,7 @@ import (
 )
 
 // Whatever a device says, the statuses that show it are written.
-func TestWhateverADeviceSaysItsStatusIsWritten(t *testing.T) {
+func TestWhateverADeviceReportsItsStatusIsWritten(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.operate()

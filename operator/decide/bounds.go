@@ -59,7 +59,7 @@ func checkLabels(labels map[string]eventlog.OwnedLabel) error {
 		return nil
 	}
 	return &Problem{Reason: v1alpha1.ReasonTooLarge, Message: fmt.Sprintf(
-		"the %d labels of this Device are %d bytes as JSON; at most %d fit into the event log: remove some. Until then nothing is decided from its labels",
+		"the %d labels of this Device are %d bytes as JSON; at most %d fit into the event log: remove some. Until then the operator decides nothing from its labels",
 		len(labels), len(b), MaxLabels)}
 }
 

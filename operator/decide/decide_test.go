@@ -375,7 +375,7 @@ func TestAScoreThatEachDeviceWouldRefuseGoesToNone(t *testing.T) {
 
 // The schema refuses such a name. Were one to come all the same, the fold would
 // not understand what is said of it, and it would be due for ever.
-func TestNothingIsSaidOfANameThatTheLogCannotHave(t *testing.T) {
+func TestNothingIsAppendedAboutANameThatTheLogCannotHold(t *testing.T) {
 	t.Parallel()
 	for _, name := range []string{"we.b", "", "*", "a b", strings.Repeat("x", 64)} {
 		w := newWorld(t)

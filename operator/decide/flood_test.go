@@ -17,7 +17,7 @@ func (w *world) flood(id string) {
 	}
 }
 
-func TestADeviceThatFloodsTheLogIsCutOffOnce(t *testing.T) {
+func TestADeviceThatFloodsTheLogLosesItsAccessOnce(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.settle(w.label("pi-01", "site", "lab"), w.put(cr("a", "web", "app:1", site)))

@@ -22,7 +22,7 @@ import (
 // forgets anybody. Of two Deployments of one name that match a device, the one that
 // holds the name keeps it while it matches; a name that is free goes to the one that
 // the log applied first. There alone history counts.
-func TestPlacementByChangeEqualsPlacementMadeAnew(t *testing.T) {
+func TestIncrementalPlacementEqualsFullPlacement(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		l := &placementLaw{rt: rt, w: newWorld(rt), crs: map[fleet.Key]*v1alpha1.Deployment{}, applied: map[fleet.Key]int{}, placed: map[string][2]string{}, left: map[string]bool{}, want: map[string]string{}}

@@ -207,7 +207,7 @@ func TestAScoreWithAmpersandsIsReportedByItsHash(t *testing.T) {
 
 // Version 1 of deployment.applied wrote such a score as other bytes than those of
 // its hash, and devices got those. Read as version 2, it is assigned anew, once.
-func TestAScoreThatVersion1WroteWithEscapesIsAssignedAnew(t *testing.T) {
+func TestAScoreThatVersion1WroteWithEscapesIsAssignedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	shell := func(d *v1alpha1.Deployment) { d.Spec.Score.Data.Services[0].Command = []string{"sh", "-c", "a && b"} }

@@ -143,7 +143,7 @@ func ready(in Deployments) metav1.Condition {
 	}
 	first := in.Previous.ObservedGeneration != in.Spec.Generation
 	if in.LogFull != "" && !first {
-		return condition(metav1.ConditionFalse, ReasonLogFull, "nothing is decided and no report is heard: %s", in.LogFull)
+		return condition(metav1.ConditionFalse, ReasonLogFull, "the operator decides nothing and sees no report: %s", in.LogFull)
 	}
 	if first || in.Log == nil {
 		return condition(metav1.ConditionUnknown, v1alpha1.ReasonNewGeneration,

@@ -151,7 +151,7 @@ func TestDeviceStatus(t *testing.T) {
 	s := status.Device(status.Devices{Log: dev, Generation: 2}, now)
 	want := []metav1.Condition{{
 		Type: v1alpha1.ConditionOnline, Status: metav1.ConditionFalse, Reason: status.ReasonPulseMissed, ObservedGeneration: 2,
-		LastTransitionTime: metav1.NewTime(now), Message: "no pulse since 2026-11-24T14:03:00Z; it runs what it last had",
+		LastTransitionTime: metav1.NewTime(now), Message: "no pulse since 2026-11-24T14:03:00Z; the device runs what it last had",
 	}}
 	if diff := cmp.Diff(want, s.Conditions); diff != "" {
 		t.Errorf("conditions (-want +got):\n%s", diff)
@@ -194,7 +194,7 @@ func TestADeviceShowsWhatTheLogNeverAssignedToIt(t *testing.T) {
 	s := status.Device(status.Devices{Log: v.Devices["pi-01"], Generation: 1}, now)
 	c := meta.FindStatusCondition(s.Conditions, status.ConditionUnknownDeployments)
 	if c == nil || c.Status != metav1.ConditionTrue || c.Reason != status.ReasonNeverAssigned ||
-		!strings.HasPrefix(c.Message, "it reports db, web, which the log never assigned to it") {
+		!strings.HasPrefix(c.Message, "the device reports db, web, which the event log never assigned to it") {
 		t.Errorf("conditions: %+v", s.Conditions)
 	}
 	for i := range 2 * fleet.MaxUnknown {
@@ -202,7 +202,7 @@ func TestADeviceShowsWhatTheLogNeverAssignedToIt(t *testing.T) {
 	}
 	c = meta.FindStatusCondition(status.Device(status.Devices{Log: v.Devices["pi-01"], Generation: 1}, now).Conditions, status.ConditionUnknownDeployments)
 	if c == nil || c.Status != metav1.ConditionTrue || c.Reason != status.ReasonTooManyUnknown ||
-		!strings.HasPrefix(c.Message, "it reports 64 Deployments that the log never assigned to it, and reports of any other are ignored") {
+		!strings.HasPrefix(c.Message, "the device reports 64 Deployments that the event log never assigned to it; the operator ignores its reports of any other") {
 		t.Errorf("with more than are kept: %+v", c)
 	}
 	for i := range 2 * fleet.MaxUnknown {
@@ -216,7 +216,7 @@ func TestADeviceShowsWhatTheLogNeverAssignedToIt(t *testing.T) {
 	}
 }
 
-func TestUnknownFieldsAreSaidWhileThereAreSome(t *testing.T) {
+func TestUnknownFieldsAreReportedWhileThereAreSome(t *testing.T) {
 	t.Parallel()
 	misspelt := spec(func(s *decide.Spec) { s.Unknown = []string{"x is not known to this version; did you mean y?"} })
 	first := status.Deployment(status.Deployments{Spec: misspelt}, time.Unix(1000, 0))

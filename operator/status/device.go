@@ -105,13 +105,13 @@ func Device(in Devices, now time.Time) v1alpha1.DeviceStatus {
 func unknown(d *fleet.Device, names []string) metav1.Condition {
 	c := metav1.Condition{
 		Type: ConditionUnknownDeployments, Status: metav1.ConditionTrue, Reason: ReasonNeverAssigned,
-		Message: clip("it reports "+strings.Join(names, ", ")+", which the log never assigned to it, and which is left alone: "+
-			"apply a Deployment of that name to take it over, and delete that to end it", maxMessageLen),
+		Message: clip("the device reports "+strings.Join(names, ", ")+", which the event log never assigned to it; the operator leaves them alone. "+
+			"To take one over, apply a Deployment of that name; to end it, delete that Deployment", maxMessageLen),
 	}
 	if d.Crowded() {
 		c.Reason = ReasonTooManyUnknown
-		c.Message = clip(fmt.Sprintf("it reports %d Deployments that the log never assigned to it, and reports of any other are ignored; "+
-			"the device is broken or hostile; the first of them: %s", len(names), strings.Join(names, ", ")), maxMessageLen)
+		c.Message = clip(fmt.Sprintf("the device reports %d Deployments that the event log never assigned to it; the operator ignores its reports of any other. "+
+			"The device is broken or hostile. The first of them: %s", len(names), strings.Join(names, ", ")), maxMessageLen)
 	}
 	return c
 }
@@ -136,16 +136,16 @@ func online(d *fleet.Device) metav1.Condition {
 	switch d.Presence.Online {
 	case fleet.OnlineTrue:
 		c.Status, c.Reason = metav1.ConditionTrue, ReasonPulseReceived
-		c.Message = "its pulse is heard"
+		c.Message = "the operator receives its pulse"
 	case fleet.OnlineFalse:
 		c.Status, c.Reason = metav1.ConditionFalse, ReasonPulseMissed
-		c.Message = "no pulse since " + d.Presence.LastSeen.UTC().Format(time.RFC3339) + "; it runs what it last had"
+		c.Message = "no pulse since " + d.Presence.LastSeen.UTC().Format(time.RFC3339) + "; the device runs what it last had"
 		if d.Presence.LastSeen.IsZero() {
-			c.Message = "no pulse was ever heard"
+			c.Message = "the operator never received a pulse"
 		}
 	default:
 		c.Status, c.Reason = metav1.ConditionUnknown, ReasonNotYetHeard
-		c.Message = "no pulse was heard yet"
+		c.Message = "the operator has not received a pulse yet"
 	}
 	if r := d.Presence.Reason; r != "" {
 		c.Reason = r

@@ -23,7 +23,7 @@ import (
 const (
 	exitOK     = 0
 	exitFailed = 1 // it ran, and what it needs failed
-	exitUsage  = 2 // it was told wrongly
+	exitUsage  = 2 // wrong flags or settings
 )
 
 func main() {

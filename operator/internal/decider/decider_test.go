@@ -197,7 +197,7 @@ func TestARevocationGoesBeforeAllElse(t *testing.T) {
 	}
 }
 
-func TestWhoIsDeposedEnds(t *testing.T) {
+func TestADeposedLeaderEnds(t *testing.T) {
 	t.Parallel()
 	l := labelled("a")
 	l.fails = []error{appender.ErrDeposed}
@@ -227,7 +227,7 @@ func TestACRThatWaitsForItsFinalizerIsNoOrphan(t *testing.T) {
 	}
 }
 
-func TestAPresenceIsSaidOnce(t *testing.T) {
+func TestAPresenceIsRecordedOnce(t *testing.T) {
 	t.Parallel()
 	l := labelled("a")
 	d, err := eventlog.NewDraft(eventlog.DeviceSubject("a"), eventlog.DeviceRegistered, time.Now(), eventlog.Registration{})

@@ -18,7 +18,7 @@ import (
 
 // A decision holds the state's lock, so that a CR can be in the informer's cache
 // and not in the state yet. To decide that it is missing would be wrong.
-func TestACRThatTheCacheHasBeforeTheStateIsWithheld(t *testing.T) {
+func TestACRThatTheCacheHasBeforeTheStateIsNotTakenForMissing(t *testing.T) {
 	t.Parallel()
 	key := fleet.Key{Namespace: "shop", Name: "web"}
 	client := fake.NewClientset(&v1alpha1.Deployment{ObjectMeta: metav1.ObjectMeta{

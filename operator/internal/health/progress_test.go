@@ -11,7 +11,7 @@ import (
 
 // Asking what a bucket lacks costs the server work: a bucket that moves is not
 // asked, nor an idle one whose source has nothing new.
-func TestABucketThatMovesIsNotAskedNorOneWithoutNews(t *testing.T) {
+func TestABucketThatMovesIsNotAskedWhatItLacks(t *testing.T) {
 	t.Parallel()
 	end := func(n uint64) func() (uint64, error) { return func() (uint64, error) { return n, nil } }
 	var moving, idle progress

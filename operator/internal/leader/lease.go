@@ -41,7 +41,7 @@ type Candidate struct {
 func (c Candidate) Run(ctx context.Context, lead func(context.Context) error) error {
 	for ctx.Err() == nil {
 		if err := c.stand(ctx, lead); err != nil && ctx.Err() == nil {
-			c.Logger.Warn("not leading", "error", err)
+			c.Logger.Warn("not leading; will stand for the Lease again", "error", err)
 		}
 		pause(ctx, c.Retry/2+rand.N(c.Retry))
 	}

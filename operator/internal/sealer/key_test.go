@@ -77,7 +77,7 @@ func TestAFileKeepsItsKeyAndIsPrivate(t *testing.T) {
 }
 
 // Whoever reads the file finds a whole key or none, also where its maker is killed.
-func TestWhoMakeTheFileAtOnceHaveOneKey(t *testing.T) {
+func TestMakersOfTheFileAtOnceHaveOneKey(t *testing.T) {
 	t.Parallel()
 	for range 20 {
 		file, keys := filepath.Join(t.TempDir(), "seal.nk"), make([]string, 8)

@@ -47,7 +47,7 @@ func (s *Sealer) prepare() bool {
 	}
 	head, err := s.ledger.head()
 	if err != nil {
-		s.options.Logger.Error("no seal can be made", "error", err)
+		s.options.Logger.Error("cannot make a seal", "error", err)
 		return false
 	}
 	s.head, s.handed = head, time.Time{}

@@ -76,7 +76,7 @@ type Sealer struct {
 func New(o Options) *Sealer { return &Sealer{options: o, others: map[string]struct{}{}} }
 
 // errBroken says that a seal contradicts the log.
-var errBroken = errors.New("the log is not what was sealed")
+var errBroken = errors.New("the event log differs from what was sealed")
 
 // Lead seals until the term ends. token is that of the term's election.
 func (s *Sealer) Lead(ctx context.Context, token uint64) {
@@ -105,7 +105,7 @@ func (s *Sealer) Lead(ctx context.Context, token uint64) {
 		case errors.Is(err, reader.ErrLogReset):
 			s.forget()
 		default:
-			s.options.Logger.Warn("the log cannot be followed to be sealed; will be tried again", "error", err)
+			s.options.Logger.Warn("cannot follow the event log to seal it; will retry", "error", err)
 		}
 		pause(ctx, retry)
 	}
@@ -124,10 +124,10 @@ func (s *Sealer) haveKey(ctx context.Context) bool {
 			return false
 		case err == nil:
 			s.key = key
-			s.options.Logger.Info("the log is sealed by this key: pin it where the log is verified", "public_key", s.public)
+			s.options.Logger.Info("sealing the event log with this key: pin it where the log is verified", "public_key", s.public)
 		case !said:
 			said = true
-			s.options.Logger.Error("the log is not sealed: no key; will be tried again", "error", err)
+			s.options.Logger.Error("cannot read the seal key, so the event log is not sealed; will retry", "error", err)
 			fallthrough
 		default:
 			pause(ctx, retry)
@@ -240,12 +240,12 @@ func (s *Sealer) compare(e eventlog.Event) error {
 		err = seal.Check(made, nil)
 	}
 	if err != nil { // says nothing of the log, only of whoever wrote it
-		s.options.Logger.Error("a seal in the log proves nothing: who wrote it?", "sequence", e.Sequence, "error", err)
+		s.options.Logger.Error("ignoring a seal with an invalid signature", "sequence", e.Sequence, "error", err)
 		return nil
 	}
 	if _, known := s.others[made.PublicKey]; made.PublicKey != s.public && !known {
 		s.others[made.PublicKey] = struct{}{}
-		s.options.Logger.Warn("the log has seals of another key: name both where it is verified", "sequence", e.Sequence, "public_key", made.PublicKey, "own", s.public)
+		s.options.Logger.Warn("the event log has seals of another key: name both keys where the log is verified", "sequence", e.Sequence, "public_key", made.PublicKey, "own", s.public)
 	}
 	agrees, err := s.ledger.take(made)
 	if err != nil {
@@ -279,7 +279,7 @@ func (s *Sealer) breakOff(err error) {
 	s.broken, s.head = err, nil
 	s.mu.Unlock()
 	s.options.Metrics.broken.Set(1)
-	s.options.Logger.Error("the log contradicts a seal: nothing is sealed any more; see fleetctl verify", "error", err)
+	s.options.Logger.Error("the event log contradicts a seal: the operator seals nothing any more; see fleetctl verify", "error", err)
 	s.options.Broken(err)
 }
 

@@ -288,7 +288,7 @@ func TestNothingIsSealedOverASealThatContradictsTheLog(t *testing.T) {
 }
 
 // A log that was made anew is sealed from its own beginning.
-func TestALogThatWentBackIsSealedAnew(t *testing.T) {
+func TestALogThatWentBackIsSealedFromItsBeginning(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.process(5, time.Hour)

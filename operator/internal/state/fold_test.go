@@ -209,7 +209,7 @@ func TestWaitersBeforeStartAreReleased(t *testing.T) {
 
 // The log loses its tail and grows past it with other events, while checkpoints
 // of what was lost are still there.
-func TestALogThatWentBackIsFoldedAnewFromWhatStillHolds(t *testing.T) {
+func TestALogThatWentBackIsFoldedAgainFromWhatStillHolds(t *testing.T) {
 	t.Parallel()
 	for name, follows := range map[string]bool{
 		"while the fold runs": true, "before the fold runs": false,
@@ -313,7 +313,7 @@ func TestAFoldOfALostTailIsNotVerifiedByALongerLog(t *testing.T) {
 	}
 }
 
-func TestALogMadeAnewIsFoldedFromItsBeginning(t *testing.T) {
+func TestANewLogIsFoldedFromItsBeginning(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
 	asoftest.NewLife(t, js, 5).Append(100)
@@ -339,7 +339,7 @@ func TestALogMadeAnewIsFoldedFromItsBeginning(t *testing.T) {
 }
 
 // A damaged checkpoint is said, and costs no more than time.
-func TestADamagedCheckpointIsPassedOver(t *testing.T) {
+func TestADamagedCheckpointIsSkipped(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
 	asoftest.NewLife(t, js, 5).Append(100)

@@ -42,11 +42,11 @@ func (g *gate) check(ctx context.Context, p state.Position) error {
 	defer g.mu.Unlock()
 	switch {
 	case g.id != p.LogID:
-		return &notYet{eventlog.SyncNotReady, "the log has changed; ask again"}
+		return &notYet{eventlog.SyncNotReady, "the event log was replaced; ask again"}
 	case !g.open:
-		return &notYet{eventlog.SyncRestored, "the log was restored and the operator has not held it against the cluster yet; ask again"}
+		return &notYet{eventlog.SyncRestored, "the event log was restored and the operator has not reconciled it with the cluster yet; ask again"}
 	case p.Sequence < g.from:
-		return &notYet{eventlog.SyncNotReady, "this replica still reads what was decided about the restored log; ask again"}
+		return &notYet{eventlog.SyncNotReady, "this replica has not yet read what was decided about the restored event log; ask again"}
 	}
 	return nil
 }
@@ -69,7 +69,7 @@ func (g *gate) know(ctx context.Context, id string) error {
 		case <-under:
 			return nil
 		case <-time.After(askPace):
-			return &notYet{eventlog.SyncNotReady, "it is not known yet whether the log was restored; ask again"}
+			return &notYet{eventlog.SyncNotReady, "this replica does not know yet whether the event log was restored; ask again"}
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -86,7 +86,7 @@ func (g *gate) know(ctx context.Context, id string) error {
 	g.under = nil
 	close(under)
 	if err != nil {
-		return fmt.Errorf("is the log restored: %w", err)
+		return fmt.Errorf("find out whether the event log was restored: %w", err)
 	}
 	g.asked = time.Now()
 	if info.ID == g.id && g.id == id && !info.Restored.Pending() {

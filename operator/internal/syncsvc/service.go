@@ -173,7 +173,7 @@ func (s *Service) answer(ctx context.Context, r *request) {
 	case ctx.Err() != nil:
 		// The replica ends; the device asks another one.
 	default:
-		s.options.Logger.Warn("sync not answered", "device", r.device, "error", err)
+		s.options.Logger.Warn("cannot answer a sync request", "device", r.device, "error", err)
 		s.refuse(r, eventlog.SyncNotReady, "the bucket cannot be read; ask again")
 	}
 }
@@ -191,7 +191,7 @@ func (s *Service) gather(ctx context.Context, device string) (answer, error) {
 	for wait := 10 * time.Millisecond; ; wait = min(2*wait, 250*time.Millisecond) {
 		before, ok := s.fold.Position(device)
 		if !ok {
-			return answer{}, &notYet{eventlog.SyncNotReady, "this replica still reads the log; ask again"}
+			return answer{}, &notYet{eventlog.SyncNotReady, "this replica has not caught up with the event log yet; ask again"}
 		}
 		if err := s.gate.check(ctx, before); err != nil {
 			return answer{}, err
@@ -209,7 +209,7 @@ func (s *Service) gather(ctx context.Context, device string) (answer, error) {
 			return answer{position: after, msgs: msgs}, nil
 		}
 		if time.Now().After(deadline) {
-			return answer{}, &notYet{eventlog.SyncRebuilding, "the bucket does not agree with the log yet; ask again"}
+			return answer{}, &notYet{eventlog.SyncRebuilding, "the bucket does not agree with the event log yet; ask again"}
 		}
 		select {
 		case <-ctx.Done():

@@ -84,7 +84,7 @@ func (s *Service) send(r *request, a answer) {
 	}
 	body, err := json.Marshal(eventlog.SyncEnd{LogID: a.position.LogID, LogSequence: a.position.Sequence, Count: len(a.msgs)})
 	if err != nil {
-		s.options.Logger.Error("sync end not encoded", "error", err)
+		s.options.Logger.Error("cannot encode the end of a sync answer", "error", err)
 		return
 	}
 	out := r.message(body)
@@ -108,7 +108,7 @@ func (r *request) message(data []byte) *nats.Msg {
 
 func (s *Service) publish(m *nats.Msg) bool {
 	if err := s.nc.PublishMsg(m); err != nil {
-		s.options.Logger.Warn("sync answer not sent", "error", err)
+		s.options.Logger.Warn("cannot send a sync answer", "error", err)
 		return false
 	}
 	return true
