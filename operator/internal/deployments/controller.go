@@ -73,9 +73,6 @@ type Controller struct {
 	notices notices
 }
 
-// notices are what every CR's status says, whatever the CR is about.
-type notices struct{ mismatch, full, reserve string }
-
 // New wires a controller into a factory that the caller starts.
 func New(factory externalversions.SharedInformerFactory, o Options) (*Controller, error) {
 	deployments := factory.Fleet().V1alpha1().Deployments()
@@ -256,35 +253,4 @@ func (c *Controller) Lead(ctx context.Context, onReady func()) {
 		})
 	})
 	workers.Wait()
-}
-
-// Mismatch writes into each CR why nothing is decided here, until the context
-// ends.
-func (c *Controller) Mismatch(ctx context.Context, why string) {
-	c.note(func(n *notices) { n.mismatch = why })
-	c.WriteStatuses(ctx)
-}
-
-// WriteStatuses writes status alone until the context ends: nothing is decided meanwhile.
-func (c *Controller) WriteStatuses(ctx context.Context) {
-	c.writer.Run(ctx, func() {
-		c.all(func(k fleet.Key) bool { c.writer.Mark(k); return true })
-	})
-}
-
-// SetLog notes for all CRs what is wrong with the log: full where it takes no
-// more events, reserve where its reserve was opened; both empty where all is well.
-func (c *Controller) SetLog(full, reserve string) {
-	c.note(func(n *notices) { n.full, n.reserve = full, reserve })
-}
-
-func (c *Controller) note(change func(*notices)) {
-	c.mu.Lock()
-	before := c.notices
-	change(&c.notices)
-	changed := c.notices != before
-	c.mu.Unlock()
-	if changed {
-		c.all(func(k fleet.Key) bool { c.writer.Mark(k); return true })
-	}
 }
