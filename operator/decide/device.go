@@ -117,8 +117,8 @@ func byApplied(s *State) func(a, b fleet.Key) int {
 	}
 }
 
-// How long a device may go on reporting what was withdrawn before it is told
-// again, and how often it is told: by the log's clock, which records both.
+// strayTimeout is how long a device may go on reporting what was withdrawn before the
+// operator withdraws it again, by the log's clock, which records both.
 const strayTimeout = 30 * time.Second
 
 // withdrawAgain: what a device still reports after the log withdrew it there is

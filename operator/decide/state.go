@@ -46,7 +46,7 @@ func NewState(v *fleet.View) *State {
 // View is the fold that decisions look at.
 func (s *State) View() *fleet.View { return s.view }
 
-// SetView puts another fold in its place: the log was read anew.
+// SetView puts another view in its place: the log was folded from the beginning.
 func (s *State) SetView(v *fleet.View) {
 	s.view = v
 	clear(s.placed)

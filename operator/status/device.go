@@ -119,7 +119,7 @@ func unknown(d *fleet.Device, names []string) metav1.Condition {
 // reasons is what the schema of conditions takes for one.
 var reasons = regexp.MustCompile(`^[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?$`)
 
-// revoked shows why access was revoked, in the words of whoever did it: a reason
+// revoked shows why access was revoked, in the words of the event: a reason
 // that is no word goes into the message.
 func revoked(a *eventlog.Access) metav1.Condition {
 	c := metav1.Condition{Type: ConditionAccessRevoked, Status: metav1.ConditionTrue, Reason: a.Reason, Message: a.Message}

@@ -1,5 +1,5 @@
 // Package checkpointer has the leader save checkpoints of the folded event log, so
-// that whoever starts next reads little.
+// that the next operator that starts reads little.
 package checkpointer
 
 import (

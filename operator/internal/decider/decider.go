@@ -38,7 +38,7 @@ type State interface {
 	WaitFor(ctx context.Context, sequence uint64) error
 }
 
-// Observer is told what becomes of inputs and decisions.
+// Observer learns what becomes of inputs and decisions.
 type Observer interface {
 	// Settled is told which inputs have nothing more due.
 	Settled(ins []decide.Input)

@@ -190,7 +190,7 @@ func (c *Controller) AwaitingFinalizer(key fleet.Key) bool {
 	return err == nil
 }
 
-// Changed is told which Deployments the log spoke of.
+// Changed is told which Deployments the log changed.
 func (c *Controller) Changed(keys []fleet.Key) {
 	for _, key := range keys {
 		c.writer.Mark(key)

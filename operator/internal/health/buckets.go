@@ -40,8 +40,8 @@ type Options struct {
 	Logger   *slog.Logger
 }
 
-// Buckets keeps the buckets in service during a term. Whatever cut a rebuild short,
-// and whoever did it, the bucket's own metadata says so.
+// Buckets keeps the buckets in service during a term. The bucket's own
+// metadata says when a rebuild was cut short, whatever cut it.
 type Buckets struct {
 	Options
 	logID  string

@@ -17,7 +17,7 @@ type progress struct {
 	since   time.Time               // when it was first seen to lack something
 }
 
-// look is told what the server says of the bucket, and where its source ends. It says
+// look takes what the server says of the bucket, and where its source ends. It says
 // whether to ask the bucket what it lacks: one that moves is not asked, nor one whose
 // source has nothing new.
 func (p *progress) look(is buckets.Service, source func() (uint64, error)) (ask bool, err error) {
@@ -33,7 +33,7 @@ func (p *progress) look(is buckets.Service, source func() (uint64, error)) (ask 
 	return err == nil && (end > p.whole || p.suspect != nil), err
 }
 
-// lacks is told what the bucket lacks first; nil where it has all up to the end.
+// lacks takes what the bucket lacks first; nil where it has all up to the end.
 func (p *progress) lacks(m *jetstream.RawStreamMsg, end uint64, now time.Time) {
 	switch {
 	case m == nil:

@@ -2,8 +2,8 @@ package health
 
 import "time"
 
-// resyncGrace is how long whoever rebuilt desired-state has to tell devices to sync
-// before the operator does it.
+// resyncGrace is how long a person who rebuilt desired-state has to tell devices to
+// sync before the operator does it.
 const resyncGrace = 5 * time.Second
 
 // resyncDue says when devices must be told to sync, because desired-state was put in

@@ -20,7 +20,7 @@ func (b *bucket) putInService(ctx context.Context, is buckets.Service) error {
 	first := is.Finding == buckets.Missing && !b.missing
 	b.missing = is.Finding == buckets.Missing
 	if first {
-		return nil // whoever rebuilds a bucket deletes it and makes it again
+		return nil // a rebuild deletes the bucket and makes it again
 	}
 	if log, err := logstream.Inspect(ctx, b.JS); err != nil || log.ID != b.logID {
 		return err // of another log: the state notices, and the term ends

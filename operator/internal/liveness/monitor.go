@@ -29,7 +29,7 @@ type Monitor struct {
 	connected bool
 }
 
-// NewMonitor wires a monitor. turned is told which devices' verdicts changed; it
+// NewMonitor wires a monitor. turned is given the devices whose verdicts changed; it
 // must not wait.
 func NewMonitor(source PulseSource, interval time.Duration, turned func([]string)) *Monitor {
 	return &Monitor{source: source, interval: interval, turned: turned, tracker: NewTracker(interval, time.Now())}

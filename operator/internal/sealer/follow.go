@@ -117,7 +117,7 @@ func (s *Sealer) compare(e eventlog.Event) error {
 	if err == nil {
 		err = seal.Check(made, nil)
 	}
-	if err != nil { // says nothing of the log, only of whoever wrote it
+	if err != nil { // it says nothing about the log, only about its writer
 		s.options.Logger.Error("ignoring a seal with an invalid signature", "sequence", e.Sequence, "error", err)
 		return nil
 	}

@@ -9,7 +9,7 @@ import (
 )
 
 // look proposes a seal whenever one is due, until the term ends. It hashes what
-// came since the last, so that whoever appends need not wait for that.
+// came since the last, so that the decider need not wait for that.
 func (s *Sealer) look(ctx context.Context, wake <-chan struct{}) {
 	tick := time.NewTicker(max(10*time.Millisecond, min(look, s.options.Interval/4)))
 	defer tick.Stop()

@@ -42,9 +42,9 @@ type Options struct {
 	// so long where there were fewer.
 	Events   int
 	Interval time.Duration
-	// Propose is told that a seal can be had by Due.
+	// Propose is called when Due has a seal.
 	Propose func()
-	// Broken is told, once, that a seal of the log contradicts the log: nothing is
+	// Broken is called, once, when a seal of the log contradicts the log: nothing is
 	// sealed any more.
 	Broken  func(error)
 	Metrics *Metrics
@@ -139,7 +139,7 @@ func (s *Sealer) full() bool {
 	return s.head == nil && s.ledger.unsealed >= s.options.Events
 }
 
-// forget begins anew: the log went back.
+// forget drops the ledger: the log was replaced or truncated.
 func (s *Sealer) forget() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
