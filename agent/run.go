@@ -3,17 +3,20 @@ package agent
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/oklog/run"
 
+	"fleet.nationtech.io/agent/bus"
 	"fleet.nationtech.io/agent/command"
+	"fleet.nationtech.io/agent/identity"
 	"fleet.nationtech.io/agent/reconcile"
 	"fleet.nationtech.io/agent/reject"
 	"fleet.nationtech.io/agent/report"
 	"fleet.nationtech.io/agent/session"
 	"fleet.nationtech.io/agent/store"
+	"fleet.nationtech.io/agent/trust"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/version"
 )
@@ -37,9 +40,19 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stored.Close()) }()
-	conn, err := session.Connect(c, o.Logger)
+	clock := &trust.Clock{}
+	clock.AtLeast(trust.Built())
+	credentials, err := identity.New(c, identity.Options{Clock: clock, Logger: o.Logger, Registerer: o.Registry})
 	if err != nil {
-		return fmt.Errorf("connect to the bus: %w", err)
+		return err
+	}
+	dialer, err := bus.NewDialer(c, credentials, clock, o.Logger)
+	if err != nil {
+		return err
+	}
+	conn, err := dialer.Dial(nil)
+	if err != nil {
+		return err
 	}
 	defer conn.Close()
 
@@ -84,6 +97,8 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	var group run.Group
 	for _, part := range []func(context.Context) error{
 		containers.Run,
+		credentials.Run,
+		func(ctx context.Context) error { return reconnect(ctx, credentials, conn) },
 		live.Run,
 		commands.Run,
 		reports.Run,
@@ -97,6 +112,20 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	return nil
+}
+
+// reconnect tries at once where there is something new to show.
+func reconnect(ctx context.Context, c identity.Credentials, conn *nats.Conn) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-c.Changed():
+			if !conn.IsConnected() {
+				_ = conn.ForceReconnect() // it fails only where the connection is closed
+			}
+		}
+	}
 }
 
 func (a *Agent) tellReady(ctx context.Context, k *reconcile.Reconciler) error {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"net"
-	"net/url"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -69,46 +68,6 @@ func (c Config) checkLabels() []error {
 		}
 	}
 	return errs
-}
-
-func (n NATS) check() error {
-	if n.URL == "" {
-		return errors.New(`nats.url is missing: write url = "wss://…" or "tls://…" under [nats]`)
-	}
-	for one := range strings.SplitSeq(n.URL, ",") {
-		u, err := url.Parse(strings.TrimSpace(one))
-		switch {
-		case err != nil || u.Host == "":
-			return fmt.Errorf("nats.url %q is not a URL such as \"wss://nats.example.org:443\"", one)
-		case u.User != nil:
-			return fmt.Errorf("nats.url holds a user: write user and password under [auth] instead (server %s)", u.Host)
-		}
-		switch u.Scheme {
-		case "wss", "tls":
-		case "nats", "ws":
-			if !n.AllowPlaintext {
-				return fmt.Errorf("nats.url %q is not encrypted: use wss:// or tls://, or say allow_plaintext = true "+
-					"under [nats] where the network can be trusted", one)
-			}
-		default:
-			return fmt.Errorf("nats.url %q: its scheme must be wss, tls, or (with allow_plaintext = true) nats or ws", one)
-		}
-	}
-	return nil
-}
-
-func (a Auth) check() error {
-	switch a.Mode {
-	case ModeShared:
-		if a.User == "" && a.Password != "" {
-			return errors.New("auth.password without auth.user: write both under [auth]")
-		}
-		return nil
-	case ModeZitadelJWT:
-		return fmt.Errorf("auth.mode %q comes with identity support, which this agent does not have yet: "+
-			"use mode = %q with user and password", a.Mode, ModeShared)
-	}
-	return fmt.Errorf("auth.mode %q must be %q or %q", a.Mode, ModeShared, ModeZitadelJWT)
 }
 
 func (p Podman) check() error {

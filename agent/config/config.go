@@ -44,7 +44,7 @@ type Metrics struct {
 
 // NATS is how the fleet is reached.
 type NATS struct {
-	URL            string `toml:"url"`
+	URL            string `toml:"url"`     // one server, or several with commas between them
 	CAFile         string `toml:"ca_file"` // PEM; empty: the system's own
 	AllowPlaintext bool   `toml:"allow_plaintext"`
 }
@@ -58,14 +58,21 @@ const (
 	ModeZitadelJWT Mode = "zitadel-jwt"
 )
 
-// Auth is what the device shows to the server.
+// Auth is what the device shows to the server: a user with a password that the
+// configuration holds (shared), or a token that the device gets from an OpenID
+// provider with its key (zitadel-jwt).
 type Auth struct {
 	Mode      Mode   `toml:"mode"`
 	User      string `toml:"user"`
 	Password  string `toml:"password"`
-	KeyFile   string `toml:"key_file"`
-	Issuer    string `toml:"issuer"`
-	ProjectID string `toml:"project_id"`
+	KeyFile   string `toml:"key_file"`   // as Zitadel exports it
+	Issuer    string `toml:"issuer"`     // of the provider, byte for byte
+	ProjectID string `toml:"project_id"` // the fleet's project there: the token's audience
+	CAFile    string `toml:"ca_file"`    // PEM, for the provider; empty: the system's own
+	// AllowPlaintext permits an issuer of scheme http.
+	AllowPlaintext bool `toml:"allow_plaintext"`
+	// Scopes are asked for besides those that every device needs.
+	Scopes []string `toml:"scopes,omitempty"`
 }
 
 // Engine is what runs the containers.

@@ -81,6 +81,28 @@ func TestParse(t *testing.T) {
 	}
 }
 
+func TestParseReadsAnIdentity(t *testing.T) {
+	t.Parallel()
+	got, err := config.Parse([]byte(small + `
+[auth]
+mode = "zitadel-jwt"
+issuer = "https://auth.example.org"
+project_id = "3012"
+ca_file = "/etc/provider.pem"
+scopes = ["urn:zitadel:iam:user:metadata"]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := config.Auth{
+		Mode: config.ModeZitadelJWT, KeyFile: config.DefaultKeyFile, Issuer: "https://auth.example.org", ProjectID: "3012",
+		CAFile: "/etc/provider.pem", Scopes: []string{"urn:zitadel:iam:user:metadata"},
+	}
+	if diff := cmp.Diff(want, got.Auth); diff != "" {
+		t.Error("(-want +got)\n" + diff)
+	}
+}
+
 func TestParseFillsInDefaults(t *testing.T) {
 	t.Parallel()
 	got, err := config.Parse([]byte(small))
@@ -139,8 +161,35 @@ func TestParseRefuses(t *testing.T) {
 		"a user in the URL, without showing the password": {
 			"device_id = \"pi-01\"\n[nats]\nurl = \"tls://u:hunter2@x:1\"\n", []string{"write user and password under [auth]"},
 		},
-		"an identity that is not supported yet": {
-			small + "[auth]\nmode = \"zitadel-jwt\"\n", []string{"comes with identity support"},
+		"WebSocket and other servers in one list": {
+			"device_id = \"pi-01\"\n[nats]\nurl = \"wss://a:443, tls://b:4222\"\n",
+			[]string{"mixes WebSocket (wss://a:443) with other servers (tls://b:4222)", "one kind only"},
+		},
+		"an identity without a provider and a project, both at once": {
+			small + "[auth]\nmode = \"zitadel-jwt\"\n", []string{"auth.issuer is missing", "auth.project_id is missing"},
+		},
+		"an identity beside a password": {
+			small + "[auth]\nmode = \"zitadel-jwt\"\nuser = \"x\"\npassword = \"hunter2\"\n", []string{"belong to mode = \"shared\""},
+		},
+		"an issuer with a trailing slash": {
+			small + "[auth]\nmode = \"zitadel-jwt\"\nproject_id = \"1\"\nissuer = \"https://auth.example.org/\"\n",
+			[]string{"auth.issuer", "without a trailing slash"},
+		},
+		"an issuer with a path": {
+			small + "[auth]\nmode = \"zitadel-jwt\"\nproject_id = \"1\"\nissuer = \"https://auth.example.org/oauth/v2/token\"\n",
+			[]string{"auth.issuer", "scheme, host and port alone"},
+		},
+		"a plaintext issuer without leave": {
+			small + "[auth]\nmode = \"zitadel-jwt\"\nproject_id = \"1\"\nissuer = \"http://auth.example.org\"\n",
+			[]string{"auth.issuer", "not encrypted", "allow_plaintext = true"},
+		},
+		"an issuer that is no URL": {
+			small + "[auth]\nmode = \"zitadel-jwt\"\nproject_id = \"1\"\nissuer = \"auth.example.org\"\n",
+			[]string{"auth.issuer", "is not a URL"},
+		},
+		"two scopes in one text": {
+			small + "[auth]\nmode = \"zitadel-jwt\"\nproject_id = \"1\"\nissuer = \"https://auth.example.org\"\nscopes = [\"a b\"]\n",
+			[]string{"auth.scopes", "a text of its own"},
 		},
 		"a mode that does not exist": {
 			small + "[auth]\nmode = \"magic\"\n", []string{`auth.mode "magic"`},

@@ -95,7 +95,7 @@ func wrongValue(e *toml.DecodeError) error {
 func keysOf(t reflect.Type, table string) []string {
 	var keys []string
 	for i := range t.NumField() {
-		name := t.Field(i).Tag.Get("toml")
+		name, _, _ := strings.Cut(t.Field(i).Tag.Get("toml"), ",")
 		if table == "" {
 			keys = append(keys, name)
 		} else if name == table && t.Field(i).Type.Kind() == reflect.Struct {

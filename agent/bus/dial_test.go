@@ -1,4 +1,4 @@
-package session_test
+package bus_test
 
 import (
 	"bytes"
@@ -8,13 +8,19 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 
+	"fleet.nationtech.io/agent/bus"
 	"fleet.nationtech.io/agent/config"
-	"fleet.nationtech.io/agent/session"
+	"fleet.nationtech.io/agent/identity"
+	"fleet.nationtech.io/agent/trust"
 	"fleet.nationtech.io/eventlog/natstest"
 )
+
+const device = "pi-01"
 
 const onePassword = `authorization { users: [{ user: pi-01, password: right }] }`
 
@@ -44,12 +50,37 @@ func settings(url, password string) config.Config {
 	return c
 }
 
-func TestConnectWaitsForAServerThatIsNotThereYet(t *testing.T) {
+func connect(t *testing.T, c config.Config, logger *slog.Logger) (*nats.Conn, error) {
+	t.Helper()
+	credentials, err := identity.New(c, identity.Options{})
+	if err != nil {
+		return nil, err
+	}
+	d, err := bus.NewDialer(c, credentials, &trust.Clock{}, logger)
+	if err != nil {
+		return nil, err
+	}
+	return d.Dial(nil)
+}
+
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	// A connection is tried again after up to 15 s, on a busy machine later.
+	const timeout = time.Minute
+	for deadline := time.Now().Add(timeout); !ok(); {
+		if time.Now().After(deadline) {
+			t.Fatalf("not within %s: %s", timeout, what)
+		}
+		time.Sleep(5 * time.Millisecond) // poll
+	}
+}
+
+func TestDialWaitsForAServerThatIsNotThereYet(t *testing.T) {
 	t.Parallel()
 	srv := natstest.Start(t, natstest.Config(t, onePassword))
 	address := srv.URL()
 	srv.Stop()
-	nc, err := session.Connect(settings(address, "right"), nil)
+	nc, err := connect(t, settings(address, "right"), nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -58,12 +89,12 @@ func TestConnectWaitsForAServerThatIsNotThereYet(t *testing.T) {
 	await(t, "a connection", nc.IsConnected)
 }
 
-func TestConnectSaysThatThePasswordIsWrongAndGoesOnTrying(t *testing.T) {
+func TestDialSaysThatThePasswordIsWrongAndGoesOnTrying(t *testing.T) {
 	t.Parallel()
 	wrong := natstest.Start(t, natstest.Config(t, `authorization { users: [{ user: pi-01, password: other }] }`))
 	address := wrong.URL()
 	var log lines
-	nc, err := session.Connect(settings(address, "right"), slog.New(slog.NewTextHandler(&log, nil)))
+	nc, err := connect(t, settings(address, "right"), slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -93,11 +124,11 @@ func port(t *testing.T, address string) int {
 	return n
 }
 
-func TestConnectRefusesACAFileThatIsNotThere(t *testing.T) {
+func TestDialRefusesACAFileThatIsNotThere(t *testing.T) {
 	t.Parallel()
 	c := settings("tls://127.0.0.1:1", "x")
 	c.NATS.CAFile = "/nonexistent/ca.pem"
-	if nc, err := session.Connect(c, nil); err == nil {
+	if nc, err := connect(t, c, nil); err == nil {
 		nc.Close()
 		t.Error("no error")
 	} else if !strings.Contains(err.Error(), "ca.pem") {

@@ -1,0 +1,181 @@
+// Package bus is the device's way to the fleet's NATS servers.
+package bus
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"fleet.nationtech.io/agent/config"
+	"fleet.nationtech.io/agent/identity"
+	"fleet.nationtech.io/agent/trust"
+	"fleet.nationtech.io/eventlog"
+)
+
+const (
+	firstReconnectWait = 250 * time.Millisecond
+	maxReconnectWait   = 15 * time.Second
+	pingInterval       = 30 * time.Second
+	// webSocketPing is under the 30 s after which common proxies end a connection
+	// on which nothing happens.
+	webSocketPing = 20 * time.Second
+	// dialTimeout is above what a server gives its auth callout: a client that
+	// waits less hears of no refusal.
+	dialTimeout = 5 * time.Second
+)
+
+// Credentials have at hand what the device shows to a server.
+type Credentials interface {
+	Show() (identity.Proof, error)
+	Accepted(identity.Proof)
+	Refused(identity.Proof)
+}
+
+// Dialer opens connections of one device.
+type Dialer struct {
+	config      config.Config
+	credentials Credentials
+	servers     *trust.Servers
+	logger      *slog.Logger
+}
+
+// NewDialer reads the CA file that the configuration names. It fails where that
+// cannot be used.
+func NewDialer(c config.Config, credentials Credentials, clock *trust.Clock, logger *slog.Logger) (*Dialer, error) {
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
+	}
+	servers, err := trust.New(clock, c.NATS.CAFile)
+	if err != nil {
+		return nil, fmt.Errorf("nats: %w", err)
+	}
+	return &Dialer{config: c, credentials: credentials, servers: servers, logger: logger}, nil
+}
+
+// Dial opens a connection. It returns after at most one try of each server, also
+// where none can be reached, and the connection tries for ever: a device may be
+// switched on long before its network. shown holds what was shown last; it may be
+// nil. The caller closes the connection.
+func (d *Dialer) Dial(shown *atomic.Pointer[identity.Proof]) (*nats.Conn, error) {
+	if shown == nil {
+		shown = &atomic.Pointer[identity.Proof]{}
+	}
+	c, log := d.config, d.logger
+	show := func() identity.Proof {
+		p, err := d.credentials.Show()
+		if err != nil {
+			p = identity.Proof{} // it ended since the gate looked; the server refuses it
+		}
+		shown.Store(&p)
+		return p
+	}
+	accepted := func(nc *nats.Conn, line string) {
+		log.Info(line, "server", nc.ConnectedUrlRedacted())
+		if p := shown.Load(); p != nil {
+			d.credentials.Accepted(*p)
+		}
+	}
+	options := []nats.Option{
+		nats.Name("fleet-agent " + c.DeviceID),
+		// The device may listen on its own inbox only; the default is everybody's.
+		nats.CustomInboxPrefix(eventlog.InboxPrefix(c.DeviceID)),
+		nats.Timeout(dialTimeout),
+		nats.SetCustomDialer(gate{d.credentials}),
+		nats.RetryOnFailedConnect(true),
+		nats.MaxReconnects(-1),
+		// Without it two equal refusals end the connection for good, and what is
+		// refused now may be right later.
+		nats.IgnoreAuthErrorAbort(),
+		nats.CustomReconnectDelay(reconnectDelay),
+		nats.PingInterval(pingInterval),
+		// What is said while there is no connection is said again by whoever said
+		// it, as it is then. An old pulse would be a lie.
+		nats.ReconnectBufSize(-1),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			log.Warn("the bus reports an error", "subject", subject, "error", err)
+		}),
+		nats.ConnectHandler(func(nc *nats.Conn) { accepted(nc, "connected to the bus") }),
+		nats.ReconnectHandler(func(nc *nats.Conn) { accepted(nc, "connected to the bus again") }),
+		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+			if nc.IsClosed() {
+				return // by ourselves
+			}
+			log.Warn("the bus is away; containers go on running", "error", err)
+		}),
+		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) { d.failed(nc, shown.Load(), err) }),
+		secured(d.servers.TLS(), c.NATS.CAFile != ""),
+	}
+	if c.NATS.WebSocket() {
+		options = append(options, nats.PingInterval(webSocketPing))
+	}
+	switch {
+	case c.Auth.Mode == config.ModeZitadelJWT:
+		options = append(options, nats.TokenHandler(func() string { return show().Token }))
+	case c.Auth.User != "":
+		options = append(options, nats.UserInfoHandler(func() (user, password string) {
+			p := show()
+			return p.User, p.Password
+		}))
+	}
+	nc, err := nats.Connect(c.NATS.URL, options...)
+	if err != nil {
+		return nil, fmt.Errorf("connect to the bus: %w", err)
+	}
+	return nc, nil
+}
+
+// failed hears why a server was not reached.
+func (d *Dialer) failed(nc *nats.Conn, shown *identity.Proof, err error) {
+	if d.servers.Learn(err) {
+		d.logger.Warn("the device's clock is behind: a certificate of a trusted CA proves it; the time of the certificate holds from now on", "error", err)
+		// It fails only where the connection is closed, or is there already.
+		_ = nc.ForceReconnect()
+		return
+	}
+	d.logger.Warn("no connection to the bus yet", "error", err)
+	if shown != nil && (errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired)) {
+		d.credentials.Refused(*shown)
+	}
+}
+
+// secured sets how servers are judged. With always, nothing is sent to a server
+// before TLS stands, whatever the scheme of its URL.
+func secured(c *tls.Config, always bool) nats.Option {
+	return func(o *nats.Options) error {
+		o.TLSConfig = c
+		o.Secure = o.Secure || always
+		return nil
+	}
+}
+
+// gate lets the client dial only while there is something to show.
+type gate struct{ credentials Credentials }
+
+// Dial implements nats.CustomDialer.
+func (g gate) Dial(network, address string) (net.Conn, error) {
+	if _, err := g.credentials.Show(); err != nil {
+		return nil, err
+	}
+	return net.DialTimeout(network, address, dialTimeout)
+}
+
+// reconnectDelay doubles up to a limit; half of it is random, so that a fleet
+// does not return all at once.
+func reconnectDelay(attempts int) time.Duration {
+	d := maxReconnectWait
+	if attempts < 7 {
+		d = min(d, firstReconnectWait<<max(0, attempts-1))
+	}
+	return d/2 + rand.N(d/2)
+}

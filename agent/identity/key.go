@@ -1,0 +1,115 @@
+package identity
+
+import (
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/golang-jwt/jwt/v5"
+)
+
+const (
+	typeServiceAccount = "serviceaccount"
+	minKeyBits         = 2048
+	// assertionLife is short, since the provider takes an assertion as often as it
+	// comes until it ends.
+	assertionLife = time.Minute
+)
+
+// Key is a machine user's key, as Zitadel exports it in a file. A device that
+// made its pair itself composes the same file, with its own private key.
+type Key struct {
+	ID      string
+	UserID  string
+	Ends    time.Time // zero: the file does not say
+	Written time.Time // the file
+	private *rsa.PrivateKey
+}
+
+// ReadKey reads a key file.
+func ReadKey(path string) (*Key, error) {
+	text, err := os.ReadFile(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, fmt.Errorf("key file %s is not there: enrol this device", path)
+	case err != nil:
+		return nil, fmt.Errorf("read key file: %w", err)
+	}
+	k, err := parseKey(text)
+	if err != nil {
+		return nil, fmt.Errorf("key file %s: %w", path, err)
+	}
+	if info, err := os.Stat(path); err == nil {
+		k.Written = info.ModTime()
+	}
+	return k, nil
+}
+
+func parseKey(text []byte) (*Key, error) {
+	var file struct {
+		Type           string    `json:"type"`
+		KeyID          string    `json:"keyId"`
+		Key            string    `json:"key"`
+		UserID         string    `json:"userId"`
+		ExpirationDate time.Time `json:"expirationDate"`
+	}
+	if err := json.Unmarshal(text, &file); err != nil {
+		// What the decoder quotes may be a part of the key.
+		return nil, errors.New("it is not the JSON file that the provider exports")
+	}
+	switch {
+	case file.Type != typeServiceAccount:
+		return nil, fmt.Errorf("its type is %.40q, and a device needs the key of a machine user (type %q)", file.Type, typeServiceAccount)
+	case file.KeyID == "" || file.UserID == "":
+		return nil, errors.New("it lacks keyId or userId")
+	}
+	private, err := parsePrivate(file.Key)
+	if err != nil {
+		return nil, err
+	}
+	return &Key{ID: file.KeyID, UserID: file.UserID, Ends: file.ExpirationDate, private: private}, nil
+}
+
+// parsePrivate takes PKCS#1, as Zitadel writes it, and PKCS#8, as others do.
+func parsePrivate(text string) (*rsa.PrivateKey, error) {
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		return nil, errors.New("its key is not PEM")
+	}
+	private, err := x509.ParsePKCS1PrivateKey(block.Bytes)
+	if err != nil {
+		any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("its key (PEM block %.40q) is neither PKCS#1 nor PKCS#8", block.Type)
+		}
+		var ok bool
+		if private, ok = any.(*rsa.PrivateKey); !ok {
+			return nil, errors.New("its key is not RSA, which the provider's machine keys are")
+		}
+	}
+	if private.N.BitLen() < minKeyBits {
+		return nil, fmt.Errorf("its key has %d bits, and the provider takes no less than %d", private.N.BitLen(), minKeyBits)
+	}
+	return private, nil
+}
+
+// assertion signs what the device shows to the provider (RFC 7523, section 3).
+// The provider refuses one from over a second ahead, so it is dated a second back.
+func (k *Key) assertion(issuer string, now time.Time) (string, error) {
+	t := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+		"iss": k.UserID, "sub": k.UserID, "aud": issuer,
+		"iat": now.Add(-time.Second).Unix(), "exp": now.Add(assertionLife).Unix(),
+	})
+	t.Header["kid"] = k.ID
+	signed, err := t.SignedString(k.private)
+	if err != nil {
+		return "", fmt.Errorf("sign the assertion: %w", err)
+	}
+	return signed, nil
+}
