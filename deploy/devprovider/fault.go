@@ -1,0 +1,61 @@
+package devprovider
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Fault is what a provider in trouble does to requests.
+type Fault struct {
+	Path   string        // prefix of the paths that it concerns; empty: all
+	Delay  time.Duration // before the answer
+	Status int           // answered in place of the answer; 0: the answer itself
+	// Body is answered with Status, such as {"keys":[]} with 200.
+	Body string
+	// Hang never answers.
+	Hang bool
+}
+
+type faults struct {
+	mu  sync.Mutex
+	now *Fault
+}
+
+// SetFault switches a fault on; nil ends it.
+func (p *Provider) SetFault(f *Fault) {
+	p.faults.mu.Lock()
+	defer p.faults.mu.Unlock()
+	p.faults.now = f
+}
+
+func (f *faults) before(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		f.mu.Lock()
+		fault := f.now
+		f.mu.Unlock()
+		if fault == nil || !strings.HasPrefix(r.URL.Path, fault.Path) {
+			next.ServeHTTP(w, r)
+			return
+		}
+		if fault.Hang {
+			<-r.Context().Done()
+			return
+		}
+		timer := time.NewTimer(fault.Delay)
+		defer timer.Stop()
+		select {
+		case <-r.Context().Done():
+			return
+		case <-timer.C:
+		}
+		if fault.Status == 0 {
+			next.ServeHTTP(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(fault.Status)
+		_, _ = w.Write([]byte(fault.Body)) // who asked is gone
+	})
+}
