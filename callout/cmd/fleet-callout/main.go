@@ -1,17 +1,65 @@
-// Command fleet-callout will answer NATS' auth callout. It comes with identity
-// support; until then users and passwords stand in the server's configuration.
+// Command fleet-callout runs one replica of NATS' auth callout: it lets devices,
+// persons and services in by the tokens of an identity provider.
 package main
 
 import (
+	"context"
+	"errors"
 	"fmt"
+	"io"
+	"log/slog"
 	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"fleet.nationtech.io/callout/service"
 )
 
-// exitUnsupported is what a shell gives for a command that was used wrongly.
-const exitUnsupported = 2
+// Exit codes.
+const (
+	exitOK     = 0
+	exitFailed = 1 // it ran, and what it needs failed
+	exitUsage  = 2 // it was told wrongly
+)
 
 func main() {
-	fmt.Fprintln(os.Stderr, "fleet-callout comes with identity support, which this version does not have: "+
-		"devices and people log in with a user and a password (see auth.mode = \"shared\" in the agent's config.toml)")
-	os.Exit(exitUnsupported)
+	os.Exit(run(os.Args[1:], os.Getenv, os.Stderr))
+}
+
+// run is
+//
+//	flags, $FLEET_…, --config ──▶ settings ──▶ service.Options ──▶ service.Run until SIGINT or SIGTERM
+func run(args []string, getenv func(string) string, stderr io.Writer) int {
+	refuse := func(err error) int {
+		_, _ = fmt.Fprintln(stderr, "fleet-callout:", err) // nobody to tell when it fails
+		return exitUsage
+	}
+	s, err := parse(args, getenv, stderr)
+	switch {
+	case errors.Is(err, errHelp):
+		return exitOK
+	case err != nil:
+		return refuse(err)
+	}
+	logger := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: s.logLevel}))
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	options, err := s.options(logger, registry)
+	if err != nil {
+		return refuse(err)
+	}
+	replica, err := service.New(options)
+	if err != nil {
+		return refuse(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := replica.Run(ctx); err != nil {
+		logger.Error("the auth callout ended", "error", err)
+		return exitFailed
+	}
+	return exitOK
 }
