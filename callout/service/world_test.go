@@ -21,6 +21,7 @@ import (
 	"fleet.nationtech.io/callout/responder"
 	"fleet.nationtech.io/callout/service"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/eventlog/reader"
 )
@@ -274,4 +275,13 @@ func (w *world) connections(account, user string) int {
 		w.t.Fatal(err)
 	}
 	return len(a.Data.Connections)
+}
+
+func (w *world) lastSequence() uint64 {
+	w.t.Helper()
+	i, err := logstream.Inspect(w.t.Context(), w.js)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return i.Last
 }
