@@ -84,7 +84,7 @@ e2e: build ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real
 
 .PHONY: bench
 bench: bin/kubeapi ## Print each benchmark beside the bare alternative, and the ratio
-	$(GO_TEST) -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 30m -tags "$(TAGS)" ./projections/... ./operator/...
+	$(GO_TEST) -run '^$$' -bench '$(BENCH)' -benchtime 1x -timeout 30m -tags "$(TAGS)" ./projections/... ./operator/... ./callout/...
 
 ##@ Guard
 .PHONY: lint

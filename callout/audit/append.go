@@ -111,14 +111,26 @@ func (r *Recorder) recordDenials(ctx context.Context, all []denial) {
 		a.Reason, a.Message, a.Count = string(d.Reason), d.Message, d.count
 		if _, err := r.append(ctx, d.Subject, eventlog.AuthDenied, a, ulid.Make().String()); err != nil {
 			r.options.Metrics.appended("failed")
-			r.options.Logger.Warn("refused logins could not be recorded", "subject", d.Subject, "reason", d.Reason, "count", d.count, "error", err)
-			if ctx.Err() != nil {
-				return
+			r.putBack(d)
+			if ctx.Err() == nil {
+				r.options.Logger.Warn("refused logins could not be recorded; they are counted on", "subject", d.Subject, "reason", d.Reason, "count", d.count, "error", err)
 			}
 			continue
 		}
 		r.options.Metrics.appended("denied")
 	}
+}
+
+// putBack counts denials that could not be recorded with those of the next minute.
+func (r *Recorder) putBack(d denial) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := denialKey{d.Subject, d.Reason}
+	if c := r.denials[key]; c != nil {
+		c.count += d.count
+		return
+	}
+	r.denials[key] = &d
 }
 
 func (r *Recorder) append(ctx context.Context, subject string, t eventlog.Type, a eventlog.Auth, id string) (uint64, error) {
