@@ -20,6 +20,7 @@ import (
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/fleetctl"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/reader"
 )
@@ -58,7 +59,7 @@ func TestARebuildUnderLoadTakesNothingOffTheDevices(t *testing.T) {
 		load := make(chan error, 1)
 		go func() { load <- c.load(loadCtx) }()
 		for range 2 {
-			if out, code := c.fleetctl(ctx, "rebuild", "--all", "--yes"); code != fleetctl.ExitOK {
+			if out, code := c.fleetctl(ctx, "rebuild", "--all", "--yes"); code != cli.ExitOK {
 				t.Errorf("fleetctl rebuild --all: exit %d: %s", code, out)
 			}
 		}
@@ -257,7 +258,7 @@ func (c *crowd) withdrewNothing(ctx context.Context) error {
 func (c *crowd) fleetctl(ctx context.Context, args ...string) (string, int) {
 	env := map[string]string{"FLEET_NATS_URL": c.fleet.Env.NATSURL, "FLEET_NATS_USER": c.fleet.Env.User, "FLEET_NATS_PASSWORD": c.fleet.Env.Password}
 	var out bytes.Buffer
-	code := fleetctl.Run(ctx, fleetctl.Streams{
+	code := fleetctl.Run(ctx, cli.Streams{
 		Out: &out, Err: &out, Name: "fleetctl", Now: time.Now, Getenv: func(k string) string { return env[k] },
 	}, args)
 	return out.String(), code

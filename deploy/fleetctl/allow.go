@@ -6,10 +6,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/eventlog"
 )
 
-func newAllow(s Streams, c *connection) *cobra.Command {
+func newAllow(s cli.Streams, c *query.Connection) *cobra.Command {
 	var reason, output string
 	cmd := &cobra.Command{
 		Use:   "allow DEVICE",
@@ -28,16 +30,16 @@ again where it still writes more than its budget.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			device, err := deviceArg(args[0])
 			if err != nil {
-				return misused(err, display(s.Name)+" device allow edge-03")
+				return cli.Misused(err, s.Program()+" device allow edge-03")
 			}
-			if err := checkLine(output); err != nil {
+			if err := checkTextOrJSON(output); err != nil {
 				return err
 			}
-			return c.ask(cmd.Context(), s, cmd.Name(), device, func(js jetstream.JetStream, st standingOf) error {
+			return c.WithDevice(cmd.Context(), s, cmd.Name(), device, func(js jetstream.JetStream, st query.Standing) error {
 				return allow(cmd.Context(), s, c, js, st, reason, output)
 			})
 		},
-		ValidArgsFunction: c.completeDevice,
+		ValidArgsFunction: completion{c}.device,
 	}
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the log")
 	bindOutput(cmd, &output)
@@ -54,22 +56,22 @@ type allowed struct {
 // are the message.
 const reasonRequested = "Requested"
 
-func allow(ctx context.Context, s Streams, c *connection, js jetstream.JetStream, st standingOf, reason, output string) error {
-	id := st.device.ID
-	if !st.device.Out() && st.device.Access == nil {
+func allow(ctx context.Context, s cli.Streams, c *query.Connection, js jetstream.JetStream, st query.Standing, reason, output string) error {
+	id := st.Device.ID
+	if !st.Device.Out() && st.Device.Access == nil {
 		return answer(s, output, allowed{Device: id}, "nothing keeps %s out\n", id)
 	}
 	bounded, cancel := context.WithTimeout(ctx, defaultWait)
 	defer cancel()
-	seq, err := c.appendAs(bounded, s, js, eventlog.AccessSubject(id), eventlog.AccessAllowed, eventlog.Access{Reason: reasonRequested, Message: reason})
+	seq, err := c.Append(bounded, s, js, eventlog.AccessSubject(id), eventlog.AccessAllowed, eventlog.Access{Reason: reasonRequested, Message: reason})
 	if err != nil {
 		return err
 	}
 	then := "it is heard again"
 	switch {
-	case st.device.Decommissioned:
+	case st.Device.Decommissioned:
 		then = "its next report of itself makes it a device of the fleet; its agent reports when it starts"
-	case st.device.Leaving != nil:
+	case st.Device.Leaving != nil:
 		then = "the request to decommission it is taken back"
 	}
 	return answer(s, output, allowed{Device: id, Allowed: seq}, "%s is allowed (event %d); %s\n", id, seq, then)

@@ -8,29 +8,31 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
+	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/reader"
 )
 
-// completionPatience is how long a person waits for the Tab key.
-const completionPatience = time.Second
+// completionTimeout is how long a person waits for the Tab key.
+const completionTimeout = time.Second
 
-// completer is the name under which kubectl asks plugin fleet for completions: a
-// link of that name on the PATH is enough.
-const completer = "kubectl_complete-fleet"
+// kubectlCompleter is the name under which kubectl asks plugin fleet for completions:
+// a link of that name on the PATH is enough.
+const kubectlCompleter = "kubectl_complete-fleet"
 
 const completionHelp = `Print the script by which a shell completes the command line of %[1]s.
 
-Beside commands and flags it completes what the log knows: Deployments, devices,
-namespaces, and moments (how long ago, and the last changes with their places in
-the log). That comes from the server that --url or $FLEET_NATS_URL names, within a
-second; without one nothing is completed, and nothing is said.
+Beside commands and flags it completes what the log has: Deployments, devices,
+namespaces, and moments (how long ago, and the sequences of the last changes). That
+comes from the server that --url or $FLEET_NATS_URL names, within a second; without
+a server the shell completes commands and flags alone.
 
 For one shell, now:
 
@@ -42,7 +44,7 @@ For good, see the help of each. As a plugin, kubectl completes it where it finds
 kubectl_complete-fleet on the PATH, beside kubectl-fleet: both are links to
 fleetctl.`
 
-// describeCompletion puts the fleet's own words on cobra's command.
+// describeCompletion gives cobra's own command the help above.
 func describeCompletion(root *cobra.Command) {
 	root.InitDefaultCompletionCmd()
 	for _, cmd := range root.Commands() {
@@ -54,7 +56,7 @@ func describeCompletion(root *cobra.Command) {
 				if len(args) == 0 {
 					return cmd.Help()
 				}
-				return misused(fmt.Errorf("no completion is made for %q: there are bash, fish, powershell and zsh", args[0]), cmd.CommandPath()+" bash")
+				return cli.Misused(fmt.Errorf("%q is not a shell that can be completed; shells: bash, fish, powershell, zsh", args[0]), cmd.CommandPath()+" bash")
 			}
 		}
 	}
@@ -74,8 +76,8 @@ func completeFile(cmd *cobra.Command, flag string) {
 	}
 }
 
-// completeNoFiles keeps a shell from offering files for flags that take none, of
-// which nothing else is known to offer.
+// completeNoFiles keeps a shell from offering files for flags that take none and have
+// no completion of their own.
 func completeNoFiles(cmd *cobra.Command) {
 	cmd.Flags().VisitAll(func(f *pflag.Flag) {
 		_, file := f.Annotations[cobra.BashCompFilenameExt]
@@ -85,64 +87,6 @@ func completeNoFiles(cmd *cobra.Command) {
 	})
 }
 
-// mostMoments is how many of the last changes are offered as moments.
-const mostMoments = 8
-
-// completeMoments completes a flag that takes a moment: with how long ago, and
-// with the places of the last changes of Deployments in the log.
-func completeMoments(cmd *cobra.Command, flag string) {
-	completeFlag(cmd, flag, func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		ago := []cobra.Completion{"-5m", "-15m", "-1h", "-1d"}
-		return append(ago, connectionOf(cmd).lastChanges()...), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
-	})
-}
-
-// connectionOf is the connection that a command line's flags and the environment
-// describe.
-func connectionOf(cmd *cobra.Command) *connection {
-	flag := func(name string) string { return cmd.Root().PersistentFlags().Lookup(name).Value.String() }
-	return &connection{url: flag("url"), user: flag("user"), password: flag("password")}
-}
-
-// lastChanges are the places of the last changes of Deployments, newest first,
-// with what changed.
-func (c *connection) lastChanges() []cobra.Completion {
-	nc, js, ok := c.tab()
-	if !ok {
-		return nil
-	}
-	defer nc.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), completionPatience)
-	defer cancel()
-	log, err := logstream.Inspect(ctx, js)
-	if err != nil {
-		return nil
-	}
-	const lookBack = 1 << 12 // of the log; what is older is seldom meant, and its place known
-	o := reader.Options{From: 1, Subjects: []string{eventlog.FamilySubjects(eventlog.FamilyDeployment)}}
-	if log.Last > lookBack {
-		o.From = log.Last - lookBack
-	}
-	var out []cobra.Completion
-	for e, err := range reader.Read(ctx, js, o) {
-		if err == nil {
-			out = append(out, cobra.CompletionWithDesc(strconv.FormatUint(e.Sequence, 10),
-				fmt.Sprintf("%s %s %s", e.Recorded.Local().Format(clockForm), e.Type, about(e))))
-		}
-	}
-	slices.Reverse(out)
-	return out[:min(len(out), mostMoments)]
-}
-
-// tab connects for a completion: quickly, or not at all.
-func (c *connection) tab() (*nats.Conn, jetstream.JetStream, bool) {
-	if c.url == "" {
-		return nil, nil, false
-	}
-	nc, js, err := c.connect(nats.Timeout(completionPatience), nats.NoReconnect())
-	return nc, js, err == nil
-}
-
 // fixed completes with words that are always the same.
 func fixed(words []string) cobra.CompletionFunc {
 	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
@@ -150,13 +94,36 @@ func fixed(words []string) cobra.CompletionFunc {
 	}
 }
 
-// completions completes the flags of log.
-func (c *connection) completions(cmd *cobra.Command) {
+// maxMoments is how many of the last changes are offered as moments.
+const maxMoments = 8
+
+// completeMoments completes a flag that takes a moment: with how long ago, and with
+// the sequences of the last changes of Deployments.
+func completeMoments(cmd *cobra.Command, flag string) {
+	completeFlag(cmd, flag, func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+		ago := []cobra.Completion{"-5m", "-15m", "-1h", "-1d"}
+		return append(ago, completion{connectionOf(cmd)}.lastChanges()...), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+	})
+}
+
+// connectionOf is the connection that a command line's flags and the environment
+// describe.
+func connectionOf(cmd *cobra.Command) *query.Connection {
+	flag := func(name string) string { return cmd.Root().PersistentFlags().Lookup(name).Value.String() }
+	return &query.Connection{URL: flag("url"), User: flag("user"), Password: flag("password")}
+}
+
+// completion completes with what the log has. Without a log it completes nothing: the
+// shell shows no errors.
+type completion struct{ c *query.Connection }
+
+// bindLog completes the flags of log.
+func (c completion) bindLog(cmd *cobra.Command) {
 	for flag, f := range map[string]cobra.CompletionFunc{
-		"device":     c.completeDevice,
-		"deployment": c.completeQualified,
-		"type":       fixed(typeWords()),
-		"output":     fixed([]string{outputJSON, outputText}),
+		"device":     c.device,
+		"deployment": c.qualified,
+		"type":       fixed(query.TypeWords()),
+		"output":     fixed([]string{render.OutputJSON, render.OutputText}),
 		"since":      fixed([]string{"15m", "1h", "1d"}),
 		"until":      fixed([]string{"15m", "1h", "1d"}),
 	} {
@@ -164,22 +131,22 @@ func (c *connection) completions(cmd *cobra.Command) {
 	}
 }
 
-func (c *connection) completeDevice(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (c completion) device(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
 	return c.names(eventlog.DeviceSubject(eventlog.Wildcard), func(a eventlog.Address) string { return a.Device })
 }
 
-func (c *connection) completeDeployment(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func (c completion) deployment(_ *cobra.Command, args []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	if len(args) > 0 {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	return c.names(eventlog.DeploymentSubject(eventlog.Wildcard, eventlog.Wildcard), func(a eventlog.Address) string { return "deployment/" + a.Name })
+	return c.deployments(eventlog.Wildcard, func(a eventlog.Address) string { return "deployment/" + a.Name })
 }
 
-// completeTarget completes the arguments of get: a kind, then names; or KIND/NAME.
-func (c *connection) completeTarget(f *getFlags) cobra.CompletionFunc {
+// target completes the arguments of get: a kind, then names; or KIND/NAME.
+func (c completion) target(f *getFlags) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		const none = cobra.ShellCompDirectiveNoFileComp
 		word, _, slash := strings.Cut(toComplete, "/")
@@ -188,13 +155,13 @@ func (c *connection) completeTarget(f *getFlags) cobra.CompletionFunc {
 		case slash:
 			prefix = word + "/"
 		case len(args) == 0:
-			return append(resourceWords(), category), none
+			return append(resource.Plurals(), resource.Category), none
 		case strings.Contains(args[0], "/"):
 			return nil, none
 		default:
 			word = args[0]
 		}
-		r, err := resourceOf(word)
+		r, err := resource.ByWord(word)
 		if err != nil {
 			return nil, none
 		}
@@ -209,50 +176,92 @@ func (c *connection) completeTarget(f *getFlags) cobra.CompletionFunc {
 	}
 }
 
-func (c *connection) namesOf(r *resource, f *getFlags) ([]cobra.Completion, cobra.ShellCompDirective) {
-	if !r.namespaced {
+func (c completion) namesOf(r *resource.Resource, f *getFlags) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if !r.Namespaced {
 		return c.names(eventlog.DeviceSubject(eventlog.Wildcard), func(a eventlog.Address) string { return a.Device })
 	}
 	namespace := f.namespace
 	if f.allNamespaces {
 		namespace = eventlog.Wildcard
 	}
-	return c.names(eventlog.DeploymentSubject(namespace, eventlog.Wildcard), func(a eventlog.Address) string { return a.Name })
+	return c.deployments(namespace, func(a eventlog.Address) string { return a.Name })
 }
 
-func (c *connection) completeNamespace(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return c.names(eventlog.DeploymentSubject(eventlog.Wildcard, eventlog.Wildcard), func(a eventlog.Address) string { return a.Namespace })
+// refs completes kinds and, behind a kind and a slash, names.
+func (c completion) refs(_ *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	word, _, slash := strings.Cut(toComplete, "/")
+	prefix := word + "/"
+	if n := len(args); !slash && n > 0 && !strings.Contains(args[n-1], "/") {
+		if _, err := resource.ByWord(args[n-1]); err == nil {
+			word, prefix = args[n-1], ""
+		}
+	}
+	r, err := resource.ByWord(word)
+	switch {
+	case err != nil || !slash && prefix != "":
+		return []cobra.Completion{"deployment/", "device/"}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+	case r.Namespaced:
+		return c.deployments(eventlog.Wildcard, func(a eventlog.Address) string { return prefix + a.Name })
+	}
+	return c.names(eventlog.DeviceSubject(eventlog.Wildcard), func(a eventlog.Address) string { return prefix + a.Device })
 }
 
-func (c *connection) completeQualified(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-	return c.names(eventlog.DeploymentSubject(eventlog.Wildcard, eventlog.Wildcard), func(a eventlog.Address) string { return a.Namespace + "/" + a.Name })
+func (c completion) namespace(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return c.deployments(eventlog.Wildcard, func(a eventlog.Address) string { return a.Namespace })
 }
 
-// names asks the log which subjects there are. Without a log nothing is
-// completed: the shell shows no errors.
-func (c *connection) names(filter string, name func(eventlog.Address) string) ([]cobra.Completion, cobra.ShellCompDirective) {
+// qualified completes NAMESPACE/NAME of Deployments.
+func (c completion) qualified(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return c.deployments(eventlog.Wildcard, func(a eventlog.Address) string { return a.Namespace + "/" + a.Name })
+}
+
+func (c completion) deployments(namespace string, name func(eventlog.Address) string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	return c.names(eventlog.DeploymentSubject(namespace, eventlog.Wildcard), name)
+}
+
+// names completes with what a function makes of the log's subjects under a filter.
+func (c completion) names(filter string, name func(eventlog.Address) string) ([]cobra.Completion, cobra.ShellCompDirective) {
 	const none = cobra.ShellCompDirectiveNoFileComp
-	nc, js, ok := c.tab()
-	if !ok {
+	nc, js, err := c.c.OpenOnce(completionTimeout)
+	if err != nil {
 		return nil, none
 	}
 	defer nc.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), completionPatience)
+	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
 	defer cancel()
-	s, err := js.Stream(ctx, eventlog.LogStream)
+	names, err := query.NamesInLog(ctx, js, filter, name)
 	if err != nil {
 		return nil, none
 	}
-	info, err := s.Info(ctx, jetstream.WithSubjectFilter(filter))
+	return slices.DeleteFunc(names, func(n string) bool { return strings.ContainsAny(n, " \t") }), none
+}
+
+// lastChanges are the sequences of the last changes of Deployments, newest first, with
+// what changed.
+func (c completion) lastChanges() []cobra.Completion {
+	nc, js, err := c.c.OpenOnce(completionTimeout)
 	if err != nil {
-		return nil, none
+		return nil
 	}
-	var out []string
-	for subject := range info.State.Subjects {
-		if a, err := eventlog.ParseSubject(subject); err == nil && !strings.ContainsAny(name(a), " \t") {
-			out = append(out, name(a))
+	defer nc.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), completionTimeout)
+	defer cancel()
+	log, err := logstream.Inspect(ctx, js)
+	if err != nil {
+		return nil
+	}
+	const lookBack = 1 << 12 // messages of the log; a person seldom means an older change
+	o := reader.Options{From: 1, Subjects: []string{eventlog.FamilySubjects(eventlog.FamilyDeployment)}}
+	if log.Last > lookBack {
+		o.From = log.Last - lookBack
+	}
+	var out []cobra.Completion
+	for e, err := range reader.Read(ctx, js, o) {
+		if err == nil {
+			out = append(out, cobra.CompletionWithDesc(strconv.FormatUint(e.Sequence, 10),
+				fmt.Sprintf("%s %s %s", e.Recorded.Local().Format(render.TimeLayout), e.Type, render.About(e))))
 		}
 	}
-	slices.Sort(out)
-	return slices.Compact(out), none
+	slices.Reverse(out)
+	return out[:min(len(out), maxMoments)]
 }

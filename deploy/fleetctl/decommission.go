@@ -12,6 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/reader"
 )
@@ -23,7 +26,7 @@ type decommissionFlags struct {
 	timeout        time.Duration
 }
 
-func newDecommission(s Streams, c *connection) *cobra.Command {
+func newDecommission(s cli.Streams, c *query.Connection) *cobra.Command {
 	var f decommissionFlags
 	cmd := &cobra.Command{
 		Use:   "decommission DEVICE",
@@ -37,7 +40,7 @@ Deployment that waited for it alone becomes Ready. The log keeps its history.
 
 A device that is still alive is told to remove its containers, now or when it
 connects again. What it reports after that is ignored, and it is not registered
-again, until: ` + display(s.Name) + ` device allow DEVICE.
+again, until: ` + s.Program() + ` device allow DEVICE.
 
 The same by kubectl, where the deletion of a Device alone brings it back:
 
@@ -49,16 +52,16 @@ The same by kubectl, where the deletion of a Device alone brings it back:
 		RunE: func(cmd *cobra.Command, args []string) error {
 			device, err := deviceArg(args[0])
 			if err != nil {
-				return misused(err, display(s.Name)+" device decommission edge-03")
+				return cli.Misused(err, s.Program()+" device decommission edge-03")
 			}
-			if err := checkLine(f.output); err != nil {
+			if err := checkTextOrJSON(f.output); err != nil {
 				return err
 			}
-			return c.ask(cmd.Context(), s, cmd.Name(), device, func(js jetstream.JetStream, st standingOf) error {
+			return c.WithDevice(cmd.Context(), s, cmd.Name(), device, func(js jetstream.JetStream, st query.Standing) error {
 				return decommission(cmd.Context(), s, c, js, st, f, cmd.InOrStdin())
 			})
 		},
-		ValidArgsFunction: c.completeDevice,
+		ValidArgsFunction: completion{c}.device,
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.reason, "reason", "", "why, for the log")
@@ -77,33 +80,33 @@ type decommissioned struct {
 	Withdrawn      []string `json:"withdrawn"`                // NAMESPACE/NAME of what was on it
 }
 
-func decommission(ctx context.Context, s Streams, c *connection, js jetstream.JetStream, st standingOf, f decommissionFlags, stdin io.Reader) error {
-	id := st.device.ID
-	out := decommissioned{Device: id, Requested: st.requested, Decommissioned: st.left, Withdrawn: append([]string{}, st.assigned...)}
-	if st.left > 0 {
-		return answer(s, f.output, out, "%s is decommissioned already (event %d)\n", id, st.left)
+func decommission(ctx context.Context, s cli.Streams, c *query.Connection, js jetstream.JetStream, st query.Standing, f decommissionFlags, stdin io.Reader) error {
+	id := st.Device.ID
+	out := decommissioned{Device: id, Requested: st.Requested, Decommissioned: st.Left, Withdrawn: append([]string{}, st.Assigned...)}
+	if st.Left > 0 {
+		return answer(s, f.output, out, "%s is decommissioned already (event %d)\n", id, st.Left)
 	}
 	if !f.yes {
-		if err := confirm(s, stdin, fmt.Sprintf("Decommission %s, withdraw %s and ignore what it reports from then on?", id, onIt(st.assigned))); err != nil {
+		if err := confirm(s, stdin, fmt.Sprintf("Decommission %s, withdraw %s and ignore what it reports from then on?", id, onIt(st.Assigned))); err != nil {
 			return err
 		}
 	}
 	bounded, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	if out.Requested == 0 {
-		seq, err := c.appendAs(bounded, s, js, eventlog.DeviceRequestSubject(c.user, id), eventlog.RequestMade,
+		seq, err := c.Append(bounded, s, js, eventlog.DeviceRequestSubject(c.User, id), eventlog.RequestMade,
 			eventlog.Request{Verb: eventlog.RequestDecommission, Reason: f.reason})
 		if err != nil {
 			return err
 		}
 		out.Requested = seq
 	}
-	asked := fmt.Sprintf("asked the operator to decommission %s and to withdraw %s (event %d)", id, onIt(st.assigned), out.Requested)
+	asked := fmt.Sprintf("asked the operator to decommission %s and to withdraw %s (event %d)", id, onIt(st.Assigned), out.Requested)
 	if !f.wait {
 		return answer(s, f.output, out, "%s\n", asked)
 	}
-	if f.output == outputText {
-		s.tell("%s\n", asked)
+	if f.output == render.OutputText {
+		s.Tell("%s\n", asked)
 	}
 	var err error
 	if out.Decommissioned, err = awaitDecommissioned(ctx, bounded, s, js, id, out.Requested, f.timeout); err != nil {
@@ -113,7 +116,7 @@ func decommission(ctx context.Context, s Streams, c *connection, js jetstream.Je
 }
 
 // awaitDecommissioned follows the log until the operator has acted on a request.
-func awaitDecommissioned(ctx, bounded context.Context, s Streams, js jetstream.JetStream, id string, from uint64, timeout time.Duration) (uint64, error) {
+func awaitDecommissioned(ctx, bounded context.Context, s cli.Streams, js jetstream.JetStream, id string, from uint64, timeout time.Duration) (uint64, error) {
 	for e, err := range reader.Follow(bounded, js, reader.Options{
 		From: from, Subjects: []string{eventlog.DeviceSubject(id), eventlog.AccessSubject(id)},
 	}) {
@@ -122,14 +125,14 @@ func awaitDecommissioned(ctx, bounded context.Context, s Streams, js jetstream.J
 			if bounded.Err() == nil || ctx.Err() != nil {
 				return 0, err
 			}
-			return 0, failed(fmt.Errorf("the operator did not decommission %s within %v; the request stays in the log, and it will", id, timeout),
-				"is an operator running? "+display(s.Name)+" log --type leader -o text shows the last one")
+			return 0, cli.Failed(fmt.Errorf("the operator did not decommission %s within %v; the request stays in the log, and it will", id, timeout),
+				"is an operator running? "+s.Program()+" log --type leader -o text shows the last one")
 		case err != nil:
 		case e.Type == eventlog.DeviceDecommissioned:
 			return e.Sequence, nil
 		case e.Type == eventlog.AccessAllowed:
-			return 0, failed(fmt.Errorf("%s was allowed again meanwhile (event %d), which takes the request back", id, e.Sequence),
-				display(s.Name)+" history device/"+id)
+			return 0, cli.Failed(fmt.Errorf("%s was allowed again meanwhile (event %d), which takes the request back", id, e.Sequence),
+				s.Program()+" history device/"+id)
 		}
 	}
 	return 0, context.Cause(bounded)

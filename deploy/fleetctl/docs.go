@@ -5,12 +5,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/clidoc"
+	"fleet.nationtech.io/deploy/fleetctl/query"
 )
 
 // newDocs is how docs/cli.md is made. It is no person's command, so help does not
 // show it.
-func newDocs(s Streams) *cobra.Command {
+func newDocs(s cli.Streams) *cobra.Command {
 	return &cobra.Command{
 		Use:    "docs",
 		Short:  "Print the reference of all commands as Markdown",
@@ -18,10 +20,10 @@ func newDocs(s Streams) *cobra.Command {
 		Args:   cobra.NoArgs,
 		RunE: func(*cobra.Command, []string) error {
 			// By its own name, and without this machine's environment.
-			root := newRoot(Streams{Name: "fleetctl", Getenv: func(string) string { return "" }, Now: s.Now})
+			root := newRoot(cli.Streams{Name: "fleetctl", Getenv: func(string) string { return "" }, Now: s.Now})
 			root.InitDefaultCompletionCmd()
 			if _, err := io.WriteString(s.Out, clidoc.Markdown(root, guide())); err != nil {
-				return failed(err, "")
+				return cli.Failed(err, "")
 			}
 			return nil
 		},
@@ -35,19 +37,19 @@ func guide() clidoc.Guide {
 		Intro: "Made from the commands by `make generate`; `make verify` fails where it is not what they say.\n" +
 			"Installed as `kubectl-fleet` it is `kubectl fleet`. Every error ends with what to try.",
 		ExitCodes: []clidoc.ExitCode{
-			{Code: ExitOK, Meaning: "done; also where Ctrl-C ended what follows the log, and where nothing matched"},
-			{Code: ExitFailed, Meaning: "it was tried and did not work, or differs where that is asked; the message says what to try"},
-			{Code: ExitUsage, Meaning: "the command line cannot be understood"},
-			{Code: ExitNoAnswer, Meaning: "nobody answered", Of: []string{"ping"}},
-			{Code: ExitForeign, Meaning: "all agrees, and foreign messages were found", Of: []string{"verify"}},
-			{Code: ExitInterrupted, Meaning: "Ctrl-C or SIGTERM came before the end"},
-			{Code: ExitCut, Meaning: "whoever read the output stopped, as in “| head”"},
+			{Code: cli.ExitOK, Meaning: "done; also where Ctrl-C ended what follows the log, and where nothing matched"},
+			{Code: cli.ExitFailed, Meaning: "it was tried and did not work, or differs where that is asked; the message says what to try"},
+			{Code: cli.ExitUsage, Meaning: "the command line cannot be understood"},
+			{Code: cli.ExitNoAnswer, Meaning: "nobody answered", Of: []string{"ping"}},
+			{Code: cli.ExitForeign, Meaning: "all agrees, and foreign messages were found", Of: []string{"verify"}},
+			{Code: cli.ExitInterrupted, Meaning: "Ctrl-C or SIGTERM came before the end"},
+			{Code: cli.ExitCut, Meaning: "whoever read the output stopped, as in “| head”"},
 		},
 		Environment: []clidoc.Variable{
-			{Name: envURL, Meaning: "NATS server, where --url is not given; fleet-dev writes these three into .fleet/env"},
-			{Name: envUser, Meaning: "user in account FLEET, where --user is not given"},
-			{Name: envPassword, Meaning: "its password, where --password is not given"},
-			{Name: envSealKey, Meaning: "the public key that seals are checked with, where --public-key is not given"},
+			{Name: query.EnvURL, Meaning: "NATS server, where --url is not given; fleet-dev writes these three into .fleet/env"},
+			{Name: query.EnvUser, Meaning: "user in account FLEET, where --user is not given"},
+			{Name: query.EnvPassword, Meaning: "its password, where --password is not given"},
+			{Name: query.EnvSealKey, Meaning: "the public key that seals are checked with, where --public-key is not given"},
 			{Name: "NO_COLOR", Meaning: "no colours, where it is set to anything (no-color.org)"},
 			{Name: "TERM", Meaning: "dumb: no colours, and replay prints lines"},
 			{Name: "TZ", Meaning: "the zone of times that people read and type"},

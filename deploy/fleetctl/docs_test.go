@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fleet.nationtech.io/deploy/fleetctl"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
 )
 
 var updateDocs = flag.Bool("update-docs", false, "write docs/cli.md anew")
@@ -21,9 +22,9 @@ func TestTheReferenceIsWhatTheCommandsSay(t *testing.T) {
 	t.Parallel()
 	made := func(env map[string]string) string {
 		var out, errs bytes.Buffer
-		if code := fleetctl.Run(t.Context(), fleetctl.Streams{
+		if code := fleetctl.Run(t.Context(), cli.Streams{
 			Out: &out, Err: &errs, Now: time.Now, Name: "fleetctl", Getenv: func(k string) string { return env[k] },
-		}, []string{"docs"}); code != fleetctl.ExitOK {
+		}, []string{"docs"}); code != cli.ExitOK {
 			t.Fatalf("exit code %d: %s", code, errs.String())
 		}
 		return out.String()

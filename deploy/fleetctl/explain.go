@@ -8,6 +8,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
+	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/explain"
 	"fleet.nationtech.io/projections/fleet"
@@ -20,7 +24,7 @@ type explainFlags struct {
 	output    string
 }
 
-func newExplain(s Streams, c *connection) *cobra.Command {
+func newExplain(s cli.Streams, c *query.Connection) *cobra.Command {
 	var f explainFlags
 	cmd := &cobra.Command{
 		Use:   "explain device/NAME [deployment/NAME]",
@@ -48,30 +52,30 @@ docs/status.md has the words that devices and the operator use.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return showExplanation(cmd.Context(), s, c, f, args)
 		},
-		ValidArgsFunction: c.completeThings,
+		ValidArgsFunction: completion{c}.refs,
 	}
 	f.bind(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&f.namespace, "namespace", "n", "", "the Deployment's namespace (default: that of the one which the device has, or the only one)")
-	flags.StringVarP(&f.output, "output", "o", outputText, "text, json or yaml")
-	completeFlag(cmd, "output", fixed([]string{outputText, outputJSON, outputYAML}))
-	completeFlag(cmd, "namespace", c.completeNamespace)
+	flags.StringVarP(&f.output, "output", "o", render.OutputText, "text, json or yaml")
+	completeFlag(cmd, "output", fixed([]string{render.OutputText, render.OutputJSON, render.OutputYAML}))
+	completeFlag(cmd, "namespace", completion{c}.namespace)
 	return cmd
 }
 
 // question reads what a person asks.
 func (f explainFlags) question(args []string) (explain.Question, error) {
 	var q explain.Question
-	things, err := parseThings(args)
+	things, err := resource.ParseRefs(args)
 	if err != nil {
 		return q, err
 	}
 	for _, t := range things {
 		switch {
-		case t.isDevice() && q.Device == "":
-			q.Device = t.name
-		case t.isDeployment() && q.Deployment.Name == "":
-			q.Deployment = fleet.Key{Namespace: f.namespace, Name: t.name}
+		case t.IsDevice() && q.Device == "":
+			q.Device = t.Name
+		case t.IsDeployment() && q.Deployment.Name == "":
+			q.Deployment = fleet.Key{Namespace: f.namespace, Name: t.Name}
 		default:
 			return q, errors.New("one device is explained, and at most one Deployment on it")
 		}
@@ -87,48 +91,49 @@ func (f explainFlags) question(args []string) (explain.Question, error) {
 	return q, eventlog.CheckName("namespace", f.namespace)
 }
 
-func showExplanation(ctx context.Context, s Streams, c *connection, f explainFlags, args []string) error {
+func showExplanation(ctx context.Context, s cli.Streams, c *query.Connection, f explainFlags, args []string) error {
 	q, err := f.question(args)
 	if err != nil {
-		return misused(err, display(s.Name)+" explain device/NAME deployment/NAME, or "+display(s.Name)+" explain --help")
+		return cli.Misused(err, s.Program()+" explain device/NAME deployment/NAME, or "+s.Program()+" explain --help")
 	}
-	if err := checkOutput(f.output); err != nil {
+	if err := render.CheckOutput(f.output); err != nil {
 		return err
 	}
 	m, err := f.parse(s)
 	if err != nil {
 		return err
 	}
-	nc, js, err := c.open()
+	nc, js, err := c.Open()
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	p, err := c.part(ctx, s, js, m, q.Subjects())
+	p := render.NewProgress(s, "reading the log")
+	x, err := query.ReadExcerpt(ctx, js, m, q.Subjects(), p.Report)
 	if err != nil {
-		return c.explain(err, nc)
+		return c.Explain(err, nc)
 	}
-	e, err := explain.Answer(p.events, q, p.options)
-	p.progress.end()
+	e, err := explain.Answer(x.Events, q, x.Options)
+	p.End()
 	if err != nil {
 		when := ""
 		if !m.IsNow() {
-			when = fmt.Sprintf(" at sequence %d", p.options.Upto)
+			when = fmt.Sprintf(" at sequence %d", x.Options.Upto)
 		}
 		switch {
 		case errors.Is(err, explain.ErrUnknownDevice):
-			err = unknownDevice(ctx, s, js, fmt.Errorf("%w%s", err, when), q.Device, named("explain", m))
+			err = query.UnknownDevice(ctx, s, js, fmt.Errorf("%w%s", err, when), q.Device, query.HintsByRef("explain", m))
 		case errors.Is(err, explain.ErrUnknownDeployment):
-			err = unknownDeployment(ctx, s, js, fmt.Errorf("%w%s", err, when), q.Deployment.Namespace, q.Deployment.Name, named("explain device/"+q.Device, m))
+			err = query.UnknownDeployment(ctx, s, js, fmt.Errorf("%w%s", err, when), q.Deployment.Namespace, q.Deployment.Name, query.HintsByRef("explain device/"+q.Device, m))
 		case errors.Is(err, explain.ErrAmbiguous):
-			return failed(err, "-n with one of them")
+			return cli.Failed(err, "-n with one of them")
 		}
-		return c.explain(err, nc)
+		return c.Explain(err, nc)
 	}
-	if ok, err := document(s, f.output, e); ok {
+	if ok, err := render.Document(s, f.output, e); ok {
 		return err
 	}
-	page{s}.explanation(e)
+	render.Explanation(s, e)
 	return nil
 }
 
@@ -138,5 +143,5 @@ func statesHelp() string {
 	for _, s := range explain.States() {
 		words = append(words, string(s))
 	}
-	return "\n" + strings.Join(wrap(strings.Join(words, ", "), pageWidth), "\n")
+	return "\n" + strings.Join(render.Wrap(strings.Join(words, ", "), render.TextWidth), "\n")
 }

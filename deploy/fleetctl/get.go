@@ -12,7 +12,13 @@ import (
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/labels"
 
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
+	"fleet.nationtech.io/deploy/fleetctl/resource"
+	"fleet.nationtech.io/deploy/fleetctl/watch"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/spelling"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -26,7 +32,7 @@ type getFlags struct {
 	output        string
 }
 
-func newGet(s Streams, c *connection) *cobra.Command {
+func newGet(s cli.Streams, c *query.Connection) *cobra.Command {
 	var f getFlags
 	cmd := &cobra.Command{
 		Use:   "get KIND [NAME…] | KIND/NAME…",
@@ -59,7 +65,7 @@ each change is a line, as Kubernetes writes watch events.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return get(cmd.Context(), s, c, f, args)
 		},
-		ValidArgsFunction: c.completeTarget(&f),
+		ValidArgsFunction: completion{c}.target(&f),
 	}
 	f.bind(cmd)
 	flags := cmd.Flags()
@@ -68,49 +74,42 @@ each change is a line, as Kubernetes writes watch events.`,
 	flags.StringVarP(&f.selector, "selector", "l", "", "only devices whose labels match, such as site=lab,gpu")
 	flags.BoolVarP(&f.watch, "watch", "w", false, "go on with what changes, until Ctrl-C")
 	flags.StringVarP(&f.output, "output", "o", "", "table, wide, json, yaml or name (default table)")
-	completeFlag(cmd, "output", fixed(outputs()))
-	completeFlag(cmd, "namespace", c.completeNamespace)
+	completeFlag(cmd, "output", fixed(render.Outputs()))
+	completeFlag(cmd, "namespace", completion{c}.namespace)
 	return cmd
 }
 
-// query is what get looks for.
-type query struct {
-	targets   []target
-	namespace string // empty: all
-	selector  labels.Selector
-}
-
-func (f getFlags) query(s Streams, args []string) (query, error) {
-	var q query
+func (f getFlags) query(s cli.Streams, args []string) (resource.Query, error) {
+	var q resource.Query
 	var err error
-	if q.targets, err = parseTargets(args); err != nil {
-		return q, misused(err, display(s.Name)+" get deployments, or "+display(s.Name)+" get --help")
+	if q.Targets, err = resource.ParseTargets(args); err != nil {
+		return q, cli.Misused(err, s.Program()+" get deployments, or "+s.Program()+" get --help")
 	}
 	if !f.allNamespaces {
-		q.namespace = f.namespace
+		q.Namespace = f.namespace
 		if err := eventlog.CheckName("namespace", f.namespace); err != nil {
-			return q, misused(err, "-n default, or -A for all")
+			return q, cli.Misused(err, "-n default, or -A for all")
 		}
 	}
 	if f.selector == "" {
 		return q, nil
 	}
-	if q.selector, err = labels.Parse(f.selector); err != nil {
-		return q, misused(fmt.Errorf("-l %q: %w", f.selector, err), "-l site=lab")
+	if q.Selector, err = labels.Parse(f.selector); err != nil {
+		return q, cli.Misused(fmt.Errorf("-l %q: %w", f.selector, err), "-l site=lab")
 	}
-	for _, t := range q.targets {
-		if t.resource.namespaced {
-			return q, misused(fmt.Errorf("-l selects devices: the log holds no labels of %s", t.resource.plural),
+	for _, t := range q.Targets {
+		if t.Resource.Namespaced {
+			return q, cli.Misused(fmt.Errorf("-l selects devices: the log holds no labels of %s", t.Resource.Plural),
 				"the labels on the custom resources: kubectl get fleetdep -l "+f.selector)
 		}
-		if len(t.names) > 0 {
-			return q, misused(errors.New("either names or -l, not both"), display(s.Name)+" get devices -l "+f.selector)
+		if len(t.Names) > 0 {
+			return q, cli.Misused(errors.New("either names or -l, not both"), s.Program()+" get devices -l "+f.selector)
 		}
 	}
 	return q, nil
 }
 
-func get(ctx context.Context, s Streams, c *connection, f getFlags, args []string) error {
+func get(ctx context.Context, s cli.Streams, c *query.Connection, f getFlags, args []string) error {
 	q, err := f.query(s, args)
 	if err != nil {
 		return err
@@ -119,139 +118,104 @@ func get(ctx context.Context, s Streams, c *connection, f getFlags, args []strin
 	if err != nil {
 		return err
 	}
-	show, err := newShow(s, q, f.output, f.watch)
+	show, err := render.NewObjects(s, q, f.output, f.watch)
 	if err != nil {
-		return misused(err, "-o wide")
+		return cli.Misused(err, "-o wide")
 	}
 	if f.watch && f.asHappened {
-		return misused(errors.New("-w follows the log, in its own order: --as-happened has another"), "one of the two")
+		return cli.Misused(errors.New("-w follows the log, in its own order: --as-happened has another"), "one of the two")
 	}
 	if f.watch {
-		defer s.follow()()
+		defer s.Follow()()
 	}
-	nc, js, err := c.openTo(s, f.watch)
+	nc, js, err := c.OpenTo(s, f.watch)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	if m, err = c.timed(ctx, nc, js, m); err != nil {
+	if m, err = c.WithTime(ctx, nc, js, m); err != nil {
 		return err
 	}
-	v, err := c.view(ctx, s, nc, js, m)
+	v, err := viewAt(ctx, s, c, nc, js, m)
 	if err != nil {
 		return err
 	}
-	cat := newCatalog(v, m.clock(s, v))
-	if !m.IsNow() && s.ErrTerminal && show.forPeople() {
-		s.warn("At sequence %d of the log, %s:\n", v.Sequence, v.Recorded.Local().Format(clockForm))
+	cat := resource.NewCatalog(v, m.Clock(s, v))
+	if !m.IsNow() && s.ErrTerminal && show.ForPeople() {
+		s.Warn("At sequence %d of the log, %s:\n", v.Sequence, v.Recorded.Local().Format(render.TimeLayout))
 	}
-	found, missing := q.find(s, cat, !m.IsNow())
-	if err := show.all(found, v.Sequence); err != nil {
+	found, unknown := q.Find(cat)
+	missing := notFound(s, q, cat, unknown, !m.IsNow())
+	if err := show.WriteAll(found, v.Sequence); err != nil {
 		return err
 	}
-	if len(found) == 0 && missing == nil && show.forPeople() {
-		s.warn("%s\n", q.nothing())
+	if len(found) == 0 && missing == nil && show.ForPeople() {
+		s.Warn("%s\n", q.NothingFound())
 	}
 	if missing != nil || !f.watch {
 		return missing
 	}
-	return watch(ctx, c, nc, js, q, cat, show, found)
+	if err := watch.Run(ctx, js, q, cat, show, found); err != nil {
+		return c.Explain(err, nc)
+	}
+	return nil
 }
 
-// find gives what is looked for, in the order of the targets, and an error about
-// what is not there.
-func (q query) find(s Streams, c *catalog, past bool) ([]item, error) {
-	var found []item
-	var missing []error
-	for _, t := range q.targets {
-		for _, key := range t.resource.keys(c) {
-			if q.wants(c, t, key) {
-				found = append(found, t.resource.of(c, key))
-			}
-		}
-		for _, name := range t.names {
-			if !slices.ContainsFunc(found, func(i item) bool { return i.resource.plural == t.resource.plural && i.key.Name == name }) {
-				missing = append(missing, q.missing(s, c, t, name, past))
-			}
+// notFound is the error about what is not there; nil where all is.
+func notFound(s cli.Streams, q resource.Query, c *resource.Catalog, missing []resource.Ref, past bool) error {
+	var errs []error
+	first := ""
+	for i, t := range missing {
+		err, try := notFoundOne(s, q, c, t, past)
+		errs = append(errs, err)
+		if i == 0 {
+			first = try
 		}
 	}
-	if len(missing) > 0 {
-		var first *failure
-		try := ""
-		if errors.As(missing[0], &first) {
-			try = first.try
-		}
-		return found, failed(errors.Join(missing...), try)
+	if errs == nil {
+		return nil
 	}
-	return found, nil
+	return cli.Failed(errors.Join(errs...), first)
 }
 
-// wants says whether something that is there is looked for by a target.
-func (q query) wants(c *catalog, t target, key fleet.Key) bool {
-	if len(t.names) > 0 && !slices.Contains(t.names, key.Name) {
-		return false
-	}
-	if t.resource.namespaced {
-		return q.namespace == "" || q.namespace == key.Namespace
-	}
-	return q.selector == nil || c.labelsMatch(key.Name, func(m map[string]string) bool { return q.selector.Matches(labels.Set(m)) })
-}
-
-// missing says what is not there, and what to try.
-func (q query) missing(s Streams, c *catalog, t target, name string, past bool) error {
-	r, get := t.resource, display(s.Name)+" get "+t.resource.singular+" "+name
+// notFoundOne says what is not there, and what to try.
+func notFoundOne(s cli.Streams, q resource.Query, c *resource.Catalog, t resource.Ref, past bool) (err error, try string) {
+	r, name, get := t.Resource, t.Name, s.Program()+" get "+t.Resource.Singular+" "+t.Name
 	where := ""
-	if r.namespaced && q.namespace != "" {
-		where = fmt.Sprintf(" in namespace %q", q.namespace)
+	if r.Namespaced && q.Namespace != "" {
+		where = fmt.Sprintf(" in namespace %q", q.Namespace)
 	}
 	if past {
-		where += fmt.Sprintf(" at sequence %d of the log", c.view.Sequence)
+		where += fmt.Sprintf(" at sequence %d of the log", c.View.Sequence)
 	}
-	err := fmt.Errorf("%s %q not found%s", r.plural, name, where)
+	err = fmt.Errorf("%s %q not found%s", r.Plural, name, where)
 	var names []string
-	for _, key := range r.keys(c) {
-		if q.namespace == "" || !r.namespaced || key.Namespace == q.namespace {
+	for _, key := range r.Keys(c) {
+		if q.Namespace == "" || !r.Namespaced || key.Namespace == q.Namespace {
 			names = append(names, key.Name)
 		}
 	}
 	meant := ""
-	if near := closest(name, slices.Compact(slices.Sorted(slices.Values(names)))); len(near) > 0 {
+	if near := spelling.Closest(name, slices.Compact(slices.Sorted(slices.Values(names)))); len(near) > 0 {
 		meant = strings.Join(near, ", or ") + "? Or see "
 	}
-	if !r.namespaced {
-		return failed(err, meant+"what there is: "+display(s.Name)+" get "+r.plural)
+	if !r.Namespaced {
+		return err, meant + "what there is: " + s.Program() + " get " + r.Plural
 	}
 	// Where it was looked for comes first.
-	keys := append([]fleet.Key{{Namespace: q.namespace, Name: name}}, sorted(slices.Collect(maps.Keys(c.view.Deployments)))...)
+	keys := append([]fleet.Key{{Namespace: q.Namespace, Name: name}}, resource.SortKeys(slices.Collect(maps.Keys(c.View.Deployments)))...)
 	for _, key := range keys {
-		d := c.view.Deployments[key]
+		d := c.View.Deployments[key]
 		if key.Name != name || d == nil {
 			continue
 		}
 		switch {
-		case key.Namespace == cmp.Or(q.namespace, key.Namespace) && d.Lifecycle == fleet.Deleted:
-			return failed(fmt.Errorf("%w: %s ended at %s (event %d)", err, key, d.Changed.At.Local().Format(clockForm), d.Changed.Sequence),
-				fmt.Sprintf("as it was before: %s -n %s --at %d", get, key.Namespace, d.Changed.Sequence-1))
-		case key.Namespace != q.namespace && d.Lifecycle != "" && d.Lifecycle != fleet.Deleted:
-			return failed(fmt.Errorf("%w: there is one in namespace %q", err, key.Namespace), get+" -n "+key.Namespace)
+		case key.Namespace == cmp.Or(q.Namespace, key.Namespace) && d.Lifecycle == fleet.Deleted:
+			return fmt.Errorf("%w: %s ended at %s (event %d)", err, key, d.Changed.At.Local().Format(render.TimeLayout), d.Changed.Sequence),
+				fmt.Sprintf("as it was before: %s -n %s --at %d", get, key.Namespace, d.Changed.Sequence-1)
+		case key.Namespace != q.Namespace && d.Lifecycle != "" && d.Lifecycle != fleet.Deleted:
+			return fmt.Errorf("%w: there is one in namespace %q", err, key.Namespace), get + " -n " + key.Namespace
 		}
 	}
-	return failed(err, meant+"what there is: "+display(s.Name)+" get "+r.plural+" -A")
-}
-
-// nothing is what kubectl says when there is nothing.
-func (q query) nothing() string {
-	for _, t := range q.targets {
-		if !t.resource.namespaced || q.namespace == "" {
-			return "No resources found"
-		}
-	}
-	return fmt.Sprintf("No resources found in %s namespace.", q.namespace)
-}
-
-func sorted(keys []fleet.Key) []fleet.Key {
-	slices.SortFunc(keys, func(a, b fleet.Key) int {
-		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))
-	})
-	return keys
+	return err, meant + "what there is: " + s.Program() + " get " + r.Plural + " -A"
 }

@@ -7,6 +7,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
+	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/timeline"
@@ -20,7 +24,7 @@ type historyFlags struct {
 	output    string
 }
 
-func newHistory(s Streams, c *connection) *cobra.Command {
+func newHistory(s cli.Streams, c *query.Connection) *cobra.Command {
 	var f historyFlags
 	cmd := &cobra.Command{
 		Use:   "history deployment/NAME | device/NAME",
@@ -50,88 +54,88 @@ read which is about the one asked for.
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return showHistory(cmd.Context(), s, c, f, args)
 		},
-		ValidArgsFunction: c.completeThings,
+		ValidArgsFunction: completion{c}.refs,
 	}
 	f.bind(cmd)
 	flags := cmd.Flags()
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "the Deployment's namespace")
 	flags.Uint64Var(&f.revision, "revision", 0, "of a Deployment: this revision alone")
-	flags.StringVarP(&f.output, "output", "o", outputText, "text, json or yaml")
-	completeFlag(cmd, "output", fixed([]string{outputText, outputJSON, outputYAML}))
-	completeFlag(cmd, "namespace", c.completeNamespace)
+	flags.StringVarP(&f.output, "output", "o", render.OutputText, "text, json or yaml")
+	completeFlag(cmd, "output", fixed([]string{render.OutputText, render.OutputJSON, render.OutputYAML}))
+	completeFlag(cmd, "namespace", completion{c}.namespace)
 	return cmd
 }
 
-func showHistory(ctx context.Context, s Streams, c *connection, f historyFlags, args []string) error {
-	things, err := parseThings(args)
-	usage := display(s.Name) + " history deployment/NAME, or " + display(s.Name) + " history --help"
+func showHistory(ctx context.Context, s cli.Streams, c *query.Connection, f historyFlags, args []string) error {
+	things, err := resource.ParseRefs(args)
+	usage := s.Program() + " history deployment/NAME, or " + s.Program() + " history --help"
 	switch {
 	case err != nil:
-		return misused(err, usage)
-	case len(things) != 1 || !things[0].isDevice() && !things[0].isDeployment():
-		return misused(errors.New("one Deployment or one device has a history"), usage)
-	case f.revision > 0 && things[0].isDevice():
-		return misused(errors.New("--revision is of a Deployment"), display(s.Name)+" history device/"+things[0].name)
+		return cli.Misused(err, usage)
+	case len(things) != 1 || !things[0].IsDevice() && !things[0].IsDeployment():
+		return cli.Misused(errors.New("one Deployment or one device has a history"), usage)
+	case f.revision > 0 && things[0].IsDevice():
+		return cli.Misused(errors.New("--revision is of a Deployment"), s.Program()+" history device/"+things[0].Name)
 	}
 	if err := eventlog.CheckName("namespace", f.namespace); err != nil {
-		return misused(err, "-n default")
+		return cli.Misused(err, "-n default")
 	}
-	if err := checkOutput(f.output); err != nil {
+	if err := render.CheckOutput(f.output); err != nil {
 		return err
 	}
 	m, err := f.parse(s)
 	if err != nil {
 		return err
 	}
-	nc, js, err := c.open()
+	nc, js, err := c.Open()
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
 
-	t, key := things[0], fleet.Key{Namespace: f.namespace, Name: things[0].name}
-	subjects := timeline.DeviceSubjects(t.name)
-	if t.isDeployment() {
+	t, key := things[0], fleet.Key{Namespace: f.namespace, Name: things[0].Name}
+	subjects := timeline.DeviceSubjects(t.Name)
+	if t.IsDeployment() {
 		subjects = timeline.DeploymentSubjects(key)
 	}
-	p, err := c.part(ctx, s, js, m, subjects)
-	if err != nil {
-		return c.explain(err, nc)
+	p := render.NewProgress(s, "reading the log")
+	x, err := query.ReadExcerpt(ctx, js, m, subjects, p.Report)
+	var h *timeline.History
+	switch {
+	case err != nil:
+	case t.IsDevice():
+		h, err = timeline.OfDevice(x.Events, t.Name, x.Options)
+	default:
+		h, err = timeline.OfDeployment(x.Events, key, x.Options)
 	}
-	h, err := func() (*timeline.History, error) {
-		defer p.progress.end()
-		if t.isDevice() {
-			return timeline.OfDevice(p.events, t.name, p.options)
-		}
-		return timeline.OfDeployment(p.events, key, p.options)
-	}()
+	p.End()
 	if err != nil {
-		return c.explain(err, nc)
+		return c.Explain(err, nc)
 	}
 	if len(h.Entries) == 0 {
 		when := ""
 		if !m.IsNow() {
-			when = fmt.Sprintf(" at sequence %d", p.options.Upto)
+			when = fmt.Sprintf(" at sequence %d", x.Options.Upto)
 		}
-		if t.isDevice() {
-			err = unknownDevice(ctx, s, js, fmt.Errorf("the log knows no device %q%s", t.name, when), t.name, named("history", m))
+		if t.IsDevice() {
+			err = query.UnknownDevice(ctx, s, js, fmt.Errorf("the log knows no device %q%s", t.Name, when), t.Name, query.HintsByRef("history", m))
 		} else {
-			err = unknownDeployment(ctx, s, js, fmt.Errorf("the log knows no Deployment %s%s", key, when), key.Namespace, key.Name, named("history", m))
+			err = query.UnknownDeployment(ctx, s, js, fmt.Errorf("the log knows no Deployment %s%s", key, when), key.Namespace, key.Name, query.HintsByRef("history", m))
 		}
-		return c.explain(err, nc)
+		return c.Explain(err, nc)
 	}
 	if f.revision > 0 {
 		if h.Entries = onlyRevision(h.Entries, f.revision); len(h.Entries) == 0 {
-			return failed(fmt.Errorf("%s has no revision %d", key, f.revision), display(s.Name)+" history deployment/"+t.name+" -n "+f.namespace)
+			return cli.Failed(fmt.Errorf("%s has no revision %d", key, f.revision), s.Program()+" history deployment/"+t.Name+" -n "+f.namespace)
 		}
 	}
-	if ok, err := document(s, f.output, h); ok {
+	if ok, err := render.Document(s, f.output, h); ok {
 		return err
 	}
-	if t.isDevice() {
-		page{s}.device(h)
+	if t.IsDevice() {
+		render.DeviceHistory(s, h)
 	} else {
-		page{s}.deployment(h)
+		render.DeploymentHistory(s, h)
 	}
 	return nil
 }

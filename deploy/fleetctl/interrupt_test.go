@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"fleet.nationtech.io/deploy/fleetctl"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/buckets"
@@ -42,10 +43,10 @@ func TestARebuildThatIsInterruptedPutsItsBucketInServiceFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	var out, errs locked
-	code := fleetctl.Run(ctx, fleetctl.Streams{
+	code := fleetctl.Run(ctx, cli.Streams{
 		Out: &out, Err: &errs, Now: time.Now, Name: "fleetctl", Getenv: func(string) string { return "" },
 	}, []string{"--url", w.server.URL(), "--user", "operator", "--password", "p", "rebuild", "--all", "--yes"})
-	if code != fleetctl.ExitInterrupted || !strings.Contains(errs.String(), "is rebuilt and in service") {
+	if code != cli.ExitInterrupted || !strings.Contains(errs.String(), "is rebuilt and in service") {
 		t.Errorf("exit code %d, stderr %q", code, errs.String())
 	}
 	if !strings.Contains(out.String()+errs.String(), "told to sync") {

@@ -12,6 +12,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/lint"
 )
 
@@ -28,7 +30,7 @@ type lintFlags struct {
 	output    string
 }
 
-func newLint(s Streams) *cobra.Command {
+func newLint(s cli.Streams) *cobra.Command {
 	var f lintFlags
 	cmd := &cobra.Command{
 		Use:   "lint -f FILE",
@@ -55,39 +57,39 @@ Exit codes: 0 nothing was found, 1 something was, or a file could not be read.`,
 	flags := cmd.Flags()
 	flags.StringSliceVarP(&f.files, "filename", "f", nil, "file or folder to check, or - for standard input; may be given several times")
 	flags.BoolVarP(&f.recursive, "recursive", "R", false, "check the folders in a folder too")
-	flags.StringVarP(&f.output, "output", "o", outputText, "text or json")
+	flags.StringVarP(&f.output, "output", "o", render.OutputText, "text or json")
 	_ = cmd.MarkFlagRequired("filename")
 	_ = cmd.MarkFlagFilename("filename", "json", "yaml", "yml")
-	completeFlag(cmd, "output", fixed([]string{outputText, outputJSON}))
+	completeFlag(cmd, "output", fixed([]string{render.OutputText, render.OutputJSON}))
 	return cmd
 }
 
-func lintFiles(s Streams, stdin io.Reader, f lintFlags) error {
-	if f.output != outputText && f.output != outputJSON {
-		return misused(fmt.Errorf("-o %q is none of the outputs text and json", f.output), "-o text")
+func lintFiles(s cli.Streams, stdin io.Reader, f lintFlags) error {
+	if f.output != render.OutputText && f.output != render.OutputJSON {
+		return cli.Misused(fmt.Errorf("-o %q is none of the outputs text and json", f.output), "-o text")
 	}
 	r := lint.Report{Findings: []lint.Finding{}}
 	for _, name := range f.files {
 		if err := lintOne(&r, stdin, name, f.recursive); err != nil {
-			return failed(err, display(s.Name)+" lint -f FILE")
+			return cli.Failed(err, s.Program()+" lint -f FILE")
 		}
 	}
-	if f.output == outputJSON {
+	if f.output == render.OutputJSON {
 		b, err := json.MarshalIndent(r, "", "    ")
 		if err != nil {
-			return failed(fmt.Errorf("encode the findings: %w", err), "")
+			return cli.Failed(fmt.Errorf("encode the findings: %w", err), "")
 		}
-		s.tell("%s\n", b)
+		s.Tell("%s\n", b)
 	} else {
 		for _, found := range r.Findings {
-			s.tell("%s: %s: %s\n", printable(found.File), printable(found.Object), printable(found.Message))
+			s.Tell("%s: %s: %s\n", render.Printable(found.File), render.Printable(found.Object), render.Printable(found.Message))
 		}
 		if len(r.Findings) == 0 {
-			s.tell("nothing found in %d Deployments and Devices\n", r.Objects)
+			s.Tell("nothing found in %d Deployments and Devices\n", r.Objects)
 		}
 	}
 	if len(r.Findings) > 0 {
-		return silence(ExitFailed)
+		return cli.ExitCode(cli.ExitFailed)
 	}
 	return nil
 }

@@ -10,10 +10,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
 )
 
-func newPing(s Streams, c *connection) *cobra.Command {
+func newPing(s cli.Streams, c *query.Connection) *cobra.Command {
 	var timeout time.Duration
 	cmd := &cobra.Command{
 		Use:     "ping DEVICE",
@@ -24,17 +27,17 @@ func newPing(s Streams, c *connection) *cobra.Command {
 		RunE: func(cmd *cobra.Command, args []string) error {
 			return ping(cmd.Context(), s, c, args[0], timeout)
 		},
-		ValidArgsFunction: c.completeDevice,
+		ValidArgsFunction: completion{c}.device,
 	}
 	cmd.Flags().DurationVar(&timeout, "timeout", 2*time.Second, "how long to wait for the answer")
 	return cmd
 }
 
-func ping(ctx context.Context, s Streams, c *connection, device string, timeout time.Duration) error {
+func ping(ctx context.Context, s cli.Streams, c *query.Connection, device string, timeout time.Duration) error {
 	if err := eventlog.CheckName("device", device); err != nil {
-		return misused(err, display(s.Name)+" ping edge-01")
+		return cli.Misused(err, s.Program()+" ping edge-01")
 	}
-	nc, _, err := c.open()
+	nc, _, err := c.Open()
 	if err != nil {
 		return err
 	}
@@ -46,22 +49,18 @@ func ping(ctx context.Context, s Streams, c *connection, device string, timeout 
 	took := s.Now().Sub(began)
 	switch {
 	case ctx.Err() != nil:
-		return &failure{err: errors.New("interrupted"), code: ExitInterrupted}
+		return cli.Interrupted("")
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) {
-			return c.explain(err, nc)
+			return c.Explain(err, nc)
 		}
 		why := fmt.Sprintf("no answer within %v", timeout)
 		if errors.Is(err, nats.ErrNoResponders) {
 			why = "nobody listens: it is not connected, or there is no such device"
 		}
-		return &failure{
-			fmt.Errorf("ping %s: %s", device, why),
-			"kubectl get fleetdev " + device + ", and " + lastWords(s, device),
-			ExitNoAnswer,
-		}
+		return cli.FailedWith(cli.ExitNoAnswer, fmt.Errorf("ping %s: %s", device, why), "kubectl get fleetdev "+device+", and "+lastWords(s, device))
 	case err != nil:
-		return c.explain(fmt.Errorf("ping %s: %w", device, err), nc)
+		return c.Explain(fmt.Errorf("ping %s: %w", device, err), nc)
 	}
 	var pong struct {
 		DeviceID     string `json:"device_id"`
@@ -69,12 +68,12 @@ func ping(ctx context.Context, s Streams, c *connection, device string, timeout 
 		Error        string `json:"error"`
 	}
 	if err := json.Unmarshal(answer.Data, &pong); err != nil {
-		return failed(fmt.Errorf("ping %s: the answer is none: %q", device, printable(string(answer.Data))), lastWords(s, device))
+		return cli.Failed(fmt.Errorf("ping %s: the answer is none: %q", device, render.Printable(string(answer.Data))), lastWords(s, device))
 	}
 	if pong.Error != "" {
-		return failed(fmt.Errorf("ping %s: the device says: %s", device, printable(pong.Error)), lastWords(s, device))
+		return cli.Failed(fmt.Errorf("ping %s: the device says: %s", device, render.Printable(pong.Error)), lastWords(s, device))
 	}
-	s.tell("%s answered in %v%s\n", device, took.Round(10*time.Microsecond), printable(suffix(pong.AgentVersion)))
+	s.Tell("%s answered in %v%s\n", device, took.Round(10*time.Microsecond), render.Printable(suffix(pong.AgentVersion)))
 	return nil
 }
 
@@ -86,6 +85,6 @@ func suffix(agentVersion string) string {
 }
 
 // lastWords is where to look for a device that does not answer as it should.
-func lastWords(s Streams, device string) string {
-	return fmt.Sprintf("what it last said: %s log --device %s --since 1d -o text", display(s.Name), device)
+func lastWords(s cli.Streams, device string) string {
+	return fmt.Sprintf("what it last said: %s log --device %s --since 1d -o text", s.Program(), device)
 }

@@ -1,11 +1,9 @@
 package fleetctl
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -15,12 +13,15 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/buckets"
 )
 
-func newRebuild(s Streams, c *connection) *cobra.Command {
+func newRebuild(s cli.Streams, c *query.Connection) *cobra.Command {
 	var all, yes bool
 	cmd := &cobra.Command{
 		Use:   "rebuild BUCKET | --all",
@@ -47,7 +48,7 @@ Buckets: ` + strings.Join(eventlog.Buckets(), ", ") + `.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			names, err := bucketsOf(args, all)
 			if err != nil {
-				return misused(err, display(s.Name)+" rebuild desired-state")
+				return cli.Misused(err, s.Program()+" rebuild desired-state")
 			}
 			if !yes {
 				if err := confirm(s, cmd.InOrStdin(), "Rebuild "+strings.Join(names, ", ")+"?"); err != nil {
@@ -76,26 +77,13 @@ func bucketsOf(args []string, all bool) ([]string, error) {
 	return args, nil
 }
 
-// confirm asks a person, and fails where none is there to answer.
-func confirm(s Streams, stdin io.Reader, question string) error {
-	if !s.Terminal {
-		return misused(errors.New("nobody is there to be asked"), "--yes")
-	}
-	s.warn("%s [y/N] ", question)
-	answer, err := bufio.NewReader(stdin).ReadString('\n')
-	if a := strings.ToLower(strings.TrimSpace(answer)); err == nil && (a == "y" || a == "yes") {
-		return nil
-	}
-	return failed(errors.New("nothing was done"), "")
-}
-
-func rebuild(ctx context.Context, s Streams, c *connection, names []string) error {
-	nc, js, err := c.open()
+func rebuild(ctx context.Context, s cli.Streams, c *query.Connection, names []string) error {
+	nc, js, err := c.Open()
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	permitted, stop := c.permitted(ctx)
+	permitted, stop := c.Permitted(ctx)
 	defer stop()
 	for _, b := range names { // all of them first, so that none is begun in vain
 		if _, err := buckets.Rebuildable(permitted, js, b); err != nil {
@@ -105,7 +93,7 @@ func rebuild(ctx context.Context, s Streams, c *connection, names []string) erro
 	// What is begun is finished: until then nobody gets live values of the bucket.
 	lingers, done := lingering(ctx, rebuildLinger)
 	defer done()
-	working, end := c.permitted(lingers)
+	working, end := c.Permitted(lingers)
 	defer end()
 	var stalled, cut error
 	for _, b := range names {
@@ -120,13 +108,13 @@ func rebuild(ctx context.Context, s Streams, c *connection, names []string) erro
 		}
 	}
 	if stalled != nil {
-		stalled = failed(stalled, "the NATS server's log has the reason. What is decided goes on, and the bucket has what comes before that message")
+		stalled = cli.Failed(stalled, "the NATS server's log has the reason. What is decided goes on, and the bucket has what comes before that message")
 	}
 	if err := tellAfterRebuild(working, s, nc, js); err != nil {
 		return err
 	}
 	if cut != nil {
-		return &failure{err: errors.New("interrupted: the bucket that was begun is rebuilt and in service, the others are as they were"), code: ExitInterrupted}
+		return cli.FailedWith(cli.ExitInterrupted, errors.New("interrupted: the bucket that was begun is rebuilt and in service, the others are as they were"), "")
 	}
 	return stalled
 }
@@ -152,7 +140,7 @@ func lingering(ctx context.Context, linger time.Duration) (context.Context, cont
 
 // tellAfterRebuild tells devices to sync where desired-state was rebuilt, and
 // records that, so that no operator does it once more.
-func tellAfterRebuild(ctx context.Context, s Streams, nc *nats.Conn, js jetstream.JetStream) error {
+func tellAfterRebuild(ctx context.Context, s cli.Streams, nc *nats.Conn, js jetstream.JetStream) error {
 	after, err := buckets.ResyncDue(ctx, js)
 	if err == nil && after == "" {
 		return nil
@@ -168,22 +156,22 @@ func tellAfterRebuild(ctx context.Context, s Streams, nc *nats.Conn, js jetstrea
 		err = buckets.ResyncRequested(ctx, js, after)
 	}
 	if err != nil {
-		return failed(fmt.Errorf("the buckets are rebuilt, but devices could not be told to sync: %w", err),
+		return cli.Failed(fmt.Errorf("the buckets are rebuilt, but devices could not be told to sync: %w", err),
 			"nothing: an operator that runs tells them within seconds, and they sync by themselves within minutes")
 	}
-	s.tell("%s told to sync.\n", plural(uint64(len(devices)), "device was", "devices were"))
+	s.Tell("%s told to sync.\n", render.Plural(uint64(len(devices)), "device was", "devices were"))
 	return nil
 }
 
-func rebuildOne(ctx context.Context, s Streams, js jetstream.JetStream, bucket string) error {
+func rebuildOne(ctx context.Context, s cli.Streams, js jetstream.JetStream, bucket string) error {
 	config, err := buckets.Rebuildable(ctx, js, bucket)
 	if err != nil {
 		return err
 	}
 	began := s.Now()
-	p := s.progress("rebuilding " + bucket)
-	err = buckets.Rebuild(ctx, js, config, bucket, p.report)
-	p.end()
+	p := render.NewProgress(s, "rebuilding "+bucket)
+	err = buckets.Rebuild(ctx, js, config, bucket, p.Report)
+	p.End()
 	if err != nil {
 		return err
 	}
@@ -191,14 +179,14 @@ func rebuildOne(ctx context.Context, s Streams, js jetstream.JetStream, bucket s
 	if err != nil {
 		return err
 	}
-	s.tell("%s is rebuilt: %s, in %v.\n", bucket, plural(stream.CachedInfo().State.Msgs, "key", "keys"), s.Now().Sub(began).Round(time.Millisecond))
+	s.Tell("%s is rebuilt: %s, in %v.\n", bucket, render.Plural(stream.CachedInfo().State.Msgs, "key", "keys"), s.Now().Sub(began).Round(time.Millisecond))
 	return nil
 }
 
 // explainRebuild says what to try where a bucket cannot be rebuilt.
-func explainRebuild(s Streams, c *connection, nc *nats.Conn, bucket string, err error) error {
+func explainRebuild(s cli.Streams, c *query.Connection, nc *nats.Conn, bucket string, err error) error {
 	try := ""
-	switch name := display(s.Name); {
+	switch name := s.Program(); {
 	case errors.Is(err, buckets.ErrUnderWay):
 		try = "the same again once that is over; an operator that runs finishes a rebuild that was cut short"
 	case errors.Is(err, buckets.ErrOtherLog):
@@ -212,14 +200,13 @@ func explainRebuild(s Streams, c *connection, nc *nats.Conn, bucket string, err 
 	case errors.Is(err, logstream.ErrRestoring):
 		try = "the same again when the restore is over"
 	case errors.Is(err, context.Canceled) && !errors.Is(nc.LastError(), nats.ErrPermissionViolation):
-		return &failure{
+		return cli.FailedWith(cli.ExitInterrupted,
 			fmt.Errorf("interrupted: bucket %s is not in service, as its rebuild did not end within %v", bucket, rebuildLinger),
-			"nothing: an operator that runs finishes it within seconds. Without one: " + name + " rebuild " + bucket, ExitInterrupted,
-		}
+			"nothing: an operator that runs finishes it within seconds. Without one: "+name+" rebuild "+bucket)
 	default:
-		return c.explain(err, nc)
+		return c.Explain(err, nc)
 	}
-	return failed(fmt.Errorf("bucket %s is left as it is: %w", bucket, err), try)
+	return cli.Failed(fmt.Errorf("bucket %s is left as it is: %w", bucket, err), try)
 }
 
 // knownDevices are those that the log speaks of.

@@ -16,6 +16,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/fleetctl"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/fleet"
@@ -190,7 +191,7 @@ func (r *recording) thePastIsTheBruteForceFold(messages []jetstream.Msg) {
 		v := bruteForce(t, messages[:at])
 		for _, output := range []string{"json", "wide"} {
 			var want bytes.Buffer
-			if err := fleetctl.PrintAt(fleetctl.Streams{Out: &want, Err: &want, Now: time.Now, Name: "fleetctl"}, v, output, "deployments,devices"); err != nil {
+			if err := fleetctl.PrintAt(cli.Streams{Out: &want, Err: &want, Now: time.Now, Name: "fleetctl"}, v, output, "deployments,devices"); err != nil {
 				t.Fatal(err)
 			}
 			got := r.fleetctl("get", "deployments,devices", "-A", "-o", output, "--at", strconv.Itoa(at))

@@ -23,6 +23,7 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/fleetctl"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator"
@@ -182,10 +183,10 @@ func (r *recording) fleetctl(args ...string) string {
 	r.t.Helper()
 	var out, errs bytes.Buffer
 	env := map[string]string{"FLEET_NATS_URL": r.server.URL(), "FLEET_NATS_USER": "alice", "FLEET_NATS_PASSWORD": "p"}
-	code := fleetctl.Run(r.t.Context(), fleetctl.Streams{
+	code := fleetctl.Run(r.t.Context(), cli.Streams{
 		Out: &out, Err: &errs, Now: time.Now, Name: "fleetctl", Getenv: func(k string) string { return env[k] },
 	}, args)
-	if code != fleetctl.ExitOK {
+	if code != cli.ExitOK {
 		r.t.Fatalf("fleetctl %v: exit code %d\n%s", args, code, errs.String())
 	}
 	return out.String()

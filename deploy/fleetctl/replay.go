@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -16,6 +15,9 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/replay"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
@@ -31,7 +33,7 @@ type replayFlags struct {
 	output             string
 }
 
-func newReplay(s Streams, c *connection) *cobra.Command {
+func newReplay(s cli.Streams, c *query.Connection) *cobra.Command {
 	var f replayFlags
 	cmd := &cobra.Command{
 		Use:   "replay",
@@ -72,10 +74,10 @@ to where the last or the next rollout begins, Home End, + - speed, ? help, q qui
 	for _, moment := range []string{"from", "to"} {
 		completeMoments(cmd, moment)
 	}
-	completeFlag(cmd, "device", c.completeDevice)
-	completeFlag(cmd, "deployment", c.completeQualified)
+	completeFlag(cmd, "device", completion{c}.device)
+	completeFlag(cmd, "deployment", completion{c}.qualified)
 	completeFlag(cmd, "speed", fixed([]string{"1x", "60x", "600x", "max"}))
-	completeFlag(cmd, "output", fixed([]string{outputJSON, outputText}))
+	completeFlag(cmd, "output", fixed([]string{render.OutputJSON, render.OutputText}))
 	return cmd
 }
 
@@ -84,43 +86,43 @@ const replayMomentHelp = `A moment is a sequence of the log (1234), a time (2026
 -2h, -3d), by when the log learned of things.`
 
 // playHistory plays on a terminal, or elsewhere in lines.
-func playHistory(ctx context.Context, s Streams, c *connection, f replayFlags) error {
+func playHistory(ctx context.Context, s cli.Streams, c *query.Connection, f replayFlags) error {
 	speed, err := replay.ParseSpeed(f.speed)
 	if err != nil {
-		return misused(fmt.Errorf("--%w", err), "--speed 60x, or --speed max")
+		return cli.Misused(fmt.Errorf("--%w", err), "--speed 60x, or --speed max")
 	}
-	sel, err := newSelection(f.device, f.deployment, nil)
+	sel, err := query.NewSelection(f.device, f.deployment, nil)
 	if err != nil {
-		return misused(err, display(s.Name)+" replay --help")
+		return cli.Misused(err, s.Program()+" replay --help")
 	}
 	terminal := terminalOf(s, f)
 	if f.step && terminal == nil {
-		return misused(errors.New("--step needs a terminal"),
+		return cli.Misused(errors.New("--step needs a terminal"),
 			"the same on a terminal, without --plain and -o; or --speed 1x instead of --step")
 	}
 	if f.output == "" {
-		f.output = outputText
+		f.output = render.OutputText
 	}
-	write, err := writer(s, f.output)
+	write, err := render.NewEventWriter(s, f.output, false)
 	if err != nil {
-		return misused(err, "-o json or -o text")
+		return cli.Misused(err, "-o json or -o text")
 	}
-	from, err := parseMoment(s, "--from", f.from)
-	if err != nil {
-		return err
-	}
-	to, err := parseMoment(s, "--to", f.to)
+	from, err := query.ParseMoment(s, "--from", f.from)
 	if err != nil {
 		return err
 	}
-	nc, js, err := c.open()
+	to, err := query.ParseMoment(s, "--to", f.to)
+	if err != nil {
+		return err
+	}
+	nc, js, err := c.Open()
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
 	span, source, err := newSource(ctx, js, sel, from, to)
 	if err != nil {
-		return c.explain(err, nc)
+		return c.Explain(err, nc)
 	}
 	if terminal != nil {
 		return playOnScreen(ctx, s, c, nc, terminal, span, source, sel, speed, f.step)
@@ -128,19 +130,19 @@ func playHistory(ctx context.Context, s Streams, c *connection, f replayFlags) e
 	shown, err := replay.Lines{
 		Out: s.Out, Speed: speed, Began: span.Began,
 		Write:   func(w io.Writer, e replay.Frame) error { return write(w, e.Event, foreignOf(e)) },
-		Skipped: gapLine(s, f.output),
+		Skipped: render.GapLine(s, f.output),
 	}.Play(ctx, source.Play(ctx, span.First))
 	if err != nil {
-		return c.explain(err, nc)
+		return c.Explain(err, nc)
 	}
 	if shown > 0 {
 		return nil
 	}
-	return c.nothing(ctx, s, nc, js, sel, "replay")
+	return c.NothingMatched(ctx, s, nc, js, sel, "replay")
 }
 
 // terminalOf is the terminal to draw on; nil where lines are wanted.
-func terminalOf(s Streams, f replayFlags) *os.File {
+func terminalOf(s cli.Streams, f replayFlags) *os.File {
 	out, ok := s.Out.(*os.File)
 	if f.plain || f.output != "" || !s.Terminal || !ok || !term.IsTerminal(int(out.Fd())) || s.Getenv("TERM") == "dumb" {
 		return nil
@@ -149,7 +151,7 @@ func terminalOf(s Streams, f replayFlags) *os.File {
 }
 
 // newSource finds the range that is played, and makes a source of it.
-func newSource(ctx context.Context, js jetstream.JetStream, sel selection, from, to asof.Moment) (replay.Range, *replay.Log, error) {
+func newSource(ctx context.Context, js jetstream.JetStream, sel query.Selection, from, to asof.Moment) (replay.Range, *replay.Log, error) {
 	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return replay.Range{}, nil, err
@@ -162,7 +164,7 @@ func newSource(ctx context.Context, js jetstream.JetStream, sel selection, from,
 	}
 	switch {
 	case log.Last == 0:
-		return span, nil, failed(errors.New("the event log is empty"), "start an operator: its election is the first event")
+		return span, nil, cli.Failed(errors.New("the event log is empty"), "start an operator: its election is the first event")
 	case from.IsNow():
 		span.First = log.First - 1
 	default:
@@ -175,21 +177,21 @@ func newSource(ctx context.Context, js jetstream.JetStream, sel selection, from,
 		}
 	}
 	if span.First > span.Last {
-		return span, nil, misused(fmt.Errorf("--from %s is after --to %s", from, to), "an earlier --from, or a later --to")
+		return span, nil, cli.Misused(fmt.Errorf("--from %s is after --to %s", from, to), "an earlier --from, or a later --to")
 	}
-	if err := sel.settle(ctx, js, span.Last); err != nil {
+	if err := sel.ResolveNamespaces(ctx, js, span.Last); err != nil {
 		return span, nil, err
 	}
-	subjects := sel.subjects()
-	if subjects != nil && sel.device == "" {
+	subjects := sel.Subjects()
+	if subjects != nil && sel.Device == "" {
 		// Presence and access of the devices too, so that their cells are right.
 		subjects = append(subjects, eventlog.DeviceSubject(eventlog.Wildcard), eventlog.AccessSubject(eventlog.Wildcard))
 	}
 	span.Sparse = subjects != nil
 	return span, &replay.Log{
 		JS: js, ID: log.ID, First: log.First, Last: span.Last, Subjects: subjects,
-		RolloutSubjects: []string{eventlog.DeploymentSubject(orAny(sel.namespace), orAny(sel.name))},
-		Sees:            sel.match,
+		RolloutSubjects: []string{eventlog.DeploymentSubject(query.OrWildcard(sel.Namespace), query.OrWildcard(sel.Name))},
+		Sees:            sel.Match,
 	}, nil
 }
 
@@ -199,27 +201,27 @@ func explainEnd(flag string, err error) error {
 	said := fmt.Errorf("%s: %w", flag, err)
 	switch {
 	case errors.Is(err, asof.ErrBeforeBeginning) && flag == "--from":
-		return failed(said, "leave --from out, to begin with the log's first event")
+		return cli.Failed(said, "leave --from out, to begin with the log's first event")
 	case errors.Is(err, asof.ErrBeyondEnd) && flag == "--to":
-		return failed(said, "leave --to out, to end with the log's last event")
+		return cli.Failed(said, "leave --to out, to end with the log's last event")
 	}
 	return said
 }
 
 // playOnScreen folds what was before the replay's beginning, and plays from there.
-func playOnScreen(ctx context.Context, s Streams, c *connection, nc *nats.Conn, terminal *os.File, span replay.Range, source *replay.Log, sel selection, speed replay.Speed, step bool) error {
+func playOnScreen(ctx context.Context, s cli.Streams, c *query.Connection, nc *nats.Conn, terminal *os.File, span replay.Range, source *replay.Log, sel query.Selection, speed replay.Speed, step bool) error {
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed
 	defer stop()
-	p := s.progress("folding the log")
-	view, err := source.Before(ctx, span.First, p.report)
-	p.end()
+	p := render.NewProgress(s, "folding the log")
+	view, err := source.Before(ctx, span.First, p.Report)
+	p.End()
 	if err != nil {
-		return c.explain(err, nc)
+		return c.Explain(err, nc)
 	}
-	player := replay.NewPlayer(span, replay.Filter{Device: sel.device, Namespace: sel.namespace, Deployment: sel.name}, view)
+	player := replay.NewPlayer(span, replay.Filter{Device: sel.Device, Namespace: sel.Namespace, Deployment: sel.Name}, view)
 	player.SetSpeed(speed)
 	player.Pause(step)
-	screen := replay.Screen{Zone: time.Local, Line: func(e replay.Frame) string { return tailLine(e, s.Color) }}
+	screen := replay.Screen{Zone: time.Local, Line: func(e replay.Frame) string { return render.TailLine(e.Event, foreignOf(e), s.Color) }}
 	if s.Color {
 		screen.Palette = replay.Colours()
 	}
@@ -227,7 +229,7 @@ func playOnScreen(ctx context.Context, s Streams, c *connection, nc *nats.Conn, 
 		screen.Note = "space or → plays one event"
 	}
 	if err := replay.Run(ctx, replay.Terminal{Out: terminal, Stepwise: step}, source, player, screen); err != nil {
-		return c.explain(err, nc)
+		return c.Explain(err, nc)
 	}
 	return nil
 }
@@ -238,27 +240,4 @@ func foreignOf(e replay.Frame) error {
 		return e.Foreign
 	}
 	return eventlog.Check(e.Event)
-}
-
-// tailLine is one event below the cells: as in the log, without the date, which the
-// screen's clock has.
-func tailLine(e replay.Frame, color bool) string {
-	line := textLine(e.Event, foreignOf(e), color)
-	date := e.Recorded.Local().Format(time.DateOnly) + " "
-	return strings.Replace(line, date, "", 1)
-}
-
-// gapLine tells in the output's own way that a gap was skipped. Programs see it by the
-// events' times.
-func gapLine(s Streams, output string) func(io.Writer, string) error {
-	if output == outputJSON {
-		return nil
-	}
-	return func(w io.Writer, text string) error {
-		if s.Color {
-			text = dim + text + plain
-		}
-		_, err := io.WriteString(w, text+"\n")
-		return err
-	}
 }

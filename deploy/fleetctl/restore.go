@@ -1,6 +1,7 @@
 package fleetctl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,6 +12,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/export"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/archive"
 	"fleet.nationtech.io/projections/asof"
@@ -24,7 +28,7 @@ type restoreFlags struct {
 	replicas int
 }
 
-func newRestore(s Streams, c *connection) *cobra.Command {
+func newRestore(s cli.Streams, c *query.Connection) *cobra.Command {
 	var f restoreFlags
 	cmd := &cobra.Command{
 		Use:   "restore FILE | --crs [FILE]",
@@ -63,11 +67,11 @@ revisions, so nothing restarts; the operator is started with --adopt-cluster.`,
 			case f.crs:
 				return restoreObjects(cmd.Context(), s, c, f.at, args)
 			case len(args) == 0:
-				return misused(errors.New("no archive is given"), display(s.Name)+" restore FILE, or restore --crs")
+				return cli.Misused(errors.New("no archive is given"), s.Program()+" restore FILE, or restore --crs")
 			case f.at != "":
-				return misused(errors.New("--at goes with --crs: an archive is restored whole"), display(s.Name)+" restore --crs --at "+f.at)
+				return cli.Misused(errors.New("--at goes with --crs: an archive is restored whole"), s.Program()+" restore --crs --at "+f.at)
 			case f.replicas < 1 || f.replicas > 5:
-				return misused(fmt.Errorf("--replicas %d: between 1 and 5", f.replicas), "--replicas 3")
+				return cli.Misused(fmt.Errorf("--replicas %d: between 1 and 5", f.replicas), "--replicas 3")
 			}
 			return restoreLog(cmd.Context(), s, c, args[0], f.replicas)
 		},
@@ -79,17 +83,17 @@ revisions, so nothing restarts; the operator is started with --adopt-cluster.`,
 	return cmd
 }
 
-func restoreLog(ctx context.Context, s Streams, c *connection, file string, replicas int) error {
-	nc, _, err := c.open()
+func restoreLog(ctx context.Context, s cli.Streams, c *query.Connection, file string, replicas int) error {
+	nc, _, err := c.Open()
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	var p *progress
+	var p *render.Progress
 	var at archive.Step
 	end := func() {
 		if p != nil {
-			p.end()
+			p.End()
 		}
 	}
 	out, err := archive.Restore(ctx, nc, file, archive.RestoreOptions{
@@ -97,52 +101,52 @@ func restoreLog(ctx context.Context, s Streams, c *connection, file string, repl
 		Progress: func(step archive.Step, done, total uint64) {
 			if step != at {
 				end()
-				p, at = s.progress(string(step)), step
+				p, at = render.NewProgress(s, string(step)), step
 			}
-			p.report(done, total)
+			p.Report(done, total)
 		},
 		Lost: func(err error) {
 			end()
-			s.warn("%v: what is left is tried again\n", err)
+			s.Warn("%v: what is left is tried again\n", err)
 		},
 	})
 	end()
 	if err != nil {
-		return c.explainRestore(err, nc, file)
+		return explainRestore(c, err, nc, file)
 	}
 	how := ""
 	if out.Resumed {
 		how = " (an earlier restore had been cut short)"
 	}
-	s.tell("Restored%s: %s.\n", how, upTo(out.Index))
-	s.tell("  %-8s %s, which was %s\n", "log", out.Log.ID, out.LogID)
-	s.tell("  %-8s %s, built from it\n", "buckets", strings.Join(eventlog.Buckets(), ", "))
-	s.tell("Next: start the operators (with --adopt-cluster where Kubernetes is another cluster too); then %s verify.\n", display(s.Name))
-	s.tell("Devices go on with what they run, and are told nothing before an operator has compared the log with Kubernetes.\n")
+	s.Tell("Restored%s: %s.\n", how, render.ArchiveRange(out.Index))
+	s.Tell("  %-8s %s, which was %s\n", "log", out.Log.ID, out.LogID)
+	s.Tell("  %-8s %s, built from it\n", "buckets", strings.Join(eventlog.Buckets(), ", "))
+	s.Tell("Next: start the operators (with --adopt-cluster where Kubernetes is another cluster too); then %s verify.\n", s.Program())
+	s.Tell("Devices go on with what they run, and are told nothing before an operator has compared the log with Kubernetes.\n")
 	return nil
 }
 
 // explainRestore says what to do where a server is not to be restored into.
-func (c *connection) explainRestore(err error, nc *nats.Conn, file string) error {
+func explainRestore(c *query.Connection, err error, nc *nats.Conn, file string) error {
 	switch {
 	case errors.Is(err, archive.ErrLogThere):
-		return failed(err, "is "+c.url+" the right server? If its log is to be given up: stop the operators, keep a copy (fleetctl archive OTHER), remove it (nats stream rm "+
+		return cli.Failed(err, "is "+c.URL+" the right server? If its log is to be given up: stop the operators, keep a copy (fleetctl archive OTHER), remove it (nats stream rm "+
 			eventlog.LogStream+"), and the same again")
 	case errors.Is(err, archive.ErrBucketsThere):
 		rm := make([]string, 0, len(eventlog.Buckets()))
 		for _, b := range eventlog.Buckets() {
 			rm = append(rm, eventlog.BucketStream(b))
 		}
-		return failed(err, "is "+c.url+" the right server? If they are to be given up: nats stream rm, of "+strings.Join(rm, ", "))
+		return cli.Failed(err, "is "+c.URL+" the right server? If they are to be given up: nats stream rm, of "+strings.Join(rm, ", "))
 	case errors.Is(err, archive.ErrGoneOn):
-		return failed(err, "nothing is left to do: an operator builds what buckets are missing; fleetctl verify says whether all agrees")
+		return cli.Failed(err, "nothing is left to do: an operator builds what buckets are missing; fleetctl verify says whether all agrees")
 	}
-	return c.explainArchive(err, nc, file)
+	return explainArchive(c, err, nc, file)
 }
 
 // restoreObjects writes Kubernetes' objects as the log, or an archive, knew them.
-func restoreObjects(ctx context.Context, s Streams, c *connection, at string, args []string) error {
-	m, err := parseMoment(s, "--at", at)
+func restoreObjects(ctx context.Context, s cli.Streams, c *query.Connection, at string, args []string) error {
+	m, err := query.ParseMoment(s, "--at", at)
 	if err != nil {
 		return err
 	}
@@ -157,50 +161,43 @@ func restoreObjects(ctx context.Context, s Streams, c *connection, at string, ar
 	}
 	o, err := export.Of(v)
 	if err != nil {
-		return failed(err, "")
+		return cli.Failed(err, "")
 	}
-	s.tell("# What the event log knew up to event %d, %s.\n", v.Sequence, v.Recorded.UTC().Format(time.RFC3339))
-	s.tell("# kubectl apply --server-side -f -, and the operator with --adopt-cluster.\n%s", o.YAML)
-	s.warn("%s, %s\n", orNothing(count(len(o.Deployments), "Deployment", "Deployments"), "no Deployment"),
-		orNothing(count(len(o.Devices), "Device that persons labelled", "Devices that persons labelled"), "no Device that persons labelled"))
+	s.Tell("# What the event log knew up to event %d, %s.\n", v.Sequence, v.Recorded.UTC().Format(time.RFC3339))
+	s.Tell("# kubectl apply --server-side -f -, and the operator with --adopt-cluster.\n%s", o.YAML)
+	s.Warn("%s, %s\n", cmp.Or(render.Count(len(o.Deployments), "Deployment", "Deployments"), "no Deployment"),
+		cmp.Or(render.Count(len(o.Devices), "Device that persons labelled", "Devices that persons labelled"), "no Device that persons labelled"))
 	return nil
 }
 
-func orNothing(s, nothing string) string {
-	if s == "" {
-		return nothing
-	}
-	return s
-}
-
-func viewOfLog(ctx context.Context, s Streams, c *connection, m asof.Moment) (*fleet.View, error) {
-	nc, js, err := c.open()
+func viewOfLog(ctx context.Context, s cli.Streams, c *query.Connection, m asof.Moment) (*fleet.View, error) {
+	nc, js, err := c.Open()
 	if err != nil {
 		return nil, err
 	}
 	defer nc.Close()
-	return c.view(ctx, s, nc, js, moment{Moment: m})
+	return viewAt(ctx, s, c, nc, js, query.Moment{Moment: m})
 }
 
 // viewOfArchive reads the whole file, so that none that is damaged says anything.
-func viewOfArchive(ctx context.Context, s Streams, file string, m asof.Moment) (*fleet.View, error) {
+func viewOfArchive(ctx context.Context, s cli.Streams, file string, m asof.Moment) (*fleet.View, error) {
 	v := fleet.New()
-	p := s.progress("reading " + file)
-	_, err := archive.Check(ctx, file, archive.CheckOptions{Progress: p.report, Events: func(e eventlog.Event, err error) error {
+	p := render.NewProgress(s, "reading "+file)
+	_, err := archive.Check(ctx, file, archive.CheckOptions{Progress: p.Report, Events: func(e eventlog.Event, err error) error {
 		later := m.Sequence > 0 && e.Sequence > m.Sequence || !m.Time.IsZero() && e.Recorded.After(m.Time)
 		if !later {
 			fleet.Apply(v, e, err)
 		}
 		return nil
 	}})
-	p.end()
+	p.End()
 	switch {
 	case err != nil:
 		return nil, explainFile(err)
 	case v.Sequence == 0:
-		return nil, failed(fmt.Errorf("%s %w, by %s", m, asof.ErrBeforeBeginning, file), "a later moment")
+		return nil, cli.Failed(fmt.Errorf("%s %w, by %s", m, asof.ErrBeforeBeginning, file), "a later moment")
 	case m.Sequence > v.Sequence:
-		return nil, failed(fmt.Errorf("sequence %d %w, which is %d by %s", m.Sequence, asof.ErrBeyondEnd, v.Sequence, file), "a sequence up to that one, or none")
+		return nil, cli.Failed(fmt.Errorf("sequence %d %w, which is %d by %s", m.Sequence, asof.ErrBeyondEnd, v.Sequence, file), "a sequence up to that one, or none")
 	}
 	return v, nil
 }

@@ -17,6 +17,7 @@ import (
 
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/fleetctl"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer stop()
 			onTerminal := term.IsTerminal(int(os.Stdout.Fd()))
-			os.Exit(fleetctl.Run(ctx, fleetctl.Streams{
+			os.Exit(fleetctl.Run(ctx, cli.Streams{
 				Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Now: time.Now, Name: name,
 				Terminal: terminal || onTerminal, ErrTerminal: terminal, Color: onTerminal && os.Getenv("NO_COLOR") == "",
 			}, os.Args[1:]))

@@ -5,21 +5,17 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
-	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
-	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/projections/seal"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/projections/verify"
 )
 
-// envSealKey is the public key that seals are signed by, as fleet-dev writes it.
-const envSealKey = "FLEET_SEAL_KEY"
-
-// mostFindings is how many findings of each kind JSON lists; a table lists fewer.
-const mostFindings = 10_000
+// maxFindings is how many findings of each kind JSON lists; a table lists fewer.
+const maxFindings = 10_000
 
 // verifyFlags are what a person may say of verify.
 type verifyFlags struct {
@@ -27,7 +23,7 @@ type verifyFlags struct {
 	progress          bool
 }
 
-func newVerify(s Streams, c *connection) *cobra.Command {
+func newVerify(s cli.Streams, c *query.Connection) *cobra.Command {
 	var f verifyFlags
 	cmd := &cobra.Command{
 		Use:   "verify",
@@ -51,7 +47,7 @@ numbers of devices' reports, reports that came twice, and where the log's clock 
 back: none of these is a difference. The fleet may go on meanwhile.
 
 Name the key, or whoever forged the log's seals forged the key in them too: by
---public-key, or $` + envSealKey + `. Where a key was changed, name both, with a comma.
+--public-key, or $` + query.EnvSealKey + `. Where a key was changed, name both, with a comma.
 
 Exit codes: 0 all agrees, 1 something differs, 4 all agrees and foreign messages
 were found.`,
@@ -62,75 +58,62 @@ were found.`,
 		RunE: func(cmd *cobra.Command, _ []string) error { return verifyAll(cmd.Context(), s, c, f) },
 	}
 	flags := cmd.Flags()
-	flags.StringVar(&f.publicKey, "public-key", "", "public key of the seals; default $"+envSealKey)
-	flags.StringVarP(&f.output, "output", "o", outputTable, "table or json")
+	flags.StringVar(&f.publicKey, "public-key", "", "public key of the seals; default $"+query.EnvSealKey)
+	flags.StringVarP(&f.output, "output", "o", render.OutputTable, "table or json")
 	flags.BoolVar(&f.progress, "progress", false, "say on stderr how far it is, also where that is no terminal")
-	completeFlag(cmd, "output", fixed([]string{outputTable, outputJSON}))
+	completeFlag(cmd, "output", fixed([]string{render.OutputTable, render.OutputJSON}))
 	return cmd
 }
 
-// trustedKeys reads the flag, or else the environment. None is said to trust any.
-func trustedKeys(s Streams, flag string) (seal.Keys, error) {
-	if flag == "" {
-		flag = s.Getenv(envSealKey)
+func verifyAll(ctx context.Context, s cli.Streams, c *query.Connection, f verifyFlags) error {
+	if f.output != render.OutputTable && f.output != render.OutputJSON {
+		return cli.Misused(fmt.Errorf("-o %q is none of the outputs table and json", f.output), "-o table")
 	}
-	keys, err := seal.ParseKeys(flag)
-	if err != nil {
-		return nil, misused(fmt.Errorf("--public-key: %w", err), "the operator says its key when it starts, and fleet-dev writes it to .fleet/env")
-	}
-	return keys, nil
-}
-
-func verifyAll(ctx context.Context, s Streams, c *connection, f verifyFlags) error {
-	if f.output != outputTable && f.output != outputJSON {
-		return misused(fmt.Errorf("-o %q is none of the outputs table and json", f.output), "-o table")
-	}
-	keys, err := trustedKeys(s, f.publicKey)
+	keys, err := query.TrustedKeys(s, f.publicKey)
 	if err != nil {
 		return err
 	}
-	nc, js, err := c.open()
+	nc, js, err := c.Open()
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
 	s.ErrTerminal = s.ErrTerminal || f.progress
-	p := s.progress("reading the log")
-	o := verify.Options{Trusted: keys, Progress: p.report}
-	if f.output == outputJSON {
-		o.Most = mostFindings
+	p := render.NewProgress(s, "reading the log")
+	o := verify.Options{Trusted: keys, Progress: p.Report}
+	if f.output == render.OutputJSON {
+		o.Most = maxFindings
 	}
-	reading, stop := c.permitted(ctx)
+	reading, stop := c.Permitted(ctx)
 	defer stop()
 	r, err := verify.Run(reading, js, o)
-	p.end()
+	p.End()
 	if err != nil {
-		return c.explain(err, nc)
+		return c.Explain(err, nc)
 	}
-	if f.output == outputJSON {
+	if f.output == render.OutputJSON {
 		e := json.NewEncoder(s.Out)
 		e.SetIndent("", "  ")
 		err = e.Encode(r)
 	} else {
-		err = verifyTable(s, r)
+		err = render.Verification(s, r)
 	}
 	if err != nil {
-		return failed(fmt.Errorf("write: %w", err), "")
+		return cli.Failed(fmt.Errorf("write: %w", err), "")
 	}
 	return verdict(s, r)
 }
 
 // verdict is the exit code, and what to try.
-func verdict(s Streams, r *verify.Report) error {
-	name := display(s.Name)
+func verdict(s cli.Streams, r *verify.Report) error {
+	name := s.Program()
 	switch {
 	case r.Differences() > 0:
-		return failed(fmt.Errorf("verify: %s", plural(r.Differences(), "thing differs", "things differ")), adviceOn(r, name))
+		return cli.Failed(fmt.Errorf("verify: %s", render.Plural(r.Differences(), "thing differs", "things differ")), adviceOn(r, name))
 	case r.Foreign() > 0:
-		return &failure{
-			fmt.Errorf("verify: all agrees, and %s found: the fleet passes over them", plural(r.Foreign(), "foreign message was", "foreign messages were")),
-			whoWroteForeign(r, name), ExitForeign,
-		}
+		return cli.FailedWith(cli.ExitForeign,
+			fmt.Errorf("verify: all agrees, and %s found: the fleet passes over them", render.Plural(r.Foreign(), "foreign message was", "foreign messages were")),
+			whoWroteForeign(r, name))
 	}
 	return nil
 }
@@ -166,95 +149,4 @@ func adviceOn(r *verify.Report, name string) string {
 		}
 	}
 	return ""
-}
-
-func verifyTable(s Streams, r *verify.Report) error {
-	var b strings.Builder
-	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)
-	row := func(what, format string, args ...any) { fmt.Fprintf(t, "%s\t%s\n", what, fmt.Sprintf(format, args...)) }
-	row("log", "%s, %s up to sequence %d", r.LogID, plural(r.Messages, "message", "messages"), r.Sequence)
-	row("seals", "%s", sealsLine(r.Seals))
-	for _, bucket := range r.Buckets {
-		row(bucket.Name, "%s", plural(uint64(bucket.Keys), "key", "keys"))
-	}
-	if r.Checkpoints > 0 {
-		row("checkpoints", "%d compared", r.Checkpoints)
-	}
-	if err := t.Flush(); err != nil {
-		return err
-	}
-	for _, kind := range verify.Kinds() {
-		if r.Counts[kind] == 0 {
-			continue
-		}
-		hue, word := yellow, "note"
-		if kind.Differs() {
-			hue, word = red, "differs"
-		}
-		title := fmt.Sprintf("%s: %s (%d)", word, kind, r.Counts[kind])
-		if s.Color {
-			title = hue + title + plain
-		}
-		fmt.Fprintf(&b, "\n%s\n", title)
-		shown := uint64(0)
-		for _, f := range r.Findings {
-			if f.Kind == kind {
-				shown++
-				fmt.Fprintf(&b, "  %s\n", findingLine(f))
-			}
-		}
-		if shown < r.Counts[kind] && shown > 1 {
-			fmt.Fprintf(&b, "  … the first %d; -o json has more\n", shown)
-		}
-	}
-	if r.Differences() == 0 && r.Foreign() == 0 {
-		b.WriteString("\nAll agrees.\n")
-	}
-	_, err := s.Out.Write([]byte(b.String()))
-	return err
-}
-
-func findingLine(f verify.Finding) string {
-	var at []string
-	if f.Sequence > 0 {
-		at = append(at, fmt.Sprintf("message %d", f.Sequence))
-	}
-	if f.Bucket != "" {
-		at = append(at, "bucket "+f.Bucket)
-	}
-	if f.Subject != "" {
-		at = append(at, printable(f.Subject))
-	}
-	if len(at) == 0 {
-		return printable(f.Says)
-	}
-	return strings.Join(at, ", ") + ": " + printable(strings.TrimPrefix(f.Says, eventlog.ErrForeign.Error()+": "))
-}
-
-func sealsLine(q verify.Seals) string {
-	if q.Checked == 0 {
-		return fmt.Sprintf("none yet: no message is covered by one (%d)", q.Beyond)
-	}
-	line := fmt.Sprintf("%d of %d hold", q.Held, q.Checked)
-	if len(q.Keys) > 0 {
-		line += ", signed by " + strings.Join(q.Keys, ", ")
-		if !q.Pinned {
-			line += " (which nobody named: see --public-key)"
-		}
-	}
-	if q.Held == 0 {
-		return line
-	}
-	line += fmt.Sprintf("; the last, of %s, covers %s", q.SealedAt.Local().Format(clockForm), plural(q.Covered, "message", "messages"))
-	if q.Beyond > 0 {
-		line += fmt.Sprintf(", and %d since then are not covered", q.Beyond)
-	}
-	return line
-}
-
-func plural(n uint64, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

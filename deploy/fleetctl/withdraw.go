@@ -1,6 +1,7 @@
 package fleetctl
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -10,13 +11,16 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
 
-func newWithdraw(s Streams, c *connection) *cobra.Command {
+func newWithdraw(s cli.Streams, c *query.Connection) *cobra.Command {
 	var namespace, reason string
 	var timeout time.Duration
 	cmd := &cobra.Command{
@@ -33,11 +37,11 @@ there ends by kubectl delete.`,
 		RunE: func(cmd *cobra.Command, args []string) error {
 			kind, name, ok := strings.Cut(args[0], "/")
 			if !ok || (kind != "deployment" && kind != "fleetdep" && kind != "deployments") {
-				return misused(fmt.Errorf("%q is not of the form deployment/NAME", args[0]), display(s.Name)+" withdraw deployment/hello")
+				return cli.Misused(fmt.Errorf("%q is not of the form deployment/NAME", args[0]), s.Program()+" withdraw deployment/hello")
 			}
 			return withdraw(cmd.Context(), s, c, fleet.Key{Namespace: namespace, Name: name}, reason, timeout)
 		},
-		ValidArgsFunction: c.completeDeployment,
+		ValidArgsFunction: completion{c}.deployment,
 	}
 	cmd.Flags().StringVarP(&namespace, "namespace", "n", "default", "the Deployment's namespace")
 	cmd.Flags().StringVar(&reason, "reason", "", "why, for the log")
@@ -45,56 +49,52 @@ there ends by kubectl delete.`,
 	return cmd
 }
 
-func withdraw(ctx context.Context, s Streams, c *connection, key fleet.Key, reason string, timeout time.Duration) error {
+func withdraw(ctx context.Context, s cli.Streams, c *query.Connection, key fleet.Key, reason string, timeout time.Duration) error {
 	for what, name := range map[string]string{"namespace": key.Namespace, "deployment": key.Name} {
 		if err := eventlog.CheckName(what, name); err != nil {
-			return misused(err, display(s.Name)+" withdraw --help")
+			return cli.Misused(err, s.Program()+" withdraw --help")
 		}
 	}
-	nc, js, err := c.open()
+	nc, js, err := c.Open()
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
-	if err := eventlog.CheckName("user", c.user); err != nil {
-		return misused(fmt.Errorf("a request bears its user's name: %w", err), "--user")
+	if err := eventlog.CheckName("user", c.User); err != nil {
+		return cli.Misused(fmt.Errorf("a request bears its user's name: %w", err), "--user")
 	}
 	devices, err := orphan(ctx, js, key)
 	if err != nil {
-		var f *failure
-		if errors.As(err, &f) {
-			return err
-		}
-		return c.explain(err, nc)
+		return c.Explain(err, nc)
 	}
-	d, err := eventlog.NewDraft(eventlog.RequestSubject(c.user, key.Namespace, key.Name), eventlog.RequestMade, s.Now(),
+	d, err := eventlog.NewDraft(eventlog.RequestSubject(c.User, key.Namespace, key.Name), eventlog.RequestMade, s.Now(),
 		eventlog.Request{Verb: eventlog.RequestWithdraw, Reason: reason})
 	if err != nil {
-		return failed(err, "")
+		return cli.Failed(err, "")
 	}
-	d.Actor = c.user
+	d.Actor = c.User
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	seq, err := appender.Unfenced(bounded, js, "fleetctl", d)
 	if err != nil {
-		return c.explain(err, nc)
+		return c.Explain(err, nc)
 	}
-	s.tell("asked the operator to withdraw %s from %s (event %d)\n", key, orNone(count(devices, "device", "devices")), seq)
+	s.Tell("asked the operator to withdraw %s from %s (event %d)\n", key, cmp.Or(render.Count(devices, "device", "devices"), "no device"), seq)
 	for e, err := range reader.Follow(bounded, js, reader.Options{
 		From: seq, Subjects: []string{eventlog.DeploymentSubject(key.Namespace, key.Name)},
 	}) {
 		switch {
 		case err != nil && !errors.Is(err, eventlog.ErrForeign):
 			if bounded.Err() != nil {
-				return failed(fmt.Errorf("the operator did not withdraw %s within %v; the request stays in the log, and it will", key, timeout),
-					"is an operator running? "+display(s.Name)+" log --type leader -o text shows the last one")
+				return cli.Failed(fmt.Errorf("the operator did not withdraw %s within %v; the request stays in the log, and it will", key, timeout),
+					"is an operator running? "+s.Program()+" log --type leader -o text shows the last one")
 			}
-			return c.explain(err, nc)
+			return c.Explain(err, nc)
 		case err == nil && e.Type == eventlog.DeploymentDeleted:
-			s.tell("%s is withdrawn (event %d); devices that are offline follow when they return\n", key, e.Sequence)
+			s.Tell("%s is withdrawn (event %d); devices that are offline follow when they return\n", key, e.Sequence)
 			return nil
 		case err == nil && e.Type == eventlog.DeploymentAdopted:
-			return failed(fmt.Errorf("%s was adopted meanwhile: its custom resource is there again", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))
+			return cli.Failed(fmt.Errorf("%s was adopted meanwhile: its custom resource is there again", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))
 		}
 	}
 	return nil
@@ -115,21 +115,14 @@ func orphan(ctx context.Context, js jetstream.JetStream, key fleet.Key) (devices
 	d := view.Deployments[key]
 	switch {
 	case d == nil:
-		return 0, failed(fmt.Errorf("the log knows no Deployment %s", key), "-n with its namespace; all that there were: fleetctl log --type deployment -o text")
+		return 0, cli.Failed(fmt.Errorf("the log knows no Deployment %s", key), "-n with its namespace; all that there were: fleetctl log --type deployment -o text")
 	case d.Lifecycle == fleet.Deleted:
-		return 0, failed(fmt.Errorf("%s has already ended", key), fmt.Sprintf("when and by whom: fleetctl history deployment/%s -n %s", key.Name, key.Namespace))
+		return 0, cli.Failed(fmt.Errorf("%s has already ended", key), fmt.Sprintf("when and by whom: fleetctl history deployment/%s -n %s", key.Name, key.Namespace))
 	case d.Lifecycle != fleet.Orphaned:
-		return 0, failed(fmt.Errorf("%s is no orphan: its custom resource is there", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))
+		return 0, cli.Failed(fmt.Errorf("%s is no orphan: its custom resource is there", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))
 	}
 	for range d.Assigned {
 		devices++
 	}
 	return devices, nil
-}
-
-func orNone(s string) string {
-	if s == "" {
-		return "no device"
-	}
-	return s
 }

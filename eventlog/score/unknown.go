@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/spelling"
 )
 
 // How many unknown fields are named, and how much of a name is shown: both are
@@ -105,7 +106,7 @@ func nearest(key string, here, everywhere []string) string {
 	best, least := "", 0
 	for _, name := range here {
 		known := strings.ToLower(name)
-		d := distance(word, known)
+		d := spelling.Distance(word, known)
 		alike := d <= max(1, len(known)/3) || len(word) > 1 && strings.HasPrefix(known, word) || strings.HasPrefix(word, known)
 		if alike && (best == "" || d < least) {
 			best, least = name, d
@@ -120,28 +121,4 @@ func nearest(key string, here, everywhere []string) string {
 		}
 	}
 	return ""
-}
-
-// distance is the number of letters to put in, take out, change or swap with the
-// next.
-func distance(a, b string) int {
-	before, row, after := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		after[0] = i
-		for j := 1; j <= len(b); j++ {
-			change := row[j-1]
-			if a[i-1] != b[j-1] {
-				change++
-			}
-			after[j] = min(change, row[j]+1, after[j-1]+1)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				after[j] = min(after[j], before[j-2]+1)
-			}
-		}
-		before, row, after = row, after, before
-	}
-	return row[len(b)]
 }

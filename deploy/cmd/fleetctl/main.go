@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"fleet.nationtech.io/deploy/fleetctl"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
 )
 
 func main() {
@@ -23,9 +24,9 @@ func main() {
 	os.Exit(code)
 }
 
-func streams() fleetctl.Streams {
+func streams() cli.Streams {
 	terminal := term.IsTerminal(int(os.Stdout.Fd()))
-	return fleetctl.Streams{
+	return cli.Streams{
 		Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Now: time.Now, Name: filepath.Base(os.Args[0]),
 		Terminal:    terminal,
 		ErrTerminal: term.IsTerminal(int(os.Stderr.Fd())),

@@ -1,0 +1,75 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Exit codes.
+const (
+	ExitOK       = 0
+	ExitFailed   = 1 // it was tried and did not work; the message says what to try
+	ExitUsage    = 2 // the command line cannot be understood
+	ExitNoAnswer = 3 // ping: nobody answered
+	ExitForeign  = 4 // verify: all agrees, and foreign messages were found
+
+	ExitInterrupted = 130 // Ctrl-C or SIGTERM came before the end; to end what follows the log by it is no failure
+	ExitCut         = 141 // whoever read the output stopped (| head), as SIGPIPE ends other tools
+)
+
+// Failure is an error that says what to try, with the exit code that it gives.
+type Failure struct {
+	err  error
+	try  string
+	code int
+}
+
+func (f *Failure) Error() string { return f.err.Error() }
+
+func (f *Failure) Unwrap() error { return f.err }
+
+// Failed is an error of a command that was tried and did not work.
+func Failed(err error, try string) error { return &Failure{err, try, ExitFailed} }
+
+// Misused is an error of the command line.
+func Misused(err error, try string) error { return &Failure{err, try, ExitUsage} }
+
+// Interrupted is the error of a command that a person ended before it was done.
+func Interrupted(try string) error {
+	return &Failure{errors.New("interrupted"), try, ExitInterrupted}
+}
+
+// FailedWith is an error that gives an exit code of its own.
+func FailedWith(code int, err error, try string) error { return &Failure{err, try, code} }
+
+// Report tells the person what failed and what to try, and gives the exit code.
+// command is the command line that failed.
+func (s Streams) Report(err error, command string) int {
+	var code ExitCode
+	var f *Failure
+	switch {
+	case err == nil:
+		return ExitOK
+	case errors.As(err, &code):
+		return int(code)
+	}
+	s.Warn("Error: %v\n", err)
+	help := command + " --help"
+	if !errors.As(err, &f) {
+		// Every other error is cobra's: the command line.
+		s.Warn("Try: %s\n", help)
+		return ExitUsage
+	}
+	if f.try == "" && f.code != ExitInterrupted {
+		f.try = help
+	}
+	if f.try != "" {
+		s.Warn("Try: %s\n", f.try)
+	}
+	return f.code
+}
+
+// ExitCode is an error without a message: the answer has said all.
+type ExitCode int
+
+func (c ExitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }

@@ -1,0 +1,68 @@
+package fleetctl
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
+)
+
+// selectionFlags are the flags by which a person selects events.
+type selectionFlags struct {
+	device, deployment         string
+	types                      []string
+	actor, correlation, reason string
+}
+
+func (f *selectionFlags) bind(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.device, "device", "", "only what is about this device")
+	flags.StringVar(&f.deployment, "deployment", "", "only what is about this Deployment: NAMESPACE/NAME or NAME")
+	flags.StringSliceVar(&f.types, "type", nil, "only these types, such as state.reported, or their first words, such as rollout")
+	flags.StringVar(&f.actor, "actor", "", "only what this person or program did, as the log knows it")
+	flags.StringVar(&f.correlation, "correlation", "", "only what belongs to one change: NAMESPACE/NAME@REVISION, or NAMESPACE/NAME for every change of it")
+	flags.StringVar(&f.reason, "reason", "", "only what has this reason, such as ImagePullFailed")
+}
+
+// selection checks what the flags say.
+func (f selectionFlags) selection() (query.Selection, error) {
+	s, err := query.NewSelection(f.device, f.deployment, f.types)
+	s.Actor, s.Correlation, s.Reason = f.actor, f.correlation, f.reason
+	return s, err
+}
+
+// bindConnection adds the flags by which a person names the server and the user. Their
+// defaults come from the environment.
+func bindConnection(cmd *cobra.Command, s cli.Streams, c *query.Connection) {
+	f := cmd.PersistentFlags()
+	f.StringVar(&c.URL, "url", s.Getenv(query.EnvURL), "NATS server; default $"+query.EnvURL)
+	f.StringVar(&c.User, "user", s.Getenv(query.EnvUser), "user in account FLEET; default $"+query.EnvUser)
+	f.StringVar(&c.Password, "password", "", "its password; default $"+query.EnvPassword)
+	f.Lookup("url").DefValue, f.Lookup("user").DefValue = "", ""
+	cmd.PersistentPreRun = func(*cobra.Command, []string) {
+		if !f.Changed("password") {
+			c.Password = s.Getenv(query.EnvPassword)
+		}
+	}
+}
+
+// bindOutput adds -o, for a line of text or one of JSON.
+func bindOutput(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVarP(output, "output", "o", render.OutputText, "text or json")
+	completeFlag(cmd, "output", fixed([]string{render.OutputText, render.OutputJSON}))
+}
+
+// checkTextOrJSON refuses other outputs than those of bindOutput.
+func checkTextOrJSON(output string) error {
+	if output != render.OutputText && output != render.OutputJSON {
+		return cli.Misused(fmt.Errorf("-o %q is none of the outputs text and json", output), "-o json")
+	}
+	return nil
+}
+
+// defaultWait is how long a person waits for the operator.
+const defaultWait = 10 * time.Second

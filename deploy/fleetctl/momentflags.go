@@ -1,0 +1,50 @@
+package fleetctl
+
+import (
+	"context"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// momentHelp is what the flags of a moment take, for the long help of commands
+// that have them.
+const momentHelp = `A moment is a sequence of the log (1234), a time (2026-11-24T14:03:00Z, or
+"2026-11-24 14:03" in this machine's zone; 14:03 alone is the last 14:03), or how
+long ago (-15m, -2h, -3d). --at asks what the log knew then. With --as-happened it
+is asked what was true then: a report that came late, from a device that was
+offline, counts from when it happened.`
+
+// momentFlags are the flags by which a person names a moment of the past. Every
+// command that reads the fleet has them.
+type momentFlags struct {
+	at         string
+	asHappened bool
+}
+
+func (f *momentFlags) bind(cmd *cobra.Command) {
+	flags := cmd.Flags()
+	flags.StringVar(&f.at, "at", "", "the fleet at a moment: a sequence (1234), a time (14:03, RFC 3339) or how long ago (-15m); default now")
+	flags.BoolVar(&f.asHappened, "as-happened", false, "by when things happened, not by when the log learned of them")
+	completeMoments(cmd, "at")
+}
+
+// parse reads the flags against the person's clock.
+func (f momentFlags) parse(s cli.Streams) (query.Moment, error) {
+	m, err := query.ParseMoment(s, "--at", f.at)
+	return query.Moment{Moment: m, AsHappened: f.asHappened}, err
+}
+
+// viewAt folds the log up to a moment. Where that takes long, a terminal shows how far
+// it is.
+func viewAt(ctx context.Context, s cli.Streams, c *query.Connection, nc *nats.Conn, js jetstream.JetStream, m query.Moment) (*fleet.View, error) {
+	p := render.NewProgress(s, "folding the log")
+	defer p.End()
+	return c.View(ctx, nc, js, m, p.Report)
+}

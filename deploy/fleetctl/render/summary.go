@@ -1,0 +1,181 @@
+package render
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// summaryOf says in a few words what an event carries; empty where the type says
+// it all or the payload is of a newer version.
+func summaryOf(e eventlog.Event) string {
+	switch e.Type {
+	case eventlog.LeaderElected:
+		return summaryFrom(e, func(p eventlog.Leader) []string { return []string{p.Identity, word("version", p.Version)} })
+	case eventlog.DeploymentApplied:
+		return summaryFrom(e, func(p eventlog.Deployment) []string {
+			return []string{fmt.Sprintf("revision %d", p.Revision), word("on", selectorText(p.Selector)), scoreText(p.Score), word("by", requesterText(p.RequestedBy)), quoted(p.ChangeCause)}
+		})
+	case eventlog.DeploymentDeleted, eventlog.DeploymentOrphaned, eventlog.DeploymentAdopted:
+		return summaryFrom(e, func(p eventlog.DeploymentEnd) []string { return []string{p.Reason, word("by", e.Actor)} })
+	case eventlog.DeploymentRefused:
+		return summaryFrom(e, func(p eventlog.Refusal) []string {
+			return []string{fmt.Sprintf("generation %d", p.Generation), p.Reason, p.Message}
+		})
+	case eventlog.DesiredAssigned:
+		return join(fmt.Sprintf("revision %d", e.Revision), scoreText(e.Data))
+	case eventlog.DeviceRegistered:
+		return summaryFrom(e, func(p eventlog.Registration) []string { return []string{word("agent", p.AgentVersion)} })
+	case eventlog.DeviceRelabeled:
+		return summaryFrom(e, func(p eventlog.Labels) []string { return []string{labelsText(p.Labels)} })
+	case eventlog.DeviceOnline, eventlog.DeviceOffline:
+		return summaryFrom(e, func(p eventlog.Presence) []string {
+			return []string{p.Reason, word("last seen", clock(p.LastSeen))}
+		})
+	case eventlog.DeviceDecommissioned:
+		return summaryFrom(e, func(p eventlog.Removal) []string { return []string{p.Reason} })
+	case eventlog.InfoReported:
+		return summaryFrom(e, func(p eventlog.DeviceInfo) []string {
+			i := p.Inventory
+			return []string{mapText(p.Labels), i.OS, i.Arch, word("agent", i.AgentVersion), word("podman", i.PodmanVersion)}
+		})
+	case eventlog.StateReported:
+		return summaryFrom(e, stateText)
+	case eventlog.AgentStarted:
+		return summaryFrom(e, func(p eventlog.AgentStart) []string { return []string{p.AgentVersion, word("engine", p.Engine)} })
+	case eventlog.CommandRequested, eventlog.CommandCompleted:
+		return summaryFrom(e, func(p eventlog.Command) []string {
+			return []string{p.Verb, strings.Join(p.Args, " "), p.Error, word("by", e.Actor)}
+		})
+	case eventlog.RequestMade:
+		return summaryFrom(e, func(p eventlog.Request) []string { return []string{p.Verb, "by " + e.Address.User, quoted(p.Reason)} })
+	case eventlog.AccessRevoked, eventlog.AccessAllowed:
+		return summaryFrom(e, func(p eventlog.Access) []string { return []string{p.Reason, p.Message, word("by", e.Actor)} })
+	case eventlog.AuthGranted, eventlog.AuthDenied:
+		return summaryFrom(e, func(p eventlog.Auth) []string {
+			return []string{p.Reason, p.Subject, Count(p.Count, "time", "times")}
+		})
+	case eventlog.SealCreated:
+		return summaryFrom(e, func(p eventlog.Seal) []string {
+			return []string{fmt.Sprintf("tree of %d, to %d", p.TreeSize, p.Sequence)}
+		})
+	}
+	switch e.Address.Family {
+	case eventlog.FamilyAgent:
+		return summaryFrom(e, stepText)
+	case eventlog.FamilyDeployment:
+		return summaryFrom(e, func(p eventlog.Rollout) []string {
+			return []string{fmt.Sprintf("revision %d", p.Revision), p.Strategy, Count(p.Devices, "device", "devices"), p.Reason}
+		})
+	}
+	return ""
+}
+
+func summaryFrom[T any](e eventlog.Event, text func(T) []string) string {
+	p, err := eventlog.Payload[T](e)
+	if err != nil {
+		return ""
+	}
+	return join(text(p)...)
+}
+
+// requesterText is who asked for a change. A field manager's name is the client's
+// own word.
+func requesterText(r eventlog.Requester) string {
+	if r.By == eventlog.RequestedByFieldManager && r.Name != "" {
+		return r.Name + " (field manager)"
+	}
+	return r.Name
+}
+
+func stateText(s eventlog.DeploymentState) []string {
+	out := []string{string(s.Phase), s.Reason}
+	if s.Revision > 0 {
+		out = append(out, fmt.Sprintf("revision %d", s.Revision))
+	}
+	for _, c := range s.Services {
+		ports := ""
+		if len(c.Ports) > 0 {
+			ports = " on " + strings.Join(c.Ports, " ")
+		}
+		out = append(out, c.Name+" "+join(c.State, c.Health)+ports)
+	}
+	if s.LastError != nil {
+		out = append(out, quoted(*s.LastError))
+	}
+	return out
+}
+
+func stepText(s eventlog.Step) []string {
+	took := ""
+	if s.Duration > 0 {
+		took = time.Duration(s.Duration * float64(time.Second)).Round(time.Millisecond).String()
+	}
+	return []string{s.Step, strings.Trim(s.Deployment+"/"+s.Service, "/"), s.Reason, quoted(s.Error), took}
+}
+
+// scoreText names the images, or the type of a score that is none of ours.
+func scoreText(raw []byte) string {
+	var s struct {
+		Type string
+		Data struct {
+			Services []struct{ Name, Image string }
+		}
+	}
+	if json.Unmarshal(raw, &s) != nil {
+		return ""
+	}
+	if len(s.Data.Services) == 0 {
+		return s.Type
+	}
+	images := make([]string, len(s.Data.Services))
+	for i, svc := range s.Data.Services {
+		images[i] = svc.Name + "=" + svc.Image
+	}
+	return strings.Join(images, " ")
+}
+
+func selectorText(s eventlog.Selector) string {
+	parts := []string{}
+	if t := mapText(s.MatchLabels); t != "" {
+		parts = append(parts, t)
+	}
+	for _, r := range s.MatchExpressions {
+		parts = append(parts, strings.TrimSpace(r.Key+" "+r.Operator+" "+strings.Join(r.Values, ",")))
+	}
+	if len(parts) == 0 {
+		return "every device"
+	}
+	return strings.Join(parts, ",")
+}
+
+func labelsText(labels map[string]eventlog.OwnedLabel) string {
+	flat := make(map[string]string, len(labels))
+	for k, v := range labels {
+		flat[k] = v.Value
+		if v.Owner != eventlog.OwnerDevice {
+			flat[k] += " (by " + v.Owner + ")"
+		}
+	}
+	return mapText(flat)
+}
+
+func mapText(m map[string]string) string {
+	parts := make([]string, 0, len(m))
+	for k, v := range m {
+		parts = append(parts, k+"="+v)
+	}
+	slices.Sort(parts)
+	return strings.Join(parts, ",")
+}
+
+func clock(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format("15:04:05")
+}

@@ -1,0 +1,101 @@
+package resource
+
+import (
+	"fmt"
+	"time"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/viewdiff"
+)
+
+// Catalog shows a view of the fleet as the objects that Kubernetes would have:
+// what the operator decides and says of each, by its own functions, and without
+// Kubernetes. It belongs to one goroutine, as its view does.
+type Catalog struct {
+	View  *fleet.View
+	state *decide.State
+	Now   time.Time
+	objs  map[fleet.Key]*recorded
+}
+
+// recorded is a Deployment's resource as the log recorded it.
+type recorded struct {
+	sequence uint64 // of the event that applied it
+	object   v1alpha1.Deployment
+	spec     decide.Spec
+	err      error // what makes the recorded spec one that cannot be read
+}
+
+func NewCatalog(v *fleet.View, now time.Time) *Catalog {
+	c := &Catalog{View: v, state: decide.NewState(v), Now: now, objs: map[fleet.Key]*recorded{}}
+	for id := range v.Devices {
+		c.DeviceChanged(id)
+	}
+	for key := range v.Deployments {
+		c.DeploymentChanged(key)
+	}
+	return c
+}
+
+// DeviceChanged takes over what the view says of a device's labels.
+func (c *Catalog) DeviceChanged(id string) {
+	if d := c.View.Devices[id]; d != nil && d.Labels != nil {
+		c.state.SetDevice(id, d.Labels)
+	} else {
+		c.state.RemoveDevice(id)
+	}
+}
+
+// DeploymentChanged takes over what the view says of a Deployment. An orphan has
+// no resource, and one that ended has none either.
+func (c *Catalog) DeploymentChanged(key fleet.Key) {
+	d := c.View.Deployments[key]
+	if d == nil || d.Lifecycle != fleet.Applied {
+		c.state.RemoveDeployment(key)
+		return
+	}
+	if _, there := c.state.Deployment(key); there && c.objs[key] != nil && c.objs[key].sequence == d.Applied.Sequence {
+		return // set anew, it would not be known to be placed
+	}
+	c.state.SetDeployment(c.recorded(d).spec)
+}
+
+// recorded makes a Deployment's resource out of the log, once for each time that
+// it was applied.
+func (c *Catalog) recorded(d *fleet.Deployment) *recorded {
+	r := c.objs[d.Key]
+	if r == nil || r.sequence != d.Applied.Sequence {
+		r = &recorded{sequence: d.Applied.Sequence}
+		r.object, r.err = deploymentObject(d)
+		r.spec = decide.SpecOf(&r.object)
+		c.objs[d.Key] = r
+	}
+	return r
+}
+
+// placed says whether nothing is left to be assigned or withdrawn of a
+// Deployment, as the operator finds it: its decision is asked.
+func (c *Catalog) placed(key fleet.Key) (bool, error) {
+	if c.state.Placed(key) {
+		return true, nil
+	}
+	due, err := decide.Decide(c.state, decide.OfDeployment(key), c.Now)
+	if err != nil {
+		return false, fmt.Errorf("deployment %s: %w", key, err)
+	}
+	if len(due) == 0 {
+		c.state.MarkPlaced(key)
+	}
+	return len(due) == 0, nil
+}
+
+// present says whether a Deployment is there.
+func (c *Catalog) present(key fleet.Key) bool { return viewdiff.Present(c.View.Deployments[key]) }
+
+// known says whether a device is one of the fleet's.
+func (c *Catalog) known(key fleet.Key) bool {
+	return viewdiff.Known(c.View.Devices[key.Name]) && eventlog.CheckName("device", key.Name) == nil
+}
