@@ -19,7 +19,7 @@ func FuzzAReaderOfYAMLFindsTheSameText(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text string) {
 		if !utf8.ValidString(text) {
-			t.Skip("JSON has no such text")
+			return // JSON has no such text
 		}
 		doc, err := yamljson.Marshal(map[string]string{"text": text})
 		if err != nil {

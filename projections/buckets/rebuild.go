@@ -138,14 +138,14 @@ func finish(ctx context.Context, js jetstream.JetStream, c Config, bucket, which
 	return stalled
 }
 
-// StalledError says that the server does not bring a message into a bucket, so that
-// nothing behind it comes.
+// StalledError says that the server cannot copy a message into a bucket, so that later
+// messages wait.
 type StalledError struct {
 	Message *jetstream.RawStreamMsg // of the source
 }
 
 func (e *StalledError) Error() string {
-	return fmt.Sprintf("it stands still before message %d (%s): the NATS server does not bring that into it, and nothing behind it comes",
+	return fmt.Sprintf("stalled at message %d (%s): the NATS server cannot copy it into the bucket; later messages wait",
 		e.Message.Sequence, e.Message.Subject)
 }
 

@@ -104,7 +104,7 @@ func (b *bucket) movePast(ctx context.Context, m *jetstream.RawStreamMsg) error 
 	if b.name != eventlog.BucketDesired { // of that nothing is left out
 		refused, err = buckets.Refuses(ctx, b.JS, b.name, m.Sequence)
 	}
-	why := "the operator had the server begin again there, and does not move the bucket past it"
+	why := "the NATS server began again there in vain"
 	if refused {
 		if err = buckets.Skip(ctx, b.JS, b.name, m.Sequence); err == nil {
 			b.wasPassed(m)
@@ -135,8 +135,8 @@ func (b *bucket) movePast(ctx context.Context, m *jetstream.RawStreamMsg) error 
 	stalled := &buckets.StalledError{Message: m}
 	b.Logger.Error("a bucket is stalled; the operator cannot move it past the message", "reason", ReasonBucketStalled,
 		"bucket", b.name, "sequence", m.Sequence, "subject", m.Subject, "why", why)
-	b.Events.Warn(ReasonBucketStalled, "Project", fmt.Sprintf("Bucket %s: %v: %s. "+
-		"The operator goes on deciding. See the NATS server's log, and: fleetctl verify", b.name, stalled, why), nil)
+	b.Events.Warn(ReasonBucketStalled, "Project", fmt.Sprintf("Bucket %s is %v. "+
+		"The operator cannot move the bucket past it: %s. It goes on deciding. See the NATS server's log, and: fleetctl verify", b.name, stalled, why), nil)
 	return nil
 }
 
