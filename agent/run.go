@@ -5,7 +5,6 @@ import (
 	"errors"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/oklog/run"
 
 	"fleet.nationtech.io/agent/bus"
@@ -50,11 +49,12 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	conn, err := dialer.Dial(nil)
+	connection, err := bus.New(bus.Options{
+		Dial: dialer.Dial, Show: credentials.Show, Changed: credentials.Changed(), Logger: o.Logger, Registerer: o.Registry,
+	})
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
 
 	source := newSource(stored)
 	rejected, err := reject.New(o.Logger, o.Registry)
@@ -62,21 +62,21 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	reports, err := report.New(report.Options{
-		Device: c.DeviceID, Store: stored, Conn: conn, PulseInterval: time.Duration(c.Report.PulseInterval),
+		Device: c.DeviceID, Store: stored, Bus: connection, PulseInterval: time.Duration(c.Report.PulseInterval),
 		Logger: o.Logger, Registerer: o.Registry, Clock: o.Clock,
 	})
 	if err != nil {
 		return err
 	}
 	live, err := session.New(session.Options{
-		Device: c.DeviceID, Conn: conn, Store: stored, Changed: source.signal, LogChanged: reports.Resend,
+		Device: c.DeviceID, Bus: connection, Store: stored, Changed: source.signal, LogChanged: reports.Resend,
 		Rejected: rejected, Logger: o.Logger, Registerer: o.Registry, Clock: o.Clock,
 	})
 	if err != nil {
 		return err
 	}
 	commands, err := command.New(command.Options{
-		Device: c.DeviceID, Version: version.Version, Conn: conn, Resync: live.Resync,
+		Device: c.DeviceID, Version: version.Version, Bus: connection, Resync: live.Resync,
 		Rejected: rejected, Logger: o.Logger, Clock: o.Clock,
 	})
 	if err != nil {
@@ -98,7 +98,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	for _, part := range []func(context.Context) error{
 		containers.Run,
 		credentials.Run,
-		func(ctx context.Context) error { return reconnect(ctx, credentials, conn) },
+		connection.Run,
 		live.Run,
 		commands.Run,
 		reports.Run,
@@ -112,20 +112,6 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	return nil
-}
-
-// reconnect tries at once where there is something new to show.
-func reconnect(ctx context.Context, c identity.Credentials, conn *nats.Conn) error {
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-c.Changed():
-			if !conn.IsConnected() {
-				_ = conn.ForceReconnect() // it fails only where the connection is closed
-			}
-		}
-	}
 }
 
 func (a *Agent) tellReady(ctx context.Context, k *reconcile.Reconciler) error {

@@ -1,7 +1,7 @@
-// Package bus is the device's way to the fleet's NATS servers.
 package bus
 
 import (
+	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -44,6 +44,7 @@ type Dialer struct {
 	credentials Credentials
 	servers     *trust.Servers
 	logger      *slog.Logger
+	probe       probe
 }
 
 // NewDialer reads the CA file that the configuration names. It fails where that
@@ -76,12 +77,13 @@ func (d *Dialer) Dial(shown *atomic.Pointer[identity.Proof]) (*nats.Conn, error)
 		shown.Store(&p)
 		return p
 	}
-	accepted := func(nc *nats.Conn, line string) {
-		log.Info(line, "server", nc.ConnectedUrlRedacted())
+	accepted := func() {
+		d.probe.connected()
 		if p := shown.Load(); p != nil {
 			d.credentials.Accepted(*p)
 		}
 	}
+	var open atomic.Pointer[nats.Conn]
 	options := []nats.Option{
 		nats.Name("fleet-agent " + c.DeviceID),
 		// The device may listen on its own inbox only; the default is everybody's.
@@ -93,20 +95,35 @@ func (d *Dialer) Dial(shown *atomic.Pointer[identity.Proof]) (*nats.Conn, error)
 		// Without it two equal refusals end the connection for good, and what is
 		// refused now may be right later.
 		nats.IgnoreAuthErrorAbort(),
-		nats.CustomReconnectDelay(reconnectDelay),
+		nats.CustomReconnectDelay(func(attempts int) time.Duration {
+			if nc := open.Load(); nc != nil && d.probe.due(time.Now()) {
+				go d.look(nc)
+			}
+			return reconnectDelay(attempts)
+		}),
 		nats.PingInterval(pingInterval),
 		// What is said while there is no connection is said again by whoever said
 		// it, as it is then. An old pulse would be a lie.
 		nats.ReconnectBufSize(-1),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrAuthorization) && sub == nil {
+				d.refused(shown.Load(), err)
+				return
+			}
 			subject := ""
 			if sub != nil {
 				subject = sub.Subject
 			}
 			log.Warn("the bus reports an error", "subject", subject, "error", err)
 		}),
-		nats.ConnectHandler(func(nc *nats.Conn) { accepted(nc, "connected to the bus") }),
-		nats.ReconnectHandler(func(nc *nats.Conn) { accepted(nc, "connected to the bus again") }),
+		nats.ConnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to the bus", "server", nc.ConnectedUrlRedacted())
+			accepted()
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.Info("connected to the bus again", "server", nc.ConnectedUrlRedacted())
+			accepted()
+		}),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 			if nc.IsClosed() {
 				return // by ourselves
@@ -132,21 +149,40 @@ func (d *Dialer) Dial(shown *atomic.Pointer[identity.Proof]) (*nats.Conn, error)
 	if err != nil {
 		return nil, fmt.Errorf("connect to the bus: %w", err)
 	}
+	open.Store(nc)
 	return nc, nil
 }
 
-// failed hears why a server was not reached.
-func (d *Dialer) failed(nc *nats.Conn, shown *identity.Proof, err error) {
-	if d.servers.Learn(err) {
-		d.logger.Warn("the device's clock is behind: a certificate of a trusted CA proves it; the time of the certificate holds from now on", "error", err)
-		// It fails only where the connection is closed, or is there already.
-		_ = nc.ForceReconnect()
-		return
-	}
-	d.logger.Warn("no connection to the bus yet", "error", err)
-	if shown != nil && (errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired)) {
+// refused hears that a server did not take what was shown.
+func (d *Dialer) refused(shown *identity.Proof, err error) {
+	d.logger.Warn("the bus refuses the device", "error", err)
+	if shown != nil {
 		d.credentials.Refused(*shown)
 	}
+}
+
+// failed hears why a server was not reached. The NATS client tells it of the
+// first try, and later only where no TCP connection came about.
+func (d *Dialer) failed(nc *nats.Conn, shown *identity.Proof, err error) {
+	switch {
+	case d.learn(nc, err):
+	case errors.Is(err, nats.ErrAuthorization):
+		d.refused(shown, err)
+	default:
+		d.logger.Warn("no connection to the bus yet", "error", err)
+	}
+}
+
+// learn says whether the device's clock was the reason, and tries again then.
+func (d *Dialer) learn(nc *nats.Conn, err error) bool {
+	if !d.servers.Learn(err) {
+		return false
+	}
+	d.logger.Warn("the device's clock is behind: a certificate of a trusted CA proves it; the certificate's first moment is taken for the time", "error", err)
+	if nc.IsReconnecting() {
+		_ = nc.ForceReconnect() // it fails only where the connection is closed
+	}
+	return true
 }
 
 // secured sets how servers are judged. With always, nothing is sent to a server
@@ -167,7 +203,7 @@ func (g gate) Dial(network, address string) (net.Conn, error) {
 	if _, err := g.credentials.Show(); err != nil {
 		return nil, err
 	}
-	return net.DialTimeout(network, address, dialTimeout)
+	return (&net.Dialer{Timeout: dialTimeout}).DialContext(context.Background(), network, address)
 }
 
 // reconnectDelay doubles up to a limit; half of it is random, so that a fleet

@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 
+	"fleet.nationtech.io/agent/bus"
 	"fleet.nationtech.io/agent/reject"
 	"fleet.nationtech.io/eventlog"
 )
@@ -26,12 +27,12 @@ const (
 
 const buffer = 64 // commands that may wait
 
-// Options wire a Service. Device and Conn are required.
+// Options wire a Service. Device and Bus are required.
 type Options struct {
 	Device  string
 	Version string
-	Conn    *nats.Conn // the caller's
-	Resync  func()     // asks for the whole desired state; it does not wait
+	Bus     *bus.Bus
+	Resync  func() // asks for the whole desired state; it does not wait
 
 	Rejected *reject.Log
 	Logger   *slog.Logger
@@ -57,12 +58,15 @@ type Failure struct {
 }
 
 // Service answers the commands of one device.
-type Service struct{ options Options }
+type Service struct {
+	options Options
+	once    bus.Once
+}
 
 // New wires a service. It fails where something required is missing.
 func New(o Options) (*Service, error) {
-	if o.Device == "" || o.Conn == nil {
-		return nil, errors.New("a command service needs a device and a connection")
+	if o.Device == "" || o.Bus == nil {
+		return nil, errors.New("a command service needs a device and a bus")
 	}
 	if o.Resync == nil {
 		o.Resync = func() {}
@@ -76,23 +80,41 @@ func New(o Options) (*Service, error) {
 	return &Service{options: o}, nil
 }
 
-// Run answers until the context ends; then it returns nil.
+// heard is a command, and what lets go of the connection that heard it.
+type heard struct {
+	msg     *nats.Msg
+	release func()
+}
+
+// Run answers until the context ends; then it returns nil. A command that two
+// connections hear is answered once, on the one that heard it first.
 func (s *Service) Run(ctx context.Context) error {
 	subject := eventlog.DeviceCommandSubject(s.options.Device, eventlog.Wildcard)
-	commands := make(chan *nats.Msg, buffer)
-	sub, err := s.options.Conn.ChanSubscribe(subject, commands)
+	commands := make(chan heard)
+	ended := make(chan struct{})
+	defer close(ended)
+	leave, err := s.options.Bus.Add(bus.Part{Join: func(l *bus.Link) error {
+		_, err := l.Subscribe(subject, buffer, func(m *nats.Msg) {
+			h := heard{msg: m, release: l.Hold()}
+			select {
+			case <-ended:
+				h.release()
+			case commands <- h:
+			}
+		})
+		return err
+	}})
 	if err != nil {
 		return fmt.Errorf("subscribe %s: %w", subject, err)
 	}
+	defer leave()
 	for {
 		select {
 		case <-ctx.Done():
-			if err := sub.Unsubscribe(); err != nil && !s.options.Conn.IsClosed() {
-				return fmt.Errorf("unsubscribe %s: %w", subject, err)
-			}
 			return nil
-		case m := <-commands:
-			s.take(m)
+		case h := <-commands:
+			s.take(h.msg)
+			h.release()
 		}
 	}
 }
@@ -101,6 +123,9 @@ func (s *Service) take(m *nats.Msg) {
 	info, reason, why := believe(m)
 	if reason != "" {
 		s.options.Rejected.Message(reason, m.Subject, why)
+		return
+	}
+	if !s.once.First(m.Subject, m.Reply) {
 		return
 	}
 	_, verb, _ := eventlog.ParseDeviceCommand(m.Subject)

@@ -84,12 +84,12 @@ func parsePrivate(text string) (*rsa.PrivateKey, error) {
 	}
 	private, err := x509.ParsePKCS1PrivateKey(block.Bytes)
 	if err != nil {
-		any, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+		parsed, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 		if err != nil {
 			return nil, fmt.Errorf("its key (PEM block %.40q) is neither PKCS#1 nor PKCS#8", block.Type)
 		}
 		var ok bool
-		if private, ok = any.(*rsa.PrivateKey); !ok {
+		if private, ok = parsed.(*rsa.PrivateKey); !ok {
 			return nil, errors.New("its key is not RSA, which the provider's machine keys are")
 		}
 	}

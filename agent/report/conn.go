@@ -2,54 +2,48 @@ package report
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-// errClosed says that somebody closed the connection.
-var errClosed = errors.New("the connection to the bus was closed")
+// Bus is what a reporter says things on.
+type Bus interface {
+	Connected() bool
+	// Watch has an element each time that there is a connection again, or another.
+	Watch() (again <-chan struct{}, stop func())
+	Publish(subject string, data []byte) error
+	Request(context.Context, *nats.Msg) (*nats.Msg, error)
+}
 
 // conn waits for a connection.
 type conn struct {
-	conn   *nats.Conn
-	status chan nats.Status // of CONNECTED and CLOSED
+	bus   Bus
+	again <-chan struct{}
 }
 
-// up waits until there is a connection. It fails when the context ends or the
-// connection was closed.
+// up waits until there is a connection. It fails when the context ends.
 func (l *conn) up(ctx context.Context) error {
-	for {
-		if l.conn.IsConnected() {
+	for !l.bus.Connected() {
+		select {
+		case <-ctx.Done():
 			return ctx.Err()
-		}
-		if l.conn.IsClosed() {
-			return errClosed
-		}
-		if err := l.changed(ctx, nil); err != nil {
-			return err
+		case <-l.again:
 		}
 	}
+	return ctx.Err()
 }
 
 // pause waits, or until there is a new connection.
 func (l *conn) pause(ctx context.Context, d time.Duration) error {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
-	return l.changed(ctx, timer.C)
-}
-
-func (l *conn) changed(ctx context.Context, timeout <-chan time.Time) error {
 	select {
 	case <-ctx.Done():
 		return ctx.Err()
-	case st := <-l.status:
-		if st == nats.CLOSED {
-			return errClosed
-		}
+	case <-l.again:
 		return nil
-	case <-timeout:
+	case <-timer.C:
 		return nil
 	}
 }

@@ -7,8 +7,6 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
 	"fleet.nationtech.io/eventlog"
 )
 
@@ -16,10 +14,9 @@ import (
 // interval, with a tenth of jitter so that a fleet does not beat as one heart.
 // A pulse is no event and is not numbered: the next one makes up for one lost.
 func (r *Reporter) pulse(ctx context.Context) error {
-	nc := r.options.Conn
-	status := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
-	defer nc.RemoveStatusListener(status)
-	l := &conn{conn: nc, status: status}
+	again, stop := r.options.Bus.Watch()
+	defer stop()
+	l := &conn{bus: r.options.Bus, again: again}
 	for {
 		if err := l.up(ctx); err != nil {
 			return endOf(ctx, err)
@@ -38,7 +35,7 @@ func (r *Reporter) sendPulse() error {
 	if err != nil {
 		return fmt.Errorf("encode the pulse: %w", err)
 	}
-	return r.options.Conn.Publish(eventlog.PulseSubject(r.options.Device), data)
+	return r.options.Bus.Publish(eventlog.PulseSubject(r.options.Device), data)
 }
 
 func pulseDelay(interval time.Duration) time.Duration {

@@ -22,7 +22,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/oklog/ulid/v2"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -55,11 +54,11 @@ type Store interface {
 	Recall(name string) ([]byte, error)
 }
 
-// Options wire a Reporter. Device, Store and Conn are required.
+// Options wire a Reporter. Device, Store and Bus are required.
 type Options struct {
 	Device string
 	Store  Store
-	Conn   *nats.Conn // the caller's
+	Bus    Bus
 
 	PulseInterval time.Duration // 0: 30 s
 
@@ -88,8 +87,8 @@ type Reporter struct {
 
 // New wires a reporter. It fails where something required is missing.
 func New(o Options) (*Reporter, error) {
-	if o.Device == "" || o.Store == nil || o.Conn == nil {
-		return nil, errors.New("a reporter needs a device, a store and a connection")
+	if o.Device == "" || o.Store == nil || o.Bus == nil {
+		return nil, errors.New("a reporter needs a device, a store and a bus")
 	}
 	if o.PulseInterval == 0 {
 		o.PulseInterval = 30 * time.Second
@@ -113,8 +112,7 @@ func New(o Options) (*Reporter, error) {
 	}, nil
 }
 
-// Run sends until the context ends; then it returns nil. It fails when the
-// connection was closed by another.
+// Run sends until the context ends; then it returns nil.
 func (r *Reporter) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()

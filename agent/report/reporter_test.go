@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fleet.nationtech.io/agent/bus/bustest"
 	"fleet.nationtech.io/agent/report"
 	"fleet.nationtech.io/agent/store"
 	"fleet.nationtech.io/eventlog"
@@ -60,7 +61,7 @@ func newWorld(t *testing.T) *world {
 func (w *world) run() (r *report.Reporter, stop func()) {
 	w.t.Helper()
 	nc, _ := w.server.Connect(w.t, nats.CustomInboxPrefix(eventlog.InboxPrefix(device)), nats.ReconnectBufSize(-1))
-	r, err := report.New(report.Options{Device: device, Store: w.store, Conn: nc, PulseInterval: 100 * time.Millisecond})
+	r, err := report.New(report.Options{Device: device, Store: w.store, Bus: bustest.Of(w.t, nc), PulseInterval: 100 * time.Millisecond})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -224,7 +225,7 @@ func TestOfflineOnlyTheLatestIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	r, err := report.New(report.Options{Device: device, Store: w.store, Conn: nc})
+	r, err := report.New(report.Options{Device: device, Store: w.store, Bus: bustest.Of(w.t, nc)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -361,7 +362,7 @@ func TestAnEventThatCannotLeaveTheOutboxIsNotSentInARush(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	full := &noDone{Store: w.store}
-	r, err := report.New(report.Options{Device: device, Store: full, Conn: w.nc})
+	r, err := report.New(report.Options{Device: device, Store: full, Bus: bustest.Of(t, w.nc)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,8 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
+	"fleet.nationtech.io/agent/bus"
 	"fleet.nationtech.io/agent/store"
 	"fleet.nationtech.io/eventlog"
 )
@@ -30,7 +29,7 @@ func TestAStateThatWasOnItsWayWhenTheLogWasLostIsSaidAgain(t *testing.T) {
 			}
 			defer s.Close()
 			now := time.Unix(1000, 0)
-			r, err := New(Options{Device: "pi-01", Store: s, Conn: &nats.Conn{}, Clock: func() time.Time { return now }})
+			r, err := New(Options{Device: "pi-01", Store: s, Bus: bus.Of(nil), Clock: func() time.Time { return now }})
 			if err != nil {
 				t.Fatal(err)
 			}

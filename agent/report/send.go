@@ -19,9 +19,9 @@ type outgoing struct {
 
 // send sends what there is, one message at a time.
 func (r *Reporter) send(ctx context.Context) error {
-	status := r.options.Conn.StatusChanged(nats.CONNECTED, nats.CLOSED)
-	defer r.options.Conn.RemoveStatusListener(status)
-	link := &conn{conn: r.options.Conn, status: status}
+	again, stop := r.options.Bus.Watch()
+	defer stop()
+	link := &conn{bus: r.options.Bus, again: again}
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -69,7 +69,7 @@ func endOf(ctx context.Context, err error) error {
 }
 
 // deliver tries one message until the log has it or will never take it. It
-// fails only when the context ends or the connection is closed.
+// fails only when the context ends.
 func (r *Reporter) deliver(ctx context.Context, l *conn, out *outgoing) error {
 	for try := 0; ; try++ {
 		if err := l.up(ctx); err != nil {
@@ -100,7 +100,7 @@ func (r *Reporter) deliver(ctx context.Context, l *conn, out *outgoing) error {
 func (r *Reporter) request(ctx context.Context, m *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, ackTimeout)
 	defer cancel()
-	reply, err := r.options.Conn.RequestMsgWithContext(ctx, m)
+	reply, err := r.options.Bus.Request(ctx, m)
 	if err != nil {
 		return err
 	}

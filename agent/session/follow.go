@@ -12,14 +12,14 @@ import (
 // statusNoResponders is what the server itself answers where nobody listens.
 const statusNoResponders = "503"
 
-func (s *Session) takeLive(m *nats.Msg) {
+func (s *Session) takeLive(f *feed, m *nats.Msg) {
 	d, no := verifyLive(s.options.Device, m)
 	if no != nil {
 		s.options.Rejected.Message(no.reason, m.Subject, no.why)
 		return
 	}
 	s.metrics.live.Inc()
-	if s.gap(d.Deployment, m.Header) {
+	if f.gap(d.Deployment, m.Header) {
 		s.metrics.gaps.Inc()
 		s.askSoon()
 	}
@@ -27,19 +27,22 @@ func (s *Session) takeLive(m *nats.Msg) {
 }
 
 // gap says whether something was missed: a value between this one and the last
-// of its Deployment in this session, or any for which there was no place.
-func (s *Session) gap(deployment string, h nats.Header) bool {
-	before := s.last[deployment]
-	s.last[deployment] = h.Get(eventlog.HeaderSequence)
+// of its Deployment on this feed, or any for which there was no place.
+func (f *feed) gap(deployment string, h nats.Header) bool {
+	before := f.last[deployment]
+	f.last[deployment] = h.Get(eventlog.HeaderSequence)
 	missed := before != "" && h.Get(eventlog.HeaderLastSequence) != before
-	if n, err := s.live.Dropped(); err == nil && n != s.dropped {
-		s.dropped, missed = n, true
+	if n := f.live.Dropped(); n != f.dropped {
+		f.dropped, missed = n, true
 	}
 	return missed
 }
 
-func (s *Session) takeAnswer(m *nats.Msg) {
+func (s *Session) takeAnswer(f *feed, m *nats.Msg) {
 	q := s.question
+	if q != nil && q.feed != f {
+		q = nil // it was given up, or it is on its way on another connection
+	}
 	if q != nil && len(m.Data) == 0 && m.Header.Get("Status") == statusNoResponders {
 		s.failed(resultNoAnswer)
 		return
@@ -64,12 +67,12 @@ func (s *Session) takeAnswer(m *nats.Msg) {
 			s.failed(resultIncomplete)
 			return
 		}
-		s.whole(answer{position: store.Position{LogID: p.end.LogID, Sequence: p.end.LogSequence}, values: q.values})
+		s.whole(f, answer{position: store.Position{LogID: p.end.LogID, Sequence: p.end.LogSequence}, values: q.values})
 	}
 }
 
 // whole takes an answer of which nothing is missing.
-func (s *Session) whole(a answer) {
+func (s *Session) whole(f *feed, a answer) {
 	o := s.options
 	before := s.known.position
 	l := s.known.answer(a, o.Clock())
@@ -80,6 +83,7 @@ func (s *Session) whole(a answer) {
 		return
 	}
 	s.metrics.syncs.WithLabelValues(resultComplete).Inc()
+	f.synced = true
 	s.question, s.failures = nil, 0
 	s.next = o.Clock().Add(o.Resync*4/5 + mathrand.N(max(1, o.Resync*2/5)))
 	if l.logChanged {
@@ -87,6 +91,7 @@ func (s *Session) whole(a answer) {
 			"log", a.position.LogID, "sequence", a.position.Sequence, "known_log", before.LogID, "known_sequence", before.Sequence)
 	}
 	s.apply(l)
+	f.release()
 	if l.logChanged {
 		o.LogChanged()
 	}

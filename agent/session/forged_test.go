@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"fleet.nationtech.io/agent/bus/bustest"
 	"fleet.nationtech.io/agent/command"
 	"fleet.nationtech.io/agent/reject"
 	"fleet.nationtech.io/agent/session"
@@ -86,7 +87,7 @@ func TestAnswersAimedAtAVictimChangeNothing(t *testing.T) {
 	}
 	resyncs := make(chan struct{}, 10)
 	commands, err := command.New(command.Options{
-		Device: device, Version: "1", Conn: victim, Rejected: rejected, Resync: func() { resyncs <- struct{}{} },
+		Device: device, Version: "1", Bus: bustest.Of(t, victim), Rejected: rejected, Resync: func() { resyncs <- struct{}{} },
 	})
 	if err != nil {
 		t.Fatal(err)

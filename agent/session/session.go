@@ -7,7 +7,6 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
-	"fmt"
 	"log/slog"
 	mathrand "math/rand/v2"
 	"time"
@@ -15,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fleet.nationtech.io/agent/bus"
 	"fleet.nationtech.io/agent/reject"
 	"fleet.nationtech.io/agent/store"
 	"fleet.nationtech.io/eventlog"
@@ -41,10 +41,10 @@ type Store interface {
 	Apply(changes []store.Desired, p store.Position) error
 }
 
-// Options wire a Session. Device, Conn and Store are required.
+// Options wire a Session. Device, Bus and Store are required.
 type Options struct {
 	Device string
-	Conn   *nats.Conn // the caller's; see Connect
+	Bus    *bus.Bus
 	Store  Store
 
 	// Changed is called after the store has learned something.
@@ -67,34 +67,33 @@ type Options struct {
 
 // Session is the device's end of sync and live.
 type Session struct {
-	options   Options
-	metrics   *metrics
-	known     *desiredSet
-	asked     chan struct{}
-	live      *nats.Subscription
-	liveCh    chan *nats.Msg
-	answersCh chan *nats.Msg
-	inbox     string
+	options  Options
+	metrics  *metrics
+	known    *desiredSet
+	asked    chan struct{}
+	told     chan change
+	messages chan received
+	ended    chan struct{}
 
+	feeds    []*feed   // in the order in which their connections were opened
 	question *question // the open one
 	next     time.Time // when to ask again; zero while a question is open or the bus is away
 	failures int       // questions in a row without an answer that was believed
 	again    bool      // ask once more when the open question is done
-	dropped  int       // live values that found no place, as last seen
-	last     map[string]string
 }
 
 // question is one sync that is under way.
 type question struct {
 	nonce    string
+	feed     *feed // on which it was asked
 	deadline time.Time
 	values   []store.Desired
 }
 
 // New wires a session. It fails where something required is missing.
 func New(o Options) (*Session, error) {
-	if o.Device == "" || o.Conn == nil || o.Store == nil {
-		return nil, errors.New("a session needs a device, a connection and a store")
+	if o.Device == "" || o.Bus == nil || o.Store == nil {
+		return nil, errors.New("a session needs a device, a bus and a store")
 	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
@@ -129,7 +128,7 @@ func New(o Options) (*Session, error) {
 	}
 	return &Session{
 		options: o, metrics: m, asked: make(chan struct{}, 1),
-		liveCh: make(chan *nats.Msg, liveBuffer), answersCh: make(chan *nats.Msg, answerBuffer),
+		told: make(chan change, 16), messages: make(chan received), ended: make(chan struct{}),
 	}, nil
 }
 
@@ -141,20 +140,15 @@ func (s *Session) Resync() {
 	}
 }
 
-// Run follows until the context ends; then it returns nil. It fails when the
-// connection was closed by another.
+// Run follows until the context ends; then it returns nil.
 func (s *Session) Run(ctx context.Context) error {
-	nc := s.options.Conn
 	s.known = newDesiredSet(s.options.Store.Desired(), s.options.Store.Position(), s.options.StaleGrace)
-	s.inbox = nc.NewInbox()
-	status := nc.StatusChanged(nats.CONNECTED, nats.RECONNECTING, nats.CLOSED)
-	defer nc.RemoveStatusListener(status)
-	if err := s.subscribe(); err != nil {
+	defer close(s.ended)
+	leave, err := s.options.Bus.Add(bus.Part{Join: s.join, Up: s.up, Down: s.down, Ready: s.ready})
+	if err != nil {
 		return err
 	}
-	if nc.IsConnected() {
-		s.begin()
-	}
+	defer func() { go leave() }() // the bus may be about to tell us something
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
 	for {
@@ -162,19 +156,14 @@ func (s *Session) Run(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
-		case st := <-status:
-			switch st {
-			case nats.CONNECTED:
-				s.begin()
-			case nats.CLOSED:
-				return errors.New("the connection to the bus was closed")
-			default:
-				s.question, s.next = nil, time.Time{}
+		case c := <-s.told:
+			s.take(c)
+		case m := <-s.messages:
+			if m.live {
+				s.takeLive(m.feed, m.msg)
+			} else {
+				s.takeAnswer(m.feed, m.msg)
 			}
-		case m := <-s.liveCh:
-			s.takeLive(m)
-		case m := <-s.answersCh:
-			s.takeAnswer(m)
 		case <-s.asked:
 			s.askSoon()
 		case <-timer.C:
@@ -183,22 +172,9 @@ func (s *Session) Run(ctx context.Context) error {
 	}
 }
 
-func (s *Session) subscribe() (err error) {
-	nc := s.options.Conn
-	live := eventlog.LiveSubject(s.options.Device, eventlog.Wildcard)
-	if s.live, err = nc.ChanSubscribe(live, s.liveCh); err != nil {
-		return fmt.Errorf("subscribe %s: %w", live, err)
-	}
-	if _, err = nc.ChanSubscribe(s.inbox, s.answersCh); err != nil {
-		return fmt.Errorf("subscribe %s: %w", s.inbox, err)
-	}
-	return nil
-}
-
-// begin starts a session: the connection is new.
+// begin starts a session: nothing was heard for a while.
 func (s *Session) begin() {
 	s.known.begin()
-	s.last = map[string]string{}
 	s.failures, s.again = 0, false
 	s.ask()
 }
@@ -230,19 +206,25 @@ func (s *Session) askSoon() {
 	switch {
 	case s.question != nil:
 		s.again = true
-	case s.options.Conn.IsConnected():
+	case s.newest() != nil:
 		s.ask()
 	}
 }
 
+// ask asks on the newest connection that stands: an older one may be about to
+// end. It does nothing where none stands; the next one that does is asked on.
 func (s *Session) ask() {
-	o := s.options
-	q := &question{nonce: rand.Text(), deadline: o.Clock().Add(o.Timeout)}
+	o, f := s.options, s.newest()
+	if f == nil {
+		s.question, s.next = nil, time.Time{}
+		return
+	}
+	q := &question{nonce: rand.Text(), feed: f, deadline: o.Clock().Add(o.Timeout)}
 	s.question, s.next, s.again = q, time.Time{}, false
 	m := nats.NewMsg(eventlog.SyncSubject(o.Device))
-	m.Reply = s.inbox
+	m.Reply = f.inbox
 	m.Header.Set(eventlog.HeaderSync, q.nonce)
-	if err := o.Conn.PublishMsg(m); err != nil {
+	if err := f.link.Publish(m); err != nil {
 		o.Logger.Debug("sync not asked", "error", err)
 		s.failed(resultNoAnswer)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"fleet.nationtech.io/agent/bus/bustest"
 	"fleet.nationtech.io/agent/reject"
 	"fleet.nationtech.io/agent/session"
 	"fleet.nationtech.io/agent/store"
@@ -164,7 +165,7 @@ func start(t *testing.T, nc *nats.Conn, o session.Options) *running {
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.Device, o.Conn, o.Store, o.Rejected, o.Registerer = device, nc, r.store, rejected, r.registry
+	o.Device, o.Bus, o.Store, o.Rejected, o.Registerer = device, bustest.Of(t, nc), r.store, rejected, r.registry
 	o.Changed = func() { r.changed <- struct{}{} }
 	o.LogChanged = func() { r.logChanged <- struct{}{} }
 	if o.Retry == 0 {

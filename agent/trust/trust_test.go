@@ -1,14 +1,7 @@
 package trust_test
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"net"
 	"os"
 	"path/filepath"
@@ -18,59 +11,17 @@ import (
 	"pgregory.net/rapid"
 
 	"fleet.nationtech.io/agent/trust"
+	"fleet.nationtech.io/agent/trust/trusttest"
 )
 
-// authority is a CA of the test's own.
-type authority struct {
-	t    *testing.T
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
-}
-
-func newAuthority(t *testing.T, from time.Time) *authority {
-	t.Helper()
-	a := &authority{t: t}
-	a.cert, a.key = a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: "test CA"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, NotBefore: from, NotAfter: from.AddDate(20, 0, 0),
-	})
-	return a
-}
-
-func (a *authority) sign(template *x509.Certificate) (*x509.Certificate, *ecdsa.PrivateKey) {
-	a.t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	template.SerialNumber = big.NewInt(time.Now().UnixNano())
-	parent, by := template, key
-	if a.cert != nil {
-		parent, by = a.cert, a.key
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, by)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return cert, key
-}
-
 // serve answers TLS handshakes on the loopback with a certificate for name.
-func (a *authority) serve(name string, from, until time.Time) (address string) {
-	a.t.Helper()
-	cert, key := a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, DNSNames: []string{name}, NotBefore: from, NotAfter: until,
-		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
-	})
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{cert.Raw}, PrivateKey: key}}})
+func serve(t *testing.T, a *trusttest.Authority, name string, from, until time.Time) (address string) {
+	t.Helper()
+	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{a.Sign(name, from, until)}})
 	if err != nil {
-		a.t.Fatal(err)
+		t.Fatal(err)
 	}
-	a.t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() { l.Close() })
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -86,15 +37,6 @@ func (a *authority) serve(name string, from, until time.Time) (address string) {
 	return l.Addr().String()
 }
 
-func (a *authority) file() string {
-	a.t.Helper()
-	path := filepath.Join(a.t.TempDir(), "ca.pem")
-	if err := os.WriteFile(path, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.cert.Raw}), 0o600); err != nil {
-		a.t.Fatal(err)
-	}
-	return path
-}
-
 func dial(s *trust.Servers, address, name string) error {
 	config := s.TLS()
 	config.ServerName = name
@@ -108,10 +50,10 @@ func dial(s *trust.Servers, address, name string) error {
 func TestADeviceWhoseClockIsBehindGetsInAtTheSecondTry(t *testing.T) {
 	t.Parallel()
 	today := time.Now()
-	real := newAuthority(t, today.AddDate(-5, 0, 0))
-	address := real.serve("bus.example.org", today.AddDate(0, -1, 0), today.AddDate(0, 2, 0))
-	expired := real.serve("bus.example.org", today.AddDate(-1, 0, 0), today.AddDate(0, -6, 0))
-	forged := newAuthority(t, today.AddDate(-5, 0, 0)).serve("bus.example.org", today.AddDate(0, -1, 0), today.AddDate(0, 2, 0))
+	ours := trusttest.NewAuthority(t, today.AddDate(-5, 0, 0))
+	address := serve(t, ours, "bus.example.org", today.AddDate(0, -1, 0), today.AddDate(0, 2, 0))
+	expired := serve(t, ours, "bus.example.org", today.AddDate(-1, 0, 0), today.AddDate(0, -6, 0))
+	forged := serve(t, trusttest.NewAuthority(t, today.AddDate(-5, 0, 0)), "bus.example.org", today.AddDate(0, -1, 0), today.AddDate(0, 2, 0))
 	tests := map[string]struct {
 		clock         time.Time
 		known         time.Time
@@ -132,7 +74,7 @@ func TestADeviceWhoseClockIsBehindGetsInAtTheSecondTry(t *testing.T) {
 			t.Parallel()
 			clock := &trust.Clock{System: func() time.Time { return tc.clock }}
 			clock.AtLeast(tc.known)
-			s, err := trust.New(clock, real.file())
+			s, err := trust.New(clock, ours.File())
 			if err != nil {
 				t.Fatal(err)
 			}
