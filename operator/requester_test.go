@@ -74,6 +74,7 @@ func TestTheLogSaysWhoAsked(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.operate()
+	w.logged()
 	create := func(user, manager string) {
 		t.Helper()
 		d := deployment("default", "web", "app:1", map[string]string{"site": "lab"})

@@ -281,7 +281,7 @@ func TestAnArchiveThatIsOlderThanTheFleetTakesNothingBack(t *testing.T) {
 			return err.Error()
 		}
 		c := meta.FindStatusCondition(d.Status.Conditions, status.ConditionUnknownDeployments)
-		if c == nil || c.Status != metav1.ConditionTrue || c.Reason != status.ReasonNeverAssigned || !contains(c.Message, "it reports stray, which") {
+		if c == nil || c.Status != metav1.ConditionTrue || c.Reason != status.ReasonNeverAssigned || !contains(c.Message, "the device reports stray, which") {
 			return fmt.Sprintf("%+v", d.Status.Conditions)
 		}
 		return ""

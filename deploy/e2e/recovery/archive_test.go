@@ -279,7 +279,7 @@ func TestBothAreLostAndTheArchiveIsOlder(t *testing.T) {
 			return err
 		}
 		c := meta.FindStatusCondition(d.Status.Conditions, status.ConditionUnknownDeployments)
-		if c == nil || c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, "it reports later, which") {
+		if c == nil || c.Status != metav1.ConditionTrue || !strings.Contains(c.Message, "the device reports later, which") {
 			return fmt.Errorf("conditions of edge-02: %+v", d.Status.Conditions)
 		}
 		return nil
