@@ -68,15 +68,14 @@ func (o *Options) flags(c *cobra.Command) {
 	f.BoolVar(&o.AdoptCluster, "adopt-cluster", false, "take over a log that belongs to another cluster")
 	f.IntVar(&o.NATSPort, "nats-port", 0, "port of the NATS server (0: a free one, remembered)")
 	f.IntVar(&o.MetricsPort, "metrics-port", 0, "port of the operator's metrics (0: a free one, remembered)")
-	f.DurationVar(&o.PulseInterval, "pulse-interval", 0, "how often a device says that it lives (0: 5s)")
+	f.DurationVar(&o.PulseInterval, "pulse-interval", 0, "interval of a device's pulses (0: 5s)")
 	f.Int64Var(&o.LogMaxBytes, "log-max-bytes", 0, "how large the event log may grow (0: no limit)")
 	if err := c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions([]string{EngineAuto, EnginePodman, EngineMemory}, cobra.ShellCompDirectiveNoFileComp)); err != nil {
 		panic(err) // the flag was defined three lines above
 	}
 }
 
-// logger writes the parts' own logs to a file: they are for when something is
-// wrong.
+// logger writes the components' logs to a file: they are for when something is wrong.
 func (o *Options) logger() (io.Closer, error) {
 	if err := os.MkdirAll(o.DataDir, 0o700); err != nil {
 		return nil, fmt.Errorf("data directory: %w", err)
@@ -163,10 +162,10 @@ func demoCommand(out, _ io.Writer) *cobra.Command {
 				return err
 			}
 			defer log.Close()
-			fmt.Fprintf(out, "A fleet of %d devices comes up:\n\n", o.Devices)
+			fmt.Fprintf(out, "Starting a fleet of %d devices:\n\n", o.Devices)
 			err = Run(c.Context(), o, func(ctx context.Context, f *Fleet) error { return Tell(ctx, f, out) })
 			if keep || err != nil {
-				fmt.Fprintf(out, "\nIts data is kept in %s (fleet.log says what the parts did), and its containers run on.\n"+
+				fmt.Fprintf(out, "\nThe data stays in %s (fleet.log has the components' logs), and the containers run on.\n"+
 					"Remove both with: fleet-dev down --data-dir %s\n", dir, dir)
 				return err
 			}

@@ -103,7 +103,7 @@ func (r *runner) down() error {
 	return errors.Join(errs...)
 }
 
-// say tells the person that a part is up.
+// say tells the person that a component is up.
 func (r *runner) say(format string, args ...any) {
 	fmt.Fprintf(r.Out, "  %5.1fs  %s\n", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
 }

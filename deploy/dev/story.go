@@ -27,8 +27,8 @@ type story struct {
 	devices []string
 }
 
-// Tell runs the story on a fleet. It fails with the first step that did not come
-// true, and says what was seen instead.
+// Tell runs the story on a fleet. It fails with the first step that does not hold, and
+// says what it saw instead.
 func Tell(ctx context.Context, f *Fleet, out io.Writer) error {
 	kube, err := versioned.NewForConfig(f.RestConfig)
 	if err != nil {
@@ -50,26 +50,26 @@ func Tell(ctx context.Context, f *Fleet, out io.Writer) error {
 	}{
 		{"kubectl apply -f crds/samples/hello.yaml", s.apply},
 		{"the Deployment becomes Ready", s.ready(1)},
-		{"its containers run on every device that matches, and answer", s.containersAnswer("hello")},
+		{"its containers run on every matching device, and answer", s.containersAnswer("hello")},
 		{"the four buckets hold what any NATS client would read", s.buckets},
-		{"a change: another greeting, so revision 2", s.change},
+		{"kubectl apply with another greeting: revision 2", s.change},
 		{"the change becomes Ready", s.ready(2)},
-		{"the containers were replaced, and answer with it", s.containersAnswer("bonjour")},
-		{"a container is killed behind the agent's back, and is back within 5 s", s.kill},
+		{"the new containers answer with the new greeting", s.containersAnswer("bonjour")},
+		{"the agent brings a killed container back within 5 s", s.kill},
 		{"kubectl label --overwrite fleetdev/" + s.devices[0] + " site=other", s.moveAway},
 		{"kubectl label fleetdev/" + s.devices[0] + " site-", s.moveBack},
 		{"kubectl delete fleetdep hello", s.remove},
 		{"no container, no key and no CR is left", s.nothingLeft},
-		{"and the log still holds all of it", s.log},
-		{"what was deleted can be asked for as it was", s.asItWas},
-		{"and nothing was changed behind the log's back", s.agrees},
+		{"the event log still has all of it", s.log},
+		{"fleetctl shows the deleted Deployment as it was", s.asItWas},
+		{"the log, its seals and the buckets agree", s.agrees},
 	} {
 		fmt.Fprintf(out, "\n%2d. %s\n", i+1, step.what)
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("step %d (%s): %w", i+1, step.what, err)
 		}
 	}
-	fmt.Fprintf(out, "\nAll of it came true, in %.1f s.\n", time.Since(s.began).Seconds())
+	fmt.Fprintf(out, "\nDemo passed in %.1f s.\n", time.Since(s.began).Seconds())
 	return nil
 }
 
@@ -78,8 +78,8 @@ func (s *story) tell(format string, args ...any) {
 }
 
 // until polls a check, which says what it sees, until it holds.
-func until(ctx context.Context, most time.Duration, check func(context.Context) (bool, string, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, most)
+func until(ctx context.Context, timeout time.Duration, check func(context.Context) (bool, string, error)) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	saw := "nothing"
 	for {
@@ -98,7 +98,7 @@ func until(ctx context.Context, most time.Duration, check func(context.Context) 
 		case <-t.C:
 		case <-ctx.Done():
 			t.Stop()
-			return fmt.Errorf("not within %s; seen instead: %s", most, saw)
+			return fmt.Errorf("not within %s; the last state was: %s", timeout, saw)
 		}
 	}
 }

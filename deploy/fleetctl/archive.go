@@ -20,7 +20,7 @@ import (
 	"fleet.nationtech.io/projections/archive"
 )
 
-// archiveFlags are what a person may say of archive.
+// archiveFlags are the flags of archive.
 type archiveFlags struct {
 	check, force bool
 	publicKey    string
@@ -42,9 +42,9 @@ it can be restored without this program too. Nobody is disturbed meanwhile; what
 happens from here on is in the next archive.
 
 Until it is whole the file is called FILE.part. Where the connection is lost, it
-begins again by itself, a few times. What is cut short (Ctrl-C, a full disk) is
-gone on with by the same command: what FILE.part has of the same log is read and
-checked, and not written again. The server can only send the log from its
+starts again by itself, a few times. Run the same command again to resume after an
+interruption (Ctrl-C, a full disk): it reads and checks what FILE.part has of the same
+log, and does not write that again. The server can only send the log from its
 beginning, so that saves the disk, not the network.
 
 --check reads a file to its end, offline, and says whether it is as it was
@@ -89,11 +89,11 @@ func archiveLog(ctx context.Context, s cli.Streams, c *query.Connection, file st
 		Replace: f.force, Now: s.Now, Progress: p.Report,
 		Kept: func(n int) {
 			p.End()
-			s.Warn("%s has %s of this log: what comes again is not written again\n", archive.PartialOf(file), render.Count(n, "part", "parts"))
+			s.Warn("%s already has %s of this log; they are not written again\n", archive.PartialOf(file), render.Count(n, "part", "parts"))
 		},
 		Lost: func(err error) {
 			p.End()
-			s.Warn("%v: it begins again\n", err)
+			s.Warn("%v; archiving starts again\n", err)
 		},
 	})
 	p.End()
@@ -131,7 +131,7 @@ func checkArchive(ctx context.Context, s cli.Streams, file, publicKey string, wr
 func explainArchive(c *query.Connection, err error, nc *nats.Conn, file string) error {
 	switch {
 	case errors.Is(err, context.Canceled):
-		return cli.Interrupted("the same command again: it goes on")
+		return cli.Interrupted("run the same command again to resume")
 	case errors.Is(err, archive.ErrNotPermitted):
 		return cli.Failed(fmt.Errorf("user %q: %w", c.User, err), "another --user: the operator's, or that of whoever runs NATS; with fleet-dev that of .fleet/env may")
 	case errors.Is(err, archive.ErrExists):
@@ -141,11 +141,11 @@ func explainArchive(c *query.Connection, err error, nc *nats.Conn, file string) 
 	case errors.Is(err, archive.ErrEmpty):
 		return cli.Failed(err, "is this the right server? "+c.URL)
 	case errors.Is(err, archive.ErrLost):
-		return cli.Failed(err, "the same command again: it goes on. Is the server up? "+c.URL)
+		return cli.Failed(err, "run the same command again to resume. Is the server up? "+c.URL)
 	case errors.Is(err, logstream.ErrRestoring):
 		return cli.Failed(err, "")
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EFBIG), errors.Is(err, syscall.EDQUOT):
-		return cli.Failed(err, "make room, and the same command again: "+archive.PartialOf(file)+" keeps what is written")
+		return cli.Failed(err, "make room, then run the same command again: "+archive.PartialOf(file)+" keeps what is written")
 	case errors.Is(err, archive.ErrDamaged), errors.Is(err, archive.ErrNotArchive), errors.Is(err, archive.ErrNewer), isOfFile(err):
 		return explainFile(err)
 	case errors.Is(err, jetstream.ErrStreamNotFound), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):

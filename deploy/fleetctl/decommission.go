@@ -19,7 +19,7 @@ import (
 	"fleet.nationtech.io/eventlog/reader"
 )
 
-// decommissionFlags are what a person may say of decommission.
+// decommissionFlags are the flags of decommission.
 type decommissionFlags struct {
 	reason, output string
 	yes, wait      bool
@@ -125,7 +125,7 @@ func awaitDecommissioned(ctx, bounded context.Context, s cli.Streams, js jetstre
 			if bounded.Err() == nil || ctx.Err() != nil {
 				return 0, err
 			}
-			return 0, cli.Failed(fmt.Errorf("the operator did not decommission %s within %v; the request stays in the log, and it will", id, timeout),
+			return 0, cli.Failed(fmt.Errorf("the operator did not decommission %s within %v; the request stays in the log, and the next operator acts on it", id, timeout),
 				"is an operator running? "+s.Program()+" log --type leader -o text shows the last one")
 		case err != nil:
 		case e.Type == eventlog.DeviceDecommissioned:

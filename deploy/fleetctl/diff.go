@@ -15,7 +15,7 @@ import (
 	"fleet.nationtech.io/projections/viewdiff"
 )
 
-// diffFlags are what a person may say of diff.
+// diffFlags are the flags of diff.
 type diffFlags struct {
 	from, to           string
 	asHappened         bool
@@ -51,7 +51,7 @@ there are any, as git's; with -q nothing is printed besides.`,
 	flags := cmd.Flags()
 	flags.StringVar(&f.from, "from", "", "the first moment: a sequence, a time or how long ago (-15m)")
 	flags.StringVar(&f.to, "to", "", "the second moment; default now")
-	flags.BoolVar(&f.asHappened, "as-happened", false, "by when things happened, not by when the log learned of them")
+	flags.BoolVar(&f.asHappened, "as-happened", false, "by event time (when it happened) instead of log time (when the log recorded it)")
 	flags.StringVar(&f.deployment, "deployment", "", "only what is about this Deployment: NAMESPACE/NAME or NAME")
 	flags.StringVar(&f.device, "device", "", "only what is about this device")
 	flags.StringVarP(&f.output, "output", "o", render.OutputText, "text or json")
@@ -67,14 +67,14 @@ there are any, as git's; with -q nothing is printed besides.`,
 
 func diff(ctx context.Context, s cli.Streams, c *query.Connection, f diffFlags) error {
 	if f.from == "" {
-		return cli.Misused(errors.New("say from when: --from"), s.Program()+" diff --from -15m")
+		return cli.Misused(errors.New("missing --from"), s.Program()+" diff --from -15m")
 	}
 	sel, err := query.NewSelection(f.device, f.deployment, nil)
 	if err != nil {
 		return cli.Misused(err, s.Program()+" diff --help")
 	}
 	if f.output != render.OutputText && f.output != render.OutputJSON {
-		return cli.Misused(fmt.Errorf("-o %q is none of the outputs text and json", f.output), "-o json")
+		return cli.Misused(fmt.Errorf("unknown output %q; -o takes text or json", f.output), "-o json")
 	}
 	var moments [2]query.Moment
 	for i, at := range []struct{ flag, text string }{{"--from", f.from}, {"--to", f.to}} {

@@ -17,7 +17,7 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// explainFlags are what a person may say of what is to be explained.
+// explainFlags are the flags of explain.
 type explainFlags struct {
 	momentFlags
 	namespace string
@@ -77,16 +77,16 @@ func (f explainFlags) question(args []string) (explain.Question, error) {
 		case t.IsDeployment() && q.Deployment.Name == "":
 			q.Deployment = fleet.Key{Namespace: f.namespace, Name: t.Name}
 		default:
-			return q, errors.New("one device is explained, and at most one Deployment on it")
+			return q, errors.New("explain takes one device, and at most one Deployment on it")
 		}
 	}
 	switch {
 	case q.Device == "":
-		return q, errors.New("say which device; what a Deployment does on all of them: history deployment/" + q.Deployment.Name)
+		return q, errors.New("missing device; what a Deployment does on all devices: history deployment/" + q.Deployment.Name)
 	case f.namespace == "":
 		return q, nil
 	case q.Deployment.Name == "":
-		return q, errors.New("-n is of a Deployment: devices have no namespace")
+		return q, errors.New("-n is only for a Deployment: devices have no namespace")
 	}
 	return q, eventlog.CheckName("namespace", f.namespace)
 }

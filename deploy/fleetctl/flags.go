@@ -59,7 +59,7 @@ func bindOutput(cmd *cobra.Command, output *string) {
 // checkTextOrJSON refuses other outputs than those of bindOutput.
 func checkTextOrJSON(output string) error {
 	if output != render.OutputText && output != render.OutputJSON {
-		return cli.Misused(fmt.Errorf("-o %q is none of the outputs text and json", output), "-o json")
+		return cli.Misused(fmt.Errorf("unknown output %q; -o takes text or json", output), "-o json")
 	}
 	return nil
 }

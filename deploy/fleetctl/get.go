@@ -22,7 +22,7 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// getFlags are what a person may say of get.
+// getFlags are the flags of get.
 type getFlags struct {
 	momentFlags
 	namespace     string
@@ -103,7 +103,7 @@ func (f getFlags) query(s cli.Streams, args []string) (resource.Query, error) {
 				"the labels on the custom resources: kubectl get fleetdep -l "+f.selector)
 		}
 		if len(t.Names) > 0 {
-			return q, cli.Misused(errors.New("either names or -l, not both"), s.Program()+" get devices -l "+f.selector)
+			return q, cli.Misused(errors.New("names and -l exclude each other"), s.Program()+" get devices -l "+f.selector)
 		}
 	}
 	return q, nil
@@ -123,7 +123,7 @@ func get(ctx context.Context, s cli.Streams, c *query.Connection, f getFlags, ar
 		return cli.Misused(err, "-o wide")
 	}
 	if f.watch && f.asHappened {
-		return cli.Misused(errors.New("-w follows the log, in its own order: --as-happened has another"), "one of the two")
+		return cli.Misused(errors.New("-w and --as-happened exclude each other: -w follows log time"), "give one of the two")
 	}
 	if f.watch {
 		defer s.Follow()()

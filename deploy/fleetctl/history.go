@@ -16,7 +16,7 @@ import (
 	"fleet.nationtech.io/projections/timeline"
 )
 
-// historyFlags are what a person may say of a history.
+// historyFlags are the flags of history.
 type historyFlags struct {
 	momentFlags
 	namespace string
@@ -73,9 +73,9 @@ func showHistory(ctx context.Context, s cli.Streams, c *query.Connection, f hist
 	case err != nil:
 		return cli.Misused(err, usage)
 	case len(things) != 1 || !things[0].IsDevice() && !things[0].IsDeployment():
-		return cli.Misused(errors.New("one Deployment or one device has a history"), usage)
+		return cli.Misused(errors.New("history takes one Deployment or one device"), usage)
 	case f.revision > 0 && things[0].IsDevice():
-		return cli.Misused(errors.New("--revision is of a Deployment"), s.Program()+" history device/"+things[0].Name)
+		return cli.Misused(errors.New("--revision is only for a Deployment"), s.Program()+" history device/"+things[0].Name)
 	}
 	if err := eventlog.CheckName("namespace", f.namespace); err != nil {
 		return cli.Misused(err, "-n default")

@@ -23,7 +23,7 @@ var manifestExtensions = []string{".json", ".yaml", ".yml"}
 // fromStdin is the file name that means standard input.
 const fromStdin = "-"
 
-// lintFlags are what a person may say of lint.
+// lintFlags are the flags of lint.
 type lintFlags struct {
 	files     []string
 	recursive bool
@@ -66,7 +66,7 @@ Exit codes: 0 nothing was found, 1 something was, or a file could not be read.`,
 
 func lintFiles(s cli.Streams, stdin io.Reader, f lintFlags) error {
 	if f.output != render.OutputText && f.output != render.OutputJSON {
-		return cli.Misused(fmt.Errorf("-o %q is none of the outputs text and json", f.output), "-o text")
+		return cli.Misused(fmt.Errorf("unknown output %q; -o takes text or json", f.output), "-o text")
 	}
 	r := lint.Report{Findings: []lint.Finding{}}
 	for _, name := range f.files {

@@ -14,7 +14,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-// logFlags are what a person may say of the log.
+// logFlags are the flags of log.
 type logFlags struct {
 	momentFlags
 	selectionFlags
@@ -31,19 +31,18 @@ func newLog(s cli.Streams, c *query.Connection) *cobra.Command {
 		Short: "Show what happened: the event log, oldest first",
 		Long: `Show what happened: the event log, oldest first.
 
-On a terminal each event is a line for people: when the log learned of it, its
-place in the log, its type, what it is about, and the gist. Elsewhere, or with
--o json, each is a line of CloudEvents JSON. Messages that are none of the
-fleet's, because subject, type and payload do not agree, are marked "foreign"
-and say why; --type foreign shows them alone.
+On a terminal each event is a line for people: the time at which the log recorded it,
+its sequence, its type, what it is about, and a summary. Elsewhere, or with -o json,
+each is a line of CloudEvents JSON. A message whose subject, type and payload do not
+agree is marked "foreign", with the reason; --type foreign shows these alone.
 
 --since and --until bound what is shown; --at is --until, as in other commands.
 ` + momentHelp + `
 
-The log's own order is that in which it learned of things. With --as-happened
-events come in the order in which they happened, with the time of that; what the
-log learned late says how late. That needs the whole log from --since on, and
-holds what is selected in memory.`,
+The log's own order is by log time, when the log recorded an event. With --as-happened
+events come by event time, when they happened; an event that the log recorded late
+says how late. That reads the whole log from --since on, and holds what is selected
+in memory.`,
 		Example: `  fleetctl log --since 15m
   fleetctl log -n 20 -f --device edge-01
   fleetctl log --deployment default/hello --type desired --type state.reported
@@ -75,13 +74,13 @@ func (f logFlags) interval(s cli.Streams) (query.Interval, error) {
 	}
 	switch {
 	case f.at != "" && f.until != "":
-		return w, cli.Misused(errors.New("--at and --until are the same"), "one of the two")
+		return w, cli.Misused(errors.New("--at and --until mean the same"), "give one of the two")
 	case f.follow && end != "":
-		return w, cli.Misused(fmt.Errorf("-f goes on, and %s ends", name), "one of the two")
+		return w, cli.Misused(fmt.Errorf("-f and %s exclude each other: -f has no end", name), "give one of the two")
 	case f.follow && f.asHappened:
-		return w, cli.Misused(errors.New("-f follows the log in its own order: --as-happened has another"), "one of the two")
+		return w, cli.Misused(errors.New("-f and --as-happened exclude each other: -f follows log time"), "give one of the two")
 	case f.tail < 0:
-		return w, cli.Misused(fmt.Errorf("-n %d is less than none", f.tail), "-n 20")
+		return w, cli.Misused(errors.New("-n must be 0 or more"), "-n 20")
 	}
 	var err error
 	if w.Since, err = query.ParseAgo(s, "--since", f.since); err != nil {

@@ -17,9 +17,9 @@ import (
 // that have them.
 const momentHelp = `A moment is a sequence of the log (1234), a time (2026-11-24T14:03:00Z, or
 "2026-11-24 14:03" in this machine's zone; 14:03 alone is the last 14:03), or how
-long ago (-15m, -2h, -3d). --at asks what the log knew then. With --as-happened it
-is asked what was true then: a report that came late, from a device that was
-offline, counts from when it happened.`
+long ago (-15m, -2h, -3d). --at counts by log time: it asks what the log had recorded
+by then. With --as-happened it counts by event time: it asks what had happened by
+then, so that a late report of a device that was offline counts from when it happened.`
 
 // momentFlags are the flags by which a person names a moment of the past. Every
 // command that reads the fleet has them.
@@ -31,7 +31,7 @@ type momentFlags struct {
 func (f *momentFlags) bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.at, "at", "", "the fleet at a moment: a sequence (1234), a time (14:03, RFC 3339) or how long ago (-15m); default now")
-	flags.BoolVar(&f.asHappened, "as-happened", false, "by when things happened, not by when the log learned of them")
+	flags.BoolVar(&f.asHappened, "as-happened", false, "by event time (when it happened) instead of log time (when the log recorded it)")
 	completeMoments(cmd, "at")
 }
 

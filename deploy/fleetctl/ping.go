@@ -56,7 +56,7 @@ func ping(ctx context.Context, s cli.Streams, c *query.Connection, device string
 		}
 		why := fmt.Sprintf("no answer within %v", timeout)
 		if errors.Is(err, nats.ErrNoResponders) {
-			why = "nobody listens: it is not connected, or there is no such device"
+			why = "the device is not connected, or does not exist"
 		}
 		return cli.FailedWith(cli.ExitNoAnswer, fmt.Errorf("ping %s: %s", device, why), "kubectl get fleetdev "+device+", and "+lastWords(s, device))
 	case err != nil:
@@ -68,7 +68,7 @@ func ping(ctx context.Context, s cli.Streams, c *query.Connection, device string
 		Error        string `json:"error"`
 	}
 	if err := json.Unmarshal(answer.Data, &pong); err != nil {
-		return cli.Failed(fmt.Errorf("ping %s: the answer is none: %q", device, render.Printable(string(answer.Data))), lastWords(s, device))
+		return cli.Failed(fmt.Errorf("ping %s: cannot read the answer: %q", device, render.Printable(string(answer.Data))), lastWords(s, device))
 	}
 	if pong.Error != "" {
 		return cli.Failed(fmt.Errorf("ping %s: the device says: %s", device, render.Printable(pong.Error)), lastWords(s, device))

@@ -19,7 +19,7 @@ import (
 	"fleet.nationtech.io/projections/seal"
 )
 
-// proveFlags are what a person may say of prove.
+// proveFlags are the flags of prove.
 type proveFlags struct {
 	check, output, publicKey string
 }
@@ -49,7 +49,7 @@ $` + query.EnvSealKey + `: a document brings its own, which proves nothing.`,
 			case f.check == "" && len(args) == 1:
 				return prove(cmd.Context(), s, c, f, args[0])
 			}
-			return cli.Misused(errors.New("either a sequence of the log, or --check FILE"), s.Program()+" prove 1234")
+			return cli.Misused(errors.New("give either a sequence of the log or --check FILE"), s.Program()+" prove 1234")
 		},
 		ValidArgsFunction: cobra.NoFileCompletions,
 	}
@@ -65,7 +65,7 @@ $` + query.EnvSealKey + `: a document brings its own, which proves nothing.`,
 func prove(ctx context.Context, s cli.Streams, c *query.Connection, f proveFlags, arg string) error {
 	sequence, err := strconv.ParseUint(arg, 10, 64)
 	if err != nil || sequence == 0 {
-		return cli.Misused(fmt.Errorf("%q is no sequence of the log", arg), "a number that "+s.Program()+" log shows, such as "+s.Program()+" prove 1234")
+		return cli.Misused(fmt.Errorf("%q is not a sequence of the log", arg), "a number that "+s.Program()+" log shows, such as "+s.Program()+" prove 1234")
 	}
 	keys, err := query.TrustedKeys(s, f.publicKey)
 	if err != nil {
@@ -85,7 +85,7 @@ func prove(ctx context.Context, s cli.Streams, c *query.Connection, f proveFlags
 	case errors.Is(err, seal.ErrNotInLog):
 		return cli.Failed(err, "a sequence that is in it: "+s.Program()+" log")
 	case errors.Is(err, seal.ErrNotSealed):
-		return cli.Failed(err, "the same again later; if no seal comes, does an operator run, and what does its log say of seals?")
+		return cli.Failed(err, "run the same command again later; if no seal comes, see the operator's log")
 	case errors.Is(err, seal.ErrTampered):
 		return cli.Failed(err, "what differs: "+s.Program()+" verify")
 	case err != nil:

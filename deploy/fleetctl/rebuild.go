@@ -25,21 +25,21 @@ func newRebuild(s cli.Streams, c *query.Connection) *cobra.Command {
 	var all, yes bool
 	cmd := &cobra.Command{
 		Use:   "rebuild BUCKET | --all",
-		Short: "Throw a bucket away and have it made from the log anew",
-		Long: `Throw a bucket away and have it made from the log anew.
+		Short: "Rebuild a bucket from the event log",
+		Long: `Rebuild a bucket from the event log: the server deletes it, and fills it again.
 
 The server does it, in a second or so for a hundred thousand events. Agents stay
-connected meanwhile and see no withdrawal: whoever asks for its desired state is
-told to ask again, nothing old is sent to a device, and in the end each device is
-told to sync. Who watches a bucket ends with the same values.
+connected meanwhile and see no withdrawal: a device that asks for its desired state
+is told to ask again, the server sends no old value to a device, and in the end each
+device is told to sync. A client that watches the bucket ends with the same values.
 
 It refuses where the bucket may be worth more than the log: a log that lost its
 tail or other messages, that is another one than the bucket's, or that is not
-healthy; and where somebody else rebuilds the bucket.
+healthy; and where another rebuild of the bucket is under way.
 
-Ctrl-C ends it between two buckets: the one that is begun is finished first, where
-that takes no more than 10 s. Whatever cut a rebuild short, an operator that runs
-finishes it within seconds.
+Ctrl-C ends the command between two buckets: it finishes the bucket that it has begun,
+where that takes no more than 10 s. An operator that runs finishes an interrupted
+rebuild within seconds.
 
 Buckets: ` + strings.Join(eventlog.Buckets(), ", ") + `.`,
 		Example: `  fleetctl rebuild desired-state
@@ -68,11 +68,11 @@ Buckets: ` + strings.Join(eventlog.Buckets(), ", ") + `.`,
 func bucketsOf(args []string, all bool) ([]string, error) {
 	switch {
 	case all == (len(args) == 1):
-		return nil, errors.New("either a bucket or --all")
+		return nil, errors.New("give either a bucket or --all")
 	case all:
 		return eventlog.Buckets(), nil
 	case !slices.Contains(eventlog.Buckets(), args[0]):
-		return nil, fmt.Errorf("%q is no bucket: there are %s", args[0], strings.Join(eventlog.Buckets(), ", "))
+		return nil, fmt.Errorf("unknown bucket %q; buckets: %s", args[0], strings.Join(eventlog.Buckets(), ", "))
 	}
 	return args, nil
 }
@@ -188,7 +188,7 @@ func explainRebuild(s cli.Streams, c *query.Connection, nc *nats.Conn, bucket st
 	try := ""
 	switch name := s.Program(); {
 	case errors.Is(err, buckets.ErrUnderWay):
-		try = "the same again once that is over; an operator that runs finishes a rebuild that was cut short"
+		try = "run the same command again once that is over; an operator that runs finishes a rebuild that was cut short"
 	case errors.Is(err, buckets.ErrOtherLog):
 		try = "start an operator: it rebuilds the buckets of a log that was made anew or restored, and devices keep what they run"
 	case errors.Is(err, buckets.ErrAhead):
@@ -196,9 +196,9 @@ func explainRebuild(s cli.Streams, c *query.Connection, nc *nats.Conn, bucket st
 	case errors.Is(err, buckets.ErrIncomplete):
 		try = "what is missing: " + name + " verify; an archive that has it: " + name + " restore --help"
 	case errors.Is(err, buckets.ErrUnhealthy):
-		try = "the same again when the NATS servers are well: nats server check jetstream"
+		try = "run the same command again when the NATS servers are well: nats server check jetstream"
 	case errors.Is(err, logstream.ErrRestoring):
-		try = "the same again when the restore is over"
+		try = "run the same command again when the restore is over"
 	case errors.Is(err, context.Canceled) && !errors.Is(nc.LastError(), nats.ErrPermissionViolation):
 		return cli.FailedWith(cli.ExitInterrupted,
 			fmt.Errorf("interrupted: bucket %s is not in service, as its rebuild did not end within %v", bucket, rebuildLinger),
@@ -206,7 +206,7 @@ func explainRebuild(s cli.Streams, c *query.Connection, nc *nats.Conn, bucket st
 	default:
 		return c.Explain(err, nc)
 	}
-	return cli.Failed(fmt.Errorf("bucket %s is left as it is: %w", bucket, err), try)
+	return cli.Failed(fmt.Errorf("bucket %s was not rebuilt: %w", bucket, err), try)
 }
 
 // knownDevices are those that the log speaks of.

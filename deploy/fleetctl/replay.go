@@ -24,7 +24,7 @@ import (
 	"fleet.nationtech.io/projections/asof"
 )
 
-// replayFlags are what a person may say of a replay.
+// replayFlags are the flags of replay.
 type replayFlags struct {
 	from, to           string
 	speed              string
@@ -83,7 +83,7 @@ to where the last or the next rollout begins, Home End, + - speed, ? help, q qui
 
 const replayMomentHelp = `A moment is a sequence of the log (1234), a time (2026-11-24T14:03:00Z, or
 "2026-11-24 14:03" and 14:03 in this machine's zone), or how long ago (-15m,
--2h, -3d), by when the log learned of things.`
+-2h, -3d), by log time.`
 
 // playHistory plays on a terminal, or elsewhere in lines.
 func playHistory(ctx context.Context, s cli.Streams, c *query.Connection, f replayFlags) error {

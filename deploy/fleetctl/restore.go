@@ -21,7 +21,7 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// restoreFlags are what a person may say of restore.
+// restoreFlags are the flags of restore.
 type restoreFlags struct {
 	crs      bool
 	at       string
@@ -32,8 +32,8 @@ func newRestore(s cli.Streams, c *query.Connection) *cobra.Command {
 	var f restoreFlags
 	cmd := &cobra.Command{
 		Use:   "restore FILE | --crs [FILE]",
-		Short: "Get the event log back from an archive, or Kubernetes' objects from the log",
-		Long: `Get the event log back from an archive, or Kubernetes' objects from the log.
+		Short: "Restore the event log from an archive, or Kubernetes' objects from the log",
+		Long: `Restore the event log from an archive, or Kubernetes' objects from the log.
 
 restore FILE checks the file to its end, and puts the log into a server that has
 none: the same events at the same sequences with the same times, and the buckets
@@ -43,8 +43,8 @@ events, or buckets of another log, it says what to do and changes nothing. A log
 in which an operator was elected and nothing else happened gives way; it is
 surer to stop the operators first.
 
-Whatever cuts it short, the same command again does what is left. Where the log
-had not arrived whole it is sent again from its beginning, since the server takes
+Run the same command again to resume after an interruption. Where the log had not
+arrived whole it is sent again from its beginning, since the server takes
 it only so; until it is whole nobody can read it or append to it.
 
 Devices are told nothing before an operator has held the log against Kubernetes:
@@ -107,7 +107,7 @@ func restoreLog(ctx context.Context, s cli.Streams, c *query.Connection, file st
 		},
 		Lost: func(err error) {
 			end()
-			s.Warn("%v: what is left is tried again\n", err)
+			s.Warn("%v; restoring goes on with what is left\n", err)
 		},
 	})
 	end()
@@ -131,7 +131,7 @@ func explainRestore(c *query.Connection, err error, nc *nats.Conn, file string) 
 	switch {
 	case errors.Is(err, archive.ErrLogThere):
 		return cli.Failed(err, "is "+c.URL+" the right server? If its log is to be given up: stop the operators, keep a copy (fleetctl archive OTHER), remove it (nats stream rm "+
-			eventlog.LogStream+"), and the same again")
+			eventlog.LogStream+"), then run the same command again")
 	case errors.Is(err, archive.ErrBucketsThere):
 		rm := make([]string, 0, len(eventlog.Buckets()))
 		for _, b := range eventlog.Buckets() {

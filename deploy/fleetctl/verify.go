@@ -17,7 +17,7 @@ import (
 // maxFindings is how many findings of each kind JSON lists; a table lists fewer.
 const maxFindings = 10_000
 
-// verifyFlags are what a person may say of verify.
+// verifyFlags are the flags of verify.
 type verifyFlags struct {
 	publicKey, output string
 	progress          bool
@@ -27,8 +27,8 @@ func newVerify(s cli.Streams, c *query.Connection) *cobra.Command {
 	var f verifyFlags
 	cmd := &cobra.Command{
 		Use:   "verify",
-		Short: "Hold the log against itself, its seals and the buckets",
-		Long: `Hold the log against itself, its seals and the buckets.
+		Short: "Compare the event log with its seals and the buckets",
+		Long: `Compare the event log with its seals and the buckets.
 
 The log is read once, from its first message to its last, and changed by nothing.
 What is compared:
@@ -67,7 +67,7 @@ were found.`,
 
 func verifyAll(ctx context.Context, s cli.Streams, c *query.Connection, f verifyFlags) error {
 	if f.output != render.OutputTable && f.output != render.OutputJSON {
-		return cli.Misused(fmt.Errorf("-o %q is none of the outputs table and json", f.output), "-o table")
+		return cli.Misused(fmt.Errorf("unknown output %q; -o takes table or json", f.output), "-o table")
 	}
 	keys, err := query.TrustedKeys(s, f.publicKey)
 	if err != nil {
@@ -139,13 +139,13 @@ func adviceOn(r *verify.Report, name string) string {
 	case has(verify.SealKey):
 		return "where the key was changed on purpose, name both: --public-key OLD,NEW"
 	case has(verify.BucketHalted):
-		return "are the NATS servers well (nats server check jetstream)? Then the same again in a minute: an operator that runs rebuilds the bucket"
+		return "are the NATS servers well (nats server check jetstream)? Then run the same command again in a minute: an operator that runs rebuilds the bucket"
 	case has(verify.BucketUnfinished):
-		return "the same again in half a minute: an operator that runs finishes a rebuild that was cut short. Without an operator: " + name + " rebuild BUCKET"
+		return "run the same command again in half a minute: an operator that runs finishes a rebuild that was cut short. Without an operator: " + name + " rebuild BUCKET"
 	}
 	for _, f := range r.Findings {
 		if f.Bucket != "" && f.Kind.Differs() {
-			return "the log is right, and the bucket can be made from it anew: " + name + " rebuild " + f.Bucket
+			return "the log is right; rebuild the bucket from it: " + name + " rebuild " + f.Bucket
 		}
 	}
 	return ""

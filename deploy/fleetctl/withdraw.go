@@ -61,7 +61,7 @@ func withdraw(ctx context.Context, s cli.Streams, c *query.Connection, key fleet
 	}
 	defer nc.Close()
 	if err := eventlog.CheckName("user", c.User); err != nil {
-		return cli.Misused(fmt.Errorf("a request bears its user's name: %w", err), "--user")
+		return cli.Misused(fmt.Errorf("a request needs a user: %w", err), "--user")
 	}
 	devices, err := orphan(ctx, js, key)
 	if err != nil {
@@ -86,7 +86,7 @@ func withdraw(ctx context.Context, s cli.Streams, c *query.Connection, key fleet
 		switch {
 		case err != nil && !errors.Is(err, eventlog.ErrForeign):
 			if bounded.Err() != nil {
-				return cli.Failed(fmt.Errorf("the operator did not withdraw %s within %v; the request stays in the log, and it will", key, timeout),
+				return cli.Failed(fmt.Errorf("the operator did not withdraw %s within %v; the request stays in the log, and the next operator acts on it", key, timeout),
 					"is an operator running? "+s.Program()+" log --type leader -o text shows the last one")
 			}
 			return c.Explain(err, nc)
@@ -119,7 +119,7 @@ func orphan(ctx context.Context, js jetstream.JetStream, key fleet.Key) (devices
 	case d.Lifecycle == fleet.Deleted:
 		return 0, cli.Failed(fmt.Errorf("%s has already ended", key), fmt.Sprintf("when and by whom: fleetctl history deployment/%s -n %s", key.Name, key.Namespace))
 	case d.Lifecycle != fleet.Orphaned:
-		return 0, cli.Failed(fmt.Errorf("%s is no orphan: its custom resource is there", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))
+		return 0, cli.Failed(fmt.Errorf("%s is not orphaned: its custom resource exists", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))
 	}
 	for range d.Assigned {
 		devices++

@@ -172,12 +172,12 @@ func (c *Connection) Explain(err error, nc *nats.Conn) error {
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return cli.Failed(fmt.Errorf("%w: this server has no event log yet", err), "start an operator: it makes the log")
 	case errors.Is(err, reader.ErrLogReset):
-		return cli.Failed(err, "the same again: it reads the log that is there now")
+		return cli.Failed(err, "run the same command again: it reads the log that is there now")
 	case errors.Is(err, nats.ErrConnectionClosed), !nc.IsConnected():
 		return cli.Failed(fmt.Errorf("the connection to %s broke and did not come back within %v: %w", c.URL, reconnects*time.Second, err),
-			"the same again once the server is up; for a local fleet: fleet-dev up")
+			"run the same command again once the server is up; for a local fleet: fleet-dev up")
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		return cli.Failed(fmt.Errorf("the server did not answer in time: %w", err), "the same again; if it stays so, look at the server's health: nats server check jetstream")
+		return cli.Failed(fmt.Errorf("the server did not answer in time: %w", err), "run the same command again; if the error stays, look at the server's health: nats server check jetstream")
 	}
 	return cli.Failed(err, "")
 }

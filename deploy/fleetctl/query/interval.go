@@ -113,7 +113,7 @@ type Interval struct {
 	Follow       bool
 }
 
-// Read gives the selected events of the stretch, in its order.
+// Read gives the selected events of the interval, in its order.
 func (w Interval) Read(ctx context.Context, js jetstream.JetStream, sel Selection, report func(done, total uint64), done func(), emit func(eventlog.Event, error) error) error {
 	log, err := logstream.Inspect(ctx, js)
 	if err != nil {

@@ -23,7 +23,7 @@ func ParseMoment(s cli.Streams, flag, text string) (asof.Moment, error) {
 		return m, cli.Misused(fmt.Errorf("%s %w", flag, err), flag+" -15m")
 	}
 	if m.Time.After(s.Now().Add(clockSkew)) {
-		s.Warn("Note: %s %s is yet to come; this is now.\n", flag, text)
+		s.Warn("Note: %s %s is in the future; this is now.\n", flag, text)
 	}
 	return m, nil
 }

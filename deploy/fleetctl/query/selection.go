@@ -51,7 +51,7 @@ func NewSelection(device, deployment string, types []string) (Selection, error) 
 	}
 	for _, t := range types {
 		if !knownType(t) {
-			return s, fmt.Errorf("%q is no type of event, nor the first word of one; there are: %s", t, strings.Join(TypeWords(), ", "))
+			return s, fmt.Errorf("unknown event type %q; types and their first words: %s", t, strings.Join(TypeWords(), ", "))
 		}
 		s.types = append(s.types, t)
 	}

@@ -70,7 +70,7 @@ func (c *Connection) WithDevice(ctx context.Context, s cli.Streams, command, dev
 	}
 	defer nc.Close()
 	if err := eventlog.CheckName("user", c.User); err != nil {
-		return cli.Misused(fmt.Errorf("a request bears its user's name: %w", err), "--user")
+		return cli.Misused(fmt.Errorf("a request needs a user: %w", err), "--user")
 	}
 	permitted, stop := c.Permitted(ctx)
 	defer stop()

@@ -30,7 +30,7 @@ func ArchiveWriter(s cli.Streams, output string) (func(m archive.Index, seals st
 			return nil
 		}, nil
 	}
-	return nil, fmt.Errorf("output %q is not known", output)
+	return nil, fmt.Errorf("unknown output %q; -o takes text or json", output)
 }
 
 // ArchiveRange says how far an archive goes.

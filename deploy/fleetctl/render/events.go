@@ -47,7 +47,7 @@ func NewEventWriter(s cli.Streams, output string, eventTime bool) (eventWriter, 
 			return err
 		}, nil
 	}
-	return nil, fmt.Errorf("-o %q is none of the outputs json and text", output)
+	return nil, fmt.Errorf("unknown output %q; -o takes json or text", output)
 }
 
 // TailLine is one event below the cells: as in the log, without the date, which the

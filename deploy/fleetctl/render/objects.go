@@ -34,7 +34,7 @@ func NewObjects(s cli.Streams, q resource.Query, output string, watch bool) (*Ob
 			return &Objects{s: s, q: q, output: output, watch: watch, tables: map[string]*table{}}, nil
 		}
 	}
-	return nil, fmt.Errorf("-o %q is none of the outputs %s", output, strings.Join(Outputs(), ", "))
+	return nil, fmt.Errorf("unknown output %q; -o takes one of %s", output, strings.Join(Outputs(), ", "))
 }
 
 // ForPeople says whether words beside the answer help.

@@ -48,5 +48,5 @@ func CheckOutput(output string) error {
 	case "", OutputText, OutputJSON, OutputYAML:
 		return nil
 	}
-	return cli.Misused(fmt.Errorf("-o %q is none of the outputs text, json and yaml", output), "-o json")
+	return cli.Misused(fmt.Errorf("unknown output %q; -o takes text, json or yaml", output), "-o json")
 }

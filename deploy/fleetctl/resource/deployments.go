@@ -100,10 +100,10 @@ func (c *Catalog) deploymentStatus(d *fleet.Deployment) v1alpha1.DeploymentStatu
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, reasonUnreadable, err.Error()
 	case d.Refused != nil: // in place of one that had ended
 	case d.Lifecycle == fleet.Deleted:
-		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, reasonDeleted, "it ended"
+		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, reasonDeleted, "the Deployment ended"
 	case d.Lifecycle == fleet.Orphaned:
 		ready.Status, ready.Reason = metav1.ConditionUnknown, reasonOrphaned
-		ready.Message = "its custom resource is gone and nobody was seen deleting it; its devices are left as they are: apply it again, or fleetctl withdraw"
+		ready.Message = "the custom resource is gone, and no deletion of it was observed; devices keep the Deployment: apply it again, or fleetctl withdraw"
 	}
 	ready.LastTransitionTime = metav1.Time{}
 	return s

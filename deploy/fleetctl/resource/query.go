@@ -16,7 +16,7 @@ import (
 // the CRDs does.
 const Category = "fleet"
 
-// Target is which things a person asked for.
+// Target is a kind, and the names of it that a person asked for.
 type Target struct {
 	Resource *Resource
 	Names    []string // none: all that there are
@@ -26,7 +26,7 @@ type Target struct {
 // KIND/NAME….
 func ParseTargets(args []string) ([]Target, error) {
 	if len(args) == 0 {
-		return nil, fmt.Errorf("say what to get: %s", strings.Join(Plurals(), ", "))
+		return nil, fmt.Errorf("missing kind; kinds: %s", strings.Join(Plurals(), ", "))
 	}
 	if strings.Contains(args[0], "/") {
 		return parseNamed(args)
@@ -45,7 +45,7 @@ func ParseTargets(args []string) ([]Target, error) {
 	}
 	for _, name := range args[1:] {
 		if strings.Contains(name, "/") {
-			return nil, fmt.Errorf("%q: where the kind is given apart, a name has none", name)
+			return nil, fmt.Errorf("%q: give the kind once: KIND NAME, or KIND/NAME", name)
 		}
 		for i := range out {
 			if err := out[i].add(name); err != nil {

@@ -24,7 +24,7 @@ func ParseRefs(args []string) ([]Ref, error) {
 		}
 		if !ok {
 			if i++; i == len(args) {
-				return nil, fmt.Errorf("%q is followed by no name", word)
+				return nil, fmt.Errorf("missing name after %q", word)
 			}
 			name = args[i]
 		}

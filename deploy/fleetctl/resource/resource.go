@@ -11,7 +11,7 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// Resource is a kind of thing that can be asked for, in kubectl's words.
+// Resource is a kind of object that can be asked for, in kubectl's words.
 type Resource struct {
 	Plural, Singular, kind string
 	aliases                []string
@@ -41,7 +41,7 @@ const (
 func (a appearance) Wide() bool { return a == wide || a == wideAge }
 func (a appearance) Ages() bool { return a == age || a == wideAge }
 
-// Item is one thing that was asked for.
+// Item is one object that was found.
 type Item struct {
 	Resource *Resource
 	Key      fleet.Key
@@ -62,14 +62,14 @@ func ByWord(word string) (*Resource, error) {
 			return r, nil
 		}
 	}
-	return nil, fmt.Errorf("there is no kind of thing called %q; there are: %s", word, strings.Join(Plurals(), ", "))
+	return nil, fmt.Errorf("unknown kind %q; kinds: %s", word, strings.Join(Plurals(), ", "))
 }
 
 func (r *Resource) words() []string {
 	return append([]string{r.Plural, r.Singular}, r.aliases...)
 }
 
-// Show shows a thing.
+// Show gives a resource as an item.
 func (r *Resource) Show(c *Catalog, key fleet.Key) Item {
 	i := r.item(c, key)
 	i.Resource = r

@@ -12,7 +12,7 @@ func TestTargetsAreReadAsKubectlReadsThem(t *testing.T) {
 	tests := map[string]struct {
 		args []string
 		want string // resource:name,name; …
-		says string // Show the error
+		says string // a part of the error
 	}{
 		"a kind":                          {args: []string{"deployments"}, want: "deployments:"},
 		"a kind by its short name":        {args: []string{"fleetdep"}, want: "deployments:"},
@@ -22,13 +22,13 @@ func TestTargetsAreReadAsKubectlReadsThem(t *testing.T) {
 		"several kinds and a name":        {args: []string{"deploy,rollout", "web"}, want: "deployments:web; rollouts:web"},
 		"the category":                    {args: []string{"fleet"}, want: "deployments:; devices:"},
 		"kinds with names":                {args: []string{"device/a", "deployment/web", "device/b"}, want: "devices:a,b; deployments:web"},
-		"nothing":                         {says: "say what to get"},
+		"nothing":                         {says: "missing kind"},
 		"a kind that is none":             {args: []string{"pods"}, says: "deployments, devices, rollouts"},
-		"a slash that comes too late":     {args: []string{"devices", "device/a"}, says: "a name has none"},
+		"a slash that comes too late":     {args: []string{"devices", "device/a"}, says: "give the kind once"},
 		"a slash that is missing":         {args: []string{"device/a", "b"}, says: "not of the form KIND/NAME"},
 		"a name that no device can have":  {args: []string{"device", "Edge.01"}, says: "RFC 1123"},
 		"an empty name behind the slash":  {args: []string{"device/"}, says: "RFC 1123"},
-		"a kind that is none, with slash": {args: []string{"pod/a"}, says: "no kind"},
+		"a kind that is none, with slash": {args: []string{"pod/a"}, says: "unknown kind"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

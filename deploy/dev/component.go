@@ -20,7 +20,7 @@ func (r *runner) onDown(f func() error) {
 	r.undo = append(r.undo, f)
 }
 
-// background runs a part until the fleet goes down; its failure ends the fleet.
+// background runs a component until the fleet goes down; its failure ends the fleet.
 func (r *runner) background(ctx context.Context, name string, run func(context.Context) error) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
