@@ -132,18 +132,18 @@ func (s *Service) take(m *nats.Msg) {
 	s.options.Logger.Debug("command", "verb", verb, "user", info.User)
 	answer, err := json.Marshal(s.answer(verb))
 	if err != nil {
-		s.options.Logger.Error("an answer cannot be encoded", "verb", verb, "error", err)
+		s.options.Logger.Error("cannot encode an answer", "verb", verb, "error", err)
 		return
 	}
 	if err := m.Respond(answer); err != nil {
-		s.options.Logger.Warn("a command is not answered", "verb", verb, "error", err)
+		s.options.Logger.Warn("cannot answer a command", "verb", verb, "error", err)
 	}
 }
 
 // believe says who sent a command, or why it is none.
 func believe(m *nats.Msg) (info eventlog.RequestInfo, reason, why string) {
 	if m.Reply == "" {
-		return info, ReasonNoReply, "it has no reply subject, so nobody asks"
+		return info, ReasonNoReply, "it has no reply subject"
 	}
 	info, err := eventlog.RequestInfoOf(m.Header)
 	if err != nil {

@@ -58,7 +58,7 @@ func (k *Reconciler) start(ctx context.Context, c plan.Chain) {
 	k.busy[c.Key] = w
 	if c.Why.Drift() {
 		k.metrics.drift(string(c.Why))
-		k.o.Log.Warn("a container is not as it was left", "deployment", c.Deployment, "service", c.Service, "reason", c.Why)
+		k.o.Log.Warn("container changed outside the fleet", "deployment", c.Deployment, "service", c.Service, "reason", c.Why)
 		k.journal(eventlog.AgentDriftDetected, w, eventlog.Step{Step: verbs(c.Steps), Reason: string(c.Why)})
 	}
 	k.work.Go(func() {
@@ -170,7 +170,7 @@ func (k *Reconciler) finish(r chainResult) {
 		if w.chain.Why.Drift() {
 			t = eventlog.AgentDriftRepaired
 		}
-		k.o.Log.Info("service brought in line", "deployment", r.key.Deployment, "service", r.key.Service,
+		k.o.Log.Info("service reconciled", "deployment", r.key.Deployment, "service", r.key.Service,
 			"reason", w.chain.Why, "steps", verbs(w.chain.Steps), "took", r.took)
 		k.journal(t, w, eventlog.Step{Step: verbs(w.chain.Steps), Reason: string(w.chain.Why), Duration: r.took.Seconds()})
 	}

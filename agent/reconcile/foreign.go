@@ -32,7 +32,7 @@ func (k *Reconciler) own(found []engine.Container) []engine.Container {
 func (k *Reconciler) tellForeign(c engine.Container) {
 	text := fmt.Sprintf("container %s (%.12s) is left alone: %s. To end this message, remove the container, or create it with --label %s=",
 		c.Name, c.ID, c.Foreign, engine.LabelDevice)
-	k.o.Log.Warn("a container has the fleet's labels and is not the fleet's: it is left alone",
+	k.o.Log.Warn("foreign container with the fleet's labels; the agent leaves it alone",
 		"container", c.Name, "id", c.ID, "deployment", c.Deployment, "service", c.Service, "error", c.Foreign)
 	s := eventlog.Step{Reason: engine.ReasonForeignContainer, Error: text, At: k.o.Clock().UTC()}
 	if eventlog.CheckName("deployment", c.Deployment) == nil && eventlog.CheckName("service", c.Service) == nil {

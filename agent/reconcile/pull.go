@@ -52,7 +52,7 @@ func (k *Reconciler) pulled(r pullResult) {
 	default:
 		k.memory = k.memory.Succeeded(r.step, now)
 		delete(k.failed, lane)
-		k.o.Log.Info("the image of an update is here", "deployment", r.step.Deployment, "service", r.step.Service,
+		k.o.Log.Info("image of an update pulled", "deployment", r.step.Deployment, "service", r.step.Service,
 			"image", r.step.Spec.Service.Image, "took", r.took)
 	}
 }

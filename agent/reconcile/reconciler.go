@@ -200,7 +200,7 @@ func (k *Reconciler) follow(ctx context.Context) {
 		if ctx.Err() != nil {
 			return
 		}
-		k.o.Log.Warn("the engine's events ended", "error", err, "retry", pause)
+		k.o.Log.Warn("the stream of container events ended", "error", err, "retry", pause)
 		k.signal() // something may have been missed
 		if time.Since(began) > most {
 			pause = least

@@ -30,7 +30,7 @@ func (k *Reconciler) tick(ctx context.Context) {
 	k.due = time.Time{}
 	desired, err := k.o.Source.Desired()
 	if err != nil {
-		k.o.Log.Error("the desired set cannot be read", "error", err)
+		k.o.Log.Error("cannot read the desired state", "error", err)
 		k.wakeBy(now.Add(lookWithoutFeed))
 		return
 	}
@@ -84,12 +84,12 @@ func (k *Reconciler) look(ctx context.Context) {
 		k.awayError = engine.AsError(err, engine.ReasonObserveFailed)
 		if k.awaySince.IsZero() {
 			k.awaySince = k.o.Clock()
-			k.o.Log.Warn("the containers cannot be seen: looking again", "reason", k.awayError.Reason, "error", err)
+			k.o.Log.Warn("cannot list the containers; trying again", "reason", k.awayError.Reason, "error", err)
 		}
 		return
 	}
 	if !k.awaySince.IsZero() {
-		k.o.Log.Info("the containers can be seen again", "after", k.o.Clock().Sub(k.awaySince))
+		k.o.Log.Info("listing the containers works again", "after", k.o.Clock().Sub(k.awaySince))
 	}
 	k.awaySince, k.awayError = time.Time{}, nil
 	k.observed, k.looked, k.stale = k.own(found), time.Now(), false

@@ -68,6 +68,6 @@ func (l *Log) Message(reason, subject, why string) {
 	}
 	l.mu.Unlock()
 	if !quiet {
-		l.logger.Warn("a message was not believed", "reason", reason, "subject", subject, "why", why, "since_last_line", t.skipped)
+		l.logger.Warn("message rejected", "reason", reason, "subject", subject, "why", why, "since_last_line", t.skipped)
 	}
 }

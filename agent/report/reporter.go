@@ -137,7 +137,7 @@ func (r *Reporter) State(s eventlog.DeploymentState) {
 	s.LastEventAt = at
 	data, err2 := json.Marshal(s)
 	if err := errors.Join(err, err2); err != nil {
-		r.options.Logger.Error("a state cannot be encoded", "deployment", s.Deployment, "error", err)
+		r.options.Logger.Error("cannot encode a state", "deployment", s.Deployment, "error", err)
 		return
 	}
 	r.say(s.Deployment, string(content), data)
@@ -156,7 +156,7 @@ func (r *Reporter) say(deployment, content string, data []byte) {
 	// there for ever, before all others.
 	if err := eventlog.CheckName("deployment", deployment); err != nil {
 		r.metrics.refused.WithLabelValues(kindState).Inc()
-		r.options.Logger.Error("there is no subject for this report", "deployment", deployment, "error", err)
+		r.options.Logger.Error("cannot report: the name is no valid subject", "deployment", deployment, "error", err)
 		return
 	}
 	r.mu.Lock()
@@ -176,7 +176,7 @@ func (r *Reporter) say(deployment, content string, data []byte) {
 func (r *Reporter) saidBefore(deployment string) string {
 	v, err := r.options.Store.Recall(clearedPrefix + deployment)
 	if err != nil {
-		r.options.Logger.Warn("the store cannot be read", "error", err)
+		r.options.Logger.Warn("cannot read the store", "error", err)
 	}
 	if v != nil {
 		return contentCleared
@@ -192,7 +192,7 @@ func (r *Reporter) Info(i eventlog.DeviceInfo) {
 	i.UpdatedAt = at
 	data, err2 := json.Marshal(i)
 	if err := errors.Join(err, err2); err != nil {
-		r.options.Logger.Error("the device's info cannot be encoded", "error", err)
+		r.options.Logger.Error("cannot encode the device's info", "error", err)
 		return
 	}
 	r.mu.Lock()
@@ -221,7 +221,7 @@ func (r *Reporter) Journal(t eventlog.Type, s eventlog.Step) {
 func (r *Reporter) enqueue(t eventlog.Type, at time.Time, payload any) {
 	data, err := json.Marshal(payload)
 	if err != nil {
-		r.options.Logger.Error("an event cannot be encoded", "type", t, "error", err)
+		r.options.Logger.Error("cannot encode an event", "type", t, "error", err)
 		return
 	}
 	if at.IsZero() {
@@ -230,7 +230,7 @@ func (r *Reporter) enqueue(t eventlog.Type, at time.Time, payload any) {
 	dropped, err := r.options.Store.Enqueue(t, at, data)
 	if err != nil {
 		r.metrics.dropped.WithLabelValues(droppedStore).Inc()
-		r.options.Logger.Error("an event of the journal is lost", "type", t, "error", err)
+		r.options.Logger.Error("the store cannot keep an event; it is lost", "type", t, "error", err)
 		return
 	}
 	r.metrics.dropped.WithLabelValues(droppedFull).Add(float64(dropped))

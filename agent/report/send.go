@@ -32,7 +32,7 @@ func (r *Reporter) send(ctx context.Context) error {
 		}
 		out, wait, err := r.pick()
 		if err != nil {
-			r.options.Logger.Error("nothing can be reported: the store fails", "error", err)
+			r.options.Logger.Error("the store fails; the agent cannot report", "error", err)
 			wait = storeRetry
 		}
 		if out == nil {
@@ -50,7 +50,7 @@ func (r *Reporter) send(ctx context.Context) error {
 		}
 		if err := out.acked(); err != nil {
 			// An event that can't leave the outbox would be sent again and again.
-			r.options.Logger.Error("cannot write down what was reported; reporting goes on later", "error", err, "after", storeRetry)
+			r.options.Logger.Error("the store cannot record what the agent reported; the agent tries again", "error", err, "after", storeRetry)
 			if err := link.pause(ctx, storeRetry); err != nil {
 				return endOf(ctx, err)
 			}
@@ -85,11 +85,11 @@ func (r *Reporter) deliver(ctx context.Context, l *conn, out *outgoing) error {
 		}
 		if isFinal(err) {
 			r.metrics.refused.WithLabelValues(out.kind).Inc()
-			r.options.Logger.Error("the log will never take this report", "subject", out.msg.Subject, "bytes", len(out.msg.Data), "error", err)
+			r.options.Logger.Error("the event log refuses this report for good; the agent drops it", "subject", out.msg.Subject, "bytes", len(out.msg.Data), "error", err)
 			return nil
 		}
 		r.metrics.retries.Inc()
-		r.options.Logger.Debug("a report got no acknowledgement", "subject", out.msg.Subject,
+		r.options.Logger.Debug("no acknowledgement of a report", "subject", out.msg.Subject,
 			"number", out.msg.Header.Get(eventlog.HeaderCounter), "try", try+1, "error", err)
 		if err := l.pause(ctx, retryDelay(try)); err != nil {
 			return err

@@ -77,7 +77,7 @@ func (s *Session) whole(f *feed, a answer) {
 	before := s.known.position
 	l := s.known.answer(a, o.Clock())
 	if !l.believed {
-		o.Logger.Warn("the answer is behind what this device knows of the log; asking again",
+		o.Logger.Warn("the answer to a sync is older than the desired state of this device; asking again",
 			"log", a.position.LogID, "sequence", a.position.Sequence, "known", before.Sequence)
 		s.failed(resultBehind)
 		return
@@ -87,7 +87,7 @@ func (s *Session) whole(f *feed, a answer) {
 	s.question, s.failures = nil, 0
 	s.next = o.Clock().Add(o.Resync*4/5 + mathrand.N(max(1, o.Resync*2/5)))
 	if l.logChanged {
-		o.Logger.Warn("the log is not the one that this device knew; what it says now holds",
+		o.Logger.Warn("the event log was replaced or truncated; accepting its current desired state",
 			"log", a.position.LogID, "sequence", a.position.Sequence, "known_log", before.LogID, "known_sequence", before.Sequence)
 	}
 	s.apply(l)
@@ -106,7 +106,7 @@ func (s *Session) apply(l update) {
 	if err := o.Store.Apply(l.changes, s.known.position); err != nil {
 		// The store still has it in memory, so containers follow; what is lost is
 		// only that a reboot without a network knows it.
-		o.Logger.Error("the desired state could not be written down", "error", err)
+		o.Logger.Error("cannot persist desired state (a reboot without network would use the previous one)", "error", err)
 	}
 	for _, d := range l.changes {
 		o.Logger.Info("desired state changed", "deployment", d.Deployment, "namespace", d.Namespace,

@@ -225,7 +225,7 @@ func (s *Session) ask() {
 	m.Reply = f.inbox
 	m.Header.Set(eventlog.HeaderSync, q.nonce)
 	if err := f.link.Publish(m); err != nil {
-		o.Logger.Debug("sync not asked", "error", err)
+		o.Logger.Debug("sync request not sent", "error", err)
 		s.failed(resultNoAnswer)
 	}
 }
@@ -235,6 +235,6 @@ func (s *Session) failed(result string) {
 	s.metrics.syncs.WithLabelValues(result).Inc()
 	s.failures++
 	wait := min(s.options.MaxRetry, s.options.Retry<<min(s.failures-1, 16))
-	s.options.Logger.Debug("sync without an answer to believe", "result", result, "failures", s.failures, "next", wait)
+	s.options.Logger.Debug("no usable answer to a sync", "result", result, "failures", s.failures, "next", wait)
 	s.question, s.next = nil, s.options.Clock().Add(wait/2+mathrand.N(wait))
 }

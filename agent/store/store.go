@@ -93,7 +93,7 @@ func Open(path string, o Options) (*Store, error) {
 	if err := os.Rename(path, aside); err != nil {
 		return nil, fmt.Errorf("set the damaged store aside: %w", err)
 	}
-	o.Logger.Error("the store was damaged: it is set aside and made anew, the log will say again what to run",
+	o.Logger.Error("the store was damaged: the agent set it aside and created a new one; the next sync fills it",
 		"file", path, "aside", aside, "error", err)
 	return open(path, o)
 }
@@ -156,7 +156,7 @@ func (s *Store) load() error {
 	// A write shows that the list of free pages is sound as well. That the disk
 	// is full must not keep the containers from being restored.
 	if err := s.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketMeta).Put(keyVersion, []byte(version)) }); err != nil {
-		s.options.Logger.Error("the store cannot be written", "file", s.db.Path(), "error", err)
+		s.options.Logger.Error("cannot write the store", "file", s.db.Path(), "error", err)
 	}
 	return nil
 }

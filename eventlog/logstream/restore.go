@@ -23,7 +23,7 @@ const (
 
 // ErrRestoring says that the log is being restored from an archive: it is not
 // whole yet, so nobody may read it or append to it.
-var ErrRestoring = errors.New("the log is being restored from an archive and is not whole yet; if nobody is at it, run fleetctl restore again")
+var ErrRestoring = errors.New("the log is being restored from an archive and is incomplete; if no restore is running, run fleetctl restore again")
 
 // Restored is what a log knows of the restore that it comes from. The zero value
 // is that of a log which was never restored.

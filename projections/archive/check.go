@@ -132,7 +132,7 @@ func (c *check) readLog() (backup []byte, err error) {
 				return nil, err
 			}
 		default:
-			return nil, c.damage(before, part, errors.New("it is not its turn"))
+			return nil, c.damage(before, part, errors.New("chunk out of order"))
 		}
 	}
 }

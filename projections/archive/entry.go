@@ -87,7 +87,7 @@ func newScanner(r io.Reader) *scanner {
 	return &scanner{tar: tar.NewReader(c), count: c}
 }
 
-var errStrange = errors.New("an entry stands here that no archive has")
+var errStrange = errors.New("unknown tar entry")
 
 // next gives the next entry and where its content begins. It fails with io.EOF
 // at the file's end, and io.ErrUnexpectedEOF where that comes too soon.

@@ -121,7 +121,7 @@ func (r *restore) try(l *conn) error {
 // log as soon as there is none; and how often that may end in half a log.
 const (
 	snatches   = 20
-	mostHalves = 2
+	maxHalves = 2
 )
 
 // fill makes the stream anew from the archive.
@@ -144,7 +144,7 @@ func (r *restore) fill(l *conn) error {
 		if at == half {
 			halves++
 		}
-		if why != nil || at != empty && at != half || halves > mostHalves {
+		if why != nil || at != empty && at != half || halves > maxHalves {
 			return errors.Join(err, why)
 		}
 		t := time.NewTimer(time.Duration(n) * 5 * time.Millisecond)

@@ -29,7 +29,7 @@ func (s Store) Save(ctx context.Context, logID string, v *fleet.View) (Entry, er
 	defer cancel()
 	bucket, err := s.JS.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{
 		Bucket:      eventlog.BucketCheckpoints,
-		Description: "Folds of the log, to begin from. A cache: whatever is here can be made anew from the log.",
+		Description: "Folds of the log, to begin from. A cache: the log can rebuild all of it.",
 		Storage:     jetstream.FileStorage,
 		Replicas:    max(1, s.Replicas),
 	})

@@ -40,7 +40,7 @@ var advices = map[string]advice{
 	"ContainerExited":   {"its container ended with an error, and restartPolicy Never keeps it so", "the agent leaves it ended until the score changes, also where the container is removed"},
 	"Unhealthy":         {"as many checks in a row failed as its score allows", "the agent goes on checking; the first check that passes makes it Running again"},
 	"UnsupportedScore":  {"this agent does not know the score's type", "the agent leaves what runs as it is, until it is updated or the score changes"},
-	"InvalidScore":      {"what the score says can be run by nobody", "the agent leaves what runs as it is, until the score changes"},
+	"InvalidScore":      {"every device refuses the score", "the agent leaves what runs as it is, until the score changes"},
 	"Creating":          {"it has no container yet", "the agent is pulling its image or creating it, and reports what came of it"},
 	"Replacing":         {"its update waits for its image, and the revision before is kept meanwhile", "the agent is bringing the new image and then replaces the container"},
 	"Starting":          {"its container does not run yet, or its first check has not passed", "the agent waits for it, and for the first check that passes"},

@@ -225,7 +225,7 @@ func (s *evidence) deviceNext() []Sentence {
 	case d.Access != nil:
 		return []Sentence{s.citing(s.access, "it stays away until somebody allows it again")}
 	case s.presence == nil:
-		return []Sentence{s.nothing("the operator says nobody is online or offline before it has listened for one whole timeout")}
+		return []Sentence{s.nothing("the operator calls no device online or offline before it has listened for one whole timeout")}
 	case s.presence.kind == eventlog.DeviceOffline:
 		return []Sentence{s.citing(s.presence, "it runs what it last had; back again, it asks for all that it should run and reports what happened meanwhile")}
 	}

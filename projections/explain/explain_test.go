@@ -180,12 +180,12 @@ func TestExplainADeploymentThatIsAssigned(t *testing.T) {
 			func(w *storytest.Story) { on(w) },
 			explain.StateUnanswered, "", "has not answered to revision 1", "fleetctl ping kasse-1", nil,
 		},
-		"it was assigned, and whether the device is online nobody knows": {
+		"it was assigned, and it is unknown whether the device is online": {
 			func(w *storytest.Story) {
 				w.Device(d, map[string]string{"site": "lab"})
 				w.Assign(d, storytest.Till, 1, w.Apply(storytest.Till, 1, storytest.Podman("a")))
 			},
-			explain.StateUnanswered, "", "has not answered", "nobody knows whether it is online", nil,
+			explain.StateUnanswered, "", "has not answered", "it is unknown whether the device is online", nil,
 		},
 		"it was assigned while the device is offline": {
 			func(w *storytest.Story) {

@@ -127,7 +127,7 @@ func (c placement) appliedSentence(m *appliedMark) Sentence {
 func (c placement) turnedSentence(m *mark) Sentence {
 	switch m.kind {
 	case eventlog.DeploymentOrphaned:
-		return c.citing(m, c.name()+" was orphaned: its custom resource is not there, and nobody was seen deleting it")
+		return c.citing(m, c.name()+" was orphaned: its custom resource is missing, and the operator saw no deletion")
 	case eventlog.DeploymentAdopted:
 		return c.citing(m, c.name()+" was adopted: its custom resource is there again")
 	}

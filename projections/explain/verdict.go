@@ -222,7 +222,7 @@ func unanswered(c placement) verdict {
 	v := verdict{summary: c.citing(c.marks.desired, fmt.Sprintf("%s has not answered to revision %d of %s yet", c.id, c.p.Desired.Revision, c.name()))}
 	text := "the agent answers within seconds; one that does not is asked by: fleetctl ping " + c.id
 	if c.presence == nil {
-		text = "nobody knows whether it is online; once it connects, it asks for all that it should run"
+		text = "it is unknown whether the device is online; once it connects, it asks for its desired state"
 	}
 	v.next = []Sentence{c.citing(c.marks.desired, text)}
 	return v

@@ -178,7 +178,7 @@ func (f *deploymentTimeline) turned(r Record) {
 	}
 	switch r.Type {
 	case eventlog.DeploymentOrphaned:
-		e.Text = "orphaned: its custom resource is not there, and nobody was seen deleting it; devices are left as they are"
+		e.Text = "orphaned: its custom resource is missing, and the operator saw no deletion; devices are left as they are"
 		f.add(r, e)
 	case eventlog.DeploymentAdopted:
 		e.Text = "adopted: its custom resource is there again"

@@ -125,7 +125,7 @@ func TestHistoryOfADeployment(t *testing.T) {
 			},
 			[]string{
 				"1 revision 1 by zoë@shop.example",
-				"2 orphaned: its custom resource is not there, and nobody was seen deleting it; devices are left as they are",
+				"2 orphaned: its custom resource is missing, and the operator saw no deletion; devices are left as they are",
 				"3 asked to withdraw it by alice", "4 deleted, as was asked by alice",
 			},
 		},
@@ -137,7 +137,7 @@ func TestHistoryOfADeployment(t *testing.T) {
 			},
 			[]string{
 				"1 revision 1 by zoë@shop.example",
-				"2 orphaned: its custom resource is not there, and nobody was seen deleting it; devices are left as they are",
+				"2 orphaned: its custom resource is missing, and the operator saw no deletion; devices are left as they are",
 				"3 adopted: its custom resource is there again",
 			},
 		},

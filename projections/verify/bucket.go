@@ -27,10 +27,10 @@ func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l
 	switch found {
 	case buckets.Missing:
 		if l.projection.Stream == eventlog.PulseStream {
-			tell(PulsesGone, "the bucket is not there: it is in memory, and gone with a restart of the server; the operator makes it anew")
+			tell(PulsesGone, "the bucket is missing: it is in memory, and a restart of the server ends it; the operator creates it again")
 			return nil
 		}
-		tell(BucketMissing, "the bucket is not there: an operator that runs makes it anew within seconds")
+		tell(BucketMissing, "the bucket is missing: a running operator creates it again within seconds")
 		return nil
 	case buckets.Unfinished:
 		tell(BucketUnfinished, "the bucket is being rebuilt, or its rebuild was cut short: it is not compared")
@@ -44,7 +44,7 @@ func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l
 	}
 	if l.projection.Stream == eventlog.PulseStream {
 		if err := l.fill(ctx, js); errors.Is(err, jetstream.ErrStreamNotFound) {
-			tell(PulsesGone, "the stream of the pulses is not there: it is in memory, and gone with a restart of the server; the operator makes it anew")
+			tell(PulsesGone, "the stream of pulses is missing: it is in memory, and a restart of the server ends it; the operator creates it again")
 			return nil
 		} else if err != nil {
 			return err

@@ -57,7 +57,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
 
 func newEngine(c config.Config, log *slog.Logger) (engine.Engine, error) {
 	if c.Podman.Engine == config.EngineMemory {
-		log.Warn("no container is real: podman.engine is memory, which only remembers them")
+		log.Warn("podman.engine is memory: this agent runs no real containers")
 		return memory.New(memory.Options{Device: c.DeviceID, StateFile: filepath.Join(c.DataDir, "containers.json")})
 	}
 	return podman.New(podman.Options{Device: c.DeviceID, Socket: c.Podman.Socket, DataDir: c.DataDir})
@@ -76,11 +76,11 @@ func notify(ctx context.Context, a *agent.Agent, log *slog.Logger) error {
 	case <-a.Ready():
 	}
 	if _, err := daemon.SdNotify(false, daemon.SdNotifyReady); err != nil {
-		log.Warn("systemd was not told that the agent is ready", "error", err)
+		log.Warn("cannot tell systemd that the agent is ready", "error", err)
 	}
 	interval, err := daemon.SdWatchdogEnabled(false)
 	if err != nil {
-		log.Warn("the watchdog that systemd asks for is not understood", "error", err)
+		log.Warn("cannot read the watchdog settings from systemd", "error", err)
 	}
 	if err != nil || interval <= 0 {
 		<-ctx.Done()
@@ -95,11 +95,11 @@ func notify(ctx context.Context, a *agent.Agent, log *slog.Logger) error {
 		case <-tick.C:
 		}
 		if still := time.Since(a.LastTick()); still > watchdogTimeout {
-			log.Error("the agent's loop stands still: systemd will start it again", "since", still)
+			log.Error("the reconcile loop is stuck; systemd restarts the agent", "since", still)
 			continue
 		}
 		if _, err := daemon.SdNotify(false, daemon.SdNotifyWatchdog); err != nil {
-			log.Warn("systemd was not told that the agent lives", "error", err)
+			log.Warn("cannot send the watchdog signal to systemd", "error", err)
 		}
 	}
 }

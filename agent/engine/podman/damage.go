@@ -22,9 +22,9 @@ var halfRemoved = regexp.MustCompile(`getting container from store "([0-9a-f]{64
 // name.
 var halfMade = regexp.MustCompile(`container name ".*" is already in use by "?([0-9a-f]{64})`)
 
-// halfMadeGrace is the time that a create which somebody else began, such as this
+// incompleteGrace is the time that a create which somebody else began, such as this
 // agent before it was killed, has to become whole.
-const halfMadeGrace = 10 * time.Second
+const incompleteGrace = 10 * time.Second
 
 // clearHalfMade removes what has the name of a container that there is not, so
 // that the name is free. Until it is sure that nothing becomes of it, it fails.
@@ -35,23 +35,23 @@ func (p *Podman) clearHalfMade(ctx, conn context.Context, refused *engine.Error)
 	}
 	id := m[1]
 	p.mu.Lock()
-	first, seen := p.halves[id]
+	first, seen := p.incomplete[id]
 	if !seen {
 		first = time.Now()
-		p.halves[id] = first
+		p.incomplete[id] = first
 	}
 	p.mu.Unlock()
-	if time.Since(first) < halfMadeGrace {
+	if time.Since(first) < incompleteGrace {
 		return &engine.Error{
 			Class: engine.ClassRetry, Reason: engine.ReasonNameTaken,
-			Err: fmt.Errorf("container %.12s is made by half, and has the name: waiting for what becomes of it", id),
+			Err: fmt.Errorf("an incomplete container %.12s holds the name (Podman crashed while creating it); the agent removes it after 10 s", id),
 		}
 	}
 	if _, err := containers.Remove(conn, id, new(containers.RemoveOptions).WithForce(true).WithIgnore(true)); err != nil {
 		return fail(ctx, engine.ReasonCreateFailed, err)
 	}
 	p.mu.Lock()
-	delete(p.halves, id)
+	delete(p.incomplete, id)
 	p.mu.Unlock()
 	return nil
 }

@@ -45,7 +45,7 @@ func TestAContainerThatIsMadeByHalfGivesItsNameBack(t *testing.T) {
 		}
 		mustBe(t, err, engine.ClassRetry, engine.ReasonNameTaken)
 		var said *engine.Error
-		if !errors.As(err, &said) || !strings.Contains(said.Error(), "made by half") {
+		if !errors.As(err, &said) || !strings.Contains(said.Error(), "incomplete container") {
 			t.Fatalf("it says %v", err)
 		}
 	}

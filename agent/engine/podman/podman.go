@@ -41,7 +41,7 @@ type Podman struct {
 	mu      sync.Mutex
 	service context.Context //nolint:containedctx // the bindings keep a connection in a context
 	seen    map[string]inspected
-	halves  map[string]time.Time // container that is made by half to when it was met first
+	incomplete  map[string]time.Time // container that is incomplete container to when it was met first
 	left    map[string]string    // container to the session of a command that was not waited for
 	owned   map[string]bool      // containers that are recorded as the fleet's; nil before they were read
 }
@@ -63,7 +63,7 @@ func New(o Options) (*Podman, error) {
 	case o.DataDir == "":
 		return nil, errors.New("podman engine: a data directory is needed")
 	}
-	return &Podman{options: o, seen: map[string]inspected{}, left: map[string]string{}, halves: map[string]time.Time{}}, nil
+	return &Podman{options: o, seen: map[string]inspected{}, left: map[string]string{}, incomplete: map[string]time.Time{}}, nil
 }
 
 // connected is a call's context that also carries the connection.
