@@ -106,7 +106,7 @@ func TestDialSaysThatThePasswordIsWrongAndGoesOnTrying(t *testing.T) {
 	await(t, "a connection, once the server knows the password", nc.IsConnected)
 	nc.Close()
 	await(t, "the end", nc.IsClosed)
-	if strings.Contains(log.String(), "the bus is away") {
+	if strings.Contains(log.String(), "NATS is unreachable") {
 		t.Error("our own closing is told as the bus being away")
 	}
 }
