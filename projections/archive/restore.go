@@ -120,7 +120,7 @@ func (r *restore) try(l *conn) error {
 // How often an operator may come in between, since one that runs makes an empty
 // log as soon as there is none; and how often that may end in half a log.
 const (
-	snatches   = 20
+	snatches  = 20
 	maxHalves = 2
 )
 

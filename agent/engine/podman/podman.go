@@ -38,12 +38,12 @@ type Options struct {
 type Podman struct {
 	options Options
 
-	mu      sync.Mutex
-	service context.Context //nolint:containedctx // the bindings keep a connection in a context
-	seen    map[string]inspected
-	incomplete  map[string]time.Time // container that is incomplete container to when it was met first
-	left    map[string]string    // container to the session of a command that was not waited for
-	owned   map[string]bool      // containers that are recorded as the fleet's; nil before they were read
+	mu         sync.Mutex
+	service    context.Context //nolint:containedctx // the bindings keep a connection in a context
+	seen       map[string]inspected
+	incomplete map[string]time.Time // container that is incomplete container to when it was met first
+	left       map[string]string    // container to the session of a command that was not waited for
+	owned      map[string]bool      // containers that are recorded as the fleet's; nil before they were read
 }
 
 var _ engine.Engine = (*Podman)(nil)
