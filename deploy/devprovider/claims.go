@@ -21,9 +21,6 @@ const (
 	claimOwner    = "urn:zitadel:iam:user:resourceowner:"
 )
 
-// audienceZitadel is the audience of the provider's own interfaces.
-const audienceZitadel = "zitadel"
-
 func supportedScopes() []string {
 	return []string{"openid", "profile", "email", "offline_access", scopeRoles, scopeMetadata, scopeResourceOwner}
 }

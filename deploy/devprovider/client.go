@@ -69,7 +69,7 @@ func (c client) IDTokenLifetime() time.Duration { return c.lifetime }
 func (c client) DevMode() bool { return true }
 
 // RestrictAdditionalIdTokenScopes implements op.Client.
-func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string { return same }
+func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string { return same } //nolint:revive // the library's name
 
 // RestrictAdditionalAccessTokenScopes implements op.Client.
 func (c client) RestrictAdditionalAccessTokenScopes() func([]string) []string { return same }
