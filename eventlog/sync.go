@@ -11,7 +11,7 @@ import (
 // Accounts of the contract whose names the server writes into what it delivers.
 const (
 	// AccountFleet holds the log. A command is believed only when the server
-	// itself says that it comes from there.
+	// itself says that a user of this account, or of AccountPeople, sent it.
 	AccountFleet = "FLEET"
 	// AccountDevices holds the devices, and no JetStream.
 	AccountDevices = "DEVICES"
@@ -72,7 +72,12 @@ type SyncEnd struct {
 type RequestInfo struct {
 	Account string `json:"acc"`
 	User    string `json:"user"`
+	Kind    string `json:"kind"` // KindClient, or what the server itself is
 }
+
+// KindClient is the kind of a request that a client made. What JetStream delivers
+// has another, and no user.
+const KindClient = "Client"
 
 // ErrNoRequestInfo says that a message does not say who sent it.
 var ErrNoRequestInfo = errors.New("no header " + HeaderRequestInfo)

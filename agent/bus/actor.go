@@ -3,6 +3,7 @@ package bus
 import (
 	"context"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -144,12 +145,18 @@ func (b *Bus) tell(id int, up bool) {
 // ready asks the parts to get ready, all at once. One that does not within a time
 // holds up nothing: it subscribed when the connection was opened.
 func (b *Bus) ready(ctx context.Context, l *Link) {
-	brief, cancel := context.WithTimeout(ctx, b.options.ReadyTimeout)
-	defer cancel()
-	if err := l.conn.FlushWithContext(brief); err != nil {
-		b.options.Logger.Debug("a new connection was lost", "connection", l.id, "error", err)
-		return // it is asked again when it stands again
+	for l.conn.FlushTimeout(flushTimeout) != nil {
+		if ctx.Err() != nil || !l.conn.IsConnected() {
+			return // it is asked again when it stands again
+		}
 	}
+	timeout := b.options.ReadyTimeout
+	// Half of what is left of the present token is for what began on its connection.
+	if p := b.present.Load(); p != nil && !p.Ends().IsZero() {
+		timeout = min(timeout, time.Until(p.Ends())/2)
+	}
+	brief, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	b.mu.Lock()
 	var parts []*Part
 	for p := range b.parts {

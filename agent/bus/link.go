@@ -139,8 +139,11 @@ func (l *Link) whileUp(ctx context.Context) (context.Context, context.CancelFunc
 
 // retire waits until the connection is idle: until overlap has passed, in which
 // both connections hear everything, what was heard has been taken, and nothing
-// holds it.
+// holds it. Of a token that ends soon, overlap takes half of what is left.
 func (l *Link) retire(ctx context.Context, overlap time.Duration) {
+	if ends := l.Ends(); !ends.IsZero() {
+		overlap = min(overlap, time.Until(ends)/2)
+	}
 	if !wait(ctx, overlap) {
 		return
 	}

@@ -23,6 +23,7 @@ const (
 	ReasonNoReply       = "CommandWithoutReply"
 	ReasonNoRequestInfo = "CommandWithoutRequestInfo"
 	ReasonOtherAccount  = "CommandFromOtherAccount"
+	ReasonNoClient      = "CommandFromNoClient"
 )
 
 const buffer = 64 // commands that may wait
@@ -149,8 +150,12 @@ func believe(m *nats.Msg) (info eventlog.RequestInfo, reason, why string) {
 	if err != nil {
 		return info, ReasonNoRequestInfo, err.Error()
 	}
-	if info.Account != eventlog.AccountFleet {
+	if info.Account != eventlog.AccountFleet && info.Account != eventlog.AccountPeople {
 		return info, ReasonOtherAccount, fmt.Sprintf("it comes from account %.80q", info.Account)
+	}
+	// A consumer of the log delivers where its maker wants, and has neither.
+	if info.Kind != eventlog.KindClient || info.User == "" {
+		return info, ReasonNoClient, fmt.Sprintf("kind %.80q with user %.80q sent it, and not a client", info.Kind, info.User)
 	}
 	return info, "", ""
 }
