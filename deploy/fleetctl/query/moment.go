@@ -32,7 +32,7 @@ func ParseMoment(s cli.Streams, flag, text string) (asof.Moment, error) {
 // time that the server gave counts as one that is yet to come.
 const clockSkew = time.Minute
 
-// CheckOrder refuses a stretch that ends before it begins, where that can be seen
+// CheckOrder refuses an interval that ends before it begins, where that can be seen
 // without the log.
 func CheckOrder(from, to asof.Moment, fromText, toText string) error {
 	switch {

@@ -37,15 +37,14 @@ func NamesInLog(ctx context.Context, js jetstream.JetStream, filter string, name
 	return slices.Compact(out), nil
 }
 
-// Hints is how a command asked for a name, for the errors about one that the
-// log does not know.
+// Hints makes the command lines that an error about an unknown name suggests.
 type Hints struct {
 	device     func(id string) string // the command line behind the program's name
 	deployment func(namespace, name string) string
 	past       bool // it was asked for a moment of the past: the log may know it by now
 }
 
-// HintsByRef is the lookup of commands that take KIND/NAME and --at.
+// HintsByRef are the hints of commands that take KIND/NAME and --at.
 func HintsByRef(command string, m Moment) Hints {
 	return Hints{
 		device:     func(id string) string { return command + " device/" + id },
@@ -54,7 +53,7 @@ func HintsByRef(command string, m Moment) Hints {
 	}
 }
 
-// HintsByFlag is the lookup of commands that take --device and --deployment.
+// HintsByFlag are the hints of commands that take --device and --deployment.
 func HintsByFlag(command string) Hints {
 	return Hints{
 		device:     func(id string) string { return command + " --device " + id },

@@ -13,7 +13,7 @@ import (
 
 // namespaceHistory is which namespace's Deployment of a name each device had, and when.
 // What a device says of a Deployment names no namespace: it has one of a name at
-// a time, and the log says which. The nil tenancy knows nothing.
+// a time, and the log says which. The nil history knows nothing.
 type namespaceHistory struct {
 	last  uint64 // how far it is known
 	spans map[string][]span
@@ -47,7 +47,7 @@ func (s *Selection) ResolveNamespaces(ctx context.Context, js jetstream.JetStrea
 	return nil
 }
 
-// add heeds an event that is later than all before.
+// add takes an event that is later than all before.
 func (t *namespaceHistory) add(e eventlog.Event, foreign error) {
 	if t == nil || e.Sequence <= t.last || foreign != nil || e.Address.Family != eventlog.FamilyDesired {
 		return
@@ -56,7 +56,7 @@ func (t *namespaceHistory) add(e eventlog.Event, foreign error) {
 	t.spans[e.Address.Device] = append(t.spans[e.Address.Device], span{e.Sequence, e.Namespace})
 }
 
-// at is the namespace at a place in the log; empty where the log does not say.
+// at is the namespace at a sequence of the log; empty where the log does not say.
 func (t *namespaceHistory) at(device string, sequence uint64) string {
 	if t == nil {
 		return ""

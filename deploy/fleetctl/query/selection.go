@@ -225,6 +225,7 @@ func (s Selection) matchAddress(e eventlog.Event) bool {
 	return name == s.Name && (s.Namespace == "" || namespace == "" || namespace == s.Namespace)
 }
 
+// OrWildcard is a name, or the wildcard of subjects where it is empty.
 func OrWildcard(s string) string {
 	if s == "" {
 		return eventlog.Wildcard

@@ -27,7 +27,7 @@ const TimeLayout = "2006-01-02 15:04:05"
 const minLateness = 2 * time.Second
 
 // EventLine is one event for people: when the log learned of it, its place, its
-// type, what it is about, the gist.
+// type, what it is about, the summary.
 func EventLine(e eventlog.Event, foreign error, color bool) string {
 	return formatEvent(e, foreign, e.Recorded, "", color)
 }
@@ -50,16 +50,16 @@ func formatEvent(e eventlog.Event, foreign error, at time.Time, note string, col
 		return c + s + plain
 	}
 	kind, hue := string(e.Type), hueOf(e)
-	gist := summaryOf(e)
+	summary := summaryOf(e)
 	if foreign != nil {
 		kind, hue = foreignType, yellow
-		gist = strings.TrimPrefix(foreign.Error(), eventlog.ErrForeign.Error()+": ")
+		summary = strings.TrimPrefix(foreign.Error(), eventlog.ErrForeign.Error()+": ")
 	}
 	line := fmt.Sprintf("%s  %6d  %s  %s",
 		paint(dim, at.Local().Format(TimeLayout+".000")), e.Sequence,
 		paint(hue, fmt.Sprintf("%-21s", kind)), About(e))
-	if gist != "" {
-		line += "  " + Printable(gist)
+	if summary != "" {
+		line += "  " + Printable(summary)
 	}
 	if note != "" {
 		line += "  " + paint(yellow, note)

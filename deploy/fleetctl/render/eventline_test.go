@@ -80,7 +80,7 @@ func TestColoursAreForTerminals(t *testing.T) {
 	}
 }
 
-// Every type of the catalogue has a gist that survives any payload.
+// Every type of the catalogue has a summary that survives any payload.
 func FuzzSummary(f *testing.F) {
 	f.Add(0, []byte(`{}`))
 	f.Add(3, []byte(`{"reason":"x"}`))

@@ -10,6 +10,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
+// Outputs of commands that print events, findings or one answer.
 const (
 	OutputJSON = "json"
 	OutputText = "text"

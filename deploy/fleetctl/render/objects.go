@@ -25,6 +25,7 @@ type Objects struct {
 	open   bool              // a table was begun
 }
 
+// NewObjects makes a writer of objects for an output; empty is a table.
 func NewObjects(s cli.Streams, q resource.Query, output string, watch bool) (*Objects, error) {
 	if output == "" {
 		output = OutputTable

@@ -9,6 +9,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 )
 
+// Outputs of commands that print objects.
 const (
 	OutputTable = "table"
 	outputWide  = "wide"
@@ -16,6 +17,7 @@ const (
 	outputName  = "name"
 )
 
+// Outputs lists the outputs that get has.
 func Outputs() []string {
 	return []string{OutputTable, outputWide, OutputJSON, OutputYAML, outputName}
 }

@@ -29,8 +29,8 @@ type Progress struct {
 	shown bool
 }
 
-// Progress begins a line about what is being done, such as "folding the log".
-// Whoever begins one ends it before anything else is written.
+// NewProgress begins a line about what is being done, such as "folding the log". The
+// caller ends it before it writes anything else.
 func NewProgress(s cli.Streams, what string) *Progress {
 	return &Progress{s: s, what: what, began: s.Now()}
 }

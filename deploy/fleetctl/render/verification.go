@@ -10,6 +10,7 @@ import (
 	"fleet.nationtech.io/projections/verify"
 )
 
+// Verification writes the report of verify as a table.
 func Verification(s cli.Streams, r *verify.Report) error {
 	var b strings.Builder
 	t := tabwriter.NewWriter(&b, 0, 0, 2, ' ', 0)

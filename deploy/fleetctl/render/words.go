@@ -7,6 +7,7 @@ import (
 	"unicode"
 )
 
+// Count says how many; empty for none.
 func Count(n int, one, many string) string {
 	switch n {
 	case 0:
@@ -51,6 +52,7 @@ func Printable(s string) string {
 	}, s)
 }
 
+// Plural says how many, none included.
 func Plural(n uint64, one, many string) string {
 	if n == 1 {
 		return "1 " + one

@@ -29,6 +29,7 @@ type recorded struct {
 	err      error // what makes the recorded spec one that cannot be read
 }
 
+// NewCatalog makes the catalog of a view. Ages count to now.
 func NewCatalog(v *fleet.View, now time.Time) *Catalog {
 	c := &Catalog{View: v, state: decide.NewState(v), Now: now, objs: map[fleet.Key]*recorded{}}
 	for id := range v.Devices {

@@ -117,6 +117,7 @@ func (q Query) NothingFound() string {
 	return fmt.Sprintf("No resources found in %s namespace.", q.Namespace)
 }
 
+// SortKeys sorts keys by namespace and name, in place.
 func SortKeys(keys []fleet.Key) []fleet.Key {
 	slices.SortFunc(keys, func(a, b fleet.Key) int {
 		return cmp.Or(strings.Compare(a.Namespace, b.Namespace), strings.Compare(a.Name, b.Name))

@@ -36,6 +36,8 @@ func ParseRefs(args []string) ([]Ref, error) {
 	return out, nil
 }
 
-// IsDevice and IsDeployment say what kind of thing it is: a rollout is neither.
+// IsDevice reports whether it is a device. A rollout is neither that nor a Deployment.
 func (t Ref) IsDevice() bool     { return !t.Resource.Namespaced }
+
+// IsDeployment reports whether it is a Deployment.
 func (t Ref) IsDeployment() bool { return t.Resource.Plural == deploymentResource().Plural }

@@ -100,6 +100,7 @@ func (r *Resource) QualifiedName(name string) string {
 	return r.Singular + "." + v1alpha1.GroupName + "/" + name
 }
 
+// Plurals lists the kinds, by their plural names.
 func Plurals() []string {
 	var out []string
 	for _, r := range resources() {
