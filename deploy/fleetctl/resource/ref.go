@@ -37,7 +37,7 @@ func ParseRefs(args []string) ([]Ref, error) {
 }
 
 // IsDevice reports whether it is a device. A rollout is neither that nor a Deployment.
-func (t Ref) IsDevice() bool     { return !t.Resource.Namespaced }
+func (t Ref) IsDevice() bool { return !t.Resource.Namespaced }
 
 // IsDeployment reports whether it is a Deployment.
 func (t Ref) IsDeployment() bool { return t.Resource.Plural == deploymentResource().Plural }
