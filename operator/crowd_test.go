@@ -17,7 +17,7 @@ import (
 // a second, counted at the API, and in the end the status counts all of them. How
 // soon after a change that is, statuswriter.TestAtMostOneWriteAnInterval holds on
 // a clock of its own: here it would measure the machine.
-func TestStatusIsPatchedOnceASecondWhateverTheChurn(t *testing.T) {
+func TestAStatusIsPatchedAtMostOnceASecond(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	counter := &counting{}

@@ -115,7 +115,7 @@ func TestARebuildThatDiedIsFinishedByTheLeader(t *testing.T) {
 
 // A sync that an operator owed its devices when it died is told by the next, and
 // so is one that whoever rebuilt the bucket did not come to tell.
-func TestDevicesThatWereNotToldToSyncAreToldByTheNextOperator(t *testing.T) {
+func TestAResyncThatIsDueSurvivesTheOperator(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	first := w.operate()

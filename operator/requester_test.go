@@ -70,7 +70,7 @@ func (w *world) asked() []asked {
 
 // Where the policy is in force the log names the user, and the operator's own
 // writes do not take their place; where it is not, the field manager.
-func TestTheLogSaysWhoAsked(t *testing.T) {
+func TestTheLogRecordsTheRequester(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.operate()

@@ -170,7 +170,7 @@ func TestPlanTakesTheStepsThatAStateNeeds(t *testing.T) {
 
 // A container that somebody made with a label of ours, or with names that no
 // agent gives, can't be reported, is not removed, and is in nobody's way.
-func TestAContainerWithoutAnAgentsNamesIsNobodys(t *testing.T) {
+func TestAContainerWithoutAnAgentsNamesIsForeign(t *testing.T) {
 	t.Parallel()
 	hello := assigned(image)
 	observed := []engine.Container{container(hello, engine.StateRunning)}

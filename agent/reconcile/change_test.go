@@ -13,7 +13,7 @@ import (
 
 // The log cannot forget: a failure that lasts is told once, or as often as is
 // written here, whatever counts on meanwhile.
-func TestAFailureThatLastsIsToldOnce(t *testing.T) {
+func TestALastingFailureIsReportedOnce(t *testing.T) {
 	unhealthy := `{"healthCheck":{"exec":["/ok"],"interval":"1s","retries":2},"image":"a","name":"web"}`
 	for name, test := range map[string]struct {
 		service string

@@ -14,7 +14,7 @@ import (
 // A person's container that has the fleet's labels is named in the journal once,
 // and left alone: beside the service that it is a copy of, when that is withdrawn,
 // and when it runs no more.
-func TestAForeignContainerIsToldOnceAndLeftAlone(t *testing.T) {
+func TestAForeignContainerIsReportedOnceAndLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		e := newFake()
 		hash := assigned(service("web", "a:1")).Score.Services[0].Hash

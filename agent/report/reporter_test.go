@@ -241,7 +241,7 @@ func TestOfflineOnlyTheLatestIsKept(t *testing.T) {
 	inOrder(t, events)
 }
 
-func TestWhatIsTheSameIsSaidOnceAndAgainWhenTheLogIsNew(t *testing.T) {
+func TestAnUnchangedStateIsReportedOnceAndAgainToANewLog(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r, _ := w.run()

@@ -12,7 +12,7 @@ import (
 
 // A log that was lost may have acknowledged a state just before: that state is
 // said again all the same.
-func TestAStateThatWasOnItsWayWhenTheLogWasLostIsSaidAgain(t *testing.T) {
+func TestAStateThatWasOnItsWayWhenTheLogWasLostIsReportedAgain(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		lost bool

@@ -210,7 +210,7 @@ func TestKnowledge(t *testing.T) {
 // Whatever the order in which live values and answers of one log arrive, lost
 // and repeated ones too, a whole answer at the end leaves exactly the log's own
 // last word of each Deployment.
-func TestNoInterleavingEndsElsewhereThanTheLog(t *testing.T) {
+func TestEveryInterleavingConvergesToTheLog(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		names := []string{"a", "b", "c"}

@@ -135,7 +135,7 @@ func TestOutboxKeepsOrderIdAndNumberOverARestart(t *testing.T) {
 	}
 }
 
-func TestADamagedStoreIsSetAsideAndMadeAnew(t *testing.T) {
+func TestADamagedStoreIsSetAsideAndRecreated(t *testing.T) {
 	t.Parallel()
 	whole := func(t *testing.T) []byte {
 		path := filepath.Join(t.TempDir(), "agent.db")

@@ -88,7 +88,7 @@ func TestPoliciesAreInForceOnceAwaitedAndAgainChangesNothing(t *testing.T) {
 }
 
 // An older API server has the group without the kinds, or not even that version.
-func TestPoliciesThatAreNotServedAreSaid(t *testing.T) {
+func TestPoliciesThatAreNotServedAreReported(t *testing.T) {
 	t.Parallel()
 	for name, answer := range map[string]http.HandlerFunc{
 		"no such group": func(w http.ResponseWriter, _ *http.Request) {

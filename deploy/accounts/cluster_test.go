@@ -23,7 +23,7 @@ import (
 // claim the fence and burn message ids that it guesses. On three servers it may
 // slow the leader; it neither stops nor deposes it, and no other device's report
 // is lost.
-func TestAHostileDeviceOnThreeServersStopsNobody(t *testing.T) {
+func TestAHostileDeviceOnThreeServersStopsNoOtherDevice(t *testing.T) {
 	t.Parallel()
 	w := newCluster(t)
 	nc, _ := w.as("operator")

@@ -26,7 +26,7 @@ func soon(t *testing.T) context.Context {
 
 // One second is enough for a put to be refused: where nobody listens the server
 // says so at once, where permissions forbid it no answer comes.
-func TestDesiredStateIsPutByNobody(t *testing.T) {
+func TestNoIdentityPutsDesiredState(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.append(assigned(old, "web"))

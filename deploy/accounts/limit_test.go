@@ -17,7 +17,7 @@ import (
 
 // What the log takes and a bucket cannot, the server tries for ever, and no report
 // of any device comes after it.
-func TestAfterWhateverADeviceMayReportTheBucketsGoOn(t *testing.T) {
+func TestTheBucketsSurviveAnyReportOfADevice(t *testing.T) {
 	t.Parallel()
 	for name, begin := range map[string]func(*testing.T) *world{"one server": newWorld, "three servers": newCluster} {
 		t.Run(name, func(t *testing.T) {

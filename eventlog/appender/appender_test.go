@@ -192,7 +192,7 @@ func TestAFullLogSaysSo(t *testing.T) {
 // log, some are not, and it cannot know which. It may say nothing more before it
 // has elected itself anew; then it says what the log lacks: nothing is there
 // twice.
-func TestAfterALostAnswerNothingIsSaidTwice(t *testing.T) {
+func TestAfterALostAnswerNothingIsAppendedTwice(t *testing.T) {
 	t.Parallel()
 	onBoth(t, func(t *testing.T, p delivery) {
 		js := p.log(t)

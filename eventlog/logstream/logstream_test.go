@@ -35,7 +35,7 @@ func TestTheLogKeepsItsIDWhenItIsEnsuredAgain(t *testing.T) {
 	}
 }
 
-func TestAllWhoEnsureAYoungLogAtOnceAgreeOnItsID(t *testing.T) {
+func TestConcurrentEnsuresOfAYoungLogAgreeOnItsID(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	ids := make([]string, 8)

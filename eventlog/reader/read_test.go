@@ -158,7 +158,7 @@ func TestFollowSurvivesARestartOfTheServer(t *testing.T) {
 	}
 }
 
-func TestFollowNoticesThatTheLogWasMadeAnew(t *testing.T) {
+func TestFollowNoticesAReplacedLog(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	_, js := s.Connect(t)

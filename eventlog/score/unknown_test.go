@@ -47,7 +47,7 @@ func TestUnknownFieldsOfAnotherTypeAreNobodysBusiness(t *testing.T) {
 }
 
 // Who writes a score chooses how many fields it has and what they are called.
-func TestHoweverManyUnknownFieldsThereAreLittleIsSaid(t *testing.T) {
+func TestAMessageNamesFewOfManyUnknownFields(t *testing.T) {
 	t.Parallel()
 	fields := map[string]any{"name": "a", "image": "b"}
 	for i := range 2000 {

@@ -14,7 +14,7 @@ import (
 
 // What a device did not find out, or did not say, is shown as unknown: no column of
 // it is empty.
-func TestWhatADeviceDoesNotSayIsUnknown(t *testing.T) {
+func TestWhatADeviceDoesNotReportIsUnknown(t *testing.T) {
 	t.Parallel()
 	u := status.UnknownInventory
 	want := &v1alpha1.InventorySnapshot{Hostname: u, Arch: "arm64", OS: u, Kernel: u, CPUCores: 4, AgentVersion: u, PodmanVersion: u}

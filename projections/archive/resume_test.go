@@ -12,7 +12,7 @@ import (
 	"fleet.nationtech.io/projections/archive"
 )
 
-func TestAFullDiskIsSaidAndWhatWasWrittenIsNotWrittenAgain(t *testing.T) {
+func TestAFullDiskIsReportedAndTheArchiveResumes(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.fleet(150)

@@ -151,7 +151,7 @@ func TestThreeServersAreRestoredWithThreeReplicas(t *testing.T) {
 	}
 }
 
-func TestWhoMayNotDoItIsToldSoAtOnce(t *testing.T) {
+func TestAForbiddenRequestIsRefusedAtOnce(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t, natstest.Config(t, `accounts { FLEET { jetstream: enabled, users: [
 		{ user: op, password: p }

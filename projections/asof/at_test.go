@@ -125,7 +125,7 @@ func logOf(t *testing.T, js jetstream.JetStream) logstream.Info {
 
 // A checkpoint costs time, never truth: whatever became of them, the past is
 // what a fold by brute force makes of the log, and no reader is stopped.
-func TestWhateverBecameOfTheCheckpointsThePastIsTheSame(t *testing.T) {
+func TestDamagedCheckpointsNeverChangeThePast(t *testing.T) {
 	t.Parallel()
 	flip := func(b []byte, at int) []byte {
 		b = bytes.Clone(b)
@@ -240,7 +240,7 @@ func bodyOf(content []byte) []byte {
 
 // The log loses its tail in a power cut and grows again: the sequences are the
 // same, the messages are not, and the checkpoints of what was lost are there.
-func TestCheckpointsOfALostTailAreNotBelieved(t *testing.T) {
+func TestCheckpointsOfALostTailAreRejected(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)
 	_, js := s.Connect(t)

@@ -163,7 +163,7 @@ func TestAPlainKVClientReadsTheKeysOfTheContract(t *testing.T) {
 	}
 }
 
-func TestNobodyPutsIntoDesiredState(t *testing.T) {
+func TestNoDevicePutsIntoDesiredState(t *testing.T) {
 	t.Parallel()
 	_, js := natstest.Start(t).Connect(t)
 	ensure(t, js)

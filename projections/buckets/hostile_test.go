@@ -63,7 +63,7 @@ func TestAReportAsLargeAsTheLogTakesStopsNoBucket(t *testing.T) {
 // A line that ends in a line feed alone is none to the server, and one to the
 // clients: a device can put there what only the server may say, or end the header
 // for a client before the server's own line.
-func TestAForgedSourceThatTheServerDoesNotSeeMisleadsNobody(t *testing.T) {
+func TestAForgedSourceThatTheServerDoesNotSeeMisleadsNoCheck(t *testing.T) {
 	t.Parallel()
 	for name, header := range map[string]string{
 		"a sequence that is to come":           "A: b\nNats-Stream-Source: FLEET 99999\r\n\r\n",

@@ -82,7 +82,7 @@ func (p *place) messages(t *testing.T) uint64 {
 	return s.CachedInfo().State.Msgs
 }
 
-func TestWhatNobodyWillBeginFromIsDropped(t *testing.T) {
+func TestCheckpointsThatCannotBeUsedArePruned(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	var want []uint64
@@ -143,7 +143,7 @@ func TestNewest(t *testing.T) {
 	}
 }
 
-func TestSaveRefusesWhatIsHadForNothing(t *testing.T) {
+func TestSaveRefusesAnEmptyView(t *testing.T) {
 	t.Parallel()
 	p := newPlace(t)
 	if _, err := p.store.Save(t.Context(), p.log.ID, fleet.New()); err == nil {

@@ -62,7 +62,7 @@ func TestADeviceCannotGrowTheFoldByNamesOfItsOwn(t *testing.T) {
 
 // A device may say anything at any length: what is kept of it is bounded, and is
 // the same after a checkpoint.
-func TestWhatADeviceSaysIsKeptUpToABound(t *testing.T) {
+func TestTextsOfADeviceAreBounded(t *testing.T) {
 	t.Parallel()
 	long := strings.Repeat("é", 20_000)
 	labels := map[string]string{}

@@ -104,7 +104,7 @@ func newestFailure(d *fleet.Deployment) uint64 {
 	return newest
 }
 
-func TestCountsKeptByChangeEqualCountsMadeAnew(t *testing.T) {
+func TestIncrementalCountsEqualFullCounts(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
 		s := drawStory(rt, t)

@@ -203,7 +203,7 @@ func TestForeignMessagesAreCountedAndHideNothing(t *testing.T) {
 	}
 }
 
-func TestABrokenConnectionIsSaid(t *testing.T) {
+func TestABrokenConnectionIsReported(t *testing.T) {
 	t.Parallel()
 	w := storytest.New(t)
 	w.Apply(storytest.Till, 1, storytest.Podman("a"))

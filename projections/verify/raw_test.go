@@ -10,7 +10,7 @@ import (
 
 // A device with a client of its own can publish a header that no other client
 // can read. It is a foreign message, and no more.
-func TestAHeaderThatCannotBeReadStopsNobody(t *testing.T) {
+func TestAnUnreadableHeaderStopsNoVerification(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	w.story()

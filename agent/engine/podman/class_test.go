@@ -32,7 +32,7 @@ func mustFail(t interface {
 
 // What can't be had from a real service in a test's time, as Podman 4.3 and its
 // registries word it.
-func TestErrorsAreToldByTheirText(t *testing.T) {
+func TestErrorsAreClassedByTheirText(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {
 		err    error
@@ -153,7 +153,7 @@ var refused = map[string]struct {
 
 // Nor does it depend on what paths, commands, users and names are called, which
 // may hold any text.
-func TestWhatAScoreSaysIsNotReadAsAnError(t *testing.T) {
+func TestTextOfAScoreIsNotReadAsAnError(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		parts := rapid.SliceOfN(rapid.SampledFrom(append(hostile(), ": ", "\n", " * ", "/", "app")), 1, 6).Draw(t, "word")

@@ -15,7 +15,7 @@ import (
 // A crash of Podman, or of the power, in the middle of a create leaves the name
 // to a container that Podman does not know. It must not keep the service from
 // running for ever.
-func TestAContainerThatIsMadeByHalfGivesItsNameBack(t *testing.T) {
+func TestTheNameOfAnIncompleteContainerIsFreed(t *testing.T) {
 	t.Parallel()
 	s := start(t, podmantest.Options{})
 	e := s.engine(t, "pi-01")

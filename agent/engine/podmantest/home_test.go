@@ -8,7 +8,7 @@ import (
 
 // What a killed test left behind is taken away by the next one, what a living
 // one has is not.
-func TestWhatAKilledTestLeftBehindIsTakenAway(t *testing.T) {
+func TestLeftoversOfAKilledTestAreRemoved(t *testing.T) {
 	t.Parallel()
 	Require(t)
 	parent, err := os.MkdirTemp("", "ph") // not a home, and short as one

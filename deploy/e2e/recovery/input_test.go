@@ -59,7 +59,7 @@ func asJSON(v any) string {
 
 // Each kind of bad input gives a reason that a person can act on, where they
 // would look, and the rest of the fleet goes on.
-func TestBadInputIsSaidAndTheRestGoesOn(t *testing.T) {
+func TestBadInputIsReportedAndTheRestGoesOn(t *testing.T) {
 	m := newMachine(t)
 	f := m.up()
 	const lab = `{"matchLabels":{"site":"lab"}}`

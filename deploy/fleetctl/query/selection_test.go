@@ -62,7 +62,7 @@ func TestASelectionNarrowsWhatTheServerSends(t *testing.T) {
 	}
 }
 
-func TestWhatCannotBeSelectedIsSaid(t *testing.T) {
+func TestASelectorThatSelectsNothingIsReported(t *testing.T) {
 	t.Parallel()
 	tests := map[string]struct{ device, deployment, kind, want string }{
 		"a device with a dot":     {device: "a.b", want: "RFC 1123"},

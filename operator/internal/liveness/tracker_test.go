@@ -231,7 +231,7 @@ func TestNoDeviceIsOfflineBeforeItsWholeTimeoutWasListened(t *testing.T) {
 
 // A process that was stopped, or a machine that stood still, has heard nothing
 // meanwhile; the pulses wait to be read.
-func TestATrackerThatStoodStillFindsNobodyOffline(t *testing.T) {
+func TestAStalledTrackerFindsNoDeviceOffline(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(0, 0)
 	tr := liveness.NewTracker(interval, now)
