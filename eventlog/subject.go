@@ -411,6 +411,19 @@ func FlowControlSubjects(stream string) string { return "$JS.FC." + stream + ".>
 
 const jsAPIPrefix = "$JS.API."
 
+// ReadAPIsOf matches the parts of the JetStream API by which one stream is read: by
+// consumers of the reader's own and by the stream's leader.
+func ReadAPIsOf(stream string) []string {
+	apis := []string{"INFO", "STREAM.INFO." + stream, "STREAM.MSG.GET." + stream}
+	for _, api := range []string{"CREATE", "INFO", "DELETE", "MSG.NEXT"} {
+		apis = append(apis, "CONSUMER."+api+"."+stream+".>")
+	}
+	for i, api := range apis {
+		apis[i] = jsAPIPrefix + api
+	}
+	return apis
+}
+
 // ReadAPIs matches the parts of the JetStream API that only read: streams and
 // messages, and the consumers by which they are read.
 func ReadAPIs() []string {

@@ -5,21 +5,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"fleet.nationtech.io/eventlog"
 )
 
-// Subjects of the system account (nats-server, server/events.go).
 const (
-	connzSubject = "$SYS.REQ.SERVER.PING.CONNZ"
-	kickSubject  = "$SYS.REQ.SERVER.%s.KICK"
-	turnSubject  = "$SYS.ACCOUNT.%s.%s"
-	turnConnect  = "CONNECT"
-	turnEnd      = "DISCONNECT"
-
 	// answersEnd is the silence after which no server is waited for.
 	answersEnd    = 300 * time.Millisecond
 	connzPage     = 1024
@@ -89,8 +83,8 @@ type turn struct {
 // Run watches until the context ends.
 func (c *Connections) Run(ctx context.Context) error {
 	for _, account := range c.options.Accounts {
-		for _, what := range []string{turnConnect, turnEnd} {
-			sub, err := c.options.Conn.ChanSubscribe(fmt.Sprintf(turnSubject, account, what), c.turns)
+		for _, subject := range []string{eventlog.ConnectedSubject(account), eventlog.DisconnectedSubject(account)} {
+			sub, err := c.options.Conn.ChanSubscribe(subject, c.turns)
 			if err != nil {
 				return fmt.Errorf("watch connections of account %s: %w", account, err)
 			}
@@ -142,7 +136,7 @@ func (c *Connections) turned(m *nats.Msg) {
 		return
 	}
 	at := connection{server: t.Server.ID, id: t.Client.ID, actor: t.Client.User, began: t.Client.Start}
-	if strings.HasSuffix(m.Subject, "."+turnEnd) {
+	if eventlog.IsDisconnected(m.Subject) {
 		c.note(func(r *register) { r.closed(at.key()) })
 		return
 	}
@@ -180,7 +174,7 @@ func (c *Connections) kick(at connection, cause string) {
 	body := fmt.Appendf(nil, `{"cid":%d}`, at.id)
 	// Every replica says so, and the server answers all but one that there is no such
 	// connection: nobody waits for that.
-	if err := c.options.Conn.PublishRequest(fmt.Sprintf(kickSubject, at.server), c.options.Conn.NewRespInbox(), body); err != nil {
+	if err := c.options.Conn.PublishRequest(eventlog.KickSubject(at.server), c.options.Conn.NewRespInbox(), body); err != nil {
 		c.options.Logger.Warn("a connection could not be ended; the next recount ends it", "actor", at.actor, "error", err)
 		return
 	}
@@ -311,7 +305,7 @@ func (c *Connections) askPage(ctx context.Context, user string, offset int) ([]c
 		if err != nil {
 			return nil, err
 		}
-		if err := nc.PublishRequest(connzSubject, inbox, body); err != nil {
+		if err := nc.PublishRequest(eventlog.ConnectionsSubject, inbox, body); err != nil {
 			return nil, err
 		}
 	}

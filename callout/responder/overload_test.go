@@ -17,6 +17,7 @@ import (
 	"fleet.nationtech.io/callout/identity"
 	"fleet.nationtech.io/callout/refusal"
 	"fleet.nationtech.io/callout/responder"
+	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
 )
 
@@ -236,7 +237,7 @@ func TestAReplicaThatRecoversTakesRequestsAgain(t *testing.T) {
 	d := &decider{}
 	s.run(d)
 	d.stuck.Store(true)
-	for deadline := time.Now().Add(20 * time.Second); s.server.Subscriptions(t, responder.Subject) > 0; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(20 * time.Second); s.server.Subscriptions(t, eventlog.AuthRequestSubject) > 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("a replica that does not answer itself takes requests for 20 s")
 		}
@@ -273,8 +274,7 @@ func TestReplicasStopOneByOneAndComeBack(t *testing.T) {
 
 // Clients connect all the while: none may be refused because a replica stops.
 func TestAReplicaThatStopsAnswersWhatItHasTaken(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, true)
+	s := newSite(t, true) // not parallel: the other tests make the machine too slow for a deadline
 	s.run(&decider{takes: 2 * time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	var dialing sync.WaitGroup
@@ -293,29 +293,4 @@ func TestAReplicaThatStopsAnswersWhatItHasTaken(t *testing.T) {
 	}
 	cancel()
 	dialing.Wait()
-}
-
-func TestWhoWaitsForTheProviderHoldsUpNobodyElse(t *testing.T) {
-	t.Parallel()
-	s := newSite(t, true)
-	s.run(&decider{})
-	var waiting sync.WaitGroup
-	for range 300 {
-		waiting.Go(func() {
-			if s.dial("wait") == nil {
-				t.Error("let in without an answer of the provider")
-			}
-		})
-	}
-	time.Sleep(100 * time.Millisecond) // they are on their way
-	for range 20 {
-		began := time.Now()
-		if err := s.dial("pi-01"); err != nil {
-			t.Errorf("a healthy device is refused: %v", err)
-		}
-		if took := time.Since(began); took > time.Second {
-			t.Errorf("a healthy device took %v", took)
-		}
-	}
-	waiting.Wait()
 }

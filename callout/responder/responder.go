@@ -12,11 +12,10 @@ import (
 
 	"fleet.nationtech.io/callout"
 	"fleet.nationtech.io/callout/refusal"
+	"fleet.nationtech.io/eventlog"
 )
 
 const (
-	// Subject is where servers ask.
-	Subject = "$SYS.REQ.USER.AUTH"
 	// QueueGroup shares the requests among replicas.
 	QueueGroup = "fleet-callout"
 
@@ -163,7 +162,7 @@ func (r *Responder) settle(ctx context.Context) {
 	defer r.mu.Unlock()
 	switch {
 	case err == nil && r.sub == nil:
-		sub, err := r.options.Conn.QueueSubscribe(Subject, QueueGroup, r.take)
+		sub, err := r.options.Conn.QueueSubscribe(eventlog.AuthRequestSubject, QueueGroup, r.take)
 		if err != nil {
 			r.options.Logger.Warn("the replica could not subscribe to requests", "error", err)
 			return
@@ -177,10 +176,14 @@ func (r *Responder) settle(ctx context.Context) {
 	}
 }
 
-func (r *Responder) leave() {
-	_ = r.sub.Unsubscribe() // fails on a closed connection, which takes nothing either
+// leave leaves the queue group. What the server sent before it heard of that still
+// comes.
+func (r *Responder) leave() *nats.Subscription {
+	left := r.sub
+	_ = left.Drain() // fails on a closed connection, which takes nothing either
 	r.sub = nil
 	r.options.Metrics.subscribed.Set(0)
+	return left
 }
 
 // Subscribed says whether the replica takes requests.
@@ -194,14 +197,14 @@ func (r *Responder) Subscribed() bool {
 // taken is answered.
 func (r *Responder) drain() {
 	r.mu.Lock()
+	var left *nats.Subscription
 	if r.sub != nil {
-		r.leave()
+		left = r.leave()
 	}
 	r.mu.Unlock()
-	// What the server sent before it heard of it has arrived after this.
-	_ = r.options.Conn.FlushTimeout(r.options.Deadline)
+	taken := func() bool { return left == nil || !left.IsValid() || !r.options.Conn.IsConnected() }
 	for end := time.Now().Add(r.options.Deadline); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
-		if r.decision.length()+r.provider.length() == 0 {
+		if taken() && r.decision.length()+r.provider.length() == 0 {
 			break
 		}
 	}

@@ -9,9 +9,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"fleet.nationtech.io/callout/providertest"
-	"fleet.nationtech.io/callout/service"
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/eventlog/natstest"
 )
 
 func (w *world) revoke(subject string) {
@@ -110,29 +108,6 @@ func TestAConnectInFlightDoesNotOutliveARevocation(t *testing.T) {
 	w.revoke("pi-01")
 	dialing.Wait()
 	eventually(t, "no connection of the device is left", func() bool { return w.connections("DEVICES", "device-pi-01") == 0 })
-}
-
-func TestAReplicaGoesOnForItsGraceWithoutTheLog(t *testing.T) {
-	t.Parallel()
-	w := newWorld(t)
-	const grace = 4 * time.Second
-	r := w.start(func(o *service.Options) { o.Grace = grace })
-	w.revoke("pi-09")
-	token, revoked := w.provider.Device("pi-01").Token(t), w.provider.Device("pi-09").Token(t)
-	eventually(t, "the revocation is read", func() bool { return r.metric(t, "fleet_callout_revoked_identities") == 1 })
-	if err := w.js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
-		t.Fatal(err)
-	}
-	for lost := time.Now(); time.Since(lost) < grace/2; time.Sleep(grace / 10) {
-		w.connect(token)
-		w.refused("revoked before the log was lost", revoked)
-	}
-	r.await(t, "fleet_callout_subscribed", 0)
-	w.refused("past the grace", token)
-	natstest.EnsureLog(t, w.js, 1)
-	r.await(t, "fleet_callout_subscribed", 1)
-	w.connect(token)
-	w.connect(revoked) // a lost log forgets revocations: docs/identity.md says so
 }
 
 func TestAReplicaThatNeverReadTheLogTakesNoRequest(t *testing.T) {

@@ -22,10 +22,6 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-// inboxPrefix is the one in which answers are heard, as the users' permissions have
-// it.
-const inboxPrefix = "_INBOX.callout"
-
 // Service is one replica.
 type Service struct {
 	options  Options
@@ -159,13 +155,13 @@ func (s *Service) connect() (c connections, err error) {
 		account string
 		login   Login
 	}{
-		{&c.auth, "AUTH", s.options.Auth},
+		{&c.auth, eventlog.AccountAuth, s.options.Auth},
 		{&c.log, eventlog.AccountFleet, s.options.Log},
-		{&c.system, "SYS", s.options.System},
+		{&c.system, eventlog.AccountSystem, s.options.System},
 	} {
 		logger := s.options.Logger.With("account", to.account)
 		*to.conn, err = nats.Connect(s.options.URL, append([]nats.Option{
-			nats.Name("fleet-callout"), nats.UserInfo(to.login.User, to.login.Password), nats.CustomInboxPrefix(inboxPrefix),
+			nats.Name("fleet-callout"), nats.UserInfo(to.login.User, to.login.Password), nats.CustomInboxPrefix(eventlog.CalloutInboxPrefix),
 			nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(250 * time.Millisecond),
 			nats.PingInterval(10 * time.Second),
 			nats.ConnectHandler(func(*nats.Conn) { logger.Info("connected to NATS") }),

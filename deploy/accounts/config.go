@@ -18,9 +18,13 @@ import (
 const (
 	Fleet   = eventlog.AccountFleet   // the log, the buckets, the operator, people
 	Devices = eventlog.AccountDevices // devices: no JetStream at all
-	Auth    = "AUTH"                  // the auth callout
-	System  = "SYS"                   // the servers' own account
+	People  = eventlog.AccountPeople  // viewers and operators, by tokens: no JetStream, no consumers
+	Auth    = eventlog.AccountAuth    // the auth callout
+	System  = eventlog.AccountSystem  // the servers' own account
 )
+
+// allAccounts lists the accounts in the order in which they are written.
+func allAccounts() []string { return []string{Fleet, Devices, People, Auth, System} }
 
 // Login is a user of the bus with its password.
 type Login struct {
@@ -53,6 +57,8 @@ type Users struct {
 	// Legacy are older agents that know the KV API alone, admitted one by one
 	// into account FLEET. callout.LegacyPermissions says in what they are weaker.
 	Legacy []Device `json:"legacy,omitempty"`
+	// Callout has everybody else judged by the auth callout; nil refuses them.
+	Callout *Callout `json:"callout,omitempty"`
 }
 
 // DeviceUser is the user of a device in account DEVICES.
@@ -78,6 +84,9 @@ func (u Users) list() (map[string][]user, error) {
 		if err := eventlog.CheckName(what, name); err != nil {
 			errs = append(errs, err)
 		}
+		if what != "device" && isIdentity(l.User) {
+			errs = append(errs, fmt.Errorf("%s %s begins as the users that tokens make: device-, person- and service- are theirs", what, l.User))
+		}
 		if l.Password == "" {
 			errs = append(errs, fmt.Errorf("%s %s has no password", what, name))
 		}
@@ -86,6 +95,13 @@ func (u Users) list() (map[string][]user, error) {
 		}
 		seen[l.User] = true
 		all[account] = append(all[account], user{l, p})
+	}
+	if c := u.Callout; c != nil {
+		errs = append(errs, c.check())
+		answers, reads, ends := callout.AnswerPermissions(), callout.LogPermissions(), callout.SystemPermissions()
+		add(Auth, "callout's user", c.Answers.User, c.Answers, &answers)
+		add(Fleet, "callout's user", c.Log.User, c.Log, &reads)
+		add(System, "callout's user", c.System.User, c.System, &ends)
 	}
 	if u.Operator.User != "" {
 		add(Fleet, "operator", u.Operator.User, u.Operator, nil)

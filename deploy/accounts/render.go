@@ -31,14 +31,15 @@ func Render(u Users, o RenderOptions) ([]byte, error) {
 	w := &writer{}
 	w.line("# Made by fleet.nationtech.io/deploy/accounts; change it there.")
 	w.line("system_account: %s", System)
+	w.callout(u.Callout, users)
 	w.open("accounts {")
-	for _, account := range []string{Fleet, Devices, Auth, System} {
+	for _, account := range allAccounts() {
 		w.open("%s {", account)
 		if account == Fleet {
 			w.line("jetstream: enabled")
 		}
 		if account == Devices {
-			w.line("limits: { max_payload: %d }", logstream.MaxReportBytes)
+			w.line("limits: { max_payload: %d, max_subs: %d }", logstream.MaxReportBytes, maxDeviceSubscriptions)
 		}
 		w.crossings(account)
 		if account == Fleet || account == Devices {
@@ -70,25 +71,74 @@ func (w *writer) open(format string, args ...any) { w.line(format, args...); w.d
 func (w *writer) close(s string) { w.depth--; w.line("%s", s) }
 
 func (w *writer) crossings(account string) {
-	var exports, imports []string
-	for _, c := range crossings() {
-		if c.from == account {
-			s := fmt.Sprintf("{ %s: %s, accounts: [%s]", c.kind, quote(c.subject), c.to)
-			if c.streamed {
-				s += ", response_type: Stream"
-			}
-			exports = append(exports, s+" }")
+	w.exports(account)
+	var imports []string
+	for _, c := range append(crossings(), peopleCrossings()...) {
+		if c.to != account {
+			continue
 		}
-		if c.to == account {
-			s := fmt.Sprintf("{ %s: { account: %s, subject: %s }", c.kind, c.from, quote(c.subject))
-			if c.share {
-				s += ", share: true"
-			}
-			imports = append(imports, s+" }")
+		s := fmt.Sprintf("{ %s: { account: %s, subject: %s }", c.kind, c.from, quote(c.subject))
+		if c.as != "" {
+			s += ", to: " + quote(c.as)
+		}
+		if c.share {
+			s += ", share: true"
+		}
+		imports = append(imports, s+" }")
+	}
+	w.list("imports", imports)
+}
+
+// exports writes one line for what several accounts take over.
+func (w *writer) exports(account string) {
+	type export struct {
+		kind, subject string
+		streamed      bool
+	}
+	var order []export
+	takers := map[export][]string{}
+	for _, c := range append(crossings(), peopleCrossings()...) {
+		if c.from != account {
+			continue
+		}
+		e := export{c.kind, c.subject, c.streamed}
+		if takers[e] == nil {
+			order = append(order, e)
+		}
+		takers[e] = append(takers[e], c.to)
+	}
+	var lines []string
+	for _, e := range order {
+		s := fmt.Sprintf("{ %s: %s, accounts: [%s]", e.kind, quote(e.subject), strings.Join(takers[e], ", "))
+		if e.streamed {
+			s += ", response_type: Stream"
+		}
+		lines = append(lines, s+" }")
+	}
+	w.list("exports", lines)
+}
+
+// callout has the servers ask the auth callout about everybody but the users of the
+// configuration, whom they judge themselves.
+func (w *writer) callout(c *Callout, users map[string][]user) {
+	if c == nil {
+		return
+	}
+	w.open("authorization {")
+	w.line("timeout: %.1f", authorizationTimeout.Seconds())
+	w.open("auth_callout {")
+	w.line("issuer: %s", c.Issuer)
+	w.line("xkey: %s", c.XKey)
+	w.line("account: %s", Auth)
+	var names []string
+	for _, account := range allAccounts() {
+		for _, u := range users[account] {
+			names = append(names, u.User)
 		}
 	}
-	w.list("exports", exports)
-	w.list("imports", imports)
+	w.line("auth_users: [%s]", quoteAll(names))
+	w.close("}")
+	w.close("}")
 }
 
 func (w *writer) list(name string, items []string) {

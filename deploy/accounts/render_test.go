@@ -19,6 +19,12 @@ func users() accounts.Users {
 		Devices:  []accounts.Device{{ID: "pi-01", Password: "p1"}, {ID: "pi-02", Password: "p2"}},
 		Lab:      accounts.Login{User: "lab", Password: "l"},
 		Legacy:   []accounts.Device{{ID: "old-01", Password: "x"}},
+		Callout: &accounts.Callout{
+			Issuer: "AANVV6TEBQYD6C4UXVD6PZWJBMAYLIDZATGW3NV4BL3UXWKV6G6ZI2FG", XKey: "XAPGK3NXGRMJKZ2I27BGO46A45VXQZVBPPROU6D7KDIVRM5GZKXGLNJU",
+			Answers: accounts.Login{User: accounts.CalloutUser, Password: "c"},
+			Log:     accounts.Login{User: accounts.CalloutLogUser, Password: "f"},
+			System:  accounts.Login{User: accounts.CalloutSystemUser, Password: "y"},
+		},
 	}
 }
 
@@ -36,7 +42,10 @@ func TestTheServerReadsWhatIsRendered(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, text)
 	}
-	if o.SystemAccount != accounts.System || len(o.Accounts) != 4 || len(o.Users) != 7 || !o.SyncAlways ||
+	if o.AuthTimeout != 1.8 || o.AuthCallout == nil || o.AuthCallout.Account != accounts.Auth || len(o.AuthCallout.AuthUsers) != len(o.Users) {
+		t.Errorf("the server understood another auth callout: %+v, time-out %v", o.AuthCallout, o.AuthTimeout)
+	}
+	if o.SystemAccount != accounts.System || len(o.Accounts) != 5 || len(o.Users) != 10 || !o.SyncAlways ||
 		o.JetStreamLimits.MaxBatchTimeout != accounts.BatchTimeout || len(o.Routes) != 1 {
 		t.Errorf("the server understood something else: %d accounts, %d users, sync always %v, batches %v",
 			len(o.Accounts), len(o.Users), o.SyncAlways, o.JetStreamLimits.MaxBatchTimeout)
@@ -90,6 +99,18 @@ func TestUsersThatCannotBeAreRefusedWithASentence(t *testing.T) {
 		},
 		"an empty password would let anybody in": {
 			accounts.Users{Lab: accounts.Login{User: "lab"}}, "lab user lab has no password",
+		},
+		"a person who begins as a device": {
+			accounts.Users{People: []accounts.Person{{Login: accounts.Login{User: "device-pi-01", Password: "p"}}}}, "begins as the users that tokens make",
+		},
+		"an operator who begins as a person": {
+			accounts.Users{Operator: accounts.Login{User: "person-17", Password: "p"}}, "begins as the users that tokens make",
+		},
+		"a callout without an issuer": {
+			accounts.Users{Callout: &accounts.Callout{}}, "must be a public account key",
+		},
+		"a callout whose requests are not sealed": {
+			accounts.Users{Callout: &accounts.Callout{Issuer: "AANVV6TEBQYD6C4UXVD6PZWJBMAYLIDZATGW3NV4BL3UXWKV6G6ZI2FG"}}, "would carry tokens in clear",
 		},
 		"two with one name would be one": {
 			accounts.Users{

@@ -27,6 +27,9 @@ type Names struct {
 	People   []string
 	Devices  []string
 	Legacy   []string
+	// Callout makes the users of the auth callout. LoadCalloutKeys gives the keys that
+	// Callout lacks then.
+	Callout bool
 	// Developers makes each person a developer.
 	Developers bool
 }
@@ -68,6 +71,9 @@ func LoadUsers(file string, names Names) (Users, error) {
 	}
 	for _, d := range names.Legacy {
 		u.Legacy = append(u.Legacy, Device{d, password(LegacyUser(d))})
+	}
+	if names.Callout {
+		u.Callout = &Callout{Answers: login(CalloutUser), Log: login(CalloutLogUser), System: login(CalloutSystemUser)}
 	}
 	if !changed {
 		return u, nil

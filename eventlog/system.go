@@ -1,0 +1,38 @@
+package eventlog
+
+import "strings"
+
+// Subjects of NATS servers' own, in their system account and in that of the auth
+// callout (nats-server, server/events.go and auth_callout.go). They belong to
+// subject.go, and stand beside it because it is long.
+
+const (
+	// AccountAuth holds the auth callout and nobody else.
+	AccountAuth = "AUTH"
+	// AccountSystem is the servers' own.
+	AccountSystem = "SYS"
+
+	// AuthRequestSubject is where servers ask the auth callout.
+	AuthRequestSubject = "$SYS.REQ.USER.AUTH"
+	// AuthReplySubjects matches where servers wait for its answers.
+	AuthReplySubjects = "$SYS._INBOX.>"
+	// ConnectionsSubject is where every server names its connections.
+	ConnectionsSubject = "$SYS.REQ.SERVER.PING.CONNZ"
+
+	// CalloutInboxPrefix is the callout's own, for nats.CustomInboxPrefix.
+	CalloutInboxPrefix = inboxPrefix + "callout"
+)
+
+// KickSubject is where one server is told to end a connection.
+func KickSubject(server string) string { return "$SYS.REQ.SERVER." + server + ".KICK" }
+
+// ConnectedSubject is where servers tell that a client of an account came.
+func ConnectedSubject(account string) string { return "$SYS.ACCOUNT." + account + ".CONNECT" }
+
+// DisconnectedSubject is where servers tell that a client of an account went.
+func DisconnectedSubject(account string) string { return "$SYS.ACCOUNT." + account + ".DISCONNECT" }
+
+// IsDisconnected says whether a subject is a DisconnectedSubject.
+func IsDisconnected(subject string) bool {
+	return strings.HasPrefix(subject, "$SYS.ACCOUNT.") && strings.HasSuffix(subject, ".DISCONNECT")
+}
