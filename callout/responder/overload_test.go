@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -147,26 +146,28 @@ func (s *site) dial(token string) error {
 	return nil
 }
 
-// crowd has n clients connect, each as often as it takes, and gives how long each
-// took.
-func (s *site) crowd(n int) []time.Duration {
+// crowd has n clients connect, each as often as it takes, and gives how long the
+// slowest took and how many tries the unluckiest needed.
+func (s *site) crowd(n int) (slowest time.Duration, tries int) {
 	var dialing sync.WaitGroup
-	took := make([]time.Duration, n)
+	var mu sync.Mutex
 	for i := range n {
 		dialing.Go(func() {
-			began := time.Now()
-			for s.dial(fmt.Sprintf("pi-%d", i)) != nil {
+			began, tried := time.Now(), 1
+			for ; s.dial(fmt.Sprintf("pi-%d", i)) != nil; tried++ {
 				if time.Since(began) > 2*time.Minute {
 					s.t.Error("a client is not in after 2 minutes")
 					return
 				}
 				time.Sleep(50*time.Millisecond + rand.N(100*time.Millisecond)) // as clients do
 			}
-			took[i] = time.Since(began)
+			mu.Lock()
+			defer mu.Unlock()
+			slowest, tries = max(slowest, time.Since(began)), max(tries, tried)
 		})
 	}
 	dialing.Wait()
-	return took
+	return slowest, tries
 }
 
 // A callout that works first in, first out never comes out of this: whom it
@@ -222,10 +223,11 @@ func TestASilentReplicaHoldsNobodyUpForFiveSeconds(t *testing.T) {
 			s.crowd(20)
 			fall()
 			defer silent.stuck.Store(false)
-			slowest := slices.Max(s.crowd(100))
-			t.Logf("the slowest of 100 clients took %v", slowest.Round(time.Millisecond))
-			if slowest > 5*time.Second {
-				t.Error("a client waited for more than 5 s")
+			slowest, tries := s.crowd(100)
+			t.Logf("the slowest of 100 clients took %v, the unluckiest %d tries", slowest.Round(time.Millisecond), tries)
+			// A server gives a try up after 1.8 s, so the third one begins before 5 s.
+			if tries > 3 {
+				t.Errorf("a client needed %d tries", tries)
 			}
 		})
 	}
@@ -243,8 +245,8 @@ func TestAReplicaThatRecoversTakesRequestsAgain(t *testing.T) {
 		}
 	}
 	d.stuck.Store(false)
-	if slowest := slices.Max(s.crowd(1)); slowest > 10*time.Second {
-		t.Errorf("the client took %v", slowest)
+	if _, tries := s.crowd(1); tries > 5 {
+		t.Errorf("a client needed %d tries", tries)
 	}
 }
 
