@@ -156,7 +156,10 @@ func TestTheIDOfAGrantCannotBeGuessed(t *testing.T) {
 		await(t, js, 1)
 		cancel()
 		<-ended
-		for e := range reader.Read(t.Context(), js, reader.Options{}) {
+		for e, err := range reader.Read(t.Context(), js, reader.Options{}) {
+			if err != nil {
+				t.Fatal(err)
+			}
 			ids[e.ID] = true
 		}
 	}

@@ -147,7 +147,7 @@ func decisions(b *testing.B, p *providertest.Provider, issuer, xkey []byte) *res
 		b.Fatal(err)
 	}
 	keys := token.NewKeys(token.KeysOptions{Source: source, Algorithms: []string{"RS256"}})
-	go keys.Run(b.Context())
+	go func() { _ = keys.Run(b.Context()) }() // ends with the benchmark
 	if err := keys.Refresh(b.Context()); err != nil {
 		b.Fatal(err)
 	}

@@ -155,10 +155,10 @@ func (c *codec) grant(r request, g callout.Grant) ([]byte, error) {
 	u := jwt.NewUserClaims(r.userNkey)
 	u.Name = g.Actor
 	u.Audience = g.Account
-	u.Permissions.Pub.Allow = g.Permissions.Publish
-	u.Permissions.Sub.Allow = g.Permissions.Subscribe
+	u.Pub.Allow = g.Permissions.Publish
+	u.Sub.Allow = g.Permissions.Subscribe
 	if a := g.Permissions.Responses; a != nil {
-		u.Permissions.Resp = &jwt.ResponsePermission{MaxMsgs: a.Max, Expires: a.TTL}
+		u.Resp = &jwt.ResponsePermission{MaxMsgs: a.Max, Expires: a.TTL}
 	}
 	u.AllowedConnectionTypes = g.ConnectionTypes
 	u.Expires = g.Expires.Unix()

@@ -421,7 +421,8 @@ func TestATokenOpensNoMoreThanItsLimits(t *testing.T) {
 		}
 		_ = nc.Flush() // the connection may have ended
 		select {
-		case <-refused:
+		case err := <-refused:
+			t.Logf("it is refused: %v", err)
 		case <-time.After(5 * time.Second):
 			t.Error("65 subscriptions are open")
 		}

@@ -145,12 +145,11 @@ func (i *Introspector) post(ctx context.Context, token string) (status int, body
 		return 0, nil, err
 	}
 	r.Header = header
-	a, body, err := p.do(r)
+	a, err := p.do(r)
 	if err != nil {
 		p.forget()
-		return 0, nil, err
 	}
-	return a.StatusCode, body, nil
+	return a.status, a.body, err
 }
 
 // Credentials by which the callout shows the provider who asks.

@@ -105,6 +105,10 @@ func (k *Keys) read(ctx context.Context) time.Duration {
 	if k.reading == nil {
 		k.reading = make(chan struct{})
 	}
+	select {
+	case <-k.wanted: // this read is the one that is wanted
+	default:
+	}
 	k.mu.Unlock()
 
 	body, maxAge, err := k.options.Source.Keys(ctx)

@@ -89,12 +89,12 @@ func (p *Provider) Keys(ctx context.Context) (body []byte, maxAge time.Duration,
 	if err != nil {
 		return nil, 0, fmt.Errorf("keys of the provider: %w", err)
 	}
-	answer, body, err := p.get(ctx, at)
+	answer, err := p.get(ctx, at)
 	if err != nil {
 		p.forget()
 		return nil, 0, fmt.Errorf("keys of the provider: %w", err)
 	}
-	return body, maxAgeOf(answer.Header), nil
+	return answer.body, maxAgeOf(answer.header), nil
 }
 
 // endpoint is what the options say, else what discovery says.
@@ -129,12 +129,12 @@ func (p *Provider) forget() {
 }
 
 func (p *Provider) discover(ctx context.Context) (endpoints, error) {
-	_, body, err := p.get(ctx, p.options.Issuer+discoveryPath)
+	answer, err := p.get(ctx, p.options.Issuer+discoveryPath)
 	if err != nil {
 		return endpoints{}, fmt.Errorf("discovery: %w", err)
 	}
 	var e endpoints
-	if err := json.Unmarshal(body, &e); err != nil {
+	if err := json.Unmarshal(answer.body, &e); err != nil {
 		return endpoints{}, fmt.Errorf("discovery: the answer is not the document that OpenID Connect Discovery describes: %w", err)
 	}
 	if e.Issuer != p.options.Issuer {
@@ -143,39 +143,43 @@ func (p *Provider) discover(ctx context.Context) (endpoints, error) {
 	return e, nil
 }
 
-func (p *Provider) get(ctx context.Context, at string) (*http.Response, []byte, error) {
+// response is an answer that was read.
+type response struct {
+	status int
+	header http.Header
+	body   []byte
+}
+
+func (p *Provider) get(ctx context.Context, at string) (response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, at, nil)
 	if err != nil {
-		return nil, nil, err
+		return response{}, err
 	}
-	answer, body, err := p.do(r)
-	if err != nil {
-		return nil, nil, err
+	answer, err := p.do(r)
+	if err == nil && answer.status != http.StatusOK {
+		err = fmt.Errorf("GET %s: status %d", at, answer.status)
 	}
-	if answer.StatusCode != http.StatusOK {
-		return nil, nil, fmt.Errorf("GET %s: %s", at, answer.Status)
-	}
-	return answer, body, nil
+	return answer, err
 }
 
 // errAnswerTooLarge says that a provider's answer was not read to its end.
 var errAnswerTooLarge = errors.New("the answer is too large")
 
 // do sends a request and reads the answer's body, up to a bound.
-func (p *Provider) do(r *http.Request) (*http.Response, []byte, error) {
+func (p *Provider) do(r *http.Request) (response, error) {
 	answer, err := p.client.Do(r)
 	if err != nil {
-		return nil, nil, err
+		return response{}, err
 	}
 	defer answer.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(answer.Body, maxAnswerBytes+1))
 	if err != nil {
-		return nil, nil, fmt.Errorf("%s %s: read the answer: %w", r.Method, r.URL, err)
+		return response{}, fmt.Errorf("%s %s: read the answer: %w", r.Method, r.URL, err)
 	}
 	if len(body) > maxAnswerBytes {
-		return nil, nil, fmt.Errorf("%s %s: %w: over %d bytes", r.Method, r.URL, errAnswerTooLarge, maxAnswerBytes)
+		return response{}, fmt.Errorf("%s %s: %w: over %d bytes", r.Method, r.URL, errAnswerTooLarge, maxAnswerBytes)
 	}
-	return answer, body, nil
+	return response{answer.StatusCode, answer.Header, body}, nil
 }
 
 // maxAgeOf is the max-age of Cache-Control (RFC 9111), or 0.

@@ -41,7 +41,7 @@ func start(t *testing.T, change ...func(*token.KeysOptions, *token.Options)) sid
 	if err != nil {
 		t.Fatal(err)
 	}
-	go keys.Run(t.Context())
+	go func() { _ = keys.Run(t.Context()) }() // ends with the test
 	for deadline := time.Now().Add(10 * time.Second); !keys.Ready(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("the keys were not read within 10 s")
@@ -192,7 +192,7 @@ func TestKeysForEncryptionOrAnotherAlgorithmVerifyNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	go keys.Run(t.Context())
+	go func() { _ = keys.Run(t.Context()) }() // ends with the test
 	if err := keys.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}
