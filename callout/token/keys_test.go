@@ -23,13 +23,24 @@ var oneKey = fmt.Sprintf(`{"keys":[{"use":"sig","kty":"RSA","kid":"k1","alg":"RS
 
 // source is a provider whose every answer the test decides.
 type source struct {
-	asked  atomic.Int64
+	asked atomic.Int64
+
+	mu     sync.Mutex
 	answer func(ctx context.Context) ([]byte, time.Duration, error)
+}
+
+func (s *source) becomes(answer func(ctx context.Context) ([]byte, time.Duration, error)) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.answer = answer
 }
 
 func (s *source) Keys(ctx context.Context) ([]byte, time.Duration, error) {
 	s.asked.Add(1)
-	return s.answer(ctx)
+	s.mu.Lock()
+	answer := s.answer
+	s.mu.Unlock()
+	return answer(ctx)
 }
 
 func healthy(context.Context) ([]byte, time.Duration, error) { return []byte(oneKey), 0, nil }
@@ -97,7 +108,7 @@ func TestKeysAreUsedAsLongAsTheyMayBeWhileTheProviderIsDown(t *testing.T) {
 		k := run(t, token.KeysOptions{Source: s})
 		synctest.Wait()
 		down := errors.New("connection refused")
-		s.answer = func(context.Context) ([]byte, time.Duration, error) { return nil, 0, down }
+		s.becomes(func(context.Context) ([]byte, time.Duration, error) { return nil, 0, down })
 		time.Sleep(token.DefaultMaxAge)
 		if _, err := k.KeyRead(t.Context(), "k1"); err != nil || !k.Ready() || k.Age() != token.DefaultMaxAge {
 			t.Errorf("at their maximum age: error %v, ready %v, age %v", err, k.Ready(), k.Age())
@@ -106,7 +117,7 @@ func TestKeysAreUsedAsLongAsTheyMayBeWhileTheProviderIsDown(t *testing.T) {
 		if _, err := k.KeyRead(t.Context(), "k1"); err == nil || k.Ready() {
 			t.Errorf("past their maximum age: error %v, ready %v", err, k.Ready())
 		}
-		s.answer = healthy
+		s.becomes(healthy)
 		time.Sleep(token.DefaultMinInterval)
 		if _, err := k.KeyRead(t.Context(), "k1"); err != nil || !k.Ready() {
 			t.Errorf("when the provider is back: error %v, ready %v", err, k.Ready())
@@ -136,7 +147,7 @@ func TestAnAnswerWithoutAUsableKeyReplacesNothing(t *testing.T) {
 				s := &source{answer: healthy}
 				k := run(t, token.KeysOptions{Source: s})
 				synctest.Wait()
-				s.answer = func(context.Context) ([]byte, time.Duration, error) { return []byte(body), 0, nil }
+				s.becomes(func(context.Context) ([]byte, time.Duration, error) { return []byte(body), 0, nil })
 				time.Sleep(time.Minute)
 				if err := k.Refresh(t.Context()); err == nil {
 					t.Error("no error")
