@@ -220,13 +220,14 @@ func TestASilentReplicaHoldsNobodyUpForFiveSeconds(t *testing.T) {
 			silent := &decider{}
 			fall := silence(s, silent)
 			s.run(&decider{})
-			s.crowd(20)
+			_, usual := s.crowd(100) // a machine that is busy loses tries without a silent replica
 			fall()
 			defer silent.stuck.Store(false)
 			slowest, tries := s.crowd(100)
 			t.Logf("the slowest of 100 clients took %v, the unluckiest %d tries", slowest.Round(time.Millisecond), tries)
-			// A server gives a try up after 1.8 s, so the third one begins before 5 s.
-			if tries > 3 {
+			// A server gives a try up after 1.8 s, so the third one begins before 5 s. More are
+			// the machine's.
+			if tries > usual+2 {
 				t.Errorf("a client needed %d tries", tries)
 			}
 		})
