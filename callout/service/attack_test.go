@@ -235,7 +235,8 @@ func closedToSubscribe() []string {
 func TestWhoeverIsInReachesNothingThatIsClosed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.start()
+	r := w.start()
+	logins := 0.0
 	mayPublish := map[string][]string{
 		"a viewer":    nil,
 		"an operator": {eventlog.SyncSubject("pi-02")},
@@ -253,6 +254,8 @@ func TestWhoeverIsInReachesNothingThatIsClosed(t *testing.T) {
 		violations := make(chan error, 16)
 		nc := w.connect(tt.draft.Token(t), nats.CustomInboxPrefix(eventlog.InboxPrefix(tt.actor)),
 			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { violations <- err }))
+		logins++
+		r.await(t, "fleet_callout_events_total", logins, `"granted"`) // each login is another grant
 		last := w.lastSequence()
 		violated := func(what string) {
 			t.Helper()
