@@ -189,7 +189,7 @@ func (b *Bus) Run(ctx context.Context) error {
 			case gotIdle:
 				do(r.idle(e.id))
 			case closedByOthers:
-				return errors.New("the connection to the bus was closed")
+				return errors.New("the connection to NATS was closed")
 			}
 		}
 	}

@@ -95,7 +95,7 @@ func TestAfterAnOutageTheNextTokenIsUsedAtOnce(t *testing.T) {
 	s.tokens.issue(time.Second)
 	await(t, "a connection", s.Connected)
 	await(t, "its end", func() bool { return !s.Connected() })
-	await(t, "a back-off of seconds", func() bool { return strings.Count(s.log.String(), "no connection to the bus yet") > 4 })
+	await(t, "a back-off of seconds", func() bool { return strings.Count(s.log.String(), "no connection to NATS yet") > 4 })
 	began := time.Now()
 	s.tokens.issue(time.Hour)
 	await(t, "a connection", s.Connected)

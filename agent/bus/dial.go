@@ -114,21 +114,21 @@ func (d *Dialer) Dial(shown *atomic.Pointer[identity.Proof]) (*nats.Conn, error)
 			if sub != nil {
 				subject = sub.Subject
 			}
-			log.Warn("the bus reports an error", "subject", subject, "error", err)
+			log.Warn("NATS reports an error", "subject", subject, "error", err)
 		}),
 		nats.ConnectHandler(func(nc *nats.Conn) {
-			log.Info("connected to the bus", "server", nc.ConnectedUrlRedacted())
+			log.Info("connected to NATS", "server", nc.ConnectedUrlRedacted())
 			accepted()
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info("connected to the bus again", "server", nc.ConnectedUrlRedacted())
+			log.Info("reconnected to NATS", "server", nc.ConnectedUrlRedacted())
 			accepted()
 		}),
 		nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
 			if nc.IsClosed() {
 				return // by ourselves
 			}
-			log.Warn("the bus is away; containers go on running", "error", err)
+			log.Warn("NATS is unreachable; containers keep running", "error", err)
 		}),
 		nats.ReconnectErrHandler(func(nc *nats.Conn, err error) { d.failed(nc, shown.Load(), err) }),
 		secured(d.servers.TLS(), c.NATS.CAFile != ""),
@@ -147,7 +147,7 @@ func (d *Dialer) Dial(shown *atomic.Pointer[identity.Proof]) (*nats.Conn, error)
 	}
 	nc, err := nats.Connect(c.NATS.URL, options...)
 	if err != nil {
-		return nil, fmt.Errorf("connect to the bus: %w", err)
+		return nil, fmt.Errorf("connect to NATS: %w", err)
 	}
 	open.Store(nc)
 	return nc, nil
@@ -155,7 +155,7 @@ func (d *Dialer) Dial(shown *atomic.Pointer[identity.Proof]) (*nats.Conn, error)
 
 // refused hears that a server did not take what was shown.
 func (d *Dialer) refused(shown *identity.Proof, err error) {
-	d.logger.Warn("the bus refuses the device", "error", err)
+	d.logger.Warn("NATS refuses the device", "error", err)
 	if shown != nil {
 		d.credentials.Refused(*shown)
 	}
@@ -169,7 +169,7 @@ func (d *Dialer) failed(nc *nats.Conn, shown *identity.Proof, err error) {
 	case errors.Is(err, nats.ErrAuthorization):
 		d.refused(shown, err)
 	default:
-		d.logger.Warn("no connection to the bus yet", "error", err)
+		d.logger.Warn("no connection to NATS yet", "error", err)
 	}
 }
 

@@ -18,8 +18,8 @@ const (
 	flushTimeout = 2 * time.Second
 )
 
-// ErrNotConnected says that there is no connection to the bus now.
-var ErrNotConnected = errors.New("there is no connection to the bus")
+// ErrNotConnected says that there is no connection to NATS now.
+var ErrNotConnected = errors.New("there is no connection to NATS")
 
 // Link is one connection of the bus. Over the life of an agent there are several,
 // and for moments two at a time, which hear the same.

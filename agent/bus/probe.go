@@ -62,7 +62,7 @@ func (d *Dialer) look(nc *nats.Conn) {
 			continue // no TLS
 		}
 		if err := d.handshake(u); err != nil && nc.IsReconnecting() && !d.learn(nc, err) {
-			d.logger.Warn("no TLS connection to the bus", "server", u.Host, "error", err)
+			d.logger.Warn("no TLS connection to NATS", "server", u.Host, "error", err)
 		}
 	}
 }

@@ -75,7 +75,7 @@ func TestADeviceGetsInOverTLSWhateverItsClock(t *testing.T) {
 				await(t, "a connection", nc.IsConnected)
 				return
 			}
-			await(t, "three refusals", func() bool { return strings.Count(log.String(), "no TLS connection to the bus") > 2 })
+			await(t, "three refusals", func() bool { return strings.Count(log.String(), "no TLS connection to NATS") > 2 })
 			if nc.IsConnected() || strings.Contains(log.String(), "proves it") {
 				t.Errorf("it is in: %s", log.String())
 			}
@@ -110,7 +110,7 @@ func TestADeviceLearnsTheTimeFromALaterTryToo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	await(t, "a try without a network", func() bool { return strings.Contains(log.String(), "no connection to the bus yet") })
+	await(t, "a try without a network", func() bool { return strings.Contains(log.String(), "no connection to NATS yet") })
 	srv.Start()
 	await(t, "a connection", nc.IsConnected)
 }

@@ -114,10 +114,10 @@ func (t *Tokens) Refused(p Proof) {
 	}
 	why := t.expected.whyRefused(p.Token, t.clock.Now())
 	if len(why) == 0 {
-		t.logger.Warn("the bus refuses this device, and its token looks right: ask what the callout saw, with fleetctl device why", "device", t.expected.device)
+		t.logger.Warn("NATS refuses this device, and its token looks right: the callout records its reason in the event log: fleetctl log --type auth --device ID", "device", t.expected.device)
 	}
 	for _, w := range why {
-		t.logger.Warn("the bus refuses this device", "why", w)
+		t.logger.Warn("NATS refuses this device", "why", w)
 	}
 }
 
@@ -209,7 +209,7 @@ func (t *Tokens) ask(ctx context.Context) attempt {
 	t.metrics.ends.Set(float64(t.clock.Now().Add(a.life).Unix()))
 	t.logger.Debug("the device has a new token", "number", proof.Number, "life", a.life)
 	if _, ok := readClaims(g.token); !ok {
-		t.logger.Warn("the provider gave a token that the bus will refuse", "why", t.expected.whyRefused(g.token, t.clock.Now())[0])
+		t.logger.Warn("the provider gave a token that NATS will refuse", "why", t.expected.whyRefused(g.token, t.clock.Now())[0])
 	}
 	signal(t.changed)
 	return a

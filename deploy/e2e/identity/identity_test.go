@@ -199,7 +199,7 @@ func TestAnAgentComesInByItsKeyAndStaysOverManyTokens(t *testing.T) {
 		return sum(t, w.registry, "fleet_agent_connection_rollovers_total") >= 3
 	})
 	t.Logf("%d pings over three rollovers, the slowest %v", pings, slowest)
-	if strings.Contains(w.log.String(), "the bus is away") {
+	if strings.Contains(w.log.String(), "NATS is unreachable") {
 		t.Errorf("the connection was lost:\n%s", w.log.String())
 	}
 }
@@ -211,7 +211,7 @@ func TestADeviceThatIsRefusedSaysWhyAndComesInOnceThatIsMended(t *testing.T) {
 	w := start(t, time.Hour)
 	w.enrol(devprovider.Opaque)
 	w.await("the reason in the device's log", func() bool {
-		return strings.Contains(w.log.String(), "the bus refuses this device") && strings.Contains(w.log.String(), "accessTokenType ACCESS_TOKEN_TYPE_JWT")
+		return strings.Contains(w.log.String(), "NATS refuses this device") && strings.Contains(w.log.String(), "accessTokenType ACCESS_TOKEN_TYPE_JWT")
 	})
 	w.must(w.provider.SetTokenType(device, devprovider.JWT))
 	w.await("the device answers", func() bool { return w.ping(100 * time.Millisecond) })
