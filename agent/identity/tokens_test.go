@@ -83,15 +83,20 @@ func (d *desk) seconds() string {
 func TestATokenIsShownAtOnceAndRenewedBesideIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		private()
+		asked := make(chan struct{})
 		k, d := tokens(t, time.Hour, nil, func(n int) (granted, error) {
-			if n == 2 {
-				time.Sleep(30 * time.Second) // a slow provider delays nobody
+			switch n {
+			case 1:
+				<-asked
+			case 2:
+				time.Sleep(30 * time.Second) // a slow provider delays no login
 			}
 			return granted{token: fmt.Sprintf("token-%d", n), life: 1000 * time.Second}, nil
 		})
 		if _, err := k.Show(); !errors.Is(err, ErrNoToken) {
 			t.Errorf("before the first token: %v", err)
 		}
+		close(asked)
 		synctest.Wait()
 		<-k.Changed()
 		first, err := k.Show()
