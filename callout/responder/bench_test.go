@@ -42,8 +42,8 @@ func (c *bare) answer(data []byte, peer string) ([]byte, error) {
 	}
 	u := jwt.NewUserClaims(q.UserNkey)
 	u.Name, u.Audience = c.grant.Actor, c.grant.Account
-	u.Permissions.Pub.Allow, u.Permissions.Sub.Allow = c.grant.Permissions.Publish, c.grant.Permissions.Subscribe
-	u.Permissions.Resp = &jwt.ResponsePermission{MaxMsgs: -1, Expires: time.Hour}
+	u.Pub.Allow, u.Sub.Allow = c.grant.Permissions.Publish, c.grant.Permissions.Subscribe
+	u.Resp = &jwt.ResponsePermission{MaxMsgs: -1, Expires: time.Hour}
 	u.AllowedConnectionTypes = c.grant.ConnectionTypes
 	u.Expires = c.grant.Expires.Unix()
 	user, err := u.Encode(c.issuer)

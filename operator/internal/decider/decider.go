@@ -88,7 +88,7 @@ func (d *Decider) Run(ctx context.Context, log Log, observer Observer, onReady f
 	r := &run{Options: d.options, log: log, observer: observer, queue: queue, initial: d.options.Queue.initialPass()}
 	err := r.rounds(ctx)
 	if ctx.Err() != nil {
-		return nil //nolint:nilerr // it was told to end
+		return nil // it was told to end
 	}
 	return err
 }
