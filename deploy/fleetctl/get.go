@@ -166,7 +166,7 @@ func notFound(s cli.Streams, q resource.Query, c *resource.Catalog, missing []re
 	var errs []error
 	first := ""
 	for i, t := range missing {
-		err, try := notFoundOne(s, q, c, t, past)
+		try, err := notFoundOne(s, q, c, t, past)
 		errs = append(errs, err)
 		if i == 0 {
 			first = try
@@ -179,7 +179,7 @@ func notFound(s cli.Streams, q resource.Query, c *resource.Catalog, missing []re
 }
 
 // notFoundOne says what is not there, and what to try.
-func notFoundOne(s cli.Streams, q resource.Query, c *resource.Catalog, t resource.Ref, past bool) (err error, try string) {
+func notFoundOne(s cli.Streams, q resource.Query, c *resource.Catalog, t resource.Ref, past bool) (try string, err error) {
 	r, name, get := t.Resource, t.Name, s.Program()+" get "+t.Resource.Singular+" "+t.Name
 	where := ""
 	if r.Namespaced && q.Namespace != "" {
@@ -200,7 +200,7 @@ func notFoundOne(s cli.Streams, q resource.Query, c *resource.Catalog, t resourc
 		meant = strings.Join(near, ", or ") + "? Or see "
 	}
 	if !r.Namespaced {
-		return err, meant + "what there is: " + s.Program() + " get " + r.Plural
+		return meant + "what there is: " + s.Program() + " get " + r.Plural, err
 	}
 	// Where it was looked for comes first.
 	keys := append([]fleet.Key{{Namespace: q.Namespace, Name: name}}, resource.SortKeys(slices.Collect(maps.Keys(c.View.Deployments)))...)
@@ -211,11 +211,11 @@ func notFoundOne(s cli.Streams, q resource.Query, c *resource.Catalog, t resourc
 		}
 		switch {
 		case key.Namespace == cmp.Or(q.Namespace, key.Namespace) && d.Lifecycle == fleet.Deleted:
-			return fmt.Errorf("%w: %s ended at %s (event %d)", err, key, d.Changed.At.Local().Format(render.TimeLayout), d.Changed.Sequence),
-				fmt.Sprintf("as it was before: %s -n %s --at %d", get, key.Namespace, d.Changed.Sequence-1)
+			return fmt.Sprintf("as it was before: %s -n %s --at %d", get, key.Namespace, d.Changed.Sequence-1),
+				fmt.Errorf("%w: %s ended at %s (event %d)", err, key, d.Changed.At.Local().Format(render.TimeLayout), d.Changed.Sequence)
 		case key.Namespace != q.Namespace && d.Lifecycle != "" && d.Lifecycle != fleet.Deleted:
-			return fmt.Errorf("%w: there is one in namespace %q", err, key.Namespace), get + " -n " + key.Namespace
+			return get + " -n " + key.Namespace, fmt.Errorf("%w: there is one in namespace %q", err, key.Namespace)
 		}
 	}
-	return err, meant + "what there is: " + s.Program() + " get " + r.Plural + " -A"
+	return meant + "what there is: " + s.Program() + " get " + r.Plural + " -A", err
 }

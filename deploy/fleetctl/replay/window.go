@@ -13,7 +13,7 @@ type window struct {
 }
 
 const (
-	// maxPlayed is how many frames are read at once.
+	// Chunk is how many frames are read at once.
 	Chunk = 4096
 	// maxPlayed is how many played frames stay, for going back without reading.
 	maxPlayed = 2 * Chunk
