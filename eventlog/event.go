@@ -135,16 +135,16 @@ func (e *Event) Decode() error {
 	return e.settleType(said)
 }
 
-// sayings are the header's values that have to be understood before they are
+// rawHeaders are the header's values that have to be understood before they are
 // part of an event.
-type sayings struct {
+type rawHeaders struct {
 	typ, time, counter, namespace, revision string
 	removal                                 bool
 }
 
 // readHeader looks at each field of the header once: asking it for a dozen names
 // would take longer than all else that reading an event does.
-func (e *Event) readHeader() (said sayings) {
+func (e *Event) readHeader() (said rawHeaders) {
 	weighed := e.Address.Family.OfDevices()
 	for name, values := range e.Header {
 		if weighed {
@@ -189,7 +189,7 @@ func (e *Event) readHeader() (said sayings) {
 // settleType settles the event's type. The families info and state may come
 // from plain KV clients, so there the subject and the KV operation decide, and
 // a type that says otherwise makes the message foreign.
-func (e *Event) settleType(said sayings) error {
+func (e *Event) settleType(said rawHeaders) error {
 	if said.typ != "" {
 		t, v, f, ok := lookUpType(said.typ)
 		if !ok {

@@ -146,19 +146,19 @@ func (r *replica) metric(t *testing.T, name string) float64 {
 	return sum
 }
 
-const patience = 30 * time.Second
+const timeout = 30 * time.Second
 
 // eventually polls until the condition says nothing against it.
 func eventually(t *testing.T, what string, against func() string) {
 	t.Helper()
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(timeout)
 	for {
 		why := against()
 		if why == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: after %s still: %s", what, patience, why)
+			t.Fatalf("%s: after %s still: %s", what, timeout, why)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

@@ -81,7 +81,7 @@ func TestARebuildThatDiedIsFinishedByTheLeader(t *testing.T) {
 		repairs++
 		select {
 		case <-synced:
-		case <-time.After(patience):
+		case <-time.After(timeout):
 			t.Errorf("devices are not told to sync, cut %s", cut.when)
 		}
 		took := time.Since(began)
@@ -141,7 +141,7 @@ func TestAResyncThatIsDueSurvivesTheOperator(t *testing.T) {
 	w.operate()
 	select {
 	case <-synced:
-	case <-time.After(patience):
+	case <-time.After(timeout):
 		t.Error("devices are not told to sync")
 	}
 }

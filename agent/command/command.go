@@ -121,7 +121,7 @@ func (s *Service) Run(ctx context.Context) error {
 }
 
 func (s *Service) take(m *nats.Msg) {
-	info, reason, why := believe(m)
+	info, reason, why := verify(m)
 	if reason != "" {
 		s.options.Rejected.Message(reason, m.Subject, why)
 		return
@@ -141,8 +141,8 @@ func (s *Service) take(m *nats.Msg) {
 	}
 }
 
-// believe says who sent a command, or why it is none.
-func believe(m *nats.Msg) (info eventlog.RequestInfo, reason, why string) {
+// verify says who sent a command, or why it is none.
+func verify(m *nats.Msg) (info eventlog.RequestInfo, reason, why string) {
 	if m.Reply == "" {
 		return info, ReasonNoReply, "it has no reply subject"
 	}

@@ -32,7 +32,7 @@ func TestBelieve(t *testing.T) {
 			if tc.info != "" {
 				m.Header.Set("Nats-Request-Info", tc.info)
 			}
-			_, reason, why := believe(m)
+			_, reason, why := verify(m)
 			if reason != tc.reason || (reason == "") != (why == "") {
 				t.Errorf("reason %q (%s), want %q", reason, why, tc.reason)
 			}

@@ -1,4 +1,4 @@
-// Package reject is where what the agent does not believe is counted and
+// Package reject is where what the agent rejects is counted and
 // logged, at a bounded rate: whoever can make a device refuse messages must not
 // be able to fill its disk with the news of it.
 package reject
@@ -39,7 +39,7 @@ func New(logger *slog.Logger, r prometheus.Registerer) (*Log, error) {
 	}
 	l := &Log{logger: logger, now: time.Now, last: map[string]told{}, total: prometheus.NewCounterVec(prometheus.CounterOpts{
 		Name: "fleet_agent_messages_rejected_total",
-		Help: "Messages that the agent did not believe, by the reason.",
+		Help: "Messages that the agent rejected, by the reason.",
 	}, []string{"reason"})}
 	if r != nil {
 		if err := r.Register(l.total); err != nil {

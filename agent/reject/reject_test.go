@@ -35,7 +35,7 @@ func TestAFloodIsCountedAndLoggedOnce(t *testing.T) {
 		t.Errorf("the next line does not say how many there were:\n%s", out.String())
 	}
 	want := `
-# HELP fleet_agent_messages_rejected_total Messages that the agent did not believe, by the reason.
+# HELP fleet_agent_messages_rejected_total Messages that the agent rejected, by the reason.
 # TYPE fleet_agent_messages_rejected_total counter
 fleet_agent_messages_rejected_total{reason="NoReply"} 1
 fleet_agent_messages_rejected_total{reason="NotFromLog"} 501

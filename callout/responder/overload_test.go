@@ -195,12 +195,14 @@ func TestACrowdThatASlowProviderHoldsUpIsInWithinTwiceTheWork(t *testing.T) {
 	work := time.Duration(n) * each
 	t.Logf("%d clients were in after %v; the work was %v; %d decisions; the machine does %.0f connects a second",
 		n, took.Round(time.Millisecond), work.Round(time.Millisecond), d.calls.Load(), perSecond)
-	if took > 2*work+responder.DefaultDeadline {
-		t.Errorf("it took more than twice the work")
+	// Counted in decisions, so that a slow machine fails nothing: first in, first out
+	// needed 17 for each client.
+	if calls := d.calls.Load(); calls > int64(2*n) {
+		t.Errorf("%d decisions for %d clients: more than twice the work", calls, n)
 	}
 }
 
-func TestASilentReplicaHoldsNobodyUpForFiveSeconds(t *testing.T) {
+func TestASilentReplicaCostsAClientFewTries(t *testing.T) {
 	t.Parallel()
 	for name, silence := range map[string]func(*site, *decider) func(){
 		"it is stuck": func(s *site, d *decider) func() {
@@ -225,10 +227,10 @@ func TestASilentReplicaHoldsNobodyUpForFiveSeconds(t *testing.T) {
 			defer silent.stuck.Store(false)
 			slowest, tries := s.crowd(100)
 			t.Logf("the slowest of 100 clients took %v, the unluckiest %d tries", slowest.Round(time.Millisecond), tries)
-			// A server gives a try up after 1.8 s, so the third one begins before 5 s. More are
-			// the machine's.
-			if tries > usual+2 {
-				t.Errorf("a client needed %d tries", tries)
+			// Without the self-check every other try goes to the silent replica for as long as
+			// it is silent: the unluckiest of 100 clients then needs seven and more.
+			if tries > usual+4 {
+				t.Errorf("a client needed %d tries, and %d before", tries, usual)
 			}
 		})
 	}

@@ -30,7 +30,7 @@ func TestAPersonReadsCheckpointsAndWritesNone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := tt.world(t)
-			ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+			ctx, cancel := context.WithTimeout(t.Context(), 3*timeout)
 			defer cancel()
 			drafts := make([]eventlog.Draft, 10_000)
 			for i := range drafts {

@@ -47,7 +47,7 @@ func TestAHostileDeviceOnThreeServersStopsNoOtherDevice(t *testing.T) {
 		for i := range drafts {
 			drafts[i] = assigned(fmt.Sprintf("d%d-%d", round, i), "web")
 		}
-		ctx, cancel := context.WithTimeout(t.Context(), 2*patience)
+		ctx, cancel := context.WithTimeout(t.Context(), 2*timeout)
 		began := time.Now()
 		_, err := leader.Append(ctx, drafts)
 		cancel()
@@ -110,7 +110,7 @@ func (w *world) report(n int) {
 		m := nats.NewMsg("fleet.evt.state.victim.web")
 		m.Header.Set(jetstream.MsgIDHeader, ulid.Make().String())
 		m.Data = fmt.Appendf(nil, `{"device_id":"victim","deployment":"web","phase":"Running","revision":%d}`, i+1)
-		for until := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) { // a refusal comes at once
+		for until := time.Now().Add(timeout); ; time.Sleep(20 * time.Millisecond) { // a refusal comes at once
 			answer, err := natstest.Request(nc, m, 2*time.Second)
 			var ack struct {
 				Seq   uint64

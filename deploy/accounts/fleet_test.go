@@ -26,8 +26,8 @@ const (
 	dev     = "dev"    // a person who may do more
 )
 
-// patience is for machines that do much else at the same time.
-const patience = time.Minute
+// timeout is for machines that do much else at the same time.
+const timeout = time.Minute
 
 // world is a real server, or three, with the accounts, the log and the buckets.
 type world struct {
@@ -74,7 +74,7 @@ func newCluster(t *testing.T) *world {
 func (w *world) ready(replicas int) {
 	w.t.Helper()
 	w.nc, w.js = w.as("operator")
-	ctx, cancel := context.WithTimeout(w.t.Context(), 2*patience)
+	ctx, cancel := context.WithTimeout(w.t.Context(), 2*timeout)
 	defer cancel()
 	for {
 		_, err := logstream.Ensure(ctx, w.js, logstream.Config{Replicas: replicas})
@@ -185,9 +185,9 @@ func (v *violations) of(verb, subject string) bool {
 
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); !ok(); time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(timeout); !ok(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatalf("after %s still not: %s", patience, what)
+			t.Fatalf("after %s still not: %s", timeout, what)
 		}
 	}
 }

@@ -107,13 +107,13 @@ func TestAViewerReadsTheFleetWithoutJetStream(t *testing.T) {
 		w.append(assigned(victim, "web"))
 	}
 	for range 10 {
-		if _, err := heard.NextMsg(patience); err != nil {
+		if _, err := heard.NextMsg(timeout); err != nil {
 			t.Fatalf("following the log: %v", err)
 		}
 	}
 	ask := func(subject, body string) *nats.Msg {
 		t.Helper()
-		m, err := nc.Request(subject, []byte(body), patience)
+		m, err := nc.Request(subject, []byte(body), timeout)
 		if err != nil {
 			t.Fatalf("%s: %v", subject, err)
 		}
@@ -138,7 +138,7 @@ func TestAViewerReadsTheFleetWithoutJetStream(t *testing.T) {
 	}
 	read := 0
 	for {
-		m, err := batch.NextMsg(patience)
+		m, err := batch.NextMsg(timeout)
 		if err != nil {
 			t.Fatalf("a batched direct get, after %d messages: %v", read, err)
 		}
@@ -167,15 +167,15 @@ func TestAnOperatorAsksAndCommandsUnderItsOwnName(t *testing.T) {
 		t.Fatal(err)
 	}
 	nc := w.by(w.provider.Person("18", "operator"), "person-18")
-	if m, err := nc.Request(eventlog.DeviceCommandSubject(victim, eventlog.VerbPing), nil, patience); err != nil || string(m.Data) != "pong" {
+	if m, err := nc.Request(eventlog.DeviceCommandSubject(victim, eventlog.VerbPing), nil, timeout); err != nil || string(m.Data) != "pong" {
 		t.Fatalf("a command: %v", err)
 	}
 	info, err := eventlog.RequestInfoOf((<-asked).Header)
-	if want := (eventlog.RequestInfo{Account: "PEOPLE", User: "person-18"}); err != nil || info != want {
+	if want := (eventlog.RequestInfo{Account: eventlog.AccountPeople, User: "person-18", Kind: eventlog.KindClient}); err != nil || info != want {
 		t.Errorf("the device hears that %+v asks, want %+v; %v", info, want, err)
 	}
 	for _, subject := range []string{eventlog.RequestSubject("person-18", "shop", "web"), eventlog.DeviceRequestSubject("person-18", victim)} {
-		if m, err := nc.Request(subject, []byte(`{}`), patience); err != nil {
+		if m, err := nc.Request(subject, []byte(`{}`), timeout); err != nil {
 			t.Errorf("%s: %v", subject, err)
 		} else if string(m.Data) == "" {
 			t.Errorf("%s: no acknowledgement", subject)
@@ -250,7 +250,7 @@ func TestAForgedReplyOfAPersonChangesNothing(t *testing.T) {
 	}
 	// All that was asked has been answered when what is asked after it is.
 	last := w.by(w.provider.Person("17", "viewer"), "person-17")
-	if _, err := last.Request(eventlog.DirectGetAPIs(eventlog.LogStream)[0], []byte(`{"seq":1}`), patience); err != nil {
+	if _, err := last.Request(eventlog.DirectGetAPIs(eventlog.LogStream)[0], []byte(`{"seq":1}`), timeout); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(500 * time.Millisecond) // answers that were aimed arrive, if they do

@@ -19,7 +19,7 @@ import (
 
 func soon(t *testing.T) context.Context {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	t.Cleanup(cancel)
 	return ctx
 }
@@ -148,8 +148,8 @@ func next(t *testing.T, w jetstream.KeyWatcher) jetstream.KeyValueEntry {
 	select {
 	case e := <-w.Updates():
 		return e
-	case <-time.After(patience):
-		t.Fatalf("the watch gave nothing for %s", patience)
+	case <-time.After(timeout):
+		t.Fatalf("the watch gave nothing for %s", timeout)
 		return nil
 	}
 }
@@ -206,7 +206,7 @@ func TestAnybodyInTheAccountReadsTheBuckets(t *testing.T) {
 	for subject, data := range map[string]string{
 		"fleet.evt.state.victim.web": `{"device_id":"victim"}`, "fleet.evt.info.victim": `{}`, "fleet.pulse.victim": `{}`,
 	} {
-		if _, err := device.Request(subject, []byte(data), patience); err != nil {
+		if _, err := device.Request(subject, []byte(data), timeout); err != nil {
 			t.Fatal(err)
 		}
 	}

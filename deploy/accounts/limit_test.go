@@ -69,7 +69,7 @@ func (w *world) logs(nc *nats.Conn, subject string, header nats.Header, data str
 // follows waits until the bucket of states has what the log has.
 func (w *world) follows() {
 	w.t.Helper()
-	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	ctx, cancel := context.WithTimeout(w.t.Context(), timeout)
 	defer cancel()
 	log, err := logstream.Inspect(ctx, w.js)
 	if err != nil {

@@ -141,7 +141,7 @@ func TestADeviceMayDoWhatTheContractLists(t *testing.T) {
 				"fleet.evt.state." + id + ".web", "fleet.evt.info." + id, "fleet.evt.agent." + id, "fleet.pulse." + id,
 				"$KV.device-state.state." + id + ".web", "$KV.device-info.info." + id, "$KV.device-heartbeat.heartbeat." + id,
 			} {
-				m, err := nc.Request(subject, []byte(`{}`), patience)
+				m, err := nc.Request(subject, []byte(`{}`), timeout)
 				if err != nil {
 					t.Fatalf("%s: %v", subject, err)
 				}
@@ -163,7 +163,7 @@ func TestADeviceMayDoWhatTheContractLists(t *testing.T) {
 			}
 			seq := w.append(assigned(id, "web"))
 			w.append(assigned("another", "web"))
-			m, err := live.NextMsg(patience)
+			m, err := live.NextMsg(timeout)
 			if err != nil {
 				t.Fatalf("live desired state: %v", err)
 			}
@@ -227,7 +227,7 @@ func TestStreamedAnswersCrossTheAccounts(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, want := range tt.want {
-			m, err := answers.NextMsg(patience)
+			m, err := answers.NextMsg(timeout)
 			if err != nil {
 				t.Fatalf("%s: answer %q: %v", name, want, err)
 			}

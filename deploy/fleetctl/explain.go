@@ -118,7 +118,7 @@ func showExplanation(ctx context.Context, s cli.Streams, c *query.Connection, f 
 	if err != nil {
 		when := ""
 		if !m.IsNow() {
-			when = fmt.Sprintf(" at sequence %d", x.Options.Upto)
+			when = fmt.Sprintf(" at sequence %d", x.Options.AsOf)
 		}
 		switch {
 		case errors.Is(err, explain.ErrUnknownDevice):

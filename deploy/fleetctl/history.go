@@ -115,7 +115,7 @@ func showHistory(ctx context.Context, s cli.Streams, c *query.Connection, f hist
 	if len(h.Entries) == 0 {
 		when := ""
 		if !m.IsNow() {
-			when = fmt.Sprintf(" at sequence %d", x.Options.Upto)
+			when = fmt.Sprintf(" at sequence %d", x.Options.AsOf)
 		}
 		if t.IsDevice() {
 			err = query.UnknownDevice(ctx, s, js, fmt.Errorf("the log knows no device %q%s", t.Name, when), t.Name, query.HintsByRef("history", m))

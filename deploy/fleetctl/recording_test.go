@@ -195,15 +195,15 @@ func (r *recording) fleetctl(args ...string) string {
 // eventually polls until the condition says nothing against it.
 func eventually(t *testing.T, what string, against func() string) {
 	t.Helper()
-	const patience = 60 * time.Second
-	deadline := time.Now().Add(patience)
+	const timeout = 60 * time.Second
+	deadline := time.Now().Add(timeout)
 	for {
 		why := against()
 		if why == "" {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%s: after %s still: %s", what, patience, why)
+			t.Fatalf("%s: after %s still: %s", what, timeout, why)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}

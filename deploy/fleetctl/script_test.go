@@ -107,8 +107,8 @@ func TestStories(t *testing.T) {
 
 // reachable waits until the stories can be told again.
 func (w *world) reachable() error {
-	const patience, pause, once = 20 * time.Second, 10 * time.Millisecond, time.Second
-	for end := time.Now().Add(patience); ; time.Sleep(pause) {
+	const timeout, pause, once = 20 * time.Second, 10 * time.Millisecond, time.Second
+	for end := time.Now().Add(timeout); ; time.Sleep(pause) {
 		ctx, cancel := context.WithTimeout(context.Background(), once)
 		_, err := logstream.Inspect(ctx, w.js)
 		cancel()
@@ -137,14 +137,14 @@ func (w *world) lose(streams []string) error {
 
 // await polls a file until it has a match.
 func await(file string, pattern *regexp.Regexp) error {
-	const patience, pause = 20 * time.Second, 10 * time.Millisecond
-	for end := time.Now().Add(patience); ; time.Sleep(pause) {
+	const timeout, pause = 20 * time.Second, 10 * time.Millisecond
+	for end := time.Now().Add(timeout); ; time.Sleep(pause) {
 		b, err := os.ReadFile(file)
 		switch {
 		case err == nil && pattern.Match(b):
 			return nil
 		case time.Now().After(end):
-			return fmt.Errorf("%s has no match for %s after %v: %w\n%s", file, pattern, patience, err, b)
+			return fmt.Errorf("%s has no match for %s after %v: %w\n%s", file, pattern, timeout, err, b)
 		}
 	}
 }

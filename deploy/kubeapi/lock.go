@@ -34,14 +34,14 @@ type dirLock struct {
 }
 
 // lockDataDir takes the lock of dir and writes the process id into it. It waits
-// at most patience and then returns errDataDirInUse, naming the holder.
-func lockDataDir(ctx context.Context, dir string, patience time.Duration) (*dirLock, error) {
+// at most timeout and then returns errDataDirInUse, naming the holder.
+func lockDataDir(ctx context.Context, dir string, timeout time.Duration) (*dirLock, error) {
 	path := filepath.Join(dir, lockFile)
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("open lock of the data directory: %w", err)
 	}
-	deadline := time.NewTimer(patience)
+	deadline := time.NewTimer(timeout)
 	defer deadline.Stop()
 	for {
 		err := syscall.Flock(int(file.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)

@@ -77,7 +77,7 @@ func askedToEnd(err error) bool {
 }
 
 // cancelOnSignal cancels on the first SIGTERM, SIGINT or SIGHUP; a second one
-// leaves at once, for a person who has lost patience.
+// leaves at once, for a person who does not want to wait.
 func cancelOnSignal(cancel context.CancelCauseFunc) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)

@@ -85,7 +85,7 @@ func TestDamageIsNamedByItsPlace(t *testing.T) {
 				third := made.Chunks[2]
 				return append(append([]byte(nil), sound[:second.Offset-512]...), sound[third.Offset-512:]...)
 			},
-			after: made.Chunks[0].Last, says: []string{"log/00000003", "not its turn"},
+			after: made.Chunks[0].Last, says: []string{"log/00000003", "out of order"},
 		},
 		"cut within a chunk": {
 			content: func() []byte { return sound[:second.Offset+10] },

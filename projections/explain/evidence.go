@@ -260,7 +260,7 @@ func (s *evidence) nothing(text string) Sentence {
 	if s.last != nil {
 		n.Sequence, n.Time = s.last.Sequence, s.last.at.UTC()
 	}
-	n.Sequence = max(n.Sequence, s.o.Upto)
+	n.Sequence = max(n.Sequence, s.o.AsOf)
 	return n
 }
 

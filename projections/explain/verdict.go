@@ -67,7 +67,7 @@ func rules() []rule {
 		{StateOrphaned, func(c placement) bool { return !c.assigned() && c.orphaned() }, orphaned},
 		{StateHeldBack, func(c placement) bool { return !c.assigned() && c.heldBack() }, heldBack},
 		{StateNotPlaced, func(c placement) bool { return !c.assigned() }, notPlaced},
-		{StateCutOff, func(c placement) bool { return !c.p.Updated() && c.dev.Access != nil }, cutOff},
+		{StateCutOff, func(c placement) bool { return !c.p.Updated() && c.dev.Access != nil }, accessRevoked},
 		{StateWaitingForDevice, func(c placement) bool { return !c.p.Updated() && c.offline() }, waitingForDevice},
 		{StateUnanswered, func(c placement) bool { return !c.p.Updated() }, unanswered},
 		{StateFailed, func(c placement) bool { return c.p.Failed() }, failing},
@@ -203,7 +203,7 @@ func notPlaced(c placement) verdict {
 	}
 }
 
-func cutOff(c placement) verdict {
+func accessRevoked(c placement) verdict {
 	return verdict{
 		reason:  c.dev.Access.Reason,
 		summary: c.citing(c.access, fmt.Sprintf("%s cannot hear of revision %d: its access is revoked", c.id, c.p.Desired.Revision)),

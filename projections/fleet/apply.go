@@ -19,7 +19,7 @@ func Apply(v *View, e eventlog.Event, err error) *View {
 	var dev *Device
 	if e.Address.Family.OfDevices() && e.Address.Device != "" {
 		dev = v.device(e.Address.Device)
-		v.weigh(dev, &e)
+		v.accountTraffic(dev, &e)
 	}
 	switch {
 	case err != nil:

@@ -78,7 +78,7 @@ func (h *EventTimeView) Add(e eventlog.Event, err error) {
 	recorded := h.reaches(e.Recorded)
 	ofDevice := e.Address.Family.OfDevices() && e.Address.Device != ""
 	if recorded && ofDevice {
-		v.weigh(v.device(e.Address.Device), &e)
+		v.accountTraffic(v.device(e.Address.Device), &e)
 	}
 	switch {
 	case err != nil:

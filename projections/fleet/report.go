@@ -18,9 +18,9 @@ func (v *View) applyNumbered(dev *Device, e *eventlog.Event) error {
 	return v.applyReport(dev, e)
 }
 
-// weigh counts what a device writes against its budget, foreign messages too:
+// accountTraffic counts what a device writes against its budget, foreign messages too:
 // they fill the log as others do.
-func (v *View) weigh(dev *Device, e *eventlog.Event) {
+func (v *View) accountTraffic(dev *Device, e *eventlog.Event) {
 	dev.Traffic.add(len(e.Data)+e.HeaderBytes, e.Recorded)
 	if dev.Traffic.Flooding() {
 		v.touchDevice(dev)

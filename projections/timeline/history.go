@@ -120,9 +120,9 @@ type Options struct {
 	AsHappened bool
 	// Until, with AsHappened, leaves out what happened later. Zero is no limit.
 	Until time.Time
-	// Upto is the sequence of the log up to which the events were read, to be
+	// AsOf is the sequence of the log up to which the events were read, to be
 	// cited where there is nothing. Zero is that of the last event.
-	Upto uint64
+	AsOf uint64
 }
 
 // Between is a duration on one axis, never negative: clocks are set back.

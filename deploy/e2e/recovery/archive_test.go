@@ -129,7 +129,7 @@ func (f *fleet) objects(args ...string) {
 // agrees is fleetctl verify, for which all must agree.
 func (f *fleet) agrees() {
 	f.t.Helper()
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		out, err := f.fleetctl(f, "verify")
 		if err != nil {
 			return fmt.Errorf("fleetctl verify: %w: %s", err, out)
@@ -219,7 +219,7 @@ func TestTheClusterIsLostAndItsObjectsComeFromTheLog(t *testing.T) {
 	}
 	f.ready("hello")
 	f.label("edge-01", "pool", "gold")
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		if !slices.Contains(f.appended(0), string(eventlog.DeviceRelabeled)) {
 			return errors.New("not relabelled")
 		}
@@ -235,7 +235,7 @@ func TestTheClusterIsLostAndItsObjectsComeFromTheLog(t *testing.T) {
 	if _, d, err := f.condition("hello"); err != nil || d.Status.Revision != 1 {
 		t.Errorf("revision %d (%v), want 1", d.Status.Revision, err)
 	}
-	f.eventually(patience, func() error { return f.carries("edge-01", map[string]string{"pool": "gold", "site": "lab"}) })
+	f.eventually(timeout, func() error { return f.carries("edge-01", map[string]string{"pool": "gold", "site": "lab"}) })
 	m.stop()
 }
 
@@ -273,7 +273,7 @@ func TestBothAreLostAndTheArchiveIsOlder(t *testing.T) {
 	f = m.up("--restore", file, "--adopt-cluster")
 	f.objects(file)
 	f.ready("hello")
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		d, err := f.kube.FleetV1alpha1().Devices().Get(context.Background(), "edge-02", metav1.GetOptions{})
 		if err != nil {
 			return err

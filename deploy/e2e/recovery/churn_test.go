@@ -52,7 +52,7 @@ func TestAStormOfReportsIsTwoStatusPatches(t *testing.T) {
 		}
 		return d.Status.Aggregate, nil
 	}
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		pulses()
 		a, err := aggregate()
 		if err != nil || a == nil || a.MatchedDeviceCount != devices {
@@ -96,7 +96,7 @@ func TestAStormOfReportsIsTwoStatusPatches(t *testing.T) {
 			}
 		}
 		held(fmt.Sprintf("%d reports", devices))
-		f.eventually(patience, func() error {
+		f.eventually(timeout, func() error {
 			a, err := aggregate()
 			if err != nil || a == nil || storm.counted(a) != devices {
 				return fmt.Errorf("the status counts %+v, want %d (%w)", a, devices, err)
@@ -113,7 +113,7 @@ func TestAStormOfReportsIsTwoStatusPatches(t *testing.T) {
 func (f *fleet) settled(patches *int, meanwhile func()) {
 	f.t.Helper()
 	*patches = f.patches()
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		meanwhile()
 		time.Sleep(1500 * time.Millisecond)
 		before := *patches

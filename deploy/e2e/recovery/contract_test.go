@@ -153,7 +153,7 @@ func TestAnOlderAgentByPlainKVCallsAlone(t *testing.T) {
 	}
 	put("device-info", "info.old-01", `{"device_id":"old-01","labels":{"museum":"yes"},"inventory":{"hostname":"old","agent_version":"0.1"},"updated_at":"2026-01-01T00:00:00Z"}`)
 	beat()
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		beat()
 		d, err := f.kube.FleetV1alpha1().Devices().Get(ctx, "old-01", metav1.GetOptions{})
 		if err != nil {
@@ -186,7 +186,7 @@ func TestAnOlderAgentByPlainKVCallsAlone(t *testing.T) {
 	}
 	// The original's state: without hash, revision or services.
 	put("device-state", "state.old-01.exhibit", fmt.Sprintf(`{"device_id":"old-01","deployment":"exhibit","phase":"Failed","last_event_at":%q,"last_error":"no power"}`, time.Now().UTC().Format(time.RFC3339)))
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		beat()
 		d, err := f.kube.FleetV1alpha1().Deployments("default").Get(ctx, "exhibit", metav1.GetOptions{})
 		if err != nil {
@@ -215,7 +215,7 @@ func TestAnOlderAgentByPlainKVCallsAlone(t *testing.T) {
 	if err := f.bind(old, "device-state").Delete(ctx, "state.old-01.exhibit"); err != nil {
 		t.Fatal(err)
 	}
-	f.eventually(patience, func() error { return f.noKeys("exhibit") })
+	f.eventually(timeout, func() error { return f.noKeys("exhibit") })
 	var types []eventlog.Type
 	for e, err := range reader.Read(ctx, f.js, reader.Options{Subjects: []string{eventlog.StateSubject("old-01", "exhibit"), eventlog.InfoSubject("old-01")}}) {
 		if err != nil {
@@ -251,7 +251,7 @@ func TestAnAgentBelievesNothingThatIsAimedAtIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.ready("hello")
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		_, err := f.bucket("desired-state").Get(t.Context(), "mallory.evil")
 		return err
 	})
@@ -284,7 +284,7 @@ func TestAnAgentBelievesNothingThatIsAimedAtIt(t *testing.T) {
 		t.Fatal(err)
 	}
 	// The hostile device's own reports are in the log; of the victim, nothing is new.
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		n := uint64(0)
 		for e, err := range reader.Read(t.Context(), f.js, reader.Options{From: log.Last + 1, Subjects: []string{eventlog.StateSubject("mallory", "evil")}}) {
 			if err != nil {
@@ -336,7 +336,7 @@ func (f *fleet) quiet(but string) logstream.Info {
 	f.t.Helper()
 	var log logstream.Info
 	last, since := uint64(0), time.Now()
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		var err error
 		if log, err = logstream.Inspect(f.t.Context(), f.js); err != nil {
 			return err

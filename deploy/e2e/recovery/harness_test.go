@@ -33,9 +33,9 @@ import (
 	"fleet.nationtech.io/eventlog/needs"
 )
 
-// patience is how long anything may take, on a machine that does much else at the
+// timeout is how long anything may take, on a machine that does much else at the
 // same time. What must be quick says so itself.
-const patience = 120 * time.Second
+const timeout = 120 * time.Second
 
 // machine is a place where a fleet-dev lives, dies and lives again.
 type machine struct {
@@ -110,7 +110,7 @@ func (m *machine) up(flags ...string) *fleet {
 	m.exited = make(chan error, 1)
 	go func(c *exec.Cmd) { m.exited <- c.Wait() }(m.cmd)
 	m.t.Cleanup(m.kill)
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(timeout)
 	for {
 		if _, err := os.Stat(filepath.Join(m.dir, "env")); err == nil {
 			return m.connect()
@@ -122,7 +122,7 @@ func (m *machine) up(flags ...string) *fleet {
 		case <-time.After(50 * time.Millisecond):
 		}
 		if time.Now().After(deadline) {
-			m.t.Fatalf("fleet-dev is not ready after %s:\n%s%s", patience, m.output.String(), m.logs())
+			m.t.Fatalf("fleet-dev is not ready after %s:\n%s%s", timeout, m.output.String(), m.logs())
 		}
 	}
 }
@@ -155,7 +155,7 @@ func (m *machine) kill() {
 		children += "|podman system service .*" + m.home
 	}
 	// Podman finishes what it has in hand, which takes a container's grace.
-	m.eventually(patience, func() error {
+	m.eventually(timeout, func() error {
 		out, err := exec.Command("pgrep", "-af", children).Output()
 		var none *exec.ExitError
 		if errors.As(err, &none) {
@@ -178,8 +178,8 @@ func (m *machine) stop() {
 		if err != nil {
 			m.t.Fatalf("fleet-dev ended badly: %v\n%s", err, m.output.String())
 		}
-	case <-time.After(patience):
-		m.t.Fatalf("fleet-dev has not stopped after %s:\n%s", patience, m.output.String())
+	case <-time.After(timeout):
+		m.t.Fatalf("fleet-dev has not stopped after %s:\n%s", timeout, m.output.String())
 	}
 	m.cmd = nil
 }
@@ -324,7 +324,7 @@ func (f *fleet) condition(name string) (metav1.Condition, *v1alpha1.Deployment, 
 // ready waits until the newest generation succeeded on all three devices.
 func (f *fleet) ready(name string) {
 	f.t.Helper()
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		c, d, err := f.condition(name)
 		if err != nil {
 			return err
@@ -364,7 +364,7 @@ func (f *fleet) states(name string) map[string]eventlog.DeploymentState {
 // gone waits until a CR is away.
 func (f *fleet) gone(name string) {
 	f.t.Helper()
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		_, _, err := f.condition(name)
 		if apierrors.IsNotFound(err) {
 			return nil

@@ -35,7 +35,7 @@ func podmanScore(image, ports string) string {
 // says waits for a condition's reason, and for a word in its message.
 func (f *fleet) says(namespace, name, reason, word string) {
 	f.t.Helper()
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		d, err := f.kube.FleetV1alpha1().Deployments(namespace).Get(context.Background(), name, metav1.GetOptions{})
 		if err != nil {
 			return err

@@ -60,15 +60,15 @@ func TestAPersonWithKubectlRunsAFleet(t *testing.T) {
 
 	// A person's label wins over what the agent reports; without it, that returns.
 	f.must("label", "--overwrite", "fleetdev/edge-01", "site=other")
-	f.eventually(patience, func() error { return f.runsOn("hello", "edge-02", "edge-03") })
+	f.eventually(timeout, func() error { return f.runsOn("hello", "edge-02", "edge-03") })
 	f.must("label", "fleetdev/edge-01", "site-")
-	f.eventually(patience, func() error { return f.runsOn("hello", "edge-01", "edge-02", "edge-03") })
+	f.eventually(timeout, func() error { return f.runsOn("hello", "edge-01", "edge-02", "edge-03") })
 	f.ready("hello")
 
 	f.must("delete", "fleetdep", "hello", "--timeout=120s")
 	f.gone("hello")
-	f.eventually(patience, func() error { return f.runsOn("hello") })
-	f.eventually(patience, func() error { return f.noKeys("hello") })
+	f.eventually(timeout, func() error { return f.runsOn("hello") })
+	f.eventually(timeout, func() error { return f.noKeys("hello") })
 	out, err := m.fleetctl(f, "log", "--deployment", "default/hello", "-o", "text")
 	if err != nil {
 		t.Fatal(err)
@@ -132,7 +132,7 @@ func (f *fleet) answers(name string) {
 	// A connection that was begun while a container was coming or going may stay
 	// with an address that nobody has: each try is short, and a new one.
 	quick := http.Client{Timeout: 3 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		states := f.states(name)
 		if len(states) != 3 {
 			return fmt.Errorf("%d devices report %s, want 3", len(states), name)
@@ -194,7 +194,7 @@ func (f *fleet) repaired(name string, how ...string) time.Duration {
 		f.t.Fatalf("podman %s: %v: %s", how[0], err, out)
 	}
 	began := time.Now()
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		c, ok := f.containers(name)[victim]
 		if !ok || c.State != "running" || c.ID == before[victim].ID && c.Started == before[victim].Started {
 			return fmt.Errorf("%s is %q", victim, c.State)

@@ -42,7 +42,7 @@ func TestTheClusterIsLost(t *testing.T) {
 	if err := f.apply("hello", "salut"); err != nil {
 		t.Fatal(err)
 	}
-	f.eventually(patience, func() error {
+	f.eventually(timeout, func() error {
 		c, _, err := f.condition("hello")
 		if err != nil {
 			return err

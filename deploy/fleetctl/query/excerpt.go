@@ -25,7 +25,7 @@ func ReadExcerpt(ctx context.Context, js jetstream.JetStream, m Moment, subjects
 	if err != nil {
 		return excerpt{}, err
 	}
-	x := excerpt{Options: timeline.Options{AsHappened: m.AsHappened, Upto: last}}
+	x := excerpt{Options: timeline.Options{AsHappened: m.AsHappened, AsOf: last}}
 	o := reader.Options{Subjects: subjects, Until: last, Progress: report}
 	if m.AsHappened {
 		// The log may have recorded much later what had happened by then.
