@@ -107,6 +107,10 @@ func (r *Recorder) flush(ctx context.Context) {
 
 func (r *Recorder) recordDenials(ctx context.Context, all []denial) {
 	for _, d := range all {
+		if ctx.Err() != nil { // not sent: the last flush records it
+			r.putBack(d)
+			continue
+		}
 		a := d.Auth
 		a.Reason, a.Message, a.Count = string(d.Reason), d.Message, d.count
 		if _, err := r.append(ctx, d.Subject, eventlog.AuthDenied, a, ulid.Make().String()); err != nil {
@@ -133,12 +137,14 @@ func (r *Recorder) putBack(d denial) {
 	r.denials[key] = &d
 }
 
+// append is not cut short when the recorder ends: an event whose answer did not come
+// would be recorded twice.
 func (r *Recorder) append(ctx context.Context, subject string, t eventlog.Type, a eventlog.Auth, id string) (uint64, error) {
 	d, err := eventlog.NewDraft(eventlog.AuthSubject(subject), t, r.options.Now(), a)
 	if err != nil {
 		return 0, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, appendTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), appendTimeout)
 	defer cancel()
 	ack, err := r.options.JetStream.PublishMsg(ctx, d.Message(source, id))
 	if err != nil {

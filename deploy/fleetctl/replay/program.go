@@ -29,7 +29,7 @@ func Run(ctx context.Context, t Terminal, source Source, p *Player, c Screen) er
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	o := []tea.ProgramOption{
-		tea.WithContext(ctx), tea.WithOutput(t.Out), tea.WithEnvironment(t.Env), tea.WithoutSignalHandler(), tea.WithFPS(30),
+		tea.WithOutput(t.Out), tea.WithEnvironment(t.Env), tea.WithoutSignalHandler(), tea.WithFPS(30),
 	}
 	if t.In != nil {
 		o = append(o, tea.WithInput(t.In))
@@ -38,7 +38,10 @@ func Run(ctx context.Context, t Terminal, source Source, p *Player, c Screen) er
 		o = append(o, tea.WithWindowSize(t.Width, t.Height))
 		c.Width, c.Height = t.Width, t.Height
 	}
-	left, err := tea.NewProgram(&program{ctx: ctx, source: source, player: p, screen: c, ticked: time.Now(), stepwise: t.Stepwise}, o...).Run()
+	screen := tea.NewProgram(&program{ctx: ctx, source: source, player: p, screen: c, ticked: time.Now(), stepwise: t.Stepwise}, o...)
+	// By tea.WithContext it would close the terminal's reader while that reads.
+	defer context.AfterFunc(ctx, screen.Quit)()
+	left, err := screen.Run()
 	if m, ok := left.(*program); ok && m.err != nil {
 		return m.err
 	}
