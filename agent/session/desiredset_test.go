@@ -27,7 +27,7 @@ func at(log string, sequence uint64) store.Position {
 // log A, which the device knows up to 60.
 func TestKnowledge(t *testing.T) {
 	t.Parallel()
-	const timeout = time.Minute
+	const staleGrace = time.Minute
 	start := time.Unix(1000, 0)
 	tests := map[string]struct {
 		moves      func(k *desiredSet) update // the last one's outcome
@@ -109,7 +109,7 @@ func TestKnowledge(t *testing.T) {
 		"nor for as long as a replica may lag": {
 			moves: func(k *desiredSet) update {
 				k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start)
-				return k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start.Add(timeout-1))
+				return k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start.Add(staleGrace-1))
 			},
 			want:     []store.Desired{value("old", 40), value("web", 50)},
 			position: at("A", 60), again: true,
@@ -117,17 +117,17 @@ func TestKnowledge(t *testing.T) {
 		"but then: the log lost its tail": {
 			moves: func(k *desiredSet) update {
 				k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start)
-				return k.answer(answer{at("A", 31), []store.Desired{value("web", 31)}}, start.Add(timeout))
+				return k.answer(answer{at("A", 31), []store.Desired{value("web", 31)}}, start.Add(staleGrace))
 			},
 			want:     []store.Desired{value("old", 40), value("web", 31)},
 			changes:  []store.Desired{value("web", 31)},
 			position: at("A", 31), logChanged: true,
 		},
-		"the timeout begins anew once an answer was not behind": {
+		"the grace begins again after an answer that is not behind": {
 			moves: func(k *desiredSet) update {
 				k.answer(answer{at("A", 30), nil}, start)
 				k.answer(answer{at("A", 60), nil}, start.Add(30*time.Second))
-				return k.answer(answer{at("A", 30), nil}, start.Add(2*timeout))
+				return k.answer(answer{at("A", 30), nil}, start.Add(2*staleGrace))
 			},
 			want:     []store.Desired{value("old", 40), value("web", 50)},
 			position: at("A", 60), again: true,
@@ -178,7 +178,7 @@ func TestKnowledge(t *testing.T) {
 			moves: func(k *desiredSet) update {
 				k.live(value("web", 70))
 				k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start)
-				k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start.Add(timeout))
+				k.answer(answer{at("A", 30), []store.Desired{value("web", 20)}}, start.Add(staleGrace))
 				return k.live(value("web", 31))
 			},
 			want:     []store.Desired{value("old", 40), value("web", 31)},
@@ -189,7 +189,7 @@ func TestKnowledge(t *testing.T) {
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			k := newDesiredSet([]store.Desired{value("web", 50), value("old", 40)}, at("A", 60), timeout)
+			k := newDesiredSet([]store.Desired{value("web", 50), value("old", 40)}, at("A", 60), staleGrace)
 			got := tc.moves(k)
 			if got.believed == tc.again || got.logChanged != tc.logChanged || got.again != tc.askOnce {
 				t.Errorf("believed %v, logChanged %v, asks once more %v", got.believed, got.logChanged, got.again)

@@ -137,7 +137,7 @@ func (r *Recorder) Denied(d Denial) {
 	}
 	if d.Subject != eventlog.AuthUnknown && len(r.denials) >= maxDenials {
 		r.options.Metrics.lost.Inc()
-		d = Denial{Subject: eventlog.AuthUnknown, Reason: d.Reason, Message: "more identities were refused than are told apart within a minute"}
+		d = Denial{Subject: eventlog.AuthUnknown, Reason: d.Reason, Message: "the callout refused more identities within a minute than it tells apart"}
 		if key = (denialKey{d.Subject, d.Reason}); r.denials[key] != nil {
 			r.denials[key].count++
 			return

@@ -142,7 +142,7 @@ func (o *Options) check() error {
 	}
 	need(o.DeviceOrganization != "", "no organization of the devices: no token could be a device's")
 	for _, org := range o.Organizations {
-		need(org != o.DeviceOrganization, "the devices' organization cannot also grant roles to persons: whoever manages devices would manage people")
+		need(org != o.DeviceOrganization, "the devices' organization cannot also grant roles to persons: an account that manages devices would manage people")
 	}
 	need(len(o.Organizations) > 0 || len(o.Roles) == 0, "there are roles, and no organization that may grant them")
 	if err := errors.Join(errs...); err != nil {

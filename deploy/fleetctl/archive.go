@@ -133,7 +133,7 @@ func explainArchive(c *query.Connection, err error, nc *nats.Conn, file string) 
 	case errors.Is(err, context.Canceled):
 		return cli.Interrupted("run the same command again to resume")
 	case errors.Is(err, archive.ErrNotPermitted):
-		return cli.Failed(fmt.Errorf("user %q: %w", c.User, err), "another --user: the operator's, or that of whoever runs NATS; with fleet-dev that of .fleet/env may")
+		return cli.Failed(fmt.Errorf("user %q: %w", c.User, err), "another --user: the operator's, or the administrator's of NATS; with fleet-dev that of .fleet/env may")
 	case errors.Is(err, archive.ErrExists):
 		return cli.Failed(err, "another name; or --force, to replace it")
 	case errors.Is(err, archive.ErrBusy):

@@ -43,7 +43,7 @@ func guide() clidoc.Guide {
 			{Code: cli.ExitNoAnswer, Meaning: "nobody answered", Of: []string{"ping"}},
 			{Code: cli.ExitForeign, Meaning: "all agrees, and foreign messages were found", Of: []string{"verify"}},
 			{Code: cli.ExitInterrupted, Meaning: "Ctrl-C or SIGTERM came before the end"},
-			{Code: cli.ExitCut, Meaning: "whoever read the output stopped, as in “| head”"},
+			{Code: cli.ExitCut, Meaning: "the reader of the output stopped, as in “| head”"},
 		},
 		Environment: []clidoc.Variable{
 			{Name: query.EnvURL, Meaning: "NATS server, where --url is not given; fleet-dev writes these three into .fleet/env"},

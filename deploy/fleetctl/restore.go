@@ -47,7 +47,7 @@ Run the same command again to resume after an interruption. Where the log had no
 arrived whole it is sent again from its beginning, since the server takes
 it only so; until it is whole nobody can read it or append to it.
 
-Devices are told nothing before an operator has held the log against Kubernetes:
+The operator tells devices nothing before it has compared the log with Kubernetes:
 what happened since the archive was made is decided again from there, and what
 devices run stays. A Deployment that was deleted since comes back as an orphan:
 fleetctl withdraw ends it. Where Kubernetes lost its objects too, apply what
@@ -122,7 +122,7 @@ func restoreLog(ctx context.Context, s cli.Streams, c *query.Connection, file st
 	s.Tell("  %-8s %s, which was %s\n", "log", out.Log.ID, out.LogID)
 	s.Tell("  %-8s %s, built from it\n", "buckets", strings.Join(eventlog.Buckets(), ", "))
 	s.Tell("Next: start the operators (with --adopt-cluster where Kubernetes is another cluster too); then %s verify.\n", s.Program())
-	s.Tell("Devices go on with what they run, and are told nothing before an operator has compared the log with Kubernetes.\n")
+	s.Tell("Devices keep what they run. An operator compares the log with Kubernetes before it tells them anything.\n")
 	return nil
 }
 

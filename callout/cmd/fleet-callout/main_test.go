@@ -69,7 +69,7 @@ func TestExit(t *testing.T) {
 		"no password":                           {args: with("--sys-password", ""), code: 2, says: "no password in account SYS"},
 		"no project":                            {args: with("--project", ""), code: 2, says: "no project"},
 		"no organization of devices":            {args: with("--device-organization", ""), code: 2, says: "no organization of the devices"},
-		"devices that may grant roles":          {args: with("--organizations", "3000"), code: 2, says: "whoever manages devices"},
+		"devices that may grant roles":          {args: with("--organizations", "3000"), code: 2, says: "an account that manages devices would manage people"},
 		"a symmetric algorithm":                 {args: with("--algorithms", "HS256"), code: 2, says: "cannot be allowed"},
 		"a device id from nowhere":              {args: with("--device-id", "email"), code: 2, says: "--device-id"},
 		"a role of a robot":                     {args: with("--roles", "x=robot:viewer"), code: 2, says: "must be person or service"},

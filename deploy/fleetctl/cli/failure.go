@@ -14,7 +14,7 @@ const (
 	ExitForeign  = 4 // verify: all agrees, and foreign messages were found
 
 	ExitInterrupted = 130 // Ctrl-C or SIGTERM came before the end; to end what follows the log by it is no failure
-	ExitCut         = 141 // whoever read the output stopped (| head), as SIGPIPE ends other tools
+	ExitCut         = 141 // the reader of the output stopped (| head), as SIGPIPE ends other tools
 )
 
 // Failure is an error that says what to try, with the exit code that it gives.
