@@ -3,8 +3,10 @@ package config
 import (
 	"errors"
 	"fmt"
-	"net/url"
 	"strings"
+
+	"fleet.nationtech.io/agent/openid"
+	"fleet.nationtech.io/agent/trust"
 )
 
 // Servers gives the URLs of the NATS servers, one by one.
@@ -17,40 +19,22 @@ func (n NATS) Servers() []string {
 }
 
 // WebSocket says whether the servers are reached over WebSocket.
-func (n NATS) WebSocket() bool {
-	scheme, _, _ := strings.Cut(n.Servers()[0], "://")
-	return scheme == "ws" || scheme == "wss"
-}
+func (n NATS) WebSocket() bool { return trust.Addresses(n.Servers()).WebSocket() }
 
 func (n NATS) check() error {
 	if n.URL == "" {
 		return errors.New(`nats.url is missing: write url = "wss://…" or "tls://…" under [nats]`)
 	}
-	webSocket, direct := "", ""
-	for _, one := range n.Servers() {
-		u, err := url.Parse(one)
-		switch {
-		case err != nil || u.Host == "":
-			return fmt.Errorf("nats.url %q is not a URL such as \"wss://nats.example.org:443\"", one)
-		case u.User != nil:
-			return fmt.Errorf("nats.url holds a user: write user and password under [auth] instead (server %s)", u.Host)
-		}
-		switch u.Scheme {
-		case "wss", "ws":
-			webSocket = one
-		case "tls", "nats":
-			direct = one
-		default:
-			return fmt.Errorf("nats.url %q: its scheme must be wss, tls, or (with allow_plaintext = true) nats or ws", one)
-		}
-		if (u.Scheme == "nats" || u.Scheme == "ws") && !n.AllowPlaintext {
-			return fmt.Errorf("nats.url %q is not encrypted: use wss:// or tls://, or say allow_plaintext = true "+
-				"under [nats] where the network can be trusted", one)
-		}
+	all, err := trust.ParseAddresses(n.URL)
+	if err != nil {
+		return fmt.Errorf("nats.url: %w", err)
 	}
-	if webSocket != "" && direct != "" {
-		return fmt.Errorf("nats.url mixes WebSocket (%s) with other servers (%s), and the NATS client refuses such a list: "+
-			"name servers of one kind only", webSocket, direct)
+	if host, ok := all.User(); ok {
+		return fmt.Errorf("nats.url holds a user: write user and password under [auth] instead (server %s)", host)
+	}
+	if one := all.Plaintext(); one != "" && !n.AllowPlaintext {
+		return fmt.Errorf("nats.url %q is not encrypted: use wss:// or tls://, or say allow_plaintext = true "+
+			"under [nats] where the network can be trusted", one)
 	}
 	return nil
 }
@@ -82,19 +66,15 @@ func (a Auth) checkKey() error {
 	return nil
 }
 
-// checkIssuer is strict, since the provider compares it byte by byte with the
-// audience of what the device signs.
 func (a Auth) checkIssuer() error {
 	if a.Issuer == "" {
 		return errors.New(`auth.issuer is missing: write issuer = "https://…", the address of the provider`)
 	}
-	u, err := url.Parse(a.Issuer)
-	switch {
-	case err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http":
-		return fmt.Errorf("auth.issuer %q is not a URL such as \"https://auth.example.org\"", a.Issuer)
-	case u.Path != "" || u.RawQuery != "" || u.Fragment != "" || u.User != nil:
-		return fmt.Errorf("auth.issuer %q must be scheme, host and port alone, without a trailing slash", a.Issuer)
-	case u.Scheme == "http" && !a.AllowPlaintext:
+	plaintext, err := openid.CheckIssuer(a.Issuer)
+	if err != nil {
+		return fmt.Errorf("auth.issuer %w", err)
+	}
+	if plaintext && !a.AllowPlaintext {
 		return fmt.Errorf("auth.issuer %q is not encrypted: use https://, or say allow_plaintext = true under [auth] "+
 			"where the network can be trusted", a.Issuer)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fleet.nationtech.io/agent/config"
+	"fleet.nationtech.io/agent/openid"
 	"fleet.nationtech.io/agent/trust"
 )
 
@@ -65,7 +66,7 @@ func New(c config.Config, o Options) (Credentials, error) {
 		if err != nil {
 			return nil, fmt.Errorf("auth: %w", err)
 		}
-		return newTokens(c, o, newProvider(c.Auth, o.Clock, servers))
+		return newTokens(c, o, openid.New(openid.Options{Issuer: c.Auth.Issuer, Clock: o.Clock, Servers: servers}))
 	}
 	return nil, fmt.Errorf("auth.mode %q is unknown", c.Auth.Mode)
 }

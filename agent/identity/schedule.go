@@ -4,6 +4,8 @@ import (
 	"errors"
 	"net/http"
 	"time"
+
+	"fleet.nationtech.io/agent/openid"
 )
 
 // Times of Tokens.
@@ -38,7 +40,7 @@ const (
 )
 
 func classify(err error) outcome {
-	var no *Refusal
+	var no *openid.Refusal
 	switch {
 	case err == nil:
 		return outcomeGranted

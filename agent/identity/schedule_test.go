@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"fleet.nationtech.io/agent/openid"
 )
 
 func TestClassify(t *testing.T) {
@@ -16,13 +18,13 @@ func TestClassify(t *testing.T) {
 	}{
 		"a token":                  {nil, outcomeGranted},
 		"no network":               {errors.New("no route to host"), outcomeUnavailable},
-		"an unknown key":           {&Refusal{Status: 400, Code: "invalid_grant"}, outcomeInvalidGrant},
-		"an unknown scope":         {&Refusal{Status: 400, Code: "invalid_scope"}, outcomeMisconfigured},
-		"a bad assertion":          {&Refusal{Status: 400, Code: "invalid_request"}, outcomeMisconfigured},
-		"an action that throws":    {&Refusal{Status: 400, Code: "server_error"}, outcomeUnavailable},
-		"too many requests":        {&Refusal{Status: 429}, outcomeUnavailable},
-		"a proxy without upstream": {&Refusal{Status: 502}, outcomeUnavailable},
-		"instance not found":       {&Refusal{Status: 404}, outcomeMisconfigured},
+		"an unknown key":           {&openid.Refusal{Status: 400, Code: "invalid_grant"}, outcomeInvalidGrant},
+		"an unknown scope":         {&openid.Refusal{Status: 400, Code: "invalid_scope"}, outcomeMisconfigured},
+		"a bad assertion":          {&openid.Refusal{Status: 400, Code: "invalid_request"}, outcomeMisconfigured},
+		"an action that throws":    {&openid.Refusal{Status: 400, Code: "server_error"}, outcomeUnavailable},
+		"too many requests":        {&openid.Refusal{Status: 429}, outcomeUnavailable},
+		"a proxy without upstream": {&openid.Refusal{Status: 502}, outcomeUnavailable},
+		"instance not found":       {&openid.Refusal{Status: 404}, outcomeMisconfigured},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

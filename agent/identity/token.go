@@ -2,11 +2,12 @@ package identity
 
 import (
 	"encoding/base64"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"fleet.nationtech.io/agent/openid"
 )
 
 // maxToken is what the bus takes: a longer one does not fit into the line with
@@ -23,7 +24,7 @@ type expected struct {
 // whyRefused looks in the device's own token for reasons why the bus would not
 // take it, a sentence each. It judges no signature. now is the provider's time.
 func (e expected) whyRefused(token string, now time.Time) []string {
-	claims, ok := readClaims(token)
+	claims, ok := openid.ReadClaims(token)
 	if !ok {
 		return []string{"the token is opaque, not a JWT: set the access token type of machine user to JWT at the provider (accessTokenType ACCESS_TOKEN_TYPE_JWT)"}
 	}
@@ -35,16 +36,16 @@ func (e expected) whyRefused(token string, now time.Time) []string {
 	if iss, _ := claims["iss"].(string); iss != e.issuer {
 		say("the token's issuer is %.200q, and auth.issuer is %q", iss, e.issuer)
 	}
-	if !slices.Contains(texts(claims["aud"]), e.projectID) {
-		say("the token is not for project %s (aud is %.200q): correct auth.project_id", e.projectID, texts(claims["aud"]))
+	if !slices.Contains(openid.Texts(claims["aud"]), e.projectID) {
+		say("the token is not for project %s (aud is %.200q): correct auth.project_id", e.projectID, openid.Texts(claims["aud"]))
 	}
 	if sub, _ := claims["sub"].(string); sub != e.device && claims["device_id"] != e.device && metadata(claims, "device_id") != e.device {
 		say("the token is of machine user %.200q, and device_id is %q: correct device_id, or create the machine user with the id of the device", sub, e.device)
 	}
-	if exp, ok := moment(claims["exp"]); !ok || !exp.After(now) {
+	if exp, ok := openid.Moment(claims["exp"]); !ok || !exp.After(now) {
 		say("the token ended at %s", exp.UTC().Format(time.RFC3339))
 	}
-	if nbf, ok := moment(claims["nbf"]); ok && nbf.After(now.Add(30*time.Second)) {
+	if nbf, ok := openid.Moment(claims["nbf"]); ok && nbf.After(now.Add(30*time.Second)) {
 		say("the token holds only from %s on", nbf.UTC().Format(time.RFC3339))
 	}
 	if roles, _ := claims["urn:zitadel:iam:org:project:"+e.projectID+":roles"].(map[string]any); roles["device"] == nil {
@@ -53,43 +54,6 @@ func (e expected) whyRefused(token string, now time.Time) []string {
 		}
 	}
 	return why
-}
-
-// readClaims reads the claims of a JWT, which has two dots and a JSON header.
-func readClaims(token string) (map[string]any, bool) {
-	parts := strings.Split(token, ".")
-	if len(parts) != 3 {
-		return nil, false
-	}
-	var header, claims map[string]any
-	for i, into := range []*map[string]any{&header, &claims} {
-		text, err := base64.RawURLEncoding.DecodeString(parts[i])
-		if err != nil || json.Unmarshal(text, into) != nil {
-			return nil, false
-		}
-	}
-	return claims, header != nil && claims != nil
-}
-
-func texts(v any) []string {
-	switch v := v.(type) {
-	case string:
-		return []string{v}
-	case []any:
-		var all []string
-		for _, one := range v {
-			if s, ok := one.(string); ok {
-				all = append(all, s)
-			}
-		}
-		return all
-	}
-	return nil
-}
-
-func moment(v any) (time.Time, bool) {
-	seconds, ok := v.(float64)
-	return time.Unix(int64(seconds), 0), ok
 }
 
 // metadata is one value of the machine user's metadata, which tokens carry as

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"math/rand/v2"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/agent/config"
+	"fleet.nationtech.io/agent/openid"
 	"fleet.nationtech.io/agent/trust"
 )
 
@@ -24,7 +26,7 @@ const (
 
 // issuer gives tokens for a key.
 type issuer interface {
-	Token(context.Context, *Key) (granted, error)
+	ByKey(ctx context.Context, k *openid.Key, scopes []string) (openid.Grant, error)
 }
 
 // Tokens keeps a device's token: it asks the provider for one with the device's
@@ -32,6 +34,7 @@ type issuer interface {
 // holds, also while the provider is away.
 type Tokens struct {
 	keyFile  string
+	scopes   []string
 	expected expected
 	issuer   issuer
 	clock    *trust.Clock
@@ -66,6 +69,7 @@ func newTokens(c config.Config, o Options, i issuer) (*Tokens, error) {
 	}
 	return &Tokens{
 		keyFile:  c.Auth.KeyFile,
+		scopes:   openid.Scopes(c.Auth.ProjectID, c.Auth.Scopes...),
 		expected: expected{device: c.DeviceID, issuer: c.Auth.Issuer, projectID: c.Auth.ProjectID},
 		issuer:   i, clock: o.Clock, logger: o.Logger, metrics: m, now: time.Now, random: rand.Float64,
 		keyTime: func() time.Time {
@@ -114,7 +118,7 @@ func (t *Tokens) Refused(p Proof) {
 	}
 	why := t.expected.whyRefused(p.Token, t.clock.Now())
 	if len(why) == 0 {
-		t.logger.Warn("NATS refuses this device, and its token looks right: the callout records its reason in the event log: fleetctl log --type auth --device ID", "device", t.expected.device)
+		t.logger.Warn("NATS refuses this device, and its token looks right: the callout records its reason in the event log: fleetctl device why ID", "device", t.expected.device)
 	}
 	for _, w := range why {
 		t.logger.Warn("NATS refuses this device", "why", w)
@@ -176,7 +180,10 @@ func (t *Tokens) Run(ctx context.Context) error {
 
 // ask asks for a token once.
 func (t *Tokens) ask(ctx context.Context) attempt {
-	key, err := ReadKey(t.keyFile)
+	key, err := openid.ReadKey(t.keyFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fmt.Errorf("%w: enrol this device", err)
+	}
 	if err != nil {
 		a := attempt{outcome: outcomeNoKey}
 		t.failed(a, err)
@@ -184,32 +191,32 @@ func (t *Tokens) ask(ctx context.Context) attempt {
 	}
 	t.judge(key)
 	asked := t.now()
-	g, err := t.issuer.Token(ctx, key)
+	g, err := t.issuer.ByKey(ctx, key, t.scopes)
 	if ctx.Err() != nil {
 		return attempt{}
 	}
 	a := attempt{outcome: classify(err), keyAge: t.now().Sub(key.Written)}
 	if err != nil {
-		var no *Refusal
+		var no *openid.Refusal
 		if errors.As(err, &no) {
 			a.retryAfter = min(no.RetryAfter, maxRefusal)
 		}
 		t.failed(a, err)
 		return a
 	}
-	a.life = min(g.life, maxTokenLease)
+	a.life = min(g.Life, maxTokenLease)
 	t.metrics.requests.WithLabelValues(string(outcomeGranted)).Inc()
 	t.mu.Lock()
 	// The life counts from before the request was sent, so that it does not end at
 	// the server before it ends here.
-	t.proof = Proof{Token: g.token, Number: t.proof.Number + 1, Ends: asked.Add(a.life)}
+	t.proof = Proof{Token: g.Token, Number: t.proof.Number + 1, Ends: asked.Add(a.life)}
 	t.at, t.why = t.now(), errors.New("the last one ended")
 	proof := t.proof
 	t.mu.Unlock()
 	t.metrics.ends.Set(float64(t.clock.Now().Add(a.life).Unix()))
 	t.logger.Debug("the device has a new token", "number", proof.Number, "life", a.life)
-	if _, ok := readClaims(g.token); !ok {
-		t.logger.Warn("the provider gave a token that NATS will refuse", "why", t.expected.whyRefused(g.token, t.clock.Now())[0])
+	if _, ok := openid.ReadClaims(g.Token); !ok {
+		t.logger.Warn("the provider gave a token that NATS will refuse", "why", t.expected.whyRefused(g.Token, t.clock.Now())[0])
 	}
 	signal(t.changed)
 	return a
@@ -233,7 +240,7 @@ func (t *Tokens) failed(a attempt, err error) {
 }
 
 // judge says when the key ends soon.
-func (t *Tokens) judge(k *Key) {
+func (t *Tokens) judge(k *openid.Key) {
 	if k.Ends.IsZero() || k.Ends.Sub(t.clock.Now()) > keyEndsSoon || t.now().Sub(t.keyTold) < keyLine {
 		return
 	}

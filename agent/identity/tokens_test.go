@@ -14,6 +14,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"fleet.nationtech.io/agent/config"
+	"fleet.nationtech.io/agent/openid"
 	"fleet.nationtech.io/agent/trust"
 )
 
@@ -21,10 +22,10 @@ import (
 type desk struct {
 	asked []time.Duration // since the beginning
 	begin time.Time
-	say   func(n int) (granted, error)
+	say   func(n int) (openid.Grant, error)
 }
 
-func (d *desk) Token(context.Context, *Key) (granted, error) {
+func (d *desk) ByKey(context.Context, *openid.Key, []string) (openid.Grant, error) {
 	d.asked = append(d.asked, time.Since(d.begin))
 	return d.say(len(d.asked))
 }
@@ -41,7 +42,7 @@ func signedFor(project string) string {
 }
 
 // tokens begins with a desk; the key file was written keyAge ago.
-func tokens(t *testing.T, keyAge time.Duration, log *strings.Builder, say func(n int) (granted, error)) (*Tokens, *desk) {
+func tokens(t *testing.T, keyAge time.Duration, log *strings.Builder, say func(n int) (openid.Grant, error)) (*Tokens, *desk) {
 	t.Helper()
 	c := config.Default()
 	c.DeviceID = "pi-01"
@@ -84,14 +85,14 @@ func TestATokenIsShownAtOnceAndRenewedBesideIt(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		private()
 		asked := make(chan struct{})
-		k, d := tokens(t, time.Hour, nil, func(n int) (granted, error) {
+		k, d := tokens(t, time.Hour, nil, func(n int) (openid.Grant, error) {
 			switch n {
 			case 1:
 				<-asked
 			case 2:
 				time.Sleep(30 * time.Second) // a slow provider delays no login
 			}
-			return granted{token: fmt.Sprintf("token-%d", n), life: 1000 * time.Second}, nil
+			return openid.Grant{Token: fmt.Sprintf("token-%d", n), Life: 1000 * time.Second}, nil
 		})
 		if _, err := k.Show(); !errors.Is(err, ErrNoToken) {
 			t.Errorf("before the first token: %v", err)
@@ -124,11 +125,11 @@ func TestATokenIsShownAtOnceAndRenewedBesideIt(t *testing.T) {
 func TestTheOldTokenIsShownWhileTheProviderIsAwayAndNoLonger(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		private()
-		k, d := tokens(t, time.Hour, nil, func(n int) (granted, error) {
+		k, d := tokens(t, time.Hour, nil, func(n int) (openid.Grant, error) {
 			if n == 1 {
-				return granted{token: "token", life: 1000 * time.Second}, nil
+				return openid.Grant{Token: "token", Life: 1000 * time.Second}, nil
 			}
-			return granted{}, errors.New("no route to host")
+			return openid.Grant{}, errors.New("no route to host")
 		})
 		time.Sleep(999 * time.Second)
 		synctest.Wait()
@@ -151,8 +152,8 @@ func TestTheOldTokenIsShownWhileTheProviderIsAwayAndNoLonger(t *testing.T) {
 func TestAKeyThatWasJustWrittenIsTriedEachTwoSecondsForAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		private()
-		_, d := tokens(t, 50*time.Second, nil, func(int) (granted, error) {
-			return granted{}, &Refusal{Status: 400, Code: "invalid_grant"}
+		_, d := tokens(t, 50*time.Second, nil, func(int) (openid.Grant, error) {
+			return openid.Grant{}, &openid.Refusal{Status: 400, Code: "invalid_grant"}
 		})
 		time.Sleep(10 * time.Minute)
 		synctest.Wait()
@@ -165,11 +166,11 @@ func TestAKeyThatWasJustWrittenIsTriedEachTwoSecondsForAMinute(t *testing.T) {
 func TestANewKeyIsUsedSoon(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		private()
-		k, d := tokens(t, time.Hour, nil, func(n int) (granted, error) {
+		k, d := tokens(t, time.Hour, nil, func(n int) (openid.Grant, error) {
 			if n == 1 {
-				return granted{}, &Refusal{Status: 400, Code: "invalid_grant"}
+				return openid.Grant{}, &openid.Refusal{Status: 400, Code: "invalid_grant"}
 			}
-			return granted{token: "token", life: time.Hour}, nil
+			return openid.Grant{Token: "token", Life: time.Hour}, nil
 		})
 		time.Sleep(9 * time.Second)
 		now := time.Now()
@@ -188,7 +189,7 @@ func TestADeviceEnrolledLaterGetsInWithoutARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		private()
 		var log strings.Builder
-		k, d := tokens(t, time.Hour, &log, func(int) (granted, error) { return granted{token: "token", life: time.Hour}, nil })
+		k, d := tokens(t, time.Hour, &log, func(int) (openid.Grant, error) { return openid.Grant{Token: "token", Life: time.Hour}, nil })
 		synctest.Wait()
 		path := k.keyFile
 		if err := os.Rename(path, path+".away"); err != nil {
@@ -214,8 +215,8 @@ func TestARefusedDeviceSaysWhyAndAsksForAnotherToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		private()
 		var log strings.Builder
-		k, d := tokens(t, time.Hour, &log, func(n int) (granted, error) {
-			return granted{token: signedFor("9"), life: 12 * time.Hour}, nil
+		k, d := tokens(t, time.Hour, &log, func(n int) (openid.Grant, error) {
+			return openid.Grant{Token: signedFor("9"), Life: 12 * time.Hour}, nil
 		})
 		for range 40 { // each reconnect is refused
 			synctest.Wait()
@@ -245,7 +246,9 @@ func TestARefusedDeviceSaysWhyAndAsksForAnotherToken(t *testing.T) {
 func TestARefusalRightAfterEnrolmentIsMendedInSeconds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		private()
-		k, d := tokens(t, 0, nil, func(int) (granted, error) { return granted{token: signedFor("3012"), life: 12 * time.Hour}, nil })
+		k, d := tokens(t, 0, nil, func(int) (openid.Grant, error) {
+			return openid.Grant{Token: signedFor("3012"), Life: 12 * time.Hour}, nil
+		})
 		for range 9 {
 			synctest.Wait()
 			p, err := k.Show()

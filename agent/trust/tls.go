@@ -34,6 +34,26 @@ func New(clock *Clock, caFile string) (*Servers, error) {
 	return s, nil
 }
 
+// Beside trusts the system's CAs, and those of a file beside them, where one is
+// named: for servers of which some have a public certificate.
+func Beside(clock *Clock, caFile string) (*Servers, error) {
+	s, err := New(clock, caFile)
+	if err != nil || caFile == "" {
+		return s, err
+	}
+	all, err := x509.SystemCertPool()
+	if err != nil {
+		return s, nil //nolint:nilerr // a system without CAs: the file's alone
+	}
+	text, err := os.ReadFile(caFile)
+	if err != nil {
+		return nil, fmt.Errorf("read ca_file: %w", err)
+	}
+	all.AppendCertsFromPEM(text)
+	s.roots = all
+	return s, nil
+}
+
 // TLS is the configuration for a client of these servers.
 func (s *Servers) TLS() *tls.Config {
 	return &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: s.roots, Time: s.clock.ForCertificates}

@@ -240,7 +240,9 @@ func connect(o Options) (*nats.Conn, error) {
 	}
 	opts := append([]nats.Option{
 		nats.Name("fleet-operator " + o.Identity),
-		nats.MaxReconnects(-1), nats.ReconnectWait(500 * time.Millisecond),
+		// Two refusals from one server would end the connection for good, and a server
+		// refuses everybody while its configuration changes.
+		nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(), nats.ReconnectWait(500 * time.Millisecond),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			o.Logger.Warn("error of the connection to NATS", "error", err)
 		}),

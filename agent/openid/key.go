@@ -1,4 +1,4 @@
-package identity
+package openid
 
 import (
 	"crypto/rsa"
@@ -7,7 +7,6 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
@@ -22,8 +21,8 @@ const (
 	assertionLife = time.Minute
 )
 
-// Key is a machine user's key, as Zitadel exports it in a file. A device that
-// made its pair itself composes the same file, with its own private key.
+// Key is a machine user's key, as Zitadel exports it in a file. Who made the pair
+// itself, as a device may, composes the same file with its own private key.
 type Key struct {
 	ID      string
 	UserID  string
@@ -35,10 +34,7 @@ type Key struct {
 // ReadKey reads a key file.
 func ReadKey(path string) (*Key, error) {
 	text, err := os.ReadFile(path)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, fmt.Errorf("key file %s is not there: enrol this device", path)
-	case err != nil:
+	if err != nil {
 		return nil, fmt.Errorf("read key file: %w", err)
 	}
 	k, err := parseKey(text)
@@ -65,7 +61,7 @@ func parseKey(text []byte) (*Key, error) {
 	}
 	switch {
 	case file.Type != typeServiceAccount:
-		return nil, fmt.Errorf("its type is %.40q, and a device needs the key of a machine user (type %q)", file.Type, typeServiceAccount)
+		return nil, fmt.Errorf("its type is %.40q, and the key of a machine user (type %q) is needed", file.Type, typeServiceAccount)
 	case file.KeyID == "" || file.UserID == "":
 		return nil, errors.New("it lacks keyId or userId")
 	}
@@ -99,7 +95,7 @@ func parsePrivate(text string) (*rsa.PrivateKey, error) {
 	return private, nil
 }
 
-// assertion signs what the device shows to the provider (RFC 7523, section 3).
+// assertion signs what the machine user shows to the provider (RFC 7523, section 3).
 // The provider refuses one from over a second ahead, so it is dated a second back.
 func (k *Key) assertion(issuer string, now time.Time) (string, error) {
 	t := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{

@@ -1,4 +1,4 @@
-package identity
+package openid
 
 import (
 	"encoding/json"
@@ -16,7 +16,6 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
 
-	"fleet.nationtech.io/agent/config"
 	"fleet.nationtech.io/agent/trust"
 )
 
@@ -63,7 +62,7 @@ func (s *site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"access_token": "token", "token_type": "Bearer", "expires_in": 43199})
 }
 
-func (s *site) provider(t *testing.T, clock *trust.Clock) *provider {
+func (s *site) provider(t *testing.T, clock *trust.Clock) *Provider {
 	t.Helper()
 	ca := filepath.Join(t.TempDir(), "ca.pem")
 	if err := os.WriteFile(ca, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.Certificate().Raw}), 0o600); err != nil {
@@ -73,8 +72,10 @@ func (s *site) provider(t *testing.T, clock *trust.Clock) *provider {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return newProvider(config.Auth{Issuer: s.URL, ProjectID: "3012", Scopes: []string{"urn:zitadel:iam:user:metadata"}}, clock, servers)
+	return New(Options{Issuer: s.URL, Clock: clock, Servers: servers})
 }
+
+func scopes() []string { return Scopes("3012", "urn:zitadel:iam:user:metadata") }
 
 func TestADeviceWhoseClockIsWrongGetsAToken(t *testing.T) {
 	t.Parallel()
@@ -91,11 +92,11 @@ func TestADeviceWhoseClockIsWrongGetsAToken(t *testing.T) {
 			s := newSite(t)
 			p := s.provider(t, &trust.Clock{System: func() time.Time { return time.Now().Add(off) }})
 			for range 2 {
-				g, err := p.Token(t.Context(), testKey(t))
+				g, err := p.ByKey(t.Context(), testKey(t), scopes())
 				if err != nil {
 					t.Fatal(err)
 				}
-				if g != (granted{token: "token", life: 43199 * time.Second}) {
+				if g != (Grant{Token: "token", Life: 43199 * time.Second}) {
 					t.Errorf("granted %+v", g)
 				}
 			}
@@ -110,13 +111,13 @@ func TestAClockThatJumpedMeanwhileCostsOneRequestMore(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	p := s.provider(t, &trust.Clock{})
-	if _, err := p.Token(t.Context(), testKey(t)); err != nil {
+	if _, err := p.ByKey(t.Context(), testKey(t), scopes()); err != nil {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
 	s.ahead = 3 * time.Hour
 	s.mu.Unlock()
-	if _, err := p.Token(t.Context(), testKey(t)); err != nil {
+	if _, err := p.ByKey(t.Context(), testKey(t), scopes()); err != nil {
 		t.Error(err)
 	}
 	if n := len(s.forms); n != 3 {
@@ -127,7 +128,7 @@ func TestAClockThatJumpedMeanwhileCostsOneRequestMore(t *testing.T) {
 func TestTheRequestIsTheSheets(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
-	if _, err := s.provider(t, &trust.Clock{}).Token(t.Context(), testKey(t)); err != nil {
+	if _, err := s.provider(t, &trust.Clock{}).ByKey(t.Context(), testKey(t), scopes()); err != nil {
 		t.Fatal(err)
 	}
 	form := s.forms[0]
@@ -175,7 +176,7 @@ func TestWhatAProviderMayAnswer(t *testing.T) {
 			t.Parallel()
 			s := newSite(t)
 			s.answer = tc.answer
-			_, err := s.provider(t, &trust.Clock{}).Token(t.Context(), testKey(t))
+			_, err := s.provider(t, &trust.Clock{}).ByKey(t.Context(), testKey(t), scopes())
 			if err == nil {
 				t.Fatal("no error")
 			}
@@ -192,9 +193,9 @@ func TestAnotherIssuerIsNotAsked(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	p := s.provider(t, &trust.Clock{})
-	p.auth.Issuer = strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
+	p.issuer = strings.Replace(s.URL, "127.0.0.1", "localhost", 1)
 	p.client.Transport.(*http.Transport).TLSClientConfig.ServerName = "example.com"
-	if _, err := p.Token(t.Context(), testKey(t)); err == nil || !strings.Contains(err.Error(), "the two must be equal") {
+	if _, err := p.ByKey(t.Context(), testKey(t), scopes()); err == nil || !strings.Contains(err.Error(), "the two must be equal") {
 		t.Errorf("error %v", err)
 	}
 	if len(s.forms) != 0 {
