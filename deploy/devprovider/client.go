@@ -51,7 +51,7 @@ func (c client) ResponseTypes() []oidc.ResponseType { return nil }
 // GrantTypes implements op.Client.
 func (c client) GrantTypes() []oidc.GrantType {
 	if c.Native {
-		return []oidc.GrantType{oidc.GrantTypeDeviceCode}
+		return []oidc.GrantType{oidc.GrantTypeDeviceCode, oidc.GrantTypeRefreshToken}
 	}
 	return nil
 }

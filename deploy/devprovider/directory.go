@@ -72,6 +72,7 @@ type directory struct {
 	keys          map[string]*publicKey // by key id
 	tokens        map[string]*token     // by token id
 	codes         map[string]*code      // of the device flow, by device code
+	refreshes     map[string]*refresh   // by refresh token
 }
 
 type user struct {
@@ -99,7 +100,7 @@ func newDirectory(lag time.Duration) *directory {
 	return &directory{
 		lag: lag, next: 301234567890123400, organizations: map[string]Organization{}, projects: map[string]bool{},
 		users: map[string]*user{}, gone: map[string]bool{}, applications: map[string]Application{},
-		keys: map[string]*publicKey{}, tokens: map[string]*token{}, codes: map[string]*code{},
+		keys: map[string]*publicKey{}, tokens: map[string]*token{}, codes: map[string]*code{}, refreshes: map[string]*refresh{},
 	}
 }
 

@@ -34,7 +34,7 @@ func (d discovery) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	document[warningMember] = Warning
-	document["grant_types_supported"] = []string{grantJWTBearer, grantDeviceCode}
+	document["grant_types_supported"] = []string{grantJWTBearer, grantDeviceCode, "refresh_token"}
 	answer(w, http.StatusOK, document)
 }
 

@@ -24,10 +24,11 @@ const Warning = "This OpenID provider is for development. It asks nobody for a p
 
 // Defaults of Options, as Zitadel has them.
 const (
-	DefaultListen        = "127.0.0.1:0"
-	DefaultTokenLifetime = 12 * time.Hour
-	DefaultCodeLifetime  = 5 * time.Minute
-	DefaultPollInterval  = 5 * time.Second
+	DefaultListen          = "127.0.0.1:0"
+	DefaultTokenLifetime   = 12 * time.Hour
+	DefaultRefreshLifetime = 90 * 24 * time.Hour
+	DefaultCodeLifetime    = 5 * time.Minute
+	DefaultPollInterval    = 5 * time.Second
 
 	maxAssertionAge    = time.Hour
 	assertionTolerance = time.Second
@@ -41,6 +42,8 @@ type Options struct {
 	Certificate *tls.Certificate
 	// TokenLifetime is how long access tokens hold.
 	TokenLifetime time.Duration
+	// RefreshLifetime is how long a login holds, however often it is refreshed.
+	RefreshLifetime time.Duration
 	// Lag is how long a new user, key or grant stays unseen by the token endpoint,
 	// as in a server whose projections lag.
 	Lag          time.Duration
@@ -73,6 +76,7 @@ func New(o Options) (*Provider, error) {
 		def   time.Duration
 	}{
 		{&o.TokenLifetime, DefaultTokenLifetime},
+		{&o.RefreshLifetime, DefaultRefreshLifetime},
 		{&o.CodeLifetime, DefaultCodeLifetime},
 		{&o.PollInterval, DefaultPollInterval},
 	} {
@@ -151,7 +155,7 @@ func (p *Provider) Run(ctx context.Context) error {
 func (p *Provider) handler() (http.Handler, error) {
 	store := &storage{Provider: p}
 	config := &op.Config{
-		CodeMethodS256: true, AuthMethodPrivateKeyJWT: true, GrantTypeRefreshToken: false,
+		CodeMethodS256: true, AuthMethodPrivateKeyJWT: true, GrantTypeRefreshToken: true,
 		SupportedScopes: supportedScopes(),
 		DeviceAuthorization: op.DeviceAuthorizationConfig{
 			Lifetime: p.options.CodeLifetime, PollInterval: p.options.PollInterval, UserFormPath: devicePath, UserCode: op.UserCodeBase20,

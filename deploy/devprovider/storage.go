@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -76,8 +75,7 @@ func (s *storage) SetIntrospectionFromToken(_ context.Context, r *oidc.Introspec
 	d := s.directory
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	tokenID = tokenID[strings.LastIndex(tokenID, "_")+1:]
-	t, app := d.tokens[tokenID], d.applications[clientID]
+	t, app := d.tokens[tokenIDOf(tokenID)], d.applications[clientID]
 	if t == nil || t.subject != subject || !time.Now().Before(t.ends) {
 		return fmt.Errorf("token: %w", ErrNotFound)
 	}
@@ -93,11 +91,12 @@ func (s *storage) SetIntrospectionFromToken(_ context.Context, r *oidc.Introspec
 	return nil
 }
 
-// RevokeToken implements op.AuthStorage.
+// RevokeToken implements op.AuthStorage, for access tokens and refresh tokens.
 func (s *storage) RevokeToken(_ context.Context, tokenID, _, _ string) *oidc.Error {
 	s.directory.mu.Lock()
 	defer s.directory.mu.Unlock()
-	delete(s.directory.tokens, tokenID[strings.LastIndex(tokenID, "_")+1:])
+	delete(s.directory.refreshes, tokenID)
+	delete(s.directory.tokens, tokenIDOf(tokenID))
 	return nil
 }
 
@@ -139,7 +138,7 @@ func (s *storage) SetUserinfoFromScopes(_ context.Context, info *oidc.UserInfo, 
 // SetUserinfoFromToken implements op.OPStorage.
 func (s *storage) SetUserinfoFromToken(_ context.Context, info *oidc.UserInfo, tokenID, subject, _ string) error {
 	s.directory.mu.Lock()
-	t := s.directory.tokens[tokenID[strings.LastIndex(tokenID, "_")+1:]]
+	t := s.directory.tokens[tokenIDOf(tokenID)]
 	s.directory.mu.Unlock()
 	if t == nil || !time.Now().Before(t.ends) {
 		return fmt.Errorf("token: %w", ErrNotFound)
@@ -211,20 +210,5 @@ func (s *storage) SaveAuthCode(context.Context, string, string) error { return e
 // DeleteAuthRequest implements op.AuthStorage.
 func (s *storage) DeleteAuthRequest(context.Context, string) error { return errNotOffered }
 
-// CreateAccessAndRefreshTokens implements op.AuthStorage.
-func (s *storage) CreateAccessAndRefreshTokens(context.Context, op.TokenRequest, string) (string, string, time.Time, error) {
-	return "", "", time.Time{}, errNotOffered
-}
-
-// TokenRequestByRefreshToken implements op.AuthStorage.
-func (s *storage) TokenRequestByRefreshToken(context.Context, string) (op.RefreshTokenRequest, error) {
-	return nil, errNotOffered
-}
-
 // TerminateSession implements op.AuthStorage.
 func (s *storage) TerminateSession(context.Context, string, string) error { return nil }
-
-// GetRefreshTokenInfo implements op.AuthStorage.
-func (s *storage) GetRefreshTokenInfo(context.Context, string, string) (string, string, error) {
-	return "", "", op.ErrInvalidRefreshToken
-}

@@ -128,6 +128,7 @@ type said struct {
 	status  int
 	Token   string `json:"access_token"`
 	IDToken string `json:"id_token"`
+	Refresh string `json:"refresh_token"`
 	Expires int    `json:"expires_in"`
 	Error   string `json:"error"`
 	Active  bool   `json:"active"`
