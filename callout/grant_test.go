@@ -22,7 +22,7 @@ var rights = map[string]callout.Right{
 }
 
 var reads = []string{
-	"fleet.api.STREAM.INFO.*",
+	"$SYS.REQ.USER.INFO", "fleet.api.STREAM.INFO.*",
 	"$JS.API.DIRECT.GET.FLEET", "$JS.API.DIRECT.GET.FLEET.>",
 	"$JS.API.DIRECT.GET.KV_desired-state", "$JS.API.DIRECT.GET.KV_desired-state.>",
 	"$JS.API.DIRECT.GET.KV_device-state", "$JS.API.DIRECT.GET.KV_device-state.>",
@@ -74,7 +74,7 @@ func TestWhatEachKindIsGranted(t *testing.T) {
 		},
 		"an admin lives in FLEET, and writes no event of access": {
 			who: person("admin", "viewer"), account: "FLEET",
-			publish:   []string{"$JS.>", "$KV.>", "fleet.evt.request.person-17.*.*", "fleet.evt.request.person-17.*", "device-commands.*.*", "fleet.sync.*"},
+			publish:   []string{"$SYS.REQ.USER.INFO", "$JS.>", "$KV.>", "fleet.evt.request.person-17.*.*", "fleet.evt.request.person-17.*", "device-commands.*.*", "fleet.sync.*"},
 			subscribe: []string{">"},
 		},
 		"a role without a right":   {who: person("cook"), reason: refusal.AccountNotAllowed},

@@ -3,10 +3,10 @@ package callout
 import "fleet.nationtech.io/eventlog"
 
 // ViewerPermissions is what a viewer may do in account PEOPLE: read the log, the
-// buckets and the checkpoints by direct gets, and follow the log. Answers come to a
-// private inbox.
+// buckets and the checkpoints by direct gets, follow the log, and ask who one is.
+// Answers come to a private inbox.
 func ViewerPermissions(actor string) Permissions {
-	publish := []string{eventlog.PeopleStreamInfoAPI(eventlog.Wildcard)}
+	publish := []string{eventlog.UserInfoAPI, eventlog.PeopleStreamInfoAPI(eventlog.Wildcard)}
 	for _, s := range eventlog.ReadableStreams() {
 		publish = append(publish, eventlog.DirectGetAPIs(s)...)
 	}
@@ -43,7 +43,7 @@ func OperatorPermissions(actor string, namespaces ...string) Permissions {
 func AdminPermissions(actor string) Permissions {
 	return Permissions{
 		Publish: []string{
-			eventlog.JetStreamSubjects, eventlog.KVSubjects,
+			eventlog.UserInfoAPI, eventlog.JetStreamSubjects, eventlog.KVSubjects,
 			eventlog.RequestSubject(actor, eventlog.Wildcard, eventlog.Wildcard),
 			eventlog.DeviceRequestSubject(actor, eventlog.Wildcard),
 			eventlog.DeviceCommandSubject(eventlog.Wildcard, eventlog.Wildcard),

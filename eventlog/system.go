@@ -19,6 +19,9 @@ const (
 	// ConnectionsSubject is where every server names its connections.
 	ConnectionsSubject = "$SYS.REQ.SERVER.PING.CONNZ"
 
+	// UserInfoAPI is where a server says whose a connection is, and of which account.
+	UserInfoAPI = "$SYS.REQ.USER.INFO"
+
 	// CalloutInboxPrefix is the callout's own, for nats.CustomInboxPrefix.
 	CalloutInboxPrefix = inboxPrefix + "callout"
 )

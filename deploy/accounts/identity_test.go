@@ -237,7 +237,7 @@ func TestAForgedReplyOfAPersonChangesNothing(t *testing.T) {
 			}
 		}
 		for _, aim := range aims {
-			for _, subject := range []string{eventlog.PeopleStreamInfoAPI(eventlog.LogStream), eventlog.DirectGetAPI(eventlog.LogStream, "fleet.evt.state.mallory.web"), eventlog.SyncSubject(mallory)} {
+			for _, subject := range []string{eventlog.UserInfoAPI, eventlog.PeopleStreamInfoAPI(eventlog.LogStream), eventlog.DirectGetAPI(eventlog.LogStream, "fleet.evt.state.mallory.web"), eventlog.SyncSubject(mallory)} {
 				if err := nc.PublishRequest(subject, aim, nil); err != nil {
 					t.Fatal(err)
 				}
