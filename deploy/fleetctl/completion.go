@@ -31,7 +31,7 @@ const completionHelp = `Print the script by which a shell completes the command 
 
 Beside commands and flags it completes what the log has: Deployments, devices,
 namespaces, and moments (how long ago, and the sequences of the last changes). That
-comes from the server that --url or $FLEET_NATS_URL names, within a second; without
+comes from the servers that flags, environment or context name, within a second; without
 a server the shell completes commands and flags alone.
 
 For one shell, now:
@@ -99,18 +99,11 @@ const maxMoments = 8
 
 // completeMoments completes a flag that takes a moment: with how long ago, and with
 // the sequences of the last changes of Deployments.
-func completeMoments(cmd *cobra.Command, flag string) {
-	completeFlag(cmd, flag, func(cmd *cobra.Command, _ []string, _ string) ([]cobra.Completion, cobra.ShellCompDirective) {
+func completeMoments(cmd *cobra.Command, flag string, c *query.Connection) {
+	completeFlag(cmd, flag, func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		ago := []cobra.Completion{"-5m", "-15m", "-1h", "-1d"}
-		return append(ago, completion{connectionOf(cmd)}.lastChanges()...), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
+		return append(ago, completion{c}.lastChanges()...), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 	})
-}
-
-// connectionOf is the connection that a command line's flags and the environment
-// describe.
-func connectionOf(cmd *cobra.Command) *query.Connection {
-	flag := func(name string) string { return cmd.Root().PersistentFlags().Lookup(name).Value.String() }
-	return &query.Connection{URL: flag("url"), User: flag("user"), Password: flag("password")}
 }
 
 // completion completes with what the log has. Without a log it completes nothing: the

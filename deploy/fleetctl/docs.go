@@ -5,6 +5,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/fleetctl/access"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/clidoc"
 	"fleet.nationtech.io/deploy/fleetctl/query"
@@ -46,9 +47,17 @@ func guide() clidoc.Guide {
 			{Code: cli.ExitCut, Meaning: "the reader of the output stopped, as in “| head”"},
 		},
 		Environment: []clidoc.Variable{
-			{Name: query.EnvURL, Meaning: "NATS server, where --url is not given; fleet-dev writes these three into .fleet/env"},
-			{Name: query.EnvUser, Meaning: "user in account FLEET, where --user is not given"},
+			{Name: query.EnvURL, Meaning: "NATS servers, where --url and --context are not given; fleet-dev writes these three into .fleet/env"},
+			{Name: query.EnvUser, Meaning: "user on NATS, where --user is not given"},
 			{Name: query.EnvPassword, Meaning: "its password, where --password is not given"},
+			{Name: access.EnvCA, Meaning: "PEM file of the servers' CAs, where --ca-file is not given"},
+			{Name: access.EnvContext, Meaning: "context, where neither --context nor " + query.EnvURL + " is given"},
+			{Name: access.EnvIssuer, Meaning: "the OpenID provider, where no context has it"},
+			{Name: access.EnvProject, Meaning: "id of the fleet's project there"},
+			{Name: access.EnvClientID, Meaning: "client id of fleetctl's application there, for persons"},
+			{Name: access.EnvKeyFile, Meaning: "key of a machine user, by which a service logs in, where --key-file is not given"},
+			{Name: access.EnvPlaintext, Meaning: "set to anything: a token is shown over connections that are not encrypted, too"},
+			{Name: "XDG_CONFIG_HOME", Meaning: "below it, in fleet/, are contexts and cached tokens, and in nats/ the contexts of the nats CLI; default: the user's configuration directory"},
 			{Name: query.EnvSealKey, Meaning: "the public key that seals are checked with, where --public-key is not given"},
 			{Name: "NO_COLOR", Meaning: "no colours, where it is set to anything (no-color.org)"},
 			{Name: "TERM", Meaning: "dumb: no colours, and replay prints lines"},

@@ -54,7 +54,7 @@ docs/status.md has the words that devices and the operator use.
 		},
 		ValidArgsFunction: completion{c}.refs,
 	}
-	f.bind(cmd)
+	f.bind(cmd, c)
 	flags := cmd.Flags()
 	flags.StringVarP(&f.namespace, "namespace", "n", "", "the Deployment's namespace (default: that of the one which the device has, or the only one)")
 	flags.StringVarP(&f.output, "output", "o", render.OutputText, "text, json or yaml")

@@ -35,21 +35,6 @@ func (f selectionFlags) selection() (query.Selection, error) {
 	return s, err
 }
 
-// bindConnection adds the flags by which a person names the server and the user. Their
-// defaults come from the environment.
-func bindConnection(cmd *cobra.Command, s cli.Streams, c *query.Connection) {
-	f := cmd.PersistentFlags()
-	f.StringVar(&c.URL, "url", s.Getenv(query.EnvURL), "NATS server; default $"+query.EnvURL)
-	f.StringVar(&c.User, "user", s.Getenv(query.EnvUser), "user in account FLEET; default $"+query.EnvUser)
-	f.StringVar(&c.Password, "password", "", "its password; default $"+query.EnvPassword)
-	f.Lookup("url").DefValue, f.Lookup("user").DefValue = "", ""
-	cmd.PersistentPreRun = func(*cobra.Command, []string) {
-		if !f.Changed("password") {
-			c.Password = s.Getenv(query.EnvPassword)
-		}
-	}
-}
-
 // bindOutput adds -o, for a line of text or one of JSON.
 func bindOutput(cmd *cobra.Command, output *string) {
 	cmd.Flags().StringVarP(output, "output", "o", render.OutputText, "text or json")

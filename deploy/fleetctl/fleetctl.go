@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/fleetctl/access"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/eventlog/version"
@@ -37,10 +38,10 @@ func newRoot(s cli.Streams) *cobra.Command {
 		Short: "Look into a fleet and speak with it",
 		Long: `Look into a fleet and speak with it.
 
-The connection comes from --url, --user and --password, or from FLEET_NATS_URL,
-FLEET_NATS_USER and FLEET_NATS_PASSWORD. For a local fleet (fleet-dev up):
+For a local fleet (fleet-dev up): set -a; . .fleet/env; set +a
+For another one: fleetctl login, or fleetctl context add.
 
-  set -a; . .fleet/env; set +a
+` + access.Help + `
 
 Exit codes: 0 done, 1 it did not work (or differs, where that is asked), 2 the
 command line was wrong, 3 (ping) nobody answered, 4 (verify) all agrees but
@@ -51,8 +52,14 @@ output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		SilenceUsage:  true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: s.Program()},
 	}
-	bindConnection(root, s, &c)
+	settings := access.Bind(root, s)
+	c.Find = settings.Target
+	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { c.Until = cmd.Context() }
 	root.AddCommand(
+		access.NewContext(s, settings),
+		access.NewLogin(s, settings),
+		access.NewLogout(s, settings),
+		access.NewWhoami(s, settings),
 		newArchive(s, &c),
 		newDevice(s, &c),
 		newDiff(s, &c),
@@ -70,9 +77,6 @@ output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		newVerify(s, &c),
 		newWithdraw(s, &c),
 	)
-	for _, flag := range []string{"url", "user", "password"} {
-		completeFlag(root, flag, cobra.NoFileCompletions)
-	}
 	for _, cmd := range root.Commands() {
 		completeNoFiles(cmd)
 	}

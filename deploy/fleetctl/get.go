@@ -67,7 +67,7 @@ each change is a line, as Kubernetes writes watch events.`,
 		},
 		ValidArgsFunction: completion{c}.target(&f),
 	}
-	f.bind(cmd)
+	f.bind(cmd, c)
 	flags := cmd.Flags()
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "the Deployments' namespace")
 	flags.BoolVarP(&f.allNamespaces, "all-namespaces", "A", false, "Deployments of every namespace")

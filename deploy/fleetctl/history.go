@@ -56,7 +56,7 @@ read which is about the one asked for.
 		},
 		ValidArgsFunction: completion{c}.refs,
 	}
-	f.bind(cmd)
+	f.bind(cmd, c)
 	flags := cmd.Flags()
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "the Deployment's namespace")
 	flags.Uint64Var(&f.revision, "revision", 0, "of a Deployment: this revision alone")

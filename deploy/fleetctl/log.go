@@ -53,7 +53,7 @@ in memory.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return showLog(cmd.Context(), s, c, f) },
 	}
-	f.momentFlags.bind(cmd)
+	f.momentFlags.bind(cmd, c)
 	f.selectionFlags.bind(cmd)
 	flags := cmd.Flags()
 	flags.BoolVarP(&f.follow, "follow", "f", false, "go on with what happens, until Ctrl-C")

@@ -28,11 +28,11 @@ type momentFlags struct {
 	asHappened bool
 }
 
-func (f *momentFlags) bind(cmd *cobra.Command) {
+func (f *momentFlags) bind(cmd *cobra.Command, c *query.Connection) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.at, "at", "", "the fleet at a moment: a sequence (1234), a time (14:03, RFC 3339) or how long ago (-15m); default now")
 	flags.BoolVar(&f.asHappened, "as-happened", false, "by event time (when it happened) instead of log time (when the log recorded it)")
-	completeMoments(cmd, "at")
+	completeMoments(cmd, "at", c)
 }
 
 // parse reads the flags against the person's clock.

@@ -51,7 +51,7 @@ func ping(ctx context.Context, s cli.Streams, c *query.Connection, device string
 	case ctx.Err() != nil:
 		return cli.Interrupted("")
 	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) {
+		if query.Refused(nc) {
 			return c.Explain(err, nc)
 		}
 		why := fmt.Sprintf("no answer within %v", timeout)

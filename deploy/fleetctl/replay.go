@@ -72,7 +72,7 @@ to where the last or the next rollout begins, Home End, + - speed, ? help, q qui
 	flags.StringVar(&f.deployment, "deployment", "", "only what is about this Deployment: NAMESPACE/NAME or NAME")
 	flags.StringVarP(&f.output, "output", "o", "", "json or text: lines of that, also on a terminal")
 	for _, moment := range []string{"from", "to"} {
-		completeMoments(cmd, moment)
+		completeMoments(cmd, moment, c)
 	}
 	completeFlag(cmd, "device", completion{c}.device)
 	completeFlag(cmd, "deployment", completion{c}.qualified)

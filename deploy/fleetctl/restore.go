@@ -79,7 +79,7 @@ revisions, so nothing restarts; the operator is started with --adopt-cluster.`,
 	cmd.Flags().BoolVar(&f.crs, "crs", false, "write Kubernetes' objects out of the log instead, as YAML")
 	cmd.Flags().StringVar(&f.at, "at", "", "with --crs: as they were at a moment: a sequence (1234), a time (14:03, RFC 3339) or how long ago (-15m)")
 	cmd.Flags().IntVar(&f.replicas, "replicas", 1, "of the log and the buckets: 1 on one server, 3 in production")
-	completeMoments(cmd, "at")
+	completeMoments(cmd, "at", c)
 	return cmd
 }
 

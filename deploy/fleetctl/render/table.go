@@ -14,6 +14,12 @@ type table struct {
 	widths []int
 }
 
+// Table prints rows; the first is their head.
+func Table(s cli.Streams, rows [][]string) {
+	t := table{s: s}
+	t.print(rows...)
+}
+
 // tableGap is what is between two columns.
 const tableGap = 3
 
