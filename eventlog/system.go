@@ -18,6 +18,9 @@ const (
 	AuthReplySubjects = "$SYS._INBOX.>"
 	// ConnectionsSubject is where every server names its connections.
 	ConnectionsSubject = "$SYS.REQ.SERVER.PING.CONNZ"
+	// HealthSubject is where every server says whether it is healthy, its streams
+	// included.
+	HealthSubject = "$SYS.REQ.SERVER.PING.HEALTHZ"
 
 	// UserInfoAPI is where a server says whose a connection is, and of which account.
 	UserInfoAPI = "$SYS.REQ.USER.INFO"
@@ -28,6 +31,9 @@ const (
 
 // KickSubject is where one server is told to end a connection.
 func KickSubject(server string) string { return "$SYS.REQ.SERVER." + server + ".KICK" }
+
+// ReloadSubject is where one server is told to read its configuration again.
+func ReloadSubject(server string) string { return "$SYS.REQ.SERVER." + server + ".RELOAD" }
 
 // ConnectedSubject is where servers tell that a client of an account came.
 func ConnectedSubject(account string) string { return "$SYS.ACCOUNT." + account + ".CONNECT" }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -28,6 +29,13 @@ type Service struct {
 	provider *token.Provider
 	keys     *token.Keys
 	verifier *token.Verifier
+	answers  atomic.Pointer[responder.Responder] // nil before Run
+}
+
+// Ready says whether the replica takes requests now.
+func (s *Service) Ready() bool {
+	r := s.answers.Load()
+	return r != nil && r.Subscribed()
 }
 
 // New checks the options and wires what needs no connection.
@@ -121,6 +129,8 @@ func (s *Service) Run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("auth callout: %w", err)
 	}
+
+	s.answers.Store(answers)
 
 	var g run.Group
 	untilTold, told := context.WithCancel(ctx)

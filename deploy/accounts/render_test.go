@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fleet.nationtech.io/deploy/accounts"
+	"fleet.nationtech.io/deploy/dev/authority"
 )
 
 func users() accounts.Users {
@@ -34,8 +35,17 @@ func TestTheServerReadsWhatIsRendered(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	ca, err := authority.Load(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	certFile, keyFile, err := ca.Server("n1")
+	if err != nil {
+		t.Fatal(err)
+	}
 	server := accounts.Server{
 		Name: "n1", Host: "127.0.0.1", Port: 4222, HTTPPort: 8222, StoreDir: t.TempDir(), SyncAlways: true,
+		TLS: &accounts.TLS{CertFile: certFile, KeyFile: keyFile}, WebSocketPort: 4443,
 		Cluster: &accounts.Cluster{Name: "c", Host: "127.0.0.1", Port: 6222, Routes: []string{"nats://127.0.0.1:6223"}},
 	}
 	o, err := accounts.Parse(append(server.Render(), text...))
@@ -49,6 +59,9 @@ func TestTheServerReadsWhatIsRendered(t *testing.T) {
 		o.JetStreamLimits.MaxBatchTimeout != accounts.BatchTimeout || len(o.Routes) != 1 {
 		t.Errorf("the server understood something else: %d accounts, %d users, sync always %v, batches %v",
 			len(o.Accounts), len(o.Users), o.SyncAlways, o.JetStreamLimits.MaxBatchTimeout)
+	}
+	if o.TLSConfig == nil || len(o.TLSConfig.Certificates) != 1 || o.TLSTimeout != 5 || o.Websocket.Port != 4443 || o.Websocket.Host != "127.0.0.1" || o.Websocket.TLSConfig == nil {
+		t.Errorf("the server understood another TLS: %+v, timeout %v", o.TLSConfig, o.TLSTimeout)
 	}
 	golden(t, text)
 }

@@ -64,14 +64,18 @@ func (o *Options) flags(c *cobra.Command) {
 	f := c.Flags()
 	f.IntVar(&o.Devices, "devices", 3, "how many devices to run")
 	f.StringVar(&o.Engine, "engine", EngineAuto, "what runs the containers: auto, podman or memory")
+	f.StringVar(&o.Auth, "auth", AuthPassword, "how devices prove who they are: password; or oidc: by tokens of a local identity provider, over TLS")
+	f.DurationVar(&o.TokenLifetime, "token-lifetime", 0, "how long a device's token holds with --auth=oidc (0: 12h)")
 	f.StringVar(&o.Kubeconfig, "kubeconfig", "", "use the cluster of this file instead of running a Kubernetes API")
 	f.BoolVar(&o.AdoptCluster, "adopt-cluster", false, "take over a log that belongs to another cluster")
 	f.IntVar(&o.NATSPort, "nats-port", 0, "port of the NATS server (0: a free one, remembered)")
 	f.IntVar(&o.MetricsPort, "metrics-port", 0, "port of the operator's metrics (0: a free one, remembered)")
 	f.DurationVar(&o.PulseInterval, "pulse-interval", 0, "interval of a device's pulses (0: 5s)")
 	f.Int64Var(&o.LogMaxBytes, "log-max-bytes", 0, "how large the event log may grow (0: no limit)")
-	if err := c.RegisterFlagCompletionFunc("engine", cobra.FixedCompletions([]string{EngineAuto, EnginePodman, EngineMemory}, cobra.ShellCompDirectiveNoFileComp)); err != nil {
-		panic(err) // the flag was defined three lines above
+	for flag, values := range map[string][]string{"engine": {EngineAuto, EnginePodman, EngineMemory}, "auth": {AuthPassword, AuthOIDC}} {
+		if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {
+			panic(err) // the flag was defined above
+		}
 	}
 }
 
@@ -93,7 +97,11 @@ func upCommand(out, _ io.Writer) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "up",
 		Short: "Run a fleet until Ctrl-C; its data is kept, so that up again is a recovery",
-		Args:  cobra.NoArgs,
+		Long: "Run a fleet until Ctrl-C. Its data is kept, so that up again is a recovery.\n\n" +
+			"With --auth=oidc devices come in by keys: a local identity provider, which is for development alone,\n" +
+			"gives them tokens, two replicas of the auth callout judge these, and NATS speaks TLS.\n" +
+			"A data directory may change between the two ways at each start.",
+		Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error {
 			o.Out = out
 			log, err := o.logger()
@@ -103,6 +111,9 @@ func upCommand(out, _ io.Writer) *cobra.Command {
 			defer log.Close()
 			return Run(c.Context(), o, func(ctx context.Context, f *Fleet) error {
 				fmt.Fprint(out, f.hints(o.DataDir))
+				if f.Auth == AuthOIDC {
+					fmt.Fprint(out, identityHints)
+				}
 				<-ctx.Done()
 				fmt.Fprintln(out, "stopping; containers go on running, and `fleet-dev up` finds them again")
 				return ctx.Err()
@@ -129,6 +140,12 @@ Ready. In another terminal:
 
 `, filepath.Join(dataDir, "env"), firstDevice(f.Devices))
 }
+
+const identityHints = `  bin/fleetctl log --type auth           # which identity each device came in with
+
+The identity provider is for development: whoever reaches it chooses who they are.
+
+`
 
 func firstDevice(ds []Device) string {
 	if len(ds) == 0 {
@@ -162,7 +179,7 @@ func demoCommand(out, _ io.Writer) *cobra.Command {
 				return err
 			}
 			defer log.Close()
-			fmt.Fprintf(out, "Starting a fleet of %d devices:\n\n", o.Devices)
+			fmt.Fprintf(out, "Starting a fleet of %d devices (--auth=%s):\n\n", o.Devices, o.Auth)
 			err = Run(c.Context(), o, func(ctx context.Context, f *Fleet) error { return Tell(ctx, f, out) })
 			if keep || err != nil {
 				fmt.Fprintf(out, "\nThe data stays in %s (fleet.log has the components' logs), and the containers run on.\n"+

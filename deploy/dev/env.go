@@ -6,12 +6,15 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+
+	"github.com/nats-io/nats.go"
 )
 
 // Env is what kubectl and fleetctl need to find the fleet.
 type Env struct {
 	Kubeconfig   string
 	NATSURL      string
+	NATSCA       string // file of the CA that signed the servers' certificates; empty: no TLS
 	User         string // a person in the account FLEET
 	Password     string
 	MetricsURL   string
@@ -22,6 +25,14 @@ type Env struct {
 	LabPassword string
 }
 
+// NATSOptions are what a client needs to trust the servers.
+func (e Env) NATSOptions() []nats.Option {
+	if e.NATSCA == "" {
+		return nil
+	}
+	return []nats.Option{nats.RootCAs(e.NATSCA)}
+}
+
 // write puts shell assignments into a file, so that `set -a; . FILE` is enough.
 // Its being there means that all is ready.
 func (e Env) write(file string) error {
@@ -29,6 +40,7 @@ func (e Env) write(file string) error {
 	for _, kv := range [][2]string{
 		{"KUBECONFIG", e.Kubeconfig},
 		{"FLEET_NATS_URL", e.NATSURL},
+		{"FLEET_NATS_CA", e.NATSCA},
 		{"FLEET_NATS_USER", e.User},
 		{"FLEET_NATS_PASSWORD", e.Password},
 		{"FLEET_METRICS_URL", e.MetricsURL},

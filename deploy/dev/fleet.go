@@ -10,13 +10,15 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 
 	"fleet.nationtech.io/agent"
+	"fleet.nationtech.io/callout/service"
 	"fleet.nationtech.io/deploy/accounts"
+	"fleet.nationtech.io/deploy/dev/authority"
+	"fleet.nationtech.io/deploy/dev/provider"
 	"fleet.nationtech.io/operator"
 )
 
@@ -32,8 +34,10 @@ type Fleet struct {
 	Engine     string // EnginePodman or EngineMemory
 	EngineWhy  string // why it is memory, where nobody asked for that
 	Socket     string // of Podman
+	Auth       string // AuthPassword or AuthOIDC
 
 	engines map[string]agent.Engine // by device
+	configs map[string]agent.Config // by device
 }
 
 // Run brings a fleet up in the order of its needs, calls use once all is ready,
@@ -43,6 +47,9 @@ type Fleet struct {
 //	lock ─▶ Kubernetes API ─▶ CRDs ──┐
 //	     ─▶ NATS + accounts (restore)┼─▶ operator ─▶ agents ─▶ .fleet/env ─▶ use
 //	     ─▶ Podman, sample images ───┘
+//
+// With AuthOIDC the identity provider comes up before NATS and goes down after it,
+// and the replicas of the auth callout come up right after NATS.
 func Run(ctx context.Context, o Options, use func(context.Context, *Fleet) error) (err error) {
 	if err := o.complete(); err != nil {
 		return err
@@ -58,7 +65,9 @@ func Run(ctx context.Context, o Options, use func(context.Context, *Fleet) error
 	if err := removeEnv(o.path("env")); err != nil {
 		return err
 	}
-	r := &runner{Options: o, began: time.Now(), fleet: &Fleet{Devices: devices(o.Prefix, o.Devices), engines: map[string]agent.Engine{}}}
+	r := &runner{Options: o, began: time.Now(), fleet: &Fleet{
+		Devices: devices(o.Prefix, o.Devices), Auth: o.Auth, engines: map[string]agent.Engine{}, configs: map[string]agent.Config{},
+	}}
 	asked := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -90,6 +99,14 @@ type runner struct {
 
 	policies <-chan error // ends once changes of Deployments are named, or will not be
 
+	// Of AuthOIDC alone.
+	ca           *authority.Authority
+	certificate  *accounts.TLS // of the NATS server
+	webSocketURL string        // of the NATS server
+	provider     *provider.Provider
+	enrolled     <-chan error // ends once the devices have their keys
+	callouts     []*service.Service
+
 	mu   sync.Mutex // parts come up side by side
 	undo []func() error
 }
@@ -118,15 +135,19 @@ func (r *runner) up(ctx context.Context) error {
 			return fmt.Errorf("older agent %s: a device of that id runs here already; give another", d.ID)
 		}
 	}
-	users, err := accounts.LoadUsers(r.path("passwords.json"), accounts.Names{
-		Operator: userOperator, System: userSystem, Lab: userLab, People: []string{userPerson}, Devices: ids(r.fleet.Devices), Legacy: r.Legacy, Developers: true,
-	})
+	users, err := r.users()
 	if err != nil {
+		return err
+	}
+	if err := r.upProvider(ctx, &remembered); err != nil {
 		return err
 	}
 	clusterUp := r.inBackground(func() error { return r.upCluster(ctx) })
 	engineUp := r.inBackground(func() error { return r.upEngine(ctx) })
 	natsErr := r.upNATS(ctx, remembered, users)
+	if natsErr == nil {
+		natsErr = r.upCallouts(ctx, users)
+	}
 	if err := errors.Join(natsErr, <-clusterUp, <-engineUp); err != nil {
 		return err
 	}
@@ -134,6 +155,9 @@ func (r *runner) up(ctx context.Context) error {
 		return err
 	}
 	if err := r.upOperator(ctx, remembered, users); err != nil {
+		return err
+	}
+	if err := r.awaitCallouts(ctx); err != nil {
 		return err
 	}
 	if err := r.upAgents(ctx, users); err != nil {
@@ -172,42 +196,6 @@ func (r *runner) upCluster(ctx context.Context) error {
 	return nil
 }
 
-func (r *runner) upNATS(ctx context.Context, remembered ports, users accounts.Users) error {
-	s, port, err := r.startNATS(ctx, remembered.NATS, users)
-	if err != nil {
-		return err
-	}
-	r.onDown(func() error { s.Shutdown(); s.WaitForShutdown(); return nil })
-	remembered.NATS = port
-	if err := remembered.save(r.path("ports.json")); err != nil {
-		return err
-	}
-	r.fleet.Env.NATSURL = fmt.Sprintf("nats://127.0.0.1:%d", port)
-	r.fleet.Env.User, r.fleet.Env.Password = userPerson, users.People[0].Password
-	r.fleet.Env.LabUser, r.fleet.Env.LabPassword = userLab, users.Lab.Password
-	r.say("NATS server     %s", r.fleet.Env.NATSURL)
-	for _, l := range users.Legacy {
-		r.say("older agent     %s may connect as user %s; its password is in %s", l.ID, accounts.LegacyUser(l.ID), r.path("passwords.json"))
-	}
-	return nil
-}
-
-// startNATS starts the server on the port that was asked for, the remembered one
-// or a free one, and tries another where that is taken just then.
-func (r *runner) startNATS(ctx context.Context, remembered int, users accounts.Users) (*server.Server, int, error) {
-	const tries = 5
-	for try := 1; ; try++ {
-		port, err := pick(ctx, r.NATSPort, remembered)
-		if err != nil {
-			return nil, 0, fmt.Errorf("NATS server: %w", err)
-		}
-		s, err := startNATS(r.Options, port, users)
-		if err == nil || !portWasTaken(err) || try == tries {
-			return s, port, err
-		}
-	}
-}
-
 func (r *runner) upOperator(ctx context.Context, remembered ports, users accounts.Users) error {
 	l, err := listen(ctx, r.MetricsPort, remembered.Metrics)
 	if err != nil {
@@ -230,7 +218,7 @@ func (r *runner) upOperator(ctx context.Context, remembered ports, users account
 	}
 	op, err := operator.New(operator.Options{
 		URL:         r.fleet.Env.NATSURL,
-		NATSOptions: []nats.Option{nats.UserInfo(userOperator, users.Operator.Password), nats.Name("fleet-operator")},
+		NATSOptions: append(r.fleet.Env.NATSOptions(), nats.UserInfo(userOperator, users.Operator.Password), nats.Name("fleet-operator")),
 		RestConfig:  r.fleet.RestConfig, Identity: "fleet-dev",
 		SealKeyFile: r.path("seal.nk"), SealInterval: sealInterval, LogMaxBytes: r.LogMaxBytes, PulseInterval: r.PulseInterval, AdoptCluster: r.AdoptCluster,
 		Listener: l, Logger: r.Logger.With("component", "operator"), Registry: prometheus.NewRegistry(),
@@ -245,37 +233,5 @@ func (r *runner) upOperator(ctx context.Context, remembered ports, users account
 		return fmt.Errorf("operator: %w", err)
 	}
 	r.say("operator        %s", r.fleet.Env.MetricsURL)
-	return nil
-}
-
-func (r *runner) upAgents(ctx context.Context, users accounts.Users) error {
-	for _, d := range r.fleet.Devices {
-		c, err := d.configure(r.Options, r.fleet.Env.NATSURL, r.fleet.Engine, r.fleet.Socket, users)
-		if err != nil {
-			return err
-		}
-		e, err := r.newEngine(c)
-		if err != nil {
-			return fmt.Errorf("device %s: %w", d.ID, err)
-		}
-		r.fleet.engines[d.ID] = e
-		a, err := agent.New(c, agent.Options{Engine: e, Logger: r.Logger.With("component", "agent", "device", d.ID)})
-		if err != nil {
-			return fmt.Errorf("device %s: %w", d.ID, err)
-		}
-		r.background(ctx, "agent of "+d.ID, a.Run)
-	}
-	online, err := r.awaitDevices(ctx)
-	if err != nil {
-		return err
-	}
-	how := "containers are real: Podman at " + r.fleet.Socket
-	if r.fleet.Engine == EngineMemory {
-		how = "containers exist in memory alone"
-		if r.fleet.EngineWhy != "" {
-			how += ": " + r.fleet.EngineWhy
-		}
-	}
-	r.say("%d of %d devices are online; %s", online, len(r.fleet.Devices), how)
 	return nil
 }

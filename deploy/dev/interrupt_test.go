@@ -14,20 +14,25 @@ import (
 // behind that says it were there.
 func TestAFleetThatIsInterruptedWhileItComesUpDoesNotFail(t *testing.T) {
 	t.Parallel()
-	for name, after := range map[string]time.Duration{
-		"at once":             0,
-		"as its parts begin":  20 * time.Millisecond,
-		"a little later":      200 * time.Millisecond,
-		"as it is nearly up":  2 * time.Second,
-		"as it is up, or not": 4 * time.Second,
+	for name, tc := range map[string]struct {
+		after time.Duration
+		auth  string
+	}{
+		"at once":                                {0, AuthPassword},
+		"as its parts begin":                     {20 * time.Millisecond, AuthPassword},
+		"a little later":                         {200 * time.Millisecond, AuthPassword},
+		"as it is nearly up":                     {2 * time.Second, AuthPassword},
+		"as it is up, or not":                    {4 * time.Second, AuthPassword},
+		"as its identity provider comes up":      {30 * time.Millisecond, AuthOIDC},
+		"as the callout waits for the event log": {time.Second, AuthOIDC},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
 			ctx, cancel := context.WithCancel(t.Context())
-			defer time.AfterFunc(after, cancel).Stop()
+			defer time.AfterFunc(tc.after, cancel).Stop()
 			defer cancel()
-			err := Run(ctx, Options{DataDir: dir, Devices: 1, Engine: EngineMemory}, func(ctx context.Context, _ *Fleet) error {
+			err := Run(ctx, Options{DataDir: dir, Devices: 1, Engine: EngineMemory, Auth: tc.auth}, func(ctx context.Context, _ *Fleet) error {
 				<-ctx.Done()
 				return ctx.Err()
 			})

@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"context"
 	"fmt"
 	"strings"
 	"time"
@@ -19,9 +20,73 @@ const (
 	userSystem   = "sys"
 )
 
-// startNATS runs a server in this process, with the accounts of a real fleet.
-func startNATS(o Options, port int, users accounts.Users) (*server.Server, error) {
-	conf := accounts.Server{Name: "fleet-dev", Host: "127.0.0.1", Port: port, StoreDir: o.path("nats")}
+// users are those of the servers' configuration. With AuthOIDC the devices are not
+// among them.
+func (r *runner) users() (accounts.Users, error) {
+	names := accounts.Names{
+		Operator: userOperator, System: userSystem, Lab: userLab, People: []string{userPerson}, Legacy: r.Legacy, Developers: true,
+	}
+	names.Callout = r.Auth == AuthOIDC
+	if !names.Callout {
+		names.Devices = ids(r.fleet.Devices)
+	}
+	users, err := accounts.LoadUsers(r.path("passwords.json"), names)
+	if err != nil || users.Callout == nil {
+		return users, err
+	}
+	users.Callout.Issuer, users.Callout.XKey, err = accounts.LoadCalloutKeys(r.DataDir)
+	return users, err
+}
+
+func (r *runner) upNATS(ctx context.Context, remembered ports, users accounts.Users) error {
+	s, err := r.startNATS(ctx, &remembered, users)
+	if err != nil {
+		return err
+	}
+	r.onDown(func() error { s.Shutdown(); s.WaitForShutdown(); return nil })
+	if err := remembered.save(r.path("ports.json")); err != nil {
+		return err
+	}
+	r.fleet.Env.NATSURL = "nats://" + loopback(remembered.NATS)
+	if r.certificate != nil {
+		r.fleet.Env.NATSURL, r.fleet.Env.NATSCA = "tls://"+loopback(remembered.NATS), r.ca.File()
+		r.webSocketURL = "wss://" + loopback(remembered.WebSocket)
+	}
+	r.fleet.Env.User, r.fleet.Env.Password = userPerson, users.People[0].Password
+	r.fleet.Env.LabUser, r.fleet.Env.LabPassword = userLab, users.Lab.Password
+	r.say("NATS server     %s", strings.TrimSpace(r.fleet.Env.NATSURL+" "+r.webSocketURL))
+	for _, l := range users.Legacy {
+		r.say("older agent     %s may connect as user %s; its password is in %s", l.ID, accounts.LegacyUser(l.ID), r.path("passwords.json"))
+	}
+	return nil
+}
+
+// startNATS starts the server on the port that was asked for, the remembered one
+// or a free one, and tries another where that is taken just then. With a certificate
+// it serves WebSocket too.
+func (r *runner) startNATS(ctx context.Context, p *ports, users accounts.Users) (s *server.Server, err error) {
+	const tries = 5
+	for try := 1; ; try++ {
+		if p.NATS, err = pick(ctx, r.NATSPort, p.NATS); err != nil {
+			return nil, fmt.Errorf("NATS server: %w", err)
+		}
+		conf := accounts.Server{Port: p.NATS, TLS: r.certificate}
+		if conf.TLS != nil {
+			if p.WebSocket, err = pick(ctx, 0, p.WebSocket); err != nil {
+				return nil, fmt.Errorf("NATS server: WebSocket: %w", err)
+			}
+			conf.WebSocketPort = p.WebSocket
+		}
+		if s, err = startNATS(r.Options, conf, users); err == nil || !portWasTaken(err) || try == tries {
+			return s, err
+		}
+	}
+}
+
+// startNATS runs a server in this process, with the accounts of a real fleet. conf
+// says where it listens.
+func startNATS(o Options, conf accounts.Server, users accounts.Users) (*server.Server, error) {
+	conf.Name, conf.Host, conf.StoreDir = "fleet-dev", "127.0.0.1", o.path("nats")
 	text, err := accounts.Render(users, accounts.RenderOptions{})
 	if err != nil {
 		return nil, err
@@ -76,4 +141,6 @@ func (l *natsLog) Fatalf(format string, v ...any) {
 // portWasTaken says whether a server could not have its port: between its being
 // found free and the server's taking it, which first reads what it has stored,
 // anybody's connection may have begun there.
-func portWasTaken(err error) bool { return strings.Contains(err.Error(), "Error listening on port") }
+func portWasTaken(err error) bool {
+	return strings.Contains(err.Error(), "Error listening on port") || strings.Contains(err.Error(), "Unable to listen for websocket connections")
+}

@@ -37,7 +37,7 @@ func TestANATSServerThatCannotStartSaysWhy(t *testing.T) {
 				t.Fatal(err)
 			}
 			test.spoil(t, o.DataDir)
-			s, err := startNATS(o, test.port, users)
+			s, err := startNATS(o, accounts.Server{Port: test.port}, users)
 			if err == nil {
 				s.Shutdown()
 				t.Fatal("it started")

@@ -18,6 +18,15 @@ const (
 	EngineMemory = "memory" // containers that exist in memory alone
 )
 
+// Ways in which devices prove who they are, as Options.Auth names them.
+const (
+	// AuthPassword gives each device a user with a password, over plaintext.
+	AuthPassword = "password"
+	// AuthOIDC gives each device a key: an identity provider gives tokens for it, the
+	// auth callout judges them, and NATS speaks TLS alone.
+	AuthOIDC = "oidc"
+)
+
 // Options say what fleet to run.
 type Options struct {
 	DataDir string // keeps everything
@@ -26,6 +35,9 @@ type Options struct {
 	// a Podman must not share it: one id is one device, wherever it is said.
 	Prefix string
 	Engine string
+	Auth   string // empty is AuthPassword
+	// TokenLifetime is how long a device's token holds; 0: as Zitadel's.
+	TokenLifetime time.Duration
 	// Legacy are older agents, which this does not run: each may connect by the KV
 	// API alone.
 	Legacy []string
@@ -47,6 +59,9 @@ type Options struct {
 	Logger *slog.Logger
 }
 
+// minTokenLifetime leaves a busy machine time for a rollover.
+const minTokenLifetime = 10 * time.Second
+
 func (o *Options) complete() error {
 	if o.DataDir == "" {
 		return errors.New("no data directory")
@@ -62,6 +77,16 @@ func (o *Options) complete() error {
 	case EngineAuto, EnginePodman, EngineMemory:
 	default:
 		return fmt.Errorf("engine %q: must be %s, %s or %s", o.Engine, EngineAuto, EnginePodman, EngineMemory)
+	}
+	switch o.Auth {
+	case "":
+		o.Auth = AuthPassword
+	case AuthPassword, AuthOIDC:
+	default:
+		return fmt.Errorf("auth %q: must be %s or %s", o.Auth, AuthPassword, AuthOIDC)
+	}
+	if o.TokenLifetime != 0 && o.TokenLifetime < minTokenLifetime {
+		return fmt.Errorf("token lifetime %s: must be at least %s, or devices do nothing but renew their tokens", o.TokenLifetime, minTokenLifetime)
 	}
 	if o.Prefix == "" {
 		o.Prefix = "edge"

@@ -13,8 +13,11 @@ import (
 
 // ports are remembered, so that clients find a restarted fleet where it was.
 type ports struct {
-	NATS    int `json:"nats"`
-	Metrics int `json:"metrics"`
+	NATS     int `json:"nats"`
+	Metrics  int `json:"metrics"`
+	Provider int `json:"provider,omitempty"` // its address is its name, which devices are configured with
+
+	WebSocket int `json:"websocket,omitempty"` // of the NATS server
 }
 
 func loadPorts(file string) (ports, error) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,7 +35,7 @@ func Tell(ctx context.Context, f *Fleet, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("story: %w", err)
 	}
-	nc, err := nats.Connect(f.Env.NATSURL, nats.UserInfo(f.Env.User, f.Env.Password), nats.Name("fleet-dev demo"))
+	nc, err := nats.Connect(f.Env.NATSURL, append(f.Env.NATSOptions(), nats.UserInfo(f.Env.User, f.Env.Password), nats.Name("fleet-dev demo"))...)
 	if err != nil {
 		return fmt.Errorf("story: %w", err)
 	}
@@ -44,10 +45,24 @@ func Tell(ctx context.Context, f *Fleet, out io.Writer) error {
 		return fmt.Errorf("story: %w", err)
 	}
 	s := &story{fleet: f, kube: kube, js: js, out: out, began: time.Now(), name: "hello", devices: ids(f.Devices)}
-	for i, step := range []struct {
-		what string
-		do   func(context.Context) error
-	}{
+	for i, step := range s.steps() {
+		fmt.Fprintf(out, "\n%2d. %s\n", i+1, step.what)
+		if err := step.do(ctx); err != nil {
+			return fmt.Errorf("step %d (%s): %w", i+1, step.what, err)
+		}
+	}
+	fmt.Fprintf(out, "\nDemo passed in %.1f s.\n", time.Since(s.began).Seconds())
+	return nil
+}
+
+// step is one thing that a person would do.
+type step struct {
+	what string
+	do   func(context.Context) error
+}
+
+func (s *story) steps() []step {
+	steps := []step{
 		{"kubectl apply -f crds/samples/hello.yaml", s.apply},
 		{"the Deployment becomes Ready", s.ready(1)},
 		{"its containers run on every matching device, and answer", s.containersAnswer("hello")},
@@ -63,14 +78,16 @@ func Tell(ctx context.Context, f *Fleet, out io.Writer) error {
 		{"the event log still has all of it", s.log},
 		{"fleetctl shows the deleted Deployment as it was", s.asItWas},
 		{"the log, its seals and the buckets agree", s.agrees},
-	} {
-		fmt.Fprintf(out, "\n%2d. %s\n", i+1, step.what)
-		if err := step.do(ctx); err != nil {
-			return fmt.Errorf("step %d (%s): %w", i+1, step.what, err)
-		}
 	}
-	fmt.Fprintf(out, "\nDemo passed in %.1f s.\n", time.Since(s.began).Seconds())
-	return nil
+	if s.fleet.Auth != AuthOIDC {
+		return steps
+	}
+	const afterRepair = 8
+	return slices.Insert(steps, afterRepair,
+		step{"each device came in by an identity of its own", s.cameIn},
+		step{"a stolen key of " + s.devices[0] + " reaches nothing of another device", s.stolenKey},
+		step{"a device whose access is revoked is cut off within 2 s, and comes back once it is allowed", s.revoke},
+	)
 }
 
 func (s *story) tell(format string, args ...any) {

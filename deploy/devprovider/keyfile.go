@@ -79,6 +79,12 @@ func (p *Provider) AddApplicationKey(clientID string, ends time.Time) ([]byte, e
 	return encodeKey(private, KeyFile{Type: "application", KeyID: d.addKey(clientID, &private.PublicKey, ends), AppID: d.id(), ClientID: clientID})
 }
 
+// HasKey says whether a user or an application has a key that holds now.
+func (p *Provider) HasKey(keyID, owner string) bool {
+	_, ok := p.directory.key(keyID, owner)
+	return ok
+}
+
 // RemoveKey takes a key away.
 func (p *Provider) RemoveKey(keyID string) error {
 	d := p.directory

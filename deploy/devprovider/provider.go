@@ -1,6 +1,6 @@
 // Package devprovider is an OpenID provider that speaks Zitadel's dialect, for
-// development and tests. It keeps all in memory, asks nobody for a password, and
-// must never guard anything: its log and its discovery document say so.
+// development and tests. It keeps all in memory, which State gives, asks nobody for
+// a password, and must never guard anything: its log and its discovery document say so.
 package devprovider
 
 import (
@@ -15,6 +15,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
 	"github.com/zitadel/oidc/v3/pkg/op"
 )
 
@@ -38,6 +39,8 @@ const (
 // Options configure a Provider. All may be left out.
 type Options struct {
 	Listen string // host:port; the host becomes part of the issuer
+	// Listener is what the provider serves on, in place of one that it opens at Listen.
+	Listener net.Listener
 	// Certificate makes the provider serve https; without it the issuer is http.
 	Certificate *tls.Certificate
 	// TokenLifetime is how long access tokens hold.
@@ -49,6 +52,7 @@ type Options struct {
 	Lag          time.Duration
 	CodeLifetime time.Duration // of the device flow's codes
 	PollInterval time.Duration // of the device flow
+	State        []byte        // what another provider's State gave; empty: nothing is known yet
 	Logger       *slog.Logger
 }
 
@@ -65,6 +69,9 @@ type Provider struct {
 
 // New validates and wires. It touches neither network nor disk.
 func New(o Options) (*Provider, error) {
+	if o.Listener != nil {
+		o.Listen = o.Listener.Addr().String()
+	}
 	if o.Listen == "" {
 		o.Listen = DefaultListen
 	}
@@ -87,11 +94,14 @@ func New(o Options) (*Provider, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
-	keys, err := newKeyring()
-	if err != nil {
-		return nil, err
+	p := &Provider{options: o, directory: newDirectory(o.Lag), keys: &keyring{}, faults: &faults{}, ready: make(chan struct{})}
+	if len(o.State) == 0 {
+		return p, p.keys.rotate(jose.RS256, false)
 	}
-	return &Provider{options: o, directory: newDirectory(o.Lag), keys: keys, faults: &faults{}, ready: make(chan struct{})}, nil
+	if err := p.restore(o.State); err != nil {
+		return nil, fmt.Errorf("development provider: its state cannot be read: %w", err)
+	}
+	return p, nil
 }
 
 // Ready is closed once the provider listens; then Issuer is known.
@@ -109,9 +119,12 @@ func (p *Provider) Issuer() string {
 
 // Run serves until the context ends; then it returns nil.
 func (p *Provider) Run(ctx context.Context) error {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", p.options.Listen)
-	if err != nil {
-		return fmt.Errorf("development provider: listen: %w", err)
+	l := p.options.Listener
+	if l == nil {
+		var err error
+		if l, err = (&net.ListenConfig{}).Listen(ctx, "tcp", p.options.Listen); err != nil {
+			return fmt.Errorf("development provider: listen: %w", err)
+		}
 	}
 	host, _, _ := net.SplitHostPort(p.options.Listen)
 	if host == "" {

@@ -53,11 +53,6 @@ func (k publishedKey) Use() string { return "sig" }
 // Key implements op.Key.
 func (k publishedKey) Key() any { return k.private.Public() }
 
-func newKeyring() (*keyring, error) {
-	r := &keyring{}
-	return r, r.rotate(jose.RS256, false)
-}
-
 // RotateKey replaces the key that signs tokens. With overlap the one before stays
 // published, so that tokens it signed still verify; older ones never do. The
 // algorithm is RS256, ES256 or EdDSA.

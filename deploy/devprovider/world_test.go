@@ -40,6 +40,19 @@ type world struct {
 
 func start(t *testing.T, o devprovider.Options) *world {
 	t.Helper()
+	w := run(t, o)
+	w.AddOrganization(devprovider.Organization{ID: organization, Domain: domain})
+	w.AddProject(project)
+	w.AddProject("9999")
+	w.user(devprovider.User{ID: machine, Username: "pi-01-name", Machine: true, TokenType: devprovider.JWT, Metadata: map[string]string{"device_id": "pi-01"}})
+	w.must(w.GrantRole(machine, devprovider.Role{Project: project, Key: "device", Organization: organization}))
+	w.key = w.keyOf(machine)
+	return w
+}
+
+// run runs a provider that knows what its options say.
+func run(t *testing.T, o devprovider.Options) *world {
+	t.Helper()
 	p, err := devprovider.New(o)
 	if err != nil {
 		t.Fatal(err)
@@ -58,14 +71,7 @@ func start(t *testing.T, o devprovider.Options) *world {
 	case err := <-done:
 		t.Fatal(err)
 	}
-	w := &world{Provider: p, t: t}
-	p.AddOrganization(devprovider.Organization{ID: organization, Domain: domain})
-	p.AddProject(project)
-	p.AddProject("9999")
-	w.user(devprovider.User{ID: machine, Username: "pi-01-name", Machine: true, TokenType: devprovider.JWT, Metadata: map[string]string{"device_id": "pi-01"}})
-	w.must(p.GrantRole(machine, devprovider.Role{Project: project, Key: "device", Organization: organization}))
-	w.key = w.keyOf(machine)
-	return w
+	return &world{Provider: p, t: t}
 }
 
 func (w *world) must(err error) {

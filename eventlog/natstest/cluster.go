@@ -25,7 +25,7 @@ func Cluster(tb testing.TB, n int, options ...Option) *Servers {
 	routes := make([]*url.URL, n)
 	ports := make([]int, n)
 	for i := range n {
-		ports[i] = freePort(tb)
+		ports[i] = FreePort(tb)
 		routes[i] = &url.URL{Scheme: "nats", Host: fmt.Sprintf("127.0.0.1:%d", ports[i])}
 	}
 	c := &Servers{}
@@ -48,6 +48,30 @@ func Cluster(tb testing.TB, n int, options ...Option) *Servers {
 		tb.Cleanup(s.Stop)
 		c.Nodes = append(c.Nodes, s)
 	}
+	c.await(tb)
+	return c
+}
+
+// ClusterOf starts a server by each configuration file, as in production. The files
+// say that the servers form one cluster. What is changed in them is read at a reload
+// and at a restart.
+func ClusterOf(tb testing.TB, files ...string) *Servers {
+	tb.Helper()
+	c := &Servers{}
+	for _, file := range files {
+		s := &Server{tb: tb, file: file}
+		s.begin()
+		tb.Cleanup(s.Stop)
+		c.Nodes = append(c.Nodes, s)
+	}
+	c.await(tb)
+	return c
+}
+
+// await waits until the cluster's JetStream has elected its leader.
+func (c *Servers) await(tb testing.TB) {
+	tb.Helper()
+	n := len(c.Nodes)
 	for _, s := range c.Nodes {
 		if !s.srv.ReadyForConnections(30 * time.Second) {
 			tb.Fatal("NATS cluster: not ready after 30 s")
@@ -61,7 +85,6 @@ func Cluster(tb testing.TB, n int, options ...Option) *Servers {
 		}
 		time.Sleep(50 * time.Millisecond) // poll: the election takes what it takes
 	}
-	return c
 }
 
 func (c *Servers) current(n int) bool {
@@ -116,9 +139,9 @@ func Request(nc *nats.Conn, m *nats.Msg, timeout time.Duration) (*nats.Msg, erro
 	}
 }
 
-// freePort gives a port below those that the kernel hands out by itself, so that
+// FreePort gives a port below those that the kernel hands out by itself, so that
 // no connection of another test takes it before the server listens.
-func freePort(tb testing.TB) int {
+func FreePort(tb testing.TB) int {
 	tb.Helper()
 	var listen net.ListenConfig
 	for range 100 {

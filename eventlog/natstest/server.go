@@ -20,6 +20,7 @@ import (
 // Server is one NATS server with JetStream, on a free port of the loopback.
 type Server struct {
 	tb   testing.TB
+	file string // of its configuration; empty: opts has all
 	opts *server.Options
 	srv  *server.Server
 }
@@ -73,17 +74,32 @@ func Start(tb testing.TB, options ...Option) *Server {
 	return s
 }
 
-func (s *Server) up() {
+// begin starts the server and does not wait.
+func (s *Server) begin() {
 	s.tb.Helper()
+	if s.file != "" {
+		o, err := server.ProcessConfigFile(s.file)
+		if err != nil {
+			s.tb.Fatalf("NATS configuration: %v", err)
+		}
+		o.NoLog, o.NoSigs = true, true
+		s.opts = o
+	}
 	srv, err := server.NewServer(s.opts.Clone())
 	if err != nil {
 		s.tb.Fatalf("start NATS server: %v", err)
 	}
 	srv.Start()
+	s.srv = srv
+}
+
+func (s *Server) up() {
+	s.tb.Helper()
+	s.begin()
+	srv := s.srv
 	if !srv.ReadyForConnections(20 * time.Second) {
 		s.tb.Fatal("NATS server: not ready after 20 s")
 	}
-	s.srv = srv
 	s.opts.Port = srv.Addr().(*net.TCPAddr).Port // kept over a restart
 }
 
@@ -111,6 +127,9 @@ func (s *Server) Start() {
 
 // Dir is where the server keeps its streams.
 func (s *Server) Dir() string { return s.opts.StoreDir }
+
+// Name is the server's name in its cluster.
+func (s *Server) Name() string { return s.opts.ServerName }
 
 // URL is the server's address, without a user.
 func (s *Server) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", s.opts.Port) }

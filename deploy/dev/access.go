@@ -1,0 +1,227 @@
+package dev
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/oklog/ulid/v2"
+
+	"fleet.nationtech.io/agent"
+	"fleet.nationtech.io/agent/identity"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
+)
+
+const (
+	// cutOffLimit is how long a revoked device may stay connected.
+	cutOffLimit = 2 * time.Second
+	pingTimeout = 300 * time.Millisecond
+)
+
+// cameIn shows by which identity each device was let in.
+func (s *story) cameIn(ctx context.Context) error {
+	for _, d := range s.devices {
+		granted, err := s.lastLogin(ctx, d)
+		if err != nil {
+			return err
+		}
+		if granted.Type != eventlog.AuthGranted {
+			return fmt.Errorf("the log has no auth.granted of %s", d)
+		}
+		a, err := eventlog.Payload[eventlog.Auth](granted)
+		if err != nil {
+			return err
+		}
+		s.tell("%4d  auth.granted  %s is %s in account %s, by a token of the provider's key %s, over %s",
+			granted.Sequence, d, a.Actor, a.Account, a.KeyID, s.fleet.configs[d].NATS.URL)
+	}
+	return nil
+}
+
+// lastLogin is the last event of a device's logins; its type is empty where there is
+// none.
+func (s *story) lastLogin(ctx context.Context, device string) (last eventlog.Event, err error) {
+	for e, err := range reader.Read(ctx, s.js, reader.Options{Subjects: []string{eventlog.AuthSubject(device)}}) {
+		if err != nil {
+			return last, fmt.Errorf("logins of %s: %w", device, err)
+		}
+		last = e
+	}
+	return last, nil
+}
+
+// revoke takes a device's access away, and gives it back.
+func (s *story) revoke(ctx context.Context) error {
+	device := s.devices[len(s.devices)-1]
+	if err := s.ping(ctx, device); err != nil {
+		return fmt.Errorf("%s does not answer before: %w", device, err)
+	}
+	if err := s.access(ctx, device, eventlog.AccessRevoked, "Stolen"); err != nil {
+		return err
+	}
+	revoked := time.Now()
+	err := until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+		return s.ping(ctx, device) != nil, "it still answers", nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s is to be cut off: %w", device, err)
+	}
+	took := time.Since(revoked)
+	if took > cutOffLimit {
+		return fmt.Errorf("%s was cut off after %s, the limit is %s", device, took, cutOffLimit)
+	}
+	s.tell("access.revoked: %s was cut off after %.1f s", device, took.Seconds())
+	err = until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+		e, err := s.lastLogin(ctx, device)
+		if err != nil || e.Type != eventlog.AuthDenied {
+			return false, "the last login is " + string(e.Type), err
+		}
+		a, err := eventlog.Payload[eventlog.Auth](e)
+		if err != nil {
+			return false, "", err
+		}
+		s.tell("%4d  auth.denied  %s: %s", e.Sequence, device, a.Reason)
+		return true, "", nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s is to be refused: %w", device, err)
+	}
+	if err := s.access(ctx, device, eventlog.AccessAllowed, "Found"); err != nil {
+		return err
+	}
+	allowed := time.Now()
+	err = until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
+		err := s.ping(ctx, device)
+		return err == nil, fmt.Sprint(err), nil
+	})
+	if err != nil {
+		return fmt.Errorf("%s is to come back: %w", device, err)
+	}
+	s.tell("access.allowed: %s answers again after %.1f s", device, time.Since(allowed).Seconds())
+	return nil
+}
+
+func (s *story) access(ctx context.Context, device string, t eventlog.Type, reason string) error {
+	d, err := eventlog.NewDraft(eventlog.AccessSubject(device), t, time.Now(), eventlog.Access{Reason: reason, Message: "the demo says so"})
+	if err != nil {
+		return err
+	}
+	_, err = s.js.PublishMsg(ctx, d.Message("fleet-dev", ulid.Make().String()))
+	return err
+}
+
+func (s *story) ping(ctx context.Context, device string) error {
+	ctx, cancel := context.WithTimeout(ctx, pingTimeout)
+	defer cancel()
+	_, err := s.js.Conn().RequestWithContext(ctx, eventlog.DeviceCommandSubject(device, eventlog.VerbPing), nil)
+	return err
+}
+
+// stolenKey does what a thief could with one device's key: it speaks for that device,
+// and for no other.
+func (s *story) stolenKey(ctx context.Context) error {
+	from, victim := s.devices[0], s.devices[len(s.devices)-1]
+	if from == victim {
+		victim += "-other" // a fleet of one device
+	}
+	thief, refused, err := s.connectAs(ctx, s.fleet.configs[from])
+	if err != nil {
+		return fmt.Errorf("with the key of %s: %w", from, err)
+	}
+	defer thief.Close()
+	witness, err := s.js.Conn().SubscribeSync(">")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = witness.Unsubscribe() }() // the connection may be gone
+	said, err := json.Marshal(eventlog.Heartbeat{DeviceID: from, At: time.Now()})
+	if err != nil {
+		return err
+	}
+	publish := []string{
+		eventlog.StateSubject(victim, s.name), eventlog.InfoSubject(victim), eventlog.AgentSubject(victim),
+		eventlog.PulseSubject(victim), eventlog.SyncSubject(victim), eventlog.DeviceCommandSubject(victim, eventlog.VerbPing),
+		eventlog.KVSubject(eventlog.BucketState, eventlog.StateKey(victim, s.name)), eventlog.KVSubject(eventlog.BucketInfo, eventlog.InfoKey(victim)),
+		eventlog.KVSubject(eventlog.BucketDesired, eventlog.DesiredKey(victim, s.name)), eventlog.DesiredSubject(victim, s.name),
+		eventlog.AccessSubject(victim),
+	}
+	subscribe := []string{
+		eventlog.LiveSubject(victim, eventlog.Wildcard), eventlog.DeviceCommandSubject(victim, eventlog.Wildcard),
+		eventlog.DeviceInboxSubjects(victim), eventlog.LogSubjects, ">",
+	}
+	for _, subject := range publish {
+		if err := thief.Publish(subject, said); err != nil {
+			return err
+		}
+	}
+	for _, subject := range subscribe {
+		if _, err := thief.SubscribeSync(subject); err != nil {
+			return err
+		}
+	}
+	if err := thief.FlushTimeout(10 * time.Second); err != nil {
+		return err
+	}
+	want := int64(len(publish) + len(subscribe))
+	err = until(ctx, 10*time.Second, func(context.Context) (bool, string, error) {
+		return refused.Load() == want, fmt.Sprintf("the server refused %d of %d", refused.Load(), want), nil
+	})
+	if err != nil {
+		return err
+	}
+	// What the thief may do arrives, so the witness would have heard the rest.
+	if err := thief.Publish(eventlog.PulseSubject(from), said); err != nil {
+		return err
+	}
+	for {
+		m, err := witness.NextMsgWithContext(ctx)
+		if err != nil {
+			return fmt.Errorf("the thief's own pulse does not arrive: %w", err)
+		}
+		if !bytes.Equal(m.Data, said) {
+			continue
+		}
+		if m.Subject != eventlog.PulseSubject(from) {
+			return fmt.Errorf("the key of %s wrote on %s", from, m.Subject)
+		}
+		s.tell("with the key of %s: its own pulse is taken, and all %d tries at %s and at the log are refused", from, want, victim)
+		return nil
+	}
+}
+
+// connectAs connects with a device's key and counts what the server does not permit.
+func (s *story) connectAs(ctx context.Context, c agent.Config) (*nats.Conn, *atomic.Int64, error) {
+	credentials, err := identity.New(c, identity.Options{})
+	if err != nil {
+		return nil, nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
+	done := make(chan error, 1)
+	go func() { done <- credentials.Run(ctx) }()
+	defer func() { cancel(); <-done }()
+	select {
+	case <-credentials.Changed():
+	case <-ctx.Done():
+		_, err := credentials.Show()
+		return nil, nil, err
+	}
+	proof, err := credentials.Show()
+	if err != nil {
+		return nil, nil, err
+	}
+	var refused atomic.Int64
+	nc, err := nats.Connect(s.fleet.Env.NATSURL, append(s.fleet.Env.NATSOptions(),
+		nats.Token(proof.Token), nats.Name("thief"), nats.NoReconnect(), nats.Timeout(5*time.Second),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrPermissionViolation) {
+				refused.Add(1)
+			}
+		}))...)
+	return nc, &refused, err
+}
