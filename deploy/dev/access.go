@@ -67,7 +67,8 @@ func (s *story) revoke(ctx context.Context) error {
 	}
 	revoked := time.Now()
 	err := until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
-		return s.ping(ctx, device) != nil, "it still answers", nil
+		err := s.ping(ctx, device)
+		return errors.Is(err, nats.ErrNoResponders), fmt.Sprintf("a ping ends with %v", err), nil
 	})
 	if err != nil {
 		return fmt.Errorf("%s is to be cut off: %w", device, err)
@@ -76,7 +77,7 @@ func (s *story) revoke(ctx context.Context) error {
 	if took > cutOffLimit {
 		return fmt.Errorf("%s was cut off after %s, the limit is %s", device, took, cutOffLimit)
 	}
-	s.tell("access.revoked: %s was cut off after %.1f s", device, took.Seconds())
+	s.tell("access.revoked: %s was cut off after %s", device, took.Round(time.Millisecond))
 	err = until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
 		e, err := s.lastLogin(ctx, device)
 		if err != nil || e.Type != eventlog.AuthDenied {
