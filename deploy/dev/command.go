@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/dev/provider"
 	"fleet.nationtech.io/eventlog/version"
 )
 
@@ -112,7 +113,7 @@ func upCommand(out, _ io.Writer) *cobra.Command {
 			return Run(c.Context(), o, func(ctx context.Context, f *Fleet) error {
 				fmt.Fprint(out, f.hints(o.DataDir))
 				if f.Auth == AuthOIDC {
-					fmt.Fprint(out, identityHints)
+					fmt.Fprint(out, f.identityHints())
 				}
 				<-ctx.Done()
 				fmt.Fprintln(out, "stopping; containers go on running, and `fleet-dev up` finds them again")
@@ -141,11 +142,16 @@ Ready. In another terminal:
 `, filepath.Join(dataDir, "env"), firstDevice(f.Devices))
 }
 
-const identityHints = `  bin/fleetctl log --type auth           # which identity each device came in with
+// identityHints say what a person can try where identities are.
+func (f *Fleet) identityHints() string {
+	return fmt.Sprintf(`  bin/fleetctl log --type auth           # which identity each device came in with
+  bin/fleetctl login --context local --url %s --ca-file %s \
+    --issuer %s --client-id %s --project %s
 
 The identity provider is for development: whoever reaches it chooses who they are.
 
-`
+`, f.Env.NATSURL, f.Env.NATSCA, f.issuer, provider.ClientID, provider.Project)
+}
 
 func firstDevice(ds []Device) string {
 	if len(ds) == 0 {

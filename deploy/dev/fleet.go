@@ -38,6 +38,7 @@ type Fleet struct {
 
 	engines map[string]agent.Engine // by device
 	configs map[string]agent.Config // by device
+	issuer  string                  // of AuthOIDC
 }
 
 // Run brings a fleet up in the order of its needs, calls use once all is ready,

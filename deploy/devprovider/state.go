@@ -14,8 +14,9 @@ import (
 	"github.com/go-jose/go-jose/v4"
 )
 
-// state is what a provider knows, as State writes it. Tokens and codes that were
-// given are not in it: a JWT holds by its signature, and the rest is asked for again.
+// state is what a provider knows, as State writes it. Access tokens and codes that
+// were given are not in it: a JWT holds by its signature, and an opaque token and a
+// code are asked for again.
 type state struct {
 	Next          int64                  `json:"next"`
 	Organizations []Organization         `json:"organizations"`
@@ -23,7 +24,8 @@ type state struct {
 	Applications  []Application          `json:"applications"`
 	Users         []stateUser            `json:"users"`
 	Gone          []string               `json:"gone,omitempty"`
-	Keys          map[string]statePublic `json:"keys"`         // by key id
+	Keys          map[string]statePublic `json:"keys"` // by key id
+	Refreshes     []stateRefresh         `json:"refreshes,omitempty"`
 	SigningKeys   int                    `json:"signing_keys"` // how many there have been
 	Signing       []stateSigning         `json:"signing"`
 }
@@ -44,6 +46,16 @@ type stateSigning struct {
 	ID        string `json:"id"`
 	Algorithm string `json:"algorithm"`
 	Key       []byte `json:"key"` // private, PKCS#8, DER
+}
+
+type stateRefresh struct {
+	Token         string    `json:"token"`
+	Subject       string    `json:"subject"`
+	Client        string    `json:"client"`
+	Audience      []string  `json:"audience"`
+	Scopes        []string  `json:"scopes"`
+	Authenticated time.Time `json:"authenticated"`
+	Ends          time.Time `json:"ends"`
 }
 
 // State gives all that the provider knows, its private signing keys included, for
@@ -91,6 +103,12 @@ func (d *directory) save(s *state) {
 	for id, k := range d.keys {
 		s.Keys[id] = statePublic{Owner: k.owner, Key: x509.MarshalPKCS1PublicKey(k.key), Ends: k.ends}
 	}
+	for _, text := range slices.Sorted(maps.Keys(d.refreshes)) {
+		r := d.refreshes[text]
+		s.Refreshes = append(s.Refreshes, stateRefresh{
+			Token: text, Subject: r.subject, Client: r.client, Audience: r.audience, Scopes: r.scopes, Authenticated: r.authenticated, Ends: r.ends,
+		})
+	}
 }
 
 func (d *directory) restore(s state) error {
@@ -120,6 +138,11 @@ func (d *directory) restore(s state) error {
 			return fmt.Errorf("key %s: %w", id, err)
 		}
 		d.keys[id] = &publicKey{owner: k.Owner, key: key, ends: k.Ends}
+	}
+	for _, r := range s.Refreshes {
+		d.refreshes[r.Token] = &refresh{
+			subject: r.Subject, client: r.Client, audience: r.Audience, scopes: r.Scopes, authenticated: r.Authenticated, ends: r.Ends,
+		}
 	}
 	return nil
 }

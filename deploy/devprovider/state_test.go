@@ -71,3 +71,18 @@ func TestAProviderGoesOnFromAState(t *testing.T) {
 		}
 	}
 }
+
+// A person who logged in before goes on with the refresh token.
+func TestALoginIsInTheState(t *testing.T) {
+	t.Parallel()
+	first := start(t, devprovider.Options{})
+	app := first.api(devprovider.Application{Project: project, Native: true})
+	alice := first.user(devprovider.User{})
+	login := first.approved(app, alice, "openid offline_access")
+	state, err := first.State()
+	first.must(err)
+	second := run(t, devprovider.Options{State: state})
+	if s := second.refresh(app, login.Refresh); s.Token == "" || s.Refresh == "" {
+		t.Errorf("refreshed: %+v", s)
+	}
+}

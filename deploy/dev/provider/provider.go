@@ -13,7 +13,7 @@ import (
 	"sync"
 	"time"
 
-	"fleet.nationtech.io/agent/identity"
+	"fleet.nationtech.io/agent/openid"
 	"fleet.nationtech.io/deploy/devprovider"
 )
 
@@ -99,7 +99,7 @@ func (p *Provider) Enrol(device, keyFile string) error {
 	if err != nil {
 		return fmt.Errorf("enrol device %s: %w", device, err)
 	}
-	if key, err := identity.ReadKey(keyFile); err == nil && key.UserID == device && p.HasKey(key.ID, device) {
+	if key, err := openid.ReadKey(keyFile); err == nil && key.UserID == device && p.HasKey(key.ID, device) {
 		return nil
 	}
 	text, err := p.AddKey(device, time.Time{})
