@@ -282,6 +282,8 @@ func (p *pull) status(r *request, m *nats.Msg) error {
 		return errIdle
 	case s == "409" && why == tooManyBytes && r.left == r.asked:
 		return fmt.Errorf("read stream %s: the next message is larger than a reader takes (%d bytes)", p.stream, PullBytes/pullRequests)
+	case s == "409" && why == batchCompleted:
+		return nil // its last message said so, and it may be asked for again already
 	case s == "404", s == "408", s == "409" && why == tooManyBytes:
 		if r.left > 0 {
 			r.left = 0
@@ -293,6 +295,8 @@ func (p *pull) status(r *request, m *nats.Msg) error {
 	}
 }
 
-// tooManyBytes is the server's word for a request whose bytes the next message
-// would exceed.
-const tooManyBytes = "Message Size Exceeds MaxBytes"
+// Ends of a request, as the server describes them beside the status 409.
+const (
+	tooManyBytes   = "Message Size Exceeds MaxBytes" // the next message would exceed its bytes
+	batchCompleted = "Batch Completed"               // all its messages came, and bytes are left
+)
