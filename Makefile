@@ -41,15 +41,17 @@ up: build ## Start a fleet on this machine (FLAGS="--devices 3 --engine auto --a
 .PHONY: build
 build: $(addprefix bin/,$(BINARIES)) bin/kubeapi bin/kubectl-fleet bin/kubectl_complete-fleet ## Put the binaries into bin/
 
-bin/fleet-operator: PKG = ./operator/cmd/fleet-operator
-bin/fleet-agent:    PKG = ./agent/cmd/fleet-agent
-bin/fleet-callout:  PKG = ./callout/cmd/fleet-callout
-bin/fleetctl:       PKG = ./deploy/cmd/fleetctl
-bin/fleet-dev:      PKG = ./deploy/cmd/fleet-dev
-bin/fleet-hello:    PKG = ./agent/cmd/fleet-hello
-$(addprefix bin/,$(BINARIES)): $(GO_SOURCES)
-	@echo "build $@"
-	@CGO_ENABLED=0 go build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o $@ $(PKG)
+# One build makes all: it keeps every core busy and links beside compiling. What the
+# API server is made of is downloaded meanwhile.
+COMMANDS := ./operator/cmd/fleet-operator ./agent/cmd/fleet-agent ./agent/cmd/fleet-hello \
+	./callout/cmd/fleet-callout ./deploy/cmd/fleetctl ./deploy/cmd/fleet-dev
+$(addprefix bin/,$(BINARIES)) &: $(GO_SOURCES)
+	@echo "build $(BINARIES) (3 to 8 minutes on 2 cores the first time, seconds after)"
+	@mkdir -p bin
+	@[ -e bin/kubeapi ] || ( cd deploy/kubeapi && GOWORK=off go list -deps . >/dev/null 2>&1 ) & \
+	tools/beat.sh "still compiling the fleet's binaries" \
+	go build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o bin/ $(COMMANDS)
+	@touch $(addprefix bin/,$(BINARIES))
 
 # kubectl finds plugins, and what completes them, by their names: `kubectl fleet`
 # is fleetctl.
@@ -60,10 +62,9 @@ bin/kubectl-fleet bin/kubectl_complete-fleet: bin/fleetctl
 KUBEAPI_SOURCES := $(shell git ls-files deploy/kubeapi 2>/dev/null)
 bin/kubeapi: $(KUBEAPI_SOURCES)
 	@echo "build $@ (4 to 12 minutes on 2 cores the first time, seconds after)"
-	@mkdir -p bin; \
-	( while sleep 30; do echo "  … still compiling Kubernetes' API server"; done ) & beat=$$!; \
-	trap "kill $$beat 2>/dev/null" EXIT; \
-	cd deploy/kubeapi && GOWORK=off CGO_ENABLED=0 go build -trimpath -ldflags "$(KUBE_LDFLAGS)" -o ../../bin/kubeapi .
+	@mkdir -p bin
+	@cd deploy/kubeapi && GOWORK=off ../../tools/beat.sh "still compiling Kubernetes' API server" \
+	go build -trimpath -ldflags "$(KUBE_LDFLAGS)" -o ../../bin/kubeapi .
 
 ##@ Test
 .PHONY: test
