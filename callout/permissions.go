@@ -77,15 +77,14 @@ func LegacyPermissions(device string) Permissions {
 }
 
 // PersonPermissions is what a person with fleetctl may do in account FLEET: read
-// everything, command devices, revoke and allow access, ask who one is, and ask of
-// the operator under the own name, which is what makes the actor of a request true.
+// everything, command devices, ask who one is, and ask of the operator under the own
+// name, which is what makes the actor of a request true.
 func PersonPermissions(user string) Permissions {
 	return Permissions{
 		Publish: append([]string{
 			eventlog.UserInfoAPI,
 			eventlog.RequestSubject(user, eventlog.Wildcard, eventlog.Wildcard),
 			eventlog.DeviceRequestSubject(user, eventlog.Wildcard),
-			eventlog.AccessSubject(eventlog.Wildcard),
 			eventlog.CommandSubject(eventlog.Wildcard),
 			eventlog.DeviceCommandSubject(eventlog.Wildcard, eventlog.Wildcard),
 			eventlog.SyncSubject(eventlog.Wildcard),

@@ -207,6 +207,8 @@ type Command struct {
 const (
 	RequestWithdraw     = "withdraw"     // of an orphaned Deployment: take it off its devices
 	RequestDecommission = "decommission" // of a device: take it out of the fleet
+	RequestRevoke       = "revoke"       // of a device: end its connections and refuse new ones
+	RequestAllow        = "allow"        // of a device: let it in again
 )
 
 // Request is the payload of request.made.

@@ -36,7 +36,7 @@ func (w *world) requestDecommission(id string) {
 
 func (w *world) allow(id string) {
 	w.t.Helper()
-	w.says(eventlog.AccessSubject(id), eventlog.AccessAllowed, eventlog.Access{Reason: "Requested"})
+	w.says(eventlog.DeviceRequestSubject("alice", id), eventlog.RequestMade, eventlog.Request{Verb: eventlog.RequestAllow, Reason: "repaired"})
 }
 
 // gone waits until a device has no object.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -72,6 +73,30 @@ func TestWhateverADeviceReportsItsStatusIsWritten(t *testing.T) {
 		}
 		if !meta.IsStatusConditionTrue(d.Status.Conditions, status.ConditionAccessRevoked) {
 			return fmt.Sprintf("%.300v", d.Status.Conditions)
+		}
+		return ""
+	})
+}
+
+func TestTwoMachinesUnderOneIdentityAreToldAndNeitherIsCutOff(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.operate()
+	w.logged()
+	w.device("pi-01", map[string]string{"site": "lab"})
+	for _, counter := range []string{"A.1", "B.1", "A.2", "B.2"} { // two stores, in turns
+		m := msg(eventlog.InfoSubject("pi-01"), `{"device_id":"pi-01"}`)
+		m.Header = nats.Header{eventlog.HeaderCounter: {counter}}
+		w.publish(m)
+	}
+	w.warned(v1alpha1.ConditionDuplicateIdentity, "Two machines report as device pi-01")
+	eventually(t, "the condition", func() string {
+		d, err := w.fleet.FleetV1alpha1().Devices().Get(t.Context(), "pi-01", metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		if !meta.IsStatusConditionTrue(d.Status.Conditions, v1alpha1.ConditionDuplicateIdentity) || meta.IsStatusConditionTrue(d.Status.Conditions, status.ConditionAccessRevoked) {
+			return fmt.Sprintf("%+v", d.Status.Conditions)
 		}
 		return ""
 	})

@@ -21,9 +21,8 @@ import (
 
 // decommissionFlags are the flags of decommission.
 type decommissionFlags struct {
-	reason, output string
-	yes, wait      bool
-	timeout        time.Duration
+	requestFlags
+	yes bool
 }
 
 func newDecommission(s cli.Streams, c *query.Connection) *cobra.Command {
@@ -50,11 +49,8 @@ The same by kubectl, where the deletion of a Device alone brings it back:
   fleetctl device decommission edge-03 --yes -o json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			device, err := deviceArg(args[0])
+			device, err := f.check(s, cmd.Name(), args[0])
 			if err != nil {
-				return cli.Misused(err, s.Program()+" device decommission edge-03")
-			}
-			if err := checkTextOrJSON(f.output); err != nil {
 				return err
 			}
 			return c.WithDevice(cmd.Context(), s, cmd.Name(), device, func(js jetstream.JetStream, st query.Standing) error {
@@ -63,12 +59,8 @@ The same by kubectl, where the deletion of a Device alone brings it back:
 		},
 		ValidArgsFunction: completion{c}.device,
 	}
-	flags := cmd.Flags()
-	flags.StringVar(&f.reason, "reason", "", "why, for the log")
-	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
-	flags.BoolVar(&f.wait, "wait", true, "wait until the operator has decommissioned it")
-	flags.DurationVar(&f.timeout, "timeout", defaultWait, "how long to wait for the operator")
-	bindOutput(cmd, &f.output)
+	f.bind(cmd)
+	cmd.Flags().BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	return cmd
 }
 
@@ -109,14 +101,22 @@ func decommission(ctx context.Context, s cli.Streams, c *query.Connection, js je
 		s.Tell("%s\n", asked)
 	}
 	var err error
-	if out.Decommissioned, err = awaitDecommissioned(ctx, bounded, s, js, id, out.Requested, f.timeout); err != nil {
+	out.Decommissioned, err = awaitOperator(ctx, bounded, s, js, id, out.Requested, "decommission "+id, f.timeout, func(e eventlog.Event) (bool, error) {
+		if e.Type == eventlog.AccessAllowed {
+			return false, cli.Failed(fmt.Errorf("%s was allowed again meanwhile (event %d), which takes the request back", id, e.Sequence),
+				s.Program()+" history device/"+id)
+		}
+		return e.Type == eventlog.DeviceDecommissioned, nil
+	})
+	if err != nil {
 		return err
 	}
 	return answer(s, f.output, out, "%s is decommissioned (event %d); where it is alive, it removes its containers, now or when it connects again\n", id, out.Decommissioned)
 }
 
-// awaitDecommissioned follows the log until the operator has acted on a request.
-func awaitDecommissioned(ctx, bounded context.Context, s cli.Streams, js jetstream.JetStream, id string, from uint64, timeout time.Duration) (uint64, error) {
+// awaitOperator follows what the log says of a device from a request on, until the
+// event that answers it.
+func awaitOperator(ctx, bounded context.Context, s cli.Streams, js jetstream.JetStream, id string, from uint64, do string, timeout time.Duration, answers func(eventlog.Event) (bool, error)) (uint64, error) {
 	for e, err := range reader.Follow(bounded, js, reader.Options{
 		From: from, Subjects: []string{eventlog.DeviceSubject(id), eventlog.AccessSubject(id)},
 	}) {
@@ -125,14 +125,13 @@ func awaitDecommissioned(ctx, bounded context.Context, s cli.Streams, js jetstre
 			if bounded.Err() == nil || ctx.Err() != nil {
 				return 0, err
 			}
-			return 0, cli.Failed(fmt.Errorf("the operator did not decommission %s within %v; the request stays in the log, and the next operator acts on it", id, timeout),
+			return 0, cli.Failed(fmt.Errorf("the operator did not %s within %v; the request stays in the log, and the next operator acts on it", do, timeout),
 				"is an operator running? "+s.Program()+" log --type leader -o text shows the last one")
 		case err != nil:
-		case e.Type == eventlog.DeviceDecommissioned:
-			return e.Sequence, nil
-		case e.Type == eventlog.AccessAllowed:
-			return 0, cli.Failed(fmt.Errorf("%s was allowed again meanwhile (event %d), which takes the request back", id, e.Sequence),
-				s.Program()+" history device/"+id)
+		default:
+			if done, err := answers(e); done || err != nil {
+				return e.Sequence, err
+			}
 		}
 	}
 	return 0, context.Cause(bounded)

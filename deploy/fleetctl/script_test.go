@@ -2,6 +2,7 @@ package fleetctl_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"os"
 	"os/signal"
@@ -157,7 +158,7 @@ type world struct {
 
 // smallFleet is a log with a story: hello on edge-01, an orphan, a foreign
 // message; edge-01 answers pings, mute-01 hears and does not, and an operator withdraws and
-// decommissions what it is asked to, but for mute-01.
+// decommissions what it is asked to, but for mute-01, and revokes and allows access.
 func smallFleet(t *testing.T) (*world, error) {
 	login := func(user string) accounts.Login { return accounts.Login{User: user, Password: "p"} }
 	text, err := accounts.Render(accounts.Users{
@@ -192,8 +193,17 @@ func smallFleet(t *testing.T) (*world, error) {
 		if err == nil && a.Name == "lost" {
 			_ = w.say(told{eventlog.DeploymentSubject(a.Namespace, a.Name), eventlog.DeploymentDeleted, eventlog.DeploymentEnd{Reason: "Requested"}})
 		}
-		if err == nil && a.Device != "" && a.Device != "mute-01" {
-			_ = w.say(decommissioned(a.Device, a.User, m.Header.Get(eventlog.HeaderID))...)
+		var asked eventlog.Request
+		if err != nil || a.Device == "" || json.Unmarshal(m.Data, &asked) != nil {
+			return
+		}
+		switch cause := m.Header.Get(eventlog.HeaderID); {
+		case asked.Verb == eventlog.RequestRevoke:
+			_ = w.say(accessChanged(a.Device, eventlog.AccessRevoked, asked, a.User, cause))
+		case asked.Verb == eventlog.RequestAllow:
+			_ = w.say(accessChanged(a.Device, eventlog.AccessAllowed, asked, a.User, cause))
+		case a.Device != "mute-01":
+			_ = w.say(decommissioned(a.Device, a.User, cause)...)
 		}
 	}); err != nil {
 		return nil, err

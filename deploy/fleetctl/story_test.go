@@ -120,6 +120,16 @@ func decommissioned(device, user, cause string) []told {
 	}
 }
 
+// accessChanged is what an operator says when a person asks about a device's access.
+func accessChanged(device string, typ eventlog.Type, asked eventlog.Request, user, cause string) told {
+	d, err := eventlog.NewDraft(eventlog.AccessSubject(device), typ, time.Now(), eventlog.Access{Reason: "Requested", Message: asked.Reason})
+	if err != nil {
+		panic(err)
+	}
+	d.Actor, d.CausationID = user, cause
+	return told{d.Subject, d.Type, d}
+}
+
 func flood() []told {
 	const events, bytes = 15000, 300
 	e := told{eventlog.AgentSubject("edge-01"), eventlog.AgentStarted, eventlog.AgentStart{Engine: strings.Repeat("podman ", bytes/7)}}

@@ -134,6 +134,13 @@ func (s *Server) Name() string { return s.opts.ServerName }
 // URL is the server's address, without a user.
 func (s *Server) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", s.opts.Port) }
 
+// InProcessConn gives a connection without a socket, for nats.InProcessServer: more
+// clients than a process may have sockets.
+func (s *Server) InProcessConn() (net.Conn, error) { return s.srv.InProcessConn() }
+
+// Clients counts the connections of clients.
+func (s *Server) Clients() int { return s.srv.NumClients() }
+
 // Connect connects as options say and closes with the test.
 func (s *Server) Connect(tb testing.TB, options ...nats.Option) (*nats.Conn, jetstream.JetStream) {
 	tb.Helper()

@@ -17,7 +17,8 @@ const ReasonFlooding = "Flooding"
 // deviceRules are tried in order; the first that finds something due ends the
 // round.
 var deviceRules = []rule[deviceCase]{
-	revokeFlooding, // first, so that nothing else that the device says can put it off
+	answerAccessRequest, // first: a person's word goes before what follows from it
+	revokeFlooding,      // next, so that nothing that the device says can put it off
 	leave,
 	register,
 	relabel,

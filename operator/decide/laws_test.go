@@ -58,7 +58,7 @@ func (l *placementLaw) step(i int) {
 		l.left[id] = true
 	case "allow":
 		id := pick("device", "a", "b", "c", "d")
-		l.w.tell(eventlog.AccessSubject(id), eventlog.AccessAllowed, eventlog.Access{})
+		l.w.requestAccess(id, eventlog.RequestAllow, "")
 		l.ask(decide.OfDevice(id))
 		delete(l.left, id)
 	case "label":

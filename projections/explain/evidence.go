@@ -21,8 +21,9 @@ type evidence struct {
 
 	registered, labels, presence, access, gone, started, info *mark
 
-	leaving   *mark // a person's request to decommission it, since it last came
-	leavingBy string
+	accessRequest *mark // a person's request to revoke or to allow its access, the last one
+	leaving       *mark // a person's request to decommission it, since it last came
+	leavingBy     string
 
 	places map[string]*assignmentMarks // by the Deployment's name
 	specs  map[fleet.Key]*specMarks
@@ -135,6 +136,8 @@ func (s *evidence) keep(r timeline.Record) {
 			s.keepSpec(r, m)
 		} else if d := s.device(); d != nil && d.Leaving != nil && d.Leaving.Mark.ID == r.ID {
 			s.leaving, s.leavingBy = m, r.Address.User
+		} else if d != nil && d.AccessRequest != nil && d.AccessRequest.Mark.ID == r.ID {
+			s.accessRequest = m
 		}
 	case eventlog.FamilyDeployment:
 		s.keepSpec(r, m)

@@ -218,6 +218,8 @@ func (s *evidence) deviceNext() []Sentence {
 	switch {
 	case d == nil:
 		return nil
+	case d.AccessRequest != nil:
+		return []Sentence{s.citing(s.accessRequest, d.AccessRequest.User+" asked to "+d.AccessRequest.Verb+" it; the operator does that next; is an operator running?")}
 	case d.Decommissioned:
 		return []Sentence{s.citing(s.gone, "nothing; the fleet ignores what it reports until somebody allows it again: fleetctl device allow "+s.id)}
 	case d.Leaving != nil:

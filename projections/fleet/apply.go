@@ -165,6 +165,7 @@ func (v *View) applyAccess(e *eventlog.Event) error {
 	if err != nil {
 		return err
 	}
+	dev.AccessRequest = nil // answered, or overtaken
 	switch e.Type {
 	case eventlog.AccessRevoked:
 		dev.Access = &a

@@ -15,6 +15,7 @@ const (
 	isRegistered
 	isDecommissioned
 	isLeaving
+	hasAccessRequest
 )
 
 func (w *writer) device(d *Device) {
@@ -35,10 +36,16 @@ func (w *writer) device(d *Device) {
 	if d.Leaving != nil {
 		has |= isLeaving
 	}
+	if d.AccessRequest != nil {
+		has |= hasAccessRequest
+	}
 	w.uint(has)
 	w.time(d.RegisteredAt)
 	if d.Leaving != nil {
 		w.request(d.Leaving)
+	}
+	if d.AccessRequest != nil {
+		w.request(d.AccessRequest)
 	}
 	w.uint(uint64(len(d.Late)))
 	for _, name := range d.Late {
@@ -79,6 +86,9 @@ func (r *reader) device(v *View) *Device {
 	d.RegisteredAt = r.time()
 	if has&isLeaving != 0 {
 		d.Leaving = r.request()
+	}
+	if has&hasAccessRequest != 0 {
+		d.AccessRequest = r.request()
 	}
 	r.late(d)
 	d.InfoSequence = r.uint()

@@ -207,6 +207,7 @@ func told(t testing.TB) *story {
 	s.info("pi-03", nil)
 	s.decommission("pi-03")
 	s.report("pi-03", "web", eventlog.PhaseRunning, v1, "pi-03.1")
+	s.askAccess("pi-04", eventlog.RequestRevoke)
 	return s
 }
 
@@ -219,6 +220,7 @@ func TestWhatAVersionMakesOfALogStaysAsItIs(t *testing.T) {
 		2: "1dff885d54b181a8", // bounds what a device can choose
 		3: "600118aafd2af2d4", // a refusal, and when the log recorded what is desired
 		4: "bdac670b5f1a59c5", // a device that left
+		5: "f63dbf6ad1993fcc", // a request about access
 	}
 	sum := sha256.Sum256(fleet.Body(told(t).fold(fleet.New())))
 	if got := hex.EncodeToString(sum[:8]); got != want[fleet.FoldVersion] {

@@ -17,18 +17,26 @@ const LateInfo = ""
 // asked for it: nothing is placed on it.
 func (d *Device) Out() bool { return d.Decommissioned || d.Leaving != nil }
 
-// applyDeviceRequest notes the first request to decommission a device, also of
-// one that has not reported yet. A request about a device that has left has no
-// effect, then or later.
+// applyDeviceRequest notes what a person asks about a device, also about one that
+// has not reported yet. Of requests to decommission it the first counts; about a
+// device that has left they have no effect, then or later. Of requests about its
+// access the last counts, and one that asks for what is so takes back what is open.
 func (v *View) applyDeviceRequest(e *eventlog.Event, r eventlog.Request) {
-	if r.Verb != eventlog.RequestDecommission {
-		return
+	switch r.Verb {
+	case eventlog.RequestDecommission, eventlog.RequestRevoke, eventlog.RequestAllow:
+	default:
+		return // a newer writer's
 	}
 	dev := v.device(e.Address.Device)
-	if dev.Out() {
-		return
+	asked := &Request{Request: r, User: v.intern(e.Address.User), Mark: markOf(e)}
+	switch {
+	case r.Verb != eventlog.RequestDecommission:
+		if dev.AccessRequest = asked; r.Verb == eventlog.RequestRevoke && dev.Access != nil || r.Verb == eventlog.RequestAllow && dev.Access == nil && !dev.Out() {
+			dev.AccessRequest = nil
+		}
+	case !dev.Out():
+		dev.Leaving = asked
 	}
-	dev.Leaving = &Request{Request: r, User: v.intern(e.Address.User), Mark: markOf(e)}
 	v.touchDevice(dev)
 }
 

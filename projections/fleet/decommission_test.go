@@ -25,6 +25,50 @@ func (s *story) allow(device string) uint64 {
 	return s.draft(eventlog.AccessSubject(device), eventlog.AccessAllowed, eventlog.Access{Reason: "Requested"})
 }
 
+func (s *story) askAccess(device, verb string) uint64 {
+	return s.draft(eventlog.DeviceRequestSubject("ada", device), eventlog.RequestMade, eventlog.Request{Verb: verb, Reason: "stolen"})
+}
+
+func (s *story) revoke(device string) uint64 {
+	return s.draft(eventlog.AccessSubject(device), eventlog.AccessRevoked, eventlog.Access{Reason: "Requested"})
+}
+
+func TestOfRequestsAboutAccessTheLastIsOpenUntilTheOperatorAnswers(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		tell func(*story)
+		want string // the verb of the open request
+	}{
+		"a request to revoke is open":                         {func(s *story) { s.askAccess("pi-01", "revoke") }, "revoke"},
+		"an answer closes it":                                 {func(s *story) { s.askAccess("pi-01", "revoke"); s.revoke("pi-01") }, ""},
+		"whose access is revoked cannot be revoked again":     {func(s *story) { s.revoke("pi-01"); s.askAccess("pi-01", "revoke") }, ""},
+		"a request to allow is open while access is revoked":  {func(s *story) { s.revoke("pi-01"); s.askAccess("pi-01", "allow") }, "allow"},
+		"a request to allow takes back one to revoke":         {func(s *story) { s.askAccess("pi-01", "revoke"); s.askAccess("pi-01", "allow") }, ""},
+		"a request to revoke takes back one to allow":         {func(s *story) { s.revoke("pi-01"); s.askAccess("pi-01", "allow"); s.askAccess("pi-01", "revoke") }, ""},
+		"a request to allow is open while the device leaves":  {func(s *story) { s.requestDecommission("pi-01"); s.askAccess("pi-01", "allow") }, "allow"},
+		"a request to allow is open once the device has left": {func(s *story) { s.decommission("pi-01"); s.askAccess("pi-01", "allow") }, "allow"},
+		"a device that has left can be cut off":               {func(s *story) { s.decommission("pi-01"); s.askAccess("pi-01", "revoke") }, "revoke"},
+		"a verb that this version does not know is skipped":   {func(s *story) { s.askAccess("pi-01", "dance") }, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &story{t: t}
+			tt.tell(s)
+			got := ""
+			if d := s.fold(fleet.New()).Devices["pi-01"]; d != nil && d.AccessRequest != nil {
+				got = d.AccessRequest.Verb
+				if d.AccessRequest.User != "ada" || d.AccessRequest.Reason != "stolen" {
+					t.Errorf("the request is by %q with reason %q, want ada and stolen", d.AccessRequest.User, d.AccessRequest.Reason)
+				}
+			}
+			if got != tt.want {
+				t.Errorf("open request: %q, want %q", got, tt.want)
+			}
+		})
+	}
+}
+
 func (s *story) cleared(subject string) {
 	s.add(&nats.Msg{Subject: subject, Header: nats.Header{eventlog.HeaderKVOperation: {"DEL"}}})
 }

@@ -61,7 +61,7 @@ func drawStory(t *rapid.T, tb testing.TB) *story {
 			s.draft(eventlog.DeploymentSubject(ns, name), eventlog.RolloutStarted, eventlog.Rollout{Revision: uint64(i), Strategy: "AllAtOnce"})
 			s.draft(eventlog.LeaderSubject, eventlog.LeaderElected, eventlog.Leader{Identity: name})
 		case 16:
-			s.draft(eventlog.DeviceRequestSubject("ada", dev), eventlog.RequestMade, eventlog.Request{Verb: eventlog.RequestDecommission, Reason: name})
+			s.draft(eventlog.DeviceRequestSubject("ada", dev), eventlog.RequestMade, eventlog.Request{Verb: rapid.SampledFrom([]string{eventlog.RequestDecommission, eventlog.RequestRevoke, eventlog.RequestAllow, "dance"}).Draw(t, fmt.Sprint("verb", i)), Reason: name})
 		}
 	}
 	return s
@@ -169,6 +169,9 @@ func summary(v *fleet.View) map[string]string {
 		m["device "+id] = fmt.Sprint(dev.Registered, dev.Decommissioned, dev.InfoSequence, dev.Labels, dev.LabelsID, dev.Presence, dev.Identity.Repeats, dev.Identity.Gaps, dev.Identity.Alternated, dev.Traffic, dev.LastDesired, dev.RegisteredAt)
 		if dev.Leaving != nil {
 			m["leaving "+id] = fmt.Sprint(*dev.Leaving)
+		}
+		if dev.AccessRequest != nil {
+			m["access request "+id] = fmt.Sprint(*dev.AccessRequest)
 		}
 		if len(dev.Late) > 0 {
 			m["late "+id] = fmt.Sprintf("%q", dev.Late)

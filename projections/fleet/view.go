@@ -172,6 +172,9 @@ type Device struct {
 	Labels   map[string]eventlog.OwnedLabel
 	LabelsID string           // id of the event that set them
 	Access   *eventlog.Access // set while access is revoked
+	// AccessRequest is a person's request to revoke or to allow its access that the
+	// operator has not decided on.
+	AccessRequest *Request
 
 	// LastDesired is the sequence of the last desired event of the device: a
 	// sync answer is complete when it reaches it.

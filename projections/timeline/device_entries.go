@@ -153,7 +153,11 @@ func (f *deviceTimeline) persons(r Record) {
 		if p.Verb == eventlog.RequestDecommission {
 			f.asked = r.ID
 		}
-		f.add(r, Entry{Text: "asked to " + p.Verb + " it", Who: actor(r.Address.User), ChangeCause: p.Reason})
+		what := " it"
+		if p.Verb == eventlog.RequestRevoke {
+			what = " its access"
+		}
+		f.add(r, Entry{Text: "asked to " + p.Verb + what, Who: actor(r.Address.User), ChangeCause: p.Reason})
 	case eventlog.AccessRevoked, eventlog.AccessAllowed:
 		p, _ := eventlog.Payload[eventlog.Access](r.Event)
 		text := "access revoked"

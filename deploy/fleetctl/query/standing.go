@@ -50,7 +50,7 @@ func readStanding(ctx context.Context, js jetstream.JetStream, device string) (S
 	if d.Leaving != nil {
 		st.Requested = d.Leaving.Mark.Sequence
 	}
-	if d.Out() || d.Access != nil || !d.RegisteredAt.IsZero() || viewdiff.Known(d) {
+	if d.Out() || d.Access != nil || d.AccessRequest != nil || !d.RegisteredAt.IsZero() || viewdiff.Known(d) {
 		st.Device = d
 	}
 	for p := range d.Assignments {
@@ -61,9 +61,27 @@ func readStanding(ctx context.Context, js jetstream.JetStream, device string) (S
 	return st, nil
 }
 
-// WithDevice connects as a person whose command requests something about a device, and calls
-// then with the device's standing.
+// WithDevice connects as a person whose command requests something about a device,
+// and calls then with the device's standing. It fails where the log does not know
+// the device.
 func (c *Connection) WithDevice(ctx context.Context, s cli.Streams, command, device string, then func(jetstream.JetStream, Standing) error) error {
+	return c.withStanding(ctx, device, func(ctx context.Context, js jetstream.JetStream, st Standing) error {
+		if st.Device == nil {
+			return UnknownDevice(ctx, s, js, fmt.Errorf("the log knows no device %q", device), device, Hints{
+				device: func(id string) string { return "device " + command + " " + id },
+			})
+		}
+		return then(js, st)
+	})
+}
+
+// WithAnyDevice is WithDevice also for an id that the log does not know, whose
+// standing is empty.
+func (c *Connection) WithAnyDevice(ctx context.Context, _ cli.Streams, _, device string, then func(jetstream.JetStream, Standing) error) error {
+	return c.withStanding(ctx, device, func(_ context.Context, js jetstream.JetStream, st Standing) error { return then(js, st) })
+}
+
+func (c *Connection) withStanding(ctx context.Context, device string, then func(context.Context, jetstream.JetStream, Standing) error) error {
 	nc, js, err := c.Open()
 	if err != nil {
 		return err
@@ -75,13 +93,8 @@ func (c *Connection) WithDevice(ctx context.Context, s cli.Streams, command, dev
 	permitted, stop := c.Permitted(ctx)
 	defer stop()
 	st, err := readStanding(permitted, js, device)
-	if err == nil && st.Device == nil {
-		err = UnknownDevice(permitted, s, js, fmt.Errorf("the log knows no device %q", device), device, Hints{
-			device: func(id string) string { return "device " + command + " " + id },
-		})
-	}
 	if err == nil {
-		err = then(js, st)
+		err = then(permitted, js, st)
 	}
 	if err != nil {
 		return c.Explain(err, nc)

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -89,5 +88,5 @@ func (c *Controller) warnOfReturn(id string) {
 		"Device %s was deleted. The operator makes it again, because the device is still of the fleet. To take the device out: fleetctl device decommission %s. "+
 			"To have a deletion do so: kubectl annotate fleetdev %s %s=%s, then kubectl delete fleetdev %s",
 		id, id, id, v1alpha1.AnnotationOnDelete, v1alpha1.OnDeleteDecommission, id),
-		&corev1.ObjectReference{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Device", Name: id})
+		deviceRef(id))
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -45,8 +46,24 @@ func (c *Controller) writeStatus(ctx context.Context, cr *v1alpha1.Device, dev k
 	if err != nil {
 		return 0, fmt.Errorf("write the status of Device %s: %w", dev.ID, err)
 	}
+	if again > 0 && !meta.IsStatusConditionTrue(cr.Status.Conditions, v1alpha1.ConditionDuplicateIdentity) {
+		c.warnOfDuplicate(dev.ID)
+	}
 	if left {
 		return time.Second, nil
 	}
 	return again, nil
+}
+
+// warnOfDuplicate says that two machines report as one device. Neither is cut off: the
+// operator cannot know which of them is the right one.
+func (c *Controller) warnOfDuplicate(id string) {
+	c.options.Logger.Warn("two machines report as one device", "device", id)
+	c.options.Events.Warn(v1alpha1.ConditionDuplicateIdentity, "Observe", fmt.Sprintf(
+		"Two machines report as device %s: an SD card was cloned, or a key was copied. Give one of them a device_id and a key of its own. "+
+			"If the key was stolen: fleetctl device revoke %s", id, id), deviceRef(id))
+}
+
+func deviceRef(id string) *corev1.ObjectReference {
+	return &corev1.ObjectReference{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Device", Name: id}
 }
