@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os/exec"
-	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -208,26 +206,6 @@ func approve(ctx context.Context, s cli.Streams, session *login.Session, asJSON,
 	return t, nil
 }
 
-// openBrowser tries to show a page. Where that fails, the person has the address.
-func openBrowser(ctx context.Context, s cli.Streams, page string) {
-	command := []string{s.Getenv("BROWSER")}
-	switch {
-	case command[0] != "":
-	case runtime.GOOS == "darwin":
-		command = []string{"open"}
-	case runtime.GOOS == "windows":
-		command = []string{"rundll32", "url.dll,FileProtocolHandler"}
-	case s.Getenv("DISPLAY") == "" && s.Getenv("WAYLAND_DISPLAY") == "":
-		return // nobody sees a browser of this machine
-	default:
-		command = []string{"xdg-open"}
-	}
-	cmd := exec.CommandContext(ctx, command[0], append(command[1:], page)...)
-	if cmd.Start() == nil {
-		go func() { _ = cmd.Wait() }() // it may stay open for longer than the login
-	}
-}
-
 // saveLogin keeps the context, and selects it where none is selected.
 func (b *Settings) saveLogin(c contexts.Context, save bool) error {
 	store, err := b.store()
@@ -247,46 +225,3 @@ func (b *Settings) saveLogin(c contexts.Context, save bool) error {
 	}
 	return nil
 }
-
-// NewLogout makes the command logout.
-func NewLogout(s cli.Streams, b *Settings) *cobra.Command {
-	return &cobra.Command{
-		Use:   "logout",
-		Short: "Forget the login, and take it back at the provider",
-		Long: `Forget the cached token of the context's login, and take the refresh token back at
-the provider. An access token that somebody copied holds until it ends; an admin can
-revoke the person's access at once.`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return b.logout(cmd.Context(), s) },
-	}
-}
-
-func (b *Settings) logout(ctx context.Context, s cli.Streams) error {
-	c, err := b.chosen()
-	if err != nil {
-		return err
-	}
-	if c.Issuer == "" {
-		return cli.Misused(errors.New("nobody is logged in by a provider here"), s.Program()+" context ls")
-	}
-	session, err := b.session(c)
-	if err != nil {
-		return err
-	}
-	bounded, cancel := context.WithTimeout(ctx, logoutTimeout)
-	defer cancel()
-	revoked, err := session.End(bounded)
-	switch {
-	case errors.Is(err, login.ErrLoggedOut):
-		s.Tell("Nobody was logged in at %s.\n", c.Issuer)
-		return nil
-	case err != nil:
-		return cli.Failed(fmt.Errorf("log out: %w", err), "may you write there?")
-	case revoked != nil:
-		s.Warn("The provider did not take the login back (%v); it ends there by itself.\n", revoked)
-	}
-	s.Tell("Logged out at %s.\n", c.Issuer)
-	return nil
-}
-
-const logoutTimeout = 15 * time.Second

@@ -1,0 +1,56 @@
+package access
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/login"
+)
+
+const logoutTimeout = 15 * time.Second
+
+// NewLogout makes the command logout.
+func NewLogout(s cli.Streams, b *Settings) *cobra.Command {
+	return &cobra.Command{
+		Use:   "logout",
+		Short: "Forget the login, and take it back at the provider",
+		Long: `Forget the cached token of the context's login, and take the refresh token back at
+the provider. An access token that somebody copied holds until it ends; an admin can
+revoke the person's access at once.`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return b.logout(cmd.Context(), s) },
+	}
+}
+
+func (b *Settings) logout(ctx context.Context, s cli.Streams) error {
+	c, err := b.chosen()
+	if err != nil {
+		return err
+	}
+	if c.Issuer == "" {
+		return cli.Misused(errors.New("nobody is logged in by a provider here"), s.Program()+" context ls")
+	}
+	session, err := b.session(c)
+	if err != nil {
+		return err
+	}
+	bounded, cancel := context.WithTimeout(ctx, logoutTimeout)
+	defer cancel()
+	revoked, err := session.End(bounded)
+	switch {
+	case errors.Is(err, login.ErrLoggedOut):
+		s.Tell("Nobody was logged in at %s.\n", c.Issuer)
+		return nil
+	case err != nil:
+		return cli.Failed(fmt.Errorf("log out: %w", err), "may you write there?")
+	case revoked != nil:
+		s.Warn("The provider did not take the login back (%v); it ends there by itself.\n", revoked)
+	}
+	s.Tell("Logged out at %s.\n", c.Issuer)
+	return nil
+}
