@@ -11,6 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"fleet.nationtech.io/agent/trust/trusttest"
 	"fleet.nationtech.io/deploy/devprovider"
 	"fleet.nationtech.io/eventlog"
 )
@@ -240,5 +241,36 @@ func TestLogoutTakesTheRefreshTokenBack(t *testing.T) {
 	}
 	if n := w.provider.RefreshTokens(id); n != 0 {
 		t.Errorf("%d refresh tokens hold", n)
+	}
+}
+
+func TestOverTLSAndWebSocketATokenNeedsNoLeave(t *testing.T) {
+	t.Parallel()
+	ca := trusttest.NewAuthority(t, time.Now().AddDate(-1, 0, 0))
+	w := startBehind(t, devprovider.Options{}, ca)
+	id := w.person("Ada", "viewer")
+	if s := w.mustLogin(id); s.Actor != "person-"+id {
+		t.Errorf("%+v", s)
+	}
+	for name, tt := range map[string]struct {
+		args []string
+		says string // a part of the error; empty: it is let in
+	}{
+		"the context has the CA":      {nil, ""},
+		"scheme nats with a CA":       {[]string{"--url", w.server.URL()}, ""},
+		"WebSocket":                   {[]string{"--url", w.webSocket}, ""},
+		"WebSocket mixed with others": {[]string{"--url", w.webSocket + "," + w.url}, "mixes WebSocket"},
+		"another CA":                  {[]string{"--ca-file", trusttest.NewAuthority(t, time.Now().AddDate(-1, 0, 0)).File()}, "certificate"},
+		"no such CA file":             {[]string{"--ca-file", "nowhere.pem"}, "nowhere.pem"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			code, out, errs := w.fleetctl(append([]string{"whoami"}, tt.args...)...)
+			switch {
+			case tt.says == "" && code != 0:
+				t.Errorf("exit code %d, %s", code, errs)
+			case tt.says != "" && (code == 0 || !strings.Contains(errs, tt.says)):
+				t.Errorf("exit code %d, %s%s; want %q", code, out, errs, tt.says)
+			}
+		})
 	}
 }

@@ -5,7 +5,10 @@ package login_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
+	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,10 +16,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fleet.nationtech.io/agent/trust/trusttest"
 	"fleet.nationtech.io/callout/responder"
 	"fleet.nationtech.io/callout/service"
 	"fleet.nationtech.io/deploy/accounts"
@@ -35,17 +40,42 @@ const (
 
 // world is a provider, a server and a callout.
 type world struct {
-	t        *testing.T
-	provider *devprovider.Provider
-	server   *natstest.Server
-	js       jetstream.JetStream // the operator's
-	app      string              // fleetctl's client id
-	config   string              // the directory of the person's configuration
+	t         *testing.T
+	provider  *devprovider.Provider
+	server    *natstest.Server
+	js        jetstream.JetStream // the operator's
+	app       string              // fleetctl's client id
+	config    string              // the directory of the person's configuration
+	url       string
+	webSocket string   // empty in plaintext
+	trust     []string // flags: whom the person trusts
 }
 
 func start(t *testing.T, o devprovider.Options) *world {
 	t.Helper()
-	w := &world{t: t, config: t.TempDir()}
+	return startBehind(t, o, nil)
+}
+
+// startBehind has server and provider speak TLS, by a CA of their own; nil: plaintext.
+// Then the server speaks WebSocket too.
+func startBehind(t *testing.T, o devprovider.Options, ca *trusttest.Authority) *world {
+	t.Helper()
+	w := &world{t: t, config: t.TempDir(), trust: []string{"--insecure-plaintext"}}
+	var toNATS []nats.Option
+	var issuerCA []byte
+	overTLS := func(*server.Options) {}
+	if ca != nil {
+		certificate := ca.Sign("fleet.example.org", time.Now().AddDate(0, -1, 0), time.Now().AddDate(0, 2, 0))
+		o.Certificate, w.trust, toNATS = &certificate, []string{"--ca-file", ca.File()}, []nats.Option{nats.RootCAs(ca.File())}
+		var err error
+		issuerCA, err = os.ReadFile(ca.File())
+		w.must(err)
+		overTLS = func(so *server.Options) {
+			so.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}
+			so.Websocket = server.WebsocketOpts{Host: "127.0.0.1", Port: w.freePort(), TLSConfig: so.TLSConfig}
+			w.webSocket = fmt.Sprintf("wss://127.0.0.1:%d", so.Websocket.Port)
+		}
+	}
 	if o.PollInterval == 0 {
 		o.PollInterval = time.Second
 	}
@@ -69,8 +99,12 @@ func start(t *testing.T, o devprovider.Options) *world {
 	text, err := accounts.Render(u, accounts.RenderOptions{})
 	w.must(err)
 	rendered := accounts.Server{Name: "n", Port: -1, StoreDir: t.TempDir()}.Render()
-	w.server = natstest.Start(t, natstest.Config(t, string(rendered)+string(text)))
-	_, w.js = w.server.Connect(t, nats.UserInfo("operator", u.Operator.Password))
+	w.server = natstest.Start(t, natstest.Config(t, string(rendered)+string(text)), overTLS)
+	w.url = w.server.URL()
+	if ca != nil {
+		w.url = strings.Replace(w.url, "nats://", "tls://", 1)
+	}
+	_, w.js = w.server.Connect(t, append(toNATS, nats.UserInfo("operator", u.Operator.Password))...)
 	natstest.EnsureLog(t, w.js, 1)
 	seed := func(name string) []byte {
 		b, err := os.ReadFile(filepath.Join(dir, name))
@@ -78,7 +112,7 @@ func start(t *testing.T, o devprovider.Options) *world {
 		return b
 	}
 	replica, err := service.New(service.Options{
-		URL: w.server.URL(), Auth: service.Login(u.Callout.Answers), Log: service.Login(u.Callout.Log), System: service.Login(u.Callout.System),
+		URL: w.url, NATSOptions: toNATS, IssuerCA: issuerCA, Auth: service.Login(u.Callout.Answers), Log: service.Login(u.Callout.Log), System: service.Login(u.Callout.System),
 		Keys:   responder.Keys{Issuers: [][]byte{seed(accounts.IssuerSeedFile)}, XKeys: [][]byte{seed(accounts.XKeySeedFile)}},
 		Issuer: w.provider.Issuer(), KeysURL: w.provider.Issuer() + "/oauth/v2/keys", Project: project,
 		DeviceOrganization: devices, DeviceRole: "device", Organizations: []string{people}, Roles: service.DefaultRoles(),
@@ -88,6 +122,14 @@ func start(t *testing.T, o devprovider.Options) *world {
 	w.run("the callout", replica.Run)
 	w.eventually("the callout takes requests", func() bool { return w.server.Subscriptions(t, eventlog.AuthRequestSubject) == 1 })
 	return w
+}
+
+func (w *world) freePort() int {
+	w.t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	w.must(err)
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (w *world) must(err error) {
@@ -229,8 +271,8 @@ func (w *world) self(text string) (s self) {
 func (w *world) login(id string, args ...string) (self, *command) {
 	w.t.Helper()
 	c := w.begin(nil, append([]string{
-		"login", "--url", w.server.URL(), "--issuer", w.provider.Issuer(), "--client-id", w.app, "--project", project, "--insecure-plaintext",
-	}, args...)...)
+		"login", "--url", w.url, "--issuer", w.provider.Issuer(), "--client-id", w.app, "--project", project,
+	}, append(w.trust, args...)...)...)
 	w.eventually("the code", func() bool { return strings.Contains(c.out.String(), "user_code") || len(c.code) > 0 })
 	var prompt struct {
 		UserCode string `json:"user_code"`
