@@ -165,8 +165,8 @@ func (b *Settings) login(ctx context.Context, s cli.Streams, f loginFlags) error
 		return err
 	}
 	defer nc.Close()
-	if env := s.Getenv(query.EnvURL); env != "" && b.context == "" {
-		s.Warn("Note: $%s is set, and comes before the context: unset it, or use --context %s.\n", query.EnvURL, c.Name)
+	if s.Getenv(query.EnvURL) != "" {
+		s.Warn("Note: $%s is set, and comes before the selected context: unset it, or use --context %s.\n", query.EnvURL, c.Name)
 	}
 	return whoIs(conn, nc, &t).tell(s, asJSON)
 }
