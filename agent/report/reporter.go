@@ -10,7 +10,8 @@
 //     says that state again with the next.
 //   - Of a Deployment at most one state a second is sent, the latest, and over
 //     time no more than a budget: a container that crashes in a loop cannot fill
-//     the log.
+//     the log. A revision that the device has not reported on gets a budget for what
+//     it takes to apply it: how often that happens is the operator's to decide.
 //   - The journal is written down before anyone relies on it, and sent in order.
 package report
 
@@ -34,6 +35,7 @@ const (
 	stateSpacing  = time.Second
 	stateBurst    = 20
 	stateRefill   = 15 * time.Second
+	revisionGrant = 5 // states of a new revision, from Pulling to Running
 	journalBurst  = 200
 	journalRefill = 5 * time.Second
 
@@ -140,7 +142,7 @@ func (r *Reporter) State(s eventlog.DeploymentState) {
 		r.options.Logger.Error("cannot encode a state", "deployment", s.Deployment, "error", err)
 		return
 	}
-	r.say(s.Deployment, string(content), data)
+	r.say(s.Deployment, s.Revision, string(content), data)
 }
 
 // contentCleared is the content of a statement that there is nothing left.
@@ -149,9 +151,9 @@ const contentCleared = "cleared"
 // Cleared says that nothing of a withdrawn Deployment is left on the device, so
 // that its key leaves the bucket. It may be said as often as one likes, over
 // restarts too: it is sent once.
-func (r *Reporter) Cleared(deployment string) { r.say(deployment, contentCleared, nil) }
+func (r *Reporter) Cleared(deployment string) { r.say(deployment, 0, contentCleared, nil) }
 
-func (r *Reporter) say(deployment, content string, data []byte) {
+func (r *Reporter) say(deployment string, revision uint64, content string, data []byte) {
 	// One message is on its way at a time: what no subject can carry would stay
 	// there for ever, before all others.
 	if err := eventlog.CheckName("deployment", deployment); err != nil {
@@ -166,7 +168,12 @@ func (r *Reporter) say(deployment, content string, data []byte) {
 		s = &statement{budget: budget{burst: stateBurst, refill: stateRefill}, said: r.saidBefore(deployment)}
 		r.states[deployment] = s
 	}
-	if s.say(content, data, r.options.Clock()) {
+	now := r.options.Clock()
+	if revision > s.revision {
+		s.revision = revision
+		s.budget.grant(revisionGrant, now)
+	}
+	if s.say(content, data, now) {
 		r.signal()
 	}
 }

@@ -13,6 +13,8 @@ type statement struct {
 	said    string // the content that the log last acknowledged
 	next    time.Time
 	budget  budget
+
+	revision uint64 // the newest that it spoke of
 }
 
 // pending says whether there is something to say.
@@ -51,6 +53,12 @@ func (b *budget) settle(now time.Time) {
 		b.spent = max(0, b.spent-passed)
 	}
 	b.at = now
+}
+
+// grant gives some back before their time.
+func (b *budget) grant(n int, now time.Time) {
+	b.settle(now)
+	b.spent = max(0, b.spent-time.Duration(n)*b.refill)
 }
 
 // wait is the time until the budget allows one more.
