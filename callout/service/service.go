@@ -176,7 +176,11 @@ func (s *Service) connect() (c connections, err error) {
 			nats.PingInterval(10 * time.Second),
 			nats.ConnectHandler(func(*nats.Conn) { logger.Info("connected to NATS") }),
 			nats.ReconnectHandler(func(*nats.Conn) { logger.Info("connected to NATS again") }),
-			nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { logger.Warn("the connection to NATS was lost", "error", err) }),
+			nats.DisconnectErrHandler(func(nc *nats.Conn, err error) {
+				if !nc.IsClosed() { // by ourselves
+					logger.Warn("the connection to NATS was lost", "error", err)
+				}
+			}),
 			nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { logger.Warn("NATS cannot be reached", "error", err) }),
 			nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 				logger.Error("NATS refuses what the callout does", "error", err)

@@ -221,7 +221,10 @@ func (s *story) connectAs(ctx context.Context, c agent.Config) (*nats.Conn, *ato
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	done := make(chan error, 1)
 	go func() { done <- credentials.Run(ctx) }()
-	defer func() { cancel(); <-done }()
+	defer func() {
+		cancel()
+		_ = <-done // it ends with nil
+	}()
 	select {
 	case <-credentials.Changed():
 	case <-ctx.Done():
