@@ -219,12 +219,12 @@ func (s *story) connectAs(ctx context.Context, c agent.Config) (*nats.Conn, *ato
 		return nil, nil, err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
-	done := make(chan error, 1)
-	go func() { done <- credentials.Run(ctx) }()
-	defer func() {
-		cancel()
-		_ = <-done // it ends with nil
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = credentials.Run(ctx) // it returns nil
 	}()
+	defer func() { cancel(); <-done }()
 	select {
 	case <-credentials.Changed():
 	case <-ctx.Done():
