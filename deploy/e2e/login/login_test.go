@@ -193,7 +193,7 @@ func TestWhoCannotGetInIsToldWhatToDo(t *testing.T) {
 			append(key, "--url", "wss://a,tls://b"), 2, []string{"mixes WebSocket (wss://a) with other servers (tls://b)"},
 		},
 		"a context whose name is misspelt": {
-			[]string{"whoami", "--context", "defualt"}, 2, []string{"there is no such context", "--context default"},
+			[]string{"whoami", "--context", "defaults"}, 2, []string{"there is no such context", "--context default"},
 		},
 		"a key file that is not there": {
 			[]string{"whoami", "--key-file", "nowhere.json"}, 1, []string{"nowhere.json", "Try: "},

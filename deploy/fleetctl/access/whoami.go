@@ -69,7 +69,7 @@ Viewers and operators are in account PEOPLE, admins in account FLEET.`,
 
 // whoIs gathers who a connection is.
 func whoIs(c *query.Connection, nc *nats.Conn, t *login.Tokens) identity {
-	i := identity{Actor: c.User, Account: c.Self.Account, Context: c.Target.Context, Server: nc.ConnectedUrlRedacted()}
+	i := identity{Actor: c.User, Account: c.Self.Account, Context: c.Context, Server: nc.ConnectedUrlRedacted()}
 	if t == nil {
 		return i
 	}

@@ -153,7 +153,7 @@ func (c *Connection) connect(timeout time.Duration, say func(string, ...any), o 
 		}
 		return nil, nil, cli.Misused(errors.New("no NATS server is given: neither --url nor $"+EnvURL+", and no context is selected"), try+"; or fleetctl login, or fleetctl context add")
 	}
-	if err := c.Target.check(); err != nil {
+	if err := c.check(); err != nil {
 		return nil, nil, err
 	}
 	if c.Tokens != nil {
