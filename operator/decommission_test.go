@@ -3,6 +3,7 @@ package operator_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -37,6 +38,13 @@ func (w *world) requestDecommission(id string) {
 func (w *world) allow(id string) {
 	w.t.Helper()
 	w.says(eventlog.DeviceRequestSubject("alice", id), eventlog.RequestMade, eventlog.Request{Verb: eventlog.RequestAllow, Reason: "repaired"})
+	eventually(w.t, "the operator allows "+id, func() string {
+		said := w.told(eventlog.FamilyAccess)
+		if slices.Contains(said, "access.allowed "+id) {
+			return ""
+		}
+		return fmt.Sprint(said)
+	})
 }
 
 // gone waits until a device has no object.
