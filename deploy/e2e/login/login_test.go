@@ -226,20 +226,28 @@ func TestWhoCannotGetInIsToldWhatToDo(t *testing.T) {
 	if code, out, _ := w.fleetctl("logout"); code != 0 || !strings.Contains(out, "Nobody was logged in") {
 		t.Errorf("a second logout: %s", out)
 	}
-	if code, _, errs := w.fleetctl("whoami"); code != 1 || !strings.Contains(errs, "nobody is logged in") || !strings.Contains(errs, "fleetctl login") {
+	if code, _, errs := w.fleetctl("whoami"); code != 1 || !strings.Contains(errs, "nobody is logged in") || !strings.Contains(errs, "Try: fleetctl login --context default") {
 		t.Errorf("after logout: %s", errs)
 	}
 }
 
-func TestLogoutTakesTheRefreshTokenBack(t *testing.T) {
+func TestEachContextHasALoginOfItsOwnThatEndsWithLogout(t *testing.T) {
 	t.Parallel()
 	w := start(t, devprovider.Options{})
-	id := w.person("Ada", "viewer")
-	w.mustLogin(id)
-	if code, _, errs := w.fleetctl("logout"); code != 0 || errs != "" {
-		t.Errorf("exit code %d, %s", code, errs)
+	ada, bob := w.person("Ada", "viewer"), w.person("Bob", "admin")
+	w.mustLogin(ada)
+	w.mustLogin(bob, "--context", "bobs")
+	for context, actor := range map[string]string{"default": "person-" + ada, "bobs": "person-" + bob} {
+		if _, out, errs := w.fleetctl("whoami", "-o", "json", "--context", context); !strings.Contains(out, actor) {
+			t.Errorf("context %s: %s%s", context, out, errs)
+		}
 	}
-	if n := w.provider.RefreshTokens(id); n != 0 {
+	for _, args := range [][]string{{"logout"}, {"context", "rm", "bobs"}} {
+		if code, _, errs := w.fleetctl(args...); code != 0 || errs != "" {
+			t.Errorf("%v: exit code %d, %s", args, code, errs)
+		}
+	}
+	if n := w.provider.RefreshTokens(ada) + w.provider.RefreshTokens(bob); n != 0 {
 		t.Errorf("%d refresh tokens hold", n)
 	}
 }

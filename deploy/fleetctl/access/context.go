@@ -1,12 +1,14 @@
 package access
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/contexts"
+	"fleet.nationtech.io/deploy/fleetctl/login"
 )
 
 // NewContext makes the command context with those below it.
@@ -125,16 +127,21 @@ func (b *Settings) newRemove(s cli.Streams) *cobra.Command {
 	return &cobra.Command{
 		Use:               "rm NAME",
 		Aliases:           []string{"remove"},
-		Short:             "Remove a context of your own; its login stays cached until logout",
+		Short:             "Remove a context of your own, and log out of it",
 		Args:              cobra.ExactArgs(1),
 		ValidArgsFunction: b.completeContext,
-		RunE: func(_ *cobra.Command, args []string) error {
+		RunE: func(cmd *cobra.Command, args []string) error {
 			c, err := b.find(args[0])
 			switch {
 			case err != nil:
 				return err
 			case c.Origin == contexts.NATS:
 				return cli.Misused(fmt.Errorf("context %s is the nats CLI's", c.Ref()), "nats context rm "+c.Name)
+			}
+			if session, err := b.session(c); c.ClientID != "" && err == nil {
+				if err := b.end(cmd.Context(), s, session); err != nil && !errors.Is(err, login.ErrLoggedOut) {
+					return cli.Failed(fmt.Errorf("log out of context %s: %w", c.Name, err), "may you write there?")
+				}
 			}
 			store, err := b.store()
 			if err != nil {

@@ -39,18 +39,25 @@ func (b *Settings) logout(ctx context.Context, s cli.Streams) error {
 	if err != nil {
 		return err
 	}
-	bounded, cancel := context.WithTimeout(ctx, logoutTimeout)
-	defer cancel()
-	revoked, err := session.End(bounded)
+	err = b.end(ctx, s, session)
 	switch {
 	case errors.Is(err, login.ErrLoggedOut):
 		s.Tell("Nobody was logged in at %s.\n", c.Issuer)
 		return nil
 	case err != nil:
 		return cli.Failed(fmt.Errorf("log out: %w", err), "may you write there?")
-	case revoked != nil:
-		s.Warn("The provider did not take the login back (%v); it ends there by itself.\n", revoked)
 	}
 	s.Tell("Logged out at %s.\n", c.Issuer)
 	return nil
+}
+
+// end ends a login. Where the provider does not take it back, a person is told.
+func (b *Settings) end(ctx context.Context, s cli.Streams, session *login.Session) error {
+	bounded, cancel := context.WithTimeout(ctx, logoutTimeout)
+	defer cancel()
+	revoked, err := session.End(bounded)
+	if err == nil && revoked != nil {
+		s.Warn("The provider did not take the login back (%v); it ends there by itself.\n", revoked)
+	}
+	return err
 }

@@ -132,7 +132,7 @@ func (b *Settings) targetOf(c contexts.Context) (query.Target, *login.Session, e
 		if err != nil {
 			return query.Target{}, nil, err
 		}
-		t.Tokens = s
+		t.Tokens, t.LoginTry = s, b.loginTry(c)
 		return t, s, nil
 	}
 	var err error
@@ -145,6 +145,17 @@ func (b *Settings) targetOf(c contexts.Context) (query.Target, *login.Session, e
 	return t, nil, nil
 }
 
+// loginTry is what to try where a context's login has no token.
+func (b *Settings) loginTry(c contexts.Context) string {
+	switch {
+	case c.KeyFile != "":
+		return "another key: this one may be removed or ended at the provider, or its machine user deactivated"
+	case c.Name != "":
+		return b.streams.Program() + " login --context " + c.Name
+	}
+	return b.streams.Program() + " login"
+}
+
 // session is the login of a context by its provider.
 func (b *Settings) session(c contexts.Context) (*login.Session, error) {
 	if err := c.CheckProvider(); err != nil {
@@ -155,7 +166,7 @@ func (b *Settings) session(c contexts.Context) (*login.Session, error) {
 		return nil, err
 	}
 	s, err := login.New(login.Options{
-		Account: login.Account{Issuer: c.Issuer, Project: c.Project, ClientID: c.ClientID, KeyFile: c.KeyFile, CAFile: c.CAFile},
+		Account: login.Account{Context: c.Name, Issuer: c.Issuer, Project: c.Project, ClientID: c.ClientID, KeyFile: c.KeyFile, CAFile: c.CAFile},
 		Dir:     store.TokensDir(), Now: b.streams.Now,
 	})
 	if err != nil {

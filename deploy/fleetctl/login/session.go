@@ -49,7 +49,7 @@ func New(o Options) (*Session, error) {
 		return nil, err
 	}
 	s := &Session{account: o.Account, now: o.Now, provider: openid.New(openid.Options{Issuer: o.Account.Issuer, Clock: clock, Servers: servers})}
-	bearer := "person " + o.Account.ClientID
+	bearer := "person by " + o.Account.ClientID + " in context " + o.Account.Context
 	if o.Account.KeyFile != "" {
 		if s.key, err = openid.ReadKey(o.Account.KeyFile); err != nil {
 			return nil, err

@@ -15,6 +15,7 @@ import (
 
 // Account is who logs in, and where.
 type Account struct {
+	Context  string // its name: a person's logins in two contexts may be two accounts
 	Issuer   string
 	Project  string // the fleet's at the provider
 	ClientID string // of fleetctl's application there, for persons

@@ -23,6 +23,7 @@ type Target struct {
 	CAFile         string
 	Context        string // its name; empty where flags or the environment name the servers
 	Tokens         Tokens // nil: no token
+	LoginTry       string // what to try where Tokens have none
 	Options        []nats.Option
 	// Bearer says that Options show a bearer token, as a context of the nats CLI may.
 	Bearer bool
@@ -110,7 +111,7 @@ func (t Target) refusal(s string) error {
 	}
 	why := t.Tokens.WhyRefused()
 	if len(why) > 0 {
-		return cli.Failed(fmt.Errorf("connect to %s: the servers refuse this login: %w", s, errors.New(why[0])), "fleetctl login, once that is mended")
+		return cli.Failed(fmt.Errorf("connect to %s: the servers refuse this login: %w", s, errors.New(why[0])), "once that is mended: "+t.LoginTry)
 	}
 	return cli.Failed(fmt.Errorf("connect to %s: the servers refuse this login, and its token looks right", s),
 		"ask an admin for the reason: fleetctl log --type auth -o text --since 10m; access may be revoked, or no auth callout answers")
@@ -122,5 +123,5 @@ func (t Target) loginFailed(err error) error {
 	if errors.As(err, &f) {
 		return err
 	}
-	return cli.Failed(fmt.Errorf("log in: %w", err), "fleetctl login; what is cached: fleetctl whoami")
+	return cli.Failed(fmt.Errorf("log in: %w", err), t.LoginTry)
 }
