@@ -62,11 +62,11 @@ func (s *story) revoke(ctx context.Context) error {
 	if err := s.ping(ctx, device); err != nil {
 		return fmt.Errorf("%s does not answer before: %w", device, err)
 	}
-	if err := s.access(ctx, device, eventlog.RequestRevoke, "stolen"); err != nil {
+	revoked, err := s.access(ctx, device, eventlog.RequestRevoke, "stolen")
+	if err != nil {
 		return err
 	}
-	revoked := time.Now()
-	err := until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+	err = until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
 		err := s.ping(ctx, device)
 		return errors.Is(err, nats.ErrNoResponders), fmt.Sprintf("a ping ends with %v", err), nil
 	})
@@ -77,7 +77,7 @@ func (s *story) revoke(ctx context.Context) error {
 	if took > cutOffLimit {
 		return fmt.Errorf("%s was cut off after %s, the limit is %s", device, took, cutOffLimit)
 	}
-	s.tell("%s was cut off %s after that", device, took.Round(time.Millisecond))
+	s.tell("%s was cut off within %s of that event", device, took.Round(time.Millisecond))
 	err = until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
 		e, err := s.lastLogin(ctx, device)
 		if err != nil || e.Type != eventlog.AuthDenied {
@@ -93,10 +93,10 @@ func (s *story) revoke(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s is to be refused: %w", device, err)
 	}
-	if err := s.access(ctx, device, eventlog.RequestAllow, "found"); err != nil {
+	allowed, err := s.access(ctx, device, eventlog.RequestAllow, "found")
+	if err != nil {
 		return err
 	}
-	allowed := time.Now()
 	err = until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
 		err := s.ping(ctx, device)
 		return err == nil, fmt.Sprint(err), nil
@@ -104,33 +104,35 @@ func (s *story) revoke(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%s is to come back: %w", device, err)
 	}
-	s.tell("%s answers again %.1f s after that", device, time.Since(allowed).Seconds())
+	s.tell("%s answers again %.1f s after that event", device, time.Since(allowed).Seconds())
 	return nil
 }
 
 // access asks the operator to revoke or to allow a device's access, as fleetctl does,
-// and waits for its event.
-func (s *story) access(ctx context.Context, device, verb, reason string) error {
+// waits for its event, and gives the event's time by the log.
+func (s *story) access(ctx context.Context, device, verb, reason string) (at time.Time, err error) {
 	d, err := eventlog.NewDraft(eventlog.DeviceRequestSubject(userPerson, device), eventlog.RequestMade, time.Now(), eventlog.Request{Verb: verb, Reason: reason})
 	if err != nil {
-		return err
+		return at, err
 	}
 	id := ulid.Make().String()
 	if _, err := s.js.PublishMsg(ctx, d.Message("fleet-dev", id)); err != nil {
-		return err
+		return at, err
 	}
-	return until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+	err = until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
 		for e, err := range reader.Read(ctx, s.js, reader.Options{Subjects: []string{eventlog.AccessSubject(device)}}) {
 			if err != nil {
 				return false, "", err
 			}
 			if e.CausationID == id {
 				s.tell("%4d  %s  %s, by %s: %s", e.Sequence, e.Type, device, e.Actor, reason)
+				at = e.Recorded
 				return true, "", nil
 			}
 		}
 		return false, "the operator has not answered the request", nil
 	})
+	return at, err
 }
 
 func (s *story) ping(ctx context.Context, device string) error {

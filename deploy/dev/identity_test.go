@@ -29,7 +29,8 @@ func TestAFleetOfIdentitiesDoesTheMainJobAndIsRecovered(t *testing.T) {
 	}
 	for _, evidence := range []string{
 		"auth.granted  edge-01 is device-edge-01 in account DEVICES", "auth.granted  edge-02 is device-edge-02 in account DEVICES",
-		"with the key of edge-01: its own pulse is taken", "access.revoked: edge-02 was cut off", "access.allowed: edge-02 answers again",
+		"with the key of edge-01: its own pulse is taken", "access.revoked  edge-02, by dev", "edge-02 was cut off within",
+		"auth.denied  edge-02: AccessRevoked", "access.allowed  edge-02, by dev", "edge-02 answers again",
 	} {
 		if !strings.Contains(said.String(), evidence) {
 			t.Errorf("the story does not say %q:\n%s", evidence, &said)
