@@ -122,6 +122,9 @@ func (e *Event) Decode() error {
 	}
 	e.Address = addr
 	said := e.readHeader()
+	if said.copied != "" {
+		return fmt.Errorf("%w: it stores header %s, which a server adds to a message that it hands out: it is a copy", ErrForeign, said.copied)
+	}
 	if said.time != "" {
 		t, err := plainjson.ParseTime(said.time)
 		if err != nil {
@@ -140,6 +143,7 @@ func (e *Event) Decode() error {
 type rawHeaders struct {
 	typ, time, counter, namespace, revision string
 	removal                                 bool
+	copied                                  string // the header by which the message is known as a copy
 }
 
 // readHeader looks at each field of the header once: asking it for a dozen names
@@ -181,6 +185,10 @@ func (e *Event) readHeader() (said rawHeaders) {
 			said.revision = v
 		case HeaderKVOperation:
 			said.removal = v == KVDelete || v == kvPurge
+		case HeaderStream, HeaderSubject, HeaderSequence:
+			// A server checks no reply subject: whoever may ask for a stored message in
+			// account FLEET can have the answer stored as an event. No append has these.
+			said.copied = max(said.copied, name)
 		}
 	}
 	return said

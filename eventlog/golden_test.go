@@ -221,17 +221,20 @@ func TestForeignMessagesAreToldApart(t *testing.T) {
 		data    string
 		foreign bool
 	}{
-		"a plain KV put of a state is no foreigner":      {subject: eventlog.StateSubject("pi-01", "web"), data: `{"device_id":"pi-01","deployment":"web","phase":"Running"}`},
-		"a plain KV delete of a state is no foreigner":   {subject: eventlog.StateSubject("pi-01", "web"), header: nats.Header{eventlog.HeaderKVOperation: {"DEL"}}},
-		"a type that this version does not know is none": {subject: eventlog.DeviceSubject("pi-01"), header: typ("device.painted"), data: `{}`},
-		"an unknown family":                              {subject: "fleet.evt.weather.today", data: `{}`, foreign: true},
-		"a desired value without an envelope":            {subject: eventlog.DesiredSubject("pi-01", "web"), data: `{"type":"PodmanV0"}`, foreign: true},
-		"a withdrawal that does not remove":              {subject: eventlog.DesiredSubject("pi-01", "web"), header: typ(eventlog.DesiredWithdrawn), foreign: true},
-		"an assignment that removes":                     {subject: eventlog.DesiredSubject("pi-01", "web"), header: nats.Header{eventlog.HeaderType: {eventlog.CloudEventType(eventlog.DesiredAssigned, 1)}, eventlog.HeaderKVOperation: {"DEL"}}, foreign: true},
-		"a time that is none":                            {subject: eventlog.DeviceSubject("pi-01"), header: nats.Header{eventlog.HeaderType: {eventlog.CloudEventType(eventlog.DeviceOnline, 1)}, eventlog.HeaderTime: {"noon"}}, data: `{}`, foreign: true},
-		"a payload that is not JSON":                     {subject: eventlog.InfoSubject("pi-01"), data: `}`, foreign: true},
-		"an info of another device":                      {subject: eventlog.InfoSubject("pi-01"), data: `{"device_id":"pi-02"}`, foreign: true},
-		"another type of CloudEvent":                     {subject: eventlog.DeviceSubject("pi-01"), header: nats.Header{eventlog.HeaderType: {"com.example.x.v1"}}, data: `{}`, foreign: true},
+		"a plain KV put of a state is no foreigner":        {subject: eventlog.StateSubject("pi-01", "web"), data: `{"device_id":"pi-01","deployment":"web","phase":"Running"}`},
+		"a plain KV delete of a state is no foreigner":     {subject: eventlog.StateSubject("pi-01", "web"), header: nats.Header{eventlog.HeaderKVOperation: {"DEL"}}},
+		"a type that this version does not know is none":   {subject: eventlog.DeviceSubject("pi-01"), header: typ("device.painted"), data: `{}`},
+		"an unknown family":                                {subject: "fleet.evt.weather.today", data: `{}`, foreign: true},
+		"a desired value without an envelope":              {subject: eventlog.DesiredSubject("pi-01", "web"), data: `{"type":"PodmanV0"}`, foreign: true},
+		"a withdrawal that does not remove":                {subject: eventlog.DesiredSubject("pi-01", "web"), header: typ(eventlog.DesiredWithdrawn), foreign: true},
+		"an assignment that removes":                       {subject: eventlog.DesiredSubject("pi-01", "web"), header: nats.Header{eventlog.HeaderType: {eventlog.CloudEventType(eventlog.DesiredAssigned, 1)}, eventlog.HeaderKVOperation: {"DEL"}}, foreign: true},
+		"a time that is none":                              {subject: eventlog.DeviceSubject("pi-01"), header: nats.Header{eventlog.HeaderType: {eventlog.CloudEventType(eventlog.DeviceOnline, 1)}, eventlog.HeaderTime: {"noon"}}, data: `{}`, foreign: true},
+		"a payload that is not JSON":                       {subject: eventlog.InfoSubject("pi-01"), data: `}`, foreign: true},
+		"an info of another device":                        {subject: eventlog.InfoSubject("pi-01"), data: `{"device_id":"pi-02"}`, foreign: true},
+		"a copy that a server handed out, by its stream":   {subject: eventlog.StateSubject("pi-01", "web"), header: nats.Header{"Nats-Stream": {"FLEET"}}, data: `{"device_id":"pi-01","deployment":"web","phase":"Running"}`, foreign: true},
+		"a copy that a server handed out, by its subject":  {subject: eventlog.StateSubject("pi-01", "web"), header: nats.Header{"Nats-Subject": {""}}, data: `{"device_id":"pi-01","deployment":"web","phase":"Running"}`, foreign: true},
+		"a copy that a server handed out, by its sequence": {subject: eventlog.StateSubject("pi-01", "web"), header: nats.Header{"Nats-Sequence": {"7"}}, data: `{"device_id":"pi-01","deployment":"web","phase":"Running"}`, foreign: true},
+		"another type of CloudEvent":                       {subject: eventlog.DeviceSubject("pi-01"), header: nats.Header{eventlog.HeaderType: {"com.example.x.v1"}}, data: `{}`, foreign: true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

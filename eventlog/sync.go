@@ -32,13 +32,18 @@ const (
 	HeaderSyncEnd   = "Fleet-Sync-End"
 	HeaderSyncError = "Fleet-Sync-Error"
 
-	// HeaderSubject is what the server puts on a republished message: the
-	// subject that it had in its bucket.
+	// HeaderStream and HeaderSubject are what the server puts on a message that it
+	// republishes or hands out: the stream that it is of, and its subject there.
+	HeaderStream  = "Nats-Stream"
 	HeaderSubject = "Nats-Subject"
 	// HeaderSequence and HeaderLastSequence come with it: its sequence in the
 	// bucket's stream, and that of the value before it under the same subject.
 	HeaderSequence     = "Nats-Sequence"
 	HeaderLastSequence = "Nats-Last-Sequence"
+	// HeaderTimestamp and HeaderPending come with what it hands out: when the stream
+	// recorded the message, and how many of a batch are still to come.
+	HeaderTimestamp = "Nats-Time-Stamp"
+	HeaderPending   = "Nats-Num-Pending"
 	// HeaderRequestInfo is what the server puts on a request that crosses
 	// accounts: who asks. A client cannot forge it.
 	HeaderRequestInfo = "Nats-Request-Info"

@@ -18,7 +18,7 @@ import (
 // FoldVersion numbers what Apply makes of a log, and how it is encoded. Whoever
 // changes either raises it: then no view is taken from an older program, and the
 // log is folded anew.
-const FoldVersion = 5
+const FoldVersion = 6
 
 // Errors of Decode.
 var (

@@ -208,6 +208,9 @@ func told(t testing.TB) *story {
 	s.decommission("pi-03")
 	s.report("pi-03", "web", eventlog.PhaseRunning, v1, "pi-03.1")
 	s.askAccess("pi-04", eventlog.RequestRevoke)
+	copied := eventlog.Draft{Subject: eventlog.AccessSubject("pi-01"), Type: eventlog.AccessRevoked, Time: s.now(), Data: []byte(`{"reason":"Copied"}`)}.Message("test", "ID-copied")
+	copied.Header.Set(eventlog.HeaderSequence, "7")
+	s.add(copied)
 	return s
 }
 
@@ -221,6 +224,7 @@ func TestWhatAVersionMakesOfALogStaysAsItIs(t *testing.T) {
 		3: "600118aafd2af2d4", // a refusal, and when the log recorded what is desired
 		4: "bdac670b5f1a59c5", // a device that left
 		5: "f63dbf6ad1993fcc", // a request about access
+		6: "13bc91a84e636816", // a copy of a message is foreign
 	}
 	sum := sha256.Sum256(fleet.Body(told(t).fold(fleet.New())))
 	if got := hex.EncodeToString(sum[:8]); got != want[fleet.FoldVersion] {

@@ -86,6 +86,9 @@ func (b DesiredState) get(ctx context.Context, subjects []string) ([]*nats.Msg, 
 			return nil, fmt.Errorf("read %s: %w", stream, err)
 		}
 		pending = m.Header.Get("Nats-Num-Pending")
+		if _, _, ok := eventlog.ParseDesiredKV(m.Subject); !ok {
+			continue // a copy that a server was made to store: it names the subject that it was copied from
+		}
 		msgs = append(msgs, &nats.Msg{Subject: m.Subject, Header: m.Header, Data: m.Data})
 	}
 	if err := ctx.Err(); err != nil {
