@@ -38,9 +38,19 @@ func DirectGetAPI(stream, subject string) string {
 	return jsAPIPrefix + "DIRECT.GET." + stream + "." + subject
 }
 
-// PeopleStreamInfoAPI is where account PEOPLE asks about a stream of account FLEET:
-// the API's own subject means something else in an account without JetStream.
-func PeopleStreamInfoAPI(stream string) string { return "fleet.api.STREAM.INFO." + stream }
+// PeopleAPIPrefix is what the JetStream API of account FLEET begins with in account
+// PEOPLE, as far as it is there: its own subjects mean something else in an account
+// without JetStream.
+const PeopleAPIPrefix = "fleet.api"
+
+// PeopleStreamInfoAPI is where account PEOPLE asks about a stream of account FLEET.
+func PeopleStreamInfoAPI(stream string) string { return PeopleAPIPrefix + ".STREAM.INFO." + stream }
+
+// PeopleMessageGetAPI is where the leader of a stream of account FLEET gives one
+// message to account PEOPLE.
+func PeopleMessageGetAPI(stream string) string {
+	return PeopleAPIPrefix + ".STREAM.MSG.GET." + stream
+}
 
 // DirectGetAPIs matches every direct get of a stream: of one sequence or a batch,
 // and of the last message of any subject.
@@ -48,10 +58,10 @@ func DirectGetAPIs(stream string) []string {
 	return []string{jsAPIPrefix + "DIRECT.GET." + stream, DirectGetAPI(stream, ">")}
 }
 
-// ReadableStreams lists the streams that a person may read: the log, the buckets
-// and the checkpoints.
+// ReadableStreams lists the streams that a person may read: the log, the pulses, the
+// buckets and the checkpoints.
 func ReadableStreams() []string {
-	streams := []string{LogStream}
+	streams := []string{LogStream, PulseStream}
 	for _, b := range Buckets() {
 		streams = append(streams, BucketStream(b))
 	}
@@ -74,17 +84,4 @@ func ReadAPIsOf(stream string) []string {
 		apis[i] = jsAPIPrefix + api
 	}
 	return apis
-}
-
-// ReadAPIs matches the parts of the JetStream API that only read: streams and
-// messages, and the consumers by which they are read.
-func ReadAPIs() []string {
-	apis := []string{
-		"INFO", "STREAM.NAMES", "STREAM.LIST", "STREAM.INFO.*", "STREAM.MSG.GET.*", "DIRECT.GET.>",
-		"CONSUMER.CREATE.>", "CONSUMER.INFO.>", "CONSUMER.NAMES.*", "CONSUMER.LIST.*", "CONSUMER.DELETE.>", "CONSUMER.MSG.NEXT.>",
-	}
-	for i, api := range apis {
-		apis[i] = jsAPIPrefix + api
-	}
-	return append(apis, "$JS.FC.>", "$JS.ACK.>")
 }

@@ -30,16 +30,20 @@ func Cluster(tb testing.TB, n int, options ...Option) *Servers {
 	}
 	c := &Servers{}
 	for i := range n {
-		o := &server.Options{
-			ServerName: fmt.Sprintf("node-%d", i+1), StoreDir: tb.TempDir(), Routes: routes,
-			Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]},
-		}
-		quiet(o)
-		for _, f := range options {
-			f(o)
-		}
-		s := &Server{tb: tb, opts: o}
-		srv, err := server.NewServer(o.Clone())
+		dir := tb.TempDir()
+		s := &Server{tb: tb, options: func() *server.Options {
+			o := &server.Options{
+				ServerName: fmt.Sprintf("node-%d", i+1), StoreDir: dir, Routes: routes,
+				Cluster: server.ClusterOpts{Name: "test", Host: "127.0.0.1", Port: ports[i]},
+			}
+			quiet(o)
+			for _, f := range options {
+				f(o)
+			}
+			return o
+		}}
+		s.opts = s.options()
+		srv, err := server.NewServer(s.opts.Clone())
 		if err != nil {
 			tb.Fatalf("start NATS server: %v", err)
 		}

@@ -20,9 +20,12 @@ import (
 // Server is one NATS server with JetStream, on a free port of the loopback.
 type Server struct {
 	tb   testing.TB
-	file string // of its configuration; empty: opts has all
-	opts *server.Options
-	srv  *server.Server
+	file string // of its configuration; empty: options has all
+	// options are made anew at each start: a server takes from accounts what the next
+	// one needs.
+	options func() *server.Options
+	opts    *server.Options
+	srv     *server.Server
 }
 
 // Option changes how a server starts.
@@ -36,18 +39,34 @@ func Config(tb testing.TB, text string) Option {
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		tb.Fatal(err)
 	}
-	parsed, err := server.ProcessConfigFile(file)
-	if err != nil {
-		tb.Fatalf("NATS configuration: %v", err)
-	}
 	return func(o *server.Options) {
+		parsed, err := server.ProcessConfigFile(file)
+		if err != nil {
+			tb.Fatalf("NATS configuration: %v", err)
+		}
 		store, port, cluster, name := o.StoreDir, o.Port, o.Cluster, o.ServerName
 		routes := o.Routes
-		*o = *parsed.Clone()
+		*o = *parsed
 		o.ConfigFile = ""
 		o.StoreDir, o.Port, o.Cluster, o.ServerName, o.Routes = store, port, cluster, name, routes
 		quiet(o)
 	}
+}
+
+// PeoplesAccount is the account of a server that PeoplesAPI starts.
+const PeoplesAccount = "TEST"
+
+// PeoplesAPI starts the server with one account, which whoever connects comes into.
+// JetStream is there, and also under the subjects that account PEOPLE has of it.
+func PeoplesAPI(tb testing.TB) Option {
+	tb.Helper()
+	return Config(tb, `
+accounts { `+PeoplesAccount+` {
+  jetstream: enabled
+  mappings: { "fleet.api.>": "$JS.API.>" }
+  users: [ { user: anybody, password: anybody } ]
+} }
+no_auth_user: anybody`)
 }
 
 // StoreDir keeps the server's data in a directory that the test chose.
@@ -63,12 +82,15 @@ func quiet(o *server.Options) {
 // Start starts a server that stops with the test.
 func Start(tb testing.TB, options ...Option) *Server {
 	tb.Helper()
-	o := &server.Options{StoreDir: tb.TempDir(), ServerName: "test"}
-	quiet(o)
-	for _, f := range options {
-		f(o)
-	}
-	s := &Server{tb: tb, opts: o}
+	dir := tb.TempDir()
+	s := &Server{tb: tb, options: func() *server.Options {
+		o := &server.Options{StoreDir: dir, ServerName: "test"}
+		quiet(o)
+		for _, f := range options {
+			f(o)
+		}
+		return o
+	}}
 	s.up()
 	tb.Cleanup(s.Stop)
 	return s
@@ -83,6 +105,12 @@ func (s *Server) begin() {
 			s.tb.Fatalf("NATS configuration: %v", err)
 		}
 		o.NoLog, o.NoSigs = true, true
+		s.opts = o
+	} else {
+		o := s.options()
+		if s.opts != nil {
+			o.Port = s.opts.Port
+		}
 		s.opts = o
 	}
 	srv, err := server.NewServer(s.opts.Clone())

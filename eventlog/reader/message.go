@@ -75,7 +75,11 @@ func message(ctx context.Context, js jetstream.JetStream, stream string, q messa
 	}
 	ctx, cancel := context.WithTimeout(ctx, messageTimeout)
 	defer cancel()
-	m, err := js.Conn().RequestWithContext(ctx, eventlog.MessageGetAPI(stream), b)
+	api := eventlog.MessageGetAPI(stream)
+	if isPeoples(js) {
+		api = eventlog.PeopleMessageGetAPI(stream)
+	}
+	m, err := js.Conn().RequestWithContext(ctx, api, b)
 	if errors.Is(err, nats.ErrNoResponders) {
 		return nil, fmt.Errorf("%w: %w", jetstream.ErrJetStreamNotEnabled, err)
 	}

@@ -94,15 +94,17 @@ func (p *pull) stop() {
 	_ = p.nc.Publish(eventlog.ConsumerDeleteAPIOf(p.stream, p.name), nil) // as above
 }
 
+func (p *pull) found() uint64 { return p.pending }
+
 // Errors that end a session, and no more than that.
 var (
 	errSilent = errors.New("the server gave no sign of life")
 	errGap    = errors.New("the connection dropped a message")
 )
 
-// errIdle ends nothing: the server says that it has sent all that its consumer can
-// give now, and that has come. A replica that is behind says so too, so it is not
-// the end of a stream.
+// errIdle ends nothing: the server says that it has sent all that it can give now,
+// and that has come. A replica that is behind says so too, so it is not the end of a
+// stream.
 var errIdle = errors.New("nothing more came")
 
 // next gives the next message. It fails with errIdle now and then while nothing

@@ -21,6 +21,7 @@ type Options struct {
 	LogID    string    // of the log that From was counted in; empty for any
 	// LastPerSubject begins with the last event of each subject in place of all that
 	// went before; it is used when From, Since and After are zero, and needs Subjects.
+	// Account PEOPLE cannot read so.
 	LastPerSubject bool
 	// After is the message that was read last, by whom reads on from there; it is
 	// used when From is 0. A log that does not hold it any more is ErrLogReset,

@@ -1,6 +1,7 @@
 // Package reader reads what a stream holds: the log's events up to its end or for
 // ever, the stored messages of any stream, and single messages by the word of the
-// stream's leader.
+// stream's leader. In account FLEET it reads by consumers, in account PEOPLE, which
+// has none, by direct gets; what it gives is the same.
 package reader
 
 import (
@@ -15,8 +16,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// reader reads the log in sessions, each with a consumer of its own that holds
-// for as long as its connection. Between two sessions it makes sure that the log
+// reader reads the log in sessions, each with a feed of its own that holds for as
+// long as its connection. Between two sessions it makes sure that the log
 // is still the one that it read: so no event of another log is ever yielded.
 type reader struct {
 	js     jetstream.JetStream
@@ -120,14 +121,11 @@ func (r *reader) session(ctx context.Context, yield func(eventlog.Event, error) 
 	if err := r.verify(ctx); err != nil {
 		return err
 	}
-	p, err := newPull(ctx, r.js, eventlog.LogStream, r.o.consumer(r.sequence))
+	p, err := r.feed(ctx)
 	if err != nil {
 		return err
 	}
 	defer p.stop()
-	if r.done == 0 {
-		r.total = p.pending
-	}
 	var e eventlog.Event // one for all, as an event is some 400 bytes
 	for {
 		m, at, err := p.next(ctx)
@@ -143,6 +141,9 @@ func (r *reader) session(ctx context.Context, yield func(eventlog.Event, error) 
 		}
 		if err != nil {
 			return err
+		}
+		if r.done == 0 {
+			r.total = p.found()
 		}
 		seq := at.sequence
 		if r.o.Until > 0 && seq > r.o.Until {
@@ -165,6 +166,21 @@ func (r *reader) session(ctx context.Context, yield func(eventlog.Event, error) 
 			r.o.report(r.done, max(r.total, r.done))
 		}
 	}
+}
+
+// feed opens the feed of one session.
+func (r *reader) feed(ctx context.Context) (feed, error) {
+	if !isPeoples(r.js) {
+		return newPull(ctx, r.js, eventlog.LogStream, r.o.consumer(r.sequence))
+	}
+	if r.o.LastPerSubject {
+		return nil, errors.New("account PEOPLE has no consumer, and the last event of each subject is read by one")
+	}
+	q := question{subjects: r.o.Subjects, from: r.sequence + 1, until: r.o.Until, confirm: r.verify, kept: true, follow: r.target == 0}
+	if r.sequence == 0 {
+		q.from, q.since = r.o.From, r.o.Since
+	}
+	return newDirect(r.js, eventlog.LogStream, q)
 }
 
 // prove makes sure that what was asked for is at its end, where the message at its

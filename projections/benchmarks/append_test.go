@@ -51,14 +51,14 @@ type place struct {
 	js jetstream.JetStream
 }
 
-func newPlace(b *testing.B, replicas int) place {
+func newPlace(b *testing.B, replicas int, options ...natstest.Option) place {
 	b.Helper()
 	var nc *nats.Conn
 	var js jetstream.JetStream
 	if replicas > 1 {
-		nc, js = natstest.Cluster(b, replicas).Connect(b)
+		nc, js = natstest.Cluster(b, replicas, options...).Connect(b)
 	} else {
-		nc, js = natstest.Start(b).Connect(b)
+		nc, js = natstest.Start(b, options...).Connect(b)
 	}
 	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
 	defer cancel()

@@ -46,7 +46,7 @@ func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.Stre
 		if m.Sequence > b.LastSeq {
 			break
 		}
-		found, err := finding(ctx, js, source, p, m, last)
+		found, err := finding(ctx, js, p, m, last)
 		if err != nil {
 			return "", err
 		}
@@ -61,7 +61,7 @@ func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.Stre
 		if err != nil {
 			return "", err
 		}
-		if found, err = finding(ctx, js, source, p, m, last); err != nil || found != Sound {
+		if found, err = finding(ctx, js, p, m, last); err != nil || found != Sound {
 			return found, err
 		}
 	}
@@ -69,7 +69,7 @@ func compare(ctx context.Context, js jetstream.JetStream, bucket *jetstream.Stre
 }
 
 // finding is what one message of a bucket says of it, by its header.
-func finding(ctx context.Context, js jetstream.JetStream, source jetstream.Stream, p eventlog.Projection, m *jetstream.RawStreamMsg, last uint64) (Finding, error) {
+func finding(ctx context.Context, js jetstream.JetStream, p eventlog.Projection, m *jetstream.RawStreamMsg, last uint64) (Finding, error) {
 	_, seq, ok := eventlog.SourceOf(m.Header)
 	switch {
 	case !ok:
@@ -79,22 +79,16 @@ func finding(ctx context.Context, js jetstream.JetStream, source jetstream.Strea
 	case p.Stream == eventlog.PulseStream:
 		return Sound, nil // it keeps one pulse a device, so older ones cannot be looked up
 	}
-	if ok, err := projected(ctx, js, source, p, m, seq); err != nil || !ok {
+	if ok, err := projected(ctx, js, p, m, seq); err != nil || !ok {
 		return Diverged, err
 	}
 	return Sound, nil
 }
 
-// projected says whether a bucket's message is what the source has at seq. A
-// direct read is quick and may meet a replica that is behind, or headers by which
-// a device claims what the server says there: so all but a yes is asked of the
-// source's leader, which gives the message as it is.
-func projected(ctx context.Context, js jetstream.JetStream, source jetstream.Stream, p eventlog.Projection, m *jetstream.RawStreamMsg, seq uint64) (bool, error) {
-	origin, err := source.GetMsg(ctx, seq)
-	if err == nil && same(p, m, origin) {
-		return true, nil
-	}
-	origin, err = reader.MessageAt(ctx, js, p.Stream, seq)
+// projected says whether a bucket's message is what the source has at seq, by the
+// word of the source's leader: a replica may be behind.
+func projected(ctx context.Context, js jetstream.JetStream, p eventlog.Projection, m *jetstream.RawStreamMsg, seq uint64) (bool, error) {
+	origin, err := reader.MessageAt(ctx, js, p.Stream, seq)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return false, nil
 	}

@@ -8,8 +8,10 @@
 package checkpoint
 
 import (
+	"bytes"
 	"cmp"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -153,32 +155,34 @@ func (s Store) subjects(ctx context.Context, filter string) (map[string]uint64, 
 	return info.State.Subjects, nil
 }
 
-// read gives the bytes of one checkpoint. Whether they are all there is asked
-// first: the object store waits for what is not.
+// read gives the bytes of one checkpoint. The object store's own way needs a consumer,
+// which account PEOPLE has not, and waits for parts that are not there.
 func (s Store) read(ctx context.Context, p Key) ([]byte, error) {
-	bucket, err := s.JS.ObjectStore(ctx, eventlog.BucketCheckpoints)
+	const bucket = eventlog.BucketCheckpoints
+	stream := eventlog.ObjectStream(bucket)
+	m, err := reader.LastMessage(ctx, s.JS, stream, eventlog.ObjectMetaSubject(bucket, p.Name()))
 	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", eventlog.BucketCheckpoints, err)
+		return nil, fmt.Errorf("bucket %s: %w", bucket, err)
 	}
-	info, err := bucket.GetInfo(ctx, p.Name())
-	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", eventlog.BucketCheckpoints, err)
-	}
-	chunks := eventlog.ObjectChunkSubject(info.Bucket, info.NUID)
-	have, err := s.subjects(ctx, chunks)
-	if err != nil {
-		return nil, err
-	}
-	if n := have[chunks]; n == 0 || n != uint64(info.Chunks) {
-		return nil, fmt.Errorf("%w: %d of its %d parts are there", ErrUnusable, n, info.Chunks)
+	var info jetstream.ObjectInfo
+	if err := json.Unmarshal(m.Data, &info); err != nil {
+		return nil, fmt.Errorf("%w: what the bucket says of it cannot be read: %w", ErrUnusable, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, transferTimeout(info.Size))
 	defer cancel()
-	content, err := bucket.GetBytes(ctx, p.Name())
-	if err != nil {
-		return nil, fmt.Errorf("bucket %s: %w", eventlog.BucketCheckpoints, err)
+	var content bytes.Buffer
+	parts := uint32(0)
+	for m, err := range reader.StoredOn(ctx, s.JS, stream, eventlog.ObjectChunkSubject(bucket, info.NUID), 0) {
+		if err != nil {
+			return nil, fmt.Errorf("bucket %s: %w", bucket, err)
+		}
+		content.Write(m.Data)
+		parts++
 	}
-	return content, nil
+	if parts == 0 || parts != info.Chunks {
+		return nil, fmt.Errorf("%w: %d of its %d parts are there", ErrUnusable, parts, info.Chunks)
+	}
+	return content.Bytes(), nil
 }
 
 // transferTimeout is how long the bucket is waited for: the client would give up a

@@ -48,7 +48,7 @@ const (
 func open(tb testing.TB, s *natstest.Server, stream string) *block {
 	tb.Helper()
 	b := &block{tb: tb, stream: stream, number: 1}
-	b.file = filepath.Join(s.Dir(), "jetstream", "$G", "streams", stream, "msgs", "1.blk")
+	b.file = filepath.Join(s.Dir(), "jetstream", natstest.PeoplesAccount, "streams", stream, "msgs", "1.blk")
 	all, err := os.ReadFile(b.file)
 	if err != nil {
 		tb.Fatal(err)

@@ -21,7 +21,7 @@ import (
 // the buckets do not.
 func TestAReplicatedLogAgrees(t *testing.T) {
 	t.Parallel()
-	nc, js := natstest.Cluster(t, 3).Connect(t)
+	nc, js := natstest.Cluster(t, 3, natstest.PeoplesAPI(t)).Connect(t)
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	for { // a young cluster's peers may not all be known yet

@@ -36,7 +36,7 @@ type world struct {
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
-	w := &world{T: t, server: natstest.Start(t), tree: seal.NewTree()}
+	w := &world{T: t, server: natstest.Start(t, natstest.PeoplesAPI(t)), tree: seal.NewTree()}
 	w.key, w.public = w.newKey()
 	w.connect()
 	if _, err := logstream.Ensure(t.Context(), w.js, logstream.Config{}); err != nil {
@@ -154,11 +154,23 @@ func (w *world) story() {
 	w.report("pi-01", 4)
 }
 
+// verify verifies by consumers, and as account PEOPLE does, which must find the same.
 func (w *world) verify(o verify.Options) *verify.Report {
 	w.Helper()
 	r, err := verify.Run(w.Context(), w.js, o)
 	if err != nil {
 		w.Fatal(err)
+	}
+	people, err := reader.People(w.js.Conn())
+	if err != nil {
+		w.Fatal(err)
+	}
+	direct, err := verify.Run(w.Context(), people, o)
+	if err != nil {
+		w.Fatalf("verify by direct gets: %v", err)
+	}
+	if diff := cmp.Diff(r.Counts, direct.Counts); diff != "" {
+		w.Errorf("found (-by consumers +by direct gets)\n%s", diff)
 	}
 	return r
 }
