@@ -23,12 +23,13 @@ var rights = map[string]callout.Right{
 
 var reads = []string{
 	"$SYS.REQ.USER.INFO", "fleet.api.STREAM.INFO.*",
-	"$JS.API.DIRECT.GET.FLEET", "$JS.API.DIRECT.GET.FLEET.>",
-	"$JS.API.DIRECT.GET.KV_desired-state", "$JS.API.DIRECT.GET.KV_desired-state.>",
-	"$JS.API.DIRECT.GET.KV_device-state", "$JS.API.DIRECT.GET.KV_device-state.>",
-	"$JS.API.DIRECT.GET.KV_device-info", "$JS.API.DIRECT.GET.KV_device-info.>",
-	"$JS.API.DIRECT.GET.KV_device-heartbeat", "$JS.API.DIRECT.GET.KV_device-heartbeat.>",
-	"$JS.API.DIRECT.GET.OBJ_fleet-checkpoints", "$JS.API.DIRECT.GET.OBJ_fleet-checkpoints.>",
+	"fleet.api.STREAM.MSG.GET.FLEET", "$JS.API.DIRECT.GET.FLEET", "$JS.API.DIRECT.GET.FLEET.>",
+	"fleet.api.STREAM.MSG.GET.PULSE", "$JS.API.DIRECT.GET.PULSE", "$JS.API.DIRECT.GET.PULSE.>",
+	"fleet.api.STREAM.MSG.GET.KV_desired-state", "$JS.API.DIRECT.GET.KV_desired-state", "$JS.API.DIRECT.GET.KV_desired-state.>",
+	"fleet.api.STREAM.MSG.GET.KV_device-state", "$JS.API.DIRECT.GET.KV_device-state", "$JS.API.DIRECT.GET.KV_device-state.>",
+	"fleet.api.STREAM.MSG.GET.KV_device-info", "$JS.API.DIRECT.GET.KV_device-info", "$JS.API.DIRECT.GET.KV_device-info.>",
+	"fleet.api.STREAM.MSG.GET.KV_device-heartbeat", "$JS.API.DIRECT.GET.KV_device-heartbeat", "$JS.API.DIRECT.GET.KV_device-heartbeat.>",
+	"fleet.api.STREAM.MSG.GET.OBJ_fleet-checkpoints", "$JS.API.DIRECT.GET.OBJ_fleet-checkpoints", "$JS.API.DIRECT.GET.OBJ_fleet-checkpoints.>",
 }
 
 func TestWhatEachKindIsGranted(t *testing.T) {

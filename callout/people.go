@@ -3,11 +3,12 @@ package callout
 import "fleet.nationtech.io/eventlog"
 
 // ViewerPermissions is what a viewer may do in account PEOPLE: read the log, the
-// buckets and the checkpoints by direct gets, follow the log, and ask who one is.
-// Answers come to a private inbox.
+// pulses, the buckets and the checkpoints by direct gets and by the streams' leaders,
+// follow the log, and ask who one is. Answers come to a private inbox.
 func ViewerPermissions(actor string) Permissions {
 	publish := []string{eventlog.UserInfoAPI, eventlog.PeopleStreamInfoAPI(eventlog.Wildcard)}
 	for _, s := range eventlog.ReadableStreams() {
+		publish = append(publish, eventlog.PeopleMessageGetAPI(s))
 		publish = append(publish, eventlog.DirectGetAPIs(s)...)
 	}
 	return Permissions{

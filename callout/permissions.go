@@ -76,37 +76,17 @@ func LegacyPermissions(device string) Permissions {
 	return p
 }
 
-// PersonPermissions is what a person with fleetctl may do in account FLEET: read
-// everything, command devices, ask who one is, and ask of the operator under the own
-// name, which is what makes the actor of a request true.
-func PersonPermissions(user string) Permissions {
-	return Permissions{
-		Publish: append([]string{
-			eventlog.UserInfoAPI,
-			eventlog.RequestSubject(user, eventlog.Wildcard, eventlog.Wildcard),
-			eventlog.DeviceRequestSubject(user, eventlog.Wildcard),
-			eventlog.CommandSubject(eventlog.Wildcard),
-			eventlog.DeviceCommandSubject(eventlog.Wildcard, eventlog.Wildcard),
-			eventlog.SyncSubject(eventlog.Wildcard),
-		}, eventlog.ReadAPIs()...),
-		Subscribe: []string{">"},
-	}
-}
-
-// DeveloperPermissions is what the person of a development fleet may do: besides,
-// use the whole JetStream API and write any event, as tests and experiments need.
-// Requests still carry the own name alone.
+// DeveloperPermissions is what the person of a development fleet may do: besides what
+// an admin may, use all of JetStream and write any event, as tests and experiments
+// need. Requests still carry the own name alone.
 func DeveloperPermissions(user string) Permissions {
-	p := PersonPermissions(user)
-	p.Publish = append(p.Publish,
-		eventlog.JetStreamSubjects, eventlog.KVSubjects, eventlog.InboxSubjects,
-		eventlog.PulseSubject(eventlog.Wildcard))
+	p := AdminPermissions(user)
+	p.Publish = append(p.Publish, eventlog.InboxSubjects, eventlog.PulseSubject(eventlog.Wildcard))
 	for _, f := range eventlog.Families() {
 		if f != eventlog.FamilyRequest {
 			p.Publish = append(p.Publish, eventlog.FamilySubjects(f))
 		}
 	}
-	p.Responses = &Responses{Max: -1, TTL: ResponseTTL}
 	return p
 }
 

@@ -69,7 +69,6 @@ func TestPermissionsAreWhatTheContractLists(t *testing.T) {
 func TestNobodyButItsUserMakesARequestInAName(t *testing.T) {
 	t.Parallel()
 	for name, p := range map[string]callout.Permissions{
-		"a person":                callout.PersonPermissions("alice"),
 		"a developer":             callout.DeveloperPermissions("alice"),
 		"a device":                callout.DevicePermissions("alice"),
 		"a lab's shared user":     callout.LabPermissions(),

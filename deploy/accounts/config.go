@@ -16,9 +16,9 @@ import (
 
 // The accounts.
 const (
-	Fleet   = eventlog.AccountFleet   // the log, the buckets, the operator, people
+	Fleet   = eventlog.AccountFleet   // the log, the buckets, the operator, the callout, admins
 	Devices = eventlog.AccountDevices // devices: no JetStream at all
-	People  = eventlog.AccountPeople  // viewers and operators, by tokens: no JetStream, no consumers
+	People  = eventlog.AccountPeople  // viewers and operators: no JetStream, no consumers
 	Auth    = eventlog.AccountAuth    // the auth callout
 	System  = eventlog.AccountSystem  // the servers' own account
 )
@@ -35,8 +35,28 @@ type Login struct {
 // Person is somebody who works with the fleet by fleetctl or any NATS client.
 type Person struct {
 	Login
-	// Developer may also write any event and use the whole JetStream API.
+	// Level says what the person may do: empty for a viewer. Viewers and operators live
+	// in account PEOPLE, an admin in account FLEET.
+	Level callout.Level `json:"level,omitempty"`
+	// Developer makes an admin one who may also write any event.
 	Developer bool `json:"developer,omitempty"`
+}
+
+// rights is the account that a person lives in, and what the person may do there.
+func (p Person) rights() (account string, may callout.Permissions, err error) {
+	switch {
+	case p.Developer && (p.Level == "" || p.Level == callout.Admin):
+		return Fleet, callout.DeveloperPermissions(p.User), nil
+	case p.Developer:
+		return "", may, fmt.Errorf("person %s is a developer, and level %q is not: a developer is an admin", p.User, p.Level)
+	case p.Level == callout.Admin:
+		return Fleet, callout.AdminPermissions(p.User), nil
+	case p.Level == callout.Operator:
+		return People, callout.OperatorPermissions(p.User), nil
+	case p.Level == callout.Viewer, p.Level == "":
+		return People, callout.ViewerPermissions(p.User), nil
+	}
+	return "", may, fmt.Errorf("person %s has level %q, which must be %s, %s or %s", p.User, p.Level, callout.Viewer, callout.Operator, callout.Admin)
 }
 
 // Device is a device's login. Its user is DeviceUser or LegacyUser of its id.
@@ -110,11 +130,9 @@ func (u Users) list() (map[string][]user, error) {
 		add(System, "system user", u.System.User, u.System, nil)
 	}
 	for _, p := range u.People {
-		may := callout.PersonPermissions(p.User)
-		if p.Developer {
-			may = callout.DeveloperPermissions(p.User)
-		}
-		add(Fleet, "person", p.User, p.Login, &may)
+		account, may, err := p.rights()
+		errs = append(errs, err)
+		add(account, "person", p.User, p.Login, &may)
 	}
 	for _, d := range u.Devices {
 		may := callout.DevicePermissions(d.ID)

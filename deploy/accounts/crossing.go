@@ -53,6 +53,7 @@ func peopleCrossings() []crossing {
 		{from: Fleet, to: People, kind: service, subject: eventlog.StreamInfoAPI(any1), as: eventlog.PeopleStreamInfoAPI(any1)},
 	}
 	for _, s := range eventlog.ReadableStreams() {
+		all = append(all, crossing{from: Fleet, to: People, kind: service, subject: eventlog.MessageGetAPI(s), as: eventlog.PeopleMessageGetAPI(s)})
 		for _, subject := range eventlog.DirectGetAPIs(s) {
 			all = append(all, crossing{from: Fleet, to: People, kind: service, subject: subject, streamed: true})
 		}

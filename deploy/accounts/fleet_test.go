@@ -10,11 +10,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fleet.nationtech.io/callout"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/buckets"
 )
 
@@ -22,7 +24,8 @@ const (
 	mallory = "mallory" // the hostile device
 	victim  = "victim"
 	old     = "old-01" // an older agent
-	alice   = "alice"  // a person
+	alice   = "alice"  // an operator, in account PEOPLE
+	victor  = "victor" // a viewer, in account PEOPLE
 	dev     = "dev"    // a person who may do more
 )
 
@@ -42,7 +45,8 @@ func config(t *testing.T) string {
 	u := accounts.Users{
 		Operator: accounts.Login{User: "operator", Password: "p"},
 		People: []accounts.Person{
-			{Login: accounts.Login{User: alice, Password: "p"}},
+			{Login: accounts.Login{User: alice, Password: "p"}, Level: callout.Operator},
+			{Login: accounts.Login{User: victor, Password: "p"}, Level: callout.Viewer},
 			{Login: accounts.Login{User: dev, Password: "p"}, Developer: true},
 		},
 		Devices: []accounts.Device{{ID: mallory, Password: "p"}, {ID: victim, Password: "p"}},
@@ -92,7 +96,16 @@ func (w *world) ready(replicas int) {
 // as connects as a user whose password is p.
 func (w *world) as(user string, options ...nats.Option) (*nats.Conn, jetstream.JetStream) {
 	w.t.Helper()
-	return w.connect(w.t, append([]nats.Option{nats.UserInfo(user, "p")}, options...)...)
+	options = append([]nats.Option{nats.UserInfo(user, "p")}, options...)
+	if user != alice && user != victor {
+		return w.connect(w.t, options...)
+	}
+	nc, _ := w.connect(w.t, append(options, nats.CustomInboxPrefix(eventlog.InboxPrefix(user)))...)
+	js, err := reader.People(nc)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return nc, js
 }
 
 // device connects as a device does, with its private inbox.

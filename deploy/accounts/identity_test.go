@@ -19,6 +19,7 @@ import (
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 // identities is a world whose servers ask a running callout.
@@ -236,6 +237,14 @@ func TestAForgedReplyOfAPersonChangesNothing(t *testing.T) {
 				}
 			}
 		}
+		for _, s := range eventlog.ReadableStreams() {
+			for _, aim := range aims {
+				if err := nc.PublishRequest(eventlog.PeopleMessageGetAPI(s), aim, []byte(`{"seq":1}`)); err != nil {
+					t.Fatal(err)
+				}
+				attacks++
+			}
+		}
 		for _, aim := range aims {
 			for _, subject := range []string{eventlog.UserInfoAPI, eventlog.PeopleStreamInfoAPI(eventlog.LogStream), eventlog.DirectGetAPI(eventlog.LogStream, "fleet.evt.state.mallory.web"), eventlog.SyncSubject(mallory)} {
 				if err := nc.PublishRequest(subject, aim, nil); err != nil {
@@ -282,6 +291,11 @@ func TestAForgedReplyOfAPersonChangesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the trick works in account FLEET", func() bool { return w.logged()[eventlog.AccessSubject(victim)] == 1 })
+	for e, err := range reader.Read(soon(t), w.js, reader.Options{Subjects: []string{eventlog.AccessSubject(victim)}}) {
+		if !errors.Is(err, eventlog.ErrForeign) {
+			t.Errorf("the copy reads as event %d: %v", e.Sequence, err)
+		}
+	}
 }
 
 func TestTheCalloutsSecretsAreMadeOnceAndKeptPrivate(t *testing.T) {

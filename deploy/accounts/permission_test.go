@@ -216,7 +216,7 @@ func TestStreamedAnswersCrossTheAccounts(t *testing.T) {
 		want    []string
 	}{
 		"a device asks its desired state": {device, "fleet.sync.victim", []string{"one", "two", "three"}},
-		"a person commands a device":      {person, "device-commands.victim.ping", []string{"FLEET", alice, ""}},
+		"a person commands a device":      {person, "device-commands.victim.ping", []string{"PEOPLE", alice, ""}},
 	} {
 		inbox := tt.from.NewInbox()
 		answers, err := tt.from.SubscribeSync(inbox)

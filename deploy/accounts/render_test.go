@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"fleet.nationtech.io/callout"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/dev/authority"
 )
@@ -16,10 +17,14 @@ func users() accounts.Users {
 	return accounts.Users{
 		Operator: accounts.Login{User: "operator", Password: "o"},
 		System:   accounts.Login{User: "sys", Password: "s"},
-		People:   []accounts.Person{{Login: accounts.Login{User: "alice", Password: "a"}}},
-		Devices:  []accounts.Device{{ID: "pi-01", Password: "p1"}, {ID: "pi-02", Password: "p2"}},
-		Lab:      accounts.Login{User: "lab", Password: "l"},
-		Legacy:   []accounts.Device{{ID: "old-01", Password: "x"}},
+		People: []accounts.Person{
+			{Login: accounts.Login{User: "alice", Password: "a"}, Level: callout.Admin},
+			{Login: accounts.Login{User: "olga", Password: "g"}, Level: callout.Operator},
+			{Login: accounts.Login{User: "victor", Password: "v"}, Level: callout.Viewer},
+		},
+		Devices: []accounts.Device{{ID: "pi-01", Password: "p1"}, {ID: "pi-02", Password: "p2"}},
+		Lab:     accounts.Login{User: "lab", Password: "l"},
+		Legacy:  []accounts.Device{{ID: "old-01", Password: "x"}},
 		Callout: &accounts.Callout{
 			Issuer: "AANVV6TEBQYD6C4UXVD6PZWJBMAYLIDZATGW3NV4BL3UXWKV6G6ZI2FG", XKey: "XAPGK3NXGRMJKZ2I27BGO46A45VXQZVBPPROU6D7KDIVRM5GZKXGLNJU",
 			Answers: accounts.Login{User: accounts.CalloutUser, Password: "c"},
@@ -55,7 +60,7 @@ func TestTheServerReadsWhatIsRendered(t *testing.T) {
 	if o.AuthTimeout != 1.8 || o.AuthCallout == nil || o.AuthCallout.Account != accounts.Auth || len(o.AuthCallout.AuthUsers) != len(o.Users) {
 		t.Errorf("the server understood another auth callout: %+v, time-out %v", o.AuthCallout, o.AuthTimeout)
 	}
-	if o.SystemAccount != accounts.System || len(o.Accounts) != 5 || len(o.Users) != 10 || !o.SyncAlways ||
+	if o.SystemAccount != accounts.System || len(o.Accounts) != 5 || len(o.Users) != 12 || !o.SyncAlways ||
 		o.JetStreamLimits.MaxBatchTimeout != accounts.BatchTimeout || len(o.Routes) != 1 {
 		t.Errorf("the server understood something else: %d accounts, %d users, sync always %v, batches %v",
 			len(o.Accounts), len(o.Users), o.SyncAlways, o.JetStreamLimits.MaxBatchTimeout)
@@ -115,6 +120,12 @@ func TestUsersThatCannotBeAreRefusedWithASentence(t *testing.T) {
 		},
 		"a person who begins as a device": {
 			accounts.Users{People: []accounts.Person{{Login: accounts.Login{User: "device-pi-01", Password: "p"}}}}, "begins as the users that tokens make",
+		},
+		"a person of a level that there is not": {
+			accounts.Users{People: []accounts.Person{{Login: accounts.Login{User: "p", Password: "p"}, Level: "owner"}}}, "must be viewer, operator or admin",
+		},
+		"a developer who only views": {
+			accounts.Users{People: []accounts.Person{{Login: accounts.Login{User: "p", Password: "p"}, Level: callout.Viewer, Developer: true}}}, "a developer is an admin",
 		},
 		"an operator who begins as a person": {
 			accounts.Users{Operator: accounts.Login{User: "person-17", Password: "p"}}, "begins as the users that tokens make",

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+
+	"fleet.nationtech.io/callout"
 )
 
 // NewPassword gives 144 random bits in letters that need no quoting anywhere.
@@ -30,6 +32,8 @@ type Names struct {
 	// Callout makes the users of the auth callout. LoadCalloutKeys gives the keys that
 	// Callout lacks then.
 	Callout bool
+	// Level is what each person may do: see Person.
+	Level callout.Level
 	// Developers makes each person a developer.
 	Developers bool
 }
@@ -64,7 +68,7 @@ func LoadUsers(file string, names Names) (Users, error) {
 	}
 	u := Users{Operator: login(names.Operator), System: login(names.System), Lab: login(names.Lab)}
 	for _, p := range names.People {
-		u.People = append(u.People, Person{Login: login(p), Developer: names.Developers})
+		u.People = append(u.People, Person{Login: login(p), Level: names.Level, Developer: names.Developers})
 	}
 	for _, d := range names.Devices {
 		u.Devices = append(u.Devices, Device{d, password(DeviceUser(d))})

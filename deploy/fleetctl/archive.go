@@ -79,7 +79,7 @@ func archiveLog(ctx context.Context, s cli.Streams, c *query.Connection, file st
 	if stat, err := os.Stat(file); err == nil && stat.IsDir() {
 		return cli.Misused(fmt.Errorf("%s is a directory", file), s.Program()+" archive "+filepath.Join(file, "fleet.archive"))
 	}
-	nc, _, err := c.Open()
+	nc, _, err := c.OpenAdmin("archive")
 	if err != nil {
 		return err
 	}

@@ -78,7 +78,7 @@ func bucketsOf(args []string, all bool) ([]string, error) {
 }
 
 func rebuild(ctx context.Context, s cli.Streams, c *query.Connection, names []string) error {
-	nc, js, err := c.Open()
+	nc, js, err := c.OpenAdmin("rebuild")
 	if err != nil {
 		return err
 	}

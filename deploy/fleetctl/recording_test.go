@@ -18,6 +18,7 @@ import (
 	"fleet.nationtech.io/agent"
 	"fleet.nationtech.io/agent/config"
 	"fleet.nationtech.io/agent/engine/memory"
+	"fleet.nationtech.io/callout"
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/localapi/localapitest"
 	"fleet.nationtech.io/crds/v1alpha1"
@@ -48,7 +49,7 @@ func record(t *testing.T, devices map[string]map[string]string) *recording {
 	t.Helper()
 	r := &recording{t: t, api: localapitest.Private(t), users: accounts.Users{
 		Operator: accounts.Login{User: "operator", Password: "p"},
-		People:   []accounts.Person{{Login: accounts.Login{User: "alice", Password: "p"}}},
+		People:   []accounts.Person{{Login: accounts.Login{User: "alice", Password: "p"}, Level: callout.Operator}},
 	}}
 	for id := range devices {
 		r.users.Devices = append(r.users.Devices, accounts.Device{ID: id, Password: "p"})

@@ -84,7 +84,7 @@ revisions, so nothing restarts; the operator is started with --adopt-cluster.`,
 }
 
 func restoreLog(ctx context.Context, s cli.Streams, c *query.Connection, file string, replicas int) error {
-	nc, _, err := c.Open()
+	nc, _, err := c.OpenAdmin("restore")
 	if err != nil {
 		return err
 	}

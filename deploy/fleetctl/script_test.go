@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"regexp"
 	"syscall"
 	"testing"
@@ -16,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/term"
 
+	"fleet.nationtech.io/callout"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
@@ -53,8 +55,25 @@ func TestMain(m *testing.M) {
 //	await FILE REGEXP  wait until a file that is being written has a match
 func TestStories(t *testing.T) {
 	t.Parallel()
-	testscript.Run(t, testscript.Params{
-		Dir: "testdata/script",
+	p := scripts(t, "alice")
+	p.Dir = "testdata/script"
+	testscript.Run(t, p)
+}
+
+// What reads does so for a viewer too, who may do nothing else.
+func TestStoriesOfAViewer(t *testing.T) {
+	t.Parallel()
+	p := scripts(t, "victor")
+	for _, name := range []string{"get", "watch", "log", "history", "explain", "diff", "replay", "verify", "prove", "completion"} {
+		p.Files = append(p.Files, filepath.Join("testdata", "script", name+".txtar"))
+	}
+	testscript.Run(t, p)
+}
+
+// scripts is how scripts run, as a user of account PEOPLE.
+func scripts(t *testing.T, user string) testscript.Params {
+	t.Helper()
+	return testscript.Params{
 		Setup: func(env *testscript.Env) error {
 			w, err := smallFleet(t)
 			if err != nil {
@@ -62,7 +81,7 @@ func TestStories(t *testing.T) {
 			}
 			env.Values["world"] = w
 			env.Setenv("FLEET_NATS_URL", w.server.URL())
-			env.Setenv("FLEET_NATS_USER", "alice")
+			env.Setenv("FLEET_NATS_USER", user)
 			env.Setenv("FLEET_NATS_PASSWORD", "p")
 			env.Setenv("TZ", "UTC")
 			env.Setenv("KEY", publicKey(sealKey(1)))
@@ -103,7 +122,7 @@ func TestStories(t *testing.T) {
 				}
 			},
 		},
-	})
+	}
 }
 
 // reachable waits until the stories can be told again.
@@ -162,7 +181,10 @@ type world struct {
 func smallFleet(t *testing.T) (*world, error) {
 	login := func(user string) accounts.Login { return accounts.Login{User: user, Password: "p"} }
 	text, err := accounts.Render(accounts.Users{
-		Operator: login("operator"), People: []accounts.Person{{Login: login("alice")}, {Login: login("dev"), Developer: true}},
+		Operator: login("operator"),
+		People: []accounts.Person{
+			{Login: login("alice"), Level: callout.Operator}, {Login: login("victor"), Level: callout.Viewer}, {Login: login("dev"), Developer: true},
+		},
 		Devices: []accounts.Device{{ID: "edge-01", Password: "p"}, {ID: "mute-01", Password: "p"}},
 		Legacy:  []accounts.Device{{ID: "old-01", Password: "p"}},
 	}, accounts.RenderOptions{})

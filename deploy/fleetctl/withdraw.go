@@ -15,7 +15,6 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -67,15 +66,10 @@ func withdraw(ctx context.Context, s cli.Streams, c *query.Connection, key fleet
 	if err != nil {
 		return c.Explain(err, nc)
 	}
-	d, err := eventlog.NewDraft(eventlog.RequestSubject(c.User, key.Namespace, key.Name), eventlog.RequestMade, s.Now(),
-		eventlog.Request{Verb: eventlog.RequestWithdraw, Reason: reason})
-	if err != nil {
-		return cli.Failed(err, "")
-	}
-	d.Actor = c.User
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	seq, err := appender.Unfenced(bounded, js, "fleetctl", d)
+	seq, err := c.Append(bounded, s, js, eventlog.RequestSubject(c.User, key.Namespace, key.Name), eventlog.RequestMade,
+		eventlog.Request{Verb: eventlog.RequestWithdraw, Reason: reason})
 	if err != nil {
 		return c.Explain(err, nc)
 	}

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -31,7 +32,8 @@ const (
 	EnvPassword = "FLEET_NATS_PASSWORD"
 )
 
-// Connection is a person's way into the fleet.
+// Connection is a person's way into the fleet: into account PEOPLE, or as an admin into
+// account FLEET.
 type Connection struct {
 	// Find finds the target at the first use; nil: Target stands already.
 	Find func() (Target, error)
@@ -174,7 +176,7 @@ func (c *Connection) connect(timeout time.Duration, say func(string, ...any), o 
 		nc.SetClosedHandler(func(*nats.Conn) { stop() })
 		go c.Tokens.Keep(keeping, func(err error) { say("The next token: %v. The present one still holds; try: fleetctl login\n", err) })
 	}
-	js, err := jetstream.New(nc)
+	js, err := c.jetStream(nc)
 	if err != nil {
 		nc.Close()
 		return nil, nil, cli.Failed(fmt.Errorf("connect to %s: %w", c.Servers(), err), "")
@@ -245,8 +247,8 @@ func (c *Connection) dialOnce(options []nats.Option) (nc *nats.Conn, err error) 
 	return nc, err
 }
 
-// Permitted gives a context that ends when the server refuses the log to the
-// user. To whoever asked it says nothing, so they would wait for long.
+// Permitted gives a context that ends when the server refuses the log, or an event of
+// it, to the user. To whoever asked it says nothing, so they would wait for long.
 func (c *Connection) Permitted(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	c.mu.Lock()
@@ -259,8 +261,11 @@ func (c *Connection) Permitted(ctx context.Context) (context.Context, context.Ca
 // elsewhere than at the log may be something that can be done without, but for the
 // end of a bucket.
 func (c *Connection) refuse(err error) {
-	if !errors.Is(err, nats.ErrPermissionViolation) ||
-		!strings.Contains(err.Error(), "."+eventlog.LogStream) && !strings.Contains(err.Error(), eventlog.StreamDeleteAPI("")) {
+	if !errors.Is(err, nats.ErrPermissionViolation) {
+		return
+	}
+	needed := []string{"." + eventlog.LogStream, strings.TrimSuffix(eventlog.LogSubjects, ">"), eventlog.StreamDeleteAPI("")}
+	if !slices.ContainsFunc(needed, func(s string) bool { return strings.Contains(err.Error(), s) }) {
 		return
 	}
 	c.mu.Lock()
@@ -309,11 +314,11 @@ func (c *Connection) Explain(err error, nc *nats.Conn) error {
 	last := nc.LastError()
 	switch {
 	case Refused(nc):
-		return cli.Failed(fmt.Errorf("user %q may not do this: %w", c.User, last), "a user of account FLEET with more rights, by --user")
+		return cli.Failed(fmt.Errorf("user %q may not do this: %w", c.User, last), moreRights)
 	case errors.Is(err, context.Canceled):
 		return cli.Interrupted("")
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
-		return cli.Failed(fmt.Errorf("%w: the account of user %q has no event log", err, c.User), "a user of account FLEET: devices' users cannot read the log")
+		return cli.Failed(fmt.Errorf("%w: the account of user %q has no event log", err, c.User), moreRights)
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return cli.Failed(fmt.Errorf("%w: this server has no event log yet", err), "start an operator: it makes the log")
 	case errors.Is(err, reader.ErrLogReset):

@@ -109,5 +109,7 @@ func (c *Connection) Append(ctx context.Context, s cli.Streams, js jetstream.Jet
 		return 0, err
 	}
 	d.Actor = c.User
+	ctx, stop := c.Permitted(ctx)
+	defer stop()
 	return appender.Unfenced(ctx, js, "fleetctl", d)
 }

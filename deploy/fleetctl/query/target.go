@@ -107,7 +107,7 @@ func (t Target) refusal(s string) error {
 			who = fmt.Sprintf("by context %s: the server does not take its credentials", t.Context)
 		}
 		return cli.Failed(fmt.Errorf("connect to %s %s", s, who),
-			"a user of account FLEET by --user and --password, or read .fleet/env again: passwords change with the data directory")
+			"the user of a person by --user and --password, or read .fleet/env again: passwords change with the data directory")
 	}
 	why := t.Tokens.WhyRefused()
 	if len(why) > 0 {
