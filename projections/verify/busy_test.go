@@ -72,5 +72,5 @@ func TestHeadersThatTheServerTouchesAreNoDifference(t *testing.T) {
 		w.publish(&nats.Msg{Subject: eventlog.InfoSubject(name), Header: h, Data: fmt.Appendf(nil, `{"device_id":%q}`, name)})
 	}
 	wantKinds(t, w.verify(verify.Options{}), map[verify.Kind]uint64{verify.Foreign: 1}) // it looks like a copy
-	w.ensure() // and none of them stops the operator
+	w.ensure()                                                                          // and none of them stops the operator
 }
