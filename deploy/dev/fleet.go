@@ -39,6 +39,8 @@ type Fleet struct {
 	engines map[string]agent.Engine // by device
 	configs map[string]agent.Config // by device
 	issuer  string                  // of AuthOIDC
+	// provider is what gives devices their tokens, with AuthOIDC.
+	provider *provider.Provider
 }
 
 // Run brings a fleet up in the order of its needs, calls use once all is ready,

@@ -68,7 +68,7 @@ func (r *runner) upProvider(ctx context.Context, remembered *ports) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	r.fleet.issuer = p.Issuer()
+	r.fleet.issuer, r.fleet.provider = p.Issuer(), p
 	done := make(chan struct{})
 	r.enrolled = r.inBackground(func() error { defer close(done); return r.enrol(ctx) })
 	r.onDown(func() error { <-done; return nil })
