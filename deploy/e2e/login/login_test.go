@@ -80,8 +80,17 @@ func TestATokenIsRenewedByRefreshTokensThatAreUsedOnce(t *testing.T) {
 
 func TestWhoFollowsTheLogLosesNothingOverManyTokens(t *testing.T) {
 	t.Parallel()
+	for _, role := range []string{"viewer", "admin"} { // in account PEOPLE, and in FLEET
+		t.Run(role, func(t *testing.T) {
+			t.Parallel()
+			follow(t, role)
+		})
+	}
+}
+
+func follow(t *testing.T, role string) {
 	w := start(t, devprovider.Options{TokenLifetime: 3 * time.Second})
-	w.mustLogin(w.person("Ada", "admin"))
+	w.mustLogin(w.person("Ada", role))
 	c := w.begin(nil, "log", "-f", "--device", "edge-01", "-o", "json")
 	const events = 40 // over 10 s
 	for i := range events {
