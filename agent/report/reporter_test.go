@@ -21,6 +21,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
 )
 
 const device = "pi-01"
@@ -91,7 +92,7 @@ func (w *world) log() []eventlog.Event {
 	}
 	var events []eventlog.Event
 	for n := uint64(1); n <= info.State.LastSeq; n++ {
-		m, err := s.GetMsg(w.t.Context(), n)
+		m, err := reader.MessageAt(w.t.Context(), w.js, eventlog.LogStream, n)
 		if err != nil {
 			return nil
 		}

@@ -19,6 +19,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -86,11 +87,7 @@ func (r *recording) tell(lab map[string]string) {
 func (r *recording) started(name string, revision uint64) {
 	r.t.Helper()
 	eventually(r.t, fmt.Sprintf("revision %d of %s is rolled out", revision, name), func() string {
-		s, err := r.js.Stream(r.t.Context(), eventlog.LogStream)
-		if err != nil {
-			return err.Error()
-		}
-		m, err := s.GetLastMsgForSubject(r.t.Context(), eventlog.DeploymentSubject(recordedNamespace, name))
+		m, err := reader.LastMessage(r.t.Context(), r.js, eventlog.LogStream, eventlog.DeploymentSubject(recordedNamespace, name))
 		if err != nil {
 			return err.Error()
 		}
