@@ -239,7 +239,7 @@ func (c *Connections) review() {
 			switch {
 			case revoked:
 				c.kick(at, causeRevoked)
-			case i < len(all)-MaxConnections:
+			case i < len(all)-LimitsOf(actor).Connections:
 				c.kick(at, causeTooMany)
 			}
 		}

@@ -1,21 +1,31 @@
 package access
 
 import (
+	"strings"
 	"sync"
 	"time"
 
+	"fleet.nationtech.io/callout/identity"
 	"fleet.nationtech.io/callout/refusal"
 )
 
-const (
-	// MaxConnects is how often an identity may connect within a minute.
-	MaxConnects = 20
-	// MaxConnections is how many connections of one identity are left open: one in
-	// use, one that takes over, and one whose end the server has not noticed yet.
-	MaxConnections = 3
+const connectWindow = time.Minute
 
-	connectWindow = time.Minute
-)
+// Limits bound what one identity has of connections.
+type Limits struct {
+	Connects    int // that are accepted within a minute
+	Connections int // that are left open
+}
+
+// LimitsOf gives the limits of a user of NATS. A device has one connection in use, one
+// that takes over, and one whose end the server has not noticed yet. A person has
+// several windows, and a script that runs one command after the other.
+func LimitsOf(actor string) Limits {
+	if strings.HasPrefix(actor, string(identity.Device)+"-") {
+		return Limits{Connects: 20, Connections: 3}
+	}
+	return Limits{Connects: 120, Connections: 20}
+}
 
 // Limiter counts connects of each identity: those that this replica granted, and
 // those of all replicas as servers tell of them. The larger number counts.
@@ -27,7 +37,8 @@ type Limiter struct {
 	cleared time.Time
 }
 
-// connects are the moments of the last connects, at most MaxConnects of each kind.
+// connects are the moments of the last connects, at most so many of each kind as the
+// identity may make.
 type connects struct {
 	granted, seen []time.Time
 }
@@ -49,8 +60,8 @@ func (l *Limiter) Connect(actor string) error {
 	l.clear(now)
 	c := l.of(actor)
 	c.granted, c.seen = recent(c.granted, now), recent(c.seen, now)
-	if max(len(c.granted), len(c.seen)) >= MaxConnects {
-		return refusal.New(refusal.TooManyConnects, "%.80q connected %d times within a minute, at most %d are accepted: one identity may be in use on several machines", actor, MaxConnects, MaxConnects)
+	if most := LimitsOf(actor).Connects; max(len(c.granted), len(c.seen)) >= most {
+		return refusal.New(refusal.TooManyConnects, "%.80q connected %d times within a minute, at most %d are accepted: one identity may be in use on several machines", actor, most, most)
 	}
 	c.granted = append(c.granted, now)
 	return nil
@@ -63,7 +74,7 @@ func (l *Limiter) Seen(actor string) {
 	defer l.mu.Unlock()
 	l.clear(now)
 	c := l.of(actor)
-	if c.seen = recent(c.seen, now); len(c.seen) < MaxConnects {
+	if c.seen = recent(c.seen, now); len(c.seen) < LimitsOf(actor).Connects {
 		c.seen = append(c.seen, now)
 	}
 }

@@ -46,11 +46,12 @@ func (r *register) opened(c connection) (tooMany []connection) {
 		r.byActor[c.actor] = of
 	}
 	of[c.key()] = true
-	if len(of) <= MaxConnections {
+	most := LimitsOf(c.actor).Connections
+	if len(of) <= most {
 		return nil
 	}
 	all := r.of(c.actor)
-	return all[:len(all)-MaxConnections]
+	return all[:len(all)-most]
 }
 
 func (r *register) closed(k connectionKey) {

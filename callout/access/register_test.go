@@ -21,7 +21,7 @@ func TestOfTooManyConnectionsTheOldestAreEnded(t *testing.T) {
 			r.closed(c.key())
 		}
 	}
-	if fmt.Sprint(ended) != "[1 2]" || len(r.of("device-pi-01")) != MaxConnections {
+	if fmt.Sprint(ended) != "[1 2]" || len(r.of("device-pi-01")) != LimitsOf("device-pi-01").Connections {
 		t.Errorf("ended %v, left %v", ended, r.of("device-pi-01"))
 	}
 }
@@ -69,11 +69,11 @@ func TestAUserOfNATSAndItsSubjectNameEachOther(t *testing.T) {
 	}
 }
 
-func TestAnIdentityConnectsTwentyTimesAMinute(t *testing.T) {
+func TestADeviceConnectsTwentyTimesAMinute(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
 	l := NewLimiter(func() time.Time { return now })
-	for i := range MaxConnects {
+	for i := range LimitsOf("device-pi-01").Connects {
 		if err := l.Connect("device-pi-01"); err != nil {
 			t.Fatalf("connect %d: %v", i, err)
 		}
@@ -116,5 +116,32 @@ func TestALimiterForgetsWhoHasNotConnectedForAMinute(t *testing.T) {
 	now = now.Add(2 * time.Minute)
 	if err := l.Connect("device-x"); err != nil || len(l.actors) != 1 {
 		t.Errorf("%d identities are kept, error %v", len(l.actors), err)
+	}
+}
+
+// A script of one command after the other, and several windows, are no attack.
+func TestAPersonMayRunMoreThanADevice(t *testing.T) {
+	t.Parallel()
+	at := time.Unix(1_800_000_000, 0)
+	l, r := NewLimiter(func() time.Time { return at }), newRegister()
+	for _, actor := range []string{"person-372", "service-ci"} {
+		for i := range 120 {
+			if err := l.Connect(actor); err != nil {
+				t.Fatalf("%s, connect %d: %v", actor, i+1, err)
+			}
+		}
+		if err := l.Connect(actor); !refusal.Is(err, refusal.TooManyConnects) {
+			t.Errorf("%s, the 121st within a minute: %v", actor, err)
+		}
+		ended := 0
+		for i := range 25 {
+			ended += len(r.opened(connection{server: "a", id: uint64(i), actor: actor, began: at.Add(time.Duration(i))}))
+			for _, old := range r.of(actor)[:max(0, len(r.of(actor))-20)] {
+				r.closed(old.key())
+			}
+		}
+		if ended != 5 {
+			t.Errorf("%s: of 25 connections %d were ended, want the 5 oldest", actor, ended)
+		}
 	}
 }
