@@ -242,13 +242,13 @@ func delayed(s *story, minutes func(event int) int) *story {
 // the last that happened by then is looked for in the whole log, put among what
 // was decided where it belongs, and all of it folded.
 func bruteForce(s *story, at time.Time) *fleet.View {
-	seen := map[string]bool{}
+	newest := map[string]uint64{} // number of each store
 	last := map[string]eventlog.Event{}
 	var log []eventlog.Event
 	for _, e := range s.events {
-		counter := e.Address.Device + e.Counter.String()
-		repeat := e.Counter.N > 0 && seen[counter]
-		seen[counter] = true
+		store := e.Address.Device + " " + e.Counter.Epoch
+		repeat := e.Counter.N > 0 && e.Counter.N <= newest[store]
+		newest[store] = max(newest[store], e.Counter.N)
 		if e.err != nil || repeat || e.EventTime().After(at) {
 			continue
 		}
