@@ -39,7 +39,7 @@ func OperatorPermissions(actor string, namespaces ...string) Permissions {
 
 // AdminPermissions is what an admin may do in account FLEET: use the whole
 // JetStream API, as archives, restores and rebuilds need, command devices, and ask
-// under the own name. Whoever may do that can have the server write any event, so
+// under the own name. Who may do that can have the server write any event, so
 // an admin is trusted with everything.
 func AdminPermissions(actor string) Permissions {
 	return Permissions{

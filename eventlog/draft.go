@@ -59,7 +59,7 @@ func (d Draft) Message(source, id string) *nats.Msg {
 }
 
 // Envelopes makes the messages of one append. Most of what they say is the same,
-// so a header's value is kept and shared with the next message; whoever changes
+// so a header's value is kept and shared with the next message; anyone who changes
 // a header of a message puts another value in its place.
 type Envelopes struct {
 	Source string

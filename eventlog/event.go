@@ -40,7 +40,7 @@ type Event struct {
 	Data []byte
 
 	// Header is as the log stores it, nil where there is none. It is shared with
-	// the message: whoever changes it changes that.
+	// the message: anyone who changes it changes that.
 	Header nats.Header
 
 	// HeaderBytes is what the headers weigh, of what devices write: they can
@@ -186,7 +186,7 @@ func (e *Event) readHeader() (said rawHeaders) {
 		case HeaderKVOperation:
 			said.removal = v == KVDelete || v == kvPurge
 		case HeaderStream, HeaderSubject, HeaderSequence:
-			// A server checks no reply subject: whoever may ask for a stored message in
+			// A server checks no reply subject: anyone who may ask for a stored message in
 			// account FLEET can have the answer stored as an event. No append has these.
 			said.copied = max(said.copied, name)
 		}

@@ -12,7 +12,7 @@ import (
 
 // Score is a ReconcileScore: a tagged description of what a device should run.
 // The log does not look into Data; an unknown Type is kept, and refused with a
-// reason by whoever would have to act on it.
+// reason by anyone who would have to act on it.
 type Score struct {
 	Type string          `json:"type"`
 	Data json.RawMessage `json:"data,omitempty"`

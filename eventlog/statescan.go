@@ -2,7 +2,7 @@ package eventlog
 
 import "fleet.nationtech.io/eventlog/plainjson"
 
-// Keep gives the string of some bytes: whoever has it already need not copy it.
+// Keep gives the string of some bytes: anyone who has it already need not copy it.
 // A nil Keep copies.
 type Keep func([]byte) string
 

@@ -28,7 +28,7 @@ func Buckets() []string {
 }
 
 // BucketCheckpoints is the object-store bucket in which folds are saved. It is a
-// cache: whatever is in it can be made anew from the log.
+// cache: whatever is in it can be made again from the log.
 const BucketCheckpoints = "fleet-checkpoints"
 
 // Family is the second token of an event's subject: the kind of aggregate.

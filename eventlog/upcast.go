@@ -7,7 +7,7 @@ import (
 )
 
 // ErrNewer says that an event's payload is of a version that this program does
-// not know and cannot read. It is no foreign message: whoever wrote it knows
+// not know and cannot read. It is no foreign message: anyone who wrote it knows
 // more. A fold leaves such an event out.
 var ErrNewer = errors.New("event is of a newer version than this program reads")
 

@@ -188,7 +188,7 @@ func TestALostLogIsFilledFromTheClusterAndTakesNothingOffDevices(t *testing.T) {
 		if how == "while it is down" {
 			op = w.operate()
 		}
-		eventually(t, "assigned anew "+how, func() string {
+		eventually(t, "assigned again "+how, func() string {
 			if _, err := logstream.Inspect(t.Context(), w.js); err != nil {
 				return err.Error()
 			}

@@ -114,7 +114,7 @@ func TestARebuildThatDiedIsFinishedByTheLeader(t *testing.T) {
 }
 
 // A sync that an operator owed its devices when it died is told by the next, and
-// so is one that whoever rebuilt the bucket did not come to tell.
+// so is one that anyone who rebuilt the bucket did not come to tell.
 func TestAResyncThatIsDueSurvivesTheOperator(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -102,7 +102,7 @@ func (d *Dialer) Dial(shown *atomic.Pointer[identity.Proof]) (*nats.Conn, error)
 			return reconnectDelay(attempts)
 		}),
 		nats.PingInterval(pingInterval),
-		// What is said while there is no connection is said again by whoever said
+		// What is said while there is no connection is said again by anyone who said
 		// it, as it is then. An old pulse would be a lie.
 		nats.ReconnectBufSize(-1),
 		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {

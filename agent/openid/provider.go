@@ -23,7 +23,7 @@ const (
 	maxAnswer       = 64 << 10
 )
 
-// Scopes are those that whoever logs in to the fleet asks for: who it is, that the
+// Scopes are those that anyone who logs in to the fleet asks for: who it is, that the
 // token is for the fleet's project, which roles it has there, and whose it is.
 func Scopes(projectID string, more ...string) []string {
 	return append([]string{

@@ -1,6 +1,6 @@
 // Package plan decides what a device's agent does next. It is pure: what is
 // desired, what was observed, what is remembered and the time go in; steps,
-// reports and the time to look again come out. Whoever performs the steps tells
+// reports and the time to look again come out. Anyone who performs the steps tells
 // the Memory how they went, observes again, and asks again: at any moment all may
 // be forgotten but the desired set, and the next plan still leads there.
 package plan
@@ -42,7 +42,7 @@ type Output struct {
 	// Checks are the health checks that are due.
 	Checks []Check
 	// States are the reports, one for each Deployment that is assigned or still
-	// has containers, ordered by name. LastEventAt is left to whoever sends them.
+	// has containers, ordered by name. LastEventAt is left to the code that sends them.
 	States []eventlog.DeploymentState
 	// Gone are the withdrawn Deployments that have no container left.
 	Gone []string

@@ -1,5 +1,5 @@
 // Package reject is where what the agent rejects is counted and
-// logged, at a bounded rate: whoever can make a device refuse messages must not
+// logged, at a bounded rate: anyone who can make a device refuse messages must not
 // be able to fill its disk with the news of it.
 package reject
 

@@ -100,7 +100,7 @@ func (s *Session) whole(f *feed, a answer) {
 	}
 }
 
-// apply tells the store, and then whoever acts upon it.
+// apply tells the store, and then anyone who acts upon it.
 func (s *Session) apply(l update) {
 	o := s.options
 	if err := o.Store.Apply(l.changes, s.known.position); err != nil {

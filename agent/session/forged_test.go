@@ -68,7 +68,7 @@ func TestAnswersAimedAtAVictimChangeNothing(t *testing.T) {
 	if _, err := buckets.Ensure(t.Context(), js, buckets.Config{}); err != nil {
 		t.Fatal(err)
 	}
-	// The operator answers whoever asks with one value of the asker's.
+	// The operator answers anyone who asks with one value of the asker's.
 	if _, err := fleet.Subscribe(eventlog.SyncSubject(eventlog.Wildcard), func(q *nats.Msg) {
 		asker, _ := eventlog.DeviceOfSync(q.Subject)
 		answerSync(t, fleet, q, asker)

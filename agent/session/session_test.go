@@ -276,7 +276,7 @@ func TestItAsksAgainFromTimeToTimeAndAtEachConnection(t *testing.T) {
 	s := start(t, deviceConn(t, server), session.Options{Resync: 300 * time.Millisecond, MaxRetry: 100 * time.Millisecond})
 	await(t, "three questions", func() bool { return o.count() > 2 })
 	server.Stop()
-	o.then(whole("B", 2, "{2}")) // while it was away, the log was made anew
+	o.then(whole("B", 2, "{2}")) // while it was away, the log was made again
 	server.Start()
 	await(t, "what the new log says", s.has("web", "{2}"))
 	select {

@@ -108,7 +108,7 @@ func TestAReplicaGoesOnForAnHourWithoutTheLog(t *testing.T) {
 	if err := f.Allowed("pi-01"); !refusal.Is(err, refusal.AccessUnknown) || f.Ready() {
 		t.Errorf("past the hour: %v", err)
 	}
-	// A log that was made anew forgets revocations: docs/identity.md says so.
+	// A log that was made again forgets revocations: docs/identity.md says so.
 	natstest.EnsureLog(t, js, 1)
 	eventually(t, f, "pi-09", "")
 }

@@ -36,7 +36,7 @@ func newRegister() *register {
 }
 
 // opened notes a connection and gives those of its identity that are too many: the
-// oldest, which may be one whose end its server has not noticed. Whoever was cut
+// oldest, which may be one whose end its server has not noticed. A client that was cut
 // off from the network gets in again.
 func (r *register) opened(c connection) (tooMany []connection) {
 	r.byKey[c.key()] = c

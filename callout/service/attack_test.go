@@ -232,7 +232,7 @@ func closedToSubscribe() []string {
 	}
 }
 
-func TestWhoeverIsInReachesNothingThatIsClosed(t *testing.T) {
+func TestAnIdentityReachesNothingThatIsClosed(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	r := w.start()
@@ -330,7 +330,7 @@ func (w *world) rawLogin(token string) (net.Conn, *bufio.Scanner) {
 	return nil, nil
 }
 
-// A server takes a second CONNECT on one connection, has it decided anew, and tells
+// A server takes a second CONNECT on one connection, has it decided again, and tells
 // nobody that the user is another one now.
 func TestASecondCONNECTGivesWhatItsTokenGivesAndIsRevokedWithIt(t *testing.T) {
 	t.Parallel()

@@ -141,7 +141,7 @@ func TestEachRefusalHasItsReason(t *testing.T) {
 	}
 }
 
-// trailing gives the same token to whoever does not look at the last bits.
+// trailing gives the same token to anyone who does not look at the last bits.
 func trailing(tok string) string {
 	const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	last := strings.IndexByte(alphabet, tok[len(tok)-1])

@@ -90,7 +90,7 @@ func policyResources(config *rest.Config) (map[string]string, error) {
 
 // AwaitPolicies waits until the policies are in force, which takes a second after
 // they came, and up to five after the CRDs came or the API server began: until
-// then it answers whoever changes a Deployment that its kind was not found.
+// then it answers anyone who changes a Deployment that its kind was not found.
 //
 // It asks by a dry run that claims a requester: a policy in force lets no claim
 // through, and nothing is left behind.

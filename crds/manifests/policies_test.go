@@ -198,7 +198,7 @@ func (o office) kubectl(person string, args ...string) (string, int) {
 	return string(out), c.ProcessState.ExitCode()
 }
 
-// After either style of apply, either style of diff is empty, whoever asks; a
+// After either style of apply, either style of diff is empty, whatever the client; a
 // diff before a change shows the change and no more; and the annotation has no
 // owner, so that nobody's apply removes it or comes into a conflict about it.
 func TestKubectlDiffIsEmptyAfterAnApply(t *testing.T) {

@@ -148,7 +148,7 @@ func (f *Fleet) identityHints() string {
   bin/fleetctl login --context local --url %s --ca-file %s \
     --issuer %s --client-id %s --project %s
 
-The identity provider is for development: whoever reaches it chooses who they are.
+The identity provider is for development: anyone who reaches it chooses who they are.
 
 `, f.Env.NATSURL, f.Env.NATSCA, f.issuer, provider.ClientID, provider.Project)
 }

@@ -15,7 +15,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 )
 
-var updateDocs = flag.Bool("update-docs", false, "write docs/cli.md anew")
+var updateDocs = flag.Bool("update-docs", false, "write docs/cli.md again")
 
 // The reference is what the commands say, wherever and by whomever it is made.
 func TestTheReferenceIsWhatTheCommandsSay(t *testing.T) {

@@ -94,7 +94,7 @@ func cleared(device, deployment string) eventlog.Draft {
 	return eventlog.Draft{Subject: eventlog.StateSubject(device, deployment), Type: eventlog.StateCleared, Time: time.Now()}
 }
 
-// draft is an event with its envelope, whoever writes it.
+// draft is an event with its envelope, anyone who writes it.
 func draft(subject string, kind eventlog.Type, payload any) told {
 	d, err := eventlog.NewDraft(subject, kind, time.Now(), payload)
 	if err != nil {

@@ -190,7 +190,7 @@ func explainRebuild(s cli.Streams, c *query.Connection, nc *nats.Conn, bucket st
 	case errors.Is(err, buckets.ErrUnderWay):
 		try = "run the same command again once that is over; an operator that runs finishes a rebuild that was cut short"
 	case errors.Is(err, buckets.ErrOtherLog):
-		try = "start an operator: it rebuilds the buckets of a log that was made anew or restored, and devices keep what they run"
+		try = "start an operator: it rebuilds the buckets of a log that was made again or restored, and devices keep what they run"
 	case errors.Is(err, buckets.ErrAhead):
 		try = "if there is an archive of what the log lost, restore that (" + name + " restore --help); else restart the operator: it rebuilds the buckets from what is there, and devices keep what they run"
 	case errors.Is(err, buckets.ErrIncomplete):

@@ -46,7 +46,7 @@ was moved past them, as the NATS server refuses to store them there), gaps in th
 numbers of devices' reports, reports that came twice, and where the log's clock went
 back: none of these is a difference. The fleet may go on meanwhile.
 
-Name the key, or whoever forged the log's seals forged the key in them too: by
+Name the key, or anyone who forged the log's seals forged the key in them too: by
 --public-key, or $` + query.EnvSealKey + `. Where a key was changed, name both, with a comma.
 
 Exit codes: 0 all agrees, 1 something differs, 4 all agrees and foreign messages
@@ -133,7 +133,7 @@ func adviceOn(r *verify.Report, name string) string {
 	}
 	switch {
 	case has(verify.MessageMissing, verify.LogBeginsLate, verify.SealBroken):
-		return "the log is not what it was: keep its files as they are for whoever looks into it, and restore an archive of before (" + name + " restore --help)"
+		return "the log is not what it was: keep its files as they are for anyone who looks into it, and restore an archive of before (" + name + " restore --help)"
 	case has(verify.SealForged, verify.SealOutOfOrder):
 		return "who can append to the log besides the operator? The seal itself: " + name + " log --type seal -o json"
 	case has(verify.SealKey):

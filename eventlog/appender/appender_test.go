@@ -190,7 +190,7 @@ func TestAFullLogSaysSo(t *testing.T) {
 
 // The appender loses its connection with appends outstanding: some are in the
 // log, some are not, and it cannot know which. It may say nothing more before it
-// has elected itself anew; then it says what the log lacks: nothing is there
+// has elected itself again; then it says what the log lacks: nothing is there
 // twice.
 func TestAfterALostAnswerNothingIsAppendedTwice(t *testing.T) {
 	t.Parallel()

@@ -21,7 +21,7 @@ func copies(try int) int {
 
 // contend sends an append in several copies at once, with one id, so that one of
 // them becomes an event and the others are duplicates. On a replicated stream
-// only one message that claims the fence may be in flight, and whoever floods
+// only one message that claims the fence may be in flight, and anyone who floods
 // the stream with such claims takes nearly every turn; the leader's chance at
 // the next turn grows with its own share of the queue. It gives the sequence of
 // the event, or why no copy got through.

@@ -14,7 +14,7 @@ var (
 	// ErrDeposed: another leader was elected. Nothing more may be said.
 	ErrDeposed = errors.New("deposed: another leader was elected in the log")
 	// ErrUncertain: the answer to an append was lost, so it may be in the log.
-	// The caller elects itself anew and folds past that election before it
+	// The caller elects itself again and folds past that election before it
 	// decides again; latecomers then carry an old token and are refused, so
 	// nothing is said twice. Until then the Appender gives ErrNotElected.
 	ErrUncertain = errors.New("no answer to an append: it may or may not be in the log")

@@ -31,7 +31,7 @@ func TestTheLogKeepsItsIDWhenItIsEnsuredAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	if anew := natstest.EnsureLog(t, js, 1); anew.ID == first.ID {
-		t.Error("a log that was made anew has the id of the one that was lost")
+		t.Error("a log that was made again has the id of the one that was lost")
 	}
 }
 

@@ -21,7 +21,7 @@ import (
 type Server struct {
 	tb   testing.TB
 	file string // of its configuration; empty: options has all
-	// options are made anew at each start: a server takes from accounts what the next
+	// options are made again at each start: a server takes from accounts what the next
 	// one needs.
 	options func() *server.Options
 	opts    *server.Options
@@ -56,7 +56,7 @@ func Config(tb testing.TB, text string) Option {
 // PeoplesAccount is the account of a server that PeoplesAPI starts.
 const PeoplesAccount = "TEST"
 
-// PeoplesAPI starts the server with one account, which whoever connects comes into.
+// PeoplesAPI starts the server with one account, which anyone who connects comes into.
 // JetStream is there, and also under the subjects that account PEOPLE has of it.
 func PeoplesAPI(tb testing.TB) Option {
 	tb.Helper()

@@ -28,7 +28,7 @@ type question struct {
 }
 
 // direct reads a stream by batches of direct gets, which any replica answers. It
-// needs no consumer, so that whoever may only read can use it. A plain subscription
+// needs no consumer, so that anyone who may only read can use it. A plain subscription
 // tells that something was said; what the stream has of it is then asked for, as a
 // message that is heard may have been refused, and does not say its place.
 type direct struct {

@@ -15,7 +15,7 @@ import (
 )
 
 // answered is how a server answers a direct get, forged: what a device stores so that
-// whoever reads by direct gets takes it for the server's word.
+// anyone who reads by direct gets takes it for the server's word.
 func answered(stream, subject string, sequence int, more string) string {
 	return fmt.Sprintf("Nats-Stream: %s\r\nNats-Subject: %s\r\nNats-Sequence: %d\r\nNats-Time-Stamp: 2026-11-24T14:03:00Z\r\nNats-Num-Pending: 0\r\nNats-Last-Sequence: %d\r\n%s",
 		stream, subject, sequence, sequence-1, more)

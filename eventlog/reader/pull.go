@@ -44,7 +44,7 @@ type request struct {
 // What a reader holds at most of what it has not read yet. PullBytes bounds it
 // where messages are large: one device may send thousands of 60 KiB, and who leads
 // hundreds of MaxMessageBytes. Four requests make it up, so that while one is asked
-// for anew the others keep the messages coming.
+// for again the others keep the messages coming.
 const (
 	PullBytes       = 6 << 20 // as the server counts them: subjects, header and payload
 	maxPullMessages = 8192    // messages

@@ -12,7 +12,7 @@ import (
 	"fleet.nationtech.io/operator/decide"
 )
 
-// Whoever reads the log finds out of which change an event came: the events of
+// Anyone who reads the log finds out of which change an event came: the events of
 // one revision correlate, and each names the event that caused it.
 func TestEveryEventOfADeploymentNamesItsRevisionAndItsCause(t *testing.T) {
 	t.Parallel()

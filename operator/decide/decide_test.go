@@ -39,7 +39,7 @@ func TestDecide(t *testing.T) {
 				return w.settle(w.put(cr("a", "web", "app:1", site)))
 			},
 		},
-		"a change of the score is assigned anew": {
+		"a change of the score is assigned again": {
 			do: func(w *world) []eventlog.Draft {
 				w.settle(w.label("pi-01", "site", "lab"), w.put(cr("a", "web", "app:1", site)))
 				return w.settle(w.put(cr("a", "web", "app:2", site, generation(2))))

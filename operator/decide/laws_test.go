@@ -31,7 +31,7 @@ func TestIncrementalPlacementEqualsFullPlacement(t *testing.T) {
 			l.step(i)
 			l.rule()
 			if diff := cmp.Diff(l.want, l.w.assignments()); diff != "" {
-				rt.Fatalf("after step %d: assignments (-made anew +by change):\n%s", i, diff)
+				rt.Fatalf("after step %d: assignments (-made again +by change):\n%s", i, diff)
 			}
 		}
 	})
@@ -107,7 +107,7 @@ func (l *placementLaw) ask(in decide.Input) {
 	}
 }
 
-// rule makes what is wanted anew, by brute force, but for who holds a name.
+// rule makes what is wanted again, by brute force, but for who holds a name.
 func (l *placementLaw) rule() {
 	for id, ls := range l.placed {
 		set := labels.Set{v1alpha1.LabelDevice: id}

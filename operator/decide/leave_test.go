@@ -78,7 +78,7 @@ func TestADeviceLeaves(t *testing.T) {
 			},
 			want: gone,
 		},
-		"nothing is placed on a device that is to leave, whoever's turn comes first": {
+		"nothing is placed on a device that is to leave, whichever turn comes first": {
 			do: func(w *world) []eventlog.Draft {
 				w.lives("pi-01")
 				w.requestDecommission("pi-01")

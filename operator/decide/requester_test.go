@@ -206,7 +206,7 @@ func TestAScoreWithAmpersandsIsReportedByItsHash(t *testing.T) {
 }
 
 // Version 1 of deployment.applied wrote such a score as other bytes than those of
-// its hash, and devices got those. Read as version 2, it is assigned anew, once.
+// its hash, and devices got those. Read as version 2, it is assigned again, once.
 func TestAScoreThatVersion1WroteWithEscapesIsAssignedAgain(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -9,7 +9,7 @@ import (
 )
 
 // A log that comes from an archive may say that a Deployment was withdrawn, while
-// its CR, applied since, asks for the device, which runs it. Whoever is asked
+// its CR, applied since, asks for the device, which runs it. Anyone who is asked
 // first, the device keeps it.
 func TestWhatACRAsksForIsNotWithdrawnAgain(t *testing.T) {
 	t.Parallel()

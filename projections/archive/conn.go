@@ -51,7 +51,7 @@ func dial(ctx context.Context, like *nats.Conn) (*conn, error) {
 	o.AsyncErrorCB = func(_ *nats.Conn, _ *nats.Subscription, err error) {
 		if errors.Is(err, nats.ErrPermissionViolation) {
 			l.end(fmt.Errorf("%w: %w", ErrNotPermitted, err))
-			l.nc.Close() // whoever waits for an answer waits in vain
+			l.nc.Close() // anyone who waits for an answer waits in vain
 		}
 	}
 	var err error

@@ -1,6 +1,6 @@
 // Package archive puts the whole event log into one file and back. The server's
 // own snapshot and restore carry it, so sequences, timestamps, headers and data
-// are kept to the byte; a restored log has an id of its own, so that whoever knew
+// are kept to the byte; a restored log has an id of its own, so that anyone who knew
 // the old one notices.
 //
 // An archive is a tar file:

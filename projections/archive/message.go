@@ -17,7 +17,7 @@ import (
 )
 
 // chunkBytes is after how much of the log a chunk ends. It belongs to the format:
-// whoever changes it makes other chunks of the same log.
+// anyone who changes it makes other chunks of the same log.
 const chunkBytes = 4 << 20
 
 // maxChunk bounds what a chunk that may be damaged makes this program read.

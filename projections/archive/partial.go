@@ -57,7 +57,7 @@ func openPartial(path string, open func(string) (disk, error)) (*partial, error)
 }
 
 // find reads on from the beginning for as long as all is well. Whatever follows
-// is written anew, so that it does not matter what is wrong with it.
+// is written again, so that it does not matter what is wrong with it.
 func (p *partial) find() {
 	s := newScanner(io.NewSectionReader(p.disk, 0, 1<<62))
 	name, content, _, err := s.next(maxJSON)

@@ -124,7 +124,7 @@ const (
 	maxHalves = 2
 )
 
-// fill makes the stream anew from the archive.
+// fill makes the stream again from the archive.
 func (r *restore) fill(l *conn) error {
 	if err := sweep(l.ctx, l.js); err != nil {
 		return err

@@ -122,7 +122,7 @@ func strangers(ctx context.Context, js jetstream.JetStream, m Index, present str
 	return nil
 }
 
-// sweep takes away what a log's projections were kept in: they are made anew from
+// sweep takes away what a log's projections were kept in: they are made again from
 // whatever log there will be.
 func sweep(ctx context.Context, js jetstream.JetStream) error {
 	names := []string{eventlog.ObjectStream(eventlog.BucketCheckpoints)}

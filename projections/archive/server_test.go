@@ -57,7 +57,7 @@ func TestAServerThatIsNotEmptyIsLeftAlone(t *testing.T) {
 			}
 		})
 	}
-	// The log itself was lost, its buckets were not: they are its projections, and made anew.
+	// The log itself was lost, its buckets were not: they are its projections, and made again.
 	log, kept := messages(t.Context(), t, w.js, eventlog.LogStream), w.built()
 	if err := w.js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
 		t.Fatal(err)

@@ -114,7 +114,7 @@ func TestAHeaderThatTheLogDoesNotSeePurgesNoBucket(t *testing.T) {
 }
 
 // The server takes a subject with a wildcard for a subject as any other, and
-// whoever asks for it later gets what the wildcard matches.
+// anyone who asks for it later gets what the wildcard matches.
 func TestASubjectWithAWildcardIsForeignAndStopsNoBucket(t *testing.T) {
 	t.Parallel()
 	s := natstest.Start(t)

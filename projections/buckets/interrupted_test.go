@@ -148,7 +148,7 @@ func TestADesiredStateThatIsOutOfServiceIsMended(t *testing.T) {
 	}
 }
 
-// Whoever leads does not disturb a rebuild that goes on. Once it is at its end and
+// The operator that leads does not disturb a rebuild that goes on. Once it is at its end and
 // nobody puts the bucket in service, it is finished, also where the bucket is not
 // quiet: the server brings it what comes.
 func TestARebuildThatGoesOnIsNotMended(t *testing.T) {

@@ -13,7 +13,7 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 )
 
-// Rebuild throws a bucket away and has the server project it from the log anew.
+// Rebuild deletes a bucket and has the server project it from the log again.
 // It is built without republishing, which would send every old value to the
 // devices once more; that is switched on when the bucket has caught up. Until
 // then its metadata says that a rebuild is under way, and which, so that any
@@ -39,7 +39,7 @@ func rebuild(ctx context.Context, js jetstream.JetStream, c Config, bucket strin
 		return err
 	}
 	building := stream(bucket, c, log.ID)
-	if s, err := js.Stream(ctx, building.Name); err == nil && bucket != eventlog.BucketHeartbeat { // pulses are not kept: their sequences begin anew
+	if s, err := js.Stream(ctx, building.Name); err == nil && bucket != eventlog.BucketHeartbeat { // pulses are not kept: their sequences start over
 		if is := s.CachedInfo().Config; is.Metadata[metaLogID] == log.ID && is.Metadata[metaSkipped] != "" {
 			building.Metadata[metaSkipped] = is.Metadata[metaSkipped]
 		}
@@ -73,7 +73,7 @@ func claim(s *jetstream.StreamConfig, bucket string) (which string) {
 }
 
 // takeOver finishes a rebuild that was cut short, with what the server has brought
-// into the bucket since, and where that is not of this log, begins it anew.
+// into the bucket since, and where that is not of this log, starts it over.
 func takeOver(ctx context.Context, js jetstream.JetStream, c Config, bucket string) error {
 	log, err := logstream.Inspect(ctx, js)
 	if err != nil {

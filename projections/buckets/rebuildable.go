@@ -105,7 +105,7 @@ const (
 )
 
 // abandoned says whether nobody goes on with a rebuild: it has stood still for some
-// seconds, or it has been at its end for as long, where whoever does it would have put
+// seconds, or it has been at its end for as long, where anyone who does it would have put
 // the bucket into service. The server goes on by itself to bring the log into the
 // bucket, so a bucket that comes on is no sign of anybody.
 func abandoned(ctx context.Context, js jetstream.JetStream, bucket string) (bool, error) {

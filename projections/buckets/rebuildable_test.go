@@ -129,7 +129,7 @@ func TestARebuildIsDoneByOneAlone(t *testing.T) {
 	if err != nil {
 		t.Fatalf("after it was cut short: %v", err)
 	}
-	// Whoever lost the race to another says so.
+	// Anyone who lost the race to another says so.
 	taken := false
 	err = buckets.Rebuild(t.Context(), js, config, eventlog.BucketState, func(uint64, uint64) {
 		if !taken {

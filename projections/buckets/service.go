@@ -77,7 +77,7 @@ func ResyncDue(ctx context.Context, js jetstream.JetStream) (after string, err e
 }
 
 // ResyncRequested records that devices were told to sync, after the rebuild that ResyncDue
-// gave. Until then whoever leads tells them, also after a crash. It does nothing
+// gave. Until then the operator that leads tells them, also after a crash. It does nothing
 // where the bucket was rebuilt once more since.
 func ResyncRequested(ctx context.Context, js jetstream.JetStream, after string) error {
 	s, err := js.Stream(ctx, eventlog.BucketStream(eventlog.BucketDesired))

@@ -114,7 +114,7 @@ func skip(ctx context.Context, js jetstream.JetStream, bucket string, sequence u
 }
 
 // Resume has the server go on with a bucket where it stands, by a source that is made
-// anew and begins behind what the bucket has, so that nothing is left out. With
+// again and begins behind what the bucket has, so that nothing is left out. With
 // nats-server 2.15 the source of a stream that was given more replicas can be dead
 // until then.
 func Resume(ctx context.Context, js jetstream.JetStream, bucket string) error {

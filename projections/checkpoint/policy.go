@@ -34,7 +34,7 @@ func Due(log logstream.Info, newest Entry, events uint64) bool {
 
 // DueAtEnd says whether a checkpoint should be saved by a leader that ends: as
 // soon as what happened since the newest weighs more than the checkpoint does,
-// so that whoever starts next reads less.
+// so that anyone who starts next reads less.
 func DueAtEnd(log logstream.Info, newest Entry) bool {
 	n, bytes := since(log, newest)
 	return n > 0 && bytes >= newest.Bytes

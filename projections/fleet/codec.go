@@ -15,9 +15,9 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-// FoldVersion numbers what Apply makes of a log, and how it is encoded. Whoever
+// FoldVersion numbers what Apply makes of a log, and how it is encoded. Anyone who
 // changes either raises it: then no view is taken from an older program, and the
-// log is folded anew.
+// log is folded from the beginning.
 const FoldVersion = 6
 
 // Errors of Decode.
@@ -174,7 +174,7 @@ func (w *writer) deployment(d *Deployment) {
 	w.word(d.Key.Namespace)
 	w.word(d.Key.Name)
 	w.word(string(d.Lifecycle))
-	// Raw JSON keeps its bytes: encoding/json would write it anew.
+	// Raw JSON keeps its bytes: encoding/json would write it again.
 	spec := d.Spec
 	w.bytes(spec.Score)
 	w.bytes(spec.Rollout)

@@ -6,7 +6,7 @@ import "strings"
 // view keeps each such text once.
 const (
 	// maxInterned bounds what hostile reports can put into the table. Past it the
-	// table begins anew, and what is in use stays shared by those who have it.
+	// table starts over, and what is in use stays shared by those who have it.
 	maxInterned       = 1 << 16
 	maxInternedLength = 256 // bytes
 )

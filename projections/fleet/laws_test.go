@@ -113,14 +113,14 @@ func TestIncrementalCountsEqualFullCounts(t *testing.T) {
 			v = fleet.Apply(v, e.Event, e.err)
 			for k, d := range v.Deployments {
 				if want := recount(d); d.Counts != want {
-					rt.Fatalf("at sequence %d, %s: counts %+v, made anew %+v", v.Sequence, k, d.Counts, want)
+					rt.Fatalf("at sequence %d, %s: counts %+v, made again %+v", v.Sequence, k, d.Counts, want)
 				}
 				var got uint64
 				if p := d.LastFailed(); p != nil {
 					got = p.Reported.Sequence
 				}
 				if want := newestFailure(d); got != want {
-					rt.Fatalf("at sequence %d, %s: newest failure at %d, made anew %d", v.Sequence, k, got, want)
+					rt.Fatalf("at sequence %d, %s: newest failure at %d, made again %d", v.Sequence, k, got, want)
 				}
 			}
 		}

@@ -1,5 +1,5 @@
 // Package seal makes the log tamper-evident: a Merkle tree (RFC 6962) over all its
-// messages, whose head the operator signs and appends now and then. Whoever holds
+// messages, whose head the operator signs and appends now and then. Anyone who holds
 // the public key finds out by it what was altered, put in, dropped or moved behind
 // the fleet's back; docs/proof.md says what it proves, and what it cannot.
 package seal

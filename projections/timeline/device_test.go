@@ -158,7 +158,7 @@ func TestADevicesEntriesSayWhatDiffers(t *testing.T) {
 	w.Offline(d)
 	es := w.DeviceHistory(d).Entries
 	if diff := cmp.Diff([]string{"services[web].image: nginx:1 → nginx:2"}, storytest.FieldsText(es[4].Changes)); diff != "" {
-		t.Errorf("assigned anew (-want +got):\n%s", diff)
+		t.Errorf("assigned again (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{
 		"gpu:  → yes (reported)", "site: lab (reported) → other (by kubectl-label)", `spare:  → "" (by kubectl-label)`, "zone: a (reported) → ",

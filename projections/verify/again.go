@@ -94,7 +94,7 @@ func (c *comparison) keyNow(ctx context.Context, subject, key string) (f Finding
 	}
 	switch {
 	case last == nil && has == nil:
-		return f, true, nil // a stream in memory began anew
+		return f, true, nil // a stream in memory started over
 	case has == nil && slices.Contains(c.passed, last.Sequence):
 		return f, true, nil
 	case has == nil:

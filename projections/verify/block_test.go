@@ -88,7 +88,7 @@ func (b *block) of(sequence uint64) *record {
 	return nil
 }
 
-// save writes the block, and has the server find out anew what is in it unless
+// save writes the block, and has the server find out again what is in it unless
 // its index is to be kept.
 func (b *block) save(keepIndex bool) {
 	b.tb.Helper()

@@ -63,7 +63,7 @@ const (
 	// TimeBackwards: the log's clock went back between two messages.
 	TimeBackwards Kind = "TimeBackwards"
 	// PulsesGone: the pulses, which are in memory alone, went with a restart of the
-	// server, and the bucket that shows them. An operator makes both anew.
+	// server, and the bucket that shows them. An operator makes both again.
 	PulsesGone Kind = "PulsesGone"
 	// CheckpointUnusable: a saved fold is damaged; it costs time, no truth.
 	CheckpointUnusable Kind = "CheckpointUnusable"

@@ -13,7 +13,7 @@ import (
 	"fleet.nationtech.io/projections/verify"
 )
 
-// Whoever owns the disk changes the files of a stopped server, checksums and all,
+// Anyone who owns the disk changes the files of a stopped server, checksums and all,
 // so that the server takes them. What the server itself notices and leaves out is
 // found as missing.
 func TestWhatTheDisksOwnerDoesIsFound(t *testing.T) {

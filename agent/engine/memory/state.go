@@ -35,7 +35,7 @@ func (m *Memory) advance() error {
 	return nil
 }
 
-// changed keeps what changed, and tells whoever watches.
+// changed keeps what changed, and tells anyone who watches.
 func (m *Memory) changed(c *container, action string) error {
 	if err := m.save(); err != nil {
 		return &engine.Error{Class: engine.ClassAway, Reason: engine.ReasonEngineAway, Err: err}

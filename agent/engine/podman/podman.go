@@ -80,7 +80,7 @@ func (c connected) Value(key any) any {
 }
 
 // connect gives a context for the bindings' calls. One connection serves for the
-// life of the engine: it dials anew for a service that was away and came back.
+// life of the engine: it dials again for a service that was away and came back.
 func (p *Podman) connect(ctx context.Context) (context.Context, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

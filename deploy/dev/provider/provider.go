@@ -56,7 +56,7 @@ func Load(o Options) (*Provider, error) {
 		Listener: o.Listener, Certificate: &o.Certificate, TokenLifetime: o.TokenLifetime, State: state, Logger: o.Logger,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("identity provider: %s: %w; remove the file to begin anew", o.File, err)
+		return nil, fmt.Errorf("identity provider: %s: %w; remove the file to start over", o.File, err)
 	}
 	p := &Provider{Provider: dev, file: o.File}
 	if len(state) > 0 {

@@ -182,7 +182,7 @@ func TestAHostileDeviceNeitherStopsNorDeposesTheOperator(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Who can be deposed is deposed all the time. An append whose answer a busy
-	// machine gave too late, after 10 s, makes the operator elect itself anew.
+	// machine gave too late, after 10 s, makes the operator elect itself again.
 	took := time.Since(attacked)
 	if anew := len(after) - len(before); anew > int(took/(10*time.Second)) {
 		t.Errorf("%d elections in %v of the attack: the operator was deposed", anew, took)

@@ -18,7 +18,7 @@ import (
 )
 
 // cache is the file of one account's tokens. Each use of a refresh token ends it, so
-// whoever renews holds the lock and looks first whether another fleetctl did so.
+// anyone who renews holds the lock and looks first whether another fleetctl did so.
 type cache struct{ file string }
 
 // newCache names the file by whose tokens it has.

@@ -248,7 +248,7 @@ func (c *Connection) dialOnce(options []nats.Option) (nc *nats.Conn, err error) 
 }
 
 // Permitted gives a context that ends when the server refuses the log, or an event of
-// it, to the user. To whoever asked it says nothing, so they would wait for long.
+// it, to the user. To anyone who asked it says nothing, so they would wait for long.
 func (c *Connection) Permitted(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(ctx)
 	c.mu.Lock()

@@ -52,7 +52,7 @@ func (t Target) check() error {
 		return cli.Misused(err, "--url wss://nats.example.org:443")
 	}
 	if one := t.plaintext(all); one != "" && (t.Tokens != nil || t.Bearer) && !t.InsecurePlaintext {
-		return cli.Misused(fmt.Errorf("%s is not encrypted, and whoever hears a token can use it", one),
+		return cli.Misused(fmt.Errorf("%s is not encrypted, and anyone who hears a token can use it", one),
 			"tls:// or wss://, with --ca-file where the CA is your own; or --insecure-plaintext where the network can be trusted")
 	}
 	return nil

@@ -84,7 +84,7 @@ type watchEvent struct {
 	Object any    `json:"object"`
 }
 
-// WriteChange writes one thing anew.
+// WriteChange writes one thing again.
 func (w *Objects) WriteChange(i resource.Item, kind string) error {
 	switch w.output {
 	case outputName:

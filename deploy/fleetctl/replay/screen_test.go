@@ -16,7 +16,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-var update = flag.Bool("update", false, "write the golden frames anew")
+var update = flag.Bool("update", false, "write the golden frames again")
 
 func golden(t *testing.T, name, got string) {
 	t.Helper()
@@ -34,7 +34,7 @@ func golden(t *testing.T, name, got string) {
 		t.Fatal(err)
 	}
 	if diff := cmp.Diff(string(want), got+"\n"); diff != "" {
-		t.Errorf("%s (-want +got; -update writes it anew):\n%s", name, diff)
+		t.Errorf("%s (-want +got; -update writes it again):\n%s", name, diff)
 	}
 }
 

@@ -59,7 +59,7 @@ func (c *Catalog) DeploymentChanged(key fleet.Key) {
 		return
 	}
 	if _, there := c.state.Deployment(key); there && c.objs[key] != nil && c.objs[key].sequence == d.Applied.Sequence {
-		return // set anew, it would not be known to be placed
+		return // set again, it would not be known to be placed
 	}
 	c.state.SetDeployment(c.recorded(d).spec)
 }

@@ -11,7 +11,7 @@ const minWriteInterval = time.Second
 // throttle keeps a watch readable: what was written just now rests, and what changes
 // of it meanwhile is written when the rest is over, once, as it reads then. It goes
 // by the log's own clock: the past is told again as it would have been told to
-// whoever had watched it. The zero value has nothing that rests.
+// anyone who had watched it. The zero value has nothing that rests.
 type throttle struct {
 	rests []rest                  // in the order in which they began
 	until map[objectKey]time.Time // when the rest ends of each that rests

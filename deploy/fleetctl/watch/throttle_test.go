@@ -59,7 +59,7 @@ func TestAThingThatWasJustWrittenRests(t *testing.T) {
 			},
 			want: []objectKey{hello},
 		},
-		"what went is not told, and what came again rests anew": {
+		"what went is not told, and what came again rests again": {
 			do: func(p *throttle) []objectKey {
 				p.written(hello, at(0))
 				p.holds(hello)

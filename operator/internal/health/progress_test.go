@@ -50,6 +50,6 @@ func TestABucketLacksSomethingSinceItWasSeenFirstAndUntilItMoves(t *testing.T) {
 	}
 	l.whole = 9
 	if _, _ = l.look(buckets.Service{Last: 8, Created: start}, end); l.whole != 0 {
-		t.Error("it was made anew, and is taken to have what the old one had")
+		t.Error("it was made again, and is taken to have what the old one had")
 	}
 }

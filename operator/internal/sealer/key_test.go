@@ -76,7 +76,7 @@ func TestAFileKeepsItsKeyAndIsPrivate(t *testing.T) {
 	}
 }
 
-// Whoever reads the file finds a whole key or none, also where its maker is killed.
+// Anyone who reads the file finds a whole key or none, also where its maker is killed.
 func TestMakersOfTheFileAtOnceHaveOneKey(t *testing.T) {
 	t.Parallel()
 	for range 20 {

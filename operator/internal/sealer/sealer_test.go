@@ -287,7 +287,7 @@ func TestNothingIsSealedOverASealThatContradictsTheLog(t *testing.T) {
 	}
 }
 
-// A log that was made anew is sealed from its own beginning.
+// A log that was made again is sealed from its own beginning.
 func TestALogThatWentBackIsSealedFromItsBeginning(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)

@@ -1,4 +1,4 @@
-// Package pasttest makes logs of a fleet's life for the tests of whoever folds
+// Package asoftest makes logs of a fleet's life for the tests of what folds
 // them, and folds them by brute force.
 package asoftest
 
