@@ -30,8 +30,7 @@ BINARIES   := fleet-operator fleet-agent fleet-callout fleetctl fleet-dev fleet-
 ##@ Use
 .PHONY: demo
 demo: build ## Run the main job from end to end on real parts, with passwords and with identities, and print the evidence
-	@bin/fleet-dev demo
-	@echo; bin/fleet-dev demo --auth=oidc
+	@tools/demo.sh
 
 .PHONY: up
 up: build ## Start a fleet on this machine (FLAGS="--devices 3 --engine auto --auth oidc"); Ctrl-C ends it

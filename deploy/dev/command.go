@@ -160,9 +160,14 @@ func firstDevice(ds []Device) string {
 	return ds[0].ID
 }
 
-// demoPrefix keeps the demo's devices apart from those of a fleet that is up beside
-// it, on the same Podman.
-const demoPrefix = "demo"
+// demoPrefix keeps a demo's devices apart from those of a fleet that is up beside it,
+// and of the demo of the other kind, on the same Podman.
+func demoPrefix(auth string) string {
+	if auth == AuthOIDC {
+		return "demo-id"
+	}
+	return "demo"
+}
 
 func demoCommand(out, _ io.Writer) *cobra.Command {
 	var o Options
@@ -179,7 +184,7 @@ func demoCommand(out, _ io.Writer) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o.DataDir, o.Out, o.Prefix = dir, out, demoPrefix
+			o.DataDir, o.Out, o.Prefix = dir, out, demoPrefix(o.Auth)
 			log, err := o.logger()
 			if err != nil {
 				return err

@@ -18,7 +18,7 @@ func TestTheDemosDevicesAreNotThoseOfAFleetBesideIt(t *testing.T) {
 	if diff := cmp.Diff([]string{"edge-01", "edge-02"}, ids(devices(up.Prefix, 2))); diff != "" {
 		t.Errorf("up (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"demo-01", "demo-02"}, ids(devices(demoPrefix, 2))); diff != "" {
+	if diff := cmp.Diff([]string{"demo-01", "demo-02"}, ids(devices(demoPrefix(AuthPassword), 2))); diff != "" {
 		t.Errorf("demo (-want +got):\n%s", diff)
 	}
 }
