@@ -60,7 +60,7 @@ func (s *story) lastLogin(ctx context.Context, device string) (last eventlog.Eve
 func (s *story) revoke(ctx context.Context) error {
 	device := s.devices[len(s.devices)-1]
 	if err := s.ping(ctx, device); err != nil {
-		return fmt.Errorf("%s does not answer before: %w", device, err)
+		return fmt.Errorf("device %s did not answer a ping before the revocation: %w", device, err)
 	}
 	revoked, err := s.access(ctx, device, eventlog.RequestRevoke, "stolen")
 	if err != nil {
@@ -71,7 +71,7 @@ func (s *story) revoke(ctx context.Context) error {
 		return errors.Is(err, nats.ErrNoResponders), fmt.Sprintf("a ping ends with %v", err), nil
 	})
 	if err != nil {
-		return fmt.Errorf("%s is to be cut off: %w", device, err)
+		return fmt.Errorf("device %s was not cut off: %w", device, err)
 	}
 	took := time.Since(revoked)
 	if took > cutOffLimit {
@@ -91,7 +91,7 @@ func (s *story) revoke(ctx context.Context) error {
 		return true, "", nil
 	})
 	if err != nil {
-		return fmt.Errorf("%s is to be refused: %w", device, err)
+		return fmt.Errorf("the callout did not refuse device %s: %w", device, err)
 	}
 	allowed, err := s.access(ctx, device, eventlog.RequestAllow, "found")
 	if err != nil {
@@ -102,7 +102,7 @@ func (s *story) revoke(ctx context.Context) error {
 		return err == nil, fmt.Sprint(err), nil
 	})
 	if err != nil {
-		return fmt.Errorf("%s is to come back: %w", device, err)
+		return fmt.Errorf("device %s did not come back: %w", device, err)
 	}
 	s.tell("%s answers again %.1f s after that event", device, time.Since(allowed).Seconds())
 	return nil

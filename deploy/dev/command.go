@@ -194,7 +194,7 @@ func demoCommand(out, _ io.Writer) *cobra.Command {
 			err = Run(c.Context(), o, func(ctx context.Context, f *Fleet) error { return Tell(ctx, f, out) })
 			if keep || err != nil {
 				fmt.Fprintf(out, "\nThe data stays in %s (fleet.log has the components' logs), and the containers run on.\n"+
-					"Remove both with: fleet-dev down --data-dir %s\n", dir, dir)
+					"Remove both with: bin/fleet-dev down --data-dir %s\n", dir, dir)
 				return err
 			}
 			return Remove(context.WithoutCancel(c.Context()), o)

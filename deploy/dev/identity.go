@@ -72,7 +72,7 @@ func (r *runner) upProvider(ctx context.Context, remembered *ports) error {
 	done := make(chan struct{})
 	r.enrolled = r.inBackground(func() error { defer close(done); return r.enrol(ctx) })
 	r.onDown(func() error { <-done; return nil })
-	r.say("OpenID provider %s  for development: it asks nobody for a password", p.Issuer())
+	r.say("OpenID provider %s  for development only: anyone who reaches it can log in as anyone", p.Issuer())
 	return nil
 }
 

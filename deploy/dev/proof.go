@@ -24,7 +24,7 @@ func (s *story) asItWas(ctx context.Context) error {
 		}
 	}
 	if deleted == 0 {
-		return fmt.Errorf("the log has no end of %s", key)
+		return fmt.Errorf("the log has no deployment.deleted of %s", key)
 	}
 	v, err := asof.At(ctx, s.js, asof.Moment{Sequence: deleted - 1}, asof.Options{})
 	if err != nil {

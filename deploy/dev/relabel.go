@@ -20,7 +20,7 @@ func (s *story) moveAway(ctx context.Context) error {
 		if st, there := states[s.devices[0]]; there {
 			return false, "it still reports " + string(st.Phase), nil
 		}
-		s.tell("%s let %s go, although its agent goes on reporting site=lab; %d devices keep it", s.devices[0], s.name, len(states))
+		s.tell("%s no longer runs %s, although its agent still reports site=lab; %d devices still run it", s.devices[0], s.name, len(states))
 		return true, "", nil
 	})
 }

@@ -90,7 +90,7 @@ func (s *story) containersAnswer(greeting string) func(context.Context) error {
 				return true, "", nil
 			})
 			if err != nil {
-				return fmt.Errorf("%s is to answer %q: %w", d, greeting, err)
+				return fmt.Errorf("device %s did not answer with %q: %w", d, greeting, err)
 			}
 		}
 		return nil

@@ -55,8 +55,9 @@ func newRevoke(s cli.Streams, c *query.Connection) *cobra.Command {
 
 The operator records access.revoked. The auth callout then ends the connections of
 the device within 2 seconds and refuses its tokens, until: ` + s.Program() + ` device allow DEVICE.
-Where devices have passwords and no auth callout runs, remove the device's user from
-the NATS configuration as well.
+If the device has a password, remove its user from the NATS configuration too. Without
+an auth callout nothing else cuts it off. With one, the device is cut off and logs in
+again, over and over.
 
 The device keeps its Deployments and runs on what it last had. To take it out of the
 fleet: ` + s.Program() + ` device decommission DEVICE. Deactivate its user at the identity provider

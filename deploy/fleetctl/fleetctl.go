@@ -35,8 +35,8 @@ func newRoot(s cli.Streams) *cobra.Command {
 	var c query.Connection
 	root := &cobra.Command{
 		Use:   s.Name,
-		Short: "Look into a fleet and speak with it",
-		Long: `Look into a fleet and speak with it.
+		Short: "Inspect and control a fleet",
+		Long: `Inspect and control a fleet.
 
 For a local fleet (fleet-dev up): set -a; . .fleet/env; set +a
 For another one: fleetctl login, or fleetctl context add.

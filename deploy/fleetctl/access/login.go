@@ -38,9 +38,9 @@ It prints a page and a code. Approve the login there, with any browser on any de
 then it goes on by itself. The token is kept in a file that only you may read, and is
 renewed before it ends; two commands at once do not disturb each other.
 
-Which servers and which provider comes from the context (--context, or the selected
-one). What flags say is saved in it; without one, in a new context named ` + defaultContext + `. The
-provider's administrator knows the client id and the project.
+The context (--context, or the selected one) names the servers and the provider. login
+saves the flags in it. Where no context is selected, login makes one named ` + defaultContext + `.
+The provider's administrator knows the client id and the project.
 
 A service does not log in: give it a key of a machine user by --key-file or
 $` + EnvKeyFile + `.`,

@@ -18,10 +18,11 @@ const logoutTimeout = 15 * time.Second
 func NewLogout(s cli.Streams, b *Settings) *cobra.Command {
 	return &cobra.Command{
 		Use:   "logout",
-		Short: "Forget the login, and take it back at the provider",
-		Long: `Forget the cached token of the context's login, and take the refresh token back at
-the provider. An access token that somebody copied holds until it ends; an admin can
-revoke the person's access at once.`,
+		Short: "Log out: delete the cached tokens and revoke the refresh token",
+		Long: `Delete the cached tokens of the context's login, and revoke the refresh token at the
+provider. An access token that somebody copied stays valid until it expires. No command
+of ` + s.Program() + ` revokes a person: deactivate the person at the provider, and keep the
+lifetime of tokens short.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return b.logout(cmd.Context(), s) },
 	}
