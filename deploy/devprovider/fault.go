@@ -16,6 +16,8 @@ type Fault struct {
 	Body string
 	// Hang never answers.
 	Hang bool
+	// Began, where it is not nil, is called as each request that it concerns comes.
+	Began func()
 }
 
 type faults struct {
@@ -38,6 +40,9 @@ func (f *faults) before(next http.Handler) http.Handler {
 		if fault == nil || !strings.HasPrefix(r.URL.Path, fault.Path) {
 			next.ServeHTTP(w, r)
 			return
+		}
+		if fault.Began != nil {
+			fault.Began()
 		}
 		if fault.Hang {
 			<-r.Context().Done()

@@ -138,6 +138,8 @@ func allow(ctx context.Context, s cli.Streams, c *query.Connection, js jetstream
 	switch {
 	case err != nil:
 		return err
+	case out.Allowed == 0 && f.wait:
+		return answer(s, f.output, out, "%s is allowed (event %d took back what kept it out)\n", id, out.Requested)
 	case out.Allowed == 0:
 		return answer(s, f.output, out, "asked the operator to allow %s (event %d)\n", id, out.Requested)
 	}
@@ -145,7 +147,7 @@ func allow(ctx context.Context, s cli.Streams, c *query.Connection, js jetstream
 }
 
 func revoke(ctx context.Context, s cli.Streams, c *query.Connection, js jetstream.JetStream, st query.Standing, id string, f requestFlags, yes bool, stdin io.Reader) error {
-	if st.Device != nil && st.Device.Access != nil {
+	if st.Device != nil && st.Device.Access != nil && st.Device.AccessRequest == nil {
 		return answer(s, f.output, accessChange{Device: id}, "the access of %s is revoked already (reason %s)\n", id, st.Device.Access.Reason)
 	}
 	if !yes {
@@ -159,6 +161,8 @@ func revoke(ctx context.Context, s cli.Streams, c *query.Connection, js jetstrea
 	switch {
 	case err != nil:
 		return err
+	case out.Revoked == 0 && f.wait:
+		return answer(s, f.output, out, "the access of %s is revoked (event %d found it so)\n", id, out.Requested)
 	case out.Revoked == 0:
 		return answer(s, f.output, out, "asked the operator to revoke the access of %s (event %d)\n", id, out.Requested)
 	}
@@ -166,13 +170,23 @@ func revoke(ctx context.Context, s cli.Streams, c *query.Connection, js jetstrea
 }
 
 // requestAccess asks the operator about a device's access, and waits for its answer
-// where that is wanted. A request that asks for what is so has no answer.
+// where that is wanted. A request that asks for what is so by then has no answer.
 func requestAccess(ctx context.Context, s cli.Streams, c *query.Connection, js jetstream.JetStream, id, verb string, answeredBy eventlog.Type, f requestFlags) (requested, answered uint64, err error) {
 	bounded, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	requested, err = c.Append(bounded, s, js, eventlog.DeviceRequestSubject(c.User, id), eventlog.RequestMade, eventlog.Request{Verb: verb, Reason: f.reason})
 	if err != nil || !f.wait {
 		return requested, 0, err
+	}
+	st, err := query.ReadStanding(bounded, js, id)
+	if err != nil {
+		return requested, 0, err
+	}
+	if st.Device == nil || st.Device.AccessRequest == nil {
+		if st.AccessChanged > requested { // the operator was quicker
+			return requested, st.AccessChanged, nil
+		}
+		return requested, 0, nil
 	}
 	answered, err = awaitOperator(ctx, bounded, s, js, id, requested, verb+" "+id, f.timeout, func(e eventlog.Event) (bool, error) {
 		return e.Type == answeredBy, nil

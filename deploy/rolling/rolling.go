@@ -96,7 +96,11 @@ func Change(ctx context.Context, o Options) error {
 }
 
 func (o Options) change(ctx context.Context, s Server) (c Count, err error) {
-	if c.Before, err = o.clients(ctx); err != nil {
+	err = o.until(ctx, func(ctx context.Context) error {
+		c.Before, err = o.clients(ctx)
+		return err
+	})
+	if err != nil {
 		return c, err
 	}
 	began := time.Now()
@@ -164,6 +168,7 @@ func (o Options) servers(ctx context.Context) (all []Server, err error) {
 // clients counts the devices' connections on all servers. People come and go.
 func (o Options) clients(ctx context.Context) (n int, err error) {
 	question := fmt.Appendf(nil, `{"acc":%q,"limit":1}`, eventlog.AccountDevices)
+	answers := 0
 	err = o.ask(ctx, eventlog.ConnectionsSubject, question, o.Servers, func(_ Server, data json.RawMessage) error {
 		var c struct {
 			Total int `json:"total"`
@@ -172,8 +177,12 @@ func (o Options) clients(ctx context.Context) (n int, err error) {
 			return err
 		}
 		n += c.Total
+		answers++
 		return nil
 	})
+	if err == nil && answers < o.Servers {
+		err = fmt.Errorf("%d of %d servers said how many devices they have", answers, o.Servers)
+	}
 	return n, err
 }
 

@@ -86,7 +86,7 @@ func TestServersAreChangedOneByOneAndNoneAfterOneThatFails(t *testing.T) {
 		says    string
 	}{
 		"a server that does not answer stops all": {
-			rolling.Options{Servers: 4, Timeout: 3 * time.Second}, nil, "nothing was changed: after 3s: 3 of 4 servers are healthy",
+			rolling.Options{Servers: 4, Timeout: 12 * time.Second}, nil, "nothing was changed: after 12s: 3 of 4 servers are healthy",
 		},
 		"more servers than were told stop all": {
 			rolling.Options{Servers: 2}, nil, "nothing was changed: 3 servers answer, and there are to be 2",

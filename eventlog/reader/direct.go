@@ -112,7 +112,7 @@ func (d *direct) next(ctx context.Context) (*nats.Msg, delivery, error) {
 		c, err := d.first(ctx)
 		if err == nil && c != nil {
 			e := c.take()
-			d.poll = 0
+			d.poll = min(d.poll, minPoll) // what was heard together with it may come a little later
 			return e.msg, e.at, nil
 		}
 		if err == nil || errors.Is(err, errIdle) {
@@ -186,8 +186,16 @@ func (d *direct) round(ctx context.Context) (more bool, err error) {
 	if last <= d.bound {
 		return false, nil
 	}
+	bound := last
 	for _, c := range d.cursors {
 		m, err := LastMessage(ctx, d.js, d.stream, c.filter)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			// Of a last message that is damaged the leader says so too, whatever stands before
+			// it. Then this cursor goes on message by message, and the others no further.
+			if m, err = NextMessage(ctx, d.js, d.stream, c.filter, c.reached()+1); err == nil {
+				bound = min(bound, m.Sequence)
+			}
+		}
 		switch {
 		case err == nil && !m.Time.Before(c.since):
 			c.last = m.Sequence
@@ -195,7 +203,7 @@ func (d *direct) round(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 	}
-	d.bound = last
+	d.bound = bound
 	return true, nil
 }
 

@@ -2,12 +2,17 @@ package verify_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go/jetstream"
+
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/seal"
 	"fleet.nationtech.io/projections/verify"
@@ -192,4 +197,38 @@ func TestABucketWhoseNewestMessageIsDamagedIsRebuilt(t *testing.T) {
 	}
 	w.ensure()
 	wantKinds(t, w.verify(verify.Options{}), map[verify.Kind]uint64{})
+}
+
+// A reader of several filters gives all that is whole, in the log's order, also where
+// the newest message on one of them is damaged: the server then says that there is no
+// last message on it, whatever stands before.
+func TestADamagedLastMessageHidesNoOtherFromAReaderOfSeveralFilters(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	w.report("a", 1)
+	damaged := w.report("a", 2)
+	w.report("b", 1)
+	w.server.Stop()
+	b := open(t, w.server, eventlog.LogStream)
+	b.of(damaged).data[4] ^= 1
+	b.of(damaged).staleChecksum = true
+	b.save(true)
+	w.server.Start()
+	w.connect()
+	people, err := reader.People(w.js.Conn())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, js := range map[string]jetstream.JetStream{"by a consumer": w.js, "by direct gets": people} {
+		var got []string
+		for e, err := range reader.Read(t.Context(), js, reader.Options{Subjects: []string{eventlog.StateSubject("a", "*"), eventlog.StateSubject("b", "*")}}) {
+			if err != nil && !errors.Is(err, eventlog.ErrForeign) {
+				t.Fatalf("%s: %v", name, err)
+			}
+			got = append(got, fmt.Sprintf("%s %d", e.Address.Device, e.Counter.N))
+		}
+		if diff := cmp.Diff([]string{"a 1", "b 1"}, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", name, diff)
+		}
+	}
 }

@@ -14,8 +14,14 @@ import (
 
 const (
 	renewTimeout = 30 * time.Second
-	firstRetry   = time.Second
-	maxRetry     = 30 * time.Second
+	// hasty is a caller that waits for less: it is served from the cache alone, as to
+	// break off a renewal may burn the refresh token.
+	hasty      = 5 * time.Second
+	firstRetry = time.Second
+	maxRetry   = 30 * time.Second
+	// lookInterval is how often the wall clock is looked at: timers stand still while a
+	// machine sleeps.
+	lookInterval = 30 * time.Second
 )
 
 // Options wire a Session.
@@ -48,7 +54,8 @@ func New(o Options) (*Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{account: o.Account, now: o.Now, provider: openid.New(openid.Options{Issuer: o.Account.Issuer, Clock: clock, Servers: servers})}
+	wall := func() time.Time { return o.Now().Round(0) } // tokens end by it, over a sleep of the machine too
+	s := &Session{account: o.Account, now: wall, provider: openid.New(openid.Options{Issuer: o.Account.Issuer, Clock: clock, Servers: servers})}
 	bearer := "person by " + o.Account.ClientID + " in context " + o.Account.Context
 	if o.Account.KeyFile != "" {
 		if s.key, err = openid.ReadKey(o.Account.KeyFile); err != nil {
@@ -113,10 +120,19 @@ func (s *Session) nameOf(ctx context.Context, t Tokens) string {
 
 // Ready makes sure that there is a token, which is not about to end: the cached one,
 // or the next one, which this asks for. While the provider is away the cached one is
-// good until it ends. It fails with ErrLoggedOut and ErrEnded.
+// good until it ends. A caller that waits for less than 5 s gets the cached one or an
+// error. It fails with ErrLoggedOut and ErrEnded.
 func (s *Session) Ready(ctx context.Context) error {
 	t, err := s.cache.read()
-	switch {
+	switch deadline, ok := ctx.Deadline(); {
+	case ok && time.Until(deadline) < hasty:
+		if err == nil && !t.holds(s.now()) {
+			err = errNoTime
+		}
+		if err == nil {
+			s.hold(t)
+		}
+		return err
 	case err == nil && t.fresh(s.now()):
 		s.hold(t)
 		return nil
@@ -125,14 +141,19 @@ func (s *Session) Ready(ctx context.Context) error {
 		return fmt.Errorf("%w at %s", err, s.account.Issuer)
 	}
 	err = s.renew(ctx)
-	if err != nil && t.holds(s.now()) && ctx.Err() == nil {
+	if err != nil && t.holds(s.now()) && !errors.Is(ctx.Err(), context.Canceled) {
 		s.hold(t)
 		return nil
 	}
 	return err
 }
 
-// renew asks for the next token, unless another process did so meanwhile.
+// errNoTime says that there is no time for a renewal.
+var errNoTime = errors.New("the cached token has ended, and there is no time to renew it")
+
+// renew asks for the next token, unless another process did so meanwhile. Once it has
+// the lock the caller's end does not break it off: the provider may have ended the old
+// refresh token by then.
 func (s *Session) renew(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, renewTimeout)
 	defer cancel()
@@ -143,7 +164,16 @@ func (s *Session) renew(ctx context.Context) error {
 		return err
 	}
 	defer unlock()
+	ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), renewTimeout)
+	defer cancel()
 	t, err := s.cache.read()
+	if mine := s.Tokens(); err == nil && mine.Issued.After(t.Issued) { // they could not be written then
+		t, err = mine, s.cache.write(mine)
+		if err != nil && !t.fresh(s.now()) {
+			return err
+		}
+		err = nil
+	}
 	switch {
 	case err == nil && t.fresh(s.now()):
 		s.hold(t)
@@ -223,8 +253,11 @@ func (s *Session) WhyRefused() []string { return s.Tokens().WhyRefused(s.now()) 
 func (s *Session) Keep(ctx context.Context, report func(error)) {
 	retry, told := firstRetry, ""
 	for {
-		if sleep(ctx, max(s.Tokens().renewAt().Sub(s.now()), 0)) != nil {
-			return
+		if wait := s.Tokens().renewAt().Sub(s.now()); wait > 0 {
+			if sleep(ctx, min(wait, lookInterval)) != nil {
+				return
+			}
+			continue
 		}
 		err := s.renew(ctx)
 		switch {

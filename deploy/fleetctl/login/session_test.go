@@ -184,3 +184,30 @@ func TestAFileThatIsNoTokenIsAsIfNobodyWereLoggedIn(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A person who presses Tab, or Ctrl-C, does not lose the login: a renewal that has begun
+// is brought to its end, and a caller in haste begins none.
+func TestACallerWhoGoesAwayBurnsNoRefreshToken(t *testing.T) {
+	t.Parallel()
+	w, person := start(t, devprovider.Options{})
+	first := w.login(person)
+	w.skew.Store(int64(11*time.Hour + 58*time.Minute)) // it is time to renew
+
+	hasty, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	s := w.session()
+	if err := s.Ready(hasty); err != nil || s.Show() != first.Access {
+		t.Errorf("a caller in haste does not get the token that still holds: %v", err)
+	}
+
+	leaving, leave := context.WithCancel(t.Context())
+	w.SetFault(&devprovider.Fault{Path: "/oauth/v2/token", Delay: 300 * time.Millisecond, Began: leave}) // while the provider works
+	if err := s.Ready(leaving); err != nil || s.Show() == first.Access {
+		t.Errorf("the renewal was broken off: %v", err)
+	}
+	w.SetFault(nil)
+	next := w.session()
+	if err := next.Ready(t.Context()); err != nil || next.Show() != s.Show() {
+		t.Errorf("the next command does not have the renewed token: %v", err)
+	}
+}

@@ -63,7 +63,7 @@ const (
 
 // Open connects, for what comes to an end. Its errors say what to try.
 func (c *Connection) Open() (*nats.Conn, jetstream.JetStream, error) {
-	return c.connect(connectTimeout, func(string, ...any) {}, nats.MaxReconnects(reconnects))
+	return c.connect(connectTimeout, func(string, ...any) {}, nats.MaxReconnects(reconnects), nats.IgnoreAuthErrorAbort())
 }
 
 // OpenTo connects, to follow or for what comes to an end.
@@ -174,6 +174,9 @@ func (c *Connection) connect(timeout time.Duration, say func(string, ...any), o 
 	if c.Tokens != nil {
 		keeping, stop := context.WithCancel(context.Background())
 		nc.SetClosedHandler(func(*nats.Conn) { stop() })
+		if nc.IsClosed() { // before it could be told
+			stop()
+		}
 		go c.Tokens.Keep(keeping, func(err error) { say("The next token: %v. The present one still holds; try: fleetctl login\n", err) })
 	}
 	js, err := c.jetStream(nc)

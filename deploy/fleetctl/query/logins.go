@@ -46,7 +46,7 @@ type AccessChange struct {
 func ReadLogins(ctx context.Context, js jetstream.JetStream, device string, unknownSince time.Time) (Logins, error) {
 	var l Logins
 	var err error
-	if l.Standing, err = readStanding(ctx, js, device); err != nil {
+	if l.Standing, err = ReadStanding(ctx, js, device); err != nil {
 		return l, err
 	}
 	for e, err := range reader.Read(ctx, js, reader.Options{Subjects: []string{eventlog.AuthSubject(device), eventlog.AccessSubject(device)}}) {

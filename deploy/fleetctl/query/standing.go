@@ -23,10 +23,12 @@ type Standing struct {
 	Left      uint64        // the event that decommissioned it, where it is out
 	sequence  uint64        // the last event that was read
 	Requested uint64        // the open request to decommission it
+	// AccessChanged is the last event that revoked or allowed its access.
+	AccessChanged uint64
 }
 
-// readStanding folds one device's part of the log.
-func readStanding(ctx context.Context, js jetstream.JetStream, device string) (Standing, error) {
+// ReadStanding folds one device's part of the log.
+func ReadStanding(ctx context.Context, js jetstream.JetStream, device string) (Standing, error) {
 	var st Standing
 	view := fleet.New()
 	for e, err := range reader.Read(ctx, js, reader.Options{Subjects: timeline.DeviceSubjects(device)}) {
@@ -37,6 +39,9 @@ func readStanding(ctx context.Context, js jetstream.JetStream, device string) (S
 		fleet.Apply(view, e, err)
 		if d := view.Devices[device]; d != nil && d.Decommissioned && !was {
 			st.Left = e.Sequence
+		}
+		if err == nil && e.Address.Family == eventlog.FamilyAccess {
+			st.AccessChanged = e.Sequence
 		}
 		st.sequence = e.Sequence
 	}
@@ -92,7 +97,7 @@ func (c *Connection) withStanding(ctx context.Context, device string, then func(
 	}
 	permitted, stop := c.Permitted(ctx)
 	defer stop()
-	st, err := readStanding(permitted, js, device)
+	st, err := ReadStanding(permitted, js, device)
 	if err == nil {
 		err = then(permitted, js, st)
 	}
