@@ -5,6 +5,7 @@ package recovery_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -287,7 +288,7 @@ func TestAnAgentBelievesNothingThatIsAimedAtIt(t *testing.T) {
 	f.eventually(timeout, func() error {
 		n := uint64(0)
 		for e, err := range reader.Read(t.Context(), f.js, reader.Options{From: log.Last + 1, Subjects: []string{eventlog.StateSubject("mallory", "evil")}}) {
-			if err != nil {
+			if err != nil && !errors.Is(err, eventlog.ErrForeign) { // they store a header of the server's, as a copy does
 				return err
 			}
 			if e.Address.Device == "mallory" {
@@ -301,7 +302,7 @@ func TestAnAgentBelievesNothingThatIsAimedAtIt(t *testing.T) {
 	})
 	time.Sleep(3 * time.Second) // what an agent could still do to it has that long
 	for e, err := range reader.Read(t.Context(), f.js, reader.Options{From: log.Last + 1}) {
-		if err != nil {
+		if err != nil && (!errors.Is(err, eventlog.ErrForeign) || e.Address.Device != "mallory") {
 			t.Fatalf("the log has what cannot be decoded: %s at %d: %v", e.Subject, e.Sequence, err)
 		}
 		if e.Address.Device != "mallory" && ofADevice(e) {
