@@ -162,10 +162,6 @@ func (s *Server) Name() string { return s.opts.ServerName }
 // URL is the server's address, without a user.
 func (s *Server) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", s.opts.Port) }
 
-// InProcessConn gives a connection without a socket, for nats.InProcessServer: more
-// clients than a process may have sockets.
-func (s *Server) InProcessConn() (net.Conn, error) { return s.srv.InProcessConn() }
-
 // Clients counts the connections of clients.
 func (s *Server) Clients() int { return s.srv.NumClients() }
 
