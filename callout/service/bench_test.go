@@ -84,7 +84,7 @@ func BenchmarkReconnect(b *testing.B) {
 // BenchmarkBesideBadTokens prints what 1,000 devices that report feel of clients that
 // come with bad tokens without pause: the same reports without them and with them.
 func BenchmarkBesideBadTokens(b *testing.B) {
-	const devices, reports, hostile = 1000, 5000, 20
+	const devices, reports, hostile = 1000, 2000, 20
 	w := newWorld(b)
 	r := w.start()
 	conns := make([]*nats.Conn, devices)
@@ -148,7 +148,7 @@ func BenchmarkBesideBadTokens(b *testing.B) {
 		}
 	}
 	for b.Loop() {
-		s := benchtest.Alternate(b, 5, turn("with", hostile), turn("without", 0))
+		s := benchtest.Alternate(b, 3, turn("with", hostile), turn("without", 0))
 		at := func(name string, q float64) time.Duration {
 			sorted := slices.Sorted(slices.Values(latencies[name]))
 			return sorted[int(q*float64(len(sorted)-1))].Round(10 * time.Microsecond)
