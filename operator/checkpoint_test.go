@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync"
 	"testing"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/testlog"
 	"fleet.nationtech.io/operator"
 	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/checkpoint"
@@ -19,22 +19,9 @@ import (
 )
 
 // record is a log that can be read while it is written.
-type record struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
+type record struct{ testlog.Buffer }
 
-func (r *record) Write(b []byte) (int, error) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.buf.Write(b)
-}
-
-func (r *record) said(text string) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return strings.Contains(r.buf.String(), text)
-}
+func (r *record) said(text string) bool { return strings.Contains(r.String(), text) }
 
 func (r *record) logged(o *operator.Options) { o.Logger = slog.New(slog.NewTextHandler(r, nil)) }
 

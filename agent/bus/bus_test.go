@@ -18,6 +18,7 @@ import (
 	"fleet.nationtech.io/agent/trust"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/testlog"
 )
 
 // small is a device on a server with a callout, without a fleet that talks to it.
@@ -28,7 +29,7 @@ type small struct {
 	server   *natstest.Server
 	fleet    *nats.Conn
 	registry *prometheus.Registry
-	log      lines
+	log      testlog.Buffer
 }
 
 func startSmall(t *testing.T, o bus.Options, parts ...bus.Part) *small {

@@ -1,12 +1,10 @@
 package bus_test
 
 import (
-	"bytes"
 	"log/slog"
 	"net/url"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -18,29 +16,12 @@ import (
 	"fleet.nationtech.io/agent/identity"
 	"fleet.nationtech.io/agent/trust"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/testlog"
 )
 
 const device = "pi-01"
 
 const onePassword = `authorization { users: [{ user: pi-01, password: right }] }`
-
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
 
 func settings(url, password string) config.Config {
 	c := config.Default()
@@ -93,7 +74,7 @@ func TestDialSaysThatThePasswordIsWrongAndGoesOnTrying(t *testing.T) {
 	t.Parallel()
 	wrong := natstest.Start(t, natstest.Config(t, `authorization { users: [{ user: pi-01, password: other }] }`))
 	address := wrong.URL()
-	var log lines
+	var log testlog.Buffer
 	nc, err := connect(t, settings(address, "right"), slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)

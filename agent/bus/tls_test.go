@@ -16,6 +16,7 @@ import (
 	"fleet.nationtech.io/agent/trust"
 	"fleet.nationtech.io/agent/trust/trusttest"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/testlog"
 )
 
 // A device without a battery for its clock gets in, over TLS and over WebSocket,
@@ -60,7 +61,7 @@ func TestADeviceGetsInOverTLSWhateverItsClock(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var log lines
+			var log testlog.Buffer
 			clock := &trust.Clock{System: func() time.Time { return tc.clock }}
 			d, err := bus.NewDialer(c, credentials, clock, slog.New(slog.NewTextHandler(&log, nil)))
 			if err != nil {
@@ -100,7 +101,7 @@ func TestADeviceLearnsTheTimeFromALaterTryToo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var log lines
+	var log testlog.Buffer
 	d, err := bus.NewDialer(c, credentials, &trust.Clock{System: func() time.Time { return time.Unix(60, 0) }}, slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)

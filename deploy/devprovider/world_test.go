@@ -1,7 +1,6 @@
 package devprovider_test
 
 import (
-	"context"
 	"crypto/rsa"
 	"crypto/x509"
 	"encoding/base64"
@@ -17,6 +16,7 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 
 	"fleet.nationtech.io/deploy/devprovider"
+	"fleet.nationtech.io/deploy/devprovider/devprovidertest"
 )
 
 const (
@@ -53,25 +53,7 @@ func start(t *testing.T, o devprovider.Options) *world {
 // run runs a provider that knows what its options say.
 func run(t *testing.T, o devprovider.Options) *world {
 	t.Helper()
-	p, err := devprovider.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	select {
-	case <-p.Ready():
-	case err := <-done:
-		t.Fatal(err)
-	}
-	return &world{Provider: p, t: t}
+	return &world{Provider: devprovidertest.Start(t, o), t: t}
 }
 
 func (w *world) must(err error) {

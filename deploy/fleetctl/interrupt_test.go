@@ -1,10 +1,8 @@
 package fleetctl_test
 
 import (
-	"bytes"
 	"context"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -14,6 +12,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/testlog"
 	"fleet.nationtech.io/projections/buckets"
 )
 
@@ -42,7 +41,7 @@ func TestARebuildThatIsInterruptedPutsItsBucketInServiceFirst(t *testing.T) {
 	if err := w.js.Conn().Flush(); err != nil {
 		t.Fatal(err)
 	}
-	var out, errs locked
+	var out, errs testlog.Buffer
 	code := fleetctl.Run(ctx, cli.Streams{
 		Out: &out, Err: &errs, Now: time.Now, Name: "fleetctl", Getenv: func(string) string { return "" },
 	}, []string{"--url", w.server.URL(), "--user", "operator", "--password", "p", "rebuild", "--all", "--yes"})
@@ -66,22 +65,4 @@ func TestARebuildThatIsInterruptedPutsItsBucketInServiceFirst(t *testing.T) {
 	if !made(eventlog.BucketHeartbeat).Equal(other) {
 		t.Error("another bucket was begun after the interruption")
 	}
-}
-
-// locked is a buffer for several goroutines.
-type locked struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *locked) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *locked) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

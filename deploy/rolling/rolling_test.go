@@ -3,7 +3,6 @@ package rolling_test
 import (
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"fleet.nationtech.io/deploy/accounts"
+	"fleet.nationtech.io/deploy/accounts/accountstest"
 	"fleet.nationtech.io/deploy/rolling"
 	"fleet.nationtech.io/eventlog/natstest"
 )
@@ -39,17 +39,7 @@ func start(t *testing.T) *cluster {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var routes []string
-	ports := make([]int, n)
-	for i := range n {
-		ports[i] = natstest.FreePort(t)
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[i]))
-	}
-	for i := range n {
-		server := accounts.Server{
-			Name: fmt.Sprintf("node-%d", i+1), Host: "127.0.0.1", Port: natstest.FreePort(t), StoreDir: t.TempDir(),
-			Cluster: &accounts.Cluster{Name: "test", Host: "127.0.0.1", Port: ports[i], Routes: routes},
-		}
+	for _, server := range accountstest.Nodes(t, n) {
 		file := filepath.Join(t.TempDir(), "nats.conf")
 		if err := os.WriteFile(file, append(server.Render(), text...), 0o600); err != nil {
 			t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"fleet.nationtech.io/callout/responder"
 	"fleet.nationtech.io/callout/service"
 	"fleet.nationtech.io/deploy/accounts"
+	"fleet.nationtech.io/deploy/accounts/accountstest"
 	"fleet.nationtech.io/deploy/dev/authority"
 	"fleet.nationtech.io/deploy/rolling"
 	"fleet.nationtech.io/eventlog/natstest"
@@ -81,23 +82,13 @@ func startCluster(t *testing.T) *cluster {
 	if c.ca, err = authority.Load(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
-	var routes []string
-	ports := make([]int, nodes)
-	for i := range nodes {
-		ports[i] = natstest.FreePort(t)
-		routes = append(routes, fmt.Sprintf("nats://127.0.0.1:%d", ports[i]))
-	}
-	for i := range nodes {
-		name := fmt.Sprintf("node-%d", i+1)
-		certFile, keyFile, err := c.ca.Server(name)
+	for _, server := range accountstest.Nodes(t, nodes) {
+		certFile, keyFile, err := c.ca.Server(server.Name)
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.conf = append(c.conf, accounts.Server{
-			Name: name, Host: "127.0.0.1", Port: natstest.FreePort(t), StoreDir: t.TempDir(),
-			TLS: &accounts.TLS{CertFile: certFile, KeyFile: keyFile}, WebSocketPort: natstest.FreePort(t),
-			Cluster: &accounts.Cluster{Name: "test", Host: "127.0.0.1", Port: ports[i], Routes: routes},
-		})
+		server.TLS, server.WebSocketPort = &accounts.TLS{CertFile: certFile, KeyFile: keyFile}, natstest.FreePort(t)
+		c.conf = append(c.conf, server)
 		c.files = append(c.files, filepath.Join(t.TempDir(), "nats.conf"))
 	}
 	c.write()

@@ -1,7 +1,6 @@
 package identity_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"log/slog"
@@ -22,8 +21,10 @@ import (
 	"fleet.nationtech.io/callout/service"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/devprovider"
+	"fleet.nationtech.io/deploy/devprovider/devprovidertest"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/testlog"
 )
 
 const (
@@ -40,8 +41,8 @@ type world struct {
 	server   *natstest.Server
 	users    accounts.Users
 	keys     responder.Keys
-	fleet    *nats.Conn // of the operator
-	log      lines      // of all agents
+	fleet    *nats.Conn     // of the operator
+	log      testlog.Buffer // of all agents
 }
 
 // start starts a provider, a server and a replica of the callout.
@@ -54,12 +55,7 @@ func start(t *testing.T, life time.Duration) *world {
 
 func newWorld(t *testing.T, life time.Duration) *world {
 	t.Helper()
-	w := &world{t: t}
-	var err error
-	w.provider, err = devprovider.New(devprovider.Options{TokenLifetime: life})
-	w.must(err)
-	runInTest(t, "the provider", w.provider.Run)
-	<-w.provider.Ready()
+	w := &world{t: t, provider: devprovidertest.Start(t, devprovider.Options{TokenLifetime: life})}
 	w.provider.AddOrganization(devprovider.Organization{ID: organization, Domain: "acme.example.org"})
 	w.provider.AddProject(project)
 
@@ -124,7 +120,7 @@ func (w *world) await(what string, ok func() bool) {
 }
 
 // await polls until something is so. What the logs say is told where it never is.
-func await(t *testing.T, what string, ok func() bool, logs ...*lines) {
+func await(t *testing.T, what string, ok func() bool, logs ...*testlog.Buffer) {
 	t.Helper()
 	const timeout = 3 * time.Minute
 	for deadline := time.Now().Add(timeout); !ok(); time.Sleep(5 * time.Millisecond) { // poll
@@ -188,22 +184,4 @@ func rollovers(t *testing.T, r *prometheus.Registry) (sum float64) {
 		}
 	}
 	return sum
-}
-
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/deploy/devprovider"
+	"fleet.nationtech.io/deploy/devprovider/devprovidertest"
 )
 
 const (
@@ -35,23 +36,11 @@ func start(t *testing.T, o devprovider.Options) (w *world, person string) {
 	if o.PollInterval == 0 {
 		o.PollInterval = time.Second
 	}
-	p, err := devprovider.New(o)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan error, 1)
-	go func() { done <- p.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	<-p.Ready()
+	p := devprovidertest.Start(t, o)
 	w = &world{Provider: p, t: t, dir: t.TempDir()}
 	p.AddOrganization(devprovider.Organization{ID: organization})
 	p.AddProject(project)
+	var err error
 	w.app, err = p.AddApplication(devprovider.Application{Project: project, Native: true})
 	w.must(err)
 	person, err = p.AddUser(devprovider.User{Organization: organization, Username: "ada", Name: "Ada"})
