@@ -22,6 +22,11 @@ const (
 	// included.
 	HealthSubject = "$SYS.REQ.SERVER.PING.HEALTHZ"
 
+	// MaxTokenBytes bounds a token. A NATS server's default max_control_line of 4,096
+	// bytes bounds the line with which a client introduces itself: one of 3,800 bytes
+	// passes, one of 3,950 does not.
+	MaxTokenBytes = 3500
+
 	// UserInfoAPI is where a server says whose a connection is, and of which account.
 	UserInfoAPI = "$SYS.REQ.USER.INFO"
 

@@ -8,11 +8,8 @@ import (
 	"time"
 
 	"fleet.nationtech.io/agent/openid"
+	"fleet.nationtech.io/eventlog"
 )
-
-// maxToken is what the bus takes: a longer one does not fit into the line with
-// which a client introduces itself (max_control_line of nats-server).
-const maxToken = 3500
 
 // expected is what the device knows of the token that it should have.
 type expected struct {
@@ -30,8 +27,8 @@ func (e expected) whyRefused(token string, now time.Time) []string {
 	}
 	var why []string
 	say := func(format string, args ...any) { why = append(why, fmt.Sprintf(format, args...)) }
-	if len(token) > maxToken {
-		say("the token has %d bytes, and the bus takes %d: ask for fewer auth.scopes, or shorten the metadata of the machine user", len(token), maxToken)
+	if len(token) > eventlog.MaxTokenBytes {
+		say("the token has %d bytes, and the bus takes %d: ask for fewer auth.scopes, or shorten the metadata of the machine user", len(token), eventlog.MaxTokenBytes)
 	}
 	if iss, _ := claims["iss"].(string); iss != e.issuer {
 		say("the token's issuer is %.200q, and auth.issuer is %q", iss, e.issuer)

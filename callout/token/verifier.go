@@ -15,15 +15,11 @@ import (
 
 	"fleet.nationtech.io/callout/claims"
 	"fleet.nationtech.io/callout/refusal"
+	"fleet.nationtech.io/eventlog"
 )
 
-const (
-	// MaxBytes bounds a token. A NATS server's default max_control_line of 4,096
-	// bytes bounds the CONNECT that carries it.
-	MaxBytes = 3500
-	// DefaultLeeway is how far in the future nbf and iat may be.
-	DefaultLeeway = 30 * time.Second
-)
+// DefaultLeeway is how far in the future nbf and iat may be.
+const DefaultLeeway = 30 * time.Second
 
 // ErrNeedsProvider says that the token can be judged only after the provider was
 // asked: Resolve does that.
@@ -84,8 +80,8 @@ func (v *Verifier) Verify(token string) (claims.Claims, error) {
 	switch {
 	case token == "":
 		return claims.Claims{}, refusal.New(refusal.TokenMissing, "the client sent no token")
-	case len(token) > MaxBytes:
-		return claims.Claims{}, refusal.New(refusal.TokenTooLarge, "the token has %d bytes, at most %d are accepted: ask the provider for fewer scopes", len(token), MaxBytes)
+	case len(token) > eventlog.MaxTokenBytes:
+		return claims.Claims{}, refusal.New(refusal.TokenTooLarge, "the token has %d bytes, at most %d are accepted: ask the provider for fewer scopes", len(token), eventlog.MaxTokenBytes)
 	case !printable(token):
 		return claims.Claims{}, refusal.New(refusal.TokenMalformed, "the token has characters that no token has, such as a line end")
 	case opaque(token):

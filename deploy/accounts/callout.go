@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"fleet.nationtech.io/callout/identity"
+	"fleet.nationtech.io/deploy/secretfile"
 )
 
 const (
@@ -84,7 +85,7 @@ func loadSeed(file string, create func() (nkeys.KeyPair, error)) (public string,
 			return "", err
 		}
 		if seed, err = pair.Seed(); err == nil {
-			err = writeSecret(file, seed)
+			err = secretfile.Write(file, seed)
 		}
 	case err == nil && strings.HasPrefix(string(seed), "SX"):
 		pair, err = nkeys.FromCurveSeed(seed)

@@ -8,10 +8,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"slices"
 
 	"fleet.nationtech.io/callout"
+	"fleet.nationtech.io/deploy/secretfile"
 )
 
 // NewPassword gives 144 random bits in letters that need no quoting anywhere.
@@ -85,7 +85,7 @@ func LoadUsers(file string, names Names) (Users, error) {
 	if b, err = json.MarshalIndent(kept, "", "  "); err != nil {
 		return Users{}, fmt.Errorf("passwords: %w", err)
 	}
-	if err := writeSecret(file, append(b, '\n')); err != nil {
+	if err := secretfile.Write(file, append(b, '\n')); err != nil {
 		return Users{}, fmt.Errorf("passwords: %w", err)
 	}
 	return u, nil
@@ -98,16 +98,4 @@ func (u Users) DevicePassword(device string) (string, bool) {
 		return "", false
 	}
 	return u.Devices[i].Password, true
-}
-
-// writeSecret replaces a file whole, so that a crash leaves the old or the new.
-func writeSecret(file string, b []byte) error {
-	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-		return err
-	}
-	tmp := file + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, file)
 }

@@ -150,7 +150,7 @@ func (f *Fleet) identityHints() string {
 
 The identity provider is for development: anyone who reaches it chooses who they are.
 
-`, f.Env.NATSURL, f.Env.NATSCA, f.issuer, provider.ClientID, provider.Project)
+`, f.Env.NATSURL, f.Env.NATSCA, f.provider.Issuer(), provider.ClientID, provider.Project)
 }
 
 func firstDevice(ds []Device) string {

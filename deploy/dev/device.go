@@ -11,6 +11,7 @@ import (
 	"fleet.nationtech.io/agent/config"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/dev/provider"
+	"fleet.nationtech.io/deploy/secretfile"
 )
 
 // Device is one device of the local fleet.
@@ -78,7 +79,7 @@ func (r *runner) configure(d Device, users accounts.Users) (agent.Config, error)
 	if err != nil {
 		return agent.Config{}, err
 	}
-	if err := writeFile(file, b, 0o600); err != nil {
+	if err := secretfile.Write(file, b); err != nil {
 		return agent.Config{}, fmt.Errorf("device %s: %w", d.ID, err)
 	}
 	return config.Load(file)
@@ -88,7 +89,7 @@ func (r *runner) configure(d Device, users accounts.Users) (agent.Config, error)
 func (r *runner) authenticate(d Device, c *config.Config, users accounts.Users) error {
 	if r.Auth == AuthOIDC {
 		c.Auth.Mode, c.Auth.User, c.Auth.Password = config.ModeZitadelJWT, "", ""
-		c.Auth.Issuer, c.Auth.ProjectID, c.Auth.CAFile, c.Auth.KeyFile = r.provider.Issuer(), provider.Project, r.ca.File(), r.keyFile(d)
+		c.Auth.Issuer, c.Auth.ProjectID, c.Auth.CAFile, c.Auth.KeyFile = r.fleet.provider.Issuer(), provider.Project, r.ca.File(), r.keyFile(d)
 		return nil
 	}
 	password, ok := users.DevicePassword(d.ID)

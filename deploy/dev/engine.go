@@ -12,6 +12,7 @@ import (
 	"fleet.nationtech.io/agent/engine/memory"
 	"fleet.nationtech.io/agent/engine/podman"
 	"fleet.nationtech.io/agent/sampleimage"
+	"fleet.nationtech.io/deploy/secretfile"
 )
 
 // upEngine finds Podman and puts the samples' images into its store, or settles
@@ -75,7 +76,7 @@ func engineOf(o Options) (string, error) {
 }
 
 func (r *runner) rememberEngine() error {
-	if err := writeFile(r.path("engine"), []byte(r.fleet.Engine), 0o600); err != nil {
+	if err := secretfile.Write(r.path("engine"), []byte(r.fleet.Engine)); err != nil {
 		return fmt.Errorf("engine of this fleet: %w", err)
 	}
 	return nil

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/nats-io/nats.go"
+
+	"fleet.nationtech.io/deploy/secretfile"
 )
 
 // Env is what kubectl and fleetctl need to find the fleet.
@@ -51,7 +53,7 @@ func (e Env) write(file string) error {
 	} {
 		fmt.Fprintf(&b, "%s=%s\n", kv[0], shellQuote(kv[1]))
 	}
-	if err := writeFile(file, []byte(b.String()), 0o600); err != nil {
+	if err := secretfile.Write(file, []byte(b.String())); err != nil {
 		return fmt.Errorf("write the environment: %w", err)
 	}
 	return nil

@@ -38,7 +38,6 @@ type Fleet struct {
 
 	engines map[string]agent.Engine // by device
 	configs map[string]agent.Config // by device
-	issuer  string                  // of AuthOIDC
 	// provider is what gives devices their tokens, with AuthOIDC.
 	provider *provider.Provider
 }
@@ -106,8 +105,7 @@ type runner struct {
 	ca           *authority.Authority
 	certificate  *accounts.TLS // of the NATS server
 	webSocketURL string        // of the NATS server
-	provider     *provider.Provider
-	enrolled     <-chan error // ends once the devices have their keys
+	enrolled     <-chan error  // ends once the devices have their keys
 	callouts     []*service.Service
 
 	mu   sync.Mutex // parts come up side by side

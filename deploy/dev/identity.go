@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"time"
 
 	"fleet.nationtech.io/callout/responder"
@@ -60,7 +59,7 @@ func (r *runner) upProvider(ctx context.Context, remembered *ports) error {
 	if err != nil {
 		return errors.Join(err, l.Close())
 	}
-	r.provider = p
+	r.fleet.provider = p
 	r.onDown(p.Save) // with what people did there; it follows the provider's end
 	r.background(ctx, "identity provider", p.Run)
 	select {
@@ -68,7 +67,6 @@ func (r *runner) upProvider(ctx context.Context, remembered *ports) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	r.fleet.issuer, r.fleet.provider = p.Issuer(), p
 	done := make(chan struct{})
 	r.enrolled = r.inBackground(func() error { defer close(done); return r.enrol(ctx) })
 	r.onDown(func() error { <-done; return nil })
@@ -82,14 +80,11 @@ func (r *runner) enrol(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if err := os.MkdirAll(filepath.Dir(r.keyFile(d)), 0o700); err != nil {
-			return fmt.Errorf("enrol device %s: %w", d.ID, err)
-		}
-		if err := r.provider.Enrol(d.ID, r.keyFile(d)); err != nil {
+		if err := r.fleet.provider.Enrol(d.ID, r.keyFile(d)); err != nil {
 			return err
 		}
 	}
-	return r.provider.Save()
+	return r.fleet.provider.Save()
 }
 
 // upCallouts starts the replicas of the auth callout. They take requests once the
@@ -112,7 +107,7 @@ func (r *runner) upCallouts(ctx context.Context, users accounts.Users) error {
 			URL: r.fleet.Env.NATSURL, NATSOptions: r.fleet.Env.NATSOptions(),
 			Auth: login(users.Callout.Answers), Log: login(users.Callout.Log), System: login(users.Callout.System),
 			Keys:   responder.Keys{Issuers: [][]byte{issuer}, XKeys: [][]byte{xkey}},
-			Issuer: r.provider.Issuer(), IssuerCA: r.ca.PEM(), Project: provider.Project,
+			Issuer: r.fleet.provider.Issuer(), IssuerCA: r.ca.PEM(), Project: provider.Project,
 			DeviceOrganization: provider.DeviceOrganization, DeviceRole: provider.DeviceRole,
 			Organizations: []string{provider.PeopleOrganization}, Roles: service.DefaultRoles(),
 			Logger: r.Logger.With("component", "callout", "replica", n+1),

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"fleet.nationtech.io/deploy/secretfile"
 )
 
 // podmanService is a Podman socket: one that was there, or one whose service is
@@ -143,7 +145,7 @@ func socketDir(dataDir string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	return dir, writeFile(remembered, []byte(dir), 0o600)
+	return dir, secretfile.Write(remembered, []byte(dir))
 }
 
 // containersConf makes Podman use runc where crun cannot run: as root without

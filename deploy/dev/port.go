@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"fleet.nationtech.io/deploy/secretfile"
 )
 
 // ports are remembered, so that clients find a restarted fleet where it was.
@@ -40,7 +42,7 @@ func (p ports) save(file string) error {
 	if err != nil {
 		return fmt.Errorf("remember ports: %w", err)
 	}
-	if err := writeFile(file, b, 0o600); err != nil {
+	if err := secretfile.Write(file, b); err != nil {
 		return fmt.Errorf("remember ports: %w", err)
 	}
 	return nil
@@ -127,12 +129,3 @@ func pick(ctx context.Context, asked, remembered int) (int, error) {
 func portOf(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
 func loopback(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }
-
-// writeFile writes a file whole or not at all.
-func writeFile(file string, b []byte, mode os.FileMode) error {
-	tmp := file + ".tmp"
-	if err := os.WriteFile(tmp, b, mode); err != nil {
-		return err
-	}
-	return os.Rename(tmp, file)
-}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
@@ -71,13 +70,13 @@ the revocation.`,
 			if err != nil {
 				return err
 			}
-			with := c.WithDevice
-			if force {
-				with = c.WithAnyDevice
-			}
-			return with(cmd.Context(), s, cmd.Name(), device, func(js jetstream.JetStream, st query.Standing) error {
+			then := func(js jetstream.JetStream, st query.Standing) error {
 				return revoke(cmd.Context(), s, c, js, st, device, f, yes, cmd.InOrStdin())
-			})
+			}
+			if force {
+				return c.WithAnyDevice(cmd.Context(), device, then)
+			}
+			return c.WithDevice(cmd.Context(), s, cmd.Name(), device, then)
 		},
 		ValidArgsFunction: completion{c}.device,
 	}
@@ -85,29 +84,6 @@ the revocation.`,
 	cmd.Flags().BoolVarP(&yes, "yes", "y", false, "do not ask")
 	cmd.Flags().BoolVar(&force, "force", false, "revoke also an id that the log does not know: its key was stolen before its first report")
 	return cmd
-}
-
-// requestFlags are the flags of a request that the operator answers.
-type requestFlags struct {
-	reason, output string
-	wait           bool
-	timeout        time.Duration
-}
-
-func (f *requestFlags) bind(cmd *cobra.Command) {
-	flags := cmd.Flags()
-	flags.StringVar(&f.reason, "reason", "", "why, for the log")
-	flags.BoolVar(&f.wait, "wait", true, "wait until the operator has done it")
-	flags.DurationVar(&f.timeout, "timeout", defaultWait, "how long to wait for the operator")
-	bindOutput(cmd, &f.output)
-}
-
-// check reads the device that a command names, and checks the flags.
-func (f *requestFlags) check(s cli.Streams, command, arg string) (device string, err error) {
-	if device, err = deviceArg(arg); err != nil {
-		return "", cli.Misused(err, s.Program()+" device "+command+" edge-03")
-	}
-	return device, checkTextOrJSON(f.output)
 }
 
 // accessChange is what came of a request about a device's access.
@@ -134,7 +110,7 @@ func allow(ctx context.Context, s cli.Streams, c *query.Connection, js jetstream
 	}
 	out := accessChange{Device: id}
 	var err error
-	out.Requested, out.Allowed, err = requestAccess(ctx, s, c, js, id, eventlog.RequestAllow, eventlog.AccessAllowed, f)
+	out.Requested, out.Allowed, err = requestAccess(ctx, s, c, js, st, id, eventlog.RequestAllow, eventlog.AccessAllowed, f)
 	switch {
 	case err != nil:
 		return err
@@ -157,7 +133,7 @@ func revoke(ctx context.Context, s cli.Streams, c *query.Connection, js jetstrea
 	}
 	out := accessChange{Device: id}
 	var err error
-	out.Requested, out.Revoked, err = requestAccess(ctx, s, c, js, id, eventlog.RequestRevoke, eventlog.AccessRevoked, f)
+	out.Requested, out.Revoked, err = requestAccess(ctx, s, c, js, st, id, eventlog.RequestRevoke, eventlog.AccessRevoked, f)
 	switch {
 	case err != nil:
 		return err
@@ -171,24 +147,24 @@ func revoke(ctx context.Context, s cli.Streams, c *query.Connection, js jetstrea
 
 // requestAccess asks the operator about a device's access, and waits for its answer
 // where that is wanted. A request that asks for what is so by then has no answer.
-func requestAccess(ctx context.Context, s cli.Streams, c *query.Connection, js jetstream.JetStream, id, verb string, answeredBy eventlog.Type, f requestFlags) (requested, answered uint64, err error) {
+func requestAccess(ctx context.Context, s cli.Streams, c *query.Connection, js jetstream.JetStream, st query.Standing, id, verb string, answeredBy eventlog.Type, f requestFlags) (requested, answered uint64, err error) {
 	bounded, cancel := context.WithTimeout(ctx, f.timeout)
 	defer cancel()
 	requested, err = c.Append(bounded, s, js, eventlog.DeviceRequestSubject(c.User, id), eventlog.RequestMade, eventlog.Request{Verb: verb, Reason: f.reason})
 	if err != nil || !f.wait {
 		return requested, 0, err
 	}
-	st, err := query.ReadStanding(bounded, js, id)
-	if err != nil {
+	if err := st.Update(bounded, js); err != nil {
 		return requested, 0, err
 	}
 	if st.Device == nil || st.Device.AccessRequest == nil {
-		if st.AccessChanged > requested { // the operator was quicker
-			return requested, st.AccessChanged, nil
+		if st.Access != nil && st.Access.Sequence > requested { // the operator was quicker
+			return requested, st.Access.Sequence, nil
 		}
 		return requested, 0, nil
 	}
-	answered, err = awaitOperator(ctx, bounded, s, js, id, requested, verb+" "+id, f.timeout, func(e eventlog.Event) (bool, error) {
+	asks := openRequest{do: verb + " " + id, sequence: requested, answeredOn: []string{eventlog.AccessSubject(id)}, timeout: f.timeout}
+	answered, err = asks.await(ctx, bounded, s, js, func(e eventlog.Event) (bool, error) {
 		return e.Type == answeredBy, nil
 	})
 	return requested, answered, err

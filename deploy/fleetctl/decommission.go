@@ -2,11 +2,9 @@ package fleetctl
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
@@ -16,7 +14,6 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/eventlog/reader"
 )
 
 // decommissionFlags are the flags of decommission.
@@ -101,7 +98,8 @@ func decommission(ctx context.Context, s cli.Streams, c *query.Connection, js je
 		s.Tell("%s\n", asked)
 	}
 	var err error
-	out.Decommissioned, err = awaitOperator(ctx, bounded, s, js, id, out.Requested, "decommission "+id, f.timeout, func(e eventlog.Event) (bool, error) {
+	asks := openRequest{do: "decommission " + id, sequence: out.Requested, answeredOn: []string{eventlog.DeviceSubject(id), eventlog.AccessSubject(id)}, timeout: f.timeout}
+	out.Decommissioned, err = asks.await(ctx, bounded, s, js, func(e eventlog.Event) (bool, error) {
 		if e.Type == eventlog.AccessAllowed {
 			return false, cli.Failed(fmt.Errorf("%s was allowed again meanwhile (event %d), which takes the request back", id, e.Sequence),
 				s.Program()+" history device/"+id)
@@ -112,29 +110,6 @@ func decommission(ctx context.Context, s cli.Streams, c *query.Connection, js je
 		return err
 	}
 	return answer(s, f.output, out, "%s is decommissioned (event %d); where it is alive, it removes its containers, now or when it connects again\n", id, out.Decommissioned)
-}
-
-// awaitOperator follows what the log says of a device from a request on, until the
-// event that answers it.
-func awaitOperator(ctx, bounded context.Context, s cli.Streams, js jetstream.JetStream, id string, from uint64, do string, timeout time.Duration, answers func(eventlog.Event) (bool, error)) (uint64, error) {
-	for e, err := range reader.Follow(bounded, js, reader.Options{
-		From: from, Subjects: []string{eventlog.DeviceSubject(id), eventlog.AccessSubject(id)},
-	}) {
-		switch {
-		case err != nil && !errors.Is(err, eventlog.ErrForeign):
-			if bounded.Err() == nil || ctx.Err() != nil {
-				return 0, err
-			}
-			return 0, cli.Failed(fmt.Errorf("the operator did not %s within %v; the request stays in the log, and the next operator acts on it", do, timeout),
-				"is an operator running? "+s.Program()+" log --type leader -o text shows the last one")
-		case err != nil:
-		default:
-			if done, err := answers(e); done || err != nil {
-				return e.Sequence, err
-			}
-		}
-	}
-	return 0, context.Cause(bounded)
 }
 
 // onIt says what is on a device.

@@ -74,23 +74,19 @@ func withdraw(ctx context.Context, s cli.Streams, c *query.Connection, key fleet
 		return c.Explain(err, nc)
 	}
 	s.Tell("asked the operator to withdraw %s from %s (event %d)\n", key, cmp.Or(render.Count(devices, "device", "devices"), "no device"), seq)
-	for e, err := range reader.Follow(bounded, js, reader.Options{
-		From: seq, Subjects: []string{eventlog.DeploymentSubject(key.Namespace, key.Name)},
-	}) {
-		switch {
-		case err != nil && !errors.Is(err, eventlog.ErrForeign):
-			if bounded.Err() != nil {
-				return cli.Failed(fmt.Errorf("the operator did not withdraw %s within %v; the request stays in the log, and the next operator acts on it", key, timeout),
-					"is an operator running? "+s.Program()+" log --type leader -o text shows the last one")
-			}
-			return c.Explain(err, nc)
-		case err == nil && e.Type == eventlog.DeploymentDeleted:
-			s.Tell("%s is withdrawn (event %d); devices that are offline follow when they return\n", key, e.Sequence)
-			return nil
-		case err == nil && e.Type == eventlog.DeploymentAdopted:
-			return cli.Failed(fmt.Errorf("%s was adopted meanwhile: its custom resource is there again", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))
-		}
+	asks := openRequest{
+		do: "withdraw " + key.String(), sequence: seq, answeredOn: []string{eventlog.DeploymentSubject(key.Namespace, key.Name)}, timeout: timeout,
 	}
+	done, err := asks.await(ctx, bounded, s, js, func(e eventlog.Event) (bool, error) {
+		if e.Type == eventlog.DeploymentAdopted {
+			return false, cli.Failed(fmt.Errorf("%s was adopted meanwhile: its custom resource is there again", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))
+		}
+		return e.Type == eventlog.DeploymentDeleted, nil
+	})
+	if err != nil {
+		return c.Explain(err, nc)
+	}
+	s.Tell("%s is withdrawn (event %d); devices that are offline follow when they return\n", key, done)
 	return nil
 }
 

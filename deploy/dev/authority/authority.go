@@ -19,6 +19,8 @@ import (
 	"os"
 	"path/filepath"
 	"time"
+
+	"fleet.nationtech.io/deploy/secretfile"
 )
 
 const (
@@ -90,14 +92,11 @@ func (a *Authority) make() error {
 		return err
 	}
 	a.cert, a.key = cert, key
-	if err := os.MkdirAll(a.dir, 0o700); err != nil {
-		return err
-	}
 	// The certificate comes last: without it, both are made again.
 	if err := writeKey(filepath.Join(a.dir, keyFile), key); err != nil {
 		return err
 	}
-	return writeFile(a.File(), a.PEM())
+	return secretfile.Write(a.File(), a.PEM())
 }
 
 // Server makes a certificate for a server on the loopback and writes it into two
@@ -109,7 +108,7 @@ func (a *Authority) Server(name string) (certFile, keyFile string, err error) {
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, NotAfter: time.Now().Add(serverLife),
 	})
 	if err == nil {
-		err = errors.Join(writeKey(keyFile, key), writeFile(certFile, pem.EncodeToMemory(&pem.Block{Type: typeCertificate, Bytes: cert.Raw})))
+		err = errors.Join(writeKey(keyFile, key), secretfile.Write(certFile, pem.EncodeToMemory(&pem.Block{Type: typeCertificate, Bytes: cert.Raw})))
 	}
 	if err != nil {
 		return "", "", fmt.Errorf("certificate of %s: %w", name, err)
@@ -145,14 +144,5 @@ func writeKey(file string, key crypto.Signer) error {
 	if err != nil {
 		return err
 	}
-	return writeFile(file, pem.EncodeToMemory(&pem.Block{Type: typeKey, Bytes: der}))
-}
-
-// writeFile writes a file whole or not at all: a server may read it just then.
-func writeFile(file string, b []byte) error {
-	tmp := file + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, file)
+	return secretfile.Write(file, pem.EncodeToMemory(&pem.Block{Type: typeKey, Bytes: der}))
 }

@@ -15,6 +15,7 @@ import (
 
 	"fleet.nationtech.io/agent/openid"
 	"fleet.nationtech.io/deploy/devprovider"
+	"fleet.nationtech.io/deploy/secretfile"
 )
 
 // What the directory of a local fleet has besides its devices. The people's ids are
@@ -106,7 +107,7 @@ func (p *Provider) Enrol(device, keyFile string) error {
 	if err != nil {
 		return fmt.Errorf("enrol device %s: %w", device, err)
 	}
-	if err := writeFile(keyFile, text); err != nil {
+	if err := secretfile.Write(keyFile, text); err != nil {
 		return fmt.Errorf("enrol device %s: %w", device, err)
 	}
 	return nil
@@ -118,19 +119,10 @@ func (p *Provider) Save() error {
 	defer p.mu.Unlock()
 	state, err := p.State()
 	if err == nil {
-		err = writeFile(p.file, state)
+		err = secretfile.Write(p.file, state)
 	}
 	if err != nil {
 		return fmt.Errorf("identity provider: keep its directory: %w", err)
 	}
 	return nil
-}
-
-// writeFile writes a file whole or not at all: an agent may read it just then.
-func writeFile(file string, b []byte) error {
-	tmp := file + ".new"
-	if err := os.WriteFile(tmp, b, 0o600); err != nil {
-		return err
-	}
-	return os.Rename(tmp, file)
 }

@@ -232,10 +232,10 @@ func TestWhoCannotGetInIsToldWhatToDo(t *testing.T) {
 	if code, out, errs := w.fleetctl("logout"); code != 0 || !strings.Contains(out, "Logged out") || errs != "" {
 		t.Errorf("logout: %s%s", out, errs)
 	}
-	if code, out, _ := w.fleetctl("logout"); code != 0 || !strings.Contains(out, "Nobody was logged in") {
+	if code, out, _ := w.fleetctl("logout"); code != 0 || !strings.Contains(out, "fleetctl was not logged in") {
 		t.Errorf("a second logout: %s", out)
 	}
-	if code, _, errs := w.fleetctl("whoami"); code != 1 || !strings.Contains(errs, "nobody is logged in") || !strings.Contains(errs, "Try: fleetctl login --context default") {
+	if code, _, errs := w.fleetctl("whoami"); code != 1 || !strings.Contains(errs, "fleetctl is not logged in") || !strings.Contains(errs, "Try: fleetctl login --context default") {
 		t.Errorf("after logout: %s", errs)
 	}
 }

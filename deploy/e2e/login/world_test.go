@@ -3,16 +3,13 @@
 package login_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -26,10 +23,12 @@ import (
 	"fleet.nationtech.io/callout/service"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/devprovider"
+	"fleet.nationtech.io/deploy/devprovider/devprovidertest"
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/testlog"
 )
 
 const (
@@ -72,22 +71,19 @@ func startBehind(t *testing.T, o devprovider.Options, ca *trusttest.Authority) *
 		w.must(err)
 		overTLS = func(so *server.Options) {
 			so.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}
-			so.Websocket = server.WebsocketOpts{Host: "127.0.0.1", Port: w.freePort(), TLSConfig: so.TLSConfig}
+			so.Websocket = server.WebsocketOpts{Host: "127.0.0.1", Port: natstest.FreePort(t), TLSConfig: so.TLSConfig}
 			w.webSocket = fmt.Sprintf("wss://127.0.0.1:%d", so.Websocket.Port)
 		}
 	}
 	if o.PollInterval == 0 {
 		o.PollInterval = time.Second
 	}
-	var err error
-	w.provider, err = devprovider.New(o)
-	w.must(err)
-	w.run("the provider", w.provider.Run)
-	<-w.provider.Ready()
+	w.provider = devprovidertest.Start(t, o)
 	for _, org := range []string{people, devices} {
 		w.provider.AddOrganization(devprovider.Organization{ID: org, Domain: org + ".example.org"})
 	}
 	w.provider.AddProject(project)
+	var err error
 	w.app, err = w.provider.AddApplication(devprovider.Application{Project: project, Native: true})
 	w.must(err)
 
@@ -122,14 +118,6 @@ func startBehind(t *testing.T, o devprovider.Options, ca *trusttest.Authority) *
 	w.run("the callout", replica.Run)
 	w.eventually("the callout takes requests", func() bool { return w.server.Subscriptions(t, eventlog.AuthRequestSubject) == 1 })
 	return w
-}
-
-func (w *world) freePort() int {
-	w.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	w.must(err)
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }
 
 func (w *world) must(err error) {
@@ -199,7 +187,7 @@ func (w *world) say(subject string, t eventlog.Type, payload any) {
 
 // command is a command line that runs.
 type command struct {
-	out, err lines
+	out, err testlog.Buffer
 	code     chan int
 	stop     context.CancelFunc
 }
@@ -323,22 +311,4 @@ func (w *world) cached() (access, refresh string) {
 	}
 	w.must(json.Unmarshal(b, &t))
 	return t.Access, t.Refresh
-}
-
-// lines may be read while they are written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
 }

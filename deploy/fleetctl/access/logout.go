@@ -34,7 +34,7 @@ func (b *Settings) logout(ctx context.Context, s cli.Streams) error {
 		return err
 	}
 	if c.Issuer == "" {
-		return cli.Misused(errors.New("nobody is logged in by a provider here"), s.Program()+" context ls")
+		return cli.Misused(errors.New("this context does not log in by a provider, so there is no login to end"), s.Program()+" context ls")
 	}
 	session, err := b.session(c)
 	if err != nil {
@@ -43,7 +43,7 @@ func (b *Settings) logout(ctx context.Context, s cli.Streams) error {
 	err = b.end(ctx, s, session)
 	switch {
 	case errors.Is(err, login.ErrLoggedOut):
-		s.Tell("Nobody was logged in at %s.\n", c.Issuer)
+		s.Tell("fleetctl was not logged in at %s.\n", c.Issuer)
 		return nil
 	case err != nil:
 		return cli.Failed(fmt.Errorf("log out: %w", err), "may you write there?")

@@ -13,7 +13,7 @@ import (
 
 	"github.com/nats-io/jsm.go/natscontext"
 
-	"fleet.nationtech.io/deploy/fleetctl/secretfile"
+	"fleet.nationtech.io/deploy/secretfile"
 )
 
 // ErrUnknown says that no context has a name.

@@ -14,7 +14,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/lockedfile"
 
-	"fleet.nationtech.io/deploy/fleetctl/secretfile"
+	"fleet.nationtech.io/deploy/secretfile"
 )
 
 // cache is the file of one account's tokens. Each use of a refresh token ends it, so

@@ -168,11 +168,10 @@ func (s *Session) renew(ctx context.Context) error {
 	defer cancel()
 	t, err := s.cache.read()
 	if mine := s.Tokens(); err == nil && mine.Issued.After(t.Issued) { // they could not be written then
-		t, err = mine, s.cache.write(mine)
-		if err != nil && !t.fresh(s.now()) {
+		t = mine
+		if err := s.cache.write(t); err != nil && !t.fresh(s.now()) {
 			return err
 		}
-		err = nil
 	}
 	switch {
 	case err == nil && t.fresh(s.now()):

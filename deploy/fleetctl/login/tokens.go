@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"fleet.nationtech.io/agent/openid"
+	"fleet.nationtech.io/callout/identity"
+	"fleet.nationtech.io/eventlog"
 )
 
 // Account is who logs in, and where.
@@ -81,7 +83,8 @@ const servicePrefix = "service-"
 // role makes a person and which a service, the callout knows alone.
 func (t Tokens) Actors() []string {
 	c, _ := t.Claims()
-	person, service, device := "person-"+c.Subject, "service-"+c.Subject, "device-"+c.Subject
+	as := func(k identity.Kind) string { return identity.Identity{Kind: k, ID: c.Subject}.Actor() }
+	person, service, device := as(identity.Person), as(identity.Service), as(identity.Device)
 	switch {
 	case slices.ContainsFunc(c.Roles, func(r string) bool { return strings.HasPrefix(r, servicePrefix) }):
 		return []string{service, person}
@@ -90,10 +93,6 @@ func (t Tokens) Actors() []string {
 	}
 	return []string{person, service}
 }
-
-// maxToken is what NATS takes: a longer token does not fit into the line with which
-// a client introduces itself.
-const maxToken = 3500
 
 // WhyRefused looks in the token for reasons why NATS would not take it, each with
 // what to do. NATS itself never tells a client why.
@@ -114,14 +113,14 @@ func (t Tokens) WhyRefused(now time.Time) []string {
 	if !c.Expires.After(now) {
 		say("the token ended at %s: set this machine's clock", c.Expires.UTC().Format(time.RFC3339))
 	}
-	if len(t.Access) > maxToken {
-		say("the token has %d bytes, and NATS takes %d: fewer roles or shorter metadata make it shorter", len(t.Access), maxToken)
+	if len(t.Access) > eventlog.MaxTokenBytes {
+		say("the token has %d bytes, and NATS takes %d: fewer roles or shorter metadata make it shorter", len(t.Access), eventlog.MaxTokenBytes)
 	}
 	return why
 }
 
 // ErrLoggedOut says that no login is cached.
-var ErrLoggedOut = errors.New("nobody is logged in")
+var ErrLoggedOut = errors.New("fleetctl is not logged in")
 
 // ErrEnded says that the provider takes the cached login no more.
 var ErrEnded = errors.New("the login ended")

@@ -7,6 +7,8 @@ import (
 
 	"github.com/golang-jwt/jwt/v5"
 	"github.com/google/go-cmp/cmp"
+
+	"fleet.nationtech.io/eventlog"
 )
 
 func token(t *testing.T, claims jwt.MapClaims) Tokens {
@@ -44,7 +46,7 @@ func TestAToken(t *testing.T) {
 		"with another project's role":     {jwt.MapClaims{"sub": "7", "aud": project, "exp": later, "urn:zitadel:iam:org:project:9:roles": roles("admin")}, []string{"device-7", "person-7", "service-7"}, "no role of project 3012"},
 		"of another project":              {jwt.MapClaims{"sub": "7", "aud": []string{"9"}, "exp": later, ofProject: roles("viewer")}, []string{"person-7", "service-7"}, "not for project 3012"},
 		"that ended":                      {jwt.MapClaims{"sub": "7", "aud": project, "exp": now.Unix(), ofProject: roles("viewer")}, []string{"person-7", "service-7"}, "ended at"},
-		"that is too long":                {jwt.MapClaims{"sub": "7", "aud": project, "exp": later, ofProject: roles("viewer"), "x": strings.Repeat("x", maxToken)}, []string{"person-7", "service-7"}, "NATS takes 3500"},
+		"that is too long":                {jwt.MapClaims{"sub": "7", "aud": project, "exp": later, ofProject: roles("viewer"), "x": strings.Repeat("x", eventlog.MaxTokenBytes)}, []string{"person-7", "service-7"}, "NATS takes 3500"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -29,42 +29,20 @@ type Logins struct {
 	// Unknown are those of whom the token proved nobody, newest first, since a moment:
 	// they may be the device's.
 	Unknown []Login
-	// Access is the last event on whether the device may connect; nil: there is none.
-	Access *AccessChange
-}
-
-// AccessChange is an event on whether a device may connect.
-type AccessChange struct {
-	Sequence uint64
-	Time     time.Time
-	Revoked  bool
-	Actor    string
-	eventlog.Access
 }
 
 // ReadLogins reads what the callout recorded of a device.
 func ReadLogins(ctx context.Context, js jetstream.JetStream, device string, unknownSince time.Time) (Logins, error) {
 	var l Logins
 	var err error
-	if l.Standing, err = ReadStanding(ctx, js, device); err != nil {
-		return l, err
-	}
-	for e, err := range reader.Read(ctx, js, reader.Options{Subjects: []string{eventlog.AuthSubject(device), eventlog.AccessSubject(device)}}) {
-		switch {
-		case errors.Is(err, eventlog.ErrForeign):
-		case err != nil:
-			return l, err
-		case e.Type == eventlog.AccessRevoked || e.Type == eventlog.AccessAllowed:
-			a, err := eventlog.Payload[eventlog.Access](e)
-			if err != nil {
-				return l, err
-			}
-			l.Access = &AccessChange{e.Sequence, e.Recorded, e.Type == eventlog.AccessRevoked, e.Actor, a}
-		default:
-			if l.Own, err = appendLogin(l.Own, e); err != nil {
-				return l, err
-			}
+	l.Standing, err = readStanding(ctx, js, device, func(e eventlog.Event) (err error) {
+		if e.Address.Family == eventlog.FamilyAuth {
+			l.Own, err = appendLogin(l.Own, e)
 		}
+		return err
+	})
+	if err != nil {
+		return l, err
 	}
 	for e, err := range reader.Read(ctx, js, reader.Options{Subjects: []string{eventlog.AuthSubject(eventlog.AuthUnknown)}, Since: unknownSince}) {
 		if err == nil {

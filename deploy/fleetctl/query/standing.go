@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -16,38 +17,75 @@ import (
 	"fleet.nationtech.io/projections/viewdiff"
 )
 
-// Standing is what the log says of whether a device belongs to the fleet.
+// Standing is what the log says of whether a device belongs to the fleet, and may
+// connect.
 type Standing struct {
 	Device    *fleet.Device // nil: the log knows nothing of it
 	Assigned  []string      // NAMESPACE/NAME of each Deployment on it
 	Left      uint64        // the event that decommissioned it, where it is out
-	sequence  uint64        // the last event that was read
 	Requested uint64        // the open request to decommission it
-	// AccessChanged is the last event that revoked or allowed its access.
-	AccessChanged uint64
+	Access    *AccessChange // the last event on whether it may connect; nil: there is none
+
+	id   string
+	view *fleet.View // of what was read
 }
 
-// ReadStanding folds one device's part of the log.
-func ReadStanding(ctx context.Context, js jetstream.JetStream, device string) (Standing, error) {
-	var st Standing
-	view := fleet.New()
-	for e, err := range reader.Read(ctx, js, reader.Options{Subjects: timeline.DeviceSubjects(device)}) {
+// AccessChange is an event on whether a device may connect.
+type AccessChange struct {
+	Sequence uint64
+	Time     time.Time
+	Revoked  bool
+	Actor    string
+	eventlog.Access
+}
+
+// readStanding folds one device's part of the log, and shows each event that is not
+// foreign to a function, which may be nil.
+func readStanding(ctx context.Context, js jetstream.JetStream, device string, each func(eventlog.Event) error) (Standing, error) {
+	st := Standing{id: device, view: fleet.New()}
+	return st, st.read(ctx, js, each)
+}
+
+// Update folds what the log has of the device since.
+func (st *Standing) Update(ctx context.Context, js jetstream.JetStream) error {
+	return st.read(ctx, js, nil)
+}
+
+func (st *Standing) read(ctx context.Context, js jetstream.JetStream, each func(eventlog.Event) error) error {
+	left := func() bool { d := st.view.Devices[st.id]; return d != nil && d.Decommissioned }
+	for e, err := range reader.Read(ctx, js, reader.Options{From: st.view.Sequence + 1, Subjects: timeline.DeviceSubjects(st.id)}) {
 		if err != nil && !errors.Is(err, eventlog.ErrForeign) {
-			return st, err
+			return err
 		}
-		was := view.Devices[device] != nil && view.Devices[device].Decommissioned
-		fleet.Apply(view, e, err)
-		if d := view.Devices[device]; d != nil && d.Decommissioned && !was {
+		was := left()
+		fleet.Apply(st.view, e, err)
+		if left() && !was {
 			st.Left = e.Sequence
 		}
-		if err == nil && e.Address.Family == eventlog.FamilyAccess {
-			st.AccessChanged = e.Sequence
+		if err != nil {
+			continue
 		}
-		st.sequence = e.Sequence
+		if e.Type == eventlog.AccessRevoked || e.Type == eventlog.AccessAllowed {
+			if a, err := eventlog.Payload[eventlog.Access](e); err == nil { // the fold skips it too
+				st.Access = &AccessChange{e.Sequence, e.Recorded, e.Type == eventlog.AccessRevoked, e.Actor, a}
+			}
+		}
+		if each != nil {
+			if err := each(e); err != nil {
+				return err
+			}
+		}
 	}
-	d := view.Devices[device]
+	st.judge()
+	return nil
+}
+
+// judge says what follows from what was read.
+func (st *Standing) judge() {
+	st.Device, st.Assigned, st.Requested = nil, nil, 0
+	d := st.view.Devices[st.id]
 	if d == nil {
-		return st, nil
+		return
 	}
 	if !d.Decommissioned {
 		st.Left = 0
@@ -63,7 +101,6 @@ func ReadStanding(ctx context.Context, js jetstream.JetStream, device string) (S
 			st.Assigned = append(st.Assigned, p.Deployment.Key.String())
 		}
 	}
-	return st, nil
 }
 
 // WithDevice connects as a person whose command requests something about a device,
@@ -82,7 +119,7 @@ func (c *Connection) WithDevice(ctx context.Context, s cli.Streams, command, dev
 
 // WithAnyDevice is WithDevice also for an id that the log does not know, whose
 // standing is empty.
-func (c *Connection) WithAnyDevice(ctx context.Context, _ cli.Streams, _, device string, then func(jetstream.JetStream, Standing) error) error {
+func (c *Connection) WithAnyDevice(ctx context.Context, device string, then func(jetstream.JetStream, Standing) error) error {
 	return c.withStanding(ctx, device, func(_ context.Context, js jetstream.JetStream, st Standing) error { return then(js, st) })
 }
 
@@ -97,7 +134,7 @@ func (c *Connection) withStanding(ctx context.Context, device string, then func(
 	}
 	permitted, stop := c.Permitted(ctx)
 	defer stop()
-	st, err := ReadStanding(permitted, js, device)
+	st, err := readStanding(permitted, js, device, nil)
 	if err == nil {
 		err = then(permitted, js, st)
 	}
