@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,18 +17,31 @@ import (
 	"fleet.nationtech.io/agent/config"
 	"fleet.nationtech.io/agent/openid"
 	"fleet.nationtech.io/agent/trust"
+	"fleet.nationtech.io/eventlog/testlog"
 )
 
 // desk is a provider of the test's own.
 type desk struct {
-	asked []time.Duration // since the beginning
 	begin time.Time
 	say   func(n int) (openid.Grant, error)
+
+	mu    sync.Mutex
+	times []time.Duration // of the requests, since the beginning
 }
 
 func (d *desk) ByKey(context.Context, *openid.Key, []string) (openid.Grant, error) {
-	d.asked = append(d.asked, time.Since(d.begin))
-	return d.say(len(d.asked))
+	d.mu.Lock()
+	d.times = append(d.times, time.Since(d.begin))
+	n := len(d.times)
+	d.mu.Unlock()
+	return d.say(n)
+}
+
+// asked is how often it was asked for a token.
+func (d *desk) asked() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.times)
 }
 
 func signedFor(project string) string {
@@ -42,7 +56,7 @@ func signedFor(project string) string {
 }
 
 // tokens begins with a desk; the key file was written keyAge ago.
-func tokens(t *testing.T, keyAge time.Duration, log *strings.Builder, say func(n int) (openid.Grant, error)) (*Tokens, *desk) {
+func tokens(t *testing.T, keyAge time.Duration, log *testlog.Buffer, say func(n int) (openid.Grant, error)) (*Tokens, *desk) {
 	t.Helper()
 	c := config.Default()
 	c.DeviceID = "pi-01"
@@ -74,8 +88,10 @@ func tokens(t *testing.T, keyAge time.Duration, log *strings.Builder, say func(n
 }
 
 func (d *desk) seconds() string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	var all []string
-	for _, a := range d.asked {
+	for _, a := range d.times {
 		all = append(all, fmt.Sprintf("%.3g", a.Seconds()))
 	}
 	return strings.Join(all, " ")
@@ -188,7 +204,7 @@ func TestANewKeyIsUsedSoon(t *testing.T) {
 func TestADeviceEnrolledLaterGetsInWithoutARestart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		private()
-		var log strings.Builder
+		var log testlog.Buffer
 		k, d := tokens(t, time.Hour, &log, func(int) (openid.Grant, error) { return openid.Grant{Token: "token", Life: time.Hour}, nil })
 		synctest.Wait()
 		path := k.keyFile
@@ -205,8 +221,8 @@ func TestADeviceEnrolledLaterGetsInWithoutARestart(t *testing.T) {
 		}
 		time.Sleep(3 * time.Second)
 		synctest.Wait()
-		if _, err := k.Show(); err != nil || len(d.asked) != 2 {
-			t.Errorf("after the key came: %v, asked %d times", err, len(d.asked))
+		if _, err := k.Show(); err != nil || d.asked() != 2 {
+			t.Errorf("after the key came: %v, asked %d times", err, d.asked())
 		}
 	})
 }
@@ -214,7 +230,7 @@ func TestADeviceEnrolledLaterGetsInWithoutARestart(t *testing.T) {
 func TestARefusedDeviceSaysWhyAndAsksForAnotherToken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		private()
-		var log strings.Builder
+		var log testlog.Buffer
 		k, d := tokens(t, time.Hour, &log, func(n int) (openid.Grant, error) {
 			return openid.Grant{Token: signedFor("9"), Life: 12 * time.Hour}, nil
 		})
@@ -225,8 +241,8 @@ func TestARefusedDeviceSaysWhyAndAsksForAnotherToken(t *testing.T) {
 			}
 			time.Sleep(15 * time.Second)
 		}
-		if n := strings.Count(log.String(), "correct auth.project_id"); n != len(d.asked) {
-			t.Errorf("it says %d times why %d tokens are refused: %s", n, len(d.asked), log.String())
+		if n := strings.Count(log.String(), "correct auth.project_id"); n != d.asked() {
+			t.Errorf("it says %d times why %d tokens are refused: %s", n, d.asked(), log.String())
 		}
 		// Three quarters of a limit that doubles from a minute on.
 		if got, want := d.seconds(), "0 45 135 315"; got != want {
@@ -237,7 +253,7 @@ func TestARefusedDeviceSaysWhyAndAsksForAnotherToken(t *testing.T) {
 		k.Refused(Proof{Number: 1}) // an old one tells nothing
 		time.Sleep(time.Minute)
 		synctest.Wait()
-		if len(d.asked) != 4 {
+		if d.asked() != 4 {
 			t.Errorf("asked after seconds %s", d.seconds())
 		}
 	})

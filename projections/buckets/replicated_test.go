@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,21 +18,15 @@ import (
 func onThree(t *testing.T) (jetstream.JetStream, buckets.Config) {
 	t.Helper()
 	_, js := natstest.Cluster(t, 3).Connect(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for { // a young cluster's peers may not all be known yet
-		_, err := logstream.Ensure(ctx, js, logstream.Config{Replicas: 3})
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			t.Fatal(err)
-		}
-	}
+	until(t, "the log", func() error { // a young cluster's peers may not all be known yet
+		_, err := logstream.Ensure(t.Context(), js, logstream.Config{Replicas: 3})
+		return err
+	})
 	c := buckets.Config{Replicas: 3}
-	if _, err := buckets.Ensure(t.Context(), js, c); err != nil {
-		t.Fatal(err)
-	}
+	until(t, "the buckets", func() error {
+		_, err := buckets.Ensure(t.Context(), js, c)
+		return err
+	})
 	return js, c
 }
 
@@ -74,9 +67,7 @@ func TestARebuildOnThreeServersHoldsAll(t *testing.T) {
 		want[device+".web"] = body
 	}
 	for range 3 {
-		if err := buckets.Rebuild(t.Context(), js, c, eventlog.BucketDesired, nil); err != nil {
-			t.Fatal(err)
-		}
+		until(t, "rebuild", func() error { return buckets.Rebuild(t.Context(), js, c, eventlog.BucketDesired, nil) })
 		if diff := cmp.Diff(want, contents(t, js, eventlog.BucketDesired)); diff != "" {
 			t.Fatalf("bucket after a rebuild (-want +got):\n%s", diff)
 		}

@@ -72,8 +72,9 @@ var ErrNotStalled = errors.New("the bucket does not stand before that message")
 
 // Skip moves a bucket past the message of its source before which it stands, and
 // loses nothing else. It records the message in the bucket's metadata. desired-state
-// is never moved: what devices should run is not left out. It fails with
-// ErrNotStalled where the bucket has come on.
+// is never moved: what devices should run is not left out. It does nothing where the
+// bucket was moved past the message already, so that an attempt whose answer was lost
+// can be repeated, and fails with ErrNotStalled where the bucket has come on.
 //
 // The bucket's source is replaced by one that begins behind the message; see
 // eventlog.Projection.ToMoved for how the server tells it from the old one, also
@@ -93,14 +94,18 @@ func skip(ctx context.Context, js jetstream.JetStream, bucket string, sequence u
 	if err != nil {
 		return err
 	}
-	if next == nil || next.Sequence != sequence {
-		return ErrNotStalled
-	}
 	s, err := js.Stream(ctx, eventlog.BucketStream(bucket))
 	if err != nil {
 		return err
 	}
 	c := s.CachedInfo().Config
+	switch passed := slices.Contains(skipped(c), sequence); {
+	case next != nil && next.Sequence == sequence:
+	case passed:
+		return nil
+	default:
+		return ErrNotStalled
+	}
 	moves, _, ok := moved(bucket, c.Sources)
 	if !ok {
 		return errors.New("its source is not that of the bucket")

@@ -67,16 +67,22 @@ func newStage(t *testing.T, servers int) *stage {
 	return s
 }
 
-// until polls until there is no error.
 func (s *stage) until(what string, try func() error) {
 	s.Helper()
+	until(s.T, what, try)
+}
+
+// until tries until there is no error: servers that elect, or are busy, may not
+// answer a request in time.
+func until(t *testing.T, what string, try func() error) {
+	t.Helper()
 	for deadline := time.Now().Add(90 * time.Second); ; time.Sleep(50 * time.Millisecond) { // poll
 		err := try()
 		if err == nil {
 			return
 		}
 		if time.Now().After(deadline) {
-			s.Fatalf("%s: %v", what, err)
+			t.Fatalf("%s: %v", what, err)
 		}
 	}
 }
@@ -118,11 +124,22 @@ func (s *stage) stands(before uint64) {
 	})
 }
 
+func (s *stage) refuses(sequence uint64) bool {
+	s.Helper()
+	var refused bool
+	s.until(fmt.Sprintf("whether the server refuses %d", sequence), func() error {
+		var err error
+		refused, err = buckets.Refuses(s.Context(), s.js, eventlog.BucketState, sequence)
+		return err
+	})
+	return refused
+}
+
 func (s *stage) pass(sequence uint64) {
 	s.Helper()
-	if err := buckets.Skip(s.Context(), s.js, eventlog.BucketState, sequence); err != nil {
-		s.Fatal(err)
-	}
+	s.until(fmt.Sprintf("move the bucket past %d", sequence), func() error {
+		return buckets.Skip(s.Context(), s.js, eventlog.BucketState, sequence)
+	})
 	s.passed = append(s.passed, sequence)
 }
 
@@ -181,16 +198,19 @@ func TestABucketIsMovedPastWhatTheServerRefuses(t *testing.T) {
 			bad := s.evil(c.header)
 			s.good()
 			s.stands(bad)
-			if refused, err := buckets.Refuses(t.Context(), s.js, eventlog.BucketState, bad); err != nil || !refused {
-				t.Fatalf("the server refuses it: %v, %v", refused, err)
+			if !s.refuses(bad) {
+				t.Fatal("the server does not refuse the message")
 			}
-			if refused, err := buckets.Refuses(t.Context(), s.js, eventlog.BucketState, bad+1); err != nil || refused {
-				t.Fatalf("the server refuses the next: %v, %v", refused, err)
+			if s.refuses(bad + 1) {
+				t.Fatal("the server refuses the message that comes next")
 			}
 			s.pass(bad)
 			s.whole("after it was moved")
-			if err := buckets.Skip(t.Context(), s.js, eventlog.BucketState, bad); !errors.Is(err, buckets.ErrNotStalled) {
-				t.Errorf("moved once more: %v, want ErrNotStalled", err)
+			s.pass(bad) // once more, as where the answer was lost
+			s.passed = s.passed[:1]
+			s.whole("after it was moved once more")
+			if err := buckets.Skip(t.Context(), s.js, eventlog.BucketState, bad+1); !errors.Is(err, buckets.ErrNotStalled) {
+				t.Errorf("moved past a message that it has: %v, want ErrNotStalled", err)
 			}
 			bad = s.evil(c.header)
 			s.stands(bad)
@@ -213,9 +233,9 @@ func TestABucketIsMovedPastWhatTheServerRefuses(t *testing.T) {
 				_, err := buckets.Rebuildable(t.Context(), s.js, eventlog.BucketState)
 				return err
 			})
-			if err := buckets.Rebuild(t.Context(), s.js, s.config, eventlog.BucketState, nil); err != nil {
-				t.Errorf("rebuild: %v", err)
-			}
+			s.until("rebuild", func() error {
+				return buckets.Rebuild(t.Context(), s.js, s.config, eventlog.BucketState, nil)
+			})
 			s.whole("rebuilt")
 			s.good()
 			s.whole("after the rebuild")
@@ -238,9 +258,13 @@ func TestABucketThatNoServerLeadsIsRevived(t *testing.T) {
 		}
 		return err
 	})
-	if rebuilt, err := buckets.Ensure(t.Context(), s.js, s.config); err != nil || len(rebuilt) > 0 {
-		t.Errorf("it holds up a term: rebuilt %v, %v", rebuilt, err)
-	}
+	s.until("ensure, which it does not hold up", func() error {
+		rebuilt, err := buckets.Ensure(t.Context(), s.js, s.config)
+		if len(rebuilt) > 0 {
+			t.Errorf("ensure rebuilt %v", rebuilt)
+		}
+		return err
+	})
 	quick := s.config
 	quick.StallTimeout = 3 * time.Second
 	var stalled *buckets.StalledError
@@ -253,17 +277,22 @@ func TestABucketThatNoServerLeadsIsRevived(t *testing.T) {
 	if stalled.Message.Sequence != bad {
 		t.Fatalf("it stands before %d, want %d", stalled.Message.Sequence, bad)
 	}
-	if rebuilt, err := buckets.Mend(t.Context(), s.js, s.config, eventlog.BucketState); err != nil || rebuilt {
-		t.Errorf("mend: %v, %v", rebuilt, err)
-	}
+	s.until("mend, while it is stalled", func() error {
+		rebuilt, err := buckets.Mend(t.Context(), s.js, s.config, eventlog.BucketState)
+		if rebuilt {
+			t.Error("mend rebuilt it")
+		}
+		return err
+	})
 	if c := configOf(t, s.js, eventlog.BucketState); c.Replicas != 1 {
 		t.Fatalf("it has %d replicas, which the message would end", c.Replicas)
 	}
 	s.pass(bad)
 	s.whole("moved")
-	if _, err := buckets.Mend(t.Context(), s.js, s.config, eventlog.BucketState); err != nil {
-		t.Error(err)
-	}
+	s.until("mend", func() error {
+		_, err := buckets.Mend(t.Context(), s.js, s.config, eventlog.BucketState)
+		return err
+	})
 	if c := configOf(t, s.js, eventlog.BucketState); c.Replicas != 3 {
 		t.Errorf("it has %d replicas, want 3", c.Replicas)
 	}
