@@ -13,9 +13,11 @@ import (
 	"github.com/golang-jwt/jwt/v5"
 )
 
+// TypeServiceAccount is the type that the key file of a machine user says.
+const TypeServiceAccount = "serviceaccount"
+
 const (
-	typeServiceAccount = "serviceaccount"
-	minKeyBits         = 2048
+	minKeyBits = 2048
 	// assertionLife is short, since the provider takes an assertion as often as it
 	// comes until it ends.
 	assertionLife = time.Minute
@@ -30,6 +32,9 @@ type Key struct {
 	Written time.Time // the file
 	private *rsa.PrivateKey
 }
+
+// Public is the half of the key that the provider has.
+func (k *Key) Public() *rsa.PublicKey { return &k.private.PublicKey }
 
 // ReadKey reads a key file.
 func ReadKey(path string) (*Key, error) {
@@ -60,8 +65,8 @@ func parseKey(text []byte) (*Key, error) {
 		return nil, errors.New("it is not the JSON file that the provider exports")
 	}
 	switch {
-	case file.Type != typeServiceAccount:
-		return nil, fmt.Errorf("its type is %.40q, and the key of a machine user (type %q) is needed", file.Type, typeServiceAccount)
+	case file.Type != TypeServiceAccount:
+		return nil, fmt.Errorf("its type is %.40q, and the key of a machine user (type %q) is needed", file.Type, TypeServiceAccount)
 	case file.KeyID == "" || file.UserID == "":
 		return nil, errors.New("it lacks keyId or userId")
 	}
@@ -95,13 +100,20 @@ func parsePrivate(text string) (*rsa.PrivateKey, error) {
 	return private, nil
 }
 
-// assertion signs what the machine user shows to the provider (RFC 7523, section 3).
-// The provider refuses one from over a second ahead, so it is dated a second back.
-func (k *Key) assertion(issuer string, now time.Time) (string, error) {
-	t := jwt.NewWithClaims(jwt.SigningMethodRS256, jwt.MapClaims{
+// Assertion signs what the machine user shows to the provider (RFC 7523, section 3),
+// with claims of one's own that the provider passes over. The provider refuses one from
+// over a second ahead, so it is dated a second back.
+func (k *Key) Assertion(issuer string, now time.Time, own map[string]any) (string, error) {
+	claims := jwt.MapClaims{
 		"iss": k.UserID, "sub": k.UserID, "aud": issuer,
 		"iat": now.Add(-time.Second).Unix(), "exp": now.Add(assertionLife).Unix(),
-	})
+	}
+	for name, value := range own {
+		if _, taken := claims[name]; !taken {
+			claims[name] = value
+		}
+	}
+	t := jwt.NewWithClaims(jwt.SigningMethodRS256, claims)
 	t.Header["kid"] = k.ID
 	signed, err := t.SignedString(k.private)
 	if err != nil {

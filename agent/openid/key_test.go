@@ -118,7 +118,7 @@ func TestAKeyFileThatCannotBeUsedIsRefused(t *testing.T) {
 func TestAnAssertionHasWhatTheProviderAsksFor(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_800_000_000, 0)
-	signed, err := testKey(t).assertion("https://auth.example.org", now)
+	signed, err := testKey(t).Assertion("https://auth.example.org", now, map[string]any{"nonce": "n", "sub": "another"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func TestAnAssertionHasWhatTheProviderAsksFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := jwt.MapClaims{
-		"iss": "pi-01", "sub": "pi-01", "aud": "https://auth.example.org", "iat": 1_799_999_999.0, "exp": 1_800_000_060.0,
+		"iss": "pi-01", "sub": "pi-01", "aud": "https://auth.example.org", "iat": 1_799_999_999.0, "exp": 1_800_000_060.0, "nonce": "n",
 	}
 	if diff := cmp.Diff(want, read.Claims); diff != "" {
 		t.Error("(-want +got)\n" + diff)

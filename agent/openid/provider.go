@@ -109,11 +109,21 @@ func (p *Provider) byKey(ctx context.Context, k *Key, scopes []string) (g Grant,
 	if _, err := p.Discover(ctx); err != nil { // first, as its answer corrects the clock
 		return Grant{}, false, err
 	}
-	signed, err := k.assertion(p.issuer, p.clock.Now())
+	signed, err := k.Assertion(p.issuer, p.clock.Now(), nil)
 	if err != nil {
 		return Grant{}, false, err
 	}
-	return p.grant(ctx, url.Values{"grant_type": {grantJWTBearer}, "assertion": {signed}, "scope": {strings.Join(scopes, " ")}})
+	return p.grant(ctx, byAssertion(signed, scopes))
+}
+
+// ByAssertion asks for a token by an assertion that the key of a machine user signed
+// elsewhere: where there is one, the provider has verified it.
+func (p *Provider) ByAssertion(ctx context.Context, signed string, scopes []string) (Grant, error) {
+	return p.Grant(ctx, byAssertion(signed, scopes))
+}
+
+func byAssertion(signed string, scopes []string) url.Values {
+	return url.Values{"grant_type": {grantJWTBearer}, "assertion": {signed}, "scope": {strings.Join(scopes, " ")}}
 }
 
 // Grant asks the token endpoint for a token by any grant.
