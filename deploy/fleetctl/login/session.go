@@ -10,9 +10,12 @@ import (
 
 	"fleet.nationtech.io/agent/openid"
 	"fleet.nationtech.io/agent/trust"
+	"fleet.nationtech.io/deploy/deviceflow"
 )
 
 const (
+	grantRefresh = "refresh_token"
+
 	renewTimeout = 30 * time.Second
 	// hasty is a caller that waits for less: it is served from the cache alone, as to
 	// break off a renewal may burn the refresh token.
@@ -68,17 +71,17 @@ func New(o Options) (*Session, error) {
 }
 
 // Begin begins a person's login. Complete ends it, and both are for one session.
-func (s *Session) Begin(ctx context.Context) (Prompt, error) {
+func (s *Session) Begin(ctx context.Context) (deviceflow.Prompt, error) {
 	s.renewing.Lock()
 	defer s.renewing.Unlock()
-	return s.flow().begin(ctx)
+	return s.flow().Begin(ctx)
 }
 
 // Complete waits until the person has approved the login, and caches its tokens.
-func (s *Session) Complete(ctx context.Context, p Prompt) (Tokens, error) {
+func (s *Session) Complete(ctx context.Context, p deviceflow.Prompt) (Tokens, error) {
 	s.renewing.Lock()
 	defer s.renewing.Unlock()
-	g, err := s.flow().await(ctx, p)
+	g, err := s.flow().Await(ctx, p)
 	if err != nil {
 		return Tokens{}, err
 	}
@@ -92,10 +95,10 @@ func (s *Session) Complete(ctx context.Context, p Prompt) (Tokens, error) {
 	return t, s.keep(t)
 }
 
-func (s *Session) flow() flow {
-	return flow{
-		provider: s.provider, clientID: s.account.ClientID, now: s.now, sleep: sleep,
-		scopes: openid.Scopes(s.account.Project, "profile", "offline_access"),
+func (s *Session) flow() deviceflow.Flow {
+	return deviceflow.Flow{
+		Provider: s.provider, ClientID: s.account.ClientID, Now: s.now,
+		Scopes: openid.Scopes(s.account.Project, "profile", "offline_access"),
 	}
 }
 
@@ -253,7 +256,7 @@ func (s *Session) Keep(ctx context.Context, report func(error)) {
 	retry, told := firstRetry, ""
 	for {
 		if wait := s.Tokens().renewAt().Sub(s.now()); wait > 0 {
-			if sleep(ctx, min(wait, lookInterval)) != nil {
+			if deviceflow.Sleep(ctx, min(wait, lookInterval)) != nil {
 				return
 			}
 			continue
@@ -269,7 +272,7 @@ func (s *Session) Keep(ctx context.Context, report func(error)) {
 			told = err.Error()
 			report(err)
 		}
-		if sleep(ctx, retry) != nil {
+		if deviceflow.Sleep(ctx, retry) != nil {
 			return
 		}
 		retry = min(2*retry, maxRetry)

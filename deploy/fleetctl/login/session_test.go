@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"fleet.nationtech.io/agent/openid"
+	"fleet.nationtech.io/agent/trust"
 	"fleet.nationtech.io/deploy/devprovider"
 	"fleet.nationtech.io/deploy/devprovider/devprovidertest"
 )
@@ -29,6 +31,17 @@ type world struct {
 	app  string
 	dir  string // of the cached tokens
 	skew atomic.Int64
+}
+
+// providerAt is a provider that nobody has asked yet.
+func providerAt(t *testing.T, issuer string) *openid.Provider {
+	t.Helper()
+	clock := &trust.Clock{}
+	servers, err := trust.New(clock, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return openid.New(openid.Options{Issuer: issuer, Clock: clock, Servers: servers})
 }
 
 func start(t *testing.T, o devprovider.Options) (w *world, person string) {

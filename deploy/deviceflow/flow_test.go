@@ -1,4 +1,4 @@
-package login
+package deviceflow
 
 import (
 	"context"
@@ -95,18 +95,18 @@ func TestTheDeviceFlowPollsAsTheStandardSays(t *testing.T) {
 			d := newDesk(t, tt.answers...)
 			now := time.Unix(1_800_000_000, 0)
 			var waits []time.Duration
-			f := flow{
-				provider: providerAt(t, d.URL), clientID: "1", scopes: []string{"openid"}, now: func() time.Time { return now },
-				sleep: func(_ context.Context, d time.Duration) error {
+			f := Flow{
+				Provider: providerAt(t, d.URL), ClientID: "1", Scopes: []string{"openid"}, Now: func() time.Time { return now },
+				Sleep: func(_ context.Context, d time.Duration) error {
 					waits, now = append(waits, d), now.Add(d)
 					return nil
 				},
 			}
-			p, err := f.begin(t.Context())
+			p, err := f.Begin(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
-			g, err := f.await(t.Context(), p)
+			g, err := f.Await(t.Context(), p)
 			if diff := cmp.Diff(tt.waits, waits); diff != "" {
 				t.Errorf("waits (-want +got):\n%s", diff)
 			}
@@ -125,15 +125,15 @@ func TestAnAnswerWithoutACodeIsAnError(t *testing.T) {
 	for _, missing := range []string{"device_code", "user_code", "verification_uri", "expires_in"} {
 		d := newDesk(t, "token")
 		delete(d.begin, missing)
-		f := flow{provider: providerAt(t, d.URL), clientID: "1", now: time.Now}
-		if _, err := f.begin(t.Context()); err == nil {
+		f := Flow{Provider: providerAt(t, d.URL), ClientID: "1", Now: time.Now}
+		if _, err := f.Begin(t.Context()); err == nil {
 			t.Errorf("without %s: no error", missing)
 		}
 	}
 	d := newDesk(t, "token")
 	delete(d.begin, "interval")
-	f := flow{provider: providerAt(t, d.URL), clientID: "1", now: time.Now}
-	if p, err := f.begin(t.Context()); err != nil || p.interval != defaultInterval {
+	f := Flow{Provider: providerAt(t, d.URL), ClientID: "1", Now: time.Now}
+	if p, err := f.Begin(t.Context()); err != nil || p.interval != defaultInterval {
 		t.Errorf("without an interval: %+v, %v", p, err)
 	}
 }

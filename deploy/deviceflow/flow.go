@@ -1,4 +1,6 @@
-package login
+// Package deviceflow signs a person in at a terminal by the device authorization flow
+// of RFC 8628.
+package deviceflow
 
 import (
 	"context"
@@ -14,7 +16,6 @@ import (
 
 const (
 	grantDeviceCode = "urn:ietf:params:oauth:grant-type:device_code"
-	grantRefresh    = "refresh_token"
 
 	defaultInterval = 5 * time.Second // RFC 8628, section 3.2
 	slowDown        = 5 * time.Second // section 3.5
@@ -32,18 +33,19 @@ type Prompt struct {
 	interval   time.Duration
 }
 
-// flow is the device authorization flow of RFC 8628.
-type flow struct {
-	provider *openid.Provider
-	clientID string
-	scopes   []string
-	now      func() time.Time
-	sleep    func(context.Context, time.Duration) error
+// Flow asks one provider for one application.
+type Flow struct {
+	Provider *openid.Provider
+	ClientID string // of an application with the grant type Device code
+	Scopes   []string
+	Now      func() time.Time
+	// Sleep waits, or until the context ends; nil: by the machine's clock.
+	Sleep func(context.Context, time.Duration) error
 }
 
-// begin asks the provider for a code.
-func (f flow) begin(ctx context.Context) (Prompt, error) {
-	e, err := f.provider.Discover(ctx)
+// Begin asks the provider for a code.
+func (f Flow) Begin(ctx context.Context) (Prompt, error) {
+	e, err := f.Provider.Discover(ctx)
 	if err != nil {
 		return Prompt{}, err
 	}
@@ -58,12 +60,12 @@ func (f flow) begin(ctx context.Context) (Prompt, error) {
 		ExpiresIn  int64  `json:"expires_in"`
 		Interval   int64  `json:"interval"`
 	}
-	asked := f.now()
-	err = f.provider.Post(ctx, e.DeviceAuthorization, url.Values{"client_id": {f.clientID}, "scope": {strings.Join(f.scopes, " ")}}, &answer)
+	asked := f.Now()
+	err = f.Provider.Post(ctx, e.DeviceAuthorization, url.Values{"client_id": {f.ClientID}, "scope": {strings.Join(f.Scopes, " ")}}, &answer)
 	var no *openid.Refusal
 	switch {
 	case errors.As(err, &no) && (no.Code == "unauthorized_client" || no.Code == "invalid_client"):
-		return Prompt{}, fmt.Errorf("the provider refuses client id %q, which must be that of an application of type Native with the grant types Device code and Refresh token: %w", f.clientID, err)
+		return Prompt{}, fmt.Errorf("the provider refuses client id %q, which must be that of an application of type Native with the grant types Device code and Refresh token: %w", f.ClientID, err)
 	case err != nil:
 		return Prompt{}, fmt.Errorf("ask for a code: %w", err)
 	case answer.DeviceCode == "" || answer.UserCode == "" || answer.URI == "" || answer.ExpiresIn <= 0:
@@ -79,15 +81,18 @@ func (f flow) begin(ctx context.Context) (Prompt, error) {
 	return p, nil
 }
 
-// await polls until the person has decided.
-func (f flow) await(ctx context.Context, p Prompt) (openid.Grant, error) {
-	form := url.Values{"grant_type": {grantDeviceCode}, "device_code": {p.deviceCode}, "client_id": {f.clientID}}
-	interval := p.interval
+// Await polls until the person has decided.
+func (f Flow) Await(ctx context.Context, p Prompt) (openid.Grant, error) {
+	form := url.Values{"grant_type": {grantDeviceCode}, "device_code": {p.deviceCode}, "client_id": {f.ClientID}}
+	interval, pause := p.interval, f.Sleep
+	if pause == nil {
+		pause = Sleep
+	}
 	for {
-		if err := f.sleep(ctx, interval); err != nil {
+		if err := pause(ctx, interval); err != nil {
 			return openid.Grant{}, err
 		}
-		g, err := f.provider.Grant(ctx, form)
+		g, err := f.Provider.Grant(ctx, form)
 		var no *openid.Refusal
 		refused := errors.As(err, &no)
 		switch {
@@ -100,7 +105,7 @@ func (f flow) await(ctx context.Context, p Prompt) (openid.Grant, error) {
 			interval += slowDown
 		case refused && no.Code == "access_denied":
 			return openid.Grant{}, errors.New("the login was denied at the provider")
-		case refused && no.Code == "expired_token", !f.now().Before(p.Expires):
+		case refused && no.Code == "expired_token", !f.Now().Before(p.Expires):
 			return openid.Grant{}, errors.New("the code ended before anybody approved it")
 		case refused && no.Status < http.StatusInternalServerError && no.Status != http.StatusTooManyRequests:
 			return openid.Grant{}, err
@@ -110,8 +115,8 @@ func (f flow) await(ctx context.Context, p Prompt) (openid.Grant, error) {
 	}
 }
 
-// sleep waits, or until the context ends.
-func sleep(ctx context.Context, d time.Duration) error {
+// Sleep waits, or until the context ends.
+func Sleep(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
