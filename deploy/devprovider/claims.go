@@ -75,7 +75,7 @@ func (d *directory) claims(u *user, scopes, audience []string, current string) m
 	}
 	if slices.Contains(scopes, scopeResourceOwner) {
 		o := d.organizations[u.Organization]
-		all[claimOwner+"id"], all[claimOwner+"name"], all[claimOwner+"primary_domain"] = o.ID, o.ID, o.Domain
+		all[claimOwner+"id"], all[claimOwner+"name"], all[claimOwner+"primary_domain"] = o.ID, o.Name, o.Domain
 	}
 	return all
 }

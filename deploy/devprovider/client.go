@@ -37,7 +37,7 @@ func (c client) ApplicationType() op.ApplicationType {
 // AuthMethod implements op.Client.
 func (c client) AuthMethod() oidc.AuthMethod {
 	switch {
-	case c.Native:
+	case c.Native, c.OIDC != nil:
 		return oidc.AuthMethodNone
 	case c.Secret != "":
 		return oidc.AuthMethodBasic
@@ -60,7 +60,12 @@ func (c client) GrantTypes() []oidc.GrantType {
 func (c client) LoginURL(string) string { return devicePath }
 
 // AccessTokenType implements op.Client.
-func (c client) AccessTokenType() op.AccessTokenType { return op.AccessTokenTypeJWT }
+func (c client) AccessTokenType() op.AccessTokenType {
+	if c.OIDC != nil && c.OIDC.AccessTokenType != tokenTypeJWT {
+		return op.AccessTokenTypeBearer
+	}
+	return op.AccessTokenTypeJWT
+}
 
 // IDTokenLifetime implements op.Client.
 func (c client) IDTokenLifetime() time.Duration { return c.lifetime }

@@ -28,10 +28,20 @@ const (
 	JWT
 )
 
-// Organization owns users and grants roles.
+// Organization owns users and projects, and grants roles.
 type Organization struct {
-	ID     string
-	Domain string // its primary one
+	ID     string // empty: the provider makes one
+	Name   string `json:",omitempty"` // unique; empty: the id
+	Domain string // its primary one; empty: made of the name
+}
+
+// Project has the roles and the applications of one product.
+type Project struct {
+	ID            string
+	Name          string
+	Organization  string
+	RoleAssertion bool
+	Roles         []string // keys
 }
 
 // User is a machine or a person.
@@ -39,6 +49,7 @@ type User struct {
 	ID           string // free to choose; empty: the provider makes one
 	Username     string // empty: the id
 	Name         string // of a person, for people
+	Description  string `json:",omitempty"` // of a machine
 	Organization string
 	Machine      bool
 	TokenType    TokenType // of a machine
@@ -58,33 +69,46 @@ type Application struct {
 	Project  string
 	Secret   string // of an API that authenticates by Basic; empty: by a key
 	Native   bool   // a public client with the device flow, not an API
+	// ID and Name are those of the management API; empty: the client id.
+	ID   string `json:",omitempty"`
+	Name string `json:",omitempty"`
+	// OIDC is the configuration of an application that is no API; nil where it was
+	// added with Native alone.
+	OIDC *OIDC `json:",omitempty"`
 }
 
 type directory struct {
 	mu            sync.Mutex
 	lag           time.Duration
 	next          int64
+	generation    Generation
 	organizations map[string]Organization
-	projects      map[string]bool
-	users         map[string]*user
-	gone          map[string]bool // ids that were deleted: they never come back
-	applications  map[string]Application
-	keys          map[string]*publicKey // by key id
-	tokens        map[string]*token     // by token id
-	codes         map[string]*code      // of the device flow, by device code
-	refreshes     map[string]*refresh   // by refresh token
+	projects      map[string]*Project
+	// administrators are the roles in the management API: by resource (instance, or
+	// an organization's id), then by user.
+	administrators map[string]map[string][]string
+	// unseen says from when searches show an object; what is not in it they show.
+	unseen       map[string]time.Time
+	users        map[string]*user
+	gone         map[string]bool // ids that were deleted: they never come back
+	applications map[string]Application
+	keys         map[string]*publicKey // by key id
+	tokens       map[string]*token     // by token id
+	codes        map[string]*code      // of the device flow, by device code
+	refreshes    map[string]*refresh   // by refresh token
 }
 
 type user struct {
 	User
-	inactive bool
-	seen     time.Time
-	roles    []grantedRole
+	inactive, locked bool
+	seen             time.Time
+	roles            []grantedRole
 }
 
 type grantedRole struct {
 	Role
-	seen time.Time
+	authorization string // its id; one authorization has several roles
+	seen          time.Time
 }
 
 // publicKey is the half of a key that the provider keeps. Its owner is a user's
@@ -92,13 +116,15 @@ type grantedRole struct {
 type publicKey struct {
 	owner string
 	key   *rsa.PublicKey
+	made  time.Time
 	ends  time.Time
 	seen  time.Time
 }
 
 func newDirectory(lag time.Duration) *directory {
 	return &directory{
-		lag: lag, next: 301234567890123400, organizations: map[string]Organization{}, projects: map[string]bool{},
+		lag: lag, next: 301234567890123400, organizations: map[string]Organization{}, projects: map[string]*Project{},
+		administrators: map[string]map[string][]string{}, unseen: map[string]time.Time{},
 		users: map[string]*user{}, gone: map[string]bool{}, applications: map[string]Application{},
 		keys: map[string]*publicKey{}, tokens: map[string]*token{}, codes: map[string]*code{}, refreshes: map[string]*refresh{},
 	}
@@ -114,6 +140,9 @@ func (d *directory) id() string {
 func (p *Provider) AddOrganization(o Organization) {
 	p.directory.mu.Lock()
 	defer p.directory.mu.Unlock()
+	if o.Name == "" {
+		o.Name = o.ID
+	}
 	p.directory.organizations[o.ID] = o
 }
 
@@ -121,15 +150,19 @@ func (p *Provider) AddOrganization(o Organization) {
 func (p *Provider) AddProject(id string) {
 	p.directory.mu.Lock()
 	defer p.directory.mu.Unlock()
-	p.directory.projects[id] = true
+	p.directory.projects[id] = &Project{ID: id, Name: id}
 }
 
 // AddUser adds a user and gives its id. It fails with ErrExists where the id, or
 // the name in the organization, is or was taken.
 func (p *Provider) AddUser(u User) (id string, err error) {
-	d := p.directory
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	p.directory.mu.Lock()
+	defer p.directory.mu.Unlock()
+	return p.directory.addUser(u)
+}
+
+// addUser adds a user. mu is held.
+func (d *directory) addUser(u User) (id string, err error) {
 	if u.ID == "" {
 		u.ID = d.id()
 	}
@@ -175,7 +208,7 @@ func (p *Provider) SetMetadata(id, key, value string) error {
 // GrantRole grants a role to a user.
 func (p *Provider) GrantRole(id string, r Role) error {
 	return p.change(id, func(u *user) {
-		u.roles = append(u.roles, grantedRole{Role: r, seen: time.Now().Add(p.directory.lag)})
+		u.roles = append(u.roles, grantedRole{Role: r, authorization: p.directory.id(), seen: time.Now().Add(p.directory.lag)})
 	})
 }
 
@@ -200,28 +233,50 @@ func (p *Provider) change(id string, f func(*user)) error {
 
 // DeleteUser removes a user and its keys. Its id never comes back.
 func (p *Provider) DeleteUser(id string) error {
-	d := p.directory
-	d.mu.Lock()
-	defer d.mu.Unlock()
+	p.directory.mu.Lock()
+	defer p.directory.mu.Unlock()
+	return p.directory.deleteUser(id)
+}
+
+// deleteUser removes a user. mu is held.
+func (d *directory) deleteUser(id string) error {
 	if d.users[id] == nil {
 		return fmt.Errorf("user %s: %w", id, ErrNotFound)
 	}
 	delete(d.users, id)
 	d.gone[id] = true
-	maps.DeleteFunc(d.keys, func(_ string, k *publicKey) bool { return k.owner == id })
+	d.deleteKeysOf(id)
+	for _, members := range d.administrators {
+		delete(members, id)
+	}
 	return nil
+}
+
+// deleteKeysOf removes the keys of a user or a client. mu is held.
+func (d *directory) deleteKeysOf(owner string) {
+	maps.DeleteFunc(d.keys, func(_ string, k *publicKey) bool { return k.owner == owner })
 }
 
 // AddApplication adds a client and gives its client id.
 func (p *Provider) AddApplication(a Application) (clientID string, err error) {
-	d := p.directory
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.projects[a.Project] {
+	p.directory.mu.Lock()
+	defer p.directory.mu.Unlock()
+	return p.directory.addApplication(a)
+}
+
+// addApplication adds a client. mu is held.
+func (d *directory) addApplication(a Application) (clientID string, err error) {
+	if d.projects[a.Project] == nil {
 		return "", fmt.Errorf("project %s: %w", a.Project, ErrNotFound)
 	}
 	if a.ClientID == "" {
 		a.ClientID = d.id()
+	}
+	if a.ID == "" {
+		a.ID = a.ClientID
+	}
+	if a.Name == "" {
+		a.Name = a.ClientID
 	}
 	if _, ok := d.applications[a.ClientID]; ok {
 		return "", fmt.Errorf("client id %s: %w", a.ClientID, ErrExists)
@@ -233,5 +288,10 @@ func (p *Provider) AddApplication(a Application) (clientID string, err error) {
 // active gives a user that may have tokens. mu is held.
 func (d *directory) active(id string) (*user, bool) {
 	u := d.users[id]
-	return u, u != nil && !u.inactive && !time.Now().Before(u.seen)
+	return u, u != nil && !u.inactive && !u.locked && !time.Now().Before(u.seen)
+}
+
+// Lock locks a user out, as too many wrong passwords do.
+func (p *Provider) Lock(id string) error {
+	return p.change(id, func(u *user) { u.locked = true })
 }

@@ -2,6 +2,7 @@ package devprovider
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -12,6 +13,10 @@ type Fault struct {
 	Path   string        // prefix of the paths that it concerns; empty: all
 	Delay  time.Duration // before the answer
 	Status int           // answered in place of the answer; 0: the answer itself
+	// RetryAfter is answered with Status in the header of that name; 0: none.
+	RetryAfter time.Duration
+	// Times is how many requests it concerns, and then it ends; 0: it does not end.
+	Times int
 	// Body is answered with Status, such as {"keys":[]} with 200.
 	Body string
 	// Hang never answers.
@@ -32,15 +37,27 @@ func (p *Provider) SetFault(f *Fault) {
 	p.faults.now = f
 }
 
+// next is the fault that concerns the request after this one; nil: none.
+func (f Fault) next() *Fault {
+	if f.Times--; f.Times == 0 {
+		return nil
+	}
+	return &f
+}
+
 func (f *faults) before(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		f.mu.Lock()
 		fault := f.now
-		f.mu.Unlock()
 		if fault == nil || !strings.HasPrefix(r.URL.Path, fault.Path) {
+			f.mu.Unlock()
 			next.ServeHTTP(w, r)
 			return
 		}
+		if fault.Times > 0 {
+			f.now = fault.next()
+		}
+		f.mu.Unlock()
 		if fault.Began != nil {
 			fault.Began()
 		}
@@ -60,6 +77,9 @@ func (f *faults) before(next http.Handler) http.Handler {
 			return
 		}
 		w.Header().Set("Content-Type", "application/json")
+		if fault.RetryAfter > 0 {
+			w.Header().Set("Retry-After", strconv.Itoa(int(fault.RetryAfter.Seconds())))
+		}
 		w.WriteHeader(fault.Status)
 		_, _ = w.Write([]byte(fault.Body)) // who asked is gone
 	})

@@ -43,17 +43,9 @@ func (p *Provider) AddKey(userID string, ends time.Time) ([]byte, error) {
 // AddPublicKey takes the public half of a key that the device made itself, as
 // PEM (BEGIN PUBLIC KEY), and gives its key id.
 func (p *Provider) AddPublicKey(userID string, text []byte, ends time.Time) (keyID string, err error) {
-	block, _ := pem.Decode(text)
-	if block == nil || block.Type != "PUBLIC KEY" {
-		return "", errors.New("the public key must be PEM with BEGIN PUBLIC KEY")
-	}
-	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+	public, err := parsePublic(text)
 	if err != nil {
-		return "", fmt.Errorf("read the public key: %w", err)
-	}
-	public, ok := parsed.(*rsa.PublicKey)
-	if !ok {
-		return "", errors.New("the public key must be RSA")
+		return "", err
 	}
 	d := p.directory
 	d.mu.Lock()
@@ -62,6 +54,22 @@ func (p *Provider) AddPublicKey(userID string, text []byte, ends time.Time) (key
 		return "", fmt.Errorf("user %s: %w", userID, ErrNotFound)
 	}
 	return d.addKey(userID, public, ends), nil
+}
+
+func parsePublic(text []byte) (*rsa.PublicKey, error) {
+	block, _ := pem.Decode(text)
+	if block == nil || block.Type != "PUBLIC KEY" {
+		return nil, errors.New("the public key must be PEM with BEGIN PUBLIC KEY")
+	}
+	parsed, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		return nil, fmt.Errorf("read the public key: %w", err)
+	}
+	public, ok := parsed.(*rsa.PublicKey)
+	if !ok {
+		return nil, errors.New("the public key must be RSA")
+	}
+	return public, nil
 }
 
 // AddApplicationKey makes a key for an API and gives its key file.
@@ -73,10 +81,11 @@ func (p *Provider) AddApplicationKey(clientID string, ends time.Time) ([]byte, e
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if _, ok := d.applications[clientID]; !ok {
+	a, ok := d.applications[clientID]
+	if !ok {
 		return nil, fmt.Errorf("client %s: %w", clientID, ErrNotFound)
 	}
-	return encodeKey(private, KeyFile{Type: "application", KeyID: d.addKey(clientID, &private.PublicKey, ends), AppID: d.id(), ClientID: clientID})
+	return encodeKey(private, KeyFile{Type: "application", KeyID: d.addKey(clientID, &private.PublicKey, ends), AppID: a.ID, ClientID: clientID, ExpirationDate: date(ends)})
 }
 
 // HasKey says whether a user or an application has a key that holds now.
@@ -100,7 +109,8 @@ func (p *Provider) RemoveKey(keyID string) error {
 // addKey keeps a public key. mu is held.
 func (d *directory) addKey(owner string, k *rsa.PublicKey, ends time.Time) (id string) {
 	id = d.id()
-	d.keys[id] = &publicKey{owner: owner, key: k, ends: ends, seen: time.Now().Add(d.lag)}
+	now := time.Now()
+	d.keys[id] = &publicKey{owner: owner, key: k, made: now, ends: ends, seen: now.Add(d.lag)}
 	return id
 }
 

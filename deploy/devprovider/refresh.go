@@ -135,3 +135,11 @@ func (p *Provider) RefreshTokens(userID string) int {
 
 // tokenIDOf cuts the prefix that jti has.
 func tokenIDOf(text string) string { return text[strings.LastIndex(text, "_")+1:] }
+
+// ForgetTokens takes all access tokens from the management API and introspection, as
+// a provider does that was restored from a backup. A JWT holds elsewhere until it ends.
+func (p *Provider) ForgetTokens() {
+	p.directory.mu.Lock()
+	defer p.directory.mu.Unlock()
+	clear(p.directory.tokens)
+}

@@ -20,19 +20,34 @@ import (
 type state struct {
 	Next          int64                  `json:"next"`
 	Organizations []Organization         `json:"organizations"`
-	Projects      []string               `json:"projects"`
+	Projects      []stateProject         `json:"projects"`
 	Applications  []Application          `json:"applications"`
 	Users         []stateUser            `json:"users"`
 	Gone          []string               `json:"gone,omitempty"`
 	Keys          map[string]statePublic `json:"keys"` // by key id
 	Refreshes     []stateRefresh         `json:"refreshes,omitempty"`
-	SigningKeys   int                    `json:"signing_keys"` // how many there have been
-	Signing       []stateSigning         `json:"signing"`
+	// Administrators are by resource, then by user.
+	Administrators map[string]map[string][]string `json:"administrators,omitempty"`
+	SigningKeys    int                            `json:"signing_keys"` // how many there have been
+	Signing        []stateSigning                 `json:"signing"`
+}
+
+// stateProject is a project. Older states have its id alone.
+type stateProject struct{ Project }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (p *stateProject) UnmarshalJSON(text []byte) error {
+	if json.Unmarshal(text, &p.ID) == nil {
+		p.Name = p.ID
+		return nil
+	}
+	return json.Unmarshal(text, &p.Project)
 }
 
 type stateUser struct {
 	User
 	Inactive bool   `json:",omitempty"`
+	Locked   bool   `json:",omitempty"`
 	Roles    []Role `json:",omitempty"`
 }
 
@@ -89,12 +104,15 @@ func (d *directory) save(s *state) {
 	defer d.mu.Unlock()
 	s.Next = d.next
 	s.Organizations = slices.SortedFunc(maps.Values(d.organizations), func(a, b Organization) int { return cmp.Compare(a.ID, b.ID) })
-	s.Projects = slices.Sorted(maps.Keys(d.projects))
+	for _, id := range slices.Sorted(maps.Keys(d.projects)) {
+		s.Projects = append(s.Projects, stateProject{*d.projects[id]})
+	}
+	s.Administrators = d.administrators
 	s.Applications = slices.SortedFunc(maps.Values(d.applications), func(a, b Application) int { return cmp.Compare(a.ClientID, b.ClientID) })
 	s.Gone = slices.Sorted(maps.Keys(d.gone))
 	for _, id := range slices.Sorted(maps.Keys(d.users)) {
 		u := d.users[id]
-		known := stateUser{User: u.User, Inactive: u.inactive}
+		known := stateUser{User: u.User, Inactive: u.inactive, Locked: u.locked}
 		for _, r := range u.roles {
 			known.Roles = append(known.Roles, r.Role)
 		}
@@ -114,21 +132,24 @@ func (d *directory) save(s *state) {
 func (d *directory) restore(s state) error {
 	d.next = max(d.next, s.Next)
 	for _, o := range s.Organizations {
+		o.Name = cmp.Or(o.Name, o.ID)
 		d.organizations[o.ID] = o
 	}
-	for _, id := range s.Projects {
-		d.projects[id] = true
+	for _, p := range s.Projects {
+		d.projects[p.ID] = &p.Project
 	}
 	for _, a := range s.Applications {
+		a.ID, a.Name = cmp.Or(a.ID, a.ClientID), cmp.Or(a.Name, a.ClientID)
 		d.applications[a.ClientID] = a
 	}
+	maps.Copy(d.administrators, s.Administrators)
 	for _, id := range s.Gone {
 		d.gone[id] = true
 	}
 	for _, u := range s.Users {
-		known := &user{User: u.User, inactive: u.Inactive}
+		known := &user{User: u.User, inactive: u.Inactive, locked: u.Locked}
 		for _, r := range u.Roles {
-			known.roles = append(known.roles, grantedRole{Role: r})
+			known.roles = append(known.roles, grantedRole{Role: r, authorization: d.id()})
 		}
 		d.users[u.ID] = known
 	}

@@ -1,0 +1,425 @@
+package devprovider
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"maps"
+	"slices"
+	"time"
+)
+
+// What the API says of applications.
+const (
+	tokenTypeJWT    = "OIDC_TOKEN_TYPE_JWT"
+	appNative       = "OIDC_APP_TYPE_NATIVE"
+	grantsDevices   = "OIDC_GRANT_TYPE_DEVICE_CODE"
+	authNone        = "OIDC_AUTH_METHOD_TYPE_NONE"
+	apiByPrivateKey = "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT"
+)
+
+// OIDC is the configuration of an application that is no API, as v2 has it.
+type OIDC struct {
+	RedirectURIs             []string `json:"redirectUris,omitempty"`
+	ResponseTypes            []string `json:"responseTypes,omitempty"`
+	GrantTypes               []string `json:"grantTypes,omitempty"`
+	ApplicationType          string   `json:"applicationType,omitempty"`
+	AuthMethodType           string   `json:"authMethodType,omitempty"`
+	PostLogoutRedirectURIs   []string `json:"postLogoutRedirectUris,omitempty"`
+	DevelopmentMode          bool     `json:"developmentMode,omitempty"`
+	AccessTokenType          string   `json:"accessTokenType,omitempty"`
+	AccessTokenRoleAssertion bool     `json:"accessTokenRoleAssertion,omitempty"`
+	IDTokenRoleAssertion     bool     `json:"idTokenRoleAssertion,omitempty"`
+}
+
+// oidcV1 has the names of v1.
+type oidcV1 struct {
+	Name                     string   `json:"name,omitempty"`
+	RedirectURIs             []string `json:"redirectUris,omitempty"`
+	ResponseTypes            []string `json:"responseTypes,omitempty"`
+	GrantTypes               []string `json:"grantTypes,omitempty"`
+	AppType                  string   `json:"appType,omitempty"`
+	AuthMethodType           string   `json:"authMethodType,omitempty"`
+	PostLogoutRedirectURIs   []string `json:"postLogoutRedirectUris,omitempty"`
+	DevMode                  bool     `json:"devMode,omitempty"`
+	AccessTokenType          string   `json:"accessTokenType,omitempty"`
+	AccessTokenRoleAssertion bool     `json:"accessTokenRoleAssertion,omitempty"`
+	IDTokenRoleAssertion     bool     `json:"idTokenRoleAssertion,omitempty"`
+	ClientID                 string   `json:"clientId,omitempty"` // of answers
+}
+
+func (o oidcV1) v2() OIDC {
+	return OIDC{
+		o.RedirectURIs, o.ResponseTypes, o.GrantTypes, o.AppType, o.AuthMethodType, o.PostLogoutRedirectURIs,
+		o.DevMode, o.AccessTokenType, o.AccessTokenRoleAssertion, o.IDTokenRoleAssertion,
+	}
+}
+
+func (o OIDC) v1(clientID string) oidcV1 {
+	return oidcV1{
+		"", o.RedirectURIs, o.ResponseTypes, o.GrantTypes, o.ApplicationType, o.AuthMethodType, o.PostLogoutRedirectURIs,
+		o.DevelopmentMode, o.AccessTokenType, o.AccessTokenRoleAssertion, o.IDTokenRoleAssertion, clientID,
+	}
+}
+
+type apiIn struct {
+	AuthMethodType string `json:"authMethodType"`
+}
+
+// withoutDefaults leaves out what is a default, as the API does.
+func (o OIDC) withoutDefaults() OIDC {
+	for text, def := range map[*string]string{
+		&o.ApplicationType: "OIDC_APP_TYPE_WEB", &o.AuthMethodType: "OIDC_AUTH_METHOD_TYPE_BASIC", &o.AccessTokenType: "OIDC_TOKEN_TYPE_BEARER",
+	} {
+		if *text == def {
+			*text = ""
+		}
+	}
+	return o
+}
+
+// applications are the methods of applications and their keys.
+func (m *management) applications() []endpoint {
+	const service = "zitadel.application.v2.ApplicationService/"
+	type applicationID struct {
+		projectID
+		ApplicationID string `json:"applicationId"`
+		AppID         string `json:"appId"` // of v1
+	}
+	remove := func(c *call) (any, *problem) {
+		var r applicationID
+		if wrong := c.into(&r); wrong != nil {
+			return nil, wrong
+		}
+		a, wrong := c.application(r.ProjectID, r.ApplicationID+r.AppID)
+		if wrong != nil {
+			return nil, wrong
+		}
+		delete(c.directory.applications, a.ClientID)
+		c.deleteKeysOf(a.ClientID)
+		return map[string]any{"deletionDate": stamp(time.Now())}, nil
+	}
+	return []endpoint{
+		{service + "CreateApplication", "", func(c *call) (any, *problem) {
+			var r struct {
+				applicationID
+				Name string `json:"name"`
+				OIDC *OIDC  `json:"oidcConfiguration"`
+				API  *apiIn `json:"apiConfiguration"`
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			a, wrong := c.newApplication(r.ProjectID, r.Name, r.OIDC, r.API)
+			if wrong != nil {
+				return nil, wrong
+			}
+			member := "apiConfiguration"
+			if r.OIDC != nil {
+				member = "oidcConfiguration"
+			}
+			return map[string]any{"applicationId": a.ID, "creationDate": stamp(time.Now()), member: map[string]any{"clientId": a.ClientID}}, nil
+		}},
+		{service + "UpdateApplication", "", func(c *call) (any, *problem) {
+			var r struct {
+				applicationID
+				Name string `json:"name"`
+				OIDC *OIDC  `json:"oidcConfiguration"`
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			return map[string]any{"changeDate": stamp(time.Now())}, c.configure(r.ProjectID, r.ApplicationID, r.OIDC)
+		}},
+		{service + "DeleteApplication", "", remove},
+		{service + "ListApplications", "", func(c *call) (any, *problem) {
+			var r struct {
+				Pagination any `json:"pagination"`
+				Filters    []struct {
+					Project *projectID `json:"projectIdFilter"`
+					Name    *textQuery `json:"nameFilter"`
+				} `json:"filters"`
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			all := []any{}
+			c.eachApplication(func(a Application) {
+				for _, f := range r.Filters {
+					if f.Project != nil && f.Project.ProjectID != a.Project || f.Name != nil && !matches(f.Name.Method, f.Name.Name, a.Name) {
+						return
+					}
+				}
+				all = append(all, a.v2())
+			})
+			return paged("applications", all), nil
+		}},
+		{service + "CreateApplicationKey", "", func(c *call) (any, *problem) {
+			var r struct {
+				applicationID
+				keyIn
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			id, content, wrong := c.newApplicationKey(r.ProjectID, r.ApplicationID, r.keyIn)
+			if wrong != nil {
+				return nil, wrong
+			}
+			return map[string]any{"keyId": id, "keyDetails": content, "creationDate": stamp(time.Now())}, nil
+		}},
+		{service + "ListApplicationKeys", "", func(c *call) (any, *problem) {
+			var r struct {
+				Pagination any `json:"pagination"`
+				Filters    []struct {
+					Application *struct {
+						ID string `json:"applicationId"`
+					} `json:"applicationIdFilter"`
+				} `json:"filters"`
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			all := []any{}
+			c.eachApplication(func(a Application) {
+				for _, f := range r.Filters {
+					if f.Application != nil && f.Application.ID != a.ID {
+						return
+					}
+				}
+				c.eachKey(a.ClientID, func(id string, k *publicKey) {
+					all = append(all, map[string]any{"keyId": id, "applicationId": a.ID, "projectId": a.Project, "expirationDate": stamp(k.ends)})
+				})
+			})
+			return paged("keys", all), nil
+		}},
+		{service + "DeleteApplicationKey", "", func(c *call) (any, *problem) {
+			var r struct {
+				applicationID
+				KeyID string `json:"keyId"`
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			a, wrong := c.application(r.ProjectID, r.ApplicationID)
+			if wrong != nil {
+				return nil, wrong
+			}
+			if k := c.directory.keys[r.KeyID]; k == nil || k.owner != a.ClientID {
+				return nil, unknown("COMMAND-4m77H", "Application key")
+			}
+			delete(c.directory.keys, r.KeyID)
+			return map[string]any{"deletionDate": stamp(time.Now())}, nil
+		}},
+
+		{"", "POST /management/v1/projects/{projectId}/apps/api", func(c *call) (any, *problem) {
+			var r struct {
+				projectID
+				Name string `json:"name"`
+				apiIn
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			return appOut(c.newApplication(r.ProjectID, r.Name, nil, &r.apiIn))
+		}},
+		{"", "POST /management/v1/projects/{projectId}/apps/oidc", func(c *call) (any, *problem) {
+			var r struct {
+				projectID
+				oidcV1
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			o := r.v2()
+			return appOut(c.newApplication(r.ProjectID, r.Name, &o, nil))
+		}},
+		{"", "PUT /management/v1/projects/{projectId}/apps/{appId}/oidc_config", func(c *call) (any, *problem) {
+			var r struct {
+				applicationID
+				oidcV1
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			o := r.v2()
+			return map[string]any{"details": details(c.organization)}, c.configure(r.ProjectID, r.AppID, &o)
+		}},
+		{"", "DELETE /management/v1/projects/{projectId}/apps/{appId}", remove},
+		{"", "POST /management/v1/projects/{projectId}/apps/_search", func(c *call) (any, *problem) {
+			var r struct {
+				projectID
+				Query   any `json:"query"`
+				Queries []struct {
+					Name *textQuery `json:"nameQuery"`
+				} `json:"queries"`
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			all := []any{}
+			c.eachApplication(func(a Application) {
+				for _, q := range r.Queries {
+					if q.Name != nil && !matches(q.Name.Method, q.Name.Name, a.Name) {
+						return
+					}
+				}
+				if a.Project == r.ProjectID {
+					all = append(all, a.v1())
+				}
+			})
+			return result(all), nil
+		}},
+		{"", "POST /management/v1/projects/{projectId}/apps/{appId}/keys", func(c *call) (any, *problem) {
+			var r struct {
+				applicationID
+				keyIn
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			if r.Type != "KEY_TYPE_JSON" {
+				return nil, &problem{invalidArgument, "V1-3", "invalid key type"}
+			}
+			id, content, wrong := c.newApplicationKey(r.ProjectID, r.AppID, r.keyIn)
+			if wrong != nil {
+				return nil, wrong
+			}
+			return map[string]any{"id": id, "keyDetails": content, "details": details(c.organization)}, nil
+		}},
+		{"", "POST /management/v1/projects/{projectId}/apps/{appId}/keys/_search", func(c *call) (any, *problem) {
+			var r struct {
+				applicationID
+				Query any `json:"query"`
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			a, wrong := c.application(r.ProjectID, r.AppID)
+			if wrong != nil {
+				return nil, wrong
+			}
+			return result(c.keysV1(a.ClientID)), nil
+		}},
+	}
+}
+
+func appOut(a Application, wrong *problem) (any, *problem) {
+	if wrong != nil {
+		return nil, wrong
+	}
+	return map[string]any{"appId": a.ID, "clientId": a.ClientID, "details": details("")}, nil
+}
+
+// application finds one that the caller may change.
+func (c *call) application(project, id string) (Application, *problem) {
+	if _, wrong := c.project(project, writeProject); wrong != nil {
+		return Application{}, wrong
+	}
+	for _, a := range c.directory.applications {
+		if a.ID == id && a.Project == project {
+			return a, nil
+		}
+	}
+	return Application{}, unknown("COMMAND-2fMkl", "Application")
+}
+
+func (c *call) newApplication(project, name string, o *OIDC, api *apiIn) (a Application, wrong *problem) {
+	if _, wrong := c.project(project, writeProject); wrong != nil {
+		return a, wrong
+	}
+	for _, other := range c.directory.applications {
+		if other.Project == project && other.Name == name {
+			return a, exists("V3-DKcYh", "Application")
+		}
+	}
+	a = Application{ID: c.id(), Project: project, Name: name}
+	switch {
+	case name == "" || (o == nil) == (api == nil):
+		return a, &problem{invalidArgument, "PROJECT-1n8df", "Errors.Project.App.Invalid"}
+	case api != nil && api.AuthMethodType != apiByPrivateKey:
+		return a, &problem{invalidArgument, "PROJECT-2", "the development provider makes APIs that authenticate by a key alone"}
+	case o != nil:
+		a.OIDC, a.Native = o, isNative(o)
+	}
+	clientID, err := c.addApplication(a)
+	if err != nil {
+		return a, exists("V3-DKcYh", "Application")
+	}
+	a.ClientID = clientID
+	c.hide("application " + a.ID)
+	return a, nil
+}
+
+// isNative says whether an application has the device flow.
+func isNative(o *OIDC) bool {
+	return o.ApplicationType == appNative && o.AuthMethodType == authNone && slices.Contains(o.GrantTypes, grantsDevices)
+}
+
+func (c *call) configure(project, id string, o *OIDC) *problem {
+	a, wrong := c.application(project, id)
+	switch {
+	case wrong != nil:
+		return wrong
+	case o == nil || a.OIDC == nil:
+		return &problem{invalidArgument, "COMMAND-GH4g2", "Errors.Project.App.IsNotOIDC"}
+	}
+	a.OIDC, a.Native = o, isNative(o)
+	c.directory.applications[a.ClientID] = a
+	return nil
+}
+
+// newApplicationKey makes a key for an API.
+func (c *call) newApplicationKey(project, id string, r keyIn) (string, []byte, *problem) {
+	a, wrong := c.application(project, id)
+	if wrong != nil {
+		return "", nil, wrong
+	}
+	ends, wrong := r.ends()
+	if wrong != nil {
+		return "", nil, wrong
+	}
+	private, err := rsa.GenerateKey(rand.Reader, keyBits)
+	if err != nil {
+		return "", nil, &problem{invalidArgument, "CRYPTO-3", err.Error()}
+	}
+	keyID := c.addKey(a.ClientID, &private.PublicKey, ends)
+	content, err := encodeKey(private, KeyFile{Type: "application", KeyID: keyID, AppID: a.ID, ClientID: a.ClientID, ExpirationDate: date(ends)})
+	if err != nil {
+		return "", nil, &problem{invalidArgument, "CRYPTO-4", err.Error()}
+	}
+	return keyID, content, nil
+}
+
+// eachApplication yields those that searches show to the caller.
+func (c *call) eachApplication(yield func(Application)) {
+	for _, id := range slices.Sorted(maps.Keys(c.directory.applications)) {
+		a := c.directory.applications[id]
+		p := c.directory.projects[a.Project]
+		if p != nil && c.visible("application "+a.ID) && c.may(readProject, p.Organization) {
+			yield(a)
+		}
+	}
+}
+
+func (a Application) v2() map[string]any {
+	out := map[string]any{"applicationId": a.ID, "name": a.Name, "state": "APPLICATION_STATE_ACTIVE"}
+	if a.OIDC == nil {
+		out["apiConfiguration"] = map[string]any{"clientId": a.ClientID, "authMethodType": apiByPrivateKey}
+		return out
+	}
+	out["oidcConfiguration"] = struct {
+		OIDC
+		ClientID string `json:"clientId"`
+	}{a.OIDC.withoutDefaults(), a.ClientID}
+	return out
+}
+
+func (a Application) v1() map[string]any {
+	out := map[string]any{"id": a.ID, "name": a.Name, "state": "APP_STATE_ACTIVE"}
+	if a.OIDC == nil {
+		out["apiConfig"] = map[string]any{"clientId": a.ClientID, "authMethodType": apiByPrivateKey}
+		return out
+	}
+	out["oidcConfig"] = a.OIDC.withoutDefaults().v1(a.ClientID)
+	return out
+}

@@ -1,0 +1,349 @@
+package devprovider
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"time"
+)
+
+// States of users, and forms of machines' tokens, as the API names them.
+const (
+	userActive   = "USER_STATE_ACTIVE"
+	userInactive = "USER_STATE_INACTIVE"
+	userLocked   = "USER_STATE_LOCKED"
+
+	tokenTypeOpaque = "ACCESS_TOKEN_TYPE_BEARER"
+	tokenTypeOfJWT  = "ACCESS_TOKEN_TYPE_JWT"
+)
+
+// machineIn is a machine user as requests have it.
+type machineIn struct {
+	Name            *string `json:"name"`
+	Description     *string `json:"description"`
+	AccessTokenType *string `json:"accessTokenType"`
+}
+
+// into changes a user.
+func (m machineIn) into(u *User) *problem {
+	if m.Name != nil {
+		u.Name = *m.Name
+	}
+	if m.Description != nil {
+		u.Description = *m.Description
+	}
+	if m.AccessTokenType != nil {
+		switch *m.AccessTokenType {
+		case tokenTypeOpaque:
+			u.TokenType = Opaque
+		case tokenTypeOfJWT:
+			u.TokenType = JWT
+		default:
+			return &problem{invalidArgument, "USER-1", "invalid access token type"}
+		}
+	}
+	return nil
+}
+
+type userID struct {
+	UserID string `json:"userId"`
+}
+
+// users are the methods of users, machines alone: people are added by AddUser.
+func (m *management) users() []endpoint {
+	const service = "zitadel.user.v2.UserService/"
+	all := []endpoint{
+		{service + "CreateUser", "POST /v2/users/new", createUser},
+		{service + "GetUserByID", "GET /v2/users/{userId}", func(c *call) (any, *problem) {
+			u, wrong := c.own(true)
+			if wrong != nil {
+				return nil, wrong
+			}
+			return map[string]any{"details": details(u.Organization), "user": u.v2()}, nil
+		}},
+		{service + "UpdateUser", "PATCH /v2/users/{userId}", func(c *call) (any, *problem) {
+			var r struct {
+				userID
+				Machine machineIn `json:"machine"`
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			u, wrong := c.find(r.UserID, true)
+			if wrong != nil {
+				return nil, wrong
+			}
+			return map[string]any{"changeDate": stamp(time.Now())}, r.Machine.into(&u.User)
+		}},
+		{service + "ListUsers", "POST /v2/users", searchUsersV2},
+		{service + "DeleteUser", "DELETE /v2/users/{userId}", deleteUser(true)},
+		{"", "POST /management/v1/users/machine", createMachineV1},
+		{"", "GET /management/v1/users/{userId}", func(c *call) (any, *problem) {
+			u, wrong := c.own(false)
+			if wrong != nil {
+				return nil, wrong
+			}
+			return map[string]any{"user": u.v1()}, nil
+		}},
+		{"", "PUT /management/v1/users/{userId}/machine", func(c *call) (any, *problem) {
+			var r struct {
+				userID
+				machineIn
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			u, wrong := c.find(r.UserID, false)
+			if wrong != nil {
+				return nil, wrong
+			}
+			return map[string]any{"details": details(u.Organization)}, r.machineIn.into(&u.User)
+		}},
+		{"", "POST /management/v1/users/_search", searchUsersV1},
+		{"", "DELETE /management/v1/users/{userId}", deleteUser(false)},
+	}
+	for _, s := range []struct {
+		name, path string
+		change     func(*user) *problem
+	}{
+		{"DeactivateUser", "deactivate", func(u *user) *problem {
+			wrong := already(u.inactive, "COMMAND-5M0sd", "Errors.User.AlreadyInactive")
+			u.inactive = true
+			return wrong
+		}},
+		{"ReactivateUser", "reactivate", func(u *user) *problem {
+			wrong := already(!u.inactive, "COMMAND-6M0sf", "Errors.User.NotInactive")
+			u.inactive = false
+			return wrong
+		}},
+		{"LockUser", "lock", func(u *user) *problem {
+			wrong := already(u.locked || u.inactive, "COMMAND-3NN8v", "Errors.User.ShouldBeActiveOrInitial")
+			u.locked = true
+			return wrong
+		}},
+		{"UnlockUser", "unlock", func(u *user) *problem {
+			wrong := already(!u.locked, "COMMAND-4M0ds", "Errors.User.NotLocked")
+			u.locked = false
+			return wrong
+		}},
+	} {
+		all = append(all,
+			endpoint{service + s.name, "POST /v2/users/{userId}/" + s.path, changeState(true, s.change)},
+			endpoint{"", "POST /management/v1/users/{userId}/_" + s.path, changeState(false, s.change)})
+	}
+	return all
+}
+
+func already(is bool, id, message string) *problem {
+	if is {
+		return &problem{failedPrecondition, id, message}
+	}
+	return nil
+}
+
+// own finds the user that the request names alone.
+func (c *call) own(v2 bool) (*user, *problem) {
+	var r userID
+	if wrong := c.into(&r); wrong != nil {
+		return nil, wrong
+	}
+	return c.find(r.UserID, v2)
+}
+
+// find gives a user that the caller may manage. v1 shows those of one organization.
+func (c *call) find(id string, v2 bool) (*user, *problem) {
+	u := c.directory.users[id]
+	switch {
+	case !v2 && !c.may(writeUser, c.organization):
+		return nil, noRight()
+	case u == nil || !v2 && u.Organization != c.organization:
+		return nil, unknown("QUERY-Dfbg2", "User")
+	case !c.may(writeUser, u.Organization):
+		return nil, &problem{permissionDenied, "AUTHZ-HKJD33", "Errors.PermissionDenied"}
+	}
+	return u, nil
+}
+
+func createUser(c *call) (any, *problem) {
+	var r struct {
+		userID
+		OrganizationID string     `json:"organizationId"`
+		Username       string     `json:"username"`
+		Machine        *machineIn `json:"machine"`
+	}
+	if wrong := c.into(&r); wrong != nil {
+		return nil, wrong
+	}
+	if r.Machine == nil {
+		return nil, &problem{invalidArgument, "USER-2", "machine is required: the development provider creates no people"}
+	}
+	id, wrong := c.create(User{ID: r.UserID, Username: r.Username, Organization: r.OrganizationID}, *r.Machine)
+	if wrong != nil {
+		return nil, wrong
+	}
+	return map[string]any{"id": id, "creationDate": stamp(time.Now())}, nil
+}
+
+func createMachineV1(c *call) (any, *problem) {
+	var r struct {
+		userID
+		Username string `json:"userName"`
+		machineIn
+	}
+	if wrong := c.into(&r); wrong != nil {
+		return nil, wrong
+	}
+	if r.Username == "" {
+		return nil, &problem{invalidArgument, "V1-1", "invalid AddMachineUserRequest.UserName: value length must be between 1 and 200 runes, inclusive"}
+	}
+	id, wrong := c.create(User{ID: r.UserID, Username: r.Username, Organization: c.organization}, r.machineIn)
+	if wrong != nil {
+		return nil, wrong
+	}
+	return map[string]any{"userId": id, "details": details(c.organization)}, nil
+}
+
+func (c *call) create(u User, m machineIn) (string, *problem) {
+	if !c.may(writeUser, u.Organization) {
+		return "", noRight()
+	}
+	u.Machine = true
+	if wrong := m.into(&u); wrong != nil {
+		return "", wrong
+	}
+	if u.Name == "" {
+		return "", &problem{invalidArgument, "V2-5WcB8", "Errors.User.Name.Empty"}
+	}
+	id, err := c.addUser(u)
+	if err != nil {
+		return "", exists("COMMAND-k2unb", "User")
+	}
+	c.hide("user " + id)
+	return id, nil
+}
+
+func deleteUser(v2 bool) method {
+	return func(c *call) (any, *problem) {
+		u, wrong := c.own(v2)
+		if wrong != nil {
+			return nil, wrong
+		}
+		_ = c.directory.deleteUser(u.ID) // it is there
+		return map[string]any{"details": details(u.Organization)}, nil
+	}
+}
+
+func changeState(v2 bool, change func(*user) *problem) method {
+	return func(c *call) (any, *problem) {
+		u, wrong := c.own(v2)
+		if wrong != nil {
+			return nil, wrong
+		}
+		return map[string]any{"details": details(u.Organization)}, change(u)
+	}
+}
+
+type userQuery struct {
+	Type *struct {
+		Type string `json:"type"`
+	} `json:"typeQuery"`
+	Username *struct {
+		Username string `json:"userName"`
+		Method   string `json:"method"`
+	} `json:"userNameQuery"`
+	Organization *struct {
+		ID string `json:"organizationId"`
+	} `json:"organizationIdQuery"`
+	IDs *struct {
+		IDs []string `json:"userIds"`
+	} `json:"inUserIdsQuery"`
+}
+
+func (q userQuery) takes(u *user) bool {
+	return (q.Type == nil || (q.Type.Type == "TYPE_MACHINE") == u.Machine) &&
+		(q.Username == nil || matches(q.Username.Method, q.Username.Username, u.Username)) &&
+		(q.Organization == nil || q.Organization.ID == u.Organization) &&
+		(q.IDs == nil || slices.Contains(q.IDs.IDs, u.ID))
+}
+
+// matches compares as the API's methods say: equals is the default.
+func matches(method, asked, text string) bool {
+	if strings.HasSuffix(method, "_CONTAINS") {
+		return strings.Contains(text, asked)
+	}
+	return asked == text
+}
+
+func (c *call) search(v2 bool) ([]any, *problem) {
+	var r struct {
+		Query   any         `json:"query"`
+		Queries []userQuery `json:"queries"`
+	}
+	if wrong := c.into(&r); wrong != nil {
+		return nil, wrong
+	}
+	all := []any{}
+	for _, u := range c.directory.users {
+		if !c.visible("user "+u.ID) || !c.may(writeUser, u.Organization) || slices.ContainsFunc(r.Queries, func(q userQuery) bool { return !q.takes(u) }) {
+			continue
+		}
+		switch {
+		case v2:
+			all = append(all, u.v2())
+		case u.Organization == c.organization:
+			all = append(all, u.v1())
+		}
+	}
+	return all, nil
+}
+
+func searchUsersV2(c *call) (any, *problem) {
+	all, wrong := c.search(true)
+	if wrong != nil {
+		return nil, wrong
+	}
+	return result(all), nil
+}
+
+func searchUsersV1(c *call) (any, *problem) {
+	if !c.may(writeUser, c.organization) {
+		return nil, noRight()
+	}
+	all, wrong := c.search(false)
+	if wrong != nil {
+		return nil, wrong
+	}
+	return result(all), nil
+}
+
+func (u *user) state() string {
+	switch {
+	case u.inactive:
+		return userInactive
+	case u.locked:
+		return userLocked
+	}
+	return userActive
+}
+
+// kind is what is particular to a machine, or to a person.
+func (u *user) kind(into map[string]any) map[string]any {
+	if !u.Machine {
+		into["human"] = map[string]any{"profile": map[string]any{"displayName": u.Name}}
+		return into
+	}
+	m := map[string]any{"name": cmp.Or(u.Name, u.Username), "description": u.Description}
+	if u.TokenType == JWT { // the other one is the default, which the API leaves out
+		m["accessTokenType"] = tokenTypeOfJWT
+	}
+	into["machine"] = m
+	return into
+}
+
+func (u *user) v2() map[string]any {
+	return u.kind(map[string]any{"userId": u.ID, "details": details(u.Organization), "state": u.state(), "username": u.Username, "preferredLoginName": u.Username})
+}
+
+func (u *user) v1() map[string]any {
+	return u.kind(map[string]any{"id": u.ID, "details": details(u.Organization), "state": u.state(), "userName": u.Username, "preferredLoginName": u.Username})
+}
