@@ -48,7 +48,7 @@ func (s *source) Desired() ([]plan.Desired, error) {
 			known = readScore{value: key, desired: plan.Assigned(d.Deployment, d.Revision, d.Value)}
 			s.read[d.Deployment] = known
 		}
-		known.desired.Revision = d.Revision
+		known.desired.Revision, known.desired.Assignment = d.Revision, d.Sequence
 		all = append(all, known.desired)
 	}
 	return all, nil

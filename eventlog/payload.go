@@ -21,15 +21,18 @@ func (p Phase) Valid() bool { return p == PhasePending || p == PhaseRunning || p
 
 // DeploymentState is the value of device-state and the payload of state.reported.
 type DeploymentState struct {
-	DeviceID    string         `json:"device_id"`
-	Deployment  string         `json:"deployment"`
-	Phase       Phase          `json:"phase"`
-	LastEventAt time.Time      `json:"last_event_at"`
-	LastError   *string        `json:"last_error"`
-	Reason      string         `json:"reason,omitempty"`
-	ScoreHash   string         `json:"score_hash,omitempty"`
-	Revision    uint64         `json:"revision,omitempty"`
-	Services    []ServiceState `json:"services,omitempty"`
+	DeviceID    string    `json:"device_id"`
+	Deployment  string    `json:"deployment"`
+	Phase       Phase     `json:"phase"`
+	LastEventAt time.Time `json:"last_event_at"`
+	LastError   *string   `json:"last_error"`
+	Reason      string    `json:"reason,omitempty"`
+	ScoreHash   string    `json:"score_hash,omitempty"`
+	Revision    uint64    `json:"revision,omitempty"`
+	// Assignment is the log's sequence of the desired value that it speaks of; 0
+	// where an agent does not say it.
+	Assignment uint64         `json:"assignment,omitempty"`
+	Services   []ServiceState `json:"services,omitempty"`
 }
 
 // ServiceState is one container of a Deployment, as the device sees it.

@@ -35,7 +35,7 @@ func (e *Event) Report(hash string, keep Keep) (DeploymentState, error) {
 var (
 	stateFields = plainjson.Fields{
 		plainjson.StringField("device_id"), plainjson.StringField("deployment"), plainjson.StringField("phase"), plainjson.StringField("last_event_at"), plainjson.OtherField("last_error"),
-		plainjson.StringField("reason"), plainjson.StringField("score_hash"), plainjson.OtherField("revision"), plainjson.OtherField("services"),
+		plainjson.StringField("reason"), plainjson.StringField("score_hash"), plainjson.OtherField("revision"), plainjson.OtherField("assignment"), plainjson.OtherField("services"),
 	}
 	serviceFields = plainjson.Fields{
 		plainjson.StringField("name"), plainjson.StringField("container_id"), plainjson.StringField("image_digest"), plainjson.StringField("state"), plainjson.StringField("health"),
@@ -75,6 +75,8 @@ func scanState(s *DeploymentState, b []byte, a *Address, hash string, keep Keep)
 		case 7:
 			s.Revision = p.Number()
 		case 8:
+			s.Assignment = p.Number()
+		case 9:
 			for ok := p.Begin('[', ']'); ok; ok = p.More(']') {
 				scanService(&p)
 			}

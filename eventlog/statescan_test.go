@@ -17,7 +17,7 @@ func FuzzReport(f *testing.F) {
 	oops := "no “image”"
 	full, err := json.Marshal(eventlog.DeploymentState{
 		DeviceID: "pi-01", Deployment: "web", Phase: eventlog.PhaseFailed, LastEventAt: at, LastError: &oops, Reason: "ImagePullFailed",
-		ScoreHash: "sha256:00", Revision: 3, Services: []eventlog.ServiceState{
+		ScoreHash: "sha256:00", Revision: 3, Assignment: 4711, Services: []eventlog.ServiceState{
 			{Name: "a", ContainerID: "c1", ImageDigest: "sha256:11", State: "running", Health: "healthy", Restarts: 2, Ports: []string{"43117:80", "1:2"}}, {},
 		},
 	})

@@ -14,6 +14,7 @@ type Desired struct {
 	Deployment string
 	Revision   uint64
 	ScoreHash  string
+	Assignment uint64 // the log's sequence of this value
 	Withdrawn  bool
 	Score      score.PodmanV0
 	// Refusal is set where the score can't be acted upon. What runs of an earlier

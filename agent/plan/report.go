@@ -110,7 +110,7 @@ func (p *planner) showUnknown() {
 
 func (p *planner) state(d Desired) eventlog.DeploymentState {
 	return eventlog.DeploymentState{
-		DeviceID: p.in.Device, Deployment: d.Deployment, ScoreHash: d.ScoreHash, Revision: d.Revision,
+		DeviceID: p.in.Device, Deployment: d.Deployment, ScoreHash: d.ScoreHash, Revision: d.Revision, Assignment: d.Assignment,
 	}
 }
 

@@ -33,7 +33,7 @@ const (
 	changeNumbers        // of the message, and nothing else
 	changeWords          // the message
 	changeDetails        // a service's state, health or restarts
-	changePhase          // phase, reason, score, or which containers there are
+	changePhase          // phase, reason, assignment, or which containers there are
 )
 
 // changeOf gives the greatest difference between two reports.
@@ -43,7 +43,7 @@ func changeOf(a, b eventlog.DeploymentState) change {
 	}
 	before, after := textOf(a), textOf(b)
 	switch {
-	case a.DeviceID != b.DeviceID || a.Phase != b.Phase || a.Reason != b.Reason || a.ScoreHash != b.ScoreHash || a.Revision != b.Revision ||
+	case a.DeviceID != b.DeviceID || a.Phase != b.Phase || a.Reason != b.Reason || a.ScoreHash != b.ScoreHash || a.Revision != b.Revision || a.Assignment != b.Assignment ||
 		!sameServices(func(x, y eventlog.ServiceState) bool {
 			return x.Name == y.Name && x.ContainerID == y.ContainerID && x.ImageDigest == y.ImageDigest &&
 				x.Revision == y.Revision && slices.Equal(x.Ports, y.Ports)

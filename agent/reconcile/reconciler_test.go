@@ -362,3 +362,34 @@ func TestOnlyAWithdrawalClears(t *testing.T) {
 		}
 	})
 }
+
+// The same score may be assigned once more, by another revision's way: the device
+// says that it has heard of it, and touches nothing.
+func TestAnAssignmentOfTheSameScoreIsReportedOnceAndReplacesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, stop := keep(t, newFake())
+		defer stop()
+		d := assigned(service("web", "a"))
+		d.Assignment = 7
+		w.source.set(d)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		before, steps := w.reports.count(), len(w.reports.types())
+		if s := w.reports.state("hello"); s.Assignment != 7 {
+			t.Errorf("the report speaks of assignment %d, want 7", s.Assignment)
+		}
+		d.Assignment, d.Revision = 9, 3
+		w.source.set(d)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		if s := w.reports.state("hello"); s.Assignment != 9 || s.Phase != eventlog.PhaseRunning {
+			t.Errorf("the report speaks of assignment %d, %s; want 9, Running", s.Assignment, s.Phase)
+		}
+		if n := w.reports.count() - before; n != 1 {
+			t.Errorf("%d reports of the second assignment, want 1", n)
+		}
+		if n := len(w.reports.types()) - steps; n != 0 {
+			t.Errorf("the agent took %d steps, want none", n)
+		}
+	})
+}

@@ -144,7 +144,7 @@ func (k *Reconciler) reportAway(desired []plan.Desired) {
 			s = eventlog.DeploymentState{DeviceID: k.o.Device, Deployment: d.Deployment}
 		}
 		s.Phase, s.Reason, s.LastError = eventlog.PhaseFailed, k.awayError.Reason, &text
-		s.ScoreHash, s.Revision = d.ScoreHash, d.Revision
+		s.ScoreHash, s.Revision, s.Assignment = d.ScoreHash, d.Revision, d.Assignment
 		k.states[d.Deployment] = k.settleText(s, now)
 	}
 }

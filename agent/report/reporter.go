@@ -10,7 +10,7 @@
 //     says that state again with the next.
 //   - Of a Deployment at most one state a second is sent, the latest, and over
 //     time no more than a budget: a container that crashes in a loop cannot fill
-//     the log. A revision that the device has not reported on gets a budget for what
+//     the log. An assignment that the device has not reported on gets a budget for what
 //     it takes to apply it: how often that happens is the operator's to decide.
 //   - The journal is written down before anyone relies on it, and sent in order.
 package report
@@ -32,12 +32,12 @@ import (
 
 // Limits of what one device says.
 const (
-	stateSpacing  = time.Second
-	stateBurst    = 20
-	stateRefill   = 15 * time.Second
-	revisionGrant = 5 // states of a new revision, from Pulling to Running
-	journalBurst  = 200
-	journalRefill = 5 * time.Second
+	stateSpacing    = time.Second
+	stateBurst      = 20
+	stateRefill     = 15 * time.Second
+	assignmentGrant = 5 // states of a new assignment, from Pulling to Running
+	journalBurst    = 200
+	journalRefill   = 5 * time.Second
 
 	ackTimeout    = 5 * time.Second
 	firstRetry    = 200 * time.Millisecond
@@ -142,7 +142,7 @@ func (r *Reporter) State(s eventlog.DeploymentState) {
 		r.options.Logger.Error("cannot encode a state", "deployment", s.Deployment, "error", err)
 		return
 	}
-	r.say(s.Deployment, s.Revision, string(content), data)
+	r.say(s.Deployment, s.Assignment, string(content), data)
 }
 
 // contentCleared is the content of a statement that there is nothing left.
@@ -153,7 +153,7 @@ const contentCleared = "cleared"
 // restarts too: it is sent once.
 func (r *Reporter) Cleared(deployment string) { r.say(deployment, 0, contentCleared, nil) }
 
-func (r *Reporter) say(deployment string, revision uint64, content string, data []byte) {
+func (r *Reporter) say(deployment string, assignment uint64, content string, data []byte) {
 	// One message is on its way at a time: what no subject can carry would stay
 	// there for ever, before all others.
 	if err := eventlog.CheckName("deployment", deployment); err != nil {
@@ -169,9 +169,9 @@ func (r *Reporter) say(deployment string, revision uint64, content string, data 
 		r.states[deployment] = s
 	}
 	now := r.options.Clock()
-	if revision > s.revision {
-		s.revision = revision
-		s.budget.grant(revisionGrant, now)
+	if assignment > s.assignment { // another log's may be lower: it has what is left
+		s.assignment = assignment
+		s.budget.grant(assignmentGrant, now)
 	}
 	if s.say(content, data, now) {
 		r.signal()

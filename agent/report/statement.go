@@ -14,7 +14,7 @@ type statement struct {
 	next    time.Time
 	budget  budget
 
-	revision uint64 // the newest that it spoke of
+	assignment uint64 // the newest that it spoke of
 }
 
 // pending says whether there is something to say.

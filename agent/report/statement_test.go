@@ -76,18 +76,18 @@ func TestNoFlappingExceedsTheBudget(t *testing.T) {
 }
 
 // A person who changes a Deployment again and again sees each change reported at the
-// pace of one a second: what flapped before does not hold up the next revision.
-func TestANewRevisionIsReportedAtOnceHoweverMuchWasSaidBefore(t *testing.T) {
+// pace of one a second: what flapped before does not hold up the next assignment.
+func TestANewAssignmentIsReportedAtOnceHoweverMuchWasSaidBefore(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1000, 0)
 	s := statement{budget: budget{burst: stateBurst, refill: stateRefill}}
 	for s.budget.spend(now) { // it flapped
 	}
-	for revision := range 10 {
-		s.budget.grant(revisionGrant, now)
-		for step := range revisionGrant {
+	for assignment := range 10 {
+		s.budget.grant(assignmentGrant, now)
+		for step := range assignmentGrant {
 			if wait := s.budget.wait(now); wait > 0 {
-				t.Fatalf("revision %d: state %d waits for %v", revision, step, wait)
+				t.Fatalf("assignment %d: state %d waits for %v", assignment, step, wait)
 			}
 			s.budget.spend(now)
 			now = now.Add(stateSpacing)
@@ -97,7 +97,7 @@ func TestANewRevisionIsReportedAtOnceHoweverMuchWasSaidBefore(t *testing.T) {
 	for s.budget.spend(now) {
 		left++
 	}
-	if left > revisionGrant { // what the seconds gave back meanwhile
-		t.Errorf("the last revision may flap %d times more, at once", left)
+	if left > assignmentGrant { // what the seconds gave back meanwhile
+		t.Errorf("the last assignment may flap %d times more, at once", left)
 	}
 }

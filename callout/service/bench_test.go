@@ -89,7 +89,8 @@ func BenchmarkBesideBadTokens(b *testing.B) {
 	r := w.start()
 	conns := make([]*nats.Conn, devices)
 	for i := range conns {
-		conns[i] = w.connect(w.provider.Device(fmt.Sprintf("pi-%05d", i)).Token(b))
+		id := fmt.Sprintf("pi-%05d", i)
+		conns[i] = w.connect(w.provider.Device(id).Token(b), nats.CustomInboxPrefix(eventlog.InboxPrefix(id)))
 	}
 	forged := make([]string, 50) // a signature of no key of the provider, each another one
 	for i := range forged {

@@ -67,9 +67,9 @@ func rules() []rule {
 		{StateOrphaned, func(c placement) bool { return !c.assigned() && c.orphaned() }, orphaned},
 		{StateHeldBack, func(c placement) bool { return !c.assigned() && c.heldBack() }, heldBack},
 		{StateNotPlaced, func(c placement) bool { return !c.assigned() }, notPlaced},
-		{StateCutOff, func(c placement) bool { return !c.p.Updated() && c.dev.Access != nil }, accessRevoked},
-		{StateWaitingForDevice, func(c placement) bool { return !c.p.Updated() && c.offline() }, waitingForDevice},
-		{StateUnanswered, func(c placement) bool { return !c.p.Updated() }, unanswered},
+		{StateCutOff, func(c placement) bool { return !c.p.Answered() && c.dev.Access != nil }, accessRevoked},
+		{StateWaitingForDevice, func(c placement) bool { return !c.p.Answered() && c.offline() }, waitingForDevice},
+		{StateUnanswered, func(c placement) bool { return !c.p.Answered() }, unanswered},
 		{StateFailed, func(c placement) bool { return c.p.Failed() }, failing},
 		{StateRunning, func(c placement) bool { return c.p.Succeeded() }, running},
 		{StatePending, func(placement) bool { return true }, pending},
@@ -116,9 +116,9 @@ func (c placement) besides() []Sentence {
 	case c.spec.now != nil && c.p.Desired.Revision != c.spec.now.spec.Revision:
 		out = append(out, c.citing(&c.spec.now.mark, fmt.Sprintf("the operator assigns revision %d", c.spec.now.spec.Revision)))
 	}
-	if c.p.Updated() && c.dev.Access != nil {
+	if c.p.Answered() && c.dev.Access != nil {
 		out = append(out, c.citing(c.access, "what it does from now on is not heard until its access is allowed again"))
-	} else if c.p.Updated() && c.offline() {
+	} else if c.p.Answered() && c.offline() {
 		out = append(out, c.citing(c.presence, "it is offline: it goes on by itself, and reports once it is back"))
 	}
 	return out

@@ -85,6 +85,44 @@ func TestCountsFollowTheReports(t *testing.T) {
 			},
 			want: fleet.Counts{Matched: 2, Pending: 2},
 		},
+		"a report from before the score went away and came back does not count": {
+			tell: func(s *story) { thereAndBack(s, func(first uint64) { s.speak("pi-01", "web", v1, 1, first) }, nil) },
+			want: fleet.Counts{Matched: 1, Updated: 1, Pending: 1},
+		},
+		"one that arrives late and names its assignment does not count either": {
+			tell: func(s *story) {
+				thereAndBack(s, nil, func(first, _ uint64) { s.speak("pi-01", "web", v1, 1, first) })
+			},
+			want: fleet.Counts{Matched: 1, Updated: 1, Pending: 1},
+		},
+		"one that arrives late and names its revision alone does not count either": {
+			tell: func(s *story) { thereAndBack(s, nil, func(_, _ uint64) { s.speak("pi-01", "web", v1, 1, 0) }) },
+			want: fleet.Counts{Matched: 1, Updated: 1, Pending: 1},
+		},
+		"a report of the assignment that brought the score back counts": {
+			tell: func(s *story) {
+				thereAndBack(s, nil, func(_, last uint64) { s.speak("pi-01", "web", v1, 3, last) })
+			},
+			want: fleet.Counts{Matched: 1, Updated: 1, Succeeded: 1},
+		},
+		"an older agent's report of the revision that brought the score back counts": {
+			tell: func(s *story) { thereAndBack(s, nil, func(_, _ uint64) { s.speak("pi-01", "web", v1, 3, 0) }) },
+			want: fleet.Counts{Matched: 1, Updated: 1, Succeeded: 1},
+		},
+		"an assignment that is not in this log yet is not believed": {
+			tell: func(s *story) {
+				thereAndBack(s, func(uint64) { s.speak("pi-01", "web", v1, 1, 4000) }, nil)
+			},
+			want: fleet.Counts{Matched: 1, Updated: 1, Pending: 1},
+		},
+		"another number for the same score unsettles no device": {
+			tell: func(s *story) {
+				assigned(s)
+				s.speak("pi-01", "web", v1, 1, 2)
+				s.assign("pi-01", "shop", "web", "app:1", 2)
+			},
+			want: fleet.Counts{Matched: 2, Updated: 1, Succeeded: 1, Pending: 1},
+		},
 		"what is withdrawn is no longer counted": {
 			tell: func(s *story) {
 				assigned(s)
@@ -113,6 +151,23 @@ func TestCountsFollowTheReports(t *testing.T) {
 				t.Errorf("counts (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// thereAndBack assigns app:1, then app:2, then app:1 again, and tells before and
+// after that; the two assignments of app:1 are given.
+func thereAndBack(s *story, before func(first uint64), after func(first, last uint64)) {
+	s.apply("shop", "web", "app:1", 1)
+	first := s.assign("pi-01", "shop", "web", "app:1", 1)
+	if before != nil {
+		before(first)
+	}
+	s.apply("shop", "web", "app:2", 2)
+	s.assign("pi-01", "shop", "web", "app:2", 2)
+	s.apply("shop", "web", "app:1", 3)
+	last := s.assign("pi-01", "shop", "web", "app:1", 3)
+	if after != nil {
+		after(first, last)
 	}
 }
 

@@ -260,6 +260,7 @@ func (w *writer) pair(p *Assignment) {
 	w.uint(has)
 	if d := &p.Desired; has&hasDesired != 0 {
 		w.uint(d.Sequence)
+		w.uint(d.Sequence - d.Changed)
 		w.word(d.Hash)
 		w.uint(d.Revision)
 		w.time(d.At)
@@ -274,6 +275,7 @@ func (w *writer) pair(p *Assignment) {
 		w.word(s.Reason)
 		w.word(s.Error)
 		w.uint(s.Revision)
+		w.uint(s.Assignment)
 		w.time(s.At)
 		w.time(s.Recorded)
 	}
@@ -283,7 +285,10 @@ func (r *reader) pair(v *View, dev *Device) *Assignment {
 	p := &Assignment{Device: dev, Key: v.key(Key{r.word(), r.word()})}
 	has := r.uint()
 	if has&hasDesired != 0 {
-		p.Desired = Desired{Sequence: r.uint(), Hash: r.word(), Revision: r.uint(), At: r.time(), Recorded: r.time()}
+		p.Desired = Desired{Sequence: r.uint()}
+		d := &p.Desired
+		d.Changed = d.Sequence - r.uint()
+		d.Hash, d.Revision, d.At, d.Recorded = r.word(), r.uint(), r.time(), r.time()
 	}
 	if has&hasReported != 0 {
 		s := &p.Reported
@@ -297,7 +302,8 @@ func (r *reader) pair(v *View, dev *Device) *Assignment {
 		if has&isToldHash == 0 {
 			s.Hash = r.word()
 		}
-		s.Reason, s.Error, s.Revision, s.At, s.Recorded = r.word(), r.word(), r.uint(), r.time(), r.time()
+		s.Reason, s.Error, s.Revision, s.Assignment = r.word(), r.word(), r.uint(), r.uint()
+		s.At, s.Recorded = r.time(), r.time()
 	}
 	if has&isAssigned == 0 {
 		return p

@@ -225,6 +225,7 @@ func TestWhatAVersionMakesOfALogStaysAsItIs(t *testing.T) {
 		4: "bdac670b5f1a59c5", // a device that left
 		5: "f63dbf6ad1993fcc", // a request about access
 		6: "13bc91a84e636816", // a copy of a message is foreign
+		7: "101a36812dbef20b", // of which assignment a report speaks
 	}
 	sum := sha256.Sum256(fleet.Body(told(t).fold(fleet.New())))
 	if got := hex.EncodeToString(sum[:8]); got != want[fleet.FoldVersion] {

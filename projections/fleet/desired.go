@@ -29,8 +29,12 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 		v.change(p, func() {
 			v.detach(p)
 			p.Key = &d.Key
+			changed := e.Sequence
+			if p.Desired.Hash == hash {
+				changed = p.Desired.Changed
+			}
 			d.attach(p)
-			p.Desired = Desired{Sequence: e.Sequence, Hash: v.intern(hash), Revision: e.Revision, At: e.Time.UTC(), Recorded: e.Recorded.UTC()}
+			p.Desired = Desired{Sequence: e.Sequence, Changed: changed, Hash: v.intern(hash), Revision: e.Revision, At: e.Time.UTC(), Recorded: e.Recorded.UTC()}
 		})
 	case eventlog.DesiredWithdrawn:
 		v.change(p, func() {

@@ -60,10 +60,13 @@ func (v *View) applyReport(dev *Device, e *eventlog.Event) error {
 }
 
 func (v *View) reportState(p *Assignment, e *eventlog.Event, s eventlog.DeploymentState, old bool) {
+	if s.Assignment >= e.Sequence {
+		s.Assignment = 0 // it speaks of another log, or of nothing that there was
+	}
 	v.change(p, func() {
 		p.Reported = Reported{
 			Sequence: e.Sequence, Phase: s.Phase, Hash: cut(s.ScoreHash, maxWordLength), Reason: cut(s.Reason, maxWordLength),
-			Revision: s.Revision, At: s.LastEventAt.UTC(), Recorded: e.Recorded.UTC(),
+			Revision: s.Revision, Assignment: s.Assignment, At: s.LastEventAt.UTC(), Recorded: e.Recorded.UTC(),
 		}
 		p.old = old
 		if s.LastError != nil {

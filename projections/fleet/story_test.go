@@ -100,6 +100,18 @@ func (s *story) report(device, name string, phase eventlog.Phase, hash, counter 
 	return s.add(m)
 }
 
+// speak reports that a score runs, in the words of an agent which says of what
+// revision and assignment it speaks.
+func (s *story) speak(device, name, hash string, revision, assignment uint64) uint64 {
+	b, err := json.Marshal(eventlog.DeploymentState{
+		DeviceID: device, Deployment: name, Phase: eventlog.PhaseRunning, ScoreHash: hash, Revision: revision, Assignment: assignment, LastEventAt: s.now(),
+	})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return s.add(&nats.Msg{Subject: eventlog.StateSubject(device, name), Data: b})
+}
+
 func (s *story) info(device string, labels map[string]string) uint64 {
 	i := eventlog.DeviceInfo{
 		DeviceID: device, Labels: labels, UpdatedAt: s.now(),

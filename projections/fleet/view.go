@@ -247,6 +247,9 @@ type Assignment struct {
 // Desired is the last thing that the log said should run.
 type Desired struct {
 	Sequence uint64 // 0: the log never knew it
+	// Changed is the sequence of the assignment that brought the hash: a later one
+	// of the same hash, with another number, unsettles no device.
+	Changed  uint64
 	Hash     string // empty once withdrawn
 	Revision uint64
 	At       time.Time // by the operator's clock
@@ -261,8 +264,11 @@ type Reported struct {
 	Reason   string
 	Error    string
 	Revision uint64
-	At       time.Time // by the device's clock
-	Recorded time.Time // by the log's
+	// Assignment is the sequence of the desired value that it speaks of; 0 where the
+	// agent did not say it.
+	Assignment uint64
+	At         time.Time // by the device's clock
+	Recorded   time.Time // by the log's
 }
 
 // Assigned says whether the log wants the Deployment on the device.
@@ -285,13 +291,35 @@ func (p *Assignment) Updated() bool {
 	return p.Reported.Hash == p.Desired.Hash
 }
 
-// Succeeded: updated, and Running.
-func (p *Assignment) Succeeded() bool {
-	return p.Reported.Phase == eventlog.PhaseRunning && p.Updated()
+// Confirmed: the report speaks of what is desired now, not of an earlier
+// assignment of the same score: it names an assignment at or after the one that
+// brought the hash. One that names none, from an older agent, is later in the log
+// than that assignment, and no earlier revision's. A report without a hash confirms
+// nothing.
+func (p *Assignment) Confirmed() bool {
+	d, r := &p.Desired, &p.Reported
+	switch {
+	case p.Deployment == nil || r.Hash == "" || r.Hash != d.Hash:
+		return false
+	case r.Assignment > 0:
+		return r.Assignment >= d.Changed
+	}
+	return (r.Revision == 0 || r.Revision == d.Revision) && r.Sequence > d.Changed && !p.old
 }
 
-// Failed: updated, and Failed.
-func (p *Assignment) Failed() bool { return p.Reported.Phase == eventlog.PhaseFailed && p.Updated() }
+// Answered: the device spoke of what is desired now: the report is confirmed, or
+// has no hash, as those of the oldest agents, and is later than the assignment.
+func (p *Assignment) Answered() bool {
+	return p.Confirmed() || p.Reported.Hash == "" && p.Updated()
+}
+
+// Succeeded: answered, and Running.
+func (p *Assignment) Succeeded() bool {
+	return p.Reported.Phase == eventlog.PhaseRunning && p.Answered()
+}
+
+// Failed: answered, and Failed.
+func (p *Assignment) Failed() bool { return p.Reported.Phase == eventlog.PhaseFailed && p.Answered() }
 
 // New makes the view of an empty log.
 func New() *View {
