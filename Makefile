@@ -80,7 +80,7 @@ test32: ## Run the tests of the pure packages with 32-bit integers, and build th
 	GOARCH=arm GOARM=7 CGO_ENABLED=0 go build -trimpath -tags "$(TAGS)" -o /dev/null ./agent/cmd/fleet-agent
 
 .PHONY: e2e
-e2e: build ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman
+e2e: build ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman, real systemd devices
 	$(GO_TEST) -count=1 -p 1 -timeout 40m -tags "$(TAGS) e2e" $(TESTFLAGS) ./deploy/e2e/...
 
 .PHONY: bench

@@ -43,8 +43,9 @@ type rootFS struct {
 	DiffIDs []string `json:"diff_ids"`
 }
 
-// archive makes a docker-archive of one image, and gives the image's id.
-func archive(binary []byte, tag string) (file []byte, id string, err error) {
+// Archive makes a docker-archive of one version of the image, of a static binary. It
+// gives the image's id.
+func Archive(binary []byte, tag string) (file []byte, id string, err error) {
 	layer, err := tarball(map[string]entry{"hello": {binary, 0o755}}, []string{"hello"})
 	if err != nil {
 		return nil, "", err

@@ -23,7 +23,7 @@ func Load(ctx context.Context, socket, binary string) error {
 		return fmt.Errorf("samples' image: %w", err)
 	}
 	for _, tag := range Tags() {
-		file, id, err := archive(content, tag)
+		file, id, err := Archive(content, tag)
 		if err != nil {
 			return fmt.Errorf("samples' image %s:%s: %w", Repository, tag, err)
 		}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -159,8 +160,18 @@ func (s *Server) Dir() string { return s.opts.StoreDir }
 // Name is the server's name in its cluster.
 func (s *Server) Name() string { return s.opts.ServerName }
 
+// Host makes the server listen on that address, for clients that do not run on this
+// machine. It comes after Config.
+func Host(address string) Option { return func(o *server.Options) { o.Host = address } }
+
 // URL is the server's address, without a user.
-func (s *Server) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", s.opts.Port) }
+func (s *Server) URL() string {
+	host := s.opts.Host
+	if host == "" {
+		host = "127.0.0.1"
+	}
+	return "nats://" + net.JoinHostPort(host, strconv.Itoa(s.opts.Port))
+}
 
 // Clients counts the connections of clients.
 func (s *Server) Clients() int { return s.srv.NumClients() }

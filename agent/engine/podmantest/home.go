@@ -27,8 +27,12 @@ const ownerFile = "owner"
 type Home struct {
 	Dir string
 	// Env makes a podman process use it.
-	Env   []string
-	owner *os.File
+	Env []string
+	// Network is the network of its containers; Subnet has its addresses, of which the
+	// first is this machine's.
+	Network string
+	Subnet  netip.Prefix
+	owner   *os.File
 }
 
 // NewHome makes one. It ends with the test, and its containers and images with
@@ -40,10 +44,11 @@ func NewHome(t testing.TB, o Options) *Home {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &Home{Dir: dir, Env: environment(dir)}
-	if err := furnish(dir, o); err != nil {
+	n, err := furnish(dir, o)
+	if err != nil {
 		t.Fatal(err)
 	}
+	h := &Home{Dir: dir, Env: environment(dir), Network: n.name, Subnet: n.subnet}
 	if h.owner, err = own(dir); err != nil {
 		t.Fatal(err)
 	}
@@ -64,21 +69,21 @@ func environment(dir string) []string {
 }
 
 // furnish writes a home's configuration.
-func furnish(dir string, o Options) error {
-	for file, text := range files(dir, o) {
+func furnish(dir string, o Options) (network, error) {
+	n := freeNetwork()
+	for file, text := range files(dir, o, n) {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, file)), 0o700); err != nil {
-			return err
+			return n, err
 		}
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
-			return err
+			return n, err
 		}
 	}
-	return nil
+	return n, nil
 }
 
-func files(dir string, o Options) map[string]string {
+func files(dir string, o Options, n network) map[string]string {
 	path := func(name string) string { return filepath.Join(dir, name) }
-	name, config := network()
 	conf := fmt.Sprintf(`[containers]
 default_ulimits = ["nofile=20000:20000", "nproc=4096:4096"]
 [engine]
@@ -91,34 +96,46 @@ tmp_dir = %q
 network_backend = "netavark"
 network_config_dir = %q
 default_network = %q
-`, path("t"), ociRuntime(), path("n"), name)
+`, path("t"), ociRuntime(), path("n"), n.name)
 	store := fmt.Sprintf("[storage]\ndriver = \"overlay\"\ngraphroot = %q\nrunroot = %q\n", path("g"), path("r"))
 	registries := "unqualified-search-registries = []\n"
 	if o.Insecure != "" {
 		registries += fmt.Sprintf("[[registry]]\nlocation = %q\ninsecure = true\n", o.Insecure)
 	}
-	return map[string]string{"c.conf": conf, "s.conf": store, "r.conf": registries, "n/" + name + ".json": config}
+	return map[string]string{"c.conf": conf, "s.conf": store, "r.conf": registries, "n/" + n.name + ".json": n.config(o.Internal)}
 }
 
-// network is the configuration of a network of its own, for the file <name>.json
-// in a network_config_dir; the name is for default_network. Stores don't know of
-// each other's containers: on one bridge they would give two containers the same
-// address, and under one name each would take the firewall's rules of the others
-// away with its own. What the machine has already, be it left behind, is not
-// taken again.
-func network() (name, config string) {
+// network is a network of a home's own.
+type network struct {
+	name   string
+	id     int
+	subnet netip.Prefix
+}
+
+// freeNetwork chooses one. Stores don't know of each other's containers: on one bridge
+// they would give two containers the same address, and under one name each would take
+// the firewall's rules of the others away with its own. What the machine has already,
+// be it left behind, is not taken again.
+func freeNetwork() (n network) {
 	for range 100 {
-		n := rand.N(1 << 15)
-		name = fmt.Sprintf("fp%04x", n)
-		subnet := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(100 + n>>8), byte(n), 0}), 24)
-		config = fmt.Sprintf(`{"name":%q,"id":"%064x","driver":"bridge","network_interface":%q,
-"subnets":[{"subnet":%q,"gateway":%q}],"ipv6_enabled":false,"internal":false,"dns_enabled":false,
-"ipam_options":{"driver":"host-local"}}`, name, n, name, subnet, subnet.Addr().Next())
-		if !taken(name, subnet) {
+		id := rand.N(1 << 15)
+		n = network{
+			name: fmt.Sprintf("fp%04x", id), id: id,
+			subnet: netip.PrefixFrom(netip.AddrFrom4([4]byte{10, byte(100 + id>>8), byte(id), 0}), 24),
+		}
+		if !taken(n.name, n.subnet) {
 			break
 		}
 	}
-	return name, config
+	return n
+}
+
+// config is the network's file <name>.json in a network_config_dir; the name is for
+// default_network.
+func (n network) config(internal bool) string {
+	return fmt.Sprintf(`{"name":%q,"id":"%064x","driver":"bridge","network_interface":%q,
+"subnets":[{"subnet":%q,"gateway":%q}],"ipv6_enabled":false,"internal":%t,"dns_enabled":false,
+"ipam_options":{"driver":"host-local"}}`, n.name, n.id, n.name, n.subnet, n.subnet.Addr().Next(), internal)
 }
 
 // taken says whether the machine has an interface of that name or in that subnet.

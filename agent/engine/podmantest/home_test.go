@@ -22,7 +22,7 @@ func TestLeftoversOfAKilledTestAreRemoved(t *testing.T) {
 	})
 	home := func(name string) string {
 		dir := filepath.Join(parent, prefix+name)
-		if err := furnish(dir, Options{}); err != nil {
+		if _, err := furnish(dir, Options{}); err != nil {
 			t.Fatal(err)
 		}
 		return dir

@@ -22,6 +22,8 @@ import (
 type Options struct {
 	// Insecure is a registry (host:port) that is asked by plain HTTP; empty is none.
 	Insecure string
+	// Internal gives the containers no way out of this machine.
+	Internal bool
 }
 
 // Service is a running Podman service. It ends with the test, and its containers

@@ -99,12 +99,12 @@ func (a *Authority) make() error {
 	return secretfile.Write(a.File(), a.PEM())
 }
 
-// Server makes a certificate for a server on the loopback and writes it into two
-// files of mode 0600, NAME.pem and NAME-key.pem.
-func (a *Authority) Server(name string) (certFile, keyFile string, err error) {
+// Server makes a certificate for a server on the loopback, and on more addresses, and
+// writes it into two files of mode 0600, NAME.pem and NAME-key.pem.
+func (a *Authority) Server(name string, more ...net.IP) (certFile, keyFile string, err error) {
 	certFile, keyFile = filepath.Join(a.dir, name+".pem"), filepath.Join(a.dir, name+"-key.pem")
 	cert, key, err := a.sign(&x509.Certificate{
-		Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback},
+		Subject: pkix.Name{CommonName: name}, DNSNames: []string{"localhost"}, IPAddresses: append([]net.IP{net.IPv4(127, 0, 0, 1), net.IPv6loopback}, more...),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}, NotAfter: time.Now().Add(serverLife),
 	})
 	if err == nil {
