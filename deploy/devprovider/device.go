@@ -140,3 +140,17 @@ func (p devicePage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; form-action 'self'; frame-ancestors 'none'")
 	_ = page.Execute(w, map[string]any{"Warning": Warning, "Said": said, "Code": r.FormValue("user_code"), "People": people}) // who asked is gone
 }
+
+// Codes are the user codes that wait for a person's decision.
+func (p *Provider) Codes() []string {
+	d := p.directory
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var all []string
+	for _, c := range d.codes {
+		if time.Now().Before(c.ends) && c.subject == "" && !c.denied {
+			all = append(all, c.user)
+		}
+	}
+	return all
+}

@@ -10,6 +10,7 @@ import (
 
 	"fleet.nationtech.io/deploy/fleetctl/access"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/provider"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/eventlog/version"
 )
@@ -76,6 +77,7 @@ the output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		newRestore(s, &c),
 		newVerify(s, &c),
 		newWithdraw(s, &c),
+		provider.NewZitadel(s, settings),
 	)
 	for _, cmd := range root.Commands() {
 		completeNoFiles(cmd)

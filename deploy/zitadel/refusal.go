@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"time"
+	"unicode"
 )
 
 // Why the provider does not do what is asked. Each is a sentence that says what to do.
@@ -99,6 +100,16 @@ var placeForm = regexp.MustCompile(`\([A-Za-z0-9]+-[A-Za-z0-9]+\)$`)
 
 const maxMessage = 300
 
+// oneLine takes from a text what a terminal would obey.
+func oneLine(text string) string {
+	return strings.Map(func(c rune) rune {
+		if !unicode.IsPrint(c) {
+			return ' '
+		}
+		return c
+	}, strings.ToValidUTF8(text, ""))
+}
+
 // read reads an answer that is no success. REST has numbers for codes, Connect names.
 func (r *Refusal) read(body []byte) {
 	var said struct {
@@ -110,7 +121,7 @@ func (r *Refusal) read(body []byte) {
 	if !isJSON {
 		r.Message = strings.TrimSpace(string(body))
 	}
-	r.Message = r.Message[:min(len(r.Message), maxMessage)]
+	r.Message = oneLine(r.Message[:min(len(r.Message), maxMessage)])
 	code := strings.TrimSuffix(fmt.Sprint(said.Code), ".0")
 	switch {
 	case r.Status == http.StatusNotFound && strings.Contains(strings.ToLower(r.Message), "instance not found"):

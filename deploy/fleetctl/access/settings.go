@@ -175,6 +175,9 @@ func (b *Settings) session(c contexts.Context) (*login.Session, error) {
 	return s, nil
 }
 
+// Chosen is the context that flags and environment name, with what flags replace in it.
+func (b *Settings) Chosen() (contexts.Context, error) { return b.chosen() }
+
 // chosen is the context that flags and environment name, with what flags replace in
 // it.
 func (b *Settings) chosen() (contexts.Context, error) {
