@@ -94,7 +94,7 @@ func (m *management) applications() []endpoint {
 		if wrong != nil {
 			return nil, wrong
 		}
-		delete(c.directory.applications, a.ClientID)
+		delete(c.applications, a.ClientID)
 		c.deleteKeysOf(a.ClientID)
 		return map[string]any{"deletionDate": stamp(time.Now())}, nil
 	}
@@ -204,10 +204,10 @@ func (m *management) applications() []endpoint {
 			if wrong != nil {
 				return nil, wrong
 			}
-			if k := c.directory.keys[r.KeyID]; k == nil || k.owner != a.ClientID {
+			if k := c.keys[r.KeyID]; k == nil || k.owner != a.ClientID {
 				return nil, unknown("COMMAND-4m77H", "Application key")
 			}
-			delete(c.directory.keys, r.KeyID)
+			delete(c.keys, r.KeyID)
 			return map[string]any{"deletionDate": stamp(time.Now())}, nil
 		}},
 
@@ -315,7 +315,7 @@ func (c *call) application(project, id string) (Application, *problem) {
 	if _, wrong := c.project(project, writeProject); wrong != nil {
 		return Application{}, wrong
 	}
-	for _, a := range c.directory.applications {
+	for _, a := range c.applications {
 		if a.ID == id && a.Project == project {
 			return a, nil
 		}
@@ -327,7 +327,7 @@ func (c *call) newApplication(project, name string, o *OIDC, api *apiIn) (a Appl
 	if _, wrong := c.project(project, writeProject); wrong != nil {
 		return a, wrong
 	}
-	for _, other := range c.directory.applications {
+	for _, other := range c.applications {
 		if other.Project == project && other.Name == name {
 			return a, exists("V3-DKcYh", "Application")
 		}
@@ -364,7 +364,7 @@ func (c *call) configure(project, id string, o *OIDC) *problem {
 		return &problem{invalidArgument, "COMMAND-GH4g2", "Errors.Project.App.IsNotOIDC"}
 	}
 	a.OIDC, a.Native = o, isNative(o)
-	c.directory.applications[a.ClientID] = a
+	c.applications[a.ClientID] = a
 	return nil
 }
 
@@ -392,9 +392,9 @@ func (c *call) newApplicationKey(project, id string, r keyIn) (string, []byte, *
 
 // eachApplication yields those that searches show to the caller.
 func (c *call) eachApplication(yield func(Application)) {
-	for _, id := range slices.Sorted(maps.Keys(c.directory.applications)) {
-		a := c.directory.applications[id]
-		p := c.directory.projects[a.Project]
+	for _, id := range slices.Sorted(maps.Keys(c.applications)) {
+		a := c.applications[id]
+		p := c.projects[a.Project]
 		if p != nil && c.visible("application "+a.ID) && c.may(readProject, p.Organization) {
 			yield(a)
 		}

@@ -70,7 +70,7 @@ func (m *management) authorizations() []endpoint {
 }
 
 func (c *call) authorize(user, project, organization string, roles []string) (id string, wrong *problem) {
-	u, p := c.directory.users[user], c.directory.projects[project]
+	u, p := c.users[user], c.projects[project]
 	switch {
 	case !c.may(writeGrant, organization):
 		return "", noRight()
@@ -92,7 +92,7 @@ func (c *call) authorize(user, project, organization string, roles []string) (id
 
 // eachAuthorization yields those that searches show to the caller, with their roles.
 func (c *call) eachAuthorization(yield func(user string, roles []grantedRole)) {
-	for id, u := range c.directory.users {
+	for id, u := range c.users {
 		byID := map[string][]grantedRole{}
 		for _, r := range u.roles {
 			if !time.Now().Before(r.seen) && c.may(writeGrant, r.Organization) {

@@ -42,7 +42,7 @@ func (m *management) keysOfUsers() []endpoint {
 				return nil, wrong
 			}
 			all := []any{}
-			for id, u := range c.directory.users {
+			for id, u := range c.users {
 				asked := true
 				for _, f := range r.Filters {
 					asked = asked && (f.User == nil || f.User.ID == id)
@@ -93,8 +93,8 @@ func (c *call) keysV1(owner string) []any {
 
 // eachKey yields the keys that searches show, ended ones too.
 func (c *call) eachKey(owner string, yield func(id string, k *publicKey)) {
-	for _, id := range slices.Sorted(maps.Keys(c.directory.keys)) {
-		if k := c.directory.keys[id]; k.owner == owner && !time.Now().Before(k.seen) {
+	for _, id := range slices.Sorted(maps.Keys(c.keys)) {
+		if k := c.keys[id]; k.owner == owner && !time.Now().Before(k.seen) {
 			yield(id, k)
 		}
 	}
@@ -162,10 +162,10 @@ func removeKey(v2 bool) method {
 		if wrong != nil {
 			return nil, wrong
 		}
-		if k := c.directory.keys[r.KeyID]; k == nil || k.owner != u.ID {
+		if k := c.keys[r.KeyID]; k == nil || k.owner != u.ID {
 			return nil, unknown("COMMAND-4m77G", "Machine key")
 		}
-		delete(c.directory.keys, r.KeyID)
+		delete(c.keys, r.KeyID)
 		return map[string]any{"details": details(u.Organization)}, nil
 	}
 }

@@ -65,34 +65,34 @@ func (c *call) addOrganization() (id string, wrong *problem) {
 	if !c.may(createOrganization, instance) {
 		return "", noRight()
 	}
-	for _, o := range c.directory.organizations {
+	for _, o := range c.organizations {
 		if o.Name == r.Name {
 			return "", exists("V2-23hg3", "Organization")
 		}
 	}
 	o := Organization{ID: c.id(), Name: r.Name, Domain: strings.ToLower(strings.ReplaceAll(r.Name, " ", "-")) + ".localhost"}
-	c.directory.organizations[o.ID] = o
+	c.organizations[o.ID] = o
 	c.hide("organization " + o.ID)
 	return o.ID, nil
 }
 
 // deleteOrganization removes one with its users, projects and applications.
 func (c *call) deleteOrganization(id string) *problem {
-	if _, ok := c.directory.organizations[id]; !ok {
+	if _, ok := c.organizations[id]; !ok {
 		return unknown("ORG-1", "Organization")
 	}
-	for user, u := range c.directory.users {
+	for user, u := range c.users {
 		if u.Organization == id {
-			_ = c.directory.deleteUser(user) // it is there
+			_ = c.deleteUser(user) // it is there
 		}
 	}
-	for project, p := range c.directory.projects {
+	for project, p := range c.projects {
 		if p.Organization == id {
 			c.deleteProject(project)
 		}
 	}
-	delete(c.directory.organizations, id)
-	delete(c.directory.administrators, id)
+	delete(c.organizations, id)
+	delete(c.administrators, id)
 	return nil
 }
 
@@ -118,10 +118,10 @@ func searchOrganizations(v2 bool) method {
 			return nil, noRight()
 		}
 		all := []any{}
-		for _, id := range slices.Sorted(maps.Keys(c.directory.organizations)) {
+		for _, id := range slices.Sorted(maps.Keys(c.organizations)) {
 			takes := c.visible("organization "+id) && c.may(readOrganization, id)
 			for _, q := range r.Queries {
-				takes = takes && (q.Name == nil || matches(q.Name.Method, q.Name.Name, c.directory.organizations[id].Name)) &&
+				takes = takes && (q.Name == nil || matches(q.Name.Method, q.Name.Name, c.organizations[id].Name)) &&
 					(q.ID == nil || q.ID.ID == id) && (q.Default == nil || id == c.defaultOrganization())
 			}
 			if takes {

@@ -138,7 +138,7 @@ func roleID(project, key string) string { return "role " + project + " " + key }
 
 // project finds one in which the caller has a right.
 func (c *call) project(id string, r right) (*Project, *problem) {
-	p := c.directory.projects[id]
+	p := c.projects[id]
 	switch {
 	case p == nil:
 		return nil, unknown("PROJECT-1", "Project")
@@ -156,12 +156,12 @@ func (c *call) addProject(organization string, in projectIn) (*Project, *problem
 	if in.into(p); p.Name == "" {
 		return nil, &problem{invalidArgument, "PROJECT-IOVCC", "Errors.Project.Invalid"}
 	}
-	for _, other := range c.directory.projects {
+	for _, other := range c.projects {
 		if other.Organization == organization && other.Name == p.Name {
 			return nil, exists("V3-DKcYh", "Project")
 		}
 	}
-	c.directory.projects[p.ID] = p
+	c.projects[p.ID] = p
 	c.hide("project " + p.ID)
 	return p, nil
 }
@@ -207,8 +207,8 @@ func (d *directory) deleteProject(id string) {
 
 // eachProject yields those that searches show to the caller.
 func (c *call) eachProject(yield func(*Project)) {
-	for _, id := range slices.Sorted(maps.Keys(c.directory.projects)) {
-		if p := c.directory.projects[id]; c.visible("project "+id) && c.may(readProject, p.Organization) {
+	for _, id := range slices.Sorted(maps.Keys(c.projects)) {
+		if p := c.projects[id]; c.visible("project "+id) && c.may(readProject, p.Organization) {
 			yield(p)
 		}
 	}

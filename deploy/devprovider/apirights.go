@@ -52,7 +52,7 @@ func (d *directory) administer(resource, userID string, roles []string) {
 // may says whether the caller has a right in an organization. mu is held.
 func (c *call) may(r right, organization string) bool {
 	for _, resource := range []string{instance, organization} {
-		for _, role := range c.directory.administrators[resource][c.caller] {
+		for _, role := range c.administrators[resource][c.caller] {
 			if slices.Contains(rightsOf[role], r) {
 				return true
 			}
@@ -114,7 +114,7 @@ func (m *management) administrators() []endpoint {
 			if !c.may(writeMember, r.Resource.name()) {
 				return nil, noRight()
 			}
-			delete(c.directory.administrators[r.Resource.name()], r.UserID)
+			delete(c.administrators[r.Resource.name()], r.UserID)
 			return map[string]any{"deletionDate": stamp(time.Now())}, nil
 		}},
 		{service + "ListAdministrators", "", func(c *call) (any, *problem) {
@@ -167,7 +167,7 @@ func (m *management) administrators() []endpoint {
 			if !c.may(writeMember, c.organization) {
 				return nil, noRight()
 			}
-			delete(c.directory.administrators[c.organization], r.UserID)
+			delete(c.administrators[c.organization], r.UserID)
 			return map[string]any{"details": details(c.organization)}, nil
 		}},
 		{"", "POST /management/v1/orgs/me/members/_search", func(c *call) (any, *problem) {
@@ -204,7 +204,7 @@ func (c *call) addMember(resource, user string, roles []string) *problem {
 		return noRight()
 	case c.users[user] == nil:
 		return unknown("QUERY-Dfbg2", "User")
-	case c.directory.administrators[resource][user] != nil:
+	case c.administrators[resource][user] != nil:
 		return exists("COMMAND-AXnyE", "Member")
 	case len(roles) == 0 || slices.ContainsFunc(roles, func(r string) bool {
 		return rightsOf[r] == nil || (resource == instance) != strings.HasPrefix(r, "IAM_")
@@ -220,7 +220,7 @@ func (c *call) changeMember(resource, user string, roles []string) *problem {
 	switch {
 	case !c.may(writeMember, resource):
 		return noRight()
-	case c.directory.administrators[resource][user] == nil:
+	case c.administrators[resource][user] == nil:
 		return unknown("Org-D8JxR", "Member")
 	}
 	c.administer(resource, user, roles)
@@ -229,7 +229,7 @@ func (c *call) changeMember(resource, user string, roles []string) *problem {
 
 // eachMember yields those that searches show to the caller.
 func (c *call) eachMember(yield func(resource, user string, roles []string)) {
-	for resource, members := range c.directory.administrators {
+	for resource, members := range c.administrators {
 		for user, roles := range members {
 			if c.visible(memberID(resource, user)) && (user == c.caller || c.may(writeMember, resource)) {
 				yield(resource, user, roles)

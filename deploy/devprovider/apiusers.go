@@ -97,7 +97,7 @@ func (m *management) users() []endpoint {
 			if wrong != nil {
 				return nil, wrong
 			}
-			return map[string]any{"details": details(u.Organization)}, r.machineIn.into(&u.User)
+			return map[string]any{"details": details(u.Organization)}, r.into(&u.User)
 		}},
 		{"", "POST /management/v1/users/_search", searchUsersV1},
 		{"", "DELETE /management/v1/users/{userId}", deleteUser(false)},
@@ -152,7 +152,7 @@ func (c *call) own(v2 bool) (*user, *problem) {
 
 // find gives a user that the caller may manage. v1 shows those of one organization.
 func (c *call) find(id string, v2 bool) (*user, *problem) {
-	u := c.directory.users[id]
+	u := c.users[id]
 	switch {
 	case !v2 && !c.may(writeUser, c.organization):
 		return nil, noRight()
@@ -228,7 +228,7 @@ func deleteUser(v2 bool) method {
 		if wrong != nil {
 			return nil, wrong
 		}
-		_ = c.directory.deleteUser(u.ID) // it is there
+		_ = c.deleteUser(u.ID) // it is there
 		return map[string]any{"details": details(u.Organization)}, nil
 	}
 }
@@ -283,7 +283,7 @@ func (c *call) search(v2 bool) ([]any, *problem) {
 		return nil, wrong
 	}
 	all := []any{}
-	for _, u := range c.directory.users {
+	for _, u := range c.users {
 		if !c.visible("user "+u.ID) || !c.may(writeUser, u.Organization) || slices.ContainsFunc(r.Queries, func(q userQuery) bool { return !q.takes(u) }) {
 			continue
 		}

@@ -84,6 +84,7 @@ func (p *Provider) populate() error {
 			return err
 		}
 	}
+	p.AddAdministrator("admin", DeviceOrganization, "ORG_USER_MANAGER") // enrols devices
 	return nil
 }
 

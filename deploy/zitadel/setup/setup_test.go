@@ -146,8 +146,8 @@ var servers = map[string]devprovider.Generation{
 func TestASecondSetupChangesNothing(t *testing.T) {
 	t.Parallel()
 	for server, g := range servers {
-		for lag, d := range map[string]time.Duration{"": 0, " that lags by 5 s": 5 * time.Second} {
-			t.Run(server+lag, func(t *testing.T) {
+		for lag, d := range map[string]time.Duration{"at once": 0, "after 5 s": 5 * time.Second} {
+			t.Run(server+" that shows what was written "+lag, func(t *testing.T) {
 				t.Parallel()
 				w := start(t, devprovider.Options{Lag: d}, g)
 				look, err := w.setup().Look(t.Context())

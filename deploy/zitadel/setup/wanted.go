@@ -47,8 +47,12 @@ type role struct{ key, displayName string }
 
 func roles() []role {
 	return []role{
-		{"viewer", "Fleet viewer"}, {"operator", "Fleet operator"}, {"admin", "Fleet admin"},
-		{"service-viewer", "Fleet service, viewer"}, {"service-operator", "Fleet service, operator"}, {"device", "Fleet device"},
+		{"viewer", "Fleet viewer"},
+		{"operator", "Fleet operator"},
+		{"admin", "Fleet admin"},
+		{"service-viewer", "Fleet service, viewer"},
+		{"service-operator", "Fleet service, operator"},
+		{"device", "Fleet device"},
 	}
 }
 
