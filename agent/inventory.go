@@ -32,8 +32,15 @@ type informer interface {
 	Info(eventlog.DeviceInfo)
 }
 
-// tellInventory reports what the device is, at the start and when it changes.
-func (a *Agent) tellInventory(ctx context.Context, to informer) error {
+// keyEnds is what is told of the device's key.
+type keyEnds interface {
+	KeyEnds() time.Time
+	KeyChanged() <-chan struct{}
+}
+
+// tellInventory reports what the device is and when its key ends, at the start and
+// when that changes.
+func (a *Agent) tellInventory(ctx context.Context, key keyEnds, to informer) error {
 	var last eventlog.DeviceInfo
 	labels := maps.Clone(a.config.Labels)
 	if labels == nil {
@@ -50,8 +57,8 @@ func (a *Agent) tellInventory(ctx context.Context, to informer) error {
 		} else {
 			retry = inventoryFirstRetry
 		}
-		info := eventlog.DeviceInfo{DeviceID: a.config.DeviceID, Labels: labels, Inventory: keep(found, last.Inventory)}
-		if last.UpdatedAt.IsZero() || info.Inventory != last.Inventory {
+		info := eventlog.DeviceInfo{DeviceID: a.config.DeviceID, Labels: labels, Inventory: keep(found, last.Inventory), KeyExpires: key.KeyEnds().UTC()}
+		if last.UpdatedAt.IsZero() || info.Inventory != last.Inventory || !info.KeyExpires.Equal(last.KeyExpires) {
 			info.UpdatedAt = a.options.Clock().UTC()
 			to.Info(info)
 			last = info
@@ -61,6 +68,8 @@ func (a *Agent) tellInventory(ctx context.Context, to informer) error {
 		case <-ctx.Done():
 			timer.Stop()
 			return nil
+		case <-key.KeyChanged():
+			timer.Stop()
 		case <-timer.C:
 		}
 	}

@@ -11,6 +11,7 @@ import (
 
 	"fleet.nationtech.io/agent/config"
 	"fleet.nationtech.io/agent/engine"
+	"fleet.nationtech.io/agent/identity"
 	"fleet.nationtech.io/eventlog"
 )
 
@@ -76,7 +77,7 @@ func TestWhatCouldNotBeFoundOutIsAskedForAgainSoon(t *testing.T) {
 		var told told
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- a.tellInventory(ctx, &told) }()
+		go func() { done <- a.tellInventory(ctx, &identity.Shared{}, &told) }()
 		time.Sleep(8 * time.Second)
 		synctest.Wait()
 		if want := []time.Duration{0, time.Second, 3 * time.Second, 7 * time.Second}; !slices.Equal(e.askedAt(), want) {

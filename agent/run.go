@@ -75,8 +75,12 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	key, err := keyCommand(c, clock, credentials, o.Logger)
+	if err != nil {
+		return err
+	}
 	commands, err := command.New(command.Options{
-		Device: c.DeviceID, Version: version.Version, Bus: connection, Resync: live.Resync,
+		Device: c.DeviceID, Version: version.Version, Bus: connection, Resync: live.Resync, Key: key,
 		Rejected: rejected, Logger: o.Logger, Clock: o.Clock,
 	})
 	if err != nil {
@@ -102,7 +106,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		live.Run,
 		commands.Run,
 		reports.Run,
-		func(ctx context.Context) error { return a.tellInventory(ctx, reports) },
+		func(ctx context.Context) error { return a.tellInventory(ctx, credentials, reports) },
 		func(ctx context.Context) error { return a.tellReady(ctx, containers) },
 	} {
 		inner, stop := context.WithCancel(ctx)

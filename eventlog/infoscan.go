@@ -13,7 +13,7 @@ func (e *Event) ReportedInfo(keep Keep) (DeviceInfo, error) {
 }
 
 var (
-	infoFields      = plainjson.Fields{plainjson.StringField("device_id"), plainjson.OtherField("labels"), plainjson.OtherField("inventory"), plainjson.StringField("updated_at")}
+	infoFields      = plainjson.Fields{plainjson.StringField("device_id"), plainjson.OtherField("labels"), plainjson.OtherField("inventory"), plainjson.StringField("updated_at"), plainjson.StringField("key_expires")}
 	inventoryFields = plainjson.Fields{
 		plainjson.StringField("hostname"), plainjson.StringField("arch"), plainjson.StringField("os"), plainjson.StringField("kernel"), plainjson.OtherField("cpu_cores"), plainjson.OtherField("memory_mb"),
 		plainjson.StringField("agent_version"), plainjson.StringField("podman_version"),
@@ -33,6 +33,8 @@ func scanInfo(i *DeviceInfo, b []byte, a *Address, keep Keep) bool {
 			scanInventory(&p, &i.Inventory, keep)
 		case 3:
 			i.UpdatedAt = p.Time()
+		case 4:
+			i.KeyExpires = p.Time()
 		}
 	}
 	return p.End()

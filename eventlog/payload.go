@@ -55,6 +55,9 @@ type DeviceInfo struct {
 	Labels    map[string]string `json:"labels"`
 	Inventory Inventory         `json:"inventory"`
 	UpdatedAt time.Time         `json:"updated_at"`
+	// KeyExpires is when the provider lets the device's key end; zero where the device
+	// has no key, its key file does not say, or its agent is older than this field.
+	KeyExpires time.Time `json:"key_expires,omitzero"`
 }
 
 // Inventory is the hardware and software of a device.

@@ -52,7 +52,7 @@ func FuzzReport(f *testing.F) {
 // ReportedInfo must say of every payload what Info says of it.
 func FuzzReportedInfo(f *testing.F) {
 	full, err := json.Marshal(eventlog.DeviceInfo{
-		DeviceID: "pi-01", Labels: map[string]string{"site": "lab", "ring": "canary"}, UpdatedAt: at,
+		DeviceID: "pi-01", Labels: map[string]string{"site": "lab", "ring": "canary"}, UpdatedAt: at, KeyExpires: at.AddDate(2, 0, 0),
 		Inventory: eventlog.Inventory{Hostname: "pi", Arch: "arm64", OS: "linux", Kernel: "6.1", CPUCores: 4, MemoryMB: 3906, AgentVersion: "1", PodmanVersion: "2"},
 	})
 	if err != nil {
@@ -63,7 +63,7 @@ func FuzzReportedInfo(f *testing.F) {
 		`{"device_id":"pi-01"}`, `{"device_id":"pi-01","labels":null}`, `{"device_id":"pi-01","labels":{}}`, `{"device_id":"pi-01","labels":{"a":"b"},"labels":{"c":"d"}}`,
 		`{"device_id":"pi-01","labels":{"a":"b"},"labels":null}`, `{"device_id":"pi-01","labels":{"a":1}}`, `{"device_id":"pi-01","labels":{"a"}}`, `{"device_id":"pi-01","labels":{"a":"b",}}`,
 		`{"device_id":"pi-01","inventory":{"arch":"a"},"inventory":{"os":"b"}}`, `{"device_id":"pi-01","inventory":null}`, `{"device_id":"pi-01","inventory":{"cpu_cores":-1}}`,
-		`{"updated_at":"2026-11-24T14:03:00+01:00","device_id":"pi-01"}`, `{"device_id":"pi-01","more":[1]}`, ` { "device_id" : "pi-01" } `,
+		`{"updated_at":"2026-11-24T14:03:00+01:00","device_id":"pi-01"}`, `{"device_id":"pi-01","more":[1]}`, `{"device_id":"pi-01","key_expires":"2028-11-24T14:03:00Z"}`, `{"device_id":"pi-01","key_expires":null}`, `{"device_id":"pi-01","key_expires":1}`, ` { "device_id" : "pi-01" } `,
 	} {
 		f.Add([]byte(s))
 	}

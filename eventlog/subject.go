@@ -175,6 +175,7 @@ const (
 	VerbSync = "sync"
 	VerbLogs = "logs"
 	VerbExec = "exec"
+	VerbKey  = "key" // KeyRequest and KeyAnswer
 )
 
 // DeviceCommandSubject is where a device listens for one command.

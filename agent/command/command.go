@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -26,7 +27,10 @@ const (
 	ReasonNoClient      = "CommandFromNoClient"
 )
 
-const buffer = 64 // commands that may wait
+const (
+	buffer  = 64 // commands that may wait
+	maxSlow = 4  // commands that take their time, at once
+)
 
 // Options wire a Service. Device and Bus are required.
 type Options struct {
@@ -34,6 +38,9 @@ type Options struct {
 	Version string
 	Bus     *bus.Bus
 	Resync  func() // asks for the whole desired state; it does not wait
+	// Key answers command key of a user, which may take a minute; nil where the device
+	// has no key.
+	Key func(ctx context.Context, user string, request []byte) eventlog.KeyAnswer
 
 	Rejected *reject.Log
 	Logger   *slog.Logger
@@ -62,6 +69,8 @@ type Failure struct {
 type Service struct {
 	options Options
 	once    bus.Once
+	slow    sync.WaitGroup // commands that take their time
+	slots   chan struct{}  // one for each of them
 }
 
 // New wires a service. It fails where something required is missing.
@@ -78,7 +87,7 @@ func New(o Options) (*Service, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Service{options: o}, nil
+	return &Service{options: o, slots: make(chan struct{}, maxSlow)}, nil
 }
 
 // heard is a command, and what lets go of the connection that heard it.
@@ -109,29 +118,53 @@ func (s *Service) Run(ctx context.Context) error {
 		return fmt.Errorf("subscribe %s: %w", subject, err)
 	}
 	defer leave()
+	defer s.slow.Wait()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case h := <-commands:
-			s.take(h.msg)
-			h.release()
+			s.take(ctx, h)
 		}
 	}
 }
 
-func (s *Service) take(m *nats.Msg) {
+// take answers a command, and lets go of the connection that heard it.
+func (s *Service) take(ctx context.Context, h heard) {
+	m := h.msg
 	info, reason, why := verify(m)
 	if reason != "" {
 		s.options.Rejected.Message(reason, m.Subject, why)
+		h.release()
 		return
 	}
 	if !s.once.First(m.Subject, m.Reply) {
+		h.release()
 		return
 	}
 	_, verb, _ := eventlog.ParseDeviceCommand(m.Subject)
 	s.options.Logger.Debug("command", "verb", verb, "user", info.User)
-	answer, err := json.Marshal(s.answer(verb))
+	if verb != eventlog.VerbKey || s.options.Key == nil {
+		s.respond(m, verb, s.answer(verb))
+		h.release()
+		return
+	}
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		s.respond(m, verb, Failure{Error: "this device is at work on other commands: ask again in a minute"})
+		h.release()
+		return
+	}
+	s.slow.Go(func() {
+		defer h.release()
+		defer func() { <-s.slots }()
+		s.respond(m, verb, s.options.Key(ctx, info.User, m.Data))
+	})
+}
+
+func (s *Service) respond(m *nats.Msg, verb string, v any) {
+	answer, err := json.Marshal(v)
 	if err != nil {
 		s.options.Logger.Error("cannot encode an answer", "verb", verb, "error", err)
 		return
@@ -169,5 +202,8 @@ func (s *Service) answer(verb string) any {
 		o.Resync()
 		return Syncing{DeviceID: o.Device, At: o.Clock().UTC()}
 	}
-	return Failure{Error: fmt.Sprintf("%.80q is no command of this agent, which knows %s and %s", verb, eventlog.VerbPing, eventlog.VerbSync)}
+	if verb == eventlog.VerbKey {
+		return Failure{Error: "this device has no key: it proves who it is by a user and a password (auth.mode is not zitadel-jwt). To give it a key, enrol it again with --auth zitadel"}
+	}
+	return Failure{Error: fmt.Sprintf("%.80q is no command of this agent, which knows %s, %s and %s", verb, eventlog.VerbPing, eventlog.VerbSync, eventlog.VerbKey)}
 }

@@ -37,6 +37,13 @@ type Credentials interface {
 	// Accepted and Refused tell what a server did with a proof. They do not wait.
 	Accepted(Proof)
 	Refused(Proof)
+	// KeyEnds is when the provider lets the device's key end; zero where there is no
+	// key, or its file does not say. It reads the file.
+	KeyEnds() time.Time
+	// KeyChanged has one element after another key was used. It is for one reader.
+	KeyChanged() <-chan struct{}
+	// Renew asks for a new proof at once. It does not wait.
+	Renew()
 	// Run keeps the proof new until the context ends; then it returns nil.
 	Run(context.Context) error
 }
@@ -89,6 +96,15 @@ func (s *Shared) Accepted(Proof) {}
 
 // Refused implements Credentials. The connection logs each refusal itself.
 func (s *Shared) Refused(Proof) {}
+
+// KeyEnds implements Credentials: there is no key.
+func (s *Shared) KeyEnds() time.Time { return time.Time{} }
+
+// KeyChanged implements Credentials.
+func (s *Shared) KeyChanged() <-chan struct{} { return nil }
+
+// Renew implements Credentials: there is nothing to renew.
+func (s *Shared) Renew() {}
 
 // Run implements Credentials.
 func (s *Shared) Run(ctx context.Context) error {

@@ -44,8 +44,10 @@ type Tokens struct {
 	random   func() float64
 	keyTime  func() time.Time // when the key file was written; zero: it is not there
 
-	changed chan struct{}
-	refused chan struct{}
+	changed    chan struct{}
+	refused    chan struct{}
+	renew      chan struct{}
+	keyChanged chan struct{}
 
 	mu       sync.Mutex
 	proof    Proof
@@ -58,6 +60,7 @@ type Tokens struct {
 	}
 
 	keyTold time.Time // Run alone uses it
+	keyUsed string    // id of the key that was used last; Run alone uses it
 }
 
 var _ Credentials = (*Tokens)(nil)
@@ -79,7 +82,8 @@ func newTokens(c config.Config, o Options, i issuer) (*Tokens, error) {
 			}
 			return info.ModTime()
 		},
-		changed: make(chan struct{}, 1), refused: make(chan struct{}, 1), why: errors.New("none was asked for yet"),
+		changed: make(chan struct{}, 1), refused: make(chan struct{}, 1),
+		renew: make(chan struct{}, 1), keyChanged: make(chan struct{}, 1), why: errors.New("none was asked for yet"),
 	}, nil
 }
 
@@ -95,6 +99,21 @@ func (t *Tokens) Show() (Proof, error) {
 
 // Changed implements Credentials.
 func (t *Tokens) Changed() <-chan struct{} { return t.changed }
+
+// Renew implements Credentials.
+func (t *Tokens) Renew() { signal(t.renew) }
+
+// KeyChanged implements Credentials.
+func (t *Tokens) KeyChanged() <-chan struct{} { return t.keyChanged }
+
+// KeyEnds implements Credentials.
+func (t *Tokens) KeyEnds() time.Time {
+	key, err := openid.ReadKey(t.keyFile)
+	if err != nil {
+		return time.Time{} // Run logs why
+	}
+	return key.Ends
+}
 
 // Refused implements Credentials. It says in the log what the token itself tells
 // of the reason, since a server of the bus never does.
@@ -154,6 +173,8 @@ func (t *Tokens) Run(ctx context.Context) error {
 					due = sooner
 				}
 			}
+		case <-t.renew:
+			due = time.Time{}
 		case <-timer.C:
 		}
 		// A new key is used at once, however long the old one would have to wait.
@@ -190,6 +211,10 @@ func (t *Tokens) ask(ctx context.Context) attempt {
 		return a
 	}
 	t.judge(key)
+	if key.ID != t.keyUsed {
+		t.keyUsed = key.ID
+		signal(t.keyChanged)
+	}
 	asked := t.now()
 	g, err := t.issuer.ByKey(ctx, key, t.scopes)
 	if ctx.Err() != nil {
@@ -201,7 +226,7 @@ func (t *Tokens) ask(ctx context.Context) attempt {
 		if errors.As(err, &no) {
 			a.retryAfter = min(no.RetryAfter, maxRefusal)
 		}
-		t.failed(a, err)
+		t.failed(a, ended(key, t.clock.Now(), err))
 		return a
 	}
 	a.life = min(g.Life, maxTokenLease)
@@ -239,13 +264,26 @@ func (t *Tokens) failed(a attempt, err error) {
 	t.logger.Warn("the device gets no token", attrs...)
 }
 
+// ended says of a refusal that the key has ended, where it has.
+func ended(k *openid.Key, now time.Time, err error) error {
+	if classify(err) != outcomeInvalidGrant || k.Ends.IsZero() || now.Before(k.Ends) {
+		return err
+	}
+	return fmt.Errorf("the device's key %s ended at %s: enrol this device again: %w",
+		k.ID, k.Ends.UTC().Format(time.RFC3339), err)
+}
+
 // judge says when the key ends soon.
 func (t *Tokens) judge(k *openid.Key) {
+	t.metrics.keyEnds.Set(0)
+	if !k.Ends.IsZero() {
+		t.metrics.keyEnds.Set(float64(k.Ends.Unix()))
+	}
 	if k.Ends.IsZero() || k.Ends.Sub(t.clock.Now()) > keyEndsSoon || t.now().Sub(t.keyTold) < keyLine {
 		return
 	}
 	t.keyTold = t.now()
-	t.logger.Warn("the device's key ends soon: enrol the device with a new one before", "key", k.ID, "ends", k.Ends)
+	t.logger.Warn("the device's key ends soon: give the device a new one before, by fleetctl enroll rotate ID", "key", k.ID, "ends", k.Ends)
 }
 
 func signal(c chan struct{}) {

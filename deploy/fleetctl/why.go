@@ -13,6 +13,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
+	"fleet.nationtech.io/operator/status"
 )
 
 // unknownLogins is how far back refused logins of nobody are told.
@@ -26,7 +27,7 @@ func newWhy(s cli.Streams, c *query.Connection) *cobra.Command {
 		Short: "Show why a device gets in, or why not",
 		Long: `Show why a device gets in, or why not: what the auth callout recorded of its logins,
 newest first, each reason in plain words with what to do; whether its access is
-revoked; and whether it belongs to the fleet.
+revoked; whether it belongs to the fleet; and when its key ends.
 
 A token that proves nobody, such as one of another provider, is recorded under no
 device. Those of the last 24 h are shown below, as they may be this device's.`,
@@ -103,6 +104,13 @@ func reportLogins(s cli.Streams, device string, l query.Logins) render.Logins {
 			r.Access += ": " + reason
 		}
 	}
+	r.KeyExpires = status.KeyExpires(l.Device)
+	if !r.KeyExpires.IsZero() {
+		r.Key = "it ends at " + r.KeyExpires.Local().Format(render.TimeLayout)
+	}
+	if reason := status.KeyReason(r.KeyExpires, s.Now()); reason != "" {
+		r.Key = status.KeySentence(device, reason, r.KeyExpires)
+	}
 	r.Verdict, r.Do = loginVerdict(s, device, l, r)
 	return r
 }
@@ -111,6 +119,11 @@ func reportLogins(s cli.Streams, device string, l query.Logins) render.Logins {
 func loginVerdict(s cli.Streams, device string, l query.Logins, r render.Logins) (text, do string) {
 	if l.Access != nil && l.Access.Revoked {
 		return "its access is revoked, and every login of it is refused", s.Program() + " device allow " + device + ", if that is right"
+	}
+	if expired := status.KeyReason(r.KeyExpires, s.Now()) == status.ReasonExpired; expired && (len(r.Logins) == 0 || r.Logins[0].Time.Before(r.KeyExpires)) {
+		// It gets no token any more, so that there is no login which could be refused.
+		return fmt.Sprintf("its key ended at %s, and the provider gives it no token for it", r.KeyExpires.Local().Format(render.TimeLayout)),
+			fmt.Sprintf("enrol it again; or, while %[1]s ping %[2]s has an answer, %[1]s enroll rotate --unproven %[2]s", s.Program(), device)
 	}
 	if len(r.Logins) == 0 {
 		text = "the callout recorded no login of it"

@@ -94,6 +94,11 @@ func Device(in Devices, now time.Time) v1alpha1.DeviceStatus {
 	} else {
 		meta.RemoveStatusCondition(&s.Conditions, ConditionUnknownDeployments)
 	}
+	if c, ok := keyExpiring(in.Log, now); ok {
+		set(c)
+	} else {
+		meta.RemoveStatusCondition(&s.Conditions, ConditionKeyExpiring)
+	}
 	if p := in.Failed; p != nil {
 		set(metav1.Condition{Type: ConditionDecisionFailed, Status: metav1.ConditionTrue, Reason: p.Reason, Message: clip(p.Message, maxMessageLen)})
 	} else {

@@ -145,6 +145,7 @@ func (r *reader) late(d *Device) {
 func (w *writer) info(i *eventlog.DeviceInfo) {
 	w.text(i.DeviceID)
 	w.time(i.UpdatedAt)
+	w.time(i.KeyExpires)
 	w.uint(uint64(len(i.Labels)))
 	for _, k := range slices.Sorted(maps.Keys(i.Labels)) {
 		w.word(k)
@@ -160,7 +161,7 @@ func (w *writer) info(i *eventlog.DeviceInfo) {
 }
 
 func (r *reader) info() *eventlog.DeviceInfo {
-	i := &eventlog.DeviceInfo{DeviceID: r.text(), UpdatedAt: r.time()}
+	i := &eventlog.DeviceInfo{DeviceID: r.text(), UpdatedAt: r.time(), KeyExpires: r.time()}
 	if n := r.count(); n > 0 {
 		i.Labels = make(map[string]string, n)
 		for range n {

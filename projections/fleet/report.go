@@ -76,7 +76,7 @@ func (v *View) reportState(p *Assignment, e *eventlog.Event, s eventlog.Deployme
 }
 
 func (v *View) reportInfo(dev *Device, e *eventlog.Event, i eventlog.DeviceInfo) {
-	i.UpdatedAt, i.DeviceID = i.UpdatedAt.UTC(), dev.ID
+	i.UpdatedAt, i.KeyExpires, i.DeviceID = i.UpdatedAt.UTC(), i.KeyExpires.UTC(), dev.ID
 	cutInfo(&i)
 	if i.Inventory.Hostname == dev.ID {
 		i.Inventory.Hostname = dev.ID

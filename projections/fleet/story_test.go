@@ -114,7 +114,7 @@ func (s *story) speak(device, name, hash string, revision, assignment uint64) ui
 
 func (s *story) info(device string, labels map[string]string) uint64 {
 	i := eventlog.DeviceInfo{
-		DeviceID: device, Labels: labels, UpdatedAt: s.now(),
+		DeviceID: device, Labels: labels, UpdatedAt: s.now(), KeyExpires: s.now().AddDate(2, 0, 0),
 		Inventory: eventlog.Inventory{Hostname: device + ".local", Arch: "arm64", OS: "linux", Kernel: "6.1", CPUCores: 4, MemoryMB: 3906, AgentVersion: "1.0", PodmanVersion: "4.3.1"},
 	}
 	b, err := json.Marshal(i)

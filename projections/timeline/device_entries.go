@@ -73,7 +73,8 @@ func (f *deviceTimeline) infos(r Record) {
 		e.Text = "it says that it changed"
 		e.Changes = slices.Concat(
 			viewdiff.Leaves(viewdiff.Fields("labels", viewdiff.JSON(f.info.Labels), viewdiff.JSON(i.Labels))),
-			viewdiff.Leaves(viewdiff.Fields("inventory", viewdiff.JSON(f.info.Inventory), viewdiff.JSON(i.Inventory))))
+			viewdiff.Leaves(viewdiff.Fields("inventory", viewdiff.JSON(f.info.Inventory), viewdiff.JSON(i.Inventory))),
+			viewdiff.TimeFields("key_expires", f.info.KeyExpires, i.KeyExpires))
 		if len(e.Changes) == 0 {
 			return
 		}

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
@@ -196,12 +197,14 @@ func device(id string, a, b *fleet.Device) []Change {
 		TextFields("reason", x.reason, y.reason),
 		TextFields("access", x.access, y.access),
 		Fields("labels", x.labels, y.labels),
-		Fields("inventory", x.inventory, y.inventory))
+		Fields("inventory", x.inventory, y.inventory),
+		TimeFields("key_expires", x.keyExpires, y.keyExpires))
 }
 
 type deviceFacts struct {
 	online, reason, access string
 	labels, inventory      []byte
+	keyExpires             time.Time
 }
 
 func deviceFactsOf(d *fleet.Device) deviceFacts {
@@ -218,7 +221,7 @@ func deviceFactsOf(d *fleet.Device) deviceFacts {
 	}
 	f.labels = JSON(values)
 	if d.Info != nil {
-		f.inventory = JSON(d.Info.Inventory)
+		f.inventory, f.keyExpires = JSON(d.Info.Inventory), d.Info.KeyExpires
 	}
 	return f
 }

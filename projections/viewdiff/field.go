@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Field is one place in which two values differ. Before is nil where there was
@@ -137,6 +138,17 @@ func TextFields(path, before, after string) []Field {
 		return nil
 	}
 	return []Field{{Path: path, Before: quote(before), After: quote(after)}}
+}
+
+// TimeFields is a field about moments, written as RFC 3339; a zero one is absent.
+func TimeFields(path string, before, after time.Time) []Field {
+	text := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	return TextFields(path, text(before), text(after))
 }
 
 func quote(s string) json.RawMessage {

@@ -14,6 +14,9 @@ type Logins struct {
 	Do      string `json:"do,omitempty"`
 	Fleet   string `json:"fleet"`  // whether it belongs to the fleet
 	Access  string `json:"access"` // whether it may connect
+	// Key says when the device's key ends; empty where the device does not report it.
+	Key        string    `json:"key,omitempty"`
+	KeyExpires time.Time `json:"key_expires,omitzero"`
 
 	Logins  []Login         `json:"logins"`  // newest first
 	Unknown []UnknownLogins `json:"unknown"` // of whom the token proved nobody
@@ -53,6 +56,9 @@ func (l Logins) Text(s cli.Streams, most int) {
 	p.line("")
 	p.hang("Fleet   ", 8, l.Fleet, "")
 	p.hang("Access  ", 8, l.Access, "")
+	if l.Key != "" {
+		p.hang("Key     ", 8, l.Key, "")
+	}
 	if len(l.Logins) > 0 {
 		p.line("")
 		p.line("Recorded logins, newest first")

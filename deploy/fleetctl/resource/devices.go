@@ -33,6 +33,7 @@ func deviceResource() *Resource {
 			{"ARCH", wide},
 			{"OS", wide},
 			{"PODMAN", wide},
+			{"KEYENDS", wideAge},
 			{"LABELS", wide},
 			{"DEPLOYMENTS", wide},
 			{"AGE", age},
@@ -101,7 +102,7 @@ func (c *Catalog) device(key fleet.Key) Item {
 	number := func(n int32) string { return strconv.Itoa(int(n)) }
 	return Item{Key: key, Object: o, Cells: []string{
 		string(online.Status), o.Status.AgentVersion, number(n.Running), number(n.Failed), number(n.Pending),
-		online.Reason, c.age(online.LastTransitionTime.Time), i.Arch, i.OS, i.PodmanVersion, labels.Set(o.Metadata.Labels).String(),
+		online.Reason, c.age(online.LastTransitionTime.Time), i.Arch, i.OS, i.PodmanVersion, c.keyEnds(d), labels.Set(o.Metadata.Labels).String(),
 		standingText(o.Status.OnDevice), c.age(o.Metadata.CreationTimestamp.Time),
 	}}
 }
@@ -191,6 +192,19 @@ func standingText(all []onDevice) string {
 		words = append(words, strings.TrimPrefix(o.Namespace+"/"+o.Name, "/")+"="+said)
 	}
 	return strings.Join(words, ",")
+}
+
+// keyEnds is how long the key of a device still holds, at the moment that is asked
+// about.
+func (c *Catalog) keyEnds(d *fleet.Device) string {
+	expires := status.KeyExpires(d)
+	switch {
+	case expires.IsZero():
+		return "<unknown>"
+	case status.KeyReason(expires, c.Now) == status.ReasonExpired:
+		return "expired"
+	}
+	return duration.HumanDuration(expires.Sub(c.Now))
 }
 
 // age is how long ago something was, at the moment that is asked about.

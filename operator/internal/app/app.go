@@ -185,7 +185,7 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		return ""
 	}}
-	o.Registry.MustRegister(state.Collector{Fold: known}) // last: from now on it may be asked
+	o.Registry.MustRegister(state.Collector{Fold: known, Now: o.Now}) // last: from now on it may be asked
 	listener, err := a.listen(ctx)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -173,7 +174,12 @@ func (c *Controller) Changed(ids []string) {
 func (c *Controller) Names() []string { return c.informer.GetStore().ListKeys() }
 
 // Lead writes until the context ends. onReady is called once changes count.
-func (c *Controller) Lead(ctx context.Context, onReady func()) { c.writer.Run(ctx, onReady) }
+func (c *Controller) Lead(ctx context.Context, onReady func()) {
+	var watching sync.WaitGroup
+	defer watching.Wait()
+	watching.Go(func() { c.watchKeys(ctx) })
+	c.writer.Run(ctx, onReady)
+}
 
 // standing is what the log says of a device.
 type standing int

@@ -20,19 +20,23 @@ import (
 func (c *Controller) writeStatus(ctx context.Context, cr *v1alpha1.Device, dev kube.Device, conflicts []v1alpha1.LabelConflict) (time.Duration, error) {
 	var s v1alpha1.DeviceStatus
 	there := false
+	var turns time.Duration
+	now := c.options.Now()
 	c.options.Do(func(state *decide.State) {
 		d := state.View().Devices[dev.ID]
 		if there = d != nil; there {
 			s = status.Device(status.Devices{
 				Log: d, Generation: cr.Generation, Reported: kube.Reported(dev.Reported), Conflicts: conflicts, Failed: state.DeviceFailure(dev.ID), Previous: cr.Status,
-			}, c.options.Now().Truncate(time.Second)) // as the API keeps times
+			}, now.Truncate(time.Second)) // as the API keeps times
+			turns = keyTurns(d, now)
 		}
 	})
 	if !there {
 		return 0, nil
 	}
-	again := time.Duration(0)
-	if meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionDuplicateIdentity) {
+	again := turns
+	duplicate := meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionDuplicateIdentity)
+	if duplicate && (again == 0 || again > duplicateCheck) {
 		again = duplicateCheck
 	}
 	if equality.Semantic.DeepEqual(s, cr.Status) {
@@ -46,7 +50,7 @@ func (c *Controller) writeStatus(ctx context.Context, cr *v1alpha1.Device, dev k
 	if err != nil {
 		return 0, fmt.Errorf("write the status of Device %s: %w", dev.ID, err)
 	}
-	if again > 0 && !meta.IsStatusConditionTrue(cr.Status.Conditions, v1alpha1.ConditionDuplicateIdentity) {
+	if duplicate && !meta.IsStatusConditionTrue(cr.Status.Conditions, v1alpha1.ConditionDuplicateIdentity) {
 		c.warnOfDuplicate(dev.ID)
 	}
 	if left {

@@ -1,15 +1,21 @@
 package state
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/status"
 	"fleet.nationtech.io/projections/fleet"
 )
 
 // Collector is a prometheus.Collector that reads the state when it is asked.
-type Collector struct{ Fold *Fold }
+type Collector struct {
+	Fold *Fold
+	Now  func() time.Time
+}
 
 var _ prometheus.Collector = Collector{}
 
@@ -20,12 +26,13 @@ var (
 	descPhases      = prometheus.NewDesc("fleet_operator_assignments", "Deployments on devices, by how they fare.", []string{"phase"}, nil)
 	descDevices     = prometheus.NewDesc("fleet_operator_devices", "Registered devices, by whether their pulse is heard.", []string{"online"}, nil)
 	descRevoked     = prometheus.NewDesc("fleet_operator_access_revoked_devices", "Devices whose access is revoked, by a person or because they flooded the log.", nil, nil)
+	descKeys        = prometheus.NewDesc("fleet_operator_key_expiring_devices", "Devices whose key ends within 30 days (ExpiresSoon) or has ended (Expired).", []string{"reason"}, nil)
 	descSequence    = prometheus.NewDesc("fleet_operator_folded_sequence", "Sequence of the log that the fold has passed.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{descForeign, descDeployments, descOrphaned, descPhases, descDevices, descRevoked, descSequence} {
+	for _, d := range []*prometheus.Desc{descForeign, descDeployments, descOrphaned, descPhases, descDevices, descRevoked, descKeys, descSequence} {
 		ch <- d
 	}
 }
@@ -38,6 +45,8 @@ func (c Collector) Collect(ch chan<- prometheus.Metric) {
 	var counts fleet.Counts
 	var sequence uint64
 	revoked := 0
+	keys := map[string]int{status.ReasonExpiresSoon: 0, status.ReasonExpired: 0}
+	now := c.Now()
 	c.Fold.Do(func(s *decide.State) {
 		v := s.View()
 		sequence = v.Sequence
@@ -55,6 +64,12 @@ func (c Collector) Collect(ch chan<- prometheus.Metric) {
 			}
 			if d.Access != nil {
 				revoked++
+			}
+			if d.Decommissioned {
+				continue
+			}
+			if reason := status.KeyReason(status.KeyExpires(d), now); reason != "" {
+				keys[reason]++
 			}
 		}
 		for f, n := range v.Foreign {
@@ -78,5 +93,8 @@ func (c Collector) Collect(ch chan<- prometheus.Metric) {
 	gauge(descDevices, float64(online[fleet.OnlineFalse]), "False")
 	gauge(descDevices, float64(online[fleet.OnlineUnknown]), "Unknown")
 	gauge(descRevoked, float64(revoked))
+	for reason, n := range keys {
+		gauge(descKeys, float64(n), reason)
+	}
 	gauge(descSequence, float64(sequence))
 }
