@@ -86,7 +86,9 @@ func (m *management) keysOfUsers() []endpoint {
 func (c *call) keysV1(owner string) []any {
 	all := []any{}
 	c.eachKey(owner, func(id string, k *publicKey) {
-		all = append(all, map[string]any{"id": id, "type": "KEY_TYPE_JSON", "details": details(c.organization), "expirationDate": stamp(k.ends)})
+		of := details(c.organization)
+		of["creationDate"] = stamp(k.made)
+		all = append(all, map[string]any{"id": id, "type": "KEY_TYPE_JSON", "details": of, "expirationDate": stamp(k.ends)})
 	})
 	return all
 }

@@ -12,6 +12,7 @@ import (
 // Key is a key of a user or of an application, without its private half.
 type Key struct {
 	ID      string
+	Created time.Time // zero: the server does not say
 	Expires time.Time
 }
 
@@ -72,7 +73,11 @@ func (c *Client) makeKey(ctx context.Context, userID string, in keyIn) (made key
 type keyShape struct {
 	ID      string    `json:"id"`
 	KeyID   string    `json:"keyId"` // of applications, in v2
+	Created time.Time `json:"creationDate"`
 	Expires time.Time `json:"expirationDate"`
+	Details struct {
+		Created time.Time `json:"creationDate"`
+	} `json:"details"` // of v1
 }
 
 type keysOut struct {
@@ -83,7 +88,10 @@ type keysOut struct {
 func (k keysOut) keys() []Key {
 	var all []Key
 	for _, one := range slices.Concat(k.Result, k.Keys) {
-		all = append(all, Key{ID: one.ID + one.KeyID, Expires: one.Expires})
+		if one.Created.IsZero() {
+			one.Created = one.Details.Created
+		}
+		all = append(all, Key{ID: one.ID + one.KeyID, Created: one.Created, Expires: one.Expires})
 	}
 	return all
 }

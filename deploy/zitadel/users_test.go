@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"fleet.nationtech.io/deploy/devprovider"
 	"fleet.nationtech.io/deploy/zitadel"
@@ -41,8 +42,11 @@ func TestADeviceGetsAMachineUserAndKeysAndLosesThem(t *testing.T) {
 				t.Errorf("the provider does not have key %s", key)
 			}
 			keys, err := c.Keys(ctx, "pi-01")
-			if diff := cmp.Diff([]zitadel.Key{{ID: key, Expires: expires}}, keys); err != nil || diff != "" {
+			if diff := cmp.Diff([]zitadel.Key{{ID: key, Expires: expires}}, keys, cmpopts.IgnoreFields(zitadel.Key{}, "Created")); err != nil || diff != "" {
 				t.Errorf("%v (-want +got)\n%s", err, diff)
+			}
+			if len(keys) > 0 && (time.Since(keys[0].Created) > time.Hour || time.Since(keys[0].Created) < -time.Minute) {
+				t.Errorf("the key was made at %s", keys[0].Created)
 			}
 			made, file, err := c.MakeKey(ctx, "pi-01", expires)
 			if err != nil || made == "" || len(file) == 0 {
