@@ -73,3 +73,6 @@ func (s Streams) Report(err error, command string) int {
 type ExitCode int
 
 func (c ExitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
+
+// Remedy is what to try.
+func (f *Failure) Remedy() string { return f.try }

@@ -155,3 +155,8 @@ func (c *Connection) Append(ctx context.Context, s cli.Streams, js jetstream.Jet
 	defer stop()
 	return appender.Unfenced(ctx, js, "fleetctl", d)
 }
+
+// ReadStanding reads what the log says of a device.
+func ReadStanding(ctx context.Context, js jetstream.JetStream, device string) (Standing, error) {
+	return readStanding(ctx, js, device, nil)
+}

@@ -59,3 +59,12 @@ func Plural(n uint64, one, many string) string {
 	}
 	return fmt.Sprintf("%d %s", n, many)
 }
+
+// PrintableLines is Printable for text of several lines, which stay lines.
+func PrintableLines(s string) string {
+	lines := strings.Split(s, "\n")
+	for i, l := range lines {
+		lines[i] = Printable(l)
+	}
+	return strings.Join(lines, "\n")
+}

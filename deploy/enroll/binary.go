@@ -1,0 +1,89 @@
+package enroll
+
+import (
+	"crypto/sha256"
+	"debug/elf"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// Binary is the agent for one architecture.
+type Binary struct {
+	Path    string
+	Content []byte
+	Sum     string // SHA-256, in hex
+}
+
+// BinaryName is how the agent for an architecture is called in a directory.
+func BinaryName(arch string) string { return "fleet-agent-linux-" + arch }
+
+// Binaries finds the agent for an architecture, and reads it once for all devices.
+type Binaries struct {
+	// Place is the agent itself, or a directory that has fleet-agent-linux-ARCH.
+	Place string
+
+	mu   sync.Mutex
+	read map[string]Binary
+}
+
+// machines are the architectures as ELF files name them.
+var machines = map[string]elf.Machine{"amd64": elf.EM_X86_64, "arm64": elf.EM_AARCH64, "arm": elf.EM_ARM}
+
+// For gives the agent for an architecture.
+func (b *Binaries) For(arch string) (Binary, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if found, ok := b.read[arch]; ok {
+		return found, nil
+	}
+	info, err := os.Stat(b.Place)
+	if err != nil {
+		return Binary{}, err
+	}
+	files := []string{b.Place}
+	if info.IsDir() {
+		// The plain name is what a build for this machine makes.
+		files = []string{filepath.Join(b.Place, BinaryName(arch)), filepath.Join(b.Place, "fleet-agent")}
+	}
+	var errs []error
+	for _, file := range files {
+		found, err := readBinary(file, arch)
+		if err == nil {
+			if b.read == nil {
+				b.read = map[string]Binary{}
+			}
+			b.read[arch] = found
+			return found, nil
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	if len(errs) > 0 {
+		return Binary{}, errors.Join(errs...)
+	}
+	return Binary{}, fmt.Errorf("%s has neither %s nor fleet-agent", b.Place, BinaryName(arch))
+}
+
+func readBinary(file, arch string) (Binary, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return Binary{}, err
+	}
+	f, err := elf.Open(file)
+	if err != nil {
+		return Binary{}, fmt.Errorf("%s is not a program for Linux", file)
+	}
+	defer f.Close()
+	if f.Machine != machines[arch] {
+		return Binary{}, fmt.Errorf("%s is for %s", file, strings.TrimPrefix(f.Machine.String(), "EM_"))
+	}
+	sum := sha256.Sum256(content)
+	return Binary{Path: file, Content: content, Sum: hex.EncodeToString(sum[:])}, nil
+}

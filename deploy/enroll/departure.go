@@ -1,0 +1,276 @@
+package enroll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"fleet.nationtech.io/agent/config"
+	"fleet.nationtech.io/deploy/enroll/machine"
+)
+
+// The steps of a departure, in their order.
+const (
+	StepStop       Name = "stop"
+	StepContainers Name = "containers"
+	StepVolumes    Name = "volumes"
+	StepFiles      Name = "files"
+	StepFleet      Name = "fleet"
+	StepUser       Name = "user"
+)
+
+// Departure takes a device off the fleet, and the fleet off the device.
+type Departure struct {
+	Machine machine.Machine // nil: the device cannot be reached, and stays as it is
+	ID      string          // empty: the one in the device's configuration
+	Fleet   Fleet
+	// Provider gives the provider, where the device has a machine user there; nil: the
+	// user is left as it is.
+	Provider func(context.Context) (Provider, error)
+	// Identity says that the device has a machine user, where the device cannot say it.
+	Identity bool
+	Forget   bool // the machine user is deleted, and not deactivated
+	Volumes  bool // the device's volumes are removed, too
+	Reason   string
+	DryRun   bool
+	Show     func(Step)
+	// Confirm asks a person, once it is known what goes; nil: nobody is asked.
+	Confirm func(id string, steps []Step) error
+}
+
+// departing is a step, and what does it.
+type departing struct {
+	Step
+	do func(context.Context) (detail string, err error)
+}
+
+// Run takes the device off. What was broken off goes on when it is run again.
+func (d *Departure) Run(ctx context.Context) (Outcome, error) {
+	if d.Show == nil {
+		d.Show = func(Step) {}
+	}
+	out := Outcome{Device: d.ID, Machine: "unreachable", DryRun: d.DryRun}
+	steps, err := d.plan(ctx, &out)
+	if err != nil {
+		return out, err
+	}
+	if d.Confirm != nil && !d.DryRun {
+		planned := make([]Step, len(steps))
+		for i, s := range steps {
+			planned[i] = s.Step
+		}
+		if err := d.Confirm(d.ID, planned); err != nil {
+			return out, err
+		}
+	}
+	for _, s := range steps {
+		if s.State == Change && !d.DryRun {
+			detail, err := s.do(ctx)
+			if err != nil {
+				if ctx.Err() != nil {
+					return out, context.Cause(ctx)
+				}
+				s.State, s.Detail = Failed, err.Error()
+				out.Steps = append(out.Steps, s.Step)
+				d.Show(s.Step)
+				failed := &Error{Step: s.Name, Err: err, Try: resumeTry}
+				var with interface{ Remedy() string }
+				if errors.As(err, &with) && with.Remedy() != "" {
+					failed.Try = with.Remedy()
+				}
+				return out, failed
+			}
+			if detail != "" {
+				s.Detail = detail
+			}
+		}
+		out.Steps = append(out.Steps, s.Step)
+		d.Show(s.Step)
+	}
+	return out, nil
+}
+
+func (d *Departure) plan(ctx context.Context, out *Outcome) ([]departing, error) {
+	var steps []departing
+	user := d.ID
+	if d.Machine != nil {
+		out.Machine = d.Machine.String()
+		r, err := Inspect(ctx, d.Machine)
+		if err != nil {
+			if ctx.Err() != nil {
+				return nil, context.Cause(ctx)
+			}
+			return nil, &Error{Step: "look", Err: err, Try: "for a device that is lost: --unreachable --id ID"}
+		}
+		switch {
+		case d.ID == "" && r.ID == "":
+			return nil, &Error{Step: StepID, Err: errors.New("the device has no configuration that names it"), Try: "name it by --id ID"}
+		case d.ID != "" && r.ID != "" && r.ID != d.ID:
+			return nil, &Error{Step: StepID, Err: fmt.Errorf("this machine is device %s, and not %s", r.ID, d.ID), Try: "--id " + r.ID + ", or the machine that is " + d.ID}
+		case d.ID == "":
+			d.ID = r.ID
+		}
+		out.Device = d.ID
+		r.Judge(d.ID)
+		d.Identity = r.Mode == config.ModeZitadelJWT || r.Mode == "" && d.Identity
+		if user = d.ID; r.KeyUser != "" {
+			user = r.KeyUser
+		}
+		steps = d.off(r)
+	}
+	if d.ID == "" {
+		return nil, &Error{Step: StepID, Err: errors.New("a device that cannot be reached must be named"), Try: "--id ID"}
+	}
+	fleet, err := d.planFleet(ctx)
+	if err != nil {
+		return nil, err
+	}
+	steps = append(steps, fleet...)
+	provider, err := d.planUser(ctx, user)
+	if err != nil {
+		return nil, err
+	}
+	return append(steps, provider...), nil
+}
+
+// off plans what goes from the device itself.
+func (d *Departure) off(r Remains) []departing {
+	script := func(doing, script string, args ...string) func(context.Context) (string, error) {
+		return func(ctx context.Context) (string, error) {
+			got, err := d.Machine.Run(ctx, machine.Command{Script: script, Args: args})
+			if err == nil {
+				err = got.Check(doing)
+			}
+			return "", err
+		}
+	}
+	stop := departing{Step: ok(StepStop, "the agent does not run")}
+	if r.Service["LoadState"] == "loaded" {
+		stop = departing{
+			change(StepStop, "the agent is stopped and disabled"),
+			script("stop the agent", `systemctl disable --now "$1" 2>&1`, unitName),
+		}
+	}
+	containers := departing{Step: ok(StepContainers, "none is there")}
+	if len(r.Ours) > 0 {
+		var ids, names []string
+		for _, c := range r.Ours {
+			ids, names = append(ids, c.ID), append(names, c.Name)
+		}
+		containers = departing{
+			change(StepContainers, "%d removed: %s", len(names), strings.Join(names, ", ")),
+			script("remove the containers", `podman rm -f -v -t 10 "$@"`, ids...),
+		}
+	}
+	steps := []departing{stop, containers}
+	if len(r.Foreign) > 0 {
+		var names []string
+		for _, c := range r.Foreign {
+			names = append(names, c.Name)
+		}
+		steps = append(steps, departing{Step: Step{Name: StepContainers, State: Kept, Detail: "kept, as somebody else made them with the fleet's labels: " + strings.Join(names, ", ")}})
+	}
+	if all := r.Volumes(d.ID); len(all) > 0 {
+		s := departing{Step: Step{Name: StepVolumes, State: Kept, Detail: fmt.Sprintf("kept, as they hold data (--volumes removes them): %s", strings.Join(all, ", "))}}
+		if d.Volumes {
+			s = departing{change(StepVolumes, "%d removed: %s", len(all), strings.Join(all, ", ")), script("remove the volumes", `podman volume rm -f "$@"`, all...)}
+		}
+		steps = append(steps, s)
+	}
+	files := departing{Step: ok(StepFiles, "none is there; Podman and its images are kept")}
+	if len(r.Paths) > 0 {
+		files = departing{
+			change(StepFiles, "removed: %s; Podman and its images are kept", strings.Join(r.Paths, ", ")),
+			// The configuration goes last: it is what names the device.
+			script("remove the files", `set -e
+for path in "$@"; do [ "$path" = /etc/fleet-agent ] || rm -rf -- "$path"; done
+if [ -d /run/systemd/system ]; then
+  systemctl daemon-reload
+  systemctl reset-failed fleet-agent.service 2>/dev/null || :
+fi
+rm -rf -- /etc/fleet-agent`, r.Paths...),
+		}
+	}
+	return append(steps, files)
+}
+
+func (d *Departure) planFleet(ctx context.Context) ([]departing, error) {
+	if d.Fleet == nil {
+		return nil, nil
+	}
+	st, err := d.Fleet.Standing(ctx, d.ID)
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case err != nil:
+		return nil, &Error{Step: StepFleet, Err: err}
+	case st.Decommissioned:
+		return []departing{{Step: ok(StepFleet, "%s is decommissioned already", d.ID)}}, nil
+	case !st.Known:
+		return []departing{{Step: ok(StepFleet, "the fleet knows no %s", d.ID)}}, nil
+	}
+	return []departing{{
+		change(StepFleet, "%s is decommissioned", d.ID),
+		func(ctx context.Context) (string, error) { return "", d.Fleet.Decommission(ctx, d.ID, d.Reason) },
+	}}, nil
+}
+
+func (d *Departure) planUser(ctx context.Context, user string) ([]departing, error) {
+	switch {
+	case !d.Identity:
+		return nil, nil
+	case d.Provider == nil:
+		return []departing{{Step: Step{Name: StepUser, State: Kept, Detail: "user " + user + " and its keys are left as they are at the provider"}}}, nil
+	case user != d.ID:
+		return []departing{{Step: Step{
+			Name: StepUser, State: Kept, Detail: fmt.Sprintf("the device's key is of user %s, not of %s: that user is left as it is", user, d.ID),
+			Try: "deactivate it at the provider, where no other device uses it",
+		}}}, nil
+	}
+	p, err := d.Provider(ctx)
+	if err == nil {
+		var u User
+		if u, err = p.LookUp(ctx, user); err == nil {
+			return d.planOurUser(p, u, user), nil
+		}
+	}
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	failed := &Error{Step: StepUser, Err: err, Try: "--keep-user leaves the user as it is"}
+	var with interface{ Remedy() string }
+	if errors.As(err, &with) && with.Remedy() != "" {
+		failed.Try = with.Remedy() + "; or --keep-user, which leaves the user as it is"
+	}
+	return nil, failed
+}
+
+func (d *Departure) planOurUser(p Provider, u User, user string) []departing {
+	switch {
+	case u.Standing == UserNone:
+		return []departing{{Step: ok(StepUser, "the provider has no user %s", user)}}
+	case u.Standing != UserOurs:
+		return []departing{{Step: Step{Name: StepUser, State: Kept, Detail: "the user " + user + " at the provider is not a device's: it is left as it is"}}}
+	case !u.Active && len(u.Keys) == 0 && !d.Forget:
+		return []departing{{Step: ok(StepUser, "%s is deactivated already at the provider, and has no key", user)}}
+	}
+	s := change(StepUser, "%d keys are removed at the provider, and %s is deactivated", len(u.Keys), user)
+	if d.Forget {
+		s = change(StepUser, "%s is deleted at the provider, with %d keys; the id may never be used again there", user, len(u.Keys))
+	}
+	return []departing{{s, func(ctx context.Context) (string, error) {
+		for _, k := range u.Keys {
+			if err := p.RemoveKey(ctx, user, k.ID); err != nil {
+				return "", fmt.Errorf("remove key %s of %s at the provider: %w", k.ID, user, err)
+			}
+		}
+		if d.Forget {
+			return "", p.Delete(ctx, user)
+		}
+		if !u.Active {
+			return "", nil
+		}
+		return "", p.Deactivate(ctx, user)
+	}}}
+}

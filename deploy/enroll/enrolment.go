@@ -1,0 +1,333 @@
+// Package enroll makes a blank device a device of the fleet, and takes it off again: it
+// looks at what there is, plans what differs from the wish, and does that step by step.
+package enroll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"fleet.nationtech.io/agent/config"
+	"fleet.nationtech.io/deploy/enroll/machine"
+)
+
+// Enrolment is the enrolment of one device.
+type Enrolment struct {
+	Machine  machine.Machine
+	Wish     Wish
+	Binaries *Binaries
+	Provider Provider // nil where the flavour needs none
+	Fleet    Fleet    // nil: whether the device is in is not asked of the fleet
+	DryRun   bool
+
+	// Show is told of each step when it is known, and again when it was done.
+	Show func(Step)
+	// Wait is how long the device may take until it is in.
+	Wait time.Duration
+	Now  func() time.Time
+	// Spread gives a number from 0 to 1, by which the ends of keys are spread.
+	Spread func() float64
+}
+
+// Outcome is what came of an enrolment.
+type Outcome struct {
+	Device  string `json:"device"`
+	Machine string `json:"machine"`
+	DryRun  bool   `json:"dry_run,omitempty"`
+	Steps   []Step `json:"steps"`
+}
+
+// Changed names the steps that changed something.
+func (o Outcome) Changed() []Name {
+	var all []Name
+	for _, s := range o.Steps {
+		if s.State == Change {
+			all = append(all, s.Name)
+		}
+	}
+	return all
+}
+
+// Error is why an enrolment did not work, and what to do about it.
+type Error struct {
+	Step Name
+	Err  error
+	Try  string
+}
+
+func (e *Error) Error() string { return string(e.Step) + ": " + e.Err.Error() }
+
+func (e *Error) Unwrap() error { return e.Err }
+
+// DefaultWait is how long a device may take until it is in: the provider may show a new
+// key after some seconds only, and the agent asks again for a minute.
+const DefaultWait = 90 * time.Second
+
+// resumeTry is what to do about what was broken off.
+const resumeTry = "once that is mended, run the same command again: it goes on where it stopped"
+
+// Run enrols the device. An error is an *Error, or the end of the context. What was
+// done is in the outcome in any case.
+func (e *Enrolment) Run(ctx context.Context) (Outcome, error) {
+	e.defaults()
+	out := Outcome{Device: e.Wish.ID, Machine: e.Machine.String(), DryRun: e.DryRun}
+	f, err := Probe(ctx, e.Machine, e.Wish.Servers(), e.Now)
+	if err != nil {
+		return out, e.fail(ctx, "look", err, "")
+	}
+	k, err := e.known(ctx, f)
+	if err != nil {
+		return out, err
+	}
+	plan := NewPlan(f, e.Wish, k)
+	if refusals := plan.Refusals(); len(refusals) > 0 || e.DryRun {
+		out.Steps = plan.Steps
+		for _, s := range plan.Steps {
+			e.Show(s)
+		}
+		return out, e.refused(ctx, f, refusals)
+	}
+	return e.carryOut(ctx, out, plan, f, k)
+}
+
+func (e *Enrolment) defaults() {
+	if e.Show == nil {
+		e.Show = func(Step) {}
+	}
+	if e.Now == nil {
+		e.Now = time.Now
+	}
+	if e.Spread == nil {
+		e.Spread = rand.Float64
+	}
+	if e.Wait <= 0 {
+		e.Wait = DefaultWait
+	}
+}
+
+// known asks what has to be known beside the device.
+func (e *Enrolment) known(ctx context.Context, f Facts) (Known, error) {
+	k := Known{Now: e.Now()}
+	if arch := f.Arch(); arch != "" {
+		k.Binary, k.NoBin = e.Binaries.For(arch)
+	}
+	if e.Fleet != nil {
+		d, err := e.Fleet.Standing(ctx, e.Wish.ID)
+		if err != nil {
+			return k, e.fail(ctx, StepID, fmt.Errorf("ask the fleet about %s: %w", e.Wish.ID, err), "")
+		}
+		k.Device = &d
+		pong, err := e.Fleet.Ping(ctx, e.Wish.ID)
+		if err != nil {
+			return k, e.fail(ctx, StepID, fmt.Errorf("ask whether %s is alive: %w", e.Wish.ID, err), "")
+		}
+		k.Pong = pong
+	}
+	if e.Wish.Auth.Flavour == Zitadel {
+		u, err := e.lookUp(ctx, f.KeyID)
+		if err != nil {
+			return k, e.fail(ctx, StepID, fmt.Errorf("ask the provider about %s: %w", e.Wish.ID, err), "")
+		}
+		k.User = &u
+	}
+	return k, nil
+}
+
+const (
+	settlePause = time.Second
+	settleTries = 8
+)
+
+// lookUp asks the provider about the device. A key that was registered just now may be
+// missing in the first answers.
+func (e *Enrolment) lookUp(ctx context.Context, key string) (User, error) {
+	for try := 1; ; try++ {
+		u, err := e.Provider.LookUp(ctx, e.Wish.ID)
+		if err != nil || key == "" || u.Standing != UserOurs || u.has(key) || try == settleTries {
+			return u, err
+		}
+		select {
+		case <-ctx.Done():
+			return u, context.Cause(ctx)
+		case <-time.After(settlePause):
+		}
+	}
+}
+
+// refused gives the error of a plan that cannot be done, and leaves it in the device's
+// journal, where systemd keeps one.
+func (e *Enrolment) refused(ctx context.Context, f Facts, refusals []Step) error {
+	if len(refusals) == 0 {
+		return nil
+	}
+	var said, tries []string
+	for _, s := range refusals {
+		said = append(said, s.Detail)
+		if s.Try != "" && !slices.Contains(tries, s.Try) {
+			tries = append(tries, s.Try)
+		}
+	}
+	err := &Error{Step: refusals[0].Name, Err: errors.New(strings.Join(said, "; ")), Try: strings.Join(tries, "; ")}
+	if f.Systemd != "" && !e.DryRun {
+		e.tell(ctx, err)
+	}
+	return err
+}
+
+// action does one step that the plan says changes something. What it returns takes the
+// place of the plan's detail where it is not empty.
+type action func(ctx context.Context) (detail string, err error)
+
+func (e *Enrolment) carryOut(ctx context.Context, out Outcome, plan Plan, f Facts, k Known) (Outcome, error) {
+	w := &work{Enrolment: e, facts: f, known: k, plan: plan}
+	actions := map[Name]action{
+		StepPodman: w.podman, StepID: w.user, StepDirectory: w.directory, StepBinary: w.binary,
+		StepCA:         w.file(machine.File{Path: caPath, Mode: 0o644, Content: e.Wish.NATS.CA}),
+		StepProviderCA: w.file(machine.File{Path: providerCAPath, Mode: 0o644, Content: e.Wish.Auth.CA}),
+		StepConfig:     w.config, StepKey: w.key,
+		StepUnit:    w.file(machine.File{Path: UnitPath, Mode: 0o644, Content: unit}),
+		StepService: w.service,
+	}
+	for _, s := range plan.Steps {
+		if s.State == Change {
+			detail, err := actions[s.Name](ctx)
+			if err != nil {
+				s.State, s.Detail, s.Diff = Failed, err.Error(), ""
+				out.Steps = append(out.Steps, s)
+				e.Show(s)
+				return out, e.fail(ctx, s.Name, err, resumeTry)
+			}
+			if detail != "" {
+				s.Detail = detail
+			}
+		}
+		out.Steps = append(out.Steps, s)
+		e.Show(s)
+	}
+	for _, last := range []struct {
+		name Name
+		do   func(context.Context) (Step, error)
+	}{{StepJoin, w.join}, {StepOldKeys, w.oldKeys}} {
+		s, err := last.do(ctx)
+		if err != nil {
+			s = Step{Name: last.name, State: Failed, Detail: err.Error()}
+		}
+		if s.Name != "" {
+			out.Steps = append(out.Steps, s)
+			e.Show(s)
+		}
+		if err != nil {
+			return out, e.fail(ctx, last.name, err, resumeTry)
+		}
+	}
+	return out, nil
+}
+
+// fail gives the error of a step, and leaves it in the device's journal.
+func (e *Enrolment) fail(ctx context.Context, step Name, err error, try string) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	failed := &Error{Step: step, Err: err, Try: try}
+	var with interface{ Remedy() string }
+	if errors.As(err, &with) && with.Remedy() != "" {
+		failed.Try = with.Remedy()
+	}
+	if !errors.Is(err, machine.ErrConnectionLost) && !errors.Is(err, machine.ErrNoRoot) {
+		e.tell(ctx, failed)
+	}
+	return failed
+}
+
+// tellTimeout bounds the message in the journal, which is a courtesy.
+const tellTimeout = 10 * time.Second
+
+const tellScript = `if command -v logger >/dev/null 2>&1; then logger -t fleet-enroll -p user.err
+elif command -v systemd-cat >/dev/null 2>&1; then systemd-cat -t fleet-enroll -p err cat
+fi`
+
+// tell leaves a failure in the device's own journal.
+func (e *Enrolment) tell(ctx context.Context, failed *Error) {
+	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
+	defer cancel()
+	text := fmt.Sprintf("the enrolment as %s failed at %s\n", e.Wish.ID, failed.Error())
+	_, _ = e.Machine.Run(ctx, machine.Command{Script: tellScript, Stdin: []byte(strings.ToValidUTF8(text, ""))})
+}
+
+// work is what a plan's actions share.
+type work struct {
+	*Enrolment
+	facts Facts
+	known Known
+	plan  Plan
+
+	keyID  string // of the key that this enrolment made
+	before string // systemd's id of the agent's run that is to end
+}
+
+// run runs a script that has to end with zero.
+func (w *work) run(ctx context.Context, doing, script string, args ...string) (machine.Result, error) {
+	r, err := w.Machine.Run(ctx, machine.Command{Script: script, Args: args})
+	if err == nil {
+		err = r.Check(doing)
+	}
+	return r, err
+}
+
+func (w *work) podman(ctx context.Context) (string, error) {
+	_, err := w.run(ctx, "enable podman.socket", "systemctl enable --now podman.socket")
+	return "", err
+}
+
+func (w *work) user(ctx context.Context) (string, error) {
+	return "", w.Provider.EnsureDevice(ctx, w.Wish.ID, "edge device")
+}
+
+func (w *work) directory(ctx context.Context) (string, error) {
+	_, err := w.run(ctx, "make "+configDir, `mkdir -p "$1" && chown 0:0 "$1" && chmod 0700 "$1"`, configDir)
+	return "", err
+}
+
+// owe notes on the device that the agent has to be restarted, so that an enrolment that
+// goes on knows it. A reboot restarts the agent, and forgets the note.
+func (w *work) owe(ctx context.Context) error {
+	_, err := w.run(ctx, "note that the agent must be restarted", `: >"$1"`, restartOwed)
+	return err
+}
+
+func (w *work) file(f machine.File) action {
+	return func(ctx context.Context) (string, error) {
+		if err := w.owe(ctx); err != nil {
+			return "", err
+		}
+		return "", w.Machine.WriteFile(ctx, f)
+	}
+}
+
+func (w *work) binary(ctx context.Context) (string, error) {
+	write := w.file(machine.File{Path: AgentPath, Mode: 0o755, Content: w.known.Binary.Content})
+	if _, err := write(ctx); err != nil {
+		return "", err
+	}
+	r, err := w.run(ctx, "run the agent on the device", `"$1" --version`, AgentPath)
+	if err != nil {
+		return "", err
+	}
+	version := machine.LastLine(r.Stdout)
+	if was := w.facts.AgentVersion; was != "" {
+		return fmt.Sprintf("version %s, sha256 %.12s; it was version %s", version, w.known.Binary.Sum, was), nil
+	}
+	return fmt.Sprintf("version %s, sha256 %.12s", version, w.known.Binary.Sum), nil
+}
+
+func (w *work) config(ctx context.Context) (string, error) {
+	content, err := w.Wish.configFile()
+	if err != nil {
+		return "", err
+	}
+	return w.file(machine.File{Path: config.DefaultPath, Mode: 0o600, Content: content})(ctx)
+}

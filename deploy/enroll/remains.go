@@ -1,0 +1,148 @@
+package enroll
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"fleet.nationtech.io/agent/config"
+	"fleet.nationtech.io/agent/engine"
+	"fleet.nationtech.io/deploy/enroll/machine"
+)
+
+// Remains are what an enrolment, and the agent since, left on a device.
+type Remains struct {
+	ID        string // by the configuration
+	Mode      config.Mode
+	KeyUser   string
+	Paths     []string
+	Service   map[string]string
+	Ours      []Container
+	Foreign   []Container // they have the fleet's labels, and somebody else made them
+	volumes   []string
+	container []Container
+	recorded  []string
+}
+
+// Container is a container that has the fleet's labels.
+type Container struct {
+	ID   string
+	Name string
+	of   engine.Identity
+}
+
+//go:embed inspect.sh
+var inspectScript string
+
+// Inspect looks at what is left on a device.
+func Inspect(ctx context.Context, m machine.Machine) (Remains, error) {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	r, err := m.Run(ctx, machine.Command{Script: inspectScript})
+	if err == nil {
+		err = r.Check("look at the device")
+	}
+	if err != nil {
+		return Remains{}, fmt.Errorf("look at the device: %w", err)
+	}
+	return parseRemains(r.Stdout)
+}
+
+func parseRemains(text []byte) (Remains, error) {
+	var r Remains
+	said := false
+	err := parseAnswers(text, func(name string, value []byte) error {
+		text := strings.TrimSpace(string(value))
+		switch name {
+		case "machine":
+			said = true
+		case "config":
+			c, _ := config.Parse(value) // what cannot be read has no id
+			r.ID, r.Mode = c.DeviceID, c.Auth.Mode
+		case "key_user":
+			r.KeyUser = text
+		case "path":
+			r.Paths = append(r.Paths, text)
+		case "service":
+			r.Service = properties(text)
+		case "containers":
+			return r.setContainers(value)
+		case "volumes":
+			r.volumes = strings.Fields(text)
+		case "recorded":
+			r.recorded = strings.Fields(text)
+		}
+		return nil
+	})
+	if err == nil && !said {
+		err = errSilent
+	}
+	return r, err
+}
+
+func (r *Remains) setContainers(text []byte) error {
+	if text = bytes.TrimSpace(text); len(text) == 0 {
+		return nil
+	}
+	var all []struct {
+		ID     string `json:"Id"`
+		Names  []string
+		Labels map[string]string
+	}
+	if err := json.Unmarshal(text, &all); err != nil {
+		return errors.New("look at the device: podman ps --format json gives what cannot be read")
+	}
+	for _, c := range all {
+		of := engine.FromLabels(c.Labels).Identity
+		r.container = append(r.container, Container{ID: c.ID, Name: strings.Join(c.Names, " "), of: of})
+	}
+	return nil
+}
+
+// Judge tells the containers of a device from those that merely have its labels, which
+// podman commit passes on: as the agent does, by their record and by their name.
+func (r *Remains) Judge(id string) {
+	for _, c := range r.container {
+		switch {
+		case c.of.Device != id:
+		case slices.Contains(r.recorded, c.ID), c.Name == c.of.Name():
+			r.Ours = append(r.Ours, c)
+		default:
+			r.Foreign = append(r.Foreign, c)
+		}
+	}
+}
+
+// Volumes are the volumes of a device: their names are made of its id, of a Deployment
+// and of what the score calls them.
+func (r *Remains) Volumes(id string) []string {
+	var all []string
+	for _, v := range r.volumes {
+		rest, ok := strings.CutPrefix(v, id+"-")
+		if !ok {
+			continue
+		}
+		end := strings.LastIndex(rest, "-")
+		if end < 0 {
+			continue
+		}
+		for i, r := range rest[:end] {
+			of := engine.Identity{Device: id, Deployment: rest[:i]}
+			if r == '-' && of.VolumeName(rest[i+1:end]) == v {
+				all = append(all, v)
+				break
+			}
+		}
+	}
+	return all
+}
+
+// Nothing says that nothing of an enrolment is on the device.
+func (r *Remains) Nothing() bool {
+	return len(r.Paths) == 0 && len(r.Ours) == 0 && r.Service["ActiveState"] != "active"
+}

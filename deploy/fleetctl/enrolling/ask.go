@@ -1,0 +1,110 @@
+// Package enrolling is what the commands enroll and unenroll share: their flags, what
+// is asked at the terminal, and how steps and summaries are shown.
+package enrolling
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+
+	"golang.org/x/term"
+
+	"fleet.nationtech.io/deploy/enroll/machine"
+)
+
+// Terminal asks a person for secrets, one question at a time. What is typed is not shown.
+type Terminal struct {
+	// Many says that several devices are reached: a user's password is asked for once,
+	// and tried on each of them.
+	Many bool
+	// Open opens the terminal; nil: the controlling terminal of the process.
+	Open func() (*os.File, error)
+
+	mu    sync.Mutex
+	given map[machine.Question]string
+}
+
+var _ machine.Secrets = (*Terminal)(nil)
+
+// Ask asks for one secret.
+func (t *Terminal) Ask(ctx context.Context, q machine.Question) (string, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	key := machine.Question{Kind: q.Kind, Of: q.Of}
+	of := q.Of
+	if user, _, found := strings.Cut(q.Of, "@"); found && t.Many && q.Kind != machine.Passphrase {
+		key.Of, of = user, user+" on the devices"
+	}
+	if answer, ok := t.given[key]; ok && !q.Again {
+		return answer, nil
+	}
+	if q.Again && t.Many && q.Kind != machine.Passphrase {
+		of = q.Of // this device has another one
+	}
+	question := map[machine.Kind]string{
+		machine.LoginPassword: "Password of " + of, machine.SudoPassword: "Password for sudo of " + of, machine.Passphrase: "Passphrase of " + of,
+	}[q.Kind]
+	if q.Again {
+		question = "That was not right. " + question
+	}
+	answer, err := t.Read(ctx, question+": ")
+	if err != nil {
+		return "", err
+	}
+	if _, known := t.given[key]; !known {
+		if t.given == nil {
+			t.given = map[machine.Question]string{}
+		}
+		t.given[key] = answer
+	}
+	return answer, nil
+}
+
+// Read asks one question at the terminal.
+func (t *Terminal) Read(ctx context.Context, question string) (string, error) {
+	open := t.Open
+	if open == nil {
+		open = func() (*os.File, error) { return os.OpenFile("/dev/tty", os.O_RDWR, 0) }
+	}
+	tty, err := open()
+	if err != nil {
+		return "", machine.ErrNobodyToAsk
+	}
+	fd := int(tty.Fd())
+	state, err := term.GetState(fd)
+	if err != nil {
+		_ = tty.Close()
+		return "", machine.ErrNobodyToAsk
+	}
+	if _, err := fmt.Fprint(tty, question); err != nil {
+		_ = tty.Close()
+		return "", fmt.Errorf("ask at the terminal: %w", err)
+	}
+	type typed struct {
+		text []byte
+		err  error
+	}
+	done := make(chan typed, 1)
+	go func() {
+		text, err := term.ReadPassword(fd)
+		_, _ = fmt.Fprintln(tty)
+		_ = tty.Close()
+		done <- typed{text, err}
+	}()
+	select {
+	case <-ctx.Done():
+		_ = term.Restore(fd, state) // the program ends, and the shell needs its echo
+		return "", context.Cause(ctx)
+	case got := <-done:
+		switch {
+		case got.err != nil:
+			return "", fmt.Errorf("ask at the terminal: %w", got.err)
+		case len(got.text) == 0:
+			return "", errors.New("nothing was typed")
+		}
+		return string(got.text), nil
+	}
+}
