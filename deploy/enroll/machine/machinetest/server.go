@@ -13,8 +13,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"golang.org/x/crypto/ssh"
@@ -39,9 +41,10 @@ type Server struct {
 	listener net.Listener
 	work     sync.WaitGroup
 
-	mu    sync.Mutex
-	conns []net.Conn
-	lines []string
+	mu     sync.Mutex
+	conns  []net.Conn
+	lines  []string
+	groups []int // process groups of the shells
 }
 
 // Start starts a server on a free port, which ends with the test.
@@ -65,6 +68,11 @@ func Start(t testing.TB, s *Server) *Server {
 func (s *Server) Stop() {
 	_ = s.listener.Close()
 	s.Cut()
+	s.mu.Lock()
+	for _, g := range s.groups {
+		_ = syscall.Kill(-g, syscall.SIGKILL)
+	}
+	s.mu.Unlock()
 	s.work.Wait()
 }
 
@@ -239,6 +247,7 @@ func (s *Server) run(channel ssh.Channel, line string, conn net.Conn) int {
 	cmd := exec.Command("sh", "-c", line) //nolint:noctx // the connection's end ends its input
 	cmd.Env = append(os.Environ(), s.Env...)
 	cmd.Stdout, cmd.Stderr = channel, channel.Stderr()
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // so that its children end with it
 	input, err := cmd.StdinPipe()
 	if err != nil {
 		return 127
@@ -246,6 +255,9 @@ func (s *Server) run(channel ssh.Channel, line string, conn net.Conn) int {
 	if err := cmd.Start(); err != nil {
 		return 127
 	}
+	s.mu.Lock()
+	s.groups = append(s.groups, cmd.Process.Pid)
+	s.mu.Unlock()
 	go func() {
 		defer input.Close()
 		if s.CutAfter == 0 {
@@ -257,6 +269,9 @@ func (s *Server) run(channel ssh.Channel, line string, conn net.Conn) int {
 		}
 	}()
 	_ = cmd.Wait()
+	s.mu.Lock()
+	s.groups = slices.DeleteFunc(s.groups, func(g int) bool { return g == cmd.Process.Pid })
+	s.mu.Unlock()
 	return cmd.ProcessState.ExitCode()
 }
 
