@@ -33,6 +33,9 @@ type Options struct {
 	Registry prometheus.Registerer
 	// Clock stamps reports and times back-offs; nil is time.Now.
 	Clock func() time.Time
+	// Invocation is systemd's id of this run of the process; empty where systemd did
+	// not start it.
+	Invocation string
 }
 
 // Agent is one device's agent. Make one with New, then Run it once.

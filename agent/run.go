@@ -80,7 +80,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 		return err
 	}
 	commands, err := command.New(command.Options{
-		Device: c.DeviceID, Version: version.Version, Bus: connection, Resync: live.Resync, Key: key,
+		Device: c.DeviceID, Version: version.Version, Invocation: o.Invocation, Bus: connection, Resync: live.Resync, Key: key,
 		Rejected: rejected, Logger: o.Logger, Clock: o.Clock,
 	})
 	if err != nil {

@@ -36,8 +36,10 @@ const (
 type Options struct {
 	Device  string
 	Version string
-	Bus     *bus.Bus
-	Resync  func() // asks for the whole desired state; it does not wait
+	// Invocation is systemd's id of this run; empty where systemd did not start it.
+	Invocation string
+	Bus        *bus.Bus
+	Resync     func() // asks for the whole desired state; it does not wait
 	// Key answers command key of a user, which may take a minute; nil where the device
 	// has no key.
 	Key func(ctx context.Context, user string, request []byte) eventlog.KeyAnswer
@@ -52,6 +54,9 @@ type Pong struct {
 	DeviceID     string    `json:"device_id"`
 	AgentVersion string    `json:"agent_version"`
 	At           time.Time `json:"at"`
+	// Invocation is systemd's id of this run of the agent. It tells this process from
+	// one on another machine under the same id.
+	Invocation string `json:"invocation,omitempty"`
 }
 
 // Syncing is the answer to sync: the device has begun to ask.
@@ -197,7 +202,7 @@ func (s *Service) answer(verb string) any {
 	o := s.options
 	switch verb {
 	case eventlog.VerbPing:
-		return Pong{DeviceID: o.Device, AgentVersion: o.Version, At: o.Clock().UTC()}
+		return Pong{DeviceID: o.Device, AgentVersion: o.Version, At: o.Clock().UTC(), Invocation: o.Invocation}
 	case eventlog.VerbSync:
 		o.Resync()
 		return Syncing{DeviceID: o.Device, At: o.Clock().UTC()}

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -31,7 +32,7 @@ func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	a, err := agent.New(c, agent.Options{Engine: e, Logger: log, Registry: registry})
+	a, err := agent.New(c, agent.Options{Engine: e, Logger: log, Registry: registry, Invocation: os.Getenv("INVOCATION_ID")})
 	if err != nil {
 		return err
 	}

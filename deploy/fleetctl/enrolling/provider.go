@@ -56,6 +56,15 @@ func (f *ProviderFlags) SignIn(ctx context.Context, s cli.Streams, c contexts.Co
 }
 
 func (f *ProviderFlags) signIn(ctx context.Context, s cli.Streams, c contexts.Context) (enroll.Provider, error) {
+	client, err := f.Client(ctx, s, c)
+	if err != nil {
+		return nil, err
+	}
+	return users{client}, nil
+}
+
+// Client signs in, each time that it is called.
+func (f *ProviderFlags) Client(ctx context.Context, s cli.Streams, c contexts.Context) (*zitadel.Client, error) {
 	if f.organization == "" {
 		f.organization = s.Getenv(EnvOrganization)
 	}
@@ -79,7 +88,7 @@ func (f *ProviderFlags) signIn(ctx context.Context, s cli.Streams, c contexts.Co
 	if err != nil {
 		return nil, cli.Failed(err, "--issuer, --ca-file")
 	}
-	return users{client}, nil
+	return client, nil
 }
 
 // prompt tells a person how to approve the sign-in. It is no part of the answer.

@@ -52,15 +52,19 @@ var marks = map[enroll.State]string{
 	enroll.Same: "✔", enroll.Change: "✔", enroll.Kept: "•", enroll.Unknown: "?", enroll.Refused: "✘", enroll.Failed: "✘",
 }
 
-// ShowStep writes one step.
-func ShowStep(s cli.Streams, step enroll.Step, dryRun bool) {
+// ShowStep writes one step: to the answer, or beside it where that is JSON.
+func ShowStep(s cli.Streams, step enroll.Step, asJSON, dryRun bool) {
+	tell := s.Tell
+	if asJSON {
+		tell = s.Warn
+	}
 	mark := marks[step.State]
 	if dryRun && step.State == enroll.Change {
 		mark = "+"
 	}
-	s.Tell("%s %-12s %s\n", mark, step.Name, indented(step.Detail, "  "+strings.Repeat(" ", 13)))
+	tell("%s %-12s %s\n", mark, step.Name, indented(step.Detail, "  "+strings.Repeat(" ", 13)))
 	if step.Diff != "" {
-		s.Tell("%s\n", indented("  "+strings.TrimRight(step.Diff, "\n"), "  "))
+		tell("%s\n", indented("  "+strings.TrimRight(step.Diff, "\n"), "  "))
 	}
 }
 
