@@ -58,7 +58,8 @@ func (c *Client) ask(ctx context.Context, q question, v2, v1 way) (old bool, err
 }
 
 // persist asks until there is an answer, for as long as the provider or the network
-// is in trouble. To ask twice is safe: what a lost answer made exists already.
+// is in trouble. To ask twice is safe: what the request made whose answer was lost
+// exists already. Only a key is made twice then, and nobody has the first one's id.
 func (c *Client) persist(ctx context.Context, q question, w way) error {
 	renewed := false
 	for attempt := 1; ; attempt++ {

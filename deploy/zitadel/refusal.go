@@ -127,7 +127,7 @@ func (r *Refusal) read(body []byte) {
 	case r.Status == http.StatusNotFound && strings.Contains(strings.ToLower(r.Message), "instance not found"):
 		r.Kind = ErrHost
 	case code == "12" || code == "unimplemented", r.Status == http.StatusMethodNotAllowed,
-		r.Status == http.StatusNotFound && (!isJSON || !placeForm.MatchString(r.Message)):
+		r.Status == http.StatusNotFound && code != "not_found" && (!isJSON || !placeForm.MatchString(r.Message)):
 		r.Kind = ErrNotServed
 	case r.Status == http.StatusNotFound:
 		r.Kind = ErrNotFound

@@ -68,7 +68,7 @@ func SignIn(ctx context.Context, o SignInOptions) (*Session, error) {
 			given++
 		}
 	}
-	if given != 1 {
+	if given != 1 || o.ClientID != "" && o.Prompt == nil {
 		return nil, errors.New("sign in at the provider by one thing: the client id of an application (a person), a key file (a service account), or a token file")
 	}
 	if o.TokenFile != "" {

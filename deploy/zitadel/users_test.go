@@ -2,6 +2,11 @@ package zitadel_test
 
 import (
 	"errors"
+	"net/http"
+	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -105,6 +110,36 @@ func TestEachCaseOfATakenIDIsTold(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// The provider made the user, and its answer was lost.
+func TestAfterALostAnswerTheDeviceHasItsUser(t *testing.T) {
+	t.Parallel()
+	w := start(t, devprovider.Options{})
+	session := w.signIn("enroller")
+	target, err := url.Parse(w.Issuer())
+	w.must(err)
+	var asked atomic.Int64
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(target) },
+		ModifyResponse: func(r *http.Response) error {
+			if r.Request.URL.Path == "/v2/users/new" && asked.Add(1) == 1 {
+				panic(http.ErrAbortHandler)
+			}
+			return nil
+		},
+	}
+	server := httptest.NewServer(proxy)
+	defer server.Close()
+	var waits []time.Duration
+	c := w.clientBy(session, quick(&waits), func(o *zitadel.Options) { o.Issuer = server.URL })
+	created, err := c.EnsureDevice(t.Context(), zitadel.Device{ID: "pi-01"})
+	if err != nil || created || asked.Load() != 2 {
+		t.Errorf("created %t, %v, asked %d times", created, err, asked.Load())
+	}
+	if u, err := c.LookUp(t.Context(), "pi-01"); err != nil || u.Standing != zitadel.Ours {
+		t.Errorf("%+v, %v", u, err)
 	}
 }
 

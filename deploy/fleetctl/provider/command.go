@@ -68,9 +68,9 @@ Zitadel made (--admin-key-file), by its personal access token (--admin-token-fil
 as a person, where an application of type Native with the grant type Device code is
 there (--client-id). The token is kept in memory alone.`,
 		Example: `  fleetctl zitadel setup --issuer https://auth.example.org \
-    --admin-key-file zitadel-admin-sa.json --out fleet-keys --dry-run
+    --admin-key-file fleet-setup.json --out fleet-keys --dry-run
   fleetctl zitadel setup --issuer https://auth.example.org \
-    --admin-key-file zitadel-admin-sa.json --out fleet-keys \
+    --admin-key-file fleet-setup.json --out fleet-keys \
     --dashboard-url https://fleet.example.org`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
