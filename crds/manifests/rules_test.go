@@ -56,7 +56,7 @@ func with(fields string) string { return "{name: web, image: nginx, " + fields +
 
 func TestRulesAccept(t *testing.T) {
 	t.Parallel()
-	cluster := localapitest.Shared(t)
+	cluster := policedAPI(t)
 	client := dynamic.NewForConfigOrDie(cluster.Config).
 		Resource(v1alpha1.SchemeGroupVersion.WithResource("deployments")).Namespace(cluster.Namespace(t))
 
@@ -94,7 +94,7 @@ func TestRulesAccept(t *testing.T) {
 
 func TestRulesRefuseWithASentence(t *testing.T) {
 	t.Parallel()
-	cluster := localapitest.Shared(t)
+	cluster := policedAPI(t)
 	client := dynamic.NewForConfigOrDie(cluster.Config).
 		Resource(v1alpha1.SchemeGroupVersion.WithResource("deployments")).Namespace(cluster.Namespace(t))
 

@@ -67,9 +67,9 @@ type DeploymentSpec struct {
 	// +required
 	Score ReconcileScore `json:"score"`
 
-	// How a change reaches the devices.
+	// How a change reaches the devices. What is left out, the operator fills in: the
+	// stored object keeps what its author said and no more.
 	// +optional
-	// +kubebuilder:default={strategy: Immediate}
 	Rollout RolloutSpec `json:"rollout,omitzero"`
 }
 
@@ -82,9 +82,9 @@ const RolloutImmediate RolloutStrategy = "Immediate"
 
 // RolloutSpec says how a change reaches the devices.
 type RolloutSpec struct {
-	// Immediate, the default, gives a change to every matching device at once.
+	// Immediate gives a change to every matching device at once. Where the spec says
+	// no strategy, the operator chooses; today it chooses Immediate.
 	// +optional
-	// +kubebuilder:default=Immediate
 	Strategy RolloutStrategy `json:"strategy,omitempty"`
 }
 

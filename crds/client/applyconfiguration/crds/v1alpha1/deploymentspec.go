@@ -19,7 +19,8 @@ type DeploymentSpecApplyConfiguration struct {
 	TargetSelector *v1.LabelSelectorApplyConfiguration `json:"targetSelector,omitempty"`
 	// What runs on each of those devices.
 	Score *ReconcileScoreApplyConfiguration `json:"score,omitempty"`
-	// How a change reaches the devices.
+	// How a change reaches the devices. What is left out, the operator fills in: the
+	// stored object keeps what its author said and no more.
 	Rollout *RolloutSpecApplyConfiguration `json:"rollout,omitempty"`
 }
 

@@ -11,7 +11,8 @@ import (
 //
 // RolloutSpec says how a change reaches the devices.
 type RolloutSpecApplyConfiguration struct {
-	// Immediate, the default, gives a change to every matching device at once.
+	// Immediate gives a change to every matching device at once. Where the spec says
+	// no strategy, the operator chooses; today it chooses Immediate.
 	Strategy *crdsv1alpha1.RolloutStrategy `json:"strategy,omitempty"`
 }
 
