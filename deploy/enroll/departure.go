@@ -255,9 +255,9 @@ func (d *Departure) planOurUser(p Provider, u User, user string) []departing {
 	case !u.Active && len(u.Keys) == 0 && !d.Forget:
 		return []departing{{Step: ok(StepUser, "%s is deactivated already at the provider, and has no key", user)}}
 	}
-	s := change(StepUser, "%d keys are removed at the provider, and %s is deactivated", len(u.Keys), user)
+	s := change(StepUser, "%s removed at the provider, and %s is deactivated", keys(len(u.Keys)), user)
 	if d.Forget {
-		s = change(StepUser, "%s is deleted at the provider, with %d keys; the id may never be used again there", user, len(u.Keys))
+		s = change(StepUser, "%s is deleted at the provider; the id may never be used again there", user)
 	}
 	return []departing{{s, func(ctx context.Context) (string, error) {
 		for _, k := range u.Keys {
@@ -273,4 +273,15 @@ func (d *Departure) planOurUser(p Provider, u User, user string) []departing {
 		}
 		return "", p.Deactivate(ctx, user)
 	}}}
+}
+
+// keys says that keys are removed.
+func keys(n int) string {
+	switch n {
+	case 0:
+		return "no key is"
+	case 1:
+		return "1 key is"
+	}
+	return fmt.Sprintf("%d keys are", n)
 }

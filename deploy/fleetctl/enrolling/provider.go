@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/agent/openid"
 	"fleet.nationtech.io/deploy/deviceflow"
 	"fleet.nationtech.io/deploy/enroll"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
@@ -82,7 +83,12 @@ func (f *ProviderFlags) Client(ctx context.Context, s cli.Streams, c contexts.Co
 	}
 	session, err := zitadel.SignIn(ctx, o)
 	if err != nil {
-		return nil, cli.Failed(err, "--admin-key-file FILE, or --client-id ID; the account needs the role ORG_USER_MANAGER in the devices' organization")
+		try := "the same command once the provider answers, and --issuer, where that is not its address"
+		var no *openid.Refusal
+		if errors.As(err, &no) {
+			try = "another account by --admin-key-file FILE or --client-id ID; it needs the role ORG_USER_MANAGER in the devices' organization"
+		}
+		return nil, cli.Failed(err, try)
 	}
 	client, err := zitadel.New(zitadel.Options{Issuer: c.Issuer, Organization: f.organization, Tokens: session, CAFile: c.CAFile, Now: s.Now})
 	if err != nil {
