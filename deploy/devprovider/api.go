@@ -46,7 +46,7 @@ type method func(*call) (any, *problem)
 // register adds each method to the mux: v2 by Connect, those of users and
 // organizations by REST too, and v1 by REST.
 func (m *management) register(mux *http.ServeMux) {
-	for _, methods := range [][]endpoint{m.users(), m.keysOfUsers(), m.metadata(), m.organizations(), m.projects(), m.applications(), m.authorizations(), m.administrators()} {
+	for _, methods := range [][]endpoint{m.users(), m.keysOfUsers(), m.metadata(), m.organizations(), m.projects(), m.applications(), m.keysOfApplications(), m.authorizations(), m.administrators()} {
 		for _, e := range methods {
 			if e.connect != "" {
 				mux.HandleFunc("POST /"+e.connect, m.serve(e, true))

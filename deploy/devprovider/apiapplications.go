@@ -1,90 +1,26 @@
 package devprovider
 
 import (
-	"crypto/rand"
-	"crypto/rsa"
 	"maps"
 	"slices"
 	"time"
 )
 
-// What the API says of applications.
-const (
-	tokenTypeJWT    = "OIDC_TOKEN_TYPE_JWT"
-	appNative       = "OIDC_APP_TYPE_NATIVE"
-	grantsDevices   = "OIDC_GRANT_TYPE_DEVICE_CODE"
-	authNone        = "OIDC_AUTH_METHOD_TYPE_NONE"
-	apiByPrivateKey = "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT"
-)
-
-// OIDC is the configuration of an application that is no API, as v2 has it.
-type OIDC struct {
-	RedirectURIs             []string `json:"redirectUris,omitempty"`
-	ResponseTypes            []string `json:"responseTypes,omitempty"`
-	GrantTypes               []string `json:"grantTypes,omitempty"`
-	ApplicationType          string   `json:"applicationType,omitempty"`
-	AuthMethodType           string   `json:"authMethodType,omitempty"`
-	PostLogoutRedirectURIs   []string `json:"postLogoutRedirectUris,omitempty"`
-	DevelopmentMode          bool     `json:"developmentMode,omitempty"`
-	AccessTokenType          string   `json:"accessTokenType,omitempty"`
-	AccessTokenRoleAssertion bool     `json:"accessTokenRoleAssertion,omitempty"`
-	IDTokenRoleAssertion     bool     `json:"idTokenRoleAssertion,omitempty"`
-}
-
-// oidcV1 has the names of v1.
-type oidcV1 struct {
-	Name                     string   `json:"name,omitempty"`
-	RedirectURIs             []string `json:"redirectUris,omitempty"`
-	ResponseTypes            []string `json:"responseTypes,omitempty"`
-	GrantTypes               []string `json:"grantTypes,omitempty"`
-	AppType                  string   `json:"appType,omitempty"`
-	AuthMethodType           string   `json:"authMethodType,omitempty"`
-	PostLogoutRedirectURIs   []string `json:"postLogoutRedirectUris,omitempty"`
-	DevMode                  bool     `json:"devMode,omitempty"`
-	AccessTokenType          string   `json:"accessTokenType,omitempty"`
-	AccessTokenRoleAssertion bool     `json:"accessTokenRoleAssertion,omitempty"`
-	IDTokenRoleAssertion     bool     `json:"idTokenRoleAssertion,omitempty"`
-	ClientID                 string   `json:"clientId,omitempty"` // of answers
-}
-
-func (o oidcV1) v2() OIDC {
-	return OIDC{
-		o.RedirectURIs, o.ResponseTypes, o.GrantTypes, o.AppType, o.AuthMethodType, o.PostLogoutRedirectURIs,
-		o.DevMode, o.AccessTokenType, o.AccessTokenRoleAssertion, o.IDTokenRoleAssertion,
-	}
-}
-
-func (o OIDC) v1(clientID string) oidcV1 {
-	return oidcV1{
-		"", o.RedirectURIs, o.ResponseTypes, o.GrantTypes, o.ApplicationType, o.AuthMethodType, o.PostLogoutRedirectURIs,
-		o.DevelopmentMode, o.AccessTokenType, o.AccessTokenRoleAssertion, o.IDTokenRoleAssertion, clientID,
-	}
-}
+const applicationService = "zitadel.application.v2.ApplicationService/"
 
 type apiIn struct {
 	AuthMethodType string `json:"authMethodType"`
 }
 
-// withoutDefaults leaves out what is a default, as the API does.
-func (o OIDC) withoutDefaults() OIDC {
-	for text, def := range map[*string]string{
-		&o.ApplicationType: "OIDC_APP_TYPE_WEB", &o.AuthMethodType: "OIDC_AUTH_METHOD_TYPE_BASIC", &o.AccessTokenType: "OIDC_TOKEN_TYPE_BEARER",
-	} {
-		if *text == def {
-			*text = ""
-		}
-	}
-	return o
+type applicationID struct {
+	projectID
+	ApplicationID string `json:"applicationId"`
+	AppID         string `json:"appId"` // of v1
 }
 
-// applications are the methods of applications and their keys.
+// applications are the methods of applications.
 func (m *management) applications() []endpoint {
-	const service = "zitadel.application.v2.ApplicationService/"
-	type applicationID struct {
-		projectID
-		ApplicationID string `json:"applicationId"`
-		AppID         string `json:"appId"` // of v1
-	}
+	const service = applicationService
 	remove := func(c *call) (any, *problem) {
 		var r applicationID
 		if wrong := c.into(&r); wrong != nil {
@@ -153,63 +89,6 @@ func (m *management) applications() []endpoint {
 			})
 			return paged("applications", all), nil
 		}},
-		{service + "CreateApplicationKey", "", func(c *call) (any, *problem) {
-			var r struct {
-				applicationID
-				keyIn
-			}
-			if wrong := c.into(&r); wrong != nil {
-				return nil, wrong
-			}
-			id, content, wrong := c.newApplicationKey(r.ProjectID, r.ApplicationID, r.keyIn)
-			if wrong != nil {
-				return nil, wrong
-			}
-			return map[string]any{"keyId": id, "keyDetails": content, "creationDate": stamp(time.Now())}, nil
-		}},
-		{service + "ListApplicationKeys", "", func(c *call) (any, *problem) {
-			var r struct {
-				Pagination any `json:"pagination"`
-				Filters    []struct {
-					Application *struct {
-						ID string `json:"applicationId"`
-					} `json:"applicationIdFilter"`
-				} `json:"filters"`
-			}
-			if wrong := c.into(&r); wrong != nil {
-				return nil, wrong
-			}
-			all := []any{}
-			c.eachApplication(func(a Application) {
-				for _, f := range r.Filters {
-					if f.Application != nil && f.Application.ID != a.ID {
-						return
-					}
-				}
-				c.eachKey(a.ClientID, func(id string, k *publicKey) {
-					all = append(all, map[string]any{"keyId": id, "applicationId": a.ID, "projectId": a.Project, "expirationDate": stamp(k.ends)})
-				})
-			})
-			return paged("keys", all), nil
-		}},
-		{service + "DeleteApplicationKey", "", func(c *call) (any, *problem) {
-			var r struct {
-				applicationID
-				KeyID string `json:"keyId"`
-			}
-			if wrong := c.into(&r); wrong != nil {
-				return nil, wrong
-			}
-			a, wrong := c.application(r.ProjectID, r.ApplicationID)
-			if wrong != nil {
-				return nil, wrong
-			}
-			if k := c.keys[r.KeyID]; k == nil || k.owner != a.ClientID {
-				return nil, unknown("COMMAND-4m77H", "Application key")
-			}
-			delete(c.keys, r.KeyID)
-			return map[string]any{"deletionDate": stamp(time.Now())}, nil
-		}},
 
 		{"", "POST /management/v1/projects/{projectId}/apps/api", func(c *call) (any, *problem) {
 			var r struct {
@@ -269,37 +148,6 @@ func (m *management) applications() []endpoint {
 			})
 			return result(all), nil
 		}},
-		{"", "POST /management/v1/projects/{projectId}/apps/{appId}/keys", func(c *call) (any, *problem) {
-			var r struct {
-				applicationID
-				keyIn
-			}
-			if wrong := c.into(&r); wrong != nil {
-				return nil, wrong
-			}
-			if r.Type != "KEY_TYPE_JSON" {
-				return nil, &problem{invalidArgument, "V1-3", "invalid key type"}
-			}
-			id, content, wrong := c.newApplicationKey(r.ProjectID, r.AppID, r.keyIn)
-			if wrong != nil {
-				return nil, wrong
-			}
-			return map[string]any{"id": id, "keyDetails": content, "details": details(c.organization)}, nil
-		}},
-		{"", "POST /management/v1/projects/{projectId}/apps/{appId}/keys/_search", func(c *call) (any, *problem) {
-			var r struct {
-				applicationID
-				Query any `json:"query"`
-			}
-			if wrong := c.into(&r); wrong != nil {
-				return nil, wrong
-			}
-			a, wrong := c.application(r.ProjectID, r.AppID)
-			if wrong != nil {
-				return nil, wrong
-			}
-			return result(c.keysV1(a.ClientID)), nil
-		}},
 	}
 }
 
@@ -350,11 +198,6 @@ func (c *call) newApplication(project, name string, o *OIDC, api *apiIn) (a Appl
 	return a, nil
 }
 
-// isNative says whether an application has the device flow.
-func isNative(o *OIDC) bool {
-	return o.ApplicationType == appNative && o.AuthMethodType == authNone && slices.Contains(o.GrantTypes, grantsDevices)
-}
-
 func (c *call) configure(project, id string, o *OIDC) *problem {
 	a, wrong := c.application(project, id)
 	switch {
@@ -366,28 +209,6 @@ func (c *call) configure(project, id string, o *OIDC) *problem {
 	a.OIDC, a.Native = o, isNative(o)
 	c.applications[a.ClientID] = a
 	return nil
-}
-
-// newApplicationKey makes a key for an API.
-func (c *call) newApplicationKey(project, id string, r keyIn) (string, []byte, *problem) {
-	a, wrong := c.application(project, id)
-	if wrong != nil {
-		return "", nil, wrong
-	}
-	ends, wrong := r.ends()
-	if wrong != nil {
-		return "", nil, wrong
-	}
-	private, err := rsa.GenerateKey(rand.Reader, keyBits)
-	if err != nil {
-		return "", nil, &problem{invalidArgument, "CRYPTO-3", err.Error()}
-	}
-	keyID := c.addKey(a.ClientID, &private.PublicKey, ends)
-	content, err := encodeKey(private, KeyFile{Type: "application", KeyID: keyID, AppID: a.ID, ClientID: a.ClientID, ExpirationDate: date(ends)})
-	if err != nil {
-		return "", nil, &problem{invalidArgument, "CRYPTO-4", err.Error()}
-	}
-	return keyID, content, nil
 }
 
 // eachApplication yields those that searches show to the caller.

@@ -171,3 +171,120 @@ func removeKey(v2 bool) method {
 		return map[string]any{"details": details(u.Organization)}, nil
 	}
 }
+
+// keysOfApplications are the methods of the keys of APIs.
+func (m *management) keysOfApplications() []endpoint {
+	const service = applicationService
+	return []endpoint{
+		{service + "CreateApplicationKey", "", func(c *call) (any, *problem) {
+			var r struct {
+				applicationID
+				keyIn
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			id, content, wrong := c.newApplicationKey(r.ProjectID, r.ApplicationID, r.keyIn)
+			if wrong != nil {
+				return nil, wrong
+			}
+			return map[string]any{"keyId": id, "keyDetails": content, "creationDate": stamp(time.Now())}, nil
+		}},
+		{service + "ListApplicationKeys", "", func(c *call) (any, *problem) {
+			var r struct {
+				Pagination any `json:"pagination"`
+				Filters    []struct {
+					Application *struct {
+						ID string `json:"applicationId"`
+					} `json:"applicationIdFilter"`
+				} `json:"filters"`
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			all := []any{}
+			c.eachApplication(func(a Application) {
+				for _, f := range r.Filters {
+					if f.Application != nil && f.Application.ID != a.ID {
+						return
+					}
+				}
+				c.eachKey(a.ClientID, func(id string, k *publicKey) {
+					all = append(all, map[string]any{"keyId": id, "applicationId": a.ID, "projectId": a.Project, "expirationDate": stamp(k.ends)})
+				})
+			})
+			return paged("keys", all), nil
+		}},
+		{service + "DeleteApplicationKey", "", func(c *call) (any, *problem) {
+			var r struct {
+				applicationID
+				KeyID string `json:"keyId"`
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			a, wrong := c.application(r.ProjectID, r.ApplicationID)
+			if wrong != nil {
+				return nil, wrong
+			}
+			if k := c.keys[r.KeyID]; k == nil || k.owner != a.ClientID {
+				return nil, unknown("COMMAND-4m77H", "Application key")
+			}
+			delete(c.keys, r.KeyID)
+			return map[string]any{"deletionDate": stamp(time.Now())}, nil
+		}},
+		{"", "POST /management/v1/projects/{projectId}/apps/{appId}/keys", func(c *call) (any, *problem) {
+			var r struct {
+				applicationID
+				keyIn
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			if r.Type != "KEY_TYPE_JSON" {
+				return nil, &problem{invalidArgument, "V1-3", "invalid key type"}
+			}
+			id, content, wrong := c.newApplicationKey(r.ProjectID, r.AppID, r.keyIn)
+			if wrong != nil {
+				return nil, wrong
+			}
+			return map[string]any{"id": id, "keyDetails": content, "details": details(c.organization)}, nil
+		}},
+		{"", "POST /management/v1/projects/{projectId}/apps/{appId}/keys/_search", func(c *call) (any, *problem) {
+			var r struct {
+				applicationID
+				Query any `json:"query"`
+			}
+			if wrong := c.into(&r); wrong != nil {
+				return nil, wrong
+			}
+			a, wrong := c.application(r.ProjectID, r.AppID)
+			if wrong != nil {
+				return nil, wrong
+			}
+			return result(c.keysV1(a.ClientID)), nil
+		}},
+	}
+}
+
+// newApplicationKey makes a key for an API.
+func (c *call) newApplicationKey(project, id string, r keyIn) (string, []byte, *problem) {
+	a, wrong := c.application(project, id)
+	if wrong != nil {
+		return "", nil, wrong
+	}
+	ends, wrong := r.ends()
+	if wrong != nil {
+		return "", nil, wrong
+	}
+	private, err := rsa.GenerateKey(rand.Reader, keyBits)
+	if err != nil {
+		return "", nil, &problem{invalidArgument, "CRYPTO-3", err.Error()}
+	}
+	keyID := c.addKey(a.ClientID, &private.PublicKey, ends)
+	content, err := encodeKey(private, KeyFile{Type: "application", KeyID: keyID, AppID: a.ID, ClientID: a.ClientID, ExpirationDate: date(ends)})
+	if err != nil {
+		return "", nil, &problem{invalidArgument, "CRYPTO-4", err.Error()}
+	}
+	return keyID, content, nil
+}
