@@ -51,6 +51,7 @@ type KeyAnswer struct {
 	// with the claims below: who holds a token of the device can answer in its place,
 	// and cannot sign. Empty: the device has no key.
 	Proof string `json:"proof,omitempty"`
+	Busy  bool   `json:"busy,omitempty"`  // another request is in progress: ask again soon
 	Error string `json:"error,omitempty"` // what it was asked to do is not done, and why
 }
 

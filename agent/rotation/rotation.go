@@ -63,6 +63,8 @@ func New(o Options) (*Rotation, error) {
 	return &Rotation{options: o}, nil
 }
 
+var errBusy = errors.New("another request for command key is in progress on this device: ask again in a minute")
+
 // Answer does what a user asks, which takes up to eventlog.KeyAdoptTimeout, and gives
 // the answer.
 func (r *Rotation) Answer(ctx context.Context, user string, request []byte) eventlog.KeyAnswer {
@@ -78,7 +80,7 @@ func (r *Rotation) Answer(ctx context.Context, user string, request []byte) even
 	case q.Phase != eventlog.KeyCreate && q.Phase != eventlog.KeyAdopt:
 		err = fmt.Errorf("%.40q is no phase of command key; phases: %s, %s, %s", string(q.Phase), eventlog.KeyShow, eventlog.KeyCreate, eventlog.KeyAdopt)
 	case !r.mu.TryLock():
-		err = errors.New("another request for command key is in progress on this device: ask again in a minute")
+		err = errBusy
 	default:
 		if q.Phase == eventlog.KeyCreate {
 			public, err = r.options.File.Create()
@@ -89,6 +91,7 @@ func (r *Rotation) Answer(ctx context.Context, user string, request []byte) even
 	}
 	a := eventlog.KeyAnswer{DeviceID: r.options.Device, PublicKey: string(public)}
 	if err = cmp.Or(err, r.show(&a, q.Nonce)); err != nil {
+		a.Busy = errors.Is(err, errBusy)
 		a.Error = err.Error()
 		r.options.Logger.Warn("cannot do what is asked of the device's key", "phase", q.Phase, "user", user, "error", err)
 	}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -41,7 +42,8 @@ type world struct {
 	server   *natstest.Server
 	users    accounts.Users
 	keys     responder.Keys
-	fleet    *nats.Conn     // of the operator
+	fleet    *nats.Conn // of the operator
+	js       jetstream.JetStream
 	log      testlog.Buffer // of all agents
 }
 
@@ -55,7 +57,12 @@ func start(t *testing.T, life time.Duration) *world {
 
 func newWorld(t *testing.T, life time.Duration) *world {
 	t.Helper()
-	w := &world{t: t, provider: devprovidertest.Start(t, devprovider.Options{TokenLifetime: life})}
+	return newWorldOf(t, devprovider.Options{TokenLifetime: life})
+}
+
+func newWorldOf(t *testing.T, o devprovider.Options) *world {
+	t.Helper()
+	w := &world{t: t, provider: devprovidertest.Start(t, o)}
 	w.provider.AddOrganization(devprovider.Organization{ID: organization, Domain: "acme.example.org"})
 	w.provider.AddProject(project)
 
@@ -72,7 +79,7 @@ func newWorld(t *testing.T, life time.Duration) *world {
 	w.must(err)
 	w.server = natstest.Start(t, natstest.Config(t, string(text)))
 	fleet, js := w.server.Connect(t, nats.UserInfo("operator", "o"))
-	w.fleet = fleet
+	w.fleet, w.js = fleet, js
 	natstest.EnsureLog(t, js, 1)
 	return w
 }

@@ -31,8 +31,8 @@ const (
 // at the provider are others. It is pure.
 //
 // A key that is newer than the device's own is one that no device took. So the device's
-// own counts as new only where it is the newest.
-func decide(has string, keys []Key, now time.Time, force bool) (next step, others []string) {
+// own counts as new, which is one made since then, only where it is the newest.
+func decide(has string, keys []Key, since time.Time, force bool) (next step, others []string) {
 	var own Key
 	var newest time.Time
 	for _, k := range keys {
@@ -45,7 +45,7 @@ func decide(has string, keys []Key, now time.Time, force bool) (next step, other
 			newest = k.Created
 		}
 	}
-	fresh := own.ID != "" && !own.Created.IsZero() && now.Sub(own.Created) < recent && !newest.After(own.Created)
+	fresh := own.ID != "" && !own.Created.IsZero() && !own.Created.Before(since) && !newest.After(own.Created)
 	switch {
 	case !fresh || force:
 		return replace, others

@@ -66,12 +66,7 @@ func (r *Rotator) prove(ctx context.Context, device string, q eventlog.KeyReques
 		case try == proofTries || errors.As(err, &no) && no.Status < 500 && no.Code != "invalid_grant" || ctx.Err() != nil:
 			return fmt.Errorf("the device does not prove that it has key %.80q, which may have ended or been removed: enrol it again: %w", a.KeyID, err)
 		}
-		timer := time.NewTimer(proofPause)
-		select {
-		case <-ctx.Done():
-			timer.Stop()
-		case <-timer.C:
-		}
+		pause(ctx, proofPause)
 	}
 }
 

@@ -44,7 +44,7 @@ type Bus interface {
 	Ask(ctx context.Context, device string, q eventlog.KeyRequest) (eventlog.KeyAnswer, error)
 }
 
-// Options wire a Rotator. All but Force and Unproven are required.
+// Options wire a Rotator. All but Force, Since and Unproven are required.
 type Options struct {
 	Provider Provider
 	Issuer   Issuer
@@ -53,6 +53,9 @@ type Options struct {
 	Random   func() float64 // in [0, 1)
 	// Force replaces keys that are new, too.
 	Force bool
+	// Since is from when on a key counts as new, so that it is left alone; zero: since a
+	// day before Now.
+	Since time.Time
 	// Unproven trusts the answers of devices without a proof, as of one whose key has
 	// ended: who holds a token of the device can then take its identity.
 	Unproven bool
@@ -79,7 +82,7 @@ const (
 	// Finished: the device had its new key from an earlier run, and now no other key of
 	// it stands.
 	Finished Outcome = "Finished"
-	// Recent: the device got its key less than a day ago, and keeps it.
+	// Recent: the device's key is new, and it keeps it.
 	Recent Outcome = "Recent"
 	// Failed: Err says why.
 	Failed Outcome = "Failed"
@@ -95,8 +98,35 @@ type Result struct {
 	Err     error
 }
 
-// Rotate gives one device a new key.
+// Rotate gives one device a new key. It waits for a device that is at work on what an
+// earlier run asked.
 func (r *Rotator) Rotate(ctx context.Context, device string) Result {
+	const longest = eventlog.KeyAdoptTimeout + 10*time.Second
+	for began := time.Now(); ; {
+		out := r.rotate(ctx, device)
+		if !errors.Is(out.Err, errBusy) || ctx.Err() != nil || time.Since(began) > longest {
+			return out
+		}
+		pause(ctx, busyPause)
+	}
+}
+
+// busyPause is how long a device that is at work is left alone.
+const busyPause = 2 * time.Second
+
+// errBusy says that a device is at work on another request.
+var errBusy = errors.New("the device is at work on another request for its key: run it again in a minute")
+
+func pause(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	}
+}
+
+func (r *Rotator) rotate(ctx context.Context, device string) Result {
 	out := Result{Device: device, Outcome: Failed}
 	show := r.question(eventlog.KeyShow)
 	has, err := r.ask(ctx, device, show)
@@ -114,7 +144,11 @@ func (r *Rotator) Rotate(ctx context.Context, device string) Result {
 		out.Err = fmt.Errorf("list its keys: %w", err)
 		return out
 	}
-	next, others := decide(has.KeyID, keys, r.options.Now(), r.options.Force)
+	since := r.options.Since
+	if since.IsZero() {
+		since = r.options.Now().Add(-recent)
+	}
+	next, others := decide(has.KeyID, keys, since, r.options.Force)
 	switch next {
 	case rest:
 		out.Outcome = Recent
@@ -164,6 +198,9 @@ func (r *Rotator) ask(ctx context.Context, device string, q eventlog.KeyRequest)
 	a, err := r.options.Bus.Ask(ctx, device, q)
 	if err != nil {
 		return a, err
+	}
+	if a.Busy {
+		return a, errBusy
 	}
 	if a.Error != "" {
 		return a, refusal(a.Error)
