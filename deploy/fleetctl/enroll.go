@@ -94,6 +94,7 @@ not say it. Exits with 1 where a device is not in.`,
 	flags.DurationVar(&e.timeout, "timeout", enroll.DefaultWait, "how long the device may take until it is in")
 	bindTwoOutputs(cmd, &e.output)
 	completeFlag(cmd, "auth", fixed(enroll.Flavours()))
+	cmd.AddCommand(newEnrollRotate(s, b, c))
 	return cmd
 }
 

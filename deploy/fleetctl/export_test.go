@@ -25,3 +25,6 @@ func PrintAt(s cli.Streams, v *fleet.View, output string, args ...string) error 
 	}
 	return w.WriteAll(found, v.Sequence)
 }
+
+// ReportLogins says why a device gets in or not.
+var ReportLogins = reportLogins

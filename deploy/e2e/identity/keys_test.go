@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -15,6 +16,8 @@ import (
 	"fleet.nationtech.io/agent/trust"
 	"fleet.nationtech.io/deploy/devprovider"
 	"fleet.nationtech.io/deploy/enroll/rotate"
+	"fleet.nationtech.io/deploy/fleetctl"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/zitadel"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/appender"
@@ -82,11 +85,50 @@ func TestTenDevicesGetNewKeysWhileWhatTheyRunChanges(t *testing.T) {
 			t.Errorf("%s reports that its key ends at %s", id, r.keyExpires)
 		}
 	}
+	k.byHand(a.ids[0], a.ids[1])
+}
+
+// byHand replaces keys by fleetctl's own command.
+func (k *keyManager) byHand(ids ...string) {
+	t := k.world.t
+	t.Helper()
+	run := func(args ...string) (code int, said string) {
+		var out strings.Builder
+		s := cli.Streams{Out: &out, Err: &out, Getenv: func(string) string { return "" }, Now: time.Now, Name: "fleetctl"}
+		args = append(append([]string{"enroll", "rotate"}, args...), "--url", k.world.server.URL(), "--user", "operator", "--password", "o",
+			"--issuer", k.world.provider.Issuer(), "--insecure-plaintext", "--organization", organization, "--admin-key-file", k.file)
+		return fleetctl.Run(t.Context(), s, args), out.String()
+	}
+	if code, said := run(ids...); code != cli.ExitOK || strings.Count(said, "less than a day ago, and keeps it") != len(ids) || !strings.Contains(said, "2 devices: 0 with a new key") {
+		t.Errorf("exit code %d: %s", code, said)
+	}
+	before := k.standing(ids)
+	code, said := run(append(ids, "--force", "-o", "json")...)
+	var answer struct {
+		Failed  int
+		Devices []struct {
+			Device, Outcome string
+			KeyID           string   `json:"key_id"`
+			Removed         []string `json:"removed"`
+		}
+	}
+	if err := json.Unmarshal([]byte(said), &answer); err != nil || code != cli.ExitOK || answer.Failed != 0 || len(answer.Devices) != len(ids) {
+		t.Fatalf("exit code %d (%v): %s", code, err, said)
+	}
+	for _, d := range answer.Devices {
+		if d.Outcome != string(rotate.Rotated) || !slices.Equal(d.Removed, before[d.Device]) || !slices.Equal(k.standing(ids)[d.Device], []string{d.KeyID}) {
+			t.Errorf("answer %+v; before it %q, after it %q", d, before[d.Device], k.standing(ids)[d.Device])
+		}
+	}
+	if code, said := run("pi-99"); code != cli.ExitFailed || !strings.Contains(said, `devices "pi-99" not found`) {
+		t.Errorf("a device that is not there: exit code %d: %s", code, said)
+	}
 }
 
 // keyManager is somebody who manages the devices' keys.
 type keyManager struct {
 	world   *world
+	file    string // key of its account
 	client  *zitadel.Client
 	rotator *rotate.Rotator
 }
@@ -118,7 +160,7 @@ func (w *world) keyManager() *keyManager {
 		session, err = zitadel.SignIn(w.t.Context(), zitadel.SignInOptions{Issuer: w.provider.Issuer(), KeyFile: file})
 		return err == nil
 	})
-	k := &keyManager{world: w}
+	k := &keyManager{world: w, file: file}
 	k.client, err = zitadel.New(zitadel.Options{Issuer: w.provider.Issuer(), Organization: organization, Tokens: session})
 	w.must(err)
 	clock := &trust.Clock{}
