@@ -86,7 +86,7 @@ Exits with 1 where a device failed.`,
 }
 
 // check reads the flags and arguments.
-func (f rotateFlags) check(s cli.Streams, args []string) (q resource.Query, err error) {
+func (f *rotateFlags) check(s cli.Streams, args []string) (q resource.Query, err error) {
 	ways := 0
 	for _, given := range []bool{len(args) > 0, f.selector != "", f.all} {
 		if given {
