@@ -211,16 +211,18 @@ func TestThePlanOfEachFinding(t *testing.T) {
 		"no way to NATS": {func(f *Facts, _ *Wish, _ *Known) {
 			f.Reach[0].Code, f.Reach[0].Said = 1, "bash: connect: Connection refused"
 		}, StepNATS, Refused, "nats.example.org:4222: Connection refused"},
-		"no answer of the provider":     {func(f *Facts, _ *Wish, _ *Known) { f.Reach[1].Code = reachTimedOut }, StepProvider, Refused, "no answer"},
-		"nothing to try the way with":   {func(f *Facts, _ *Wish, _ *Known) { f.Reach[0].Code = reachUnknown }, StepNATS, Unknown, "nothing to try"},
-		"a decommissioned device":       {func(_ *Facts, _ *Wish, k *Known) { k.Device.Decommissioned = true }, StepID, Refused, "was decommissioned"},
-		"a revoked device":              {func(_ *Facts, _ *Wish, k *Known) { k.Device.Revoked = "Stolen" }, StepID, Refused, "revoked (Stolen)"},
-		"an id of another organization": {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing = UserOthers }, StepID, Refused, "another organization"},
-		"an id of a person":             {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing = UserPerson }, StepID, Refused, "a person's"},
-		"an id that is alive elsewhere": {func(_ *Facts, _ *Wish, k *Known) { k.Pong = &Pong{} }, StepID, Refused, "alive on another machine"},
-		"one that is to be replaced":    {func(_ *Facts, w *Wish, k *Known) { k.Pong, w.Replace = &Pong{}, true }, StepID, Same, "is taken from"},
-		"ours and half done":            {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing, k.User.Active = UserOurs, true }, StepID, Same, "goes on with it"},
-		"ours and inactive":             {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing = UserOurs }, StepID, Change, "reactivated"},
+		"no answer of the provider":      {func(f *Facts, _ *Wish, _ *Known) { f.Reach[1].Code = reachTimedOut }, StepProvider, Refused, "no answer"},
+		"nothing to try the way with":    {func(f *Facts, _ *Wish, _ *Known) { f.Reach[0].Code = reachUnknown }, StepNATS, Unknown, "nothing to try"},
+		"a decommissioned device":        {func(_ *Facts, _ *Wish, k *Known) { k.Device.Decommissioned = true }, StepID, Refused, "was decommissioned"},
+		"a revoked device":               {func(_ *Facts, _ *Wish, k *Known) { k.Device.Revoked = "Stolen" }, StepID, Refused, "revoked (Stolen)"},
+		"an id of another organization":  {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing = UserOthers }, StepID, Refused, "another organization"},
+		"an id of a person":              {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing = UserPerson }, StepID, Refused, "a person's"},
+		"an id that is alive elsewhere":  {func(_ *Facts, _ *Wish, k *Known) { k.Pong = &Pong{} }, StepID, Refused, "alive on another machine"},
+		"an id that does not answer now": {func(_ *Facts, _ *Wish, k *Known) { k.Device.Known = true }, StepID, Refused, "does not answer now"},
+		"one that this machine has had":  {func(f *Facts, _ *Wish, k *Known) { k.Device.Known, f.KeyUser = true, "pi-01" }, StepID, Change, "is made at the provider"},
+		"one that is to be replaced":     {func(_ *Facts, w *Wish, k *Known) { k.Pong, w.Replace = &Pong{}, true }, StepID, Same, "is taken from"},
+		"ours and half done":             {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing, k.User.Active = UserOurs, true }, StepID, Same, "goes on with it"},
+		"ours and inactive":              {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing = UserOurs }, StepID, Change, "reactivated"},
 		"another device on this machine": {func(f *Facts, _ *Wish, _ *Known) {
 			other := wishFor(Zitadel)
 			other.ID = "pi-02"

@@ -84,6 +84,12 @@ func here(f Facts, w Wish, k Known) bool {
 	return true
 }
 
+// was says whether this machine has had the id: its agent may not run.
+func was(f Facts, w Wish) bool {
+	c, _ := config.Parse(f.Config) // a configuration that is not valid may name the device all the same
+	return c.DeviceID == w.ID || f.KeyUser == w.ID
+}
+
 func (u User) has(key string) bool {
 	return slices.ContainsFunc(u.Keys, func(k UserKey) bool { return k.ID == key })
 }
@@ -107,6 +113,9 @@ func planID(f Facts, w Wish, k Known) Step {
 		return refuse(StepID, "choose another id by --id", "the id %s is a person's at the provider, not a machine user's", w.ID)
 	case alive && !w.Replace:
 		return refuse(StepID, "choose another id by --id; or --replace, where this machine takes the place of that one", "%s is alive on another machine", w.ID)
+	case k.Device != nil && k.Device.Known && k.Pong == nil && !was(f, w) && !w.Replace:
+		return refuse(StepID, "--replace, where this machine takes its place: it was set up again, or the other one is gone; or choose another id by --id",
+			"%s is a device of the fleet that does not answer now, and this machine does not have its configuration", w.ID)
 	case alive:
 		return ok(StepID, "%s is taken from the machine that has it", w.ID)
 	case u == nil:

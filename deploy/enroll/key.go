@@ -2,6 +2,7 @@ package enroll
 
 import (
 	"context"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -86,9 +87,18 @@ func (w *work) oldKeys(ctx context.Context) (Step, error) {
 	if current == "" {
 		current = w.facts.KeyID
 	}
-	u, err := w.Provider.LookUp(ctx, w.Wish.ID)
+	u, err := w.lookUp(ctx, current)
 	if err != nil {
 		return Step{}, fmt.Errorf("list the keys of %s: %w", w.Wish.ID, err)
+	}
+	if w.keyID == "" && (len(u.Keys) > 1 || !u.has(current)) {
+		// The device's key may have been rotated meanwhile.
+		if current, err = w.currentKey(ctx); err != nil {
+			return Step{}, err
+		}
+	}
+	if !u.has(current) {
+		return Step{Name: StepOldKeys, State: Unknown, Detail: "none is removed, as the provider does not list the device's own key " + current}, nil
 	}
 	removed := 0
 	for _, k := range u.Keys {
@@ -104,4 +114,19 @@ func (w *work) oldKeys(ctx context.Context) (Step, error) {
 		return ok(StepOldKeys, "there are none"), nil
 	}
 	return change(StepOldKeys, "%d removed at the provider", removed), nil
+}
+
+// currentKey asks the device for the key that it has now.
+func (w *work) currentKey(ctx context.Context) (string, error) {
+	r, err := w.run(ctx, "look at the device's key", `"$1" key show --key-file "$2"`, AgentPath, config.DefaultKeyFile)
+	if err != nil {
+		return "", err
+	}
+	var k struct {
+		ID string `json:"key_id"`
+	}
+	if err := json.Unmarshal(r.Stdout, &k); err != nil || k.ID == "" {
+		return "", errors.New("look at the device's key: the agent does not say which one it has")
+	}
+	return k.ID, nil
 }

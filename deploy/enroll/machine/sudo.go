@@ -109,7 +109,7 @@ func (r *root) ask(ctx context.Context) (string, error) {
 		}
 		said := string(out.Stderr)
 		switch {
-		case strings.Contains(said, "tty"):
+		case strings.Contains(said, "have a tty"):
 			return "", fmt.Errorf("%w: sudo on the device demands a terminal (requiretty): allow %s to do without (Defaults:USER !requiretty), or log in as root", ErrNoRoot, r.user)
 		case strings.Contains(said, "not in the sudoers"), strings.Contains(said, "not allowed"), strings.Contains(said, "may not run"):
 			return "", fmt.Errorf("%w: %s may not use sudo: log in as root, or as a user who may", ErrNoRoot, r.user)

@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"sync"
+	"time"
 
 	"golang.org/x/term"
 
@@ -79,10 +81,6 @@ func (t *Terminal) Read(ctx context.Context, question string) (string, error) {
 		_ = tty.Close()
 		return "", machine.ErrNobodyToAsk
 	}
-	if _, err := fmt.Fprint(tty, question); err != nil {
-		_ = tty.Close()
-		return "", fmt.Errorf("ask at the terminal: %w", err)
-	}
 	type typed struct {
 		text []byte
 		err  error
@@ -94,6 +92,10 @@ func (t *Terminal) Read(ctx context.Context, question string) (string, error) {
 		_ = tty.Close()
 		done <- typed{text, err}
 	}()
+	awaitNoEcho(fd, state)
+	if _, err := fmt.Fprint(tty, question); err != nil {
+		return "", fmt.Errorf("ask at the terminal: %w", err)
+	}
 	select {
 	case <-ctx.Done():
 		_ = term.Restore(fd, state) // the program ends, and the shell needs its echo
@@ -106,5 +108,17 @@ func (t *Terminal) Read(ctx context.Context, question string) (string, error) {
 			return "", errors.New("nothing was typed")
 		}
 		return string(got.text), nil
+	}
+}
+
+// awaitNoEcho waits until the terminal does not show what is typed, so that who types
+// as soon as the question is there is not shown either. It does not wait for long.
+func awaitNoEcho(fd int, before *term.State) {
+	const pause, tries = time.Millisecond, 1000
+	for range tries {
+		if now, err := term.GetState(fd); err != nil || !reflect.DeepEqual(before, now) {
+			return
+		}
+		time.Sleep(pause)
 	}
 }
