@@ -95,7 +95,7 @@ func (w *work) look(ctx context.Context, began time.Time, waits *string) (s Step
 	switch {
 	case err != nil:
 		*waits = fmt.Sprintf("the fleet cannot be asked: %v", err)
-		return s, false, nil //nolint:nilerr // the next look may be luckier
+		return s, false, nil
 	case pong == nil:
 		*waits = "its agent is active and does not answer a ping"
 		return s, false, nil

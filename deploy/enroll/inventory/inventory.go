@@ -53,7 +53,7 @@ func Parse(text []byte) ([]Host, error) {
 	var errs []error
 	switch {
 	case len(f.Hosts) == 0:
-		return nil, errors.New("the inventory names no host: write hosts: with a list of host: and id:")
+		return nil, errors.New("the inventory names no host: write a list of hosts, each with host and id")
 	case len(f.Hosts) > maxHosts:
 		return nil, fmt.Errorf("the inventory names %d hosts, and %d are the most", len(f.Hosts), maxHosts)
 	case f.Defaults.ID != "" || f.Defaults.Host != "":

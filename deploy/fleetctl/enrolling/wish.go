@@ -84,8 +84,8 @@ func (f *WishFlags) Binaries() *enroll.Binaries {
 	place := f.agent
 	if place == "" {
 		if self, err := os.Executable(); err == nil {
-			if real, err := filepath.EvalSymlinks(self); err == nil {
-				self = real
+			if whole, err := filepath.EvalSymlinks(self); err == nil {
+				self = whole
 			}
 			place = filepath.Dir(self)
 		}
