@@ -52,6 +52,16 @@ $(addprefix bin/,$(BINARIES)) &: $(GO_SOURCES)
 	go build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o bin/ $(COMMANDS)
 	@touch $(addprefix bin/,$(BINARIES))
 
+# What fleetctl enroll puts on devices, found beside it by these names.
+AGENTS := $(addprefix bin/fleet-agent-linux-,amd64 arm64 arm)
+.PHONY: agents
+agents: $(AGENTS) ## Put the agent for each architecture of devices into bin/, where fleetctl enroll finds it
+
+bin/fleet-agent-linux-%: $(GO_SOURCES)
+	@echo "build $@ (minutes the first time)"
+	@mkdir -p bin
+	@GOOS=linux GOARCH=$* GOARM=7 go build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o $@ ./agent/cmd/fleet-agent
+
 # kubectl finds plugins, and what completes them, by their names: `kubectl fleet`
 # is fleetctl.
 bin/kubectl-fleet bin/kubectl_complete-fleet: bin/fleetctl

@@ -85,6 +85,9 @@ func (d *Departure) Run(ctx context.Context) (Outcome, error) {
 				s.Detail = detail
 			}
 		}
+		if s.State == Change && d.DryRun {
+			s.State = Planned
+		}
 		out.Steps = append(out.Steps, s.Step)
 		d.Show(s.Step)
 	}
@@ -96,7 +99,12 @@ func (d *Departure) plan(ctx context.Context, out *Outcome) ([]departing, error)
 	user := d.ID
 	if d.Machine != nil {
 		out.Machine = d.Machine.String()
-		r, err := Inspect(ctx, d.Machine)
+		// A person may have to type a password for sudo, which may take its time.
+		_, err := d.Machine.Run(ctx, machine.Command{Script: ":"})
+		var r Remains
+		if err == nil {
+			r, err = Inspect(ctx, d.Machine)
+		}
 		if err != nil {
 			if ctx.Err() != nil {
 				return nil, context.Cause(ctx)
@@ -154,14 +162,9 @@ func (d *Departure) off(r Remains) []departing {
 	}
 	containers := departing{Step: ok(StepContainers, "none is there")}
 	if len(r.Ours) > 0 {
-		var ids, names []string
-		for _, c := range r.Ours {
-			ids, names = append(ids, c.ID), append(names, c.Name)
-		}
-		containers = departing{
-			change(StepContainers, "%d removed: %s", len(names), strings.Join(names, ", ")),
-			script("remove the containers", `podman rm -f -v -t 10 "$@"`, ids...),
-		}
+		containers = departing{change(StepContainers, "%s", removed(r.Ours)), d.removeContainers}
+	} else if r.Service["ActiveState"] == "active" {
+		containers = departing{change(StepContainers, "those that the agent makes until it is stopped are removed"), d.removeContainers}
 	}
 	steps := []departing{stop, containers}
 	if len(r.Foreign) > 0 {
@@ -177,6 +180,9 @@ func (d *Departure) off(r Remains) []departing {
 			s = departing{change(StepVolumes, "%d removed: %s", len(all), strings.Join(all, ", ")), script("remove the volumes", `podman volume rm -f "$@"`, all...)}
 		}
 		steps = append(steps, s)
+	}
+	if len(r.Elsewhere) > 0 {
+		steps = append(steps, departing{Step: Step{Name: StepFiles, State: Kept, Detail: "kept, as the configuration has them at places of its own: " + strings.Join(r.Elsewhere, ", ")}})
 	}
 	files := departing{Step: ok(StepFiles, "none is there; Podman and its images are kept")}
 	if len(r.Paths) > 0 {
@@ -195,6 +201,36 @@ rm -rf -- /etc/fleet-agent`, r.Paths...),
 	return append(steps, files)
 }
 
+func removed(all []Container) string {
+	names := make([]string, len(all))
+	for i, c := range all {
+		names[i] = c.Name
+	}
+	return fmt.Sprintf("%d removed: %s", len(names), strings.Join(names, ", "))
+}
+
+// removeContainers looks for the device's containers again, as the agent may have made
+// some until it was stopped.
+func (d *Departure) removeContainers(ctx context.Context) (string, error) {
+	r, err := Inspect(ctx, d.Machine)
+	if err != nil {
+		return "", err
+	}
+	r.Judge(d.ID)
+	if len(r.Ours) == 0 {
+		return "none is there", nil
+	}
+	ids := make([]string, len(r.Ours))
+	for i, c := range r.Ours {
+		ids[i] = c.ID
+	}
+	got, err := d.Machine.Run(ctx, machine.Command{Script: `podman rm -f -v -t 10 "$@"`, Args: ids})
+	if err == nil {
+		err = got.Check("remove the containers")
+	}
+	return removed(r.Ours), err
+}
+
 func (d *Departure) planFleet(ctx context.Context) ([]departing, error) {
 	if d.Fleet == nil {
 		return nil, nil
@@ -210,8 +246,12 @@ func (d *Departure) planFleet(ctx context.Context) ([]departing, error) {
 	case !st.Known:
 		return []departing{{Step: ok(StepFleet, "the fleet knows no %s", d.ID)}}, nil
 	}
+	more := ""
+	if d.Machine == nil {
+		more = "; it is told to remove its containers where it is alive. If it was stolen, cut it off: fleetctl device revoke " + d.ID
+	}
 	return []departing{{
-		change(StepFleet, "%s is decommissioned", d.ID),
+		change(StepFleet, "%s is decommissioned%s", d.ID, more),
 		func(ctx context.Context) (string, error) { return "", d.Fleet.Decommission(ctx, d.ID, d.Reason) },
 	}}, nil
 }
@@ -260,6 +300,12 @@ func (d *Departure) planOurUser(p Provider, u User, user string) []departing {
 		s = change(StepUser, "%s is deleted at the provider; the id may never be used again there", user)
 	}
 	return []departing{{s, func(ctx context.Context) (string, error) {
+		// What is broken off after the first of these gets no tokens any more.
+		if u.Active {
+			if err := p.Deactivate(ctx, user); err != nil {
+				return "", fmt.Errorf("deactivate %s at the provider: %w", user, err)
+			}
+		}
 		for _, k := range u.Keys {
 			if err := p.RemoveKey(ctx, user, k.ID); err != nil {
 				return "", fmt.Errorf("remove key %s of %s at the provider: %w", k.ID, user, err)
@@ -268,10 +314,7 @@ func (d *Departure) planOurUser(p Provider, u User, user string) []departing {
 		if d.Forget {
 			return "", p.Delete(ctx, user)
 		}
-		if !u.Active {
-			return "", nil
-		}
-		return "", p.Deactivate(ctx, user)
+		return "", nil
 	}}}
 }
 

@@ -75,18 +75,29 @@ const resumeTry = "once that is mended, run the same command again: it goes on w
 func (e *Enrolment) Run(ctx context.Context) (Outcome, error) {
 	e.defaults()
 	out := Outcome{Device: e.Wish.ID, Machine: e.Machine.String(), DryRun: e.DryRun}
+	// A person may have to type a password for sudo, which may take its time.
+	if _, err := e.Machine.Run(ctx, machine.Command{Script: ":"}); err != nil {
+		return out, e.fail(ctx, "look", err, "")
+	}
 	f, err := Probe(ctx, e.Machine, e.Wish.Servers(), e.Now)
 	if err != nil {
 		return out, e.fail(ctx, "look", err, "")
 	}
+	e.Wish = e.Wish.onTop(f)
 	k, err := e.known(ctx, f)
 	if err != nil {
 		return out, err
 	}
 	plan := NewPlan(f, e.Wish, k)
 	if refusals := plan.Refusals(); len(refusals) > 0 || e.DryRun {
-		out.Steps = plan.Steps
 		for _, s := range plan.Steps {
+			if s.State == Change {
+				if !e.DryRun {
+					continue // it was not done
+				}
+				s.State = Planned
+			}
+			out.Steps = append(out.Steps, s)
 			e.Show(s)
 		}
 		return out, e.refused(ctx, f, refusals)
@@ -121,11 +132,10 @@ func (e *Enrolment) known(ctx context.Context, f Facts) (Known, error) {
 			return k, e.fail(ctx, StepID, fmt.Errorf("ask the fleet about %s: %w", e.Wish.ID, err), "")
 		}
 		k.Device = &d
-		pong, err := e.Fleet.Ping(ctx, e.Wish.ID)
+		k.Pongs, err = e.Fleet.Ping(ctx, e.Wish.ID)
 		if err != nil {
 			return k, e.fail(ctx, StepID, fmt.Errorf("ask whether %s is alive: %w", e.Wish.ID, err), "")
 		}
-		k.Pong = pong
 	}
 	if e.Wish.Auth.Flavour == Zitadel {
 		u, err := e.lookUp(ctx, f.KeyID)
@@ -172,7 +182,7 @@ func (e *Enrolment) refused(ctx context.Context, f Facts, refusals []Step) error
 		}
 	}
 	err := &Error{Step: refusals[0].Name, Err: errors.New(strings.Join(said, "; ")), Try: strings.Join(tries, "; ")}
-	if f.Systemd != "" && !e.DryRun {
+	if f.Systemd != "" {
 		e.tell(ctx, err)
 	}
 	return err
@@ -182,10 +192,31 @@ func (e *Enrolment) refused(ctx context.Context, f Facts, refusals []Step) error
 // place of the plan's detail where it is not empty.
 type action func(ctx context.Context) (detail string, err error)
 
+// Bounds of one step.
+const (
+	stepTimeout   = 5 * time.Minute
+	binaryTimeout = 15 * time.Minute // some 40 MB, over a slow line too
+)
+
+// within does a step within its bound.
+func within(ctx context.Context, name Name, do action) (string, error) {
+	bound := stepTimeout
+	if name == StepBinary {
+		bound = binaryTimeout
+	}
+	bounded, cancel := context.WithTimeout(ctx, bound)
+	defer cancel()
+	detail, err := do(bounded)
+	if err != nil && bounded.Err() != nil && ctx.Err() == nil {
+		return "", fmt.Errorf("it was not done within %v: is the device, or the way to it, overloaded?", bound)
+	}
+	return detail, err
+}
+
 func (e *Enrolment) carryOut(ctx context.Context, out Outcome, plan Plan, f Facts, k Known) (Outcome, error) {
 	w := &work{Enrolment: e, facts: f, known: k, plan: plan}
 	actions := map[Name]action{
-		StepPodman: w.podman, StepID: w.user, StepDirectory: w.directory, StepBinary: w.binary,
+		StepSocket: w.socket, StepID: w.user, StepDirectory: w.directory, StepBinary: w.binary,
 		StepCA:         w.file(machine.File{Path: caPath, Mode: 0o644, Content: e.Wish.NATS.CA}),
 		StepProviderCA: w.file(machine.File{Path: providerCAPath, Mode: 0o644, Content: e.Wish.Auth.CA}),
 		StepConfig:     w.config, StepKey: w.key,
@@ -194,7 +225,7 @@ func (e *Enrolment) carryOut(ctx context.Context, out Outcome, plan Plan, f Fact
 	}
 	for _, s := range plan.Steps {
 		if s.State == Change {
-			detail, err := actions[s.Name](ctx)
+			detail, err := within(ctx, s.Name, actions[s.Name])
 			if err != nil {
 				s.State, s.Detail, s.Diff = Failed, err.Error(), ""
 				out.Steps = append(out.Steps, s)
@@ -252,6 +283,9 @@ fi`
 
 // tell leaves a failure in the device's own journal.
 func (e *Enrolment) tell(ctx context.Context, failed *Error) {
+	if e.DryRun {
+		return
+	}
 	ctx, cancel := context.WithTimeout(ctx, tellTimeout)
 	defer cancel()
 	text := fmt.Sprintf("the enrolment as %s failed at %s\n", e.Wish.ID, failed.Error())
@@ -278,7 +312,7 @@ func (w *work) run(ctx context.Context, doing, script string, args ...string) (m
 	return r, err
 }
 
-func (w *work) podman(ctx context.Context) (string, error) {
+func (w *work) socket(ctx context.Context) (string, error) {
 	_, err := w.run(ctx, "enable podman.socket", "systemctl enable --now podman.socket")
 	return "", err
 }

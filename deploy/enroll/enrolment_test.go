@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -121,7 +122,7 @@ func TestADryRunAndARefusalChangeNothing(t *testing.T) {
 	e := enrolmentIn(w, Zitadel)
 	e.DryRun = true
 	out, err := e.Run(t.Context())
-	if err != nil || len(w.log) > 0 || !out.DryRun || len(out.Changed()) < 5 {
+	if err != nil || len(w.log) > 0 || !out.DryRun || len(out.Changed()) > 0 || len(out.Steps) < 10 {
 		t.Errorf("dry run: %v, changes %v, plan %v", err, w.log, out.Steps)
 	}
 	delete(w.probe, "podman")
@@ -217,12 +218,30 @@ func TestThePlanOfEachFinding(t *testing.T) {
 		"a revoked device":               {func(_ *Facts, _ *Wish, k *Known) { k.Device.Revoked = "Stolen" }, StepID, Refused, "revoked (Stolen)"},
 		"an id of another organization":  {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing = UserOthers }, StepID, Refused, "another organization"},
 		"an id of a person":              {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing = UserPerson }, StepID, Refused, "a person's"},
-		"an id that is alive elsewhere":  {func(_ *Facts, _ *Wish, k *Known) { k.Pong = &Pong{} }, StepID, Refused, "alive on another machine"},
+		"an id that is alive elsewhere":  {func(_ *Facts, _ *Wish, k *Known) { k.Pongs = []Pong{{}} }, StepID, Refused, "alive on another machine"},
 		"an id that does not answer now": {func(_ *Facts, _ *Wish, k *Known) { k.Device.Known = true }, StepID, Refused, "does not answer now"},
 		"one that this machine has had":  {func(f *Facts, _ *Wish, k *Known) { k.Device.Known, f.KeyUser = true, "pi-01" }, StepID, Change, "is made at the provider"},
-		"one that is to be replaced":     {func(_ *Facts, w *Wish, k *Known) { k.Pong, w.Replace = &Pong{}, true }, StepID, Same, "is taken from"},
-		"ours and half done":             {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing, k.User.Active = UserOurs, true }, StepID, Same, "goes on with it"},
-		"ours and inactive":              {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing = UserOurs }, StepID, Change, "reactivated"},
+		"one that is to be replaced":     {func(_ *Facts, w *Wish, k *Known) { k.Pongs, w.Replace = []Pong{{}}, true }, StepID, Same, "is taken from"},
+		"ours and half done":             {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing, k.User.Active, k.User.JWT = UserOurs, true, true }, StepID, Same, "goes on with it"},
+		"ours with opaque tokens":        {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing, k.User.Active = UserOurs, true }, StepID, Change, "become JWTs"},
+		"keys that nobody was asked about": {func(_ *Facts, _ *Wish, k *Known) {
+			k.Device, k.User = nil, &User{Standing: UserOurs, Active: true, JWT: true, Keys: []UserKey{{ID: "x"}}}
+		}, StepID, Refused, "the fleet is not asked"},
+		"a made key beside a rotated one": {func(f *Facts, w *Wish, _ *Known) { *w = wishFor(ZitadelJWT); f.KeyID, f.KeyUser = "rotated", "pi-01" }, StepKey, Kept, "may come of a rotation"},
+		"one that is to be overwritten by it": {func(f *Facts, w *Wish, _ *Known) {
+			*w = wishFor(ZitadelJWT)
+			w.OverwriteKey = true
+			f.KeyID, f.KeyUser = "rotated", "pi-01"
+		}, StepKey, Change, "takes the place of rotated"},
+		"a key file elsewhere, by hand": {func(f *Facts, w *Wish, _ *Known) {
+			f.Config, _ = w.configFile()
+			f.Config = bytes.Replace(f.Config, []byte("zitadel-key.json"), []byte("mine.json"), 1)
+		}, StepConfig, Refused, "auth.key_file"},
+		"another mode, by hand": {func(f *Facts, w *Wish, _ *Known) {
+			f.Config, _ = wishFor(Shared).configFile()
+			f.Config = append(f.Config, "# mine\n"...)
+		}, StepConfig, Refused, "auth.mode"},
+		"ours and inactive": {func(_ *Facts, _ *Wish, k *Known) { k.User.Standing = UserOurs }, StepID, Change, "reactivated"},
 		"another device on this machine": {func(f *Facts, _ *Wish, _ *Known) {
 			other := wishFor(Zitadel)
 			other.ID = "pi-02"
@@ -321,8 +340,8 @@ func TestADeviceLeaves(t *testing.T) {
 		forget bool
 		want   []string
 	}{
-		"its user is deactivated":         {false, []string{"decommission", "remove a", "remove b", "deactivate"}},
-		"its user is deleted where asked": {true, []string{"decommission", "remove a", "remove b", "delete"}},
+		"its user is deactivated":         {false, []string{"decommission", "deactivate", "remove a", "remove b"}},
+		"its user is deleted where asked": {true, []string{"decommission", "deactivate", "remove a", "remove b", "delete"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -376,4 +395,45 @@ func TestWhoseContainersAndVolumesAre(t *testing.T) {
 func digestOf(identity string) string {
 	sum := sha256.Sum256([]byte(identity))
 	return hex.EncodeToString(sum[:3])
+}
+
+func TestLabelsThatAnEnrolmentDoesNotNameStay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		if _, err := enrolmentIn(w, Shared).Run(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		w.log = nil
+		again := enrolmentIn(w, Shared)
+		again.Wish.Labels = nil
+		if out, err := again.Run(t.Context()); err != nil || len(out.Changed()) > 0 {
+			t.Errorf("without labels: %v, changed %v", err, out.Changed())
+		}
+		again = enrolmentIn(w, Shared)
+		again.Wish.Labels = map[string]string{"ring": "canary"}
+		if _, err := again.Run(t.Context()); err != nil || !strings.Contains(w.files["/etc/fleet-agent/config.toml"], "site = 'lab'") {
+			t.Errorf("with another label: %v\n%s", err, w.files["/etc/fleet-agent/config.toml"])
+		}
+		again = enrolmentIn(w, Shared)
+		again.Wish.Labels, again.Wish.DropLabels = nil, true
+		if _, err := again.Run(t.Context()); err != nil || strings.Contains(w.files["/etc/fleet-agent/config.toml"], "site = ") {
+			t.Errorf("where they are dropped: %v\n%s", err, w.files["/etc/fleet-agent/config.toml"])
+		}
+	})
+}
+
+// Guarantee: where the fleet is not asked, no key goes that another machine may use.
+func TestWhereTheFleetIsNotAskedNoKeyGoes(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld()
+		w.user = User{Standing: UserOurs, Active: true, JWT: true, Keys: []UserKey{{ID: "a"}}}
+		e := enrolmentIn(w, Zitadel)
+		e.Fleet, e.Wish.Replace, e.Now = nil, true, time.Now
+		w.probe["date"] = fmt.Sprint(time.Now().Unix())
+		if _, err := e.Run(t.Context()); err != nil || len(w.user.Keys) != 2 {
+			t.Errorf("%v, keys %v", err, w.user.Keys)
+		}
+	})
 }

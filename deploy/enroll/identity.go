@@ -25,6 +25,7 @@ type Provider interface {
 type User struct {
 	Standing UserStanding
 	Active   bool
+	JWT      bool // its tokens are JWTs
 	Keys     []UserKey
 }
 
@@ -48,8 +49,9 @@ const (
 // Fleet is the fleet as a person sees it.
 type Fleet interface {
 	Standing(ctx context.Context, id string) (FleetDevice, error)
-	// Ping asks the device whether it is there; nil: nobody answers.
-	Ping(ctx context.Context, id string) (*Pong, error)
+	// Ping asks the device whether it is there, and gives each answer: two machines may
+	// have one id.
+	Ping(ctx context.Context, id string) ([]Pong, error)
 	// Decommission takes the device out of the fleet. A device that is out, or was
 	// never in, is no error.
 	Decommission(ctx context.Context, id, reason string) error
@@ -68,15 +70,24 @@ type FleetDevice struct {
 	Revoked        string // the reason; empty: its access is not revoked
 }
 
-// here says whether this very machine is the device that answers: its agent runs, under
-// this id, and nothing of an enrolment is open.
-func here(f Facts, w Wish, k Known) bool {
+// elsewhere says whether somebody answers who is not this very machine: whose agent does
+// not run here under this id.
+func elsewhere(f Facts, w Wish, k Known) bool {
+	for _, p := range k.Pongs {
+		if !here(f, w, k, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func here(f Facts, w Wish, k Known, p Pong) bool {
 	c, err := config.Parse(f.Config)
 	if err != nil || c.DeviceID != w.ID || f.Service["ActiveState"] != "active" {
 		return false
 	}
-	if k.Pong.Invocation != "" && f.Service["InvocationID"] != "" {
-		return k.Pong.Invocation == f.Service["InvocationID"]
+	if p.Invocation != "" && f.Service["InvocationID"] != "" {
+		return p.Invocation == f.Service["InvocationID"]
 	}
 	if w.Auth.Flavour == Zitadel && k.User != nil {
 		return f.KeyID == "" || k.User.has(f.KeyID)
@@ -104,7 +115,7 @@ func planID(f Facts, w Wish, k Known) Step {
 			return refuse(StepID, "fleetctl device allow "+w.ID, "the access of %s is revoked (%s)", w.ID, d.Revoked)
 		}
 	}
-	alive := k.Pong != nil && !here(f, w, k)
+	alive := elsewhere(f, w, k)
 	u := k.User
 	switch {
 	case u != nil && u.Standing == UserOthers:
@@ -113,7 +124,7 @@ func planID(f Facts, w Wish, k Known) Step {
 		return refuse(StepID, "choose another id by --id", "the id %s is a person's at the provider, not a machine user's", w.ID)
 	case alive && !w.Replace:
 		return refuse(StepID, "choose another id by --id; or --replace, where this machine takes the place of that one", "%s is alive on another machine", w.ID)
-	case k.Device != nil && k.Device.Known && k.Pong == nil && !was(f, w) && !w.Replace:
+	case k.Device != nil && k.Device.Known && len(k.Pongs) == 0 && !was(f, w) && !w.Replace:
 		return refuse(StepID, "--replace, where this machine takes its place: it was set up again, or the other one is gone; or choose another id by --id",
 			"%s is a device of the fleet that does not answer now, and this machine does not have its configuration", w.ID)
 	case alive:
@@ -122,8 +133,13 @@ func planID(f Facts, w Wish, k Known) Step {
 		return ok(StepID, "%s", w.ID)
 	case u.Standing == UserNone:
 		return change(StepID, "%s is made at the provider", w.ID)
+	case k.Device == nil && u.Active && len(u.Keys) > 0 && !u.has(f.KeyID) && !f.KeyPending && !w.Replace:
+		return refuse(StepID, "leave --wait as it is, so that the fleet is asked whether that device is alive; or --replace, where this machine takes its place",
+			"%s has keys at the provider that this machine has not, and the fleet is not asked who uses them", w.ID)
 	case !u.Active:
 		return change(StepID, "%s is reactivated at the provider", w.ID)
+	case !u.JWT:
+		return change(StepID, "the tokens of %s become JWTs at the provider", w.ID)
 	case f.KeyID != "" && u.has(f.KeyID):
 		return ok(StepID, "%s", w.ID)
 	}
@@ -141,6 +157,8 @@ func planKey(f Facts, w Wish, k Known) Step {
 			detail = "; it is of user " + w.Auth.Key.UserID + ", so the callout must know the device by another claim than sub"
 		}
 		switch {
+		case f.KeyID != "" && f.KeyID != w.Auth.Key.ID && f.KeyUser == w.Auth.Key.UserID && !w.OverwriteKey:
+			return Step{Name: StepKey, State: Kept, Detail: f.KeyID + " is of the same user, and may come of a rotation: it is kept (--overwrite-key replaces it by " + w.Auth.Key.ID + ")"}
 		case f.KeyID == w.Auth.Key.ID && f.KeyUser == w.Auth.Key.UserID && private:
 			return ok(StepKey, "%s%s", f.KeyID, detail)
 		case f.KeyID != "":

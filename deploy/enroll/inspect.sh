@@ -24,7 +24,11 @@ if [ -d /run/systemd/system ] && there systemctl; then
   emit service "$(systemctl show -p LoadState -p ActiveState -p UnitFileState fleet-agent.service 2>/dev/null)"
 fi
 if there podman; then
-  emit containers "$(podman ps -a --filter label=io.nationtech.fleet.device --format json 2>/dev/null)"
+  if said=$(podman ps -a --filter label=io.nationtech.fleet.device --format json 2>/dev/null); then
+    emit containers "$said"
+  else
+    emit podman_fails "$(podman ps 2>&1 | tail -n 1)"
+  fi
   emit volumes "$(podman volume ls --format '{{.Name}}' 2>/dev/null)"
 fi
 [ -d /var/lib/fleet-agent/containers ] && emit recorded "$(ls /var/lib/fleet-agent/containers)"

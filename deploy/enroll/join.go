@@ -3,6 +3,7 @@ package enroll
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -91,15 +92,16 @@ func (w *work) look(ctx context.Context, began time.Time, waits *string) (s Step
 		*waits = "the agent is active for less than " + settleTime.String()
 		return Step{Name: StepJoin, State: Unknown, Detail: "the agent is active; the fleet was not asked"}, w.Now().Sub(began) >= settleTime, nil
 	}
-	pong, err := w.Fleet.Ping(ctx, w.Wish.ID)
+	pongs, err := w.Fleet.Ping(ctx, w.Wish.ID)
+	ours := slices.IndexFunc(pongs, func(p Pong) bool { return p.Invocation == "" || invocation == "" || p.Invocation == invocation })
 	switch {
 	case err != nil:
 		*waits = fmt.Sprintf("the fleet cannot be asked: %v", err)
 		return s, false, nil
-	case pong == nil:
+	case len(pongs) == 0:
 		*waits = "its agent is active and does not answer a ping"
 		return s, false, nil
-	case pong.Invocation != "" && invocation != "" && pong.Invocation != invocation:
+	case ours < 0:
 		*waits = "another machine answers under this id: switch it off"
 		return s, false, nil
 	}
@@ -109,8 +111,8 @@ func (w *work) look(ctx context.Context, began time.Time, waits *string) (s Step
 		return s, false, nil //nolint:nilerr // the next look may be luckier
 	}
 	detail := fmt.Sprintf("%s is in the fleet and answers", w.Wish.ID)
-	if pong.Version != "" {
-		detail += " (agent " + pong.Version + ")"
+	if v := pongs[ours].Version; v != "" {
+		detail += " (agent " + v + ")"
 	}
 	return ok(StepJoin, "%s", detail), true, nil
 }

@@ -28,6 +28,11 @@ func KeyEnd(now time.Time, spread float64) time.Time {
 // key gives the device its key.
 func (w *work) key(ctx context.Context) (string, error) {
 	if w.Wish.Auth.Flavour == ZitadelJWT {
+		if w.facts.KeyID != "" && w.facts.KeyID != w.Wish.Auth.Key.ID {
+			if _, err := w.run(ctx, "keep the former key", `cp -p "$1" "$1.former"`, config.DefaultKeyFile); err != nil {
+				return "", err
+			}
+		}
 		return w.file(machine.File{Path: config.DefaultKeyFile, Mode: 0o600, Content: w.Wish.Auth.Key.Content})(ctx)
 	}
 	if u := w.known.User; u.has(w.facts.KeyID) && w.facts.KeyUser == w.Wish.ID &&
@@ -80,8 +85,11 @@ func publicPEM(text []byte) ([]byte, error) {
 // oldKeys removes the keys that the device does not use, once it is in. That is what
 // takes the id from another machine, too.
 func (w *work) oldKeys(ctx context.Context) (Step, error) {
-	if w.Wish.Auth.Flavour != Zitadel {
+	switch {
+	case w.Wish.Auth.Flavour != Zitadel:
 		return Step{}, nil
+	case w.Fleet == nil:
+		return Step{Name: StepOldKeys, State: Kept, Detail: "others are left at the provider, as the fleet was not asked whether the device is in"}, nil
 	}
 	current := w.keyID
 	if current == "" {

@@ -21,6 +21,7 @@ type State string
 const (
 	Same    State = "same"    // it is as it should be
 	Change  State = "change"  // it differs, and is changed
+	Planned State = "planned" // it differs, and would be changed
 	Kept    State = "kept"    // it differs, and is left as it is
 	Unknown State = "unknown" // it cannot be known before it is tried
 	Refused State = "refused" // the enrolment cannot be done
@@ -41,6 +42,7 @@ const (
 	StepProvider Name = "provider"
 	StepID       Name = "id"
 
+	StepSocket     Name = "podman-socket"
 	StepDirectory  Name = "directory"
 	StepBinary     Name = "binary"
 	StepCA         Name = "ca"
@@ -95,7 +97,7 @@ type Known struct {
 
 	User   *User        // at the provider; nil: it was not asked
 	Device *FleetDevice // nil: the fleet was not asked
-	Pong   *Pong        // of who answers under this id; nil: nobody does
+	Pongs  []Pong       // of all who answer under this id
 
 	Now time.Time
 }
@@ -104,6 +106,7 @@ type Known struct {
 const (
 	minPodman     = 4
 	minFreeMB     = 300
+	minUpdateMB   = 100 // where the agent is there already
 	maxClockAhead = time.Minute
 )
 
@@ -113,7 +116,7 @@ func NewPlan(f Facts, w Wish, k Known) Plan {
 	p.Steps = append(p.Steps, planArch(f, k), planSystemd(f), planPodman(f), planDisk(f), planClock(f))
 	p.Steps = append(p.Steps, planReach(f, w)...)
 	p.Steps = append(p.Steps, planID(f, w, k))
-	p.Steps = append(p.Steps, planDirectory(f), planBinary(f, k))
+	p.Steps = append(p.Steps, planSocket(f), planDirectory(f), planBinary(f, k))
 	if s, ok := planFile(StepCA, caPath, f.CA, w.NATS.CA); ok {
 		p.Steps = append(p.Steps, s)
 	}
@@ -177,10 +180,14 @@ func planPodman(f Facts) Step {
 	if f.Systemd != "" && f.PodmanSocket["LoadState"] != "loaded" {
 		return refuse(StepPodman, "install Podman from a package that has podman.socket", "Podman %s on the device has no unit podman.socket, by which the agent reaches it", v[0])
 	}
-	if f.PodmanSocket["ActiveState"] != "active" || f.PodmanSocket["UnitFileState"] != "enabled" {
-		return change(StepPodman, "version %s; podman.socket is enabled and started", v[0])
-	}
 	return ok(StepPodman, "version %s", v[0])
+}
+
+func planSocket(f Facts) Step {
+	if f.PodmanSocket["ActiveState"] != "active" || f.PodmanSocket["UnitFileState"] != "enabled" {
+		return change(StepSocket, "podman.socket is enabled and started")
+	}
+	return ok(StepSocket, "podman.socket")
 }
 
 func planDisk(f Facts) Step {
@@ -190,9 +197,13 @@ func planDisk(f Facts) Step {
 	if len(f.Disks) == 0 {
 		return Step{Name: StepDisk, State: Unknown, Detail: "df does not say how much is free"}
 	}
+	needed := minFreeMB
+	if f.AgentSum != "" {
+		needed = minUpdateMB
+	}
 	least := slices.MinFunc(f.Disks, func(a, b Disk) int { return a.FreeMB - b.FreeMB })
-	if least.FreeMB < minFreeMB {
-		return refuse(StepDisk, fmt.Sprintf("make room: %d MB must be free in each of /usr/local/bin, /etc and /var/lib", minFreeMB), "%s has %d MB free, and %d MB are needed", least.Dir, least.FreeMB, minFreeMB)
+	if least.FreeMB < needed {
+		return refuse(StepDisk, fmt.Sprintf("make room: %d MB must be free in each of /usr/local/bin, /etc and /var/lib", needed), "%s has %d MB free, and %d MB are needed", least.Dir, least.FreeMB, needed)
 	}
 	return ok(StepDisk, "%d MB free", least.FreeMB)
 }
@@ -327,10 +338,30 @@ func planConfig(f Facts, w Wish) Step {
 		s.State, s.Detail = Change, path+" is replaced; a person had changed it"
 	case parseErr != nil:
 		s.State, s.Detail, s.Try = Refused, fmt.Sprintf("%s was changed by hand and is not valid: %v", path, parseErr), "correct it on the device, or give --overwrite-config"
+	case unlike(is.Auth, w.config().Auth) != "":
+		s.State, s.Detail = Refused, fmt.Sprintf("%s was changed by hand, and its %s is not the one of this enrolment", path, unlike(is.Auth, w.config().Auth))
+		s.Try = "correct it on the device, or give --overwrite-config; or enrol with what it says"
 	default:
 		s.State, s.Detail = Kept, path+" differs, and was changed by hand: it is kept (--overwrite-config replaces it)"
 	}
 	return s
+}
+
+// unlike names what decides by which identity the agent gets in, where two
+// configurations differ in it: an enrolment that gives the device another identity than
+// its agent uses would lock it out.
+func unlike(is, want config.Auth) string {
+	switch {
+	case is.Mode != want.Mode:
+		return "auth.mode"
+	case is.Mode == config.ModeShared:
+		return ""
+	case is.KeyFile != want.KeyFile:
+		return "auth.key_file"
+	case is.Issuer != want.Issuer:
+		return "auth.issuer"
+	}
+	return ""
 }
 
 var password = regexp.MustCompile(`(?s)(password["']?\s*=\s*)("""(?:.*?)"""|\x27\x27\x27(?:.*?)\x27\x27\x27|[^\n]*)`)

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -22,6 +23,7 @@ type Remains struct {
 	KeyUser   string
 	Paths     []string
 	Service   map[string]string
+	Elsewhere []string // files that the configuration names at places of its own
 	Ours      []Container
 	Foreign   []Container // they have the fleet's labels, and somebody else made them
 	volumes   []string
@@ -64,12 +66,15 @@ func parseRemains(text []byte) (Remains, error) {
 		case "config":
 			c, _ := config.Parse(value) // what cannot be read has no id
 			r.ID, r.Mode = c.DeviceID, c.Auth.Mode
+			r.setElsewhere(c)
 		case "key_user":
 			r.KeyUser = text
 		case "path":
 			r.Paths = append(r.Paths, text)
 		case "service":
 			r.Service = properties(text)
+		case "podman_fails":
+			return fmt.Errorf("podman ps fails on the device, so that its containers cannot be found: %.300s", text)
 		case "containers":
 			return r.setContainers(value)
 		case "volumes":
@@ -83,6 +88,15 @@ func parseRemains(text []byte) (Remains, error) {
 		err = errSilent
 	}
 	return r, err
+}
+
+// setElsewhere notes what a person put to other places than an enrolment does.
+func (r *Remains) setElsewhere(c config.Config) {
+	for _, path := range []string{c.DataDir, c.NATS.CAFile, c.Auth.CAFile, c.Auth.KeyFile} {
+		if path != "" && path != config.DefaultDataDir && filepath.Dir(path) != configDir && !slices.Contains(r.Elsewhere, path) {
+			r.Elsewhere = append(r.Elsewhere, path)
+		}
+	}
 }
 
 func (r *Remains) setContainers(text []byte) error {

@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"maps"
 	"net/url"
 	"strconv"
 	"strings"
@@ -41,12 +42,15 @@ func Flavours() []string { return []string{string(Zitadel), string(ZitadelJWT), 
 // Wish is what a device should be.
 type Wish struct {
 	ID     string
-	Labels map[string]string
+	Labels map[string]string // beside those that the device's configuration has
+	// DropLabels removes the labels that the device's configuration has and Labels not.
+	DropLabels bool
 
 	NATS Address
 	Auth Auth
 
 	OverwriteConfig bool // also where a person changed it
+	OverwriteKey    bool // also a key of the same user, which a rotation may have made
 	Replace         bool // the id is taken from the machine that has it
 }
 
@@ -77,6 +81,22 @@ type Key struct {
 
 //go:embed unit.service
 var unit []byte
+
+// onTop is the wish with the labels that the device has already: an enrolment that does
+// not name them must not take its Deployments from a device.
+func (w Wish) onTop(f Facts) Wish {
+	is, err := config.Parse(f.Config)
+	if err != nil || w.DropLabels || is.DeviceID != w.ID {
+		return w
+	}
+	labels := maps.Clone(is.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, w.Labels)
+	w.Labels = labels
+	return w
+}
 
 // Check says what is wrong with a wish, before a device is touched.
 func (w Wish) Check() error {

@@ -165,7 +165,7 @@ func remedy(err error) string {
 }
 
 func (e *enrollCommand) one(ctx context.Context, name string) error {
-	show := func(s enroll.Step) { enrolling.ShowStep(e.streams, s, e.asJSON, e.dryRun) }
+	show := func(s enroll.Step) { enrolling.ShowStep(e.streams, s, e.asJSON) }
 	began := e.streams.Now()
 	out, err := e.enrol(ctx, e.wish.Host(), func(ctx context.Context) (machine.Machine, error) { return e.reach.Open(ctx, name) }, show)
 	return e.end(ctx, out, err, began, "enrolled", "would be enrolled")

@@ -21,8 +21,10 @@ import (
 )
 
 const (
-	enrollPing = 2 * time.Second // how long a device may take to answer
-	enrollRead = 15 * time.Second
+	enrollPing     = 2 * time.Second // how long a device may take to answer
+	enrollPingMore = 300 * time.Millisecond
+	enrollPongs    = 8 // more machines of one id need not be told apart
+	enrollRead     = 15 * time.Second
 )
 
 // enrollFleet is the fleet as an enrolment asks it, over one connection for all devices.
@@ -79,32 +81,51 @@ func (f *enrollFleet) Standing(ctx context.Context, id string) (enroll.FleetDevi
 	return d, nil
 }
 
-func (f *enrollFleet) Ping(ctx context.Context, id string) (*enroll.Pong, error) {
+// Ping collects the answers of all who answer: with one id two machines may. Within one
+// account all come; between accounts the servers pass on the first.
+func (f *enrollFleet) Ping(ctx context.Context, id string) ([]enroll.Pong, error) {
 	if err := f.open(); err != nil {
 		return nil, err
 	}
-	bounded, cancel := context.WithTimeout(ctx, enrollPing)
-	defer cancel()
-	m, err := f.nc.RequestWithContext(bounded, eventlog.DeviceCommandSubject(id, eventlog.VerbPing), nil)
-	switch {
-	case ctx.Err() != nil:
-		return nil, context.Cause(ctx)
-	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
-		if query.Refused(f.nc) {
-			return nil, f.connection.Explain(err, f.nc)
-		}
-		return nil, nil
-	case err != nil:
+	inbox := f.nc.NewInbox()
+	sub, err := f.nc.SubscribeSync(inbox)
+	if err == nil {
+		defer func() { _ = sub.Unsubscribe() }()
+		err = f.nc.PublishRequest(eventlog.DeviceCommandSubject(id, eventlog.VerbPing), inbox, nil)
+	}
+	if err != nil {
 		return nil, f.connection.Explain(err, f.nc)
 	}
-	var pong struct {
-		AgentVersion string `json:"agent_version"`
-		Invocation   string `json:"invocation"`
+	var pongs []enroll.Pong
+	for wait := enrollPing; ; wait = enrollPingMore {
+		bounded, cancel := context.WithTimeout(ctx, wait)
+		m, err := sub.NextMsgWithContext(bounded)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return nil, context.Cause(ctx)
+		case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+			if len(pongs) == 0 && query.Refused(f.nc) {
+				return nil, f.connection.Explain(err, f.nc)
+			}
+			return pongs, nil
+		case err != nil:
+			return nil, f.connection.Explain(err, f.nc)
+		case len(m.Data) == 0 && m.Header.Get("Status") != "":
+			return pongs, nil // nobody is subscribed
+		}
+		var pong struct {
+			AgentVersion string `json:"agent_version"`
+			Invocation   string `json:"invocation"`
+		}
+		if err := json.Unmarshal(m.Data, &pong); err != nil {
+			return nil, fmt.Errorf("%s answers a ping with what cannot be read", id)
+		}
+		pongs = append(pongs, enroll.Pong{Version: pong.AgentVersion, Invocation: pong.Invocation})
+		if len(pongs) >= enrollPongs {
+			return pongs, nil
+		}
 	}
-	if err := json.Unmarshal(m.Data, &pong); err != nil {
-		return nil, fmt.Errorf("%s answers a ping with what cannot be read", id)
-	}
-	return &enroll.Pong{Version: pong.AgentVersion, Invocation: pong.Invocation}, nil
 }
 
 func (f *enrollFleet) Decommission(ctx context.Context, id, reason string) error {

@@ -102,7 +102,7 @@ func (f *unenrollFlags) run(ctx context.Context, s cli.Streams, b *access.Settin
 	d := enroll.Departure{
 		ID: f.id, Fleet: fleet, Forget: f.forget, Volumes: f.volumes, Reason: f.reason, DryRun: f.dryRun,
 		Identity: f.auth != string(enroll.Shared) && (f.auth != "" || in.Issuer != ""),
-		Show:     func(step enroll.Step) { enrolling.ShowStep(s, step, asJSON, f.dryRun) },
+		Show:     func(step enroll.Step) { enrolling.ShowStep(s, step, asJSON) },
 	}
 	if !f.keepUser {
 		d.Provider = func(ctx context.Context) (enroll.Provider, error) { return f.provider.SignIn(ctx, s, in) }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -386,4 +387,39 @@ func TestParseTarget(t *testing.T) {
 			t.Errorf("the password is in %q", err)
 		}
 	}
+}
+
+func TestALoginThatHangsIsGivenUpOverAJumpHostToo(t *testing.T) {
+	t.Parallel()
+	bastion := machinetest.Start(t, &machinetest.Server{})
+	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	o := known(t, bastion)
+	o.Handshake, o.ConfigFile, o.Home = 3*time.Second, machine.NoConfig, t.TempDir()
+	d, err := machine.NewDialer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	at, err := machine.ParseTarget("pi@" + silent.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, jump := range []string{"", "pi@" + bastion.Addr} {
+		_, err = d.Dial(t.Context(), at, jump)
+		want(t, err, nil, "log in at pi@"+silent.Addr().String(), "did not let in within")
+	}
+}
+
+func TestAnEmptyListOfKnownHostsIsNoPanic(t *testing.T) {
+	t.Parallel()
+	s := machinetest.Start(t, &machinetest.Server{})
+	file := filepath.Join(t.TempDir(), "config")
+	if err := os.WriteFile(file, []byte("Host *\n  UserKnownHostsFile none\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := dial(t, machine.Options{ConfigFile: file}, s, "")
+	want(t, err, machine.ErrHostKey, "known_hosts")
 }

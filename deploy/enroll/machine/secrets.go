@@ -20,6 +20,7 @@ type Question struct {
 	Kind  Kind
 	Of    string // USER@HOST, or the key's file
 	Again bool   // the last answer was wrong
+	Jump  bool   // it is of a jump host, and not of a device
 }
 
 // Secrets asks a person. It may be called for several devices at once.

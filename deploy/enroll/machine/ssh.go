@@ -27,6 +27,7 @@ type Options struct {
 	Secrets           Secrets
 	Say               func(string) // is told what a person should know; nil: nobody is
 	Timeout           time.Duration
+	Handshake         time.Duration // how long a login may take, without the time in which a person types
 	KeepAlive         time.Duration // between two questions whether the server is there; three unanswered ones end the connection
 }
 
@@ -34,8 +35,7 @@ const (
 	defaultTimeout   = 15 * time.Second
 	defaultKeepAlive = 15 * time.Second
 	keepAliveMisses  = 3
-	// handshakeTimeout has room for a person who types a password; sshd waits as long.
-	handshakeTimeout = 2 * time.Minute
+	handshakeTimeout = time.Minute
 	passwordTries    = 3
 )
 
@@ -60,6 +60,9 @@ func NewDialer(o Options) (*Dialer, error) {
 	}
 	if o.Timeout <= 0 {
 		o.Timeout = defaultTimeout
+	}
+	if o.Handshake <= 0 {
+		o.Handshake = handshakeTimeout
 	}
 	if o.KeepAlive <= 0 {
 		o.KeepAlive = defaultKeepAlive
@@ -93,12 +96,12 @@ func (d *Dialer) Dial(ctx context.Context, t Target, jump string) (Machine, erro
 		return nil, err
 	}
 	m := &remote{name: way[len(way)-1].String()}
-	for _, h := range way {
+	for i, h := range way {
 		var over *ssh.Client
 		if len(m.clients) > 0 {
 			over = m.clients[len(m.clients)-1]
 		}
-		client, err := d.connect(ctx, h, over)
+		client, err := d.connect(ctx, h, over, i < len(way)-1)
 		if err != nil {
 			_ = m.Close()
 			return nil, err
@@ -113,7 +116,7 @@ func (d *Dialer) Dial(ctx context.Context, t Target, jump string) (Machine, erro
 }
 
 // connect logs in at one hop, over the one before.
-func (d *Dialer) connect(ctx context.Context, h hop, over *ssh.Client) (*ssh.Client, error) {
+func (d *Dialer) connect(ctx context.Context, h hop, over *ssh.Client, jump bool) (*ssh.Client, error) {
 	keys, err := newHostKeys(h)
 	if err != nil {
 		return nil, err
@@ -124,18 +127,20 @@ func (d *Dialer) connect(ctx context.Context, h hop, over *ssh.Client) (*ssh.Cli
 	}
 	inAgent, agent := agentSigners(ctx, h.agent)
 	defer agent.Close()
-	login := &attempt{dialer: d, hop: h, inAgent: inAgent}
+	login := &attempt{dialer: d, hop: h, jump: jump, inAgent: inAgent}
 	config := &ssh.ClientConfig{
 		User: h.user, Auth: login.methods(ctx), HostKeyCallback: d.callback(keys), HostKeyAlgorithms: keys.algorithms,
 		ClientVersion: "SSH-2.0-fleetctl",
 	}
-	// A handshake is ended by its time, and by the person who ends the command.
-	_ = conn.SetDeadline(time.Now().Add(handshakeTimeout))
+	// A handshake is ended by its time, and by the person who ends the command. A
+	// connection over a jump host knows no deadline.
+	login.timer = time.AfterFunc(d.options.Handshake, func() { _ = conn.Close() })
 	end := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	c, channels, requests, err := ssh.NewClientConn(conn, h.hostKey, config)
-	if !end() && err == nil {
+	late := !login.timer.Stop()
+	if (!end() || late) && err == nil {
 		_ = c.Close()
-		err = context.Cause(ctx)
+		err = net.ErrClosed
 	}
 	if err != nil {
 		_ = conn.Close()
@@ -145,9 +150,11 @@ func (d *Dialer) connect(ctx context.Context, h hop, over *ssh.Client) (*ssh.Cli
 		if keys.said != nil {
 			return nil, keys.said
 		}
+		if late && login.failed == nil {
+			return nil, fmt.Errorf("log in at %s: the device did not let in within %v: is it overloaded?", h, d.options.Handshake)
+		}
 		return nil, login.explain(err)
 	}
-	_ = conn.SetDeadline(time.Time{})
 	return ssh.NewClient(c, channels, requests), nil
 }
 
@@ -176,17 +183,21 @@ func (d *Dialer) dial(ctx context.Context, h hop, over *ssh.Client) (net.Conn, e
 type attempt struct {
 	dialer  *Dialer
 	hop     hop
+	jump    bool // it is a jump host
 	inAgent []ssh.Signer
 
 	shown  int   // keys
 	failed error // why a key or an answer could not be given
+	timer  *time.Timer
 }
 
 func (a *attempt) methods(ctx context.Context) []ssh.AuthMethod {
 	asked := 0
 	password := func() (string, error) {
 		asked++
-		answer, err := a.dialer.options.Secrets.Ask(ctx, Question{Kind: LoginPassword, Of: a.hop.String(), Again: asked > 1})
+		a.timer.Stop() // a person may take their time; the server's own limit holds
+		answer, err := a.dialer.options.Secrets.Ask(ctx, Question{Kind: LoginPassword, Of: a.hop.String(), Again: asked > 1, Jump: a.jump})
+		a.timer.Reset(a.dialer.options.Handshake)
 		if err != nil {
 			a.failed = fmt.Errorf("%s wants a password: %w; copy a key to it (ssh-copy-id %s)", a.hop, err, a.hop.user+"@"+hostOf(a.hop.address))
 		}

@@ -164,9 +164,12 @@ func (d *Dialer) hop(t Target) (hop, error) {
 		h.knownHosts = []string{d.options.KnownHosts}
 	case len(known) > 0:
 		for _, k := range strings.Fields(known[0]) {
-			h.knownHosts = append(h.knownHosts, path(k))
+			if !strings.EqualFold(k, "none") {
+				h.knownHosts = append(h.knownHosts, path(k))
+			}
 		}
-	default:
+	}
+	if len(h.knownHosts) == 0 {
 		h.knownHosts = []string{filepath.Join(d.config.home, ".ssh", "known_hosts"), "/etc/ssh/ssh_known_hosts"}
 	}
 	return h, firstErr

@@ -38,6 +38,9 @@ var ErrNoRoot = errors.New("root rights are needed")
 
 const sudoTries = 3
 
+// sudoByInput makes sudo read the password from the input each time, and speak English.
+const sudoByInput = "LC_ALL=C sudo -k -S -p '' "
+
 // marker ends what is in the input before the script's own. sudo may leave the password
 // there, where it did not want one after all, and it must not become a part of a file.
 const marker = "fleet-enroll-input"
@@ -55,7 +58,7 @@ func (r *root) run(ctx context.Context, c Command) (Result, error) {
 		return r.exec(ctx, "sudo -n "+shellLine(c.Script, c.Args), c.Stdin)
 	case sudoPassword:
 		input := append([]byte(password+"\n"+marker+"\n"), c.Stdin...)
-		return r.exec(ctx, "sudo -k -S -p '' "+shellLine(skipToMarker+c.Script, c.Args), input)
+		return r.exec(ctx, sudoByInput+shellLine(skipToMarker+c.Script, c.Args), input)
 	}
 	return r.exec(ctx, shellLine(c.Script, c.Args), c.Stdin)
 }
@@ -69,13 +72,17 @@ func (r *root) elevate(ctx context.Context) (elevation, string, error) {
 	}
 	// -k makes sudo forget, for this one command, a password that was typed a minute
 	// ago: what works now must work in the middle of an enrolment too.
-	out, err := r.exec(ctx, shellLine(`[ "$(id -u)" = 0 ] && echo root && exit
-command -v sudo >/dev/null 2>&1 || { echo none; exit; }
-sudo -n -k sh -c : 2>/dev/null && echo free || echo password`, nil), nil)
+	out, err := r.exec(ctx, shellLine(`say() { echo "`+marker+` $1"; exit; }
+[ "$(id -u)" = 0 ] && say root
+command -v sudo >/dev/null 2>&1 || say none
+sudo -n -k sh -c : 2>/dev/null && say free
+say password`, nil), nil)
 	if err != nil {
 		return 0, "", err
 	}
-	switch answer := strings.TrimSpace(string(out.Stdout)); answer {
+	// A login shell may greet before.
+	_, answer, _ := strings.Cut(string(out.Stdout), marker+" ")
+	switch strings.TrimSpace(answer) {
 	case "root":
 		r.how = isRoot
 	case "free":
@@ -100,7 +107,7 @@ func (r *root) ask(ctx context.Context) (string, error) {
 		if err != nil {
 			return "", fmt.Errorf("%w: sudo wants a password for %s: %w", ErrNoRoot, r.user, err)
 		}
-		out, err := r.exec(ctx, "sudo -k -S -p '' "+shellLine(":", nil), []byte(password+"\n"))
+		out, err := r.exec(ctx, sudoByInput+shellLine(":", nil), []byte(password+"\n"))
 		if err != nil {
 			return "", err
 		}

@@ -26,7 +26,8 @@ type Terminal struct {
 	Open func() (*os.File, error)
 
 	mu    sync.Mutex
-	given map[machine.Question]string
+	given map[machine.Question]string // for all devices
+	tried map[machine.Question]string // on each
 }
 
 var _ machine.Secrets = (*Terminal)(nil)
@@ -35,16 +36,19 @@ var _ machine.Secrets = (*Terminal)(nil)
 func (t *Terminal) Ask(ctx context.Context, q machine.Question) (string, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	key := machine.Question{Kind: q.Kind, Of: q.Of}
-	of := q.Of
-	if user, _, found := strings.Cut(q.Of, "@"); found && t.Many && q.Kind != machine.Passphrase {
-		key.Of, of = user, user+" on the devices"
+	whose := machine.Question{Kind: q.Kind, Of: q.Of, Jump: q.Jump}
+	shared, of := whose, q.Of
+	if user, _, found := strings.Cut(q.Of, "@"); found && t.Many && q.Kind != machine.Passphrase && !q.Jump {
+		shared.Of, of = user, user+" on the devices"
 	}
-	if answer, ok := t.given[key]; ok && !q.Again {
+	// The answer for all, unless this device has refused that very one.
+	if answer, ok := t.given[shared]; ok && (!q.Again || t.tried[whose] != answer) {
+		t.note(&t.tried, whose, answer)
 		return answer, nil
 	}
-	if q.Again && t.Many && q.Kind != machine.Passphrase {
-		of = q.Of // this device has another one
+	_, known := t.given[shared]
+	if q.Again {
+		of = q.Of
 	}
 	question := map[machine.Kind]string{
 		machine.LoginPassword: "Password of " + of, machine.SudoPassword: "Password for sudo of " + of, machine.Passphrase: "Passphrase of " + of,
@@ -56,13 +60,18 @@ func (t *Terminal) Ask(ctx context.Context, q machine.Question) (string, error) 
 	if err != nil {
 		return "", err
 	}
-	if _, known := t.given[key]; !known {
-		if t.given == nil {
-			t.given = map[machine.Question]string{}
-		}
-		t.given[key] = answer
+	if !known || q.Again { // a mistyped answer is corrected for all that ask after it
+		t.note(&t.given, shared, answer)
 	}
+	t.note(&t.tried, whose, answer)
 	return answer, nil
+}
+
+func (t *Terminal) note(in *map[machine.Question]string, q machine.Question, answer string) {
+	if *in == nil {
+		*in = map[machine.Question]string{}
+	}
+	(*in)[q] = answer
 }
 
 // Read asks one question at the terminal.

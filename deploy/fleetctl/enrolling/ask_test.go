@@ -44,7 +44,7 @@ func person(t *testing.T, answers ...string) (open func() (*os.File, error), sho
 
 func TestOnePasswordIsAskedForAllDevicesOfAnInventory(t *testing.T) {
 	t.Parallel()
-	open, _ := person(t, "hunter2", "other")
+	open, _ := person(t, "hunter2", "other", "the bastion's")
 	asked := &enrolling.Terminal{Many: true, Open: open}
 	for _, step := range []struct {
 		q    machine.Question
@@ -52,8 +52,11 @@ func TestOnePasswordIsAskedForAllDevicesOfAnInventory(t *testing.T) {
 	}{
 		{machine.Question{Kind: machine.SudoPassword, Of: "pi@a:22"}, "hunter2"},
 		{machine.Question{Kind: machine.SudoPassword, Of: "pi@b:22"}, "hunter2"},
+		{machine.Question{Kind: machine.SudoPassword, Of: "pi@c:22"}, "hunter2"},
 		{machine.Question{Kind: machine.SudoPassword, Of: "pi@c:22", Again: true}, "other"},
-		{machine.Question{Kind: machine.SudoPassword, Of: "pi@d:22"}, "hunter2"},
+		{machine.Question{Kind: machine.SudoPassword, Of: "pi@b:22", Again: true}, "other"},
+		{machine.Question{Kind: machine.SudoPassword, Of: "pi@d:22"}, "other"},
+		{machine.Question{Kind: machine.SudoPassword, Of: "pi@bastion:22", Jump: true}, "the bastion's"},
 	} {
 		got, err := asked.Ask(t.Context(), step.q)
 		if err != nil || got != step.want {

@@ -3,6 +3,7 @@ package enrolling
 import (
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -77,6 +78,13 @@ func (f *ProviderFlags) Client(ctx context.Context, s cli.Streams, c contexts.Co
 	case f.keyFile == "" && f.tokenFile == "" && c.ClientID == "":
 		return nil, cli.Misused(errors.New("it is not known how you sign in at the provider"), "--admin-key-file FILE (a service account), or --client-id ID of fleetctl's application (a person)")
 	}
+	plaintext, err := openid.CheckIssuer(c.Issuer)
+	switch {
+	case err != nil:
+		return nil, cli.Misused(fmt.Errorf("--issuer %w", err), "--issuer https://auth.example.org")
+	case plaintext && !c.InsecurePlaintext:
+		return nil, cli.Misused(fmt.Errorf("--issuer %q is not encrypted, and anyone who hears an admin's token can use it", c.Issuer), "https://, or --insecure-plaintext where the network can be trusted")
+	}
 	o := zitadel.SignInOptions{Issuer: c.Issuer, CAFile: c.CAFile, KeyFile: f.keyFile, TokenFile: f.tokenFile, Now: s.Now, Prompt: func(p deviceflow.Prompt) { prompt(s, p) }}
 	if f.keyFile == "" && f.tokenFile == "" {
 		o.ClientID = c.ClientID
@@ -121,7 +129,7 @@ func (p users) LookUp(ctx context.Context, id string) (enroll.User, error) {
 	if err != nil {
 		return enroll.User{}, err
 	}
-	found := enroll.User{Standing: standings[u.Standing], Active: u.State == zitadel.Active}
+	found := enroll.User{Standing: standings[u.Standing], Active: u.State == zitadel.Active, JWT: u.JWT}
 	if u.Standing != zitadel.Ours {
 		return found, nil
 	}

@@ -32,7 +32,7 @@ type Summary struct {
 // NewResult puts an outcome and its error into a result.
 func NewResult(o enroll.Outcome, err error, seconds float64) Result {
 	r := Result{Outcome: o, OK: err == nil, Changed: o.Changed(), Seconds: seconds}
-	if r.Changed == nil || o.DryRun {
+	if r.Changed == nil {
 		r.Changed = []enroll.Name{}
 	}
 	if r.Steps == nil {
@@ -49,20 +49,17 @@ func NewResult(o enroll.Outcome, err error, seconds float64) Result {
 }
 
 var marks = map[enroll.State]string{
-	enroll.Same: "✔", enroll.Change: "✔", enroll.Kept: "•", enroll.Unknown: "?", enroll.Refused: "✘", enroll.Failed: "✘",
+	enroll.Same: "✔", enroll.Change: "✔", enroll.Planned: "+", enroll.Kept: "•", enroll.Unknown: "?", enroll.Refused: "✘", enroll.Failed: "✘",
 }
 
 // ShowStep writes one step: to the answer, or beside it where that is JSON.
-func ShowStep(s cli.Streams, step enroll.Step, asJSON, dryRun bool) {
+func ShowStep(s cli.Streams, step enroll.Step, asJSON bool) {
 	tell := s.Tell
 	if asJSON {
 		tell = s.Warn
 	}
 	mark := marks[step.State]
-	if dryRun && step.State == enroll.Change {
-		mark = "+"
-	}
-	tell("%s %-12s %s\n", mark, step.Name, indented(step.Detail, "  "+strings.Repeat(" ", 13)))
+	tell("%s %-13s %s\n", mark, step.Name, indented(step.Detail, "  "+strings.Repeat(" ", 14)))
 	if step.Diff != "" {
 		tell("%s\n", indented("  "+strings.TrimRight(step.Diff, "\n"), "  "))
 	}
@@ -88,14 +85,24 @@ func ShowResult(s cli.Streams, r Result, done string) {
 		what = "changed " + join(r.Changed)
 	}
 	if r.DryRun {
-		what = "would change " + join(enroll.Outcome{Steps: r.Steps}.Changed())
+		var planned []enroll.Name
+		for _, step := range r.Steps {
+			if step.State == enroll.Planned {
+				planned = append(planned, step.Name)
+			}
+		}
+		done, what = "would be "+done, "would change "+join(planned)
 	}
 	s.Tell("✔ %-20s %s: %s (%.1f s)\n", r.Device, done, what, r.Seconds)
 }
 
 // ShowSummary writes the end of an inventory: how many, and a cause for each that failed.
 func ShowSummary(s cli.Streams, sum Summary, done string) {
-	s.Tell("\n%d of %d devices are %s", sum.OK, len(sum.Devices), done)
+	are := "are"
+	if len(sum.Devices) > 0 && sum.Devices[0].DryRun {
+		are = "would be"
+	}
+	s.Tell("\n%d of %d devices %s %s", sum.OK, len(sum.Devices), are, done)
 	if sum.Failed == 0 {
 		s.Tell("\n")
 		return

@@ -27,13 +27,14 @@ type WishFlags struct {
 	key, deviceUser, passwordFile        string
 	url, caFile, providerCAFile, agent   string
 	plaintext, overwriteConfig, replaces bool
+	overwriteKey, dropLabels             bool
 }
 
 // Bind adds the flags.
 func (f *WishFlags) Bind(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	flags.StringVar(&f.id, "id", "", "the device's id: an RFC 1123 label, unique in the fleet")
-	flags.StringToStringVarP(&f.labels, "label", "l", nil, "labels of the device, such as site=lab")
+	flags.StringToStringVarP(&f.labels, "label", "l", nil, "labels of the device, such as site=lab; others that it has stay")
 	flags.StringVar(&f.auth, "auth", string(enroll.Zitadel), "how the device proves who it is: "+strings.Join(enroll.Flavours(), ", "))
 	flags.StringVar(&f.key, "key", "", "key file of the device's machine user, for --auth zitadel-jwt ({id} stands for the id)")
 	flags.StringVar(&f.deviceUser, "device-user", "", "the device's user on NATS, for --auth shared (default device-ID)")
@@ -44,6 +45,8 @@ func (f *WishFlags) Bind(cmd *cobra.Command) {
 	flags.BoolVar(&f.plaintext, "device-plaintext", false, "let the device speak to servers over connections that are not encrypted")
 	flags.StringVar(&f.agent, "agent", "", "the agent's binary, or a directory with "+enroll.BinaryName("ARCH")+" (default the directory of this program)")
 	flags.BoolVar(&f.overwriteConfig, "overwrite-config", false, "replace a configuration that was changed by hand on the device")
+	flags.BoolVar(&f.overwriteKey, "overwrite-key", false, "with --auth zitadel-jwt: replace a key of the same user on the device, which a rotation may have made")
+	flags.BoolVar(&f.dropLabels, "drop-labels", false, "remove the labels that the device has and that are not given")
 	flags.BoolVar(&f.replaces, "replace", false, "take the id from another machine that is alive under it")
 }
 
@@ -99,7 +102,7 @@ func (f *WishFlags) Wish(ctx context.Context, h inventory.Host, c contexts.Conte
 	if h.ID == "" {
 		return enroll.Wish{}, cli.Misused(errors.New("the device needs an id"), "--id pi-01")
 	}
-	w := enroll.Wish{ID: h.ID, Labels: h.Labels, OverwriteConfig: f.overwriteConfig, Replace: f.replaces}
+	w := enroll.Wish{ID: h.ID, Labels: h.Labels, OverwriteConfig: f.overwriteConfig, OverwriteKey: f.overwriteKey, DropLabels: f.dropLabels, Replace: f.replaces}
 	w.NATS = enroll.Address{URL: h.URL, AllowPlaintext: f.plaintext}
 	if w.NATS.URL == "" {
 		w.NATS.URL = c.Servers()
