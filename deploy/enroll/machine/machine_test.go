@@ -352,6 +352,37 @@ func TestAServerThatDoesNotAnswerAnyMoreIsGivenUp(t *testing.T) {
 	}
 }
 
+func TestWhatIsNotThereIsToldSoonAndWithWhatToDo(t *testing.T) {
+	t.Parallel()
+	silent, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close() // it takes connections, and nobody answers
+	closed, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err = errors.Join(err, closed.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for address, says := range map[string]string{
+		silent.Addr().String(): "no answer within 100ms: is that an SSH server?",
+		closed.Addr().String(): "does sshd run there, and on this port?",
+	} {
+		d, err := machine.NewDialer(machine.Options{ConfigFile: machine.NoConfig, Home: t.TempDir(), Timeout: 100 * time.Millisecond})
+		if err != nil {
+			t.Fatal(err)
+		}
+		to, err := machine.ParseTarget("pi@" + address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		_, err = d.Dial(t.Context(), to, "")
+		if err == nil || !strings.Contains(err.Error(), says) || time.Since(began) > time.Minute {
+			t.Errorf("%s: got %v after %v, want %q", address, err, time.Since(began), says)
+		}
+	}
+}
+
 func TestAPersonEndsAScript(t *testing.T) {
 	t.Parallel()
 	s := machinetest.Start(t, &machinetest.Server{})
@@ -409,7 +440,7 @@ func TestALoginThatHangsIsGivenUpOverAJumpHostToo(t *testing.T) {
 	}
 	for _, jump := range []string{"", "pi@" + bastion.Addr} {
 		_, err = d.Dial(t.Context(), at, jump)
-		want(t, err, nil, "log in at pi@"+silent.Addr().String(), "did not let in within")
+		want(t, err, nil, "log in at pi@"+silent.Addr().String(), "no answer within")
 	}
 }
 

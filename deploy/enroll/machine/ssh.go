@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/crypto/ssh"
@@ -133,8 +135,16 @@ func (d *Dialer) connect(ctx context.Context, h hop, over *ssh.Client, jump bool
 		ClientVersion: "SSH-2.0-fleetctl",
 	}
 	// A handshake is ended by its time, and by the person who ends the command. A
-	// connection over a jump host knows no deadline.
-	login.timer = time.AfterFunc(d.options.Handshake, func() { _ = conn.Close() })
+	// connection over a jump host knows no deadline. What does not show a host key soon is
+	// no SSH server.
+	login.timer = time.AfterFunc(min(d.options.Timeout, d.options.Handshake), func() { _ = conn.Close() })
+	var answered atomic.Bool
+	trusted := config.HostKeyCallback
+	config.HostKeyCallback = func(name string, remote net.Addr, key ssh.PublicKey) error {
+		answered.Store(true)
+		login.timer.Reset(d.options.Handshake)
+		return trusted(name, remote, key)
+	}
 	end := context.AfterFunc(ctx, func() { _ = conn.Close() })
 	c, channels, requests, err := ssh.NewClientConn(conn, h.hostKey, config)
 	late := !login.timer.Stop()
@@ -147,10 +157,12 @@ func (d *Dialer) connect(ctx context.Context, h hop, over *ssh.Client, jump bool
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		if keys.said != nil {
+		switch {
+		case keys.said != nil:
 			return nil, keys.said
-		}
-		if late && login.failed == nil {
+		case late && !answered.Load():
+			return nil, fmt.Errorf("log in at %s: no answer within %v: is that an SSH server?", h, min(d.options.Timeout, d.options.Handshake))
+		case late && login.failed == nil:
 			return nil, fmt.Errorf("log in at %s: the device did not let in within %v: is it overloaded?", h, d.options.Handshake)
 		}
 		return nil, login.explain(err)
@@ -175,6 +187,10 @@ func (d *Dialer) dial(ctx context.Context, h hop, over *ssh.Client) (net.Conn, e
 		return nil, context.Cause(ctx)
 	case bounded.Err() != nil:
 		return nil, fmt.Errorf("connect to %s: no answer within %v: is the device on, and is this its address?", h.address, d.options.Timeout)
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return nil, fmt.Errorf("connect to %s: %w: does sshd run there, and on this port?", h.address, err)
+	case errors.Is(err, syscall.EHOSTUNREACH):
+		return nil, fmt.Errorf("connect to %s: %w: is the device on, and is this its address?", h.address, err)
 	}
 	return nil, fmt.Errorf("connect to %s: %w", h.address, err)
 }
@@ -239,7 +255,7 @@ func (a *attempt) explain(err error) error {
 	case strings.Contains(err.Error(), "unable to authenticate"):
 		return fmt.Errorf("log in at %s: the device takes none of the %d keys that were shown, and no password: copy a key to it (ssh-copy-id %s), or name one by --identity",
 			a.hop, a.shown, a.hop.user+"@"+hostOf(a.hop.address))
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
 		return fmt.Errorf("log in at %s: the device ended the connection: is that an SSH server?", a.hop)
 	}
 	return fmt.Errorf("log in at %s: %w", a.hop, err)
