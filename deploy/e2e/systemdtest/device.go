@@ -1,7 +1,6 @@
 package systemdtest
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -94,12 +93,14 @@ func (d *Device) await() {
 // the device's agent said.
 func (d *Device) remove() {
 	if d.t.Failed() {
-		out, err := d.Try("systemctl --failed --no-legend; journalctl -n 60 --no-pager -o short-iso _SYSTEMD_UNIT=fleet-agent.service + SYSLOG_IDENTIFIER=fleet-enroll")
+		out, err := d.Try("systemctl --failed --no-legend; journalctl -n 30 --no-pager -o short-iso _SYSTEMD_UNIT=fleet-agent.service + SYSLOG_IDENTIFIER=fleet-enroll")
 		d.t.Logf("%s: %s (%v)", d.Name, out, err)
 	}
-	if _, err := d.lab.try(nil, "rm", "-f", "-t", stopTimeout, "--volumes", d.container()); err != nil {
-		d.t.Errorf("remove %s: %v", d.Name, err)
-	}
+	// On a machine that does much else its processes may outlive Podman's patience.
+	poll(d.t, d.Name+" is removed", bootTimeout, func() error {
+		_, err := d.lab.try(nil, "rm", "-f", "-i", "-t", stopTimeout, "--volumes", d.container())
+		return err
+	})
 }
 
 // Try runs a command by the device's shell, as root, and gives what it prints.
@@ -138,14 +139,15 @@ func (d *Device) Journal(unit string) string {
 	return out
 }
 
-// Reboot shuts the device down, starts it, and waits until it has booted.
+// Reboot shuts the device down, starts it, and waits until it has booted. It may be called
+// from any goroutine.
 func (d *Device) Reboot() {
 	d.t.Helper()
-	d.lab.podman("restart", "-t", stopTimeout, d.container())
-	d.await()
-	if d.t.Failed() {
-		d.t.FailNow()
+	if _, err := d.lab.try(nil, "restart", "-t", stopTimeout, d.container()); err != nil {
+		d.t.Error(err)
+		return
 	}
+	d.await()
 }
 
 // Kill sends SIGKILL to the main process of a unit.
@@ -158,20 +160,23 @@ func (d *Device) Kill(unit string) {
 func (d *Device) CutNetwork() {
 	d.t.Helper()
 	d.lab.podman("network", "disconnect", d.lab.home.Network, d.container())
-	if c, err := net.DialTimeout("tcp", d.SSH(), time.Second); err == nil {
-		d.t.Fatal(errors.Join(errors.New(d.Name+" is reached without a network"), c.Close()))
+	if d.reach() == nil {
+		d.t.Fatal(d.Name + " is reached without a network")
 	}
+}
+
+// reach says why sshd is not reached.
+func (d *Device) reach() error {
+	c, err := (&net.Dialer{Timeout: time.Second}).DialContext(d.t.Context(), "tcp", d.SSH())
+	if err != nil {
+		return err
+	}
+	return c.Close()
 }
 
 // RestoreNetwork puts it back in.
 func (d *Device) RestoreNetwork() {
 	d.t.Helper()
 	d.lab.podman("network", "connect", "--ip", d.Address.String(), d.lab.home.Network, d.container())
-	poll(d.t, d.Name+" is reached again", bootTimeout, func() error {
-		c, err := net.DialTimeout("tcp", d.SSH(), time.Second)
-		if err != nil {
-			return err
-		}
-		return c.Close()
-	})
+	poll(d.t, d.Name+" is reached again", bootTimeout, d.reach)
 }
