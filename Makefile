@@ -82,12 +82,15 @@ test: bin/kubeapi bin/fleet-hello ## Run the tests of all modules (those on Podm
 	cd deploy/kubeapi && GOWORK=off CGO_ENABLED=0 go test -trimpath -timeout 10m -shuffle=on $(TESTFLAGS) ./...
 
 # Devices are 32-bit machines too. What is pure runs as on one of them here, and
-# what runs on a device is built for it.
+# what runs on a device is built for it, and begins there.
 .PHONY: test32
-test32: ## Run the tests of the pure packages with 32-bit integers, and build the agent for 32-bit ARM
+test32: ## Run the tests of the pure packages with 32-bit integers, and vet the agent for 32-bit ARM
 	tools/test32.sh "$(TAGS)"
 	GOARCH=arm GOARM=7 CGO_ENABLED=0 go vet -tags "$(TAGS)" ./agent/cmd/fleet-agent
-	GOARCH=arm GOARM=7 CGO_ENABLED=0 go build -trimpath -tags "$(TAGS)" -o /dev/null ./agent/cmd/fleet-agent
+
+.PHONY: test-arm
+test-arm: ## Run the agent of 32-bit and of 64-bit ARM under qemu-user
+	tools/testarm.sh "$(TAGS)"
 
 .PHONY: e2e
 e2e: build ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman, real systemd devices
