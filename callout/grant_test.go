@@ -55,7 +55,7 @@ func TestWhatEachKindIsGranted(t *testing.T) {
 		},
 		"an operator": {
 			who: person("operator", "viewer"), account: "PEOPLE",
-			publish:   append(slices.Clone(reads), "fleet.evt.request.person-17.*.*", "fleet.evt.request.person-17.*", "device-commands.*.*", "fleet.sync.*"),
+			publish:   append(slices.Clone(reads), "fleet.evt.request.person-17.*.*", "fleet.evt.request.person-17.*", "fleet.sync.*", "device-commands.*.ping", "device-commands.*.sync", "device-commands.*.logs", "device-commands.*.exec"),
 			subscribe: []string{"fleet.evt.>", "_INBOX.person-17.>"},
 		},
 		"an operator of two namespaces commands no device": {
@@ -65,12 +65,12 @@ func TestWhatEachKindIsGranted(t *testing.T) {
 		},
 		"an operator of one namespace and of all is one of all": {
 			who: person("operator", "shop"), account: "PEOPLE",
-			publish:   append(slices.Clone(reads), "fleet.evt.request.person-17.*.*", "fleet.evt.request.person-17.*", "device-commands.*.*", "fleet.sync.*"),
+			publish:   append(slices.Clone(reads), "fleet.evt.request.person-17.*.*", "fleet.evt.request.person-17.*", "fleet.sync.*", "device-commands.*.ping", "device-commands.*.sync", "device-commands.*.logs", "device-commands.*.exec"),
 			subscribe: []string{"fleet.evt.>", "_INBOX.person-17.>"},
 		},
 		"a service that is an operator": {
 			who: identity.Identity{Kind: identity.Service, ID: "ci", Roles: []string{"operator"}}, account: "PEOPLE",
-			publish:   append(slices.Clone(reads), "fleet.evt.request.service-ci.*.*", "fleet.evt.request.service-ci.*", "device-commands.*.*", "fleet.sync.*"),
+			publish:   append(slices.Clone(reads), "fleet.evt.request.service-ci.*.*", "fleet.evt.request.service-ci.*", "fleet.sync.*", "device-commands.*.ping", "device-commands.*.sync", "device-commands.*.logs", "device-commands.*.exec"),
 			subscribe: []string{"fleet.evt.>", "_INBOX.service-ci.>"},
 		},
 		"an admin lives in FLEET, and writes no event of access": {

@@ -32,8 +32,10 @@ func OperatorPermissions(actor string, namespaces ...string) Permissions {
 	p.Publish = append(p.Publish,
 		eventlog.RequestSubject(actor, eventlog.Wildcard, eventlog.Wildcard),
 		eventlog.DeviceRequestSubject(actor, eventlog.Wildcard),
-		eventlog.DeviceCommandSubject(eventlog.Wildcard, eventlog.Wildcard),
 		eventlog.SyncSubject(eventlog.Wildcard))
+	for _, verb := range eventlog.PersonVerbs() {
+		p.Publish = append(p.Publish, eventlog.DeviceCommandSubject(eventlog.Wildcard, verb))
+	}
 	return p
 }
 

@@ -178,6 +178,10 @@ const (
 	VerbKey  = "key" // KeyRequest and KeyAnswer
 )
 
+// PersonVerbs are the commands that persons may send who are no admins: all but
+// VerbKey, whose answer is an assertion by which a token of the device can be got.
+func PersonVerbs() []string { return []string{VerbPing, VerbSync, VerbLogs, VerbExec} }
+
 // DeviceCommandSubject is where a device listens for one command.
 func DeviceCommandSubject(device, verb string) string { return commandPrefix + device + "." + verb }
 

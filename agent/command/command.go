@@ -149,6 +149,12 @@ func (s *Service) take(ctx context.Context, h heard) {
 	}
 	_, verb, _ := eventlog.ParseDeviceCommand(m.Subject)
 	s.options.Logger.Debug("command", "verb", verb, "user", info.User)
+	if verb == eventlog.VerbKey && info.Account != eventlog.AccountFleet {
+		// The answer holds an assertion by which a token of the device can be got.
+		s.respond(m, verb, Failure{Error: "command key is for admins: log in as one, who is in account " + eventlog.AccountFleet})
+		h.release()
+		return
+	}
 	if verb != eventlog.VerbKey || s.options.Key == nil {
 		s.respond(m, verb, s.answer(verb))
 		h.release()

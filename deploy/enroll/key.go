@@ -11,19 +11,12 @@ import (
 
 	"fleet.nationtech.io/agent/config"
 	"fleet.nationtech.io/deploy/enroll/machine"
+	"fleet.nationtech.io/deploy/enroll/rotate"
 )
 
-// Keys live two years give or take a random quarter of one, so that those of a fleet
-// that was enrolled in one day do not end in one day.
-const (
-	keyLife   = 2 * 365 * 24 * time.Hour
-	keySpread = 91 * 24 * time.Hour
-)
-
-// KeyEnd is when a key ends that is made now. spread is from 0 to 1.
-func KeyEnd(now time.Time, spread float64) time.Time {
-	return now.Add(keyLife + time.Duration((2*spread-1)*float64(keySpread))).UTC().Truncate(time.Second)
-}
+// KeyEnd is when a key ends that is made now: a new one of a device that is enrolled
+// lives as long as one of a device that gets another. spread is from 0 to 1.
+func KeyEnd(now time.Time, spread float64) time.Time { return rotate.Expiry(now, spread) }
 
 // key gives the device its key.
 func (w *work) key(ctx context.Context) (string, error) {

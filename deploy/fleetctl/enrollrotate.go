@@ -58,7 +58,7 @@ you know that nobody else has its token.
 
 Broken off at any step, run it again: it goes on. A device whose key is less than a
 day old is left alone, but for --force. A device must be connected, and have been
-enrolled with a key. What fails on one device holds up no other.
+enrolled with a key; you must be an admin. What fails on one device holds up no other.
 
 Exits with 1 where a device failed.`,
 		Example: `  fleetctl enroll rotate edge-03
@@ -156,7 +156,7 @@ func enrollRotate(ctx context.Context, s cli.Streams, b *access.Settings, c *que
 	}
 	issuer, err := issuerOf(client)
 	if err != nil {
-		return cli.Failed(err, "--provider-ca-file")
+		return cli.Failed(err, "--ca-file FILE, the CA of the servers and of the provider")
 	}
 	r, err := rotate.New(rotate.Options{
 		Provider: userKeys{client}, Issuer: issuer, Bus: rotate.NATS{Conn: nc}, Now: s.Now, Random: rand.Float64, Force: f.force, Unproven: f.unproven,
@@ -200,7 +200,9 @@ func issuerOf(client *zitadel.Client) (rotate.Issuer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return rotate.NewAssertions(openid.New(openid.Options{Issuer: client.Issuer, Clock: clock, Servers: servers})), nil
+	return rotate.NewAssertions(func() *openid.Provider {
+		return openid.New(openid.Options{Issuer: client.Issuer, Clock: clock, Servers: servers})
+	}), nil
 }
 
 // rotatedLine says what came of a device.

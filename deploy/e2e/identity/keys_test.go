@@ -168,7 +168,9 @@ func (w *world) keyManager() *keyManager {
 	w.must(err)
 	k.rotator, err = rotate.New(rotate.Options{
 		Provider: managed{k.client}, Bus: rotate.NATS{Conn: w.fleet}, Now: time.Now, Since: time.Now(), Random: func() float64 { return 0.3 },
-		Issuer: rotate.NewAssertions(openid.New(openid.Options{Issuer: w.provider.Issuer(), Clock: clock, Servers: servers})),
+		Issuer: rotate.NewAssertions(func() *openid.Provider {
+			return openid.New(openid.Options{Issuer: w.provider.Issuer(), Clock: clock, Servers: servers})
+		}),
 	})
 	w.must(err)
 	return k

@@ -12,7 +12,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-// NATS asks devices by a connection of a person who may command them.
+// NATS asks devices by a connection of an admin.
 type NATS struct{ Conn *nats.Conn }
 
 var _ Bus = NATS{}
@@ -47,7 +47,7 @@ func (b NATS) Ask(ctx context.Context, device string, q eventlog.KeyRequest) (a 
 		return a, ctx.Err()
 	case errors.Is(err, context.DeadlineExceeded):
 		if last := b.Conn.LastError(); errors.Is(last, nats.ErrPermissionViolation) {
-			return a, fmt.Errorf("you may not command devices: log in as an operator or an admin: %w", last)
+			return a, fmt.Errorf("you may not ask devices for their keys: log in as an admin: %w", last)
 		}
 		return a, fmt.Errorf("the device did not answer within %s", timeout)
 	case err != nil:

@@ -23,20 +23,33 @@ type Issuer interface {
 // Assertions asks a provider for tokens by assertions: it gives one only where the key
 // of the assertion's user signed it. It may be used for several devices at once.
 type Assertions struct {
-	mu       sync.Mutex
-	provider *openid.Provider
+	connect func() *openid.Provider
+
+	mu   sync.Mutex
+	idle []*openid.Provider // each is for one goroutine
 }
 
 var _ Issuer = (*Assertions)(nil)
 
-// NewAssertions wires it. The provider is used by nobody else.
-func NewAssertions(p *openid.Provider) *Assertions { return &Assertions{provider: p} }
+// NewAssertions wires it. connect gives a provider of its own for each device that is
+// asked at once.
+func NewAssertions(connect func() *openid.Provider) *Assertions { return &Assertions{connect: connect} }
 
 // Accepts implements Issuer. The token, which is for no project, is dropped.
 func (a *Assertions) Accepts(ctx context.Context, assertion string) error {
 	a.mu.Lock()
+	var p *openid.Provider
+	if n := len(a.idle); n > 0 {
+		p, a.idle = a.idle[n-1], a.idle[:n-1]
+	}
+	a.mu.Unlock()
+	if p == nil {
+		p = a.connect()
+	}
+	_, err := p.ByAssertion(ctx, assertion, []string{"openid"})
+	a.mu.Lock()
 	defer a.mu.Unlock()
-	_, err := a.provider.ByAssertion(ctx, assertion, []string{"openid"})
+	a.idle = append(a.idle, p)
 	return err
 }
 

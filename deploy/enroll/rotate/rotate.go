@@ -18,7 +18,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
@@ -148,18 +147,18 @@ func (r *Rotator) rotate(ctx context.Context, device string) Result {
 	if since.IsZero() {
 		since = r.options.Now().Add(-recent)
 	}
-	next, others := decide(has.KeyID, keys, since, r.options.Force)
-	switch next {
-	case rest:
+	next, others := decide(has.KeyID, keys, since, r.options.Force), former(has.KeyID, keys, nil)
+	switch {
+	case next == finish && len(others) == 0:
 		out.Outcome = Recent
 		return out
-	case finish:
+	case next == finish:
 		if err := r.prove(ctx, device, show, has); err != nil {
 			out.Err = err
 			return out
 		}
 		out.Outcome = Finished
-	case replace:
+	default:
 		adopted, err := r.replace(ctx, device)
 		if err != nil {
 			out.Err = err
@@ -172,11 +171,7 @@ func (r *Rotator) rotate(ctx context.Context, device string) Result {
 			out.Outcome, out.Err = Failed, fmt.Errorf("it has its new key %s; list its former keys: %w", adopted.KeyID, err)
 			return out
 		}
-		for _, k := range later {
-			if k.ID != adopted.KeyID && !slices.Contains(others, k.ID) {
-				others = append(others, k.ID)
-			}
-		}
+		others = former(adopted.KeyID, keys, later)
 	}
 	for _, id := range others {
 		if err := r.options.Provider.RemoveKey(ctx, device, id); err != nil {

@@ -39,16 +39,18 @@ const (
 
 // world is a provider and devices, with faults.
 type world struct {
-	mu      sync.Mutex
-	now     time.Time
-	next    int
-	keys    map[string]map[string]rotate.Key // by user
-	public  map[string]string                // what a key's public half is
-	devices map[string]*machine
-	calls   []string
-	faults  []fault                                        // of the calls to come
-	hides   bool                                           // the provider gives no token for new keys
-	forge   func(eventlog.KeyRequest, *eventlog.KeyAnswer) // what another one makes of an answer
+	mu        sync.Mutex
+	now       time.Time
+	next      int
+	keys      map[string]map[string]rotate.Key // by user
+	public    map[string]string                // what a key's public half is
+	devices   map[string]*machine
+	calls     []string
+	faults    []fault                                        // of the calls to come
+	hides     bool                                           // the provider gives no token for new keys
+	at        int                                            // before the call of this number
+	meanwhile func()                                         // another run does this
+	forge     func(eventlog.KeyRequest, *eventlog.KeyAnswer) // what another one makes of an answer
 }
 
 // prove is a proof; its signature is the key's id.
@@ -106,6 +108,13 @@ var errFault = errors.New("the network is away")
 // call runs something with the fault of its turn.
 func (w *world) call(name string, effect func() error) error {
 	w.mu.Lock()
+	if n := len(w.calls); w.meanwhile != nil && n == w.at {
+		f := w.meanwhile
+		w.meanwhile = nil
+		w.mu.Unlock()
+		f()
+		w.mu.Lock()
+	}
 	defer w.mu.Unlock()
 	w.calls = append(w.calls, name)
 	f := none
@@ -292,6 +301,34 @@ func TestWhoCannotSignByTheDevicesKeyGetsNoKeyInItsName(t *testing.T) {
 		for id, public := range w.public {
 			if strings.Contains(public, "thief") {
 				t.Errorf("%s: key %s is added", name, id)
+			}
+		}
+	}
+}
+
+// Two runs at once give a device a key each. Whatever the one does before any call of the
+// other, the device's key stands.
+func TestTwoRunsAtOnceLockNoDeviceOut(t *testing.T) {
+	t.Parallel()
+	for at := range 9 {
+		for _, stop := range []int{100, 1, 2, 3, 4, 5, 6, 7} { // calls of the second run until it is broken off
+			w := newWorld(device)
+			w.at, w.meanwhile = at, func() {
+				for range stop {
+					w.faults = append(w.faults, none)
+				}
+				w.faults = append(w.faults, lost, lost, lost, lost, lost, lost, lost, lost)
+				w.rotator(true).Rotate(t.Context(), device)
+				w.faults = nil
+			}
+			first := w.rotator(true).Rotate(t.Context(), device)
+			if key := w.devices[device].key; !slices.Contains(w.standing(device), key) {
+				t.Errorf("before call %d, of %d calls: %+v; the device has %s, and %q stand after %q", at, stop, first, key, w.standing(device), w.calls)
+			}
+			w.now = w.now.AddDate(1, 0, 0)
+			last := w.rotator(false).Rotate(t.Context(), device)
+			if !slices.Equal(w.standing(device), []string{w.devices[device].key}) {
+				t.Errorf("before call %d, of %d calls, and then %+v: the device has %s, and %q stand", at, stop, last, w.devices[device].key, w.standing(device))
 			}
 		}
 	}

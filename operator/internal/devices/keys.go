@@ -29,7 +29,7 @@ func keyTurns(d *fleet.Device, now time.Time) time.Duration {
 func (c *Controller) watchKeys(ctx context.Context) {
 	tick := time.NewTicker(keyLook)
 	defer tick.Stop()
-	for {
+	for last := c.options.Now(); ; {
 		select {
 		case <-ctx.Done():
 			return
@@ -39,9 +39,9 @@ func (c *Controller) watchKeys(ctx context.Context) {
 		var due []string
 		c.options.Do(func(s *decide.State) {
 			for id, d := range s.View().Devices {
-				// Those that turned since the look before are marked too: it may have been
-				// missed by a clock that jumped.
-				if turned := status.KeyReason(status.KeyExpires(d), now) != status.KeyReason(status.KeyExpires(d), now.Add(-2*keyLook)); turned || keyTurns(d, now) > 0 {
+				// Those that turned since the look before are marked too: a clock that
+				// jumped may have passed their moment.
+				if turned := status.KeyReason(status.KeyExpires(d), now) != status.KeyReason(status.KeyExpires(d), last); turned || keyTurns(d, now) > 0 {
 					due = append(due, id)
 				}
 			}
@@ -49,5 +49,6 @@ func (c *Controller) watchKeys(ctx context.Context) {
 		for _, id := range due {
 			c.writer.Mark(id)
 		}
+		last = now
 	}
 }
