@@ -392,7 +392,7 @@ func TestAPersonEndsAScript(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
-	if _, err := m.Run(ctx, machine.Command{Script: "read x"}); !errors.Is(err, context.DeadlineExceeded) {
+	if _, err := m.Run(ctx, machine.Command{Script: "sleep 5"}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("error %v", err)
 	}
 }
