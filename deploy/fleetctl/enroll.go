@@ -132,7 +132,7 @@ func (e *enrollCommand) run(ctx context.Context, args []string) error {
 // enrol enrols one device, and shows its steps.
 func (e *enrollCommand) enrol(ctx context.Context, h inventory.Host, open func(context.Context) (machine.Machine, error), show func(enroll.Step)) (enroll.Outcome, error) {
 	out := enroll.Outcome{Device: h.ID, DryRun: e.dryRun}
-	w, err := e.wish.Wish(ctx, h, e.context, &e.terminal)
+	w, err := e.wish.Wish(ctx, h, e.context, e.provider.CAFile(), &e.terminal)
 	if err != nil {
 		return out, err
 	}

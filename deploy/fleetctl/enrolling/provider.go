@@ -23,7 +23,7 @@ const EnvOrganization = "FLEET_DEVICES_ORGANIZATION"
 // ProviderFlags are how an admin signs in at the provider, and where devices are there.
 type ProviderFlags struct {
 	issuer, project, clientID, organization string
-	keyFile, tokenFile                      string
+	keyFile, tokenFile, caFile              string
 
 	once     sync.Once
 	provider enroll.Provider
@@ -37,9 +37,13 @@ func (f *ProviderFlags) Bind(cmd *cobra.Command) {
 	flags.StringVar(&f.project, "project", "", "id of the fleet's project there (default the context's)")
 	flags.StringVar(&f.organization, "organization", "", "id of the devices' organization there; default $"+EnvOrganization)
 	flags.StringVar(&f.clientID, "client-id", "", "client id of fleetctl's application there, by which you sign in as an admin (default the context's)")
+	flags.StringVar(&f.caFile, "provider-ca-file", "", "PEM file of the CAs that signed the provider's certificate (default the context's)")
 	flags.StringVar(&f.keyFile, "admin-key-file", "", "key of a service account that may manage the devices' users, in place of a sign-in")
 	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with a personal access token of such an account, in place of a sign-in")
 }
+
+// CAFile is the file of the provider's CAs, where a flag names it.
+func (f *ProviderFlags) CAFile() string { return f.caFile }
 
 // Complete puts the flags in the place of what a context has.
 func (f *ProviderFlags) Complete(c contexts.Context) contexts.Context {
@@ -85,7 +89,11 @@ func (f *ProviderFlags) Client(ctx context.Context, s cli.Streams, c contexts.Co
 	case plaintext && !c.InsecurePlaintext:
 		return nil, cli.Misused(fmt.Errorf("--issuer %q is not encrypted, and anyone who hears an admin's token can use it", c.Issuer), "https://, or --insecure-plaintext where the network can be trusted")
 	}
-	o := zitadel.SignInOptions{Issuer: c.Issuer, CAFile: c.CAFile, KeyFile: f.keyFile, TokenFile: f.tokenFile, Now: s.Now, Prompt: func(p deviceflow.Prompt) { prompt(s, p) }}
+	ca := c.CAFile
+	if f.caFile != "" {
+		ca = f.caFile
+	}
+	o := zitadel.SignInOptions{Issuer: c.Issuer, CAFile: ca, KeyFile: f.keyFile, TokenFile: f.tokenFile, Now: s.Now, Prompt: func(p deviceflow.Prompt) { prompt(s, p) }}
 	if f.keyFile == "" && f.tokenFile == "" {
 		o.ClientID = c.ClientID
 	}
@@ -98,9 +106,9 @@ func (f *ProviderFlags) Client(ctx context.Context, s cli.Streams, c contexts.Co
 		}
 		return nil, cli.Failed(err, try)
 	}
-	client, err := zitadel.New(zitadel.Options{Issuer: c.Issuer, Organization: f.organization, Tokens: session, CAFile: c.CAFile, Now: s.Now})
+	client, err := zitadel.New(zitadel.Options{Issuer: c.Issuer, Organization: f.organization, Tokens: session, CAFile: ca, Now: s.Now})
 	if err != nil {
-		return nil, cli.Failed(err, "--issuer, --ca-file")
+		return nil, cli.Failed(err, "--issuer, --provider-ca-file")
 	}
 	return client, nil
 }

@@ -25,7 +25,7 @@ type WishFlags struct {
 	auth   string
 
 	key, deviceUser, passwordFile        string
-	url, caFile, providerCAFile, agent   string
+	url, caFile, agent                   string
 	plaintext, overwriteConfig, replaces bool
 	overwriteKey, dropLabels             bool
 }
@@ -41,7 +41,6 @@ func (f *WishFlags) Bind(cmd *cobra.Command) {
 	flags.StringVar(&f.passwordFile, "device-password-file", "", "file with its password; without it the password is asked for ({id} stands for the id)")
 	flags.StringVar(&f.url, "device-url", "", "NATS servers as the device reaches them (default the context's)")
 	flags.StringVar(&f.caFile, "device-ca-file", "", "PEM file of the CAs that signed their certificates (default the context's)")
-	flags.StringVar(&f.providerCAFile, "provider-ca-file", "", "PEM file of the CAs that signed the provider's certificate (default the context's)")
 	flags.BoolVar(&f.plaintext, "device-plaintext", false, "let the device speak to servers over connections that are not encrypted")
 	flags.StringVar(&f.agent, "agent", "", "the agent's binary, or a directory with "+enroll.BinaryName("ARCH")+" (default the directory of this program)")
 	flags.BoolVar(&f.overwriteConfig, "overwrite-config", false, "replace a configuration that was changed by hand on the device")
@@ -96,9 +95,10 @@ func (f *WishFlags) Binaries() *enroll.Binaries {
 	return &enroll.Binaries{Place: place}
 }
 
-// Wish is what a host should be, in the fleet of a context. What is missing is asked
+// Wish is what a host should be, in the fleet of a context. providerCA is the file of the
+// provider's CAs, where it is not the context's. What is missing is asked
 // for at the terminal, or said in a sentence.
-func (f *WishFlags) Wish(ctx context.Context, h inventory.Host, c contexts.Context, terminal *Terminal) (enroll.Wish, error) {
+func (f *WishFlags) Wish(ctx context.Context, h inventory.Host, c contexts.Context, providerCA string, terminal *Terminal) (enroll.Wish, error) {
 	if h.ID == "" {
 		return enroll.Wish{}, cli.Misused(errors.New("the device needs an id"), "--id pi-01")
 	}
@@ -120,10 +120,10 @@ func (f *WishFlags) Wish(ctx context.Context, h inventory.Host, c contexts.Conte
 		err = f.shared(ctx, &w, h, terminal)
 	case enroll.ZitadelJWT:
 		if w.Auth.Key, err = readKey(byID(h.Key, h.ID)); err == nil {
-			err = f.provider(&w, c)
+			err = f.provider(&w, c, providerCA)
 		}
 	case enroll.Zitadel:
-		err = f.provider(&w, c)
+		err = f.provider(&w, c, providerCA)
 	}
 	if err != nil {
 		return w, err
@@ -169,7 +169,7 @@ func (f *WishFlags) shared(ctx context.Context, w *enroll.Wish, h inventory.Host
 	return nil
 }
 
-func (f *WishFlags) provider(w *enroll.Wish, c contexts.Context) error {
+func (f *WishFlags) provider(w *enroll.Wish, c contexts.Context, ca string) error {
 	w.Auth.Issuer, w.Auth.Project = c.Issuer, c.Project
 	w.Auth.AllowPlaintext = f.plaintext
 	switch {
@@ -179,7 +179,7 @@ func (f *WishFlags) provider(w *enroll.Wish, c contexts.Context) error {
 		return cli.Misused(errors.New("the fleet's project at the provider is not known"), "--project ID, or a context that has it")
 	}
 	var err error
-	if w.Auth.CA, err = readCA(f.providerCAFile, c.CAFile); err != nil {
+	if w.Auth.CA, err = readCA(ca, c.CAFile); err != nil {
 		return cli.Misused(err, "--provider-ca-file FILE")
 	}
 	return nil
