@@ -127,7 +127,7 @@ func revoke(ctx context.Context, s cli.Streams, c *query.Connection, js jetstrea
 		return answer(s, f.output, accessChange{Device: id}, "the access of %s is revoked already (reason %s)\n", id, st.Device.Access.Reason)
 	}
 	if !yes {
-		if err := confirm(s, stdin, fmt.Sprintf("End the connections of %s and refuse new ones?", id)); err != nil {
+		if err := cli.Confirm(s, stdin, fmt.Sprintf("End the connections of %s and refuse new ones?", id)); err != nil {
 			return err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog/logstream"
@@ -71,7 +72,7 @@ Only its owner can read it (mode 0600). It takes the whole JetStream API.`,
 	cmd.Flags().StringVar(&f.publicKey, "public-key", "", "with --check: public key of the seals; default $"+query.EnvSealKey)
 	cmd.Flags().BoolVar(&f.force, "force", false, "replace FILE where it is there")
 	cmd.Flags().StringVarP(&f.output, "output", "o", "", "text or json, the manifest (default text)")
-	completeFlag(cmd, "output", fixed([]string{render.OutputText, render.OutputJSON}))
+	complete.Flag(cmd, "output", complete.Words([]string{render.OutputText, render.OutputJSON}))
 	return cmd
 }
 

@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/resource"
@@ -62,45 +62,13 @@ func describeCompletion(root *cobra.Command) {
 	}
 }
 
-// completeFlag registers how a flag's values are completed.
-func completeFlag(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
-		panic(err) // a flag that the command's own file misspells
-	}
-}
-
-// completeFile says that a flag takes a file.
-func completeFile(cmd *cobra.Command, flag string) {
-	if err := cmd.MarkFlagFilename(flag); err != nil {
-		panic(err) // a flag that the command's own file misspells
-	}
-}
-
-// completeNoFiles keeps a shell from offering files for flags that take none and have
-// no completion of their own.
-func completeNoFiles(cmd *cobra.Command) {
-	cmd.Flags().VisitAll(func(f *pflag.Flag) {
-		_, file := f.Annotations[cobra.BashCompFilenameExt]
-		if _, known := cmd.GetFlagCompletionFunc(f.Name); !known && !file && f.Value.Type() != "bool" {
-			completeFlag(cmd, f.Name, cobra.NoFileCompletions)
-		}
-	})
-}
-
-// fixed completes with words that are always the same.
-func fixed(words []string) cobra.CompletionFunc {
-	return func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-		return words, cobra.ShellCompDirectiveNoFileComp
-	}
-}
-
 // maxMoments is how many of the last changes are offered as moments.
 const maxMoments = 8
 
 // completeMoments completes a flag that takes a moment: with how long ago, and with
 // the sequences of the last changes of Deployments.
 func completeMoments(cmd *cobra.Command, flag string, c *query.Connection) {
-	completeFlag(cmd, flag, func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	complete.Flag(cmd, flag, func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
 		ago := []cobra.Completion{"-5m", "-15m", "-1h", "-1d"}
 		return append(ago, completion{c}.lastChanges()...), cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveKeepOrder
 	})
@@ -115,12 +83,12 @@ func (c completion) bindLog(cmd *cobra.Command) {
 	for flag, f := range map[string]cobra.CompletionFunc{
 		"device":     c.device,
 		"deployment": c.qualified,
-		"type":       fixed(query.TypeWords()),
-		"output":     fixed([]string{render.OutputJSON, render.OutputText}),
-		"since":      fixed([]string{"15m", "1h", "1d"}),
-		"until":      fixed([]string{"15m", "1h", "1d"}),
+		"type":       complete.Words(query.TypeWords()),
+		"output":     complete.Words([]string{render.OutputJSON, render.OutputText}),
+		"since":      complete.Words([]string{"15m", "1h", "1d"}),
+		"until":      complete.Words([]string{"15m", "1h", "1d"}),
 	} {
-		completeFlag(cmd, flag, f)
+		complete.Flag(cmd, flag, f)
 	}
 }
 

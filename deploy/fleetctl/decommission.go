@@ -11,6 +11,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/enrolling"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
@@ -61,6 +62,15 @@ The same by kubectl, where the deletion of a Device alone brings it back:
 	return cmd
 }
 
+// decommissioner is the same for unenroll, which asks and tells by itself.
+func decommissioner(s cli.Streams, c *query.Connection) enrolling.Decommission {
+	s.Out = io.Discard
+	return func(ctx context.Context, js jetstream.JetStream, st query.Standing, reason string) error {
+		f := decommissionFlags{requestFlags: requestFlags{reason: reason, wait: true, timeout: 3 * defaultWait, output: render.OutputText}, yes: true}
+		return decommission(ctx, s, c, js, st, f, strings.NewReader(""))
+	}
+}
+
 // decommissioned is what came of a request.
 type decommissioned struct {
 	Device         string   `json:"device"`
@@ -76,7 +86,7 @@ func decommission(ctx context.Context, s cli.Streams, c *query.Connection, js je
 		return answer(s, f.output, out, "%s is decommissioned already (event %d)\n", id, st.Left)
 	}
 	if !f.yes {
-		if err := confirm(s, stdin, fmt.Sprintf("Decommission %s, withdraw %s and ignore what it reports from then on?", id, onIt(st.Assigned))); err != nil {
+		if err := cli.Confirm(s, stdin, fmt.Sprintf("Decommission %s, withdraw %s and ignore what it reports from then on?", id, onIt(st.Assigned))); err != nil {
 			return err
 		}
 	}

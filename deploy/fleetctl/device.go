@@ -1,17 +1,19 @@
 package fleetctl
 
 import (
+	"context"
 	"encoding/json"
-	"fmt"
-	"strings"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
+	"fleet.nationtech.io/deploy/fleetctl/enrolling"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/resource"
-	"fleet.nationtech.io/eventlog"
 )
 
 func newDevice(s cli.Streams, c *query.Connection) *cobra.Command {
@@ -21,20 +23,9 @@ func newDevice(s cli.Streams, c *query.Connection) *cobra.Command {
 	}
 	cmd.AddCommand(newDecommission(s, c), newRevoke(s, c), newAllow(s, c), newWhy(s, c))
 	for _, sub := range cmd.Commands() {
-		completeNoFiles(sub)
+		complete.NoFiles(sub)
 	}
 	return cmd
-}
-
-// deviceArg reads DEVICE or device/DEVICE.
-func deviceArg(arg string) (string, error) {
-	word, name, ok := strings.Cut(arg, "/")
-	if !ok {
-		name = arg
-	} else if r, err := resource.ByWord(word); err != nil || r.Namespaced {
-		return "", fmt.Errorf("%q is not of the form DEVICE or device/DEVICE", arg)
-	}
-	return name, eventlog.CheckName("device", name)
 }
 
 // answer writes what came of it, for a program or for a person.
@@ -49,4 +40,27 @@ func answer(s cli.Streams, output string, v any, format string, args ...any) err
 	}
 	s.Tell("%s\n", b)
 	return nil
+}
+
+// devicesOf is the fleet's devices, as the log has them.
+func devicesOf(s cli.Streams, c *query.Connection) enrolling.Devices {
+	return enrolling.Devices{
+		Complete: completion{c}.device,
+		Find: func(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, q resource.Query) ([]string, error) {
+			v, err := viewAt(ctx, s, c, nc, js, query.Moment{})
+			if err != nil {
+				return nil, err
+			}
+			catalog := resource.NewCatalog(v, s.Now())
+			found, unknown := q.Find(catalog)
+			if err := notFound(s, q, catalog, unknown, false); err != nil {
+				return nil, err
+			}
+			var ids []string
+			for _, item := range found {
+				ids = append(ids, item.Key.Name)
+			}
+			return ids, nil
+		},
+	}
 }

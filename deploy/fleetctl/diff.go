@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/projections/fleet"
@@ -59,9 +60,9 @@ there are any, as git's; with -q nothing is printed besides.`,
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "print nothing, and --exit-code")
 	completeMoments(cmd, "from", c)
 	completeMoments(cmd, "to", c)
-	completeFlag(cmd, "deployment", completion{c}.qualified)
-	completeFlag(cmd, "device", completion{c}.device)
-	completeFlag(cmd, "output", fixed([]string{render.OutputText, render.OutputJSON}))
+	complete.Flag(cmd, "deployment", completion{c}.qualified)
+	complete.Flag(cmd, "device", completion{c}.device)
+	complete.Flag(cmd, "output", complete.Words([]string{render.OutputText, render.OutputJSON}))
 	return cmd
 }
 

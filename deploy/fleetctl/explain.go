@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/resource"
@@ -58,8 +59,8 @@ docs/status.md has the words that devices and the operator use.
 	flags := cmd.Flags()
 	flags.StringVarP(&f.namespace, "namespace", "n", "", "the Deployment's namespace (default: that of the one which the device has, or the only one)")
 	flags.StringVarP(&f.output, "output", "o", render.OutputText, "text, json or yaml")
-	completeFlag(cmd, "output", fixed([]string{render.OutputText, render.OutputJSON, render.OutputYAML}))
-	completeFlag(cmd, "namespace", completion{c}.namespace)
+	complete.Flag(cmd, "output", complete.Words([]string{render.OutputText, render.OutputJSON, render.OutputYAML}))
+	complete.Flag(cmd, "namespace", completion{c}.namespace)
 	return cmd
 }
 

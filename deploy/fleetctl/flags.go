@@ -1,14 +1,11 @@
 package fleetctl
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/spf13/cobra"
 
-	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/query"
-	"fleet.nationtech.io/deploy/fleetctl/render"
 )
 
 // selectionFlags are the flags by which a person selects events.
@@ -33,20 +30,6 @@ func (f selectionFlags) selection() (query.Selection, error) {
 	s, err := query.NewSelection(f.device, f.deployment, f.types)
 	s.Actor, s.Correlation, s.Reason = f.actor, f.correlation, f.reason
 	return s, err
-}
-
-// bindOutput adds -o, for a line of text or one of JSON.
-func bindOutput(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVarP(output, "output", "o", render.OutputText, "text or json")
-	completeFlag(cmd, "output", fixed([]string{render.OutputText, render.OutputJSON}))
-}
-
-// checkTextOrJSON refuses other outputs than those of bindOutput.
-func checkTextOrJSON(output string) error {
-	if output != render.OutputText && output != render.OutputJSON {
-		return cli.Misused(fmt.Errorf("unknown output %q; -o takes text or json", output), "-o json")
-	}
-	return nil
 }
 
 // defaultWait is how long a person waits for the operator.

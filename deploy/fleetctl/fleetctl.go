@@ -10,6 +10,8 @@ import (
 
 	"fleet.nationtech.io/deploy/fleetctl/access"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
+	"fleet.nationtech.io/deploy/fleetctl/enrolling"
 	"fleet.nationtech.io/deploy/fleetctl/provider"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/eventlog/version"
@@ -65,7 +67,7 @@ the output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		newDevice(s, &c),
 		newDiff(s, &c),
 		newDocs(s),
-		newEnroll(s, settings, &c),
+		enrolling.NewEnroll(s, settings, &c, devicesOf(s, &c)),
 		newExplain(s, &c),
 		newGet(s, &c),
 		newHistory(s, &c),
@@ -76,13 +78,13 @@ the output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		newRebuild(s, &c),
 		newReplay(s, &c),
 		newRestore(s, &c),
-		newUnenroll(s, settings, &c),
+		enrolling.NewUnenroll(s, settings, &c, decommissioner(s, &c)),
 		newVerify(s, &c),
 		newWithdraw(s, &c),
 		provider.NewZitadel(s, settings),
 	)
 	for _, cmd := range root.Commands() {
-		completeNoFiles(cmd)
+		complete.NoFiles(cmd)
 	}
 	describeCompletion(root)
 	return root

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/resource"
@@ -74,8 +75,8 @@ each change is a line, as Kubernetes writes watch events.`,
 	flags.StringVarP(&f.selector, "selector", "l", "", "only devices whose labels match, such as site=lab,gpu")
 	flags.BoolVarP(&f.watch, "watch", "w", false, "go on with what changes, until Ctrl-C")
 	flags.StringVarP(&f.output, "output", "o", "", "table, wide, json, yaml or name (default table)")
-	completeFlag(cmd, "output", fixed(render.Outputs()))
-	completeFlag(cmd, "namespace", completion{c}.namespace)
+	complete.Flag(cmd, "output", complete.Words(render.Outputs()))
+	complete.Flag(cmd, "namespace", completion{c}.namespace)
 	return cmd
 }
 

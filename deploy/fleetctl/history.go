@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/resource"
@@ -61,8 +62,8 @@ read which is about the one asked for.
 	flags.StringVarP(&f.namespace, "namespace", "n", "default", "the Deployment's namespace")
 	flags.Uint64Var(&f.revision, "revision", 0, "of a Deployment: this revision alone")
 	flags.StringVarP(&f.output, "output", "o", render.OutputText, "text, json or yaml")
-	completeFlag(cmd, "output", fixed([]string{render.OutputText, render.OutputJSON, render.OutputYAML}))
-	completeFlag(cmd, "namespace", completion{c}.namespace)
+	complete.Flag(cmd, "output", complete.Words([]string{render.OutputText, render.OutputJSON, render.OutputYAML}))
+	complete.Flag(cmd, "namespace", completion{c}.namespace)
 	return cmd
 }
 

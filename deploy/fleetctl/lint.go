@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/lint"
 )
@@ -60,7 +61,7 @@ Exit codes: 0 nothing was found, 1 something was, or a file could not be read.`,
 	flags.StringVarP(&f.output, "output", "o", render.OutputText, "text or json")
 	_ = cmd.MarkFlagRequired("filename")
 	_ = cmd.MarkFlagFilename("filename", "json", "yaml", "yml")
-	completeFlag(cmd, "output", fixed([]string{render.OutputText, render.OutputJSON}))
+	complete.Flag(cmd, "output", complete.Words([]string{render.OutputText, render.OutputJSON}))
 	return cmd
 }
 

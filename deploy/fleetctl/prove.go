@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
@@ -57,8 +58,8 @@ $` + query.EnvSealKey + `: a document brings its own, which proves nothing.`,
 	flags.StringVar(&f.check, "check", "", "a proof to check, without the log; - reads it from standard input")
 	flags.StringVarP(&f.output, "output", "o", "", "file to write the proof to; default standard output")
 	flags.StringVar(&f.publicKey, "public-key", "", "public key of the seals; default $"+query.EnvSealKey)
-	completeFile(cmd, "check")
-	completeFile(cmd, "output")
+	complete.File(cmd, "check")
+	complete.File(cmd, "output")
 	return cmd
 }
 

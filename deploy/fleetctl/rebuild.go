@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
@@ -51,13 +52,13 @@ Buckets: ` + strings.Join(eventlog.Buckets(), ", ") + `.`,
 				return cli.Misused(err, s.Program()+" rebuild desired-state")
 			}
 			if !yes {
-				if err := confirm(s, cmd.InOrStdin(), "Rebuild "+strings.Join(names, ", ")+"?"); err != nil {
+				if err := cli.Confirm(s, cmd.InOrStdin(), "Rebuild "+strings.Join(names, ", ")+"?"); err != nil {
 					return err
 				}
 			}
 			return rebuild(cmd.Context(), s, c, names)
 		},
-		ValidArgsFunction: fixed(eventlog.Buckets()),
+		ValidArgsFunction: complete.Words(eventlog.Buckets()),
 	}
 	flags := cmd.Flags()
 	flags.BoolVar(&all, "all", false, "all four buckets")

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/term"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/replay"
@@ -74,10 +75,10 @@ to where the last or the next rollout begins, Home End, + - speed, ? help, q qui
 	for _, moment := range []string{"from", "to"} {
 		completeMoments(cmd, moment, c)
 	}
-	completeFlag(cmd, "device", completion{c}.device)
-	completeFlag(cmd, "deployment", completion{c}.qualified)
-	completeFlag(cmd, "speed", fixed([]string{"1x", "60x", "600x", "max"}))
-	completeFlag(cmd, "output", fixed([]string{render.OutputJSON, render.OutputText}))
+	complete.Flag(cmd, "device", completion{c}.device)
+	complete.Flag(cmd, "deployment", completion{c}.qualified)
+	complete.Flag(cmd, "speed", complete.Words([]string{"1x", "60x", "600x", "max"}))
+	complete.Flag(cmd, "output", complete.Words([]string{render.OutputJSON, render.OutputText}))
 	return cmd
 }
 

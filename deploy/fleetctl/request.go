@@ -6,10 +6,13 @@ import (
 	"fmt"
 	"time"
 
+	"fleet.nationtech.io/deploy/fleetctl/resource"
+
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/reader"
 )
@@ -26,15 +29,15 @@ func (f *requestFlags) bind(cmd *cobra.Command) {
 	flags.StringVar(&f.reason, "reason", "", "why, for the log")
 	flags.BoolVar(&f.wait, "wait", true, "wait until the operator has done it")
 	flags.DurationVar(&f.timeout, "timeout", defaultWait, "how long to wait for the operator")
-	bindOutput(cmd, &f.output)
+	complete.BindOutput(cmd, &f.output)
 }
 
 // check reads the device that a command names, and checks the flags.
 func (f *requestFlags) check(s cli.Streams, command, arg string) (device string, err error) {
-	if device, err = deviceArg(arg); err != nil {
+	if device, err = resource.DeviceArg(arg); err != nil {
 		return "", cli.Misused(err, s.Program()+" device "+command+" edge-03")
 	}
-	return device, checkTextOrJSON(f.output)
+	return device, complete.CheckTextOrJSON(f.output)
 }
 
 // openRequest is a request in the log that the operator has not answered.

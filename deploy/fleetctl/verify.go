@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/projections/verify"
@@ -61,7 +62,7 @@ were found.`,
 	flags.StringVar(&f.publicKey, "public-key", "", "public key of the seals; default $"+query.EnvSealKey)
 	flags.StringVarP(&f.output, "output", "o", render.OutputTable, "table or json")
 	flags.BoolVar(&f.progress, "progress", false, "say on stderr how far it is, also where that is no terminal")
-	completeFlag(cmd, "output", fixed([]string{render.OutputTable, render.OutputJSON}))
+	complete.Flag(cmd, "output", complete.Words([]string{render.OutputTable, render.OutputJSON}))
 	return cmd
 }
 

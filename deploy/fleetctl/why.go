@@ -7,10 +7,13 @@ import (
 	"slices"
 	"time"
 
+	"fleet.nationtech.io/deploy/fleetctl/resource"
+
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/callout/refusal"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/operator/status"
@@ -34,11 +37,11 @@ device. Those of the last 24 h are shown below, as they may be this device's.`,
 		Example: "  fleetctl device why edge-03\n  fleetctl device why edge-03 -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			device, err := deviceArg(args[0])
+			device, err := resource.DeviceArg(args[0])
 			if err != nil {
 				return cli.Misused(err, s.Program()+" device why edge-03")
 			}
-			if err := checkTextOrJSON(output); err != nil {
+			if err := complete.CheckTextOrJSON(output); err != nil {
 				return err
 			}
 			return why(cmd.Context(), s, c, device, most, output)
@@ -46,7 +49,7 @@ device. Those of the last 24 h are shown below, as they may be this device's.`,
 		ValidArgsFunction: completion{c}.device,
 	}
 	cmd.Flags().IntVarP(&most, "tail", "n", 20, "how many logins to show")
-	bindOutput(cmd, &output)
+	complete.BindOutput(cmd, &output)
 	return cmd
 }
 

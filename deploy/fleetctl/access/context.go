@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/contexts"
 	"fleet.nationtech.io/deploy/fleetctl/login"
 )
@@ -62,7 +63,7 @@ The first context is selected at once.`,
 	flags.StringVar(&credsFile, "creds-file", "", "credentials file of a NATS user, as nsc makes it")
 	flags.BoolVar(&overwrite, "overwrite", false, "replace a context of that name")
 	for _, flag := range []string{"issuer", "client-id", "project"} {
-		complete(cmd, flag, cobra.NoFileCompletions)
+		complete.Flag(cmd, flag, cobra.NoFileCompletions)
 	}
 	for _, flag := range []string{"password-file", "creds-file"} {
 		if err := cmd.MarkFlagFilename(flag); err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/contexts"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
@@ -44,7 +45,7 @@ func (b *Settings) newList(s cli.Streams) *cobra.Command {
 
 func bindOutput(cmd *cobra.Command, output *string) {
 	cmd.Flags().StringVarP(output, "output", "o", render.OutputText, "text or json")
-	complete(cmd, "output", cobra.FixedCompletions([]string{render.OutputText, render.OutputJSON}, cobra.ShellCompDirectiveNoFileComp))
+	complete.Flag(cmd, "output", cobra.FixedCompletions([]string{render.OutputText, render.OutputJSON}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (b *Settings) list(s cli.Streams, asJSON bool) error {

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/contexts"
 	"fleet.nationtech.io/deploy/fleetctl/login"
 	"fleet.nationtech.io/deploy/fleetctl/query"
@@ -58,9 +59,9 @@ $` + EnvKeyFile + `.`,
 	flags.BoolVar(&f.noBrowser, "no-browser", false, "do not open a browser on this machine")
 	flags.StringVarP(&f.output, "output", "o", "", "json or text (default: text on a terminal, else json)")
 	for _, flag := range []string{"issuer", "client-id", "project"} {
-		complete(cmd, flag, cobra.NoFileCompletions)
+		complete.Flag(cmd, flag, cobra.NoFileCompletions)
 	}
-	complete(cmd, "output", cobra.FixedCompletions([]string{render.OutputText, render.OutputJSON}, cobra.ShellCompDirectiveNoFileComp))
+	complete.Flag(cmd, "output", cobra.FixedCompletions([]string{render.OutputText, render.OutputJSON}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 

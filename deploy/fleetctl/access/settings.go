@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/contexts"
 	"fleet.nationtech.io/deploy/fleetctl/login"
 	"fleet.nationtech.io/deploy/fleetctl/query"
@@ -64,22 +65,15 @@ func Bind(root *cobra.Command, s cli.Streams) *Settings {
 	f.StringVar(&b.keyFile, "key-file", "", "key of a machine user, by which a service logs in; default $"+EnvKeyFile)
 	f.BoolVar(&b.plaintext, "insecure-plaintext", false, "show a token to servers over connections that are not encrypted; default $"+EnvPlaintext)
 	for _, flag := range []string{"url", "user", "password", "insecure-plaintext"} {
-		complete(root, flag, cobra.NoFileCompletions)
+		complete.Flag(root, flag, cobra.NoFileCompletions)
 	}
-	complete(root, "context", b.completeContexts)
+	complete.Flag(root, "context", b.completeContexts)
 	for _, flag := range []string{"ca-file", "key-file"} {
 		if err := root.MarkPersistentFlagFilename(flag); err != nil {
 			panic(err) // a flag that is misspelt above
 		}
 	}
 	return b
-}
-
-// complete registers how a flag's values are completed.
-func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
-		panic(err) // a flag that the command's own file misspells
-	}
 }
 
 // completeContexts completes with the names of contexts.

@@ -1,5 +1,5 @@
-// Package enrolling is what the commands enroll and unenroll share: their flags, what
-// is asked at the terminal, and how steps and summaries are shown.
+// Package enrolling has the commands by which devices join and leave the fleet: enroll,
+// enroll rotate and unenroll.
 package enrolling
 
 import (

@@ -13,6 +13,7 @@ import (
 	"fleet.nationtech.io/deploy/deviceflow"
 	"fleet.nationtech.io/deploy/fleetctl/access"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/contexts"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/zitadel"
@@ -95,9 +96,9 @@ func (c *setupCommand) bind(cmd *cobra.Command) {
 	f.BoolVar(&c.dryRun, "dry-run", false, "show what would be made, and make nothing")
 	f.StringVarP(&c.output, "output", "o", render.OutputText, "text or json")
 	for _, flag := range []string{"issuer", "client-id", "device-organization", "people-organization", "project-name", "dashboard-url", "key-life"} {
-		complete(cmd, flag, cobra.NoFileCompletions)
+		complete.Flag(cmd, flag, cobra.NoFileCompletions)
 	}
-	complete(cmd, "output", cobra.FixedCompletions([]string{render.OutputText, render.OutputJSON}, cobra.ShellCompDirectiveNoFileComp))
+	complete.Flag(cmd, "output", cobra.FixedCompletions([]string{render.OutputText, render.OutputJSON}, cobra.ShellCompDirectiveNoFileComp))
 	for _, flag := range []string{"admin-key-file", "admin-token-file"} {
 		if err := cmd.MarkFlagFilename(flag); err != nil {
 			panic(err) // a flag that is misspelt above
@@ -105,13 +106,6 @@ func (c *setupCommand) bind(cmd *cobra.Command) {
 	}
 	if err := cmd.MarkFlagDirname("out"); err != nil {
 		panic(err)
-	}
-}
-
-// complete registers how a flag's values are completed.
-func complete(cmd *cobra.Command, flag string, f cobra.CompletionFunc) {
-	if err := cmd.RegisterFlagCompletionFunc(flag, f); err != nil {
-		panic(err) // a flag that is misspelt above
 	}
 }
 

@@ -1,4 +1,4 @@
-package fleetctl
+package enrolling
 
 import (
 	"context"
@@ -16,8 +16,8 @@ import (
 	"fleet.nationtech.io/deploy/enroll/machine"
 	"fleet.nationtech.io/deploy/fleetctl/access"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/contexts"
-	"fleet.nationtech.io/deploy/fleetctl/enrolling"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 )
@@ -28,10 +28,10 @@ type enrollCommand struct {
 	settings *access.Settings
 	fleet    *enrollFleet
 
-	reach    enrolling.ReachFlags
-	wish     enrolling.WishFlags
-	provider enrolling.ProviderFlags
-	terminal enrolling.Terminal
+	reach    ReachFlags
+	wish     WishFlags
+	provider ProviderFlags
+	terminal Terminal
 
 	inventory string
 	parallel  int
@@ -45,7 +45,8 @@ type enrollCommand struct {
 	asJSON   bool
 }
 
-func newEnroll(s cli.Streams, b *access.Settings, c *query.Connection) *cobra.Command {
+// NewEnroll makes the command enroll, with rotate below it.
+func NewEnroll(s cli.Streams, b *access.Settings, c *query.Connection, devices Devices) *cobra.Command {
 	e := &enrollCommand{streams: s, settings: b, fleet: &enrollFleet{streams: s, connection: c}}
 	cmd := &cobra.Command{
 		Use:   "enroll [ssh://USER@HOST:PORT | local]",
@@ -80,7 +81,7 @@ not say it. Exits with 1 where a device is not in.`,
 			if len(args) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp
 			}
-			return []cobra.Completion{enrolling.Local, "ssh://"}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+			return []cobra.Completion{Local, "ssh://"}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 		},
 	}
 	e.wish.Bind(cmd)
@@ -93,15 +94,15 @@ not say it. Exits with 1 where a device is not in.`,
 	flags.BoolVar(&e.wait, "wait", true, "ask the fleet whether the device is in; without it, the agent has to run, and that is all")
 	flags.DurationVar(&e.timeout, "timeout", enroll.DefaultWait, "how long the device may take until it is in")
 	bindTwoOutputs(cmd, &e.output)
-	completeFlag(cmd, "auth", fixed(enroll.Flavours()))
-	cmd.AddCommand(newEnrollRotate(s, b, c))
+	complete.Flag(cmd, "auth", complete.Words(enroll.Flavours()))
+	cmd.AddCommand(newRotate(s, b, c, devices))
 	return cmd
 }
 
 // bindTwoOutputs adds -o, which is text on a terminal, else JSON.
 func bindTwoOutputs(cmd *cobra.Command, output *string) {
 	cmd.Flags().StringVarP(output, "output", "o", "", "json or text (default: text on a terminal, else json)")
-	completeFlag(cmd, "output", fixed([]string{render.OutputText, render.OutputJSON}))
+	complete.Flag(cmd, "output", complete.Words([]string{render.OutputText, render.OutputJSON}))
 }
 
 func (e *enrollCommand) run(ctx context.Context, args []string) error {
@@ -110,7 +111,7 @@ func (e *enrollCommand) run(ctx context.Context, args []string) error {
 		return cli.Misused(errors.New("enroll needs one device, or an inventory"), e.streams.Program()+" enroll ssh://pi@10.0.0.5 --id pi-01, or --inventory hosts.yaml")
 	}
 	var err error
-	if e.asJSON, err = enrolling.AsJSON(e.streams, e.output); err != nil {
+	if e.asJSON, err = AsJSON(e.streams, e.output); err != nil {
 		return err
 	}
 	chosen, err := e.settings.Chosen()
@@ -165,7 +166,7 @@ func remedy(err error) string {
 }
 
 func (e *enrollCommand) one(ctx context.Context, name string) error {
-	show := func(s enroll.Step) { enrolling.ShowStep(e.streams, s, e.asJSON) }
+	show := func(s enroll.Step) { ShowStep(e.streams, s, e.asJSON) }
 	began := e.streams.Now()
 	out, err := e.enrol(ctx, e.wish.Host(), func(ctx context.Context) (machine.Machine, error) { return e.reach.Open(ctx, name) }, show)
 	return e.end(ctx, out, err, began, "enrolled", "would be enrolled")
@@ -180,9 +181,9 @@ func endOne(ctx context.Context, s cli.Streams, asJSON bool, out enroll.Outcome,
 	if ctx.Err() != nil {
 		return cli.Interrupted("run the same command again: it goes on where it stopped")
 	}
-	r := enrolling.NewResult(out, err, s.Now().Sub(began).Seconds())
+	r := NewResult(out, err, s.Now().Sub(began).Seconds())
 	if asJSON {
-		if failed := enrolling.Encode(s, r); failed != nil {
+		if failed := Encode(s, r); failed != nil {
 			return failed
 		}
 	} else if err == nil {
@@ -225,33 +226,33 @@ func (e *enrollCommand) all(ctx context.Context) error {
 	progress := render.NewProgress(e.streams, "enrolling")
 	var lock sync.Mutex
 	done := 0
-	report := func(r enrolling.Result) enrolling.Result {
+	report := func(r Result) Result {
 		lock.Lock()
 		defer lock.Unlock()
 		done++
 		progress.End()
 		if !e.asJSON {
-			enrolling.ShowResult(e.streams, r, "enrolled")
+			ShowResult(e.streams, r, "enrolled")
 		}
 		progress.Report(uint64(done), uint64(len(hosts)))
 		return r
 	}
-	results := inventory.Each(ctx, hosts, e.parallel, func(ctx context.Context, h inventory.Host) enrolling.Result {
+	results := inventory.Each(ctx, hosts, e.parallel, func(ctx context.Context, h inventory.Host) Result {
 		began := e.streams.Now()
 		out, err := e.enrol(ctx, h, func(ctx context.Context) (machine.Machine, error) { return e.reach.Dial(ctx, h.Target, h.Jump) }, nil)
 		if out.Machine == "" {
 			out.Machine = h.Target.String()
 		}
-		return report(enrolling.NewResult(out, err, e.streams.Now().Sub(began).Seconds()))
-	}, func(h inventory.Host) enrolling.Result {
-		return enrolling.NewResult(enroll.Outcome{Device: h.ID, Machine: h.Target.String()}, errors.New("not begun: the command was ended"), 0)
+		return report(NewResult(out, err, e.streams.Now().Sub(began).Seconds()))
+	}, func(h inventory.Host) Result {
+		return NewResult(enroll.Outcome{Device: h.ID, Machine: h.Target.String()}, errors.New("not begun: the command was ended"), 0)
 	})
 	progress.End()
 	return summarize(ctx, e.streams, e.asJSON, results)
 }
 
-func summarize(ctx context.Context, s cli.Streams, asJSON bool, results []enrolling.Result) error {
-	sum := enrolling.Summary{Devices: results}
+func summarize(ctx context.Context, s cli.Streams, asJSON bool, results []Result) error {
+	sum := Summary{Devices: results}
 	for _, r := range results {
 		if r.OK {
 			sum.OK++
@@ -260,11 +261,11 @@ func summarize(ctx context.Context, s cli.Streams, asJSON bool, results []enroll
 		}
 	}
 	if asJSON {
-		if err := enrolling.Encode(s, sum); err != nil {
+		if err := Encode(s, sum); err != nil {
 			return err
 		}
 	} else {
-		enrolling.ShowSummary(s, sum, "enrolled")
+		ShowSummary(s, sum, "enrolled")
 	}
 	switch {
 	case ctx.Err() != nil:

@@ -1,4 +1,4 @@
-package fleetctl
+package enrolling
 
 import (
 	"context"
@@ -12,21 +12,22 @@ import (
 	"fleet.nationtech.io/deploy/enroll"
 	"fleet.nationtech.io/deploy/fleetctl/access"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
-	"fleet.nationtech.io/deploy/fleetctl/enrolling"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 )
 
 // unenrollFlags are the flags of unenroll.
 type unenrollFlags struct {
-	reach    enrolling.ReachFlags
-	provider enrolling.ProviderFlags
+	reach    ReachFlags
+	provider ProviderFlags
 
 	id, auth, reason, output                            string
 	unreachable, keepUser, forget, volumes, dryRun, yes bool
 }
 
-func newUnenroll(s cli.Streams, b *access.Settings, c *query.Connection) *cobra.Command {
+// NewUnenroll makes the command unenroll.
+func NewUnenroll(s cli.Streams, b *access.Settings, c *query.Connection, decommission Decommission) *cobra.Command {
 	var f unenrollFlags
 	cmd := &cobra.Command{
 		Use:   "unenroll [ssh://USER@HOST:PORT | local]",
@@ -47,10 +48,10 @@ its agent removes its containers when it is told that it is decommissioned.`,
   fleetctl unenroll --unreachable --id pi-01 --reason 'stolen'`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return f.run(cmd.Context(), s, b, c, cmd.InOrStdin(), args)
+			return f.run(cmd.Context(), s, b, c, decommission, cmd.InOrStdin(), args)
 		},
 		ValidArgsFunction: func(*cobra.Command, []string, string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			return []cobra.Completion{enrolling.Local, "ssh://"}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+			return []cobra.Completion{Local, "ssh://"}, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 		},
 	}
 	flags := cmd.Flags()
@@ -66,12 +67,12 @@ its agent removes its containers when it is told that it is decommissioned.`,
 	f.provider.Bind(cmd)
 	f.reach.Bind(cmd)
 	bindTwoOutputs(cmd, &f.output)
-	completeFlag(cmd, "auth", fixed(enroll.Flavours()))
+	complete.Flag(cmd, "auth", complete.Words(enroll.Flavours()))
 	return cmd
 }
 
-func (f *unenrollFlags) run(ctx context.Context, s cli.Streams, b *access.Settings, c *query.Connection, stdin io.Reader, args []string) error {
-	asJSON, err := enrolling.AsJSON(s, f.output)
+func (f *unenrollFlags) run(ctx context.Context, s cli.Streams, b *access.Settings, c *query.Connection, decommission Decommission, stdin io.Reader, args []string) error {
+	asJSON, err := AsJSON(s, f.output)
 	switch {
 	case err != nil:
 		return err
@@ -89,12 +90,12 @@ func (f *unenrollFlags) run(ctx context.Context, s cli.Streams, b *access.Settin
 		return err
 	}
 	in := f.provider.Complete(chosen)
-	fleet := &enrollFleet{streams: s, connection: c}
+	fleet := &enrollFleet{streams: s, connection: c, decommission: decommission}
 	defer fleet.close()
 	if err := fleet.open(); err != nil {
 		return err
 	}
-	terminal := &enrolling.Terminal{}
+	terminal := &Terminal{}
 	if err := f.reach.Prepare(s, terminal); err != nil {
 		return err
 	}
@@ -102,7 +103,7 @@ func (f *unenrollFlags) run(ctx context.Context, s cli.Streams, b *access.Settin
 	d := enroll.Departure{
 		ID: f.id, Fleet: fleet, Forget: f.forget, Volumes: f.volumes, Reason: f.reason, DryRun: f.dryRun,
 		Identity: f.auth != string(enroll.Shared) && (f.auth != "" || in.Issuer != ""),
-		Show:     func(step enroll.Step) { enrolling.ShowStep(s, step, asJSON) },
+		Show:     func(step enroll.Step) { ShowStep(s, step, asJSON) },
 	}
 	if !f.keepUser {
 		d.Provider = func(ctx context.Context) (enroll.Provider, error) { return f.provider.SignIn(ctx, s, in) }
@@ -137,5 +138,5 @@ func (f *unenrollFlags) confirm(s cli.Streams, stdin io.Reader, id string, steps
 	if f.forget {
 		s.Warn("The machine user is deleted. The provider may never give the id %s again.\n", id)
 	}
-	return confirm(s, stdin, "Do that?")
+	return cli.Confirm(s, stdin, "Do that?")
 }

@@ -1,12 +1,10 @@
-package fleetctl
+package enrolling
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"strings"
 	"sync"
 	"time"
 
@@ -16,7 +14,6 @@ import (
 	"fleet.nationtech.io/deploy/enroll"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/query"
-	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
 )
 
@@ -27,10 +24,15 @@ const (
 	enrollRead     = 15 * time.Second
 )
 
+// Decommission asks the operator to take a device out of the fleet, and waits until it
+// has.
+type Decommission func(ctx context.Context, js jetstream.JetStream, st query.Standing, reason string) error
+
 // enrollFleet is the fleet as an enrolment asks it, over one connection for all devices.
 type enrollFleet struct {
-	streams    cli.Streams
-	connection *query.Connection
+	streams      cli.Streams
+	connection   *query.Connection
+	decommission Decommission // unenroll alone needs it
 
 	once sync.Once
 	nc   *nats.Conn
@@ -136,11 +138,7 @@ func (f *enrollFleet) Decommission(ctx context.Context, id, reason string) error
 	if err := eventlog.CheckName("user", f.connection.User); err != nil {
 		return cli.Misused(fmt.Errorf("a request needs a user: %w", err), "--user")
 	}
-	s := f.streams
-	s.Out = io.Discard // the step says it
-	flags := decommissionFlags{requestFlags: requestFlags{reason: reason, wait: true, timeout: 3 * defaultWait, output: render.OutputText}, yes: true}
-	err = decommission(ctx, s, f.connection, f.js, st, flags, strings.NewReader(""))
-	if err != nil {
+	if err := f.decommission(ctx, f.js, st, reason); err != nil {
 		return f.connection.Explain(err, f.nc)
 	}
 	return nil

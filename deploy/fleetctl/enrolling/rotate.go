@@ -1,4 +1,4 @@
-package fleetctl
+package enrolling
 
 import (
 	"context"
@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -17,7 +19,7 @@ import (
 	"fleet.nationtech.io/deploy/enroll/rotate"
 	"fleet.nationtech.io/deploy/fleetctl/access"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
-	"fleet.nationtech.io/deploy/fleetctl/enrolling"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/resource"
@@ -27,7 +29,7 @@ import (
 // rotateFlags are the flags of enroll rotate.
 type rotateFlags struct {
 	selector   string
-	provider   enrolling.ProviderFlags
+	provider   ProviderFlags
 	all, force bool
 	unproven   bool
 	parallel   int
@@ -37,7 +39,14 @@ type rotateFlags struct {
 // maxParallel bounds how many devices are asked at once: the provider limits rates.
 const maxParallel = 200
 
-func newEnrollRotate(s cli.Streams, b *access.Settings, c *query.Connection) *cobra.Command {
+// Devices are those of the fleet, as the log has them.
+type Devices struct {
+	Complete cobra.CompletionFunc // an argument
+	// Find gives the ids of those that a query asks for; what is not there is an error.
+	Find func(ctx context.Context, nc *nats.Conn, js jetstream.JetStream, q resource.Query) ([]string, error)
+}
+
+func newRotate(s cli.Streams, b *access.Settings, c *query.Connection, devices Devices) *cobra.Command {
 	var f rotateFlags
 	cmd := &cobra.Command{
 		Use:   "rotate [DEVICE…] | -l SELECTOR | --all",
@@ -66,10 +75,10 @@ Exits with 1 where a device failed.`,
   fleetctl enroll rotate --all --parallel 50 -o json`,
 		Args: cobra.ArbitraryArgs,
 		RunE: func(cmd *cobra.Command, args []string) error {
-			return enrollRotate(cmd.Context(), s, b, c, &f, args)
+			return enrollRotate(cmd.Context(), s, b, c, devices, &f, args)
 		},
 		ValidArgsFunction: func(cmd *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
-			names, directive := completion{c}.device(cmd, nil, toComplete)
+			names, directive := devices.Complete(cmd, nil, toComplete)
 			return slices.DeleteFunc(names, func(n string) bool { return slices.Contains(args, n) }), directive
 		},
 	}
@@ -80,8 +89,8 @@ Exits with 1 where a device failed.`,
 	flags.BoolVar(&f.unproven, "unproven", false, "trust answers without a proof, as of devices whose key has ended")
 	flags.IntVar(&f.parallel, "parallel", 20, "how many devices at once")
 	f.provider.Bind(cmd)
-	bindOutput(cmd, &f.output)
-	completeNoFiles(cmd)
+	complete.BindOutput(cmd, &f.output)
+	complete.NoFiles(cmd)
 	return cmd
 }
 
@@ -103,7 +112,7 @@ func (f *rotateFlags) check(s cli.Streams, args []string) (q resource.Query, err
 	}
 	words := []string{"devices"}
 	for _, arg := range args {
-		id, err := deviceArg(arg)
+		id, err := resource.DeviceArg(arg)
 		if err != nil {
 			return q, cli.Misused(err, s.Program()+" enroll rotate edge-03")
 		}
@@ -117,10 +126,10 @@ func (f *rotateFlags) check(s cli.Streams, args []string) (q resource.Query, err
 			return q, cli.Misused(fmt.Errorf("-l %q: %w", f.selector, err), "-l site=lab")
 		}
 	}
-	return q, checkTextOrJSON(f.output)
+	return q, complete.CheckTextOrJSON(f.output)
 }
 
-func enrollRotate(ctx context.Context, s cli.Streams, b *access.Settings, c *query.Connection, f *rotateFlags, args []string) error {
+func enrollRotate(ctx context.Context, s cli.Streams, b *access.Settings, c *query.Connection, devices Devices, f *rotateFlags, args []string) error {
 	q, err := f.check(s, args)
 	if err != nil {
 		return err
@@ -130,18 +139,9 @@ func enrollRotate(ctx context.Context, s cli.Streams, b *access.Settings, c *que
 		return err
 	}
 	defer nc.Close()
-	v, err := viewAt(ctx, s, c, nc, js, query.Moment{})
+	ids, err := devices.Find(ctx, nc, js, q)
 	if err != nil {
 		return err
-	}
-	catalog := resource.NewCatalog(v, s.Now())
-	found, unknown := q.Find(catalog)
-	if err := notFound(s, q, catalog, unknown, false); err != nil {
-		return err
-	}
-	var ids []string
-	for _, item := range found {
-		ids = append(ids, item.Key.Name)
 	}
 	if len(ids) == 0 {
 		return cli.Failed(errors.New("no device matches"), s.Program()+" get devices")
