@@ -110,7 +110,7 @@ func (s *site) run(d responder.Decider, change ...func(*responder.Options)) (sto
 
 func (s *site) runOn(nc *nats.Conn, d responder.Decider, change ...func(*responder.Options)) (stop func()) {
 	s.t.Helper()
-	o := responder.Options{Conn: nc, Keys: s.keys, Decider: d}
+	o := responder.Options{Conn: nc, Keys: s.keys, Decider: d, Deadline: deadline}
 	for _, f := range change {
 		f(&o)
 	}

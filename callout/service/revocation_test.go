@@ -53,10 +53,10 @@ func TestARevokedIdentityIsCutOffWithinTwoSecondsAndComesBackOnceItIsAllowed(t *
 					t.Fatal("a connection is still open after 10 s")
 				}
 			}
-			w.refused("while it is revoked", token)
-			if r.metric(t, "fleet_callout_decisions_total", `"AccessRevoked"`) == 0 {
-				t.Error("it was refused for another reason")
-			}
+			eventually(t, "it is refused for its revocation", func() bool { // a busy machine drops requests
+				w.refused("while it is revoked", token)
+				return r.metric(t, "fleet_callout_decisions_total", `"AccessRevoked"`) > 0
+			})
 			w.allow(tt.subject)
 			eventually(t, "it is let in again", func() bool { nc, err := w.dial(token); return err == nil && nc.IsConnected() })
 			if !bystander.IsConnected() {
