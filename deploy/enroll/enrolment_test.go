@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"fleet.nationtech.io/deploy/enroll/machine"
 )
@@ -360,32 +359,46 @@ func TestADeviceLeaves(t *testing.T) {
 
 func TestWhoseContainersAndVolumesAre(t *testing.T) {
 	t.Parallel()
-	label := func(device string) string {
-		return `"Labels":{"io.nationtech.fleet.device":"` + device + `","io.nationtech.fleet.deployment":"hello","io.nationtech.fleet.service":"web"}`
+	container := func(id, name, device, service string) string {
+		return fmt.Sprintf(`{"Id":%q,"Names":[%q],"Labels":{"io.nationtech.fleet.device":%q,"io.nationtech.fleet.deployment":"hello","io.nationtech.fleet.service":%q}}`, id, name, device, service)
 	}
 	said := map[string]string{
-		"machine": "x86_64", "recorded": "id-renamed",
-		"containers": `[{"Id":"id-ours","Names":["pi-01-hello-web"],` + label("pi-01") + `},{"Id":"id-renamed","Names":["mine"],` + label("pi-01") + `},
-			{"Id":"id-copy","Names":["pi-01-hello-web-clone"],` + label("pi-01") + `},{"Id":"id-other","Names":["pi-02-hello-web"],` + label("pi-02") + `}]`,
+		"machine": "x86_64",
+		"containers": "[" + strings.Join([]string{
+			container("id-ours", "pi-01-hello-web", "pi-01", "web"), container("id-renamed", "mine", "pi-01", "web"),
+			container("id-copy", "pi-01-hello-web-clone", "pi-01", "web"), container("id-committed", "pi-01-hello-db", "pi-01", "db"),
+			container("id-other", "pi-02-hello-web", "pi-02", "web"),
+		}, ",") + "]",
 		"volumes": "pi-01-hello-data-" + digestOf("pi-01/hello/data") + "\npi-01-hello-data-000000\npi-01-my-app-my-data-" + digestOf("pi-01/my-app/my-data") + "\nother",
 	}
-	text := probeMark + "\n"
-	for _, k := range slices.Sorted(maps.Keys(said)) {
-		text += fmt.Sprintf("%s %d\n%s\n", k, len(said[k]), said[k])
-	}
-	r, err := parseRemains([]byte(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Judge("pi-01")
-	ids := func(all []Container) (s []string) {
-		for _, c := range all {
-			s = append(s, c.ID)
+	remains := func() Remains {
+		text := probeMark + "\n"
+		for _, k := range slices.Sorted(maps.Keys(said)) {
+			text += fmt.Sprintf("%s %d\n%s\n", k, len(said[k]), said[k])
 		}
-		return s
+		r, err := parseRemains([]byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Judge("pi-01")
+		return r
 	}
-	if diff := cmp.Diff([][]string{{"id-ours", "id-renamed"}, {"id-copy"}}, [][]string{ids(r.Ours), ids(r.Foreign)}, cmpopts.EquateEmpty()); diff != "" {
-		t.Error("(-want +got)\n" + diff)
+	judged := func(r Remains) (all [2][]string) {
+		for _, c := range r.Ours {
+			all[0] = append(all[0], c.ID)
+		}
+		for _, c := range r.Foreign {
+			all[1] = append(all[1], c.ID)
+		}
+		return all
+	}
+	r := remains()
+	if diff := cmp.Diff([2][]string{{"id-ours", "id-committed"}, {"id-renamed", "id-copy"}}, judged(r)); diff != "" {
+		t.Error("without the agent's record (-want +got)\n" + diff)
+	}
+	said["recorded"] = "id-ours id-renamed"
+	if diff := cmp.Diff([2][]string{{"id-ours", "id-renamed"}, {"id-copy", "id-committed"}}, judged(remains())); diff != "" {
+		t.Error("by the agent's record (-want +got)\n" + diff)
 	}
 	if got := r.Volumes("pi-01"); len(got) != 2 {
 		t.Errorf("volumes %v", got)

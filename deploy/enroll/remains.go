@@ -28,7 +28,8 @@ type Remains struct {
 	Foreign   []Container // they have the fleet's labels, and somebody else made them
 	volumes   []string
 	container []Container
-	recorded  []string
+	records   bool     // the agent has a record of its containers
+	recorded  []string // their ids
 }
 
 // Container is a container that has the fleet's labels.
@@ -80,7 +81,7 @@ func parseRemains(text []byte) (Remains, error) {
 		case "volumes":
 			r.volumes = strings.Fields(text)
 		case "recorded":
-			r.recorded = strings.Fields(text)
+			r.records, r.recorded = true, strings.Fields(text)
 		}
 		return nil
 	})
@@ -119,12 +120,13 @@ func (r *Remains) setContainers(text []byte) error {
 }
 
 // Judge tells the containers of a device from those that merely have its labels, which
-// podman commit passes on: as the agent does, by their record and by their name.
+// podman commit passes on: by the agent's record, which has each container that the
+// agent took for the fleet's; and by their names where there is none.
 func (r *Remains) Judge(id string) {
 	for _, c := range r.container {
 		switch {
 		case c.of.Device != id:
-		case slices.Contains(r.recorded, c.ID), c.Name == c.of.Name():
+		case slices.Contains(r.recorded, c.ID), !r.records && c.Name == c.of.Name():
 			r.Ours = append(r.Ours, c)
 		default:
 			r.Foreign = append(r.Foreign, c)
