@@ -16,6 +16,7 @@ import (
 	"fleet.nationtech.io/callout"
 	"fleet.nationtech.io/callout/access"
 	"fleet.nationtech.io/callout/audit"
+	"fleet.nationtech.io/callout/baretest"
 	"fleet.nationtech.io/callout/decision"
 	"fleet.nationtech.io/callout/identity"
 	"fleet.nationtech.io/callout/providertest"
@@ -23,41 +24,6 @@ import (
 	"fleet.nationtech.io/callout/token"
 	"fleet.nationtech.io/eventlog/benchtest"
 )
-
-// bare is a callout that looks at nothing: it opens and decodes a request by the
-// libraries, and signs and seals one and the same answer.
-type bare struct {
-	issuer, xkey nkeys.KeyPair
-	grant        callout.Grant
-}
-
-func (c *bare) answer(data []byte, peer string) ([]byte, error) {
-	plain, err := c.xkey.Open(data, peer)
-	if err != nil {
-		return nil, err
-	}
-	q, err := jwt.DecodeAuthorizationRequestClaims(string(plain))
-	if err != nil {
-		return nil, err
-	}
-	u := jwt.NewUserClaims(q.UserNkey)
-	u.Name, u.Audience = c.grant.Actor, c.grant.Account
-	u.Pub.Allow, u.Sub.Allow = c.grant.Permissions.Publish, c.grant.Permissions.Subscribe
-	u.Resp = &jwt.ResponsePermission{MaxMsgs: -1, Expires: time.Hour}
-	u.AllowedConnectionTypes = c.grant.ConnectionTypes
-	u.Expires = c.grant.Expires.Unix()
-	user, err := u.Encode(c.issuer)
-	if err != nil {
-		return nil, err
-	}
-	a := jwt.NewAuthorizationResponseClaims(q.UserNkey)
-	a.Audience, a.Jwt = q.Server.ID, user
-	text, err := a.Encode(c.issuer)
-	if err != nil {
-		return nil, err
-	}
-	return c.xkey.Seal([]byte(text), peer)
-}
 
 type allowAll struct{}
 
@@ -97,10 +63,10 @@ func BenchmarkDecision(b *testing.B) {
 	ours := decisions(b, p, issuerSeed, xkeySeed)
 	grant, err := callout.NewGrant(identity.Identity{Kind: identity.Device, ID: "pi-01"}, nil, time.Now().Add(time.Hour))
 	must(err)
-	nothing := &bare{grant: grant}
-	nothing.issuer, err = nkeys.FromSeed(issuerSeed)
+	nothing := &baretest.Callout{Grant: grant}
+	nothing.Issuer, err = nkeys.FromSeed(issuerSeed)
 	must(err)
-	nothing.xkey, err = nkeys.FromCurveSeed(xkeySeed)
+	nothing.XKey, err = nkeys.FromCurveSeed(xkeySeed)
 	must(err)
 	key, err := rsa.GenerateKey(rand.Reader, 2048)
 	must(err)
@@ -119,7 +85,7 @@ func BenchmarkDecision(b *testing.B) {
 			}},
 			benchtest.Turn{Name: "bare callout", Run: func() {
 				for range batch {
-					if _, err := nothing.answer(request, peer); err != nil {
+					if _, err := nothing.Answer(request, peer); err != nil {
 						b.Fatal(err)
 					}
 				}
