@@ -20,7 +20,6 @@ require (
 	github.com/pelletier/go-toml/v2 v2.4.3
 	github.com/prometheus/client_golang v1.25.0
 	github.com/spf13/cobra v1.10.2
-	github.com/spf13/cobra v1.10.2
 	go.etcd.io/bbolt v1.5.0
 	go.podman.io/common v0.67.1
 	go.podman.io/image/v5 v5.39.2

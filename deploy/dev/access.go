@@ -59,7 +59,11 @@ func (s *story) lastLogin(ctx context.Context, device string) (last eventlog.Eve
 // revoke takes a device's access away, and gives it back.
 func (s *story) revoke(ctx context.Context) error {
 	device := s.devices[len(s.devices)-1]
-	if err := s.ping(ctx, device); err != nil {
+	answers := func(ctx context.Context) (bool, string, error) {
+		err := s.ping(ctx, device)
+		return err == nil, fmt.Sprintf("a ping ends with %v", err), nil
+	}
+	if err := until(ctx, 30*time.Second, answers); err != nil {
 		return fmt.Errorf("device %s did not answer a ping before the revocation: %w", device, err)
 	}
 	revoked, err := s.access(ctx, device, eventlog.RequestRevoke, "stolen")
@@ -97,11 +101,7 @@ func (s *story) revoke(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	err = until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
-		err := s.ping(ctx, device)
-		return err == nil, fmt.Sprint(err), nil
-	})
-	if err != nil {
+	if err := until(ctx, 60*time.Second, answers); err != nil {
 		return fmt.Errorf("device %s did not come back: %w", device, err)
 	}
 	s.tell("%s answers again %.1f s after that event", device, time.Since(allowed).Seconds())
