@@ -135,8 +135,8 @@ func TestBadInputIsReportedAndTheRestGoesOn(t *testing.T) {
 	}
 	cmd := m.command(binary(t, "fleet-agent"), "--config", file)
 	said, err := cmd.CombinedOutput()
-	if err == nil || cmd.ProcessState.ExitCode() != 2 || !strings.Contains(string(said), "colour") {
-		t.Errorf("fleet-agent with an unknown key: exit %d, %q; want exit 2 and the key's name", cmd.ProcessState.ExitCode(), said)
+	if err == nil || cmd.ProcessState.ExitCode() != 78 || !strings.Contains(string(said), "colour") {
+		t.Errorf("fleet-agent with an unknown key: exit %d, %q; want exit 78 and the key's name", cmd.ProcessState.ExitCode(), said)
 	}
 
 	f.ready("shared")
