@@ -14,6 +14,9 @@ const (
 
 	// AuthRequestSubject is where servers ask the auth callout.
 	AuthRequestSubject = "$SYS.REQ.USER.AUTH"
+	// HeaderServerXKey has the curve key of a server that seals its request to the
+	// auth callout.
+	HeaderServerXKey = "Nats-Server-Xkey"
 	// AuthReplySubjects matches where servers wait for its answers.
 	AuthReplySubjects = "$SYS._INBOX.>"
 	// ConnectionsSubject is where every server names its connections.

@@ -54,7 +54,7 @@ func (c *Callout) Answer(data []byte, peer string) ([]byte, error) {
 func (c *Callout) Serve(nc *nats.Conn, failed func(error)) error {
 	for range runtime.GOMAXPROCS(0) {
 		_, err := nc.QueueSubscribe(eventlog.AuthRequestSubject, "bare", func(m *nats.Msg) {
-			answer, err := c.Answer(m.Data, m.Header.Get("Nats-Server-Xkey"))
+			answer, err := c.Answer(m.Data, m.Header.Get(eventlog.HeaderServerXKey))
 			if err == nil {
 				err = m.Respond(answer)
 			}

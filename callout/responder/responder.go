@@ -19,8 +19,6 @@ const (
 	// QueueGroup shares the requests among replicas.
 	QueueGroup = "fleet-callout"
 
-	headerServerXKey = "Nats-Server-Xkey"
-
 	// DefaultDeadline is how long a request may take. Servers wait 1.8 s
 	// (authorization.timeout), clients little more than 2 s.
 	DefaultDeadline = 1200 * time.Millisecond
@@ -213,7 +211,7 @@ func (r *Responder) drain() {
 // take puts a request into the queue. It does not work: whatever it did would make
 // those that come after it old.
 func (r *Responder) take(m *nats.Msg) {
-	r.decision.push(&job{data: m.Data, peer: m.Header.Get(headerServerXKey), arrived: r.options.Now(), respond: m.Respond})
+	r.decision.push(&job{data: m.Data, peer: m.Header.Get(eventlog.HeaderServerXKey), arrived: r.options.Now(), respond: m.Respond})
 }
 
 func (r *Responder) work(ctx context.Context, q *queue, do func(context.Context, *job)) {

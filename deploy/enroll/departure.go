@@ -73,12 +73,7 @@ func (d *Departure) Run(ctx context.Context) (Outcome, error) {
 				s.State, s.Detail = Failed, err.Error()
 				out.Steps = append(out.Steps, s.Step)
 				d.Show(s.Step)
-				failed := &Error{Step: s.Name, Err: err, Try: resumeTry}
-				var with interface{ Remedy() string }
-				if errors.As(err, &with) && with.Remedy() != "" {
-					failed.Try = with.Remedy()
-				}
-				return out, failed
+				return out, failure(s.Name, err, resumeTry)
 			}
 			if detail != "" {
 				s.Detail = detail
@@ -188,10 +183,11 @@ func (d *Departure) planUser(ctx context.Context, user string) ([]departing, err
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	failed := &Error{Step: StepUser, Err: err, Try: "--keep-user leaves the user as it is"}
-	var with interface{ Remedy() string }
-	if errors.As(err, &with) && with.Remedy() != "" {
-		failed.Try = with.Remedy() + "; or --keep-user, which leaves the user as it is"
+	failed := failure(StepUser, err, "")
+	if failed.Try == "" {
+		failed.Try = "--keep-user leaves the user as it is"
+	} else {
+		failed.Try += "; or --keep-user, which leaves the user as it is"
 	}
 	return nil, failed
 }

@@ -62,6 +62,15 @@ func (e *Error) Error() string { return string(e.Step) + ": " + e.Err.Error() }
 
 func (e *Error) Unwrap() error { return e.Err }
 
+// failure is the error of a step. What err itself says to do comes before try.
+func failure(step Name, err error, try string) *Error {
+	var with interface{ Remedy() string }
+	if errors.As(err, &with) && with.Remedy() != "" {
+		try = with.Remedy()
+	}
+	return &Error{Step: step, Err: err, Try: try}
+}
+
 // DefaultWait is how long a device may take until it is in: the provider may show a new
 // key after some seconds only, and the agent asks again for a minute.
 const DefaultWait = 90 * time.Second
@@ -262,11 +271,7 @@ func (e *Enrolment) fail(ctx context.Context, step Name, err error, try string) 
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
-	failed := &Error{Step: step, Err: err, Try: try}
-	var with interface{ Remedy() string }
-	if errors.As(err, &with) && with.Remedy() != "" {
-		failed.Try = with.Remedy()
-	}
+	failed := failure(step, err, try)
 	if !errors.Is(err, machine.ErrConnectionLost) && !errors.Is(err, machine.ErrNoRoot) {
 		e.tell(ctx, failed)
 	}

@@ -16,14 +16,12 @@ import (
 
 // Facts are what was found on a device.
 type Facts struct {
-	Root      bool
-	Kernel    string // uname -s
-	Machine   string // uname -m
-	Hostname  string
-	OS        string
-	Systemd   string // empty: it is not what started the system
-	Podman    string // what podman --version says; empty: there is none
-	Checksums bool   // sha256sum is there
+	Kernel   string // uname -s
+	Machine  string // uname -m
+	Hostname string
+	OS       string
+	Systemd  string // empty: it is not what started the system
+	Podman   string // what podman --version says; empty: there is none
 
 	ClockAhead time.Duration // of the clock of who enrols; negative: behind
 
@@ -136,8 +134,6 @@ func (f *Facts) set(name string, value []byte, before, after time.Time) {
 		if unix, err := strconv.ParseInt(text, 10, 64); err == nil {
 			f.ClockAhead = skew(time.Unix(unix, 0), before, after)
 		}
-	case "user":
-		f.Root = text == "0"
 	case "kernel":
 		f.Kernel = text
 	case "machine":
@@ -150,8 +146,6 @@ func (f *Facts) set(name string, value []byte, before, after time.Time) {
 		f.Systemd = text
 	case "podman":
 		f.Podman = text
-	case "sha256sum":
-		f.Checksums = true
 	case "disk":
 		free, dir, _ := strings.Cut(text, " ")
 		if kb, err := strconv.ParseInt(free, 10, 64); err == nil {

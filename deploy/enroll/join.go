@@ -16,7 +16,7 @@ const exitConfig = "78"
 // service enables and starts the agent. It does not wait: join does, and says why.
 func (w *work) service(ctx context.Context) (string, error) {
 	verb := "restart"
-	if s, _ := w.plan.step(StepService); strings.HasSuffix(s.Detail, "is enabled") {
+	if w.facts.Service["ActiveState"] == "active" && !restarts(w.facts, w.plan) {
 		verb = "start"
 	}
 	r, err := w.run(ctx, verb+" the agent", `set -e

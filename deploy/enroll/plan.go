@@ -66,11 +66,6 @@ func (p Plan) Refusals() []Step {
 	return slices.DeleteFunc(slices.Clone(p.Steps), func(s Step) bool { return s.State != Refused })
 }
 
-// Changes says whether anything on the device or at the provider is changed.
-func (p Plan) Changes() bool {
-	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.State == Change })
-}
-
 func (p Plan) step(name Name) (Step, bool) {
 	i := slices.IndexFunc(p.Steps, func(s Step) bool { return s.Name == name })
 	if i < 0 {
@@ -176,18 +171,19 @@ func planUnit(f Facts) Step {
 	return change(StepUnit, "%s is replaced", UnitPath)
 }
 
+// restarts says whether an agent that is active reads what it runs with again.
+func restarts(f Facts, p Plan) bool {
+	return f.RestartOwed || slices.ContainsFunc([]Name{StepBinary, StepCA, StepProviderCA, StepConfig, StepKey, StepUnit}, p.changes)
+}
+
 // planService restarts the agent where something changed that it reads when it starts,
 // now or in an enrolment that was broken off.
 func planService(f Facts, p Plan) Step {
 	active, enabled := f.Service["ActiveState"] == "active", f.Service["UnitFileState"] == "enabled"
-	restart := f.RestartOwed
-	for _, s := range []Name{StepBinary, StepCA, StepProviderCA, StepConfig, StepKey, StepUnit} {
-		restart = restart || p.changes(s)
-	}
 	switch {
 	case !active:
 		return change(StepService, "%s is enabled and started", unitName)
-	case restart:
+	case restarts(f, p):
 		return change(StepService, "%s is restarted", unitName)
 	case !enabled:
 		return change(StepService, "%s is enabled", unitName)

@@ -17,14 +17,12 @@ there() { command -v "$1" >/dev/null 2>&1; }
 
 echo @@fleet-probe@@
 emit date "$(date -u +%s)"
-emit user "$(id -u)"
 emit kernel "$(uname -s)"
 emit machine "$(uname -m)"
 emit hostname "$(uname -n)"
 [ -r /etc/os-release ] && emit os "$(. /etc/os-release && printf '%s' "$PRETTY_NAME")"
 [ -d /run/systemd/system ] && there systemctl && emit systemd "$(systemctl --version 2>/dev/null | head -n 1)"
 there podman && emit podman "$(podman --version 2>&1 | tail -n 1)"
-there sha256sum && emit sha256sum yes
 
 for dir in /usr/local/bin /etc /var/lib/fleet-agent; do
   while [ ! -d "$dir" ]; do dir=$(dirname "$dir"); done
@@ -55,7 +53,7 @@ fi
 [ -e /run/fleet-enroll.restart ] && emit restart_owed yes
 
 if [ -d /run/systemd/system ] && there systemctl; then
-  emit service "$(systemctl show -p ActiveState -p SubState -p UnitFileState -p NeedDaemonReload -p Result -p ExecMainStatus -p InvocationID fleet-agent.service 2>/dev/null)"
+  emit service "$(systemctl show -p ActiveState -p SubState -p UnitFileState -p Result -p ExecMainStatus -p InvocationID fleet-agent.service 2>/dev/null)"
   emit podman_socket "$(systemctl show -p LoadState -p ActiveState -p UnitFileState podman.socket 2>/dev/null)"
 fi
 

@@ -157,8 +157,3 @@ func (r *Remains) Volumes(id string) []string {
 	}
 	return all
 }
-
-// Nothing says that nothing of an enrolment is on the device.
-func (r *Remains) Nothing() bool {
-	return len(r.Paths) == 0 && len(r.Ours) == 0 && r.Service["ActiveState"] != "active"
-}

@@ -74,8 +74,8 @@ func diff(ctx context.Context, s cli.Streams, c *query.Connection, f diffFlags) 
 	if err != nil {
 		return cli.Misused(err, s.Program()+" diff --help")
 	}
-	if f.output != render.OutputText && f.output != render.OutputJSON {
-		return cli.Misused(fmt.Errorf("unknown output %q; -o takes text or json", f.output), "-o json")
+	if err := complete.CheckTextOrJSON(f.output); err != nil {
+		return err
 	}
 	var moments [2]query.Moment
 	for i, at := range []struct{ flag, text string }{{"--from", f.from}, {"--to", f.to}} {

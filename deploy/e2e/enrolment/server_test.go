@@ -85,7 +85,7 @@ func refusing(t *testing.T) address {
 	t.Helper()
 	signer := hostKey(t)
 	config := &ssh.ServerConfig{PublicKeyCallback: func(ssh.ConnMetadata, ssh.PublicKey) (*ssh.Permissions, error) {
-		return nil, errors.New("nobody is let in")
+		return nil, errors.New("this SSH server accepts no key")
 	}}
 	config.AddHostKey(signer)
 	hostPort := serve(t, func(c net.Conn) {

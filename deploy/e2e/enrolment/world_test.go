@@ -36,6 +36,7 @@ import (
 	"fleet.nationtech.io/deploy/dev/authority"
 	"fleet.nationtech.io/deploy/devprovider"
 	"fleet.nationtech.io/deploy/devprovider/devprovidertest"
+	"fleet.nationtech.io/deploy/e2e/built"
 	"fleet.nationtech.io/deploy/e2e/systemdtest"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
@@ -234,22 +235,10 @@ func (w *world) eventually(what string, check func() error) {
 	}
 }
 
-func binary(t *testing.T, name string) string {
-	t.Helper()
-	path, err := filepath.Abs(filepath.Join("..", "..", "..", "bin", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%v; run: make build", err)
-	}
-	return path
-}
-
 // command is a fleetctl of the person who enrols.
 func (w *world) command(ctx context.Context, args ...string) *exec.Cmd {
 	w.t.Helper()
-	c := exec.CommandContext(ctx, binary(w.t, "fleetctl"), args...)
+	c := exec.CommandContext(ctx, built.Program(w.t, "fleetctl"), args...)
 	c.Env = []string{
 		"HOME=" + w.home, "PATH=" + os.Getenv("PATH"), "NO_COLOR=1",
 		"FLEET_NATS_URL=" + w.url, "FLEET_NATS_CA=" + w.ca.File(),
@@ -301,7 +290,7 @@ func (w *world) ping(id string) error {
 // loadImages puts the samples' images into a device's own Podman.
 func loadImages(t *testing.T, devices ...*systemdtest.Device) {
 	t.Helper()
-	content, err := os.ReadFile(binary(t, "fleet-hello"))
+	content, err := os.ReadFile(built.Program(t, "fleet-hello"))
 	if err != nil {
 		t.Fatal(err)
 	}

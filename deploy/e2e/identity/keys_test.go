@@ -21,6 +21,7 @@ import (
 	"fleet.nationtech.io/deploy/zitadel"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/buckets"
 )
@@ -35,7 +36,7 @@ func TestTenDevicesGetNewKeysWhileWhatTheyRunChanges(t *testing.T) {
 	if _, err := buckets.Ensure(t.Context(), w.js, buckets.Config{}); err != nil {
 		t.Fatal(err)
 	}
-	w.answerSync()
+	natstest.AnswerSync(t, w.fleet, w.js)
 	a := w.agents(10)
 	k := w.keyManager()
 	before := k.standing(a.ids)

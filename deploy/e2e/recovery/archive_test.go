@@ -20,6 +20,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/yaml"
 
+	"fleet.nationtech.io/deploy/e2e/built"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/needs"
@@ -84,7 +85,7 @@ func (f *fleet) label(device, key, value string) {
 // objects is fleetctl restore --crs | kubectl apply --server-side -f -.
 func (f *fleet) objects(args ...string) {
 	f.t.Helper()
-	c := f.command(binary(f.t, "fleetctl"), append([]string{"restore", "--crs"}, args...)...)
+	c := f.command(built.Program(f.t, "fleetctl"), append([]string{"restore", "--crs"}, args...)...)
 	for _, k := range []string{"FLEET_NATS_URL", "FLEET_NATS_USER", "FLEET_NATS_PASSWORD"} {
 		c.Env = append(c.Env, k+"="+f.env[k])
 	}
@@ -174,7 +175,7 @@ func TestNATSIsLostAndRestoredFromAnArchive(t *testing.T) {
 	m.stop()
 
 	// A log with events of its own is not replaced.
-	c := m.command(binary(t, "fleet-dev"), "up", "--data-dir", m.dir, "--engine", m.engine, "--restore", newer)
+	c := m.command(built.Program(t, "fleet-dev"), "up", "--data-dir", m.dir, "--engine", m.engine, "--restore", newer)
 	if out, err := c.CombinedOutput(); err == nil || !strings.Contains(string(out), "this server has a log already") {
 		t.Errorf("fleet-dev up --restore: %v: %s", err, out)
 	}

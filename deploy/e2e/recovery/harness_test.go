@@ -29,6 +29,7 @@ import (
 	"fleet.nationtech.io/agent/engine/podmantest"
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/deploy/e2e/built"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/needs"
 )
@@ -84,23 +85,11 @@ func (m *machine) command(name string, args ...string) *exec.Cmd {
 	return c
 }
 
-func binary(t *testing.T, name string) string {
-	t.Helper()
-	path, err := filepath.Abs(filepath.Join("..", "..", "..", "bin", name))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := os.Stat(path); err != nil {
-		t.Fatalf("%v; run: make build", err)
-	}
-	return path
-}
-
 // up starts fleet-dev and waits until it says that all is ready.
 func (m *machine) up(flags ...string) *fleet {
 	m.t.Helper()
 	args := append([]string{"up", "--data-dir", m.dir, "--devices", "3", "--engine", m.engine, "--pulse-interval", "1s"}, flags...)
-	m.cmd = m.command(binary(m.t, "fleet-dev"), args...)
+	m.cmd = m.command(built.Program(m.t, "fleet-dev"), args...)
 	m.output.Reset()
 	m.cmd.Stdout, m.cmd.Stderr = &m.output, &m.output
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

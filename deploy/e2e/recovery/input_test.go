@@ -17,6 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 
+	"fleet.nationtech.io/deploy/e2e/built"
 	"fleet.nationtech.io/eventlog"
 )
 
@@ -133,7 +134,7 @@ func TestBadInputIsReportedAndTheRestGoesOn(t *testing.T) {
 	if err := os.WriteFile(file, []byte("device_id = \"pi-01\"\ncolour = \"red\"\n[nats]\nurl = \"nats://127.0.0.1:4222\"\nallow_plaintext = true\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cmd := m.command(binary(t, "fleet-agent"), "--config", file)
+	cmd := m.command(built.Program(t, "fleet-agent"), "--config", file)
 	said, err := cmd.CombinedOutput()
 	if err == nil || cmd.ProcessState.ExitCode() != 78 || !strings.Contains(string(said), "colour") {
 		t.Errorf("fleet-agent with an unknown key: exit %d, %q; want exit 78 and the key's name", cmd.ProcessState.ExitCode(), said)
@@ -144,7 +145,7 @@ func TestBadInputIsReportedAndTheRestGoesOn(t *testing.T) {
 }
 
 func (m *machine) fleetctl(f *fleet, args ...string) (string, error) {
-	c := m.command(binary(m.t, "fleetctl"), args...)
+	c := m.command(built.Program(m.t, "fleetctl"), args...)
 	for k, v := range f.env {
 		c.Env = append(c.Env, k+"="+v)
 	}

@@ -33,19 +33,14 @@ func (b *Settings) newList(s cli.Streams) *cobra.Command {
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
 		RunE: func(*cobra.Command, []string) error {
-			if _, err := outputOf(s, output); err != nil {
+			if _, err := complete.PipedAsJSON(s, output); err != nil {
 				return err
 			}
 			return b.list(s, output == render.OutputJSON)
 		},
 	}
-	bindOutput(cmd, &output)
+	complete.BindOutput(cmd, &output)
 	return cmd
-}
-
-func bindOutput(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVarP(output, "output", "o", render.OutputText, "text or json")
-	complete.Flag(cmd, "output", cobra.FixedCompletions([]string{render.OutputText, render.OutputJSON}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (b *Settings) list(s cli.Streams, asJSON bool) error {
@@ -96,7 +91,7 @@ func (b *Settings) newShow(s cli.Streams) *cobra.Command {
 		Short: "Show a context, or what is used now, without its secrets",
 		Args:  cobra.MaximumNArgs(1), ValidArgsFunction: b.completeContext,
 		RunE: func(_ *cobra.Command, args []string) error {
-			if _, err := outputOf(s, output); err != nil {
+			if _, err := complete.PipedAsJSON(s, output); err != nil {
 				return err
 			}
 			c, err := b.chosen()
@@ -109,7 +104,7 @@ func (b *Settings) newShow(s cli.Streams) *cobra.Command {
 			return b.show(s, c, output == render.OutputJSON)
 		},
 	}
-	bindOutput(cmd, &output)
+	complete.BindOutput(cmd, &output)
 	return cmd
 }
 

@@ -57,23 +57,11 @@ $` + EnvKeyFile + `.`,
 	flags.StringVar(&f.clientID, "client-id", "", "client id of fleetctl's application there; default $"+EnvClientID)
 	flags.StringVar(&f.project, "project", "", "id of the fleet's project there; default $"+EnvProject)
 	flags.BoolVar(&f.noBrowser, "no-browser", false, "do not open a browser on this machine")
-	flags.StringVarP(&f.output, "output", "o", "", "json or text (default: text on a terminal, else json)")
 	for _, flag := range []string{"issuer", "client-id", "project"} {
 		complete.Flag(cmd, flag, cobra.NoFileCompletions)
 	}
-	complete.Flag(cmd, "output", cobra.FixedCompletions([]string{render.OutputText, render.OutputJSON}, cobra.ShellCompDirectiveNoFileComp))
+	complete.BindPipedOutput(cmd, &f.output)
 	return cmd
-}
-
-// outputOf is what an output flag with two defaults means.
-func outputOf(s cli.Streams, output string) (asJSON bool, err error) {
-	switch output {
-	case "":
-		return !s.Terminal, nil
-	case render.OutputText, render.OutputJSON:
-		return output == render.OutputJSON, nil
-	}
-	return false, cli.Misused(fmt.Errorf("unknown output %q; -o takes text or json", output), "-o json")
 }
 
 // loginContext is the context of a login: a named one, with what flags and
@@ -127,7 +115,7 @@ func (b *Settings) loginContext(f loginFlags) (c contexts.Context, save bool, er
 }
 
 func (b *Settings) login(ctx context.Context, s cli.Streams, f loginFlags) error {
-	asJSON, err := outputOf(s, f.output)
+	asJSON, err := complete.PipedAsJSON(s, f.output)
 	if err != nil {
 		return err
 	}

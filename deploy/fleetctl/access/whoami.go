@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/login"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
@@ -41,7 +42,7 @@ Viewers and operators are in account PEOPLE, admins in account FLEET.`,
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			asJSON := output == render.OutputJSON
-			if _, err := outputOf(s, output); err != nil {
+			if _, err := complete.PipedAsJSON(s, output); err != nil {
 				return err
 			}
 			t, session, err := b.target()
@@ -63,7 +64,7 @@ Viewers and operators are in account PEOPLE, admins in account FLEET.`,
 			return i.tell(s, asJSON)
 		},
 	}
-	bindOutput(cmd, &output)
+	complete.BindOutput(cmd, &output)
 	return cmd
 }
 

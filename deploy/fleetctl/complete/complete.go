@@ -1,5 +1,5 @@
 // Package complete says how a shell completes flags, and has the flag -o of commands
-// that answer with one line.
+// that answer with text or JSON.
 package complete
 
 import (
@@ -56,4 +56,18 @@ func CheckTextOrJSON(output string) error {
 		return cli.Misused(fmt.Errorf("unknown output %q; -o takes text or json", output), "-o json")
 	}
 	return nil
+}
+
+// BindPipedOutput adds -o, which is text on a terminal, else JSON.
+func BindPipedOutput(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVarP(output, "output", "o", "", "json or text (default: text on a terminal, else json)")
+	Flag(cmd, "output", Words([]string{render.OutputText, render.OutputJSON}))
+}
+
+// PipedAsJSON is what the flag of BindPipedOutput means.
+func PipedAsJSON(s cli.Streams, output string) (asJSON bool, err error) {
+	if output == "" {
+		return !s.Terminal, nil
+	}
+	return output == render.OutputJSON, CheckTextOrJSON(output)
 }

@@ -93,16 +93,10 @@ not say it. Exits with 1 where a device is not in.`,
 	flags.BoolVar(&e.dryRun, "dry-run", false, "show what would be done, and change nothing")
 	flags.BoolVar(&e.wait, "wait", true, "ask the fleet whether the device is in; without it, the agent has to run, and that is all")
 	flags.DurationVar(&e.timeout, "timeout", enroll.DefaultWait, "how long the device may take until it is in")
-	bindTwoOutputs(cmd, &e.output)
+	complete.BindPipedOutput(cmd, &e.output)
 	complete.Flag(cmd, "auth", complete.Words(enroll.Flavours()))
 	cmd.AddCommand(newRotate(s, b, c, devices))
 	return cmd
-}
-
-// bindTwoOutputs adds -o, which is text on a terminal, else JSON.
-func bindTwoOutputs(cmd *cobra.Command, output *string) {
-	cmd.Flags().StringVarP(output, "output", "o", "", "json or text (default: text on a terminal, else json)")
-	complete.Flag(cmd, "output", complete.Words([]string{render.OutputText, render.OutputJSON}))
 }
 
 func (e *enrollCommand) run(ctx context.Context, args []string) error {
@@ -111,7 +105,7 @@ func (e *enrollCommand) run(ctx context.Context, args []string) error {
 		return cli.Misused(errors.New("enroll needs one device, or an inventory"), e.streams.Program()+" enroll ssh://pi@10.0.0.5 --id pi-01, or --inventory hosts.yaml")
 	}
 	var err error
-	if e.asJSON, err = AsJSON(e.streams, e.output); err != nil {
+	if e.asJSON, err = complete.PipedAsJSON(e.streams, e.output); err != nil {
 		return err
 	}
 	chosen, err := e.settings.Chosen()
@@ -169,14 +163,10 @@ func (e *enrollCommand) one(ctx context.Context, name string) error {
 	show := func(s enroll.Step) { ShowStep(e.streams, s, e.asJSON) }
 	began := e.streams.Now()
 	out, err := e.enrol(ctx, e.wish.Host(), func(ctx context.Context) (machine.Machine, error) { return e.reach.Open(ctx, name) }, show)
-	return e.end(ctx, out, err, began, "enrolled", "would be enrolled")
+	return endOne(ctx, e.streams, e.asJSON, out, err, began, "enrolled", "would be enrolled")
 }
 
-// end says what came of one device.
-func (e *enrollCommand) end(ctx context.Context, out enroll.Outcome, err error, began time.Time, done, would string) error {
-	return endOne(ctx, e.streams, e.asJSON, out, err, began, done, would)
-}
-
+// endOne says what came of one device.
 func endOne(ctx context.Context, s cli.Streams, asJSON bool, out enroll.Outcome, err error, began time.Time, done, would string) error {
 	if ctx.Err() != nil {
 		return cli.Interrupted("run the same command again: it goes on where it stopped")

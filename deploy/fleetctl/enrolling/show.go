@@ -141,14 +141,3 @@ func Encode(s cli.Streams, v any) error {
 	s.Tell("%s\n", b)
 	return nil
 }
-
-// AsJSON is what an output flag with two defaults means.
-func AsJSON(s cli.Streams, output string) (bool, error) {
-	switch output {
-	case "":
-		return !s.Terminal, nil
-	case render.OutputText, render.OutputJSON:
-		return output == render.OutputJSON, nil
-	}
-	return false, cli.Misused(fmt.Errorf("unknown output %q; -o takes text or json", output), "-o json")
-}

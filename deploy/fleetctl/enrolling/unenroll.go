@@ -66,13 +66,13 @@ its agent removes its containers when it is told that it is decommissioned.`,
 	flags.BoolVarP(&f.yes, "yes", "y", false, "do not ask")
 	f.provider.Bind(cmd)
 	f.reach.Bind(cmd)
-	bindTwoOutputs(cmd, &f.output)
+	complete.BindPipedOutput(cmd, &f.output)
 	complete.Flag(cmd, "auth", complete.Words(enroll.Flavours()))
 	return cmd
 }
 
 func (f *unenrollFlags) run(ctx context.Context, s cli.Streams, b *access.Settings, c *query.Connection, decommission Decommission, stdin io.Reader, args []string) error {
-	asJSON, err := AsJSON(s, f.output)
+	asJSON, err := complete.PipedAsJSON(s, f.output)
 	switch {
 	case err != nil:
 		return err

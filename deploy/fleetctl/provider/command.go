@@ -94,11 +94,10 @@ func (c *setupCommand) bind(cmd *cobra.Command) {
 	f.StringVar(&c.wanted.DashboardURL, "dashboard-url", "", "where the dashboard is, such as https://fleet.example.org")
 	f.DurationVar(&c.wanted.KeyLife, "key-life", setup.DefaultKeyLife, "how long a key that is made holds")
 	f.BoolVar(&c.dryRun, "dry-run", false, "show what would be made, and make nothing")
-	f.StringVarP(&c.output, "output", "o", render.OutputText, "text or json")
 	for _, flag := range []string{"issuer", "client-id", "device-organization", "people-organization", "project-name", "dashboard-url", "key-life"} {
 		complete.Flag(cmd, flag, cobra.NoFileCompletions)
 	}
-	complete.Flag(cmd, "output", cobra.FixedCompletions([]string{render.OutputText, render.OutputJSON}, cobra.ShellCompDirectiveNoFileComp))
+	complete.BindOutput(cmd, &c.output)
 	for _, flag := range []string{"admin-key-file", "admin-token-file"} {
 		if err := cmd.MarkFlagFilename(flag); err != nil {
 			panic(err) // a flag that is misspelt above
@@ -112,8 +111,8 @@ func (c *setupCommand) bind(cmd *cobra.Command) {
 const help = " zitadel setup --help"
 
 func (c *setupCommand) run(ctx context.Context) error {
-	if c.output != render.OutputText && c.output != render.OutputJSON {
-		return cli.Misused(fmt.Errorf("unknown output %q; -o takes text or json", c.output), "-o json")
+	if err := complete.CheckTextOrJSON(c.output); err != nil {
+		return err
 	}
 	if err := c.wanted.Check(); err != nil {
 		return cli.Misused(err, c.streams.Program()+help)

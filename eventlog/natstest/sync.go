@@ -1,8 +1,9 @@
-package identity_test
+package natstest
 
 import (
 	"context"
 	"encoding/json"
+	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -12,27 +13,29 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 )
 
-// answerSync answers devices that sync, as the operator does: the bucket as it is, then
+// AnswerSync answers devices that sync, as the operator does: the bucket as it is, then
 // the end.
-func (w *world) answerSync() {
-	w.t.Helper()
-	_, err := w.fleet.Subscribe(eventlog.SyncSubject(eventlog.Wildcard), func(m *nats.Msg) {
-		if err := w.answer(m); err != nil && w.t.Context().Err() == nil {
-			w.t.Logf("sync: %v", err)
+func AnswerSync(tb testing.TB, nc *nats.Conn, js jetstream.JetStream) {
+	tb.Helper()
+	_, err := nc.Subscribe(eventlog.SyncSubject(eventlog.Wildcard), func(m *nats.Msg) {
+		if err := answerSync(nc, js, m); err != nil && tb.Context().Err() == nil {
+			tb.Logf("sync: %v", err)
 		}
 	})
-	w.must(err)
+	if err != nil {
+		tb.Fatal(err)
+	}
 }
 
-func (w *world) answer(m *nats.Msg) error {
+func answerSync(nc *nats.Conn, js jetstream.JetStream, m *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
 	id, _ := eventlog.DeviceOfSync(m.Subject)
-	log, err := logstream.Inspect(ctx, w.js)
+	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
 		return err
 	}
-	stream, err := w.js.Stream(ctx, eventlog.BucketStream(eventlog.BucketDesired))
+	stream, err := js.Stream(ctx, eventlog.BucketStream(eventlog.BucketDesired))
 	if err != nil {
 		return err
 	}
@@ -55,7 +58,7 @@ func (w *world) answer(m *nats.Msg) error {
 		}
 		out.Header.Set(eventlog.HeaderSync, nonce)
 		out.Header.Set(eventlog.HeaderKey, eventlog.DesiredKey(id, deployment))
-		if err := w.fleet.PublishMsg(out); err != nil {
+		if err := nc.PublishMsg(out); err != nil {
 			return err
 		}
 	}
@@ -63,7 +66,7 @@ func (w *world) answer(m *nats.Msg) error {
 	if err != nil {
 		return err
 	}
-	return w.fleet.PublishMsg(&nats.Msg{Subject: m.Reply, Data: body, Header: nats.Header{
+	return nc.PublishMsg(&nats.Msg{Subject: m.Reply, Data: body, Header: nats.Header{
 		eventlog.HeaderSync: {nonce}, eventlog.HeaderSyncEnd: {"true"},
 	}})
 }
