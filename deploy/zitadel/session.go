@@ -135,7 +135,7 @@ func (s *Session) Token(ctx context.Context) (string, error) {
 	var no *openid.Refusal
 	switch {
 	case errors.As(err, &no) && no.Code == "invalid_grant":
-		return "", fmt.Errorf("the provider does not take the key %s of %s: it expired or was removed, or its user is not active; give another key file: %w", s.key.ID, s.key.UserID, err)
+		return "", fmt.Errorf("the provider does not take the key %s of %s: it expired or was removed, it was made a moment ago and is not shown yet, or its user is not active; give another key file, or try again in some seconds: %w", s.key.ID, s.key.UserID, err)
 	case err != nil:
 		return "", fmt.Errorf("sign in at the provider by key %s: %w", s.key.ID, err)
 	}

@@ -166,8 +166,8 @@ func (w *world) startCallout(i int) {
 	})
 }
 
-// serviceAccount makes a machine user with roles in the devices' organization, and gives
-// the file of its key.
+// serviceAccount makes a machine user with roles in the devices' organization, waits
+// until the provider shows its key, and gives the key's file.
 func (w *world) serviceAccount(id string, roles ...string) (keyFile string) {
 	w.t.Helper()
 	_, err := w.provider.AddUser(devprovider.User{ID: id, Organization: devicesOrganization, Machine: true, TokenType: devprovider.JWT})
@@ -177,6 +177,14 @@ func (w *world) serviceAccount(id string, roles ...string) (keyFile string) {
 	w.must(err)
 	keyFile = filepath.Join(w.t.TempDir(), id+".json")
 	w.must(os.WriteFile(keyFile, key, 0o600))
+	var written devprovider.KeyFile
+	w.must(json.Unmarshal(key, &written))
+	w.eventually("the provider shows the key of "+id, func() error {
+		if !w.provider.HasKey(written.KeyID, id) {
+			return fmt.Errorf("key %s is not seen yet", written.KeyID)
+		}
+		return nil
+	})
 	return keyFile
 }
 
