@@ -26,6 +26,7 @@ type cloudEvent struct {
 	Traceparent     string          `json:"traceparent,omitempty"`
 	Namespace       string          `json:"fleetnamespace,omitempty"`
 	Revision        string          `json:"fleetrevision,omitempty"`
+	Batch           string          `json:"fleetbatch,omitempty"`
 	Counter         string          `json:"fleetn,omitempty"`
 	Foreign         string          `json:"foreign,omitempty"` // why the message is none of the fleet's
 	DataContentType string          `json:"datacontenttype,omitempty"`
@@ -59,6 +60,9 @@ func CloudEventJSON(e Event, foreign error) ([]byte, error) {
 	}
 	if e.Revision > 0 {
 		c.Revision = strconv.FormatUint(e.Revision, 10)
+	}
+	if e.Batch > 0 {
+		c.Batch = strconv.Itoa(e.Batch)
 	}
 	if e.Counter.Epoch != "" {
 		c.Counter = e.Counter.String()

@@ -24,6 +24,7 @@ type Draft struct {
 	Traceparent   string
 	Namespace     string // desired events
 	Revision      uint64 // desired events
+	Batch         int    // desired events: the batch of the run that gave it; 0 outside of one
 	Data          []byte
 }
 
@@ -69,6 +70,7 @@ type Envelopes struct {
 	typ     Type
 	version int
 	revised uint64
+	batched int
 }
 
 const (
@@ -82,6 +84,7 @@ const (
 	lastTraceparent
 	lastNamespace
 	lastRevision
+	lastBatch
 	lastOperation
 )
 
@@ -100,7 +103,10 @@ func (e *Envelopes) Message(d *Draft, id string) *nats.Msg {
 	if e.revised != d.Revision {
 		e.revised, e.last[lastRevision] = d.Revision, []string{strconv.FormatUint(d.Revision, 10)}
 	}
-	h := make(nats.Header, 14)
+	if e.batched != d.Batch {
+		e.batched, e.last[lastBatch] = d.Batch, []string{strconv.Itoa(d.Batch)}
+	}
+	h := make(nats.Header, 15)
 	set := func(k string, i int, v string) {
 		if v == "" {
 			return
@@ -122,6 +128,9 @@ func (e *Envelopes) Message(d *Draft, id string) *nats.Msg {
 	set(HeaderNamespace, lastNamespace, d.Namespace)
 	if d.Revision > 0 {
 		h[HeaderRevision] = e.last[lastRevision]
+	}
+	if d.Batch > 0 {
+		h[HeaderBatch] = e.last[lastBatch]
 	}
 	if d.Type.Removes() {
 		set(HeaderKVOperation, lastOperation, KVDelete)

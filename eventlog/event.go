@@ -35,6 +35,7 @@ type Event struct {
 
 	Namespace string // of the Deployment: desired events
 	Revision  uint64 // of the Deployment: desired events
+	Batch     int    // of the run that gave it, from 1: desired events; 0 outside of a run
 	Counter   Counter
 
 	Data []byte
@@ -92,6 +93,7 @@ const (
 	HeaderCounter   = "Fleet-N"
 	HeaderNamespace = "Fleet-Namespace"
 	HeaderRevision  = "Fleet-Revision"
+	HeaderBatch     = "Fleet-Batch"
 	HeaderSync      = "Fleet-Sync"
 	HeaderKey       = "Fleet-Key"
 
@@ -141,9 +143,9 @@ func (e *Event) Decode() error {
 // rawHeaders are the header's values that have to be understood before they are
 // part of an event.
 type rawHeaders struct {
-	typ, time, counter, namespace, revision string
-	removal                                 bool
-	copied                                  string // the header by which the message is known as a copy
+	typ, time, counter, namespace, revision, batch string
+	removal                                        bool
+	copied                                         string // the header by which the message is known as a copy
 }
 
 // readHeader looks at each field of the header once: asking it for a dozen names
@@ -183,6 +185,8 @@ func (e *Event) readHeader() (said rawHeaders) {
 			said.namespace = v
 		case HeaderRevision:
 			said.revision = v
+		case HeaderBatch:
+			said.batch = v
 		case HeaderKVOperation:
 			said.removal = v == KVDelete || v == kvPurge
 		case HeaderStream, HeaderSubject, HeaderSequence:
@@ -227,6 +231,13 @@ func (e *Event) settleType(said rawHeaders) error {
 				return fmt.Errorf("%w: header %s %q is not a number", ErrForeign, HeaderRevision, said.revision)
 			}
 			e.Revision = r
+		}
+		if said.batch != "" {
+			n, err := strconv.Atoi(said.batch)
+			if err != nil || n < 1 {
+				return fmt.Errorf("%w: header %s %q is not a batch's number", ErrForeign, HeaderBatch, said.batch)
+			}
+			e.Batch = n
 		}
 		e.Namespace = said.namespace
 		if e.Type.Removes() != said.removal {

@@ -142,14 +142,6 @@ type Refusal struct {
 	Message    string `json:"message"` // for a person: what to change
 }
 
-// Rollout is the payload of the rollout events.
-type Rollout struct {
-	Revision uint64 `json:"revision"`
-	Strategy string `json:"strategy"`
-	Devices  int    `json:"devices"` // matched at that moment
-	Reason   string `json:"reason,omitempty"`
-}
-
 // Registration is the payload of device.registered.
 type Registration struct {
 	AgentVersion string `json:"agent_version,omitempty"`
@@ -221,6 +213,15 @@ const (
 type Request struct {
 	Verb   string `json:"verb"`
 	Reason string `json:"reason,omitempty"`
+
+	// Of a Deployment's rollout, from version 2 on: what the author saw. A request about
+	// another revision, run or batch than the present one is refused.
+	Revision uint64 `json:"revision,omitempty"`
+	Run      uint64 `json:"run,omitempty"`
+	Batch    int    `json:"batch,omitempty"`
+	// ToRevision is where undo goes; 0: what was stable before.
+	ToRevision uint64 `json:"to_revision,omitempty"`
+	Full       bool   `json:"full,omitempty"` // of promote: what is left is not judged
 }
 
 // Access is the payload of access.revoked and access.allowed.
@@ -273,8 +274,13 @@ func payloadOf(t Type) any {
 	case DeploymentRefused:
 		return &Refusal{}
 	case RolloutStarted, RolloutBatchStarted, RolloutBatchSucceeded, RolloutPaused, RolloutResumed,
-		RolloutStalled, RolloutAborted, RolloutRolledBack, RolloutCompleted:
+		RolloutStalled, RolloutAborted, RolloutRolledBack, RolloutCompleted,
+		RolloutBatchFailed, RolloutPromoted, RolloutSuperseded, RolloutRequestRefused:
 		return &Rollout{}
+	case BudgetApplied:
+		return &Budget{}
+	case BudgetDeleted:
+		return &BudgetEnd{}
 	case DesiredAssigned:
 		return &Score{}
 	case DeviceRegistered:

@@ -48,6 +48,7 @@ const (
 	FamilyAuth       Family = "auth"
 	FamilyAccess     Family = "access"
 	FamilySeal       Family = "seal"
+	FamilyBudget     Family = "budget"
 )
 
 // OfDevices says whether devices write the family, each on subjects of its own.
@@ -59,7 +60,7 @@ func (f Family) OfDevices() bool {
 func Families() []Family {
 	return []Family{
 		FamilyLeader, FamilyDeployment, FamilyDesired, FamilyDevice, FamilyInfo, FamilyState,
-		FamilyAgent, FamilyCommand, FamilyRequest, FamilyAuth, FamilyAccess, FamilySeal,
+		FamilyAgent, FamilyCommand, FamilyRequest, FamilyAuth, FamilyAccess, FamilySeal, FamilyBudget,
 	}
 }
 
@@ -100,6 +101,9 @@ const Wildcard = any1
 func DeploymentSubject(namespace, name string) string {
 	return logPrefix + string(FamilyDeployment) + "." + namespace + "." + name
 }
+
+// BudgetSubject is the aggregate of one DisruptionBudget.
+func BudgetSubject(name string) string { return logPrefix + string(FamilyBudget) + "." + name }
 
 // DesiredSubject is what one device should run of one Deployment.
 func DesiredSubject(device, deployment string) string {
@@ -237,7 +241,7 @@ type Address struct {
 	Device     string // desired, device, info, state, agent, command, auth, access; a request about a device
 	Deployment string // desired, state: the Deployment's name
 	Namespace  string // deployment; a request about a Deployment
-	Name       string // deployment; a request about a Deployment
+	Name       string // deployment; a request about a Deployment; budget
 	User       string // request
 }
 
@@ -267,6 +271,8 @@ func ParseSubject(subject string) (Address, error) {
 	case n == 2 && (a.Family == FamilyDevice || a.Family == FamilyInfo || a.Family == FamilyAgent ||
 		a.Family == FamilyCommand || a.Family == FamilyAuth || a.Family == FamilyAccess):
 		a.Device = t[1]
+	case n == 2 && a.Family == FamilyBudget:
+		a.Name = t[1]
 	case n == 3 && (a.Family == FamilyDesired || a.Family == FamilyState):
 		a.Device, a.Deployment = t[1], t[2]
 	case n == 3 && a.Family == FamilyDeployment:

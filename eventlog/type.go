@@ -29,6 +29,10 @@ const (
 	RolloutAborted        Type = "rollout.aborted"
 	RolloutRolledBack     Type = "rollout.rolled_back"
 	RolloutCompleted      Type = "rollout.completed"
+	RolloutBatchFailed    Type = "rollout.batch_failed"
+	RolloutPromoted       Type = "rollout.promoted"
+	RolloutSuperseded     Type = "rollout.superseded"
+	RolloutRequestRefused Type = "rollout.request_refused"
 
 	DesiredAssigned  Type = "desired.assigned"
 	DesiredWithdrawn Type = "desired.withdrawn"
@@ -64,6 +68,9 @@ const (
 	AccessAllowed Type = "access.allowed"
 
 	SealCreated Type = "seal.created"
+
+	BudgetApplied Type = "budget.applied"
+	BudgetDeleted Type = "budget.deleted"
 )
 
 // familyOf maps every type of the catalogue to the family whose subjects carry it.
@@ -83,6 +90,10 @@ var familyOf = map[Type]Family{
 	RolloutAborted:        FamilyDeployment,
 	RolloutRolledBack:     FamilyDeployment,
 	RolloutCompleted:      FamilyDeployment,
+	RolloutBatchFailed:    FamilyDeployment,
+	RolloutPromoted:       FamilyDeployment,
+	RolloutSuperseded:     FamilyDeployment,
+	RolloutRequestRefused: FamilyDeployment,
 	DesiredAssigned:       FamilyDesired,
 	DesiredWithdrawn:      FamilyDesired,
 	DeviceRegistered:      FamilyDevice,
@@ -108,6 +119,8 @@ var familyOf = map[Type]Family{
 	AccessRevoked:         FamilyAccess,
 	AccessAllowed:         FamilyAccess,
 	SealCreated:           FamilySeal,
+	BudgetApplied:         FamilyBudget,
+	BudgetDeleted:         FamilyBudget,
 }
 
 // Types lists the catalogue, in no order.

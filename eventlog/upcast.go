@@ -30,11 +30,21 @@ func (t Type) Version() int { return len(stepsOf(t)) + 1 }
 // into another struct than its type's is left as it is.
 type step func(e Event, payload any)
 
-var deploymentAppliedSteps = [...]step{deploymentAppliedTo2}
+var (
+	deploymentAppliedSteps = [...]step{deploymentAppliedTo2}
+	rolloutSteps           = [...]step{rolloutTo2}
+	requestSteps           = [...]step{requestTo2}
+)
 
 func stepsOf(t Type) []step {
-	if t == DeploymentApplied {
+	switch t {
+	case DeploymentApplied:
 		return deploymentAppliedSteps[:]
+	case RolloutStarted, RolloutBatchStarted, RolloutBatchSucceeded, RolloutPaused, RolloutResumed,
+		RolloutStalled, RolloutAborted, RolloutRolledBack, RolloutCompleted:
+		return rolloutSteps[:]
+	case RequestMade:
+		return requestSteps[:]
 	}
 	return nil
 }
@@ -81,3 +91,14 @@ func deploymentAppliedTo2(e Event, payload any) {
 		}
 	}
 }
+
+// rolloutTo2: version 1 knew Immediate alone, and started a rollout once for each
+// revision.
+func rolloutTo2(e Event, payload any) {
+	if r, ok := payload.(*Rollout); ok && e.Type == RolloutStarted {
+		r.Kind = RunImmediate
+	}
+}
+
+// requestTo2: version 1 knew no rollouts, so it has nothing to fill in.
+func requestTo2(Event, any) {}

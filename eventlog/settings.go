@@ -1,0 +1,148 @@
+package eventlog
+
+import (
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Strategies of a rollout.
+const (
+	StrategyBatched   = "Batched"
+	StrategyImmediate = "Immediate"
+)
+
+// What a rollout does about a batch that failed.
+const (
+	OnFailurePause    = "Pause"
+	OnFailureRollback = "Rollback"
+	OnFailureContinue = "Continue"
+)
+
+// Whether a batch is judged while a device of it is offline.
+const (
+	OfflineSkip = "Skip"
+	OfflineWait = "Wait"
+)
+
+// Who lets a rollout go on after a batch.
+const (
+	ApprovalAutomatic = "Automatic"
+	ApprovalManual    = "Manual"
+)
+
+// RolloutSettings is spec.rollout in the JSON of the custom resource, as its author
+// wrote it: what was not said is absent. projections/rollout fills in the defaults.
+type RolloutSettings struct {
+	Strategy         string          `json:"strategy,omitempty"`
+	Batches          []BatchSettings `json:"batches,omitempty"`
+	SuccessThreshold *Amount         `json:"successThreshold,omitempty"`
+	MaxUnavailable   *Amount         `json:"maxUnavailable,omitempty"`
+	ProgressDeadline *Duration       `json:"progressDeadline,omitempty"`
+	OfflineDevices   string          `json:"offlineDevices,omitempty"`
+	OnFailure        string          `json:"onFailure,omitempty"`
+	Paused           bool            `json:"paused,omitempty"`
+	DependsOn        []string        `json:"dependsOn,omitempty"` // names in the same namespace
+}
+
+// BatchSettings is one batch of a rollout. It has a size, a selector, or (the last
+// one) neither.
+type BatchSettings struct {
+	Size     *Amount   `json:"size,omitempty"` // cumulative
+	Selector *Selector `json:"selector,omitempty"`
+	Soak     *Duration `json:"soak,omitempty"`
+	Approval string    `json:"approval,omitempty"`
+	FourEyes bool      `json:"fourEyes,omitempty"`
+}
+
+// Amount is a number of devices, or a percentage: in JSON 5 or "10%".
+type Amount struct {
+	N       int
+	Percent bool
+}
+
+// Of gives the number that an amount is of n devices; percentages round up.
+func (a Amount) Of(n int) int {
+	if !a.Percent {
+		return a.N
+	}
+	return (a.N*n + 99) / 100
+}
+
+// String is 5 or 10%.
+func (a Amount) String() string {
+	if a.Percent {
+		return strconv.Itoa(a.N) + "%"
+	}
+	return strconv.Itoa(a.N)
+}
+
+// MarshalJSON writes 5 or "10%".
+func (a Amount) MarshalJSON() ([]byte, error) {
+	if a.Percent {
+		return json.Marshal(a.String())
+	}
+	return json.Marshal(a.N)
+}
+
+// UnmarshalJSON reads 5, "5" or "10%".
+func (a *Amount) UnmarshalJSON(b []byte) error {
+	s := string(b)
+	if strings.HasPrefix(s, `"`) {
+		if err := json.Unmarshal(b, &s); err != nil {
+			return err
+		}
+	}
+	number, percent := strings.CutSuffix(s, "%")
+	n, err := strconv.Atoi(number)
+	if err != nil || n < 0 {
+		return fmt.Errorf("%q is neither a number of devices nor a percentage such as 10%%", s)
+	}
+	*a = Amount{N: n, Percent: percent}
+	return nil
+}
+
+// Duration is a time.Duration that is written as in 1h30m.
+type Duration time.Duration
+
+// MarshalJSON writes the duration as time.Duration.String does.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(time.Duration(d).String()) }
+
+// UnmarshalJSON reads what time.ParseDuration reads; negative ones are refused.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("a duration must be a string such as 5m: %w", err)
+	}
+	t, err := time.ParseDuration(s)
+	if err != nil {
+		return err
+	}
+	if t < 0 {
+		return fmt.Errorf("a duration must not be negative: %s", s)
+	}
+	*d = Duration(t)
+	return nil
+}
+
+// Budget is the payload of budget.applied: a DisruptionBudget's spec as the operator
+// saw it. Exactly one of MaxUnavailable and MinAvailable is set.
+type Budget struct {
+	UID            string   `json:"uid"`
+	Generation     int64    `json:"generation"`
+	Selector       Selector `json:"selector"`
+	MaxUnavailable *Amount  `json:"maxUnavailable,omitempty"`
+	MinAvailable   *Amount  `json:"minAvailable,omitempty"`
+	// GroupBy are label keys, at most 4: devices with the same values of them share one
+	// budget. A label that a device does not have counts as the empty value.
+	GroupBy []string `json:"groupBy,omitempty"`
+	// Problem is why the budget binds nothing; empty: it binds.
+	Problem string `json:"problem,omitempty"`
+}
+
+// BudgetEnd is the payload of budget.deleted.
+type BudgetEnd struct {
+	UID string `json:"uid,omitempty"`
+}
