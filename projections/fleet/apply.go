@@ -1,7 +1,9 @@
 package fleet
 
 import (
+	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"fleet.nationtech.io/eventlog"
@@ -15,7 +17,7 @@ func Apply(v *View, e eventlog.Event, err error) *View {
 	if e.Sequence != 0 && e.Sequence <= v.Sequence {
 		return v
 	}
-	v.Sequence, v.Recorded = e.Sequence, e.Recorded.UTC()
+	v.at(&e)
 	var dev *Device
 	if e.Address.Family.OfDevices() && e.Address.Device != "" {
 		dev = v.device(e.Address.Device)
@@ -32,6 +34,14 @@ func Apply(v *View, e eventlog.Event, err error) *View {
 		v.Foreign[e.Address.Family]++
 	}
 	return v
+}
+
+// at moves the view to an event.
+func (v *View) at(e *eventlog.Event) {
+	v.Sequence, v.Recorded = e.Sequence, e.Recorded.UTC()
+	if v.Recorded.After(v.Clock) {
+		v.Clock = v.Recorded
+	}
 }
 
 // apply folds what others than devices wrote. Events are handed on by reference,
@@ -109,12 +119,15 @@ func (v *View) applyDeployment(e *eventlog.Event) error {
 			d.Created = e.Time.UTC()
 		}
 		d.Spec, d.Lifecycle, d.Applied, d.Withdraw, d.Refused = spec, Applied, mark, nil, nil
+		d.Settings = settingsOf(spec.Rollout)
+		d.learnContent()
 	case eventlog.DeploymentAdopted:
 		d.Lifecycle, d.Withdraw = Applied, nil
 	case eventlog.DeploymentOrphaned:
 		d.Lifecycle, d.Refused = Orphaned, nil
 	case eventlog.DeploymentDeleted:
 		d.Lifecycle, d.Withdraw, d.Refused = Deleted, nil, nil
+		d.forgetRuns()
 	case eventlog.DeploymentRefused:
 		r, err := eventlog.Payload[eventlog.Refusal](*e)
 		if err != nil {
@@ -129,10 +142,24 @@ func (v *View) applyDeployment(e *eventlog.Event) error {
 		if err != nil {
 			return err
 		}
-		d.Rollout = Rollout{Rollout: r, Last: e.Type, At: e.Time.UTC()}
+		if e.Type != eventlog.RolloutRequestRefused {
+			d.Rollout = Rollout{Last: e.Type, Revision: r.Revision, Reason: r.Reason, Devices: r.Devices, Strategy: r.Strategy, At: e.Time.UTC()}
+		}
+		v.applyRollout(d, e, &r)
 	}
 	d.Changed = mark
 	return nil
+}
+
+var rolloutVerbs = eventlog.RolloutVerbs()
+
+// settingsOf reads spec.rollout. What a newer operator recorded and this one cannot
+// read is as if it had not been said.
+func settingsOf(raw json.RawMessage) (s eventlog.RolloutSettings) {
+	if len(raw) > 0 && json.Unmarshal(raw, &s) != nil {
+		return eventlog.RolloutSettings{}
+	}
+	return s
 }
 
 // markOf detaches the id from the message: it is a part of the whole header's text.
@@ -150,7 +177,14 @@ func (v *View) applyRequest(e *eventlog.Event) error {
 		return nil
 	}
 	d, ok := v.Deployments[Key{e.Address.Namespace, e.Address.Name}]
-	if !ok || r.Verb != eventlog.RequestWithdraw || d.Lifecycle != Orphaned {
+	if !ok {
+		return nil
+	}
+	if slices.Contains(rolloutVerbs, r.Verb) {
+		v.applyRolloutRequest(d, e, r)
+		return nil
+	}
+	if r.Verb != eventlog.RequestWithdraw || d.Lifecycle != Orphaned {
 		return nil
 	}
 	d.Withdraw = &Request{Request: r, User: v.intern(e.Address.User), Mark: markOf(e)}

@@ -18,7 +18,7 @@ import (
 // FoldVersion numbers what Apply makes of a log, and how it is encoded. Anyone who
 // changes either raises it: then no view is taken from an older program, and the
 // log is folded from the beginning.
-const FoldVersion = 8
+const FoldVersion = 9
 
 // Errors of Decode.
 var (
@@ -105,6 +105,7 @@ func Decode(b []byte) (*View, error) {
 func (w *writer) view(v *View) {
 	w.uint(v.Sequence)
 	w.time(v.Recorded)
+	w.time(v.Clock)
 	w.base = v.Recorded
 	w.json(v.Leader.Leader)
 	w.uint(v.Leader.Sequence)
@@ -128,7 +129,7 @@ func (w *writer) view(v *View) {
 func (r *reader) view() *View {
 	v := New()
 	v.Sequence = r.uint()
-	v.Recorded = r.time()
+	v.Recorded, v.Clock = r.time(), r.time()
 	r.base = v.Recorded
 	r.json(&v.Leader.Leader)
 	v.Leader.Sequence = r.uint()
@@ -193,10 +194,14 @@ func (w *writer) deployment(d *Deployment) {
 	}
 	w.bool(d.Rollout != Rollout{})
 	if d.Rollout != (Rollout{}) {
-		w.json(d.Rollout.Rollout)
 		w.word(string(d.Rollout.Last))
+		w.uint(d.Rollout.Revision)
+		w.word(d.Rollout.Strategy)
+		w.uint(uint64(d.Rollout.Devices))
+		w.text(d.Rollout.Reason)
 		w.time(d.Rollout.At)
 	}
+	w.rollouts(d)
 }
 
 func (r *reader) deployment() *Deployment {
@@ -213,10 +218,11 @@ func (r *reader) deployment() *Deployment {
 		r.json(d.Refused)
 	}
 	if r.bool() {
-		r.json(&d.Rollout.Rollout)
-		d.Rollout.Last = eventlog.Type(r.word())
-		d.Rollout.At = r.time()
+		d.Rollout = Rollout{
+			Last: eventlog.Type(r.word()), Revision: r.uint(), Strategy: r.word(), Devices: int(r.uint()), Reason: r.text(), At: r.time(),
+		}
 	}
+	r.rollouts(d)
 	return d
 }
 

@@ -280,6 +280,7 @@ func (w *writer) pair(p *Assignment) {
 		w.time(s.At)
 		w.time(s.Recorded)
 	}
+	w.part(p)
 }
 
 func (r *reader) pair(v *View, dev *Device) *Assignment {
@@ -306,6 +307,7 @@ func (r *reader) pair(v *View, dev *Device) *Assignment {
 		s.Reason, s.Error, s.Revision, s.Assignment = r.word(), r.word(), r.uint(), r.uint()
 		s.At, s.Recorded = r.time(), r.time()
 	}
+	r.part(p)
 	if has&isAssigned == 0 {
 		return p
 	}

@@ -8,8 +8,14 @@ func (v *View) change(p *Assignment, mutate func()) {
 	if before != nil {
 		before.Counts.add(p, -1)
 	}
-	wasFailed := p.Failed()
+	wasFailed, was := p.Failed(), p.verdict()
 	mutate()
+	if is := p.verdict(); is != was {
+		p.Since = v.Clock
+		if is == succeeded {
+			p.Lost, p.WrittenOff = false, false
+		}
+	}
 	if d := p.Deployment; d != nil {
 		d.Counts.add(p, +1)
 		switch failed := p.Failed(); {
@@ -25,6 +31,25 @@ func (v *View) change(p *Assignment, mutate func()) {
 	v.touchDevice(p.Device)
 }
 
+// verdict is what a pair's report says of what is desired.
+type verdict int8
+
+const (
+	neither verdict = iota
+	succeeded
+	failed
+)
+
+func (p *Assignment) verdict() verdict {
+	switch {
+	case p.Succeeded():
+		return succeeded
+	case p.Failed():
+		return failed
+	}
+	return neither
+}
+
 func newest(a, b *Assignment) *Assignment {
 	if a == nil || b.Reported.Sequence > a.Reported.Sequence {
 		return b
@@ -38,13 +63,29 @@ func (v *View) changePresence(dev *Device, to Presence) {
 			p.Deployment.Counts.add(p, -1)
 		}
 	}
+	was := dev.Presence.Online
 	dev.Presence = to
 	for _, p := range dev.pairs {
+		if was != to.Online {
+			v.turned(p, to.Online)
+		}
 		if p.Deployment != nil {
 			p.Deployment.Counts.add(p, +1)
 			v.touchDeployment(p.Deployment)
 		}
 	}
+}
+
+// turned: the device of a pair came online or went offline.
+func (v *View) turned(p *Assignment, online Online) {
+	if online == OnlineTrue {
+		p.Lost, p.WrittenOff = false, false
+		if p.Succeeded() {
+			p.Since = v.Clock // what it did unheard does not count
+		}
+		return
+	}
+	p.Lost = p.Deployment != nil && p.Upset && !p.Succeeded()
 }
 
 func (c *Counts) add(p *Assignment, n int) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
+	"time"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -32,6 +33,12 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 			changed := e.Sequence
 			if p.Desired.Hash == hash {
 				changed = p.Desired.Changed
+			} else {
+				p.Upset, p.Since, p.Lost, p.WrittenOff = p.Desired.Hash != "", v.Clock, false, false
+			}
+			p.Begun, p.Batch, p.Run, p.Gone = v.Clock, int32(min(e.Batch, maxBatch)), 0, false
+			if e.Batch > 0 || d.Run.Kind == eventlog.RunImmediate && hash == d.Run.Target.Hash {
+				p.Run = d.Run.ID
 			}
 			d.attach(p)
 			p.Desired = Desired{Sequence: e.Sequence, Changed: changed, Hash: v.intern(hash), Revision: e.Revision, At: e.Time.UTC(), Recorded: e.Recorded.UTC()}
@@ -40,11 +47,16 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 		v.change(p, func() {
 			v.detach(p)
 			p.Key = v.key(key)
+			p.Run, p.Batch, p.Begun, p.Upset, p.Lost, p.WrittenOff = 0, 0, time.Time{}, false, false, false
+			p.Gone = v.Deployments[key] != nil && v.Deployments[key].Lifecycle == Applied
 			p.Desired = Desired{Sequence: e.Sequence, Revision: e.Revision, At: e.Time.UTC(), Recorded: e.Recorded.UTC()}
 		})
 	}
 	return nil
 }
+
+// maxBatch bounds what a header can make of a batch's number.
+const maxBatch = 1 << 16
 
 // attach gives the Deployment a place on the pair's device.
 func (d *Deployment) attach(p *Assignment) {

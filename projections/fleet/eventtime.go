@@ -74,7 +74,7 @@ func (h *EventTimeView) Add(e eventlog.Event, err error) {
 	if e.Sequence != 0 && e.Sequence <= v.Sequence {
 		return
 	}
-	v.Sequence, v.Recorded = e.Sequence, e.Recorded.UTC()
+	v.at(&e)
 	recorded := h.reaches(e.Recorded)
 	ofDevice := e.Address.Family.OfDevices() && e.Address.Device != ""
 	if recorded && ofDevice {

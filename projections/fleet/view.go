@@ -17,6 +17,9 @@ import (
 type View struct {
 	Sequence uint64    // of the last event folded
 	Recorded time.Time // its timestamp in the log
+	// Clock is the log's clock: the highest Recorded so far. A server whose clock is
+	// behind makes it stand still.
+	Clock time.Time
 
 	Leader      Leader
 	Deployments map[Key]*Deployment
@@ -81,6 +84,16 @@ type Deployment struct {
 	// Rollout is the last rollout event of the current revision.
 	Rollout Rollout
 
+	// Settings is spec.rollout, as its author wrote it.
+	Settings eventlog.RolloutSettings
+	Run      Run
+	Stable   Target // that of the last run that completed or was rolled back; its Content is empty where there is none
+	Before   Target // that before it
+	Rejected string // the hash of content that is not tried again; empty: none
+	Hold     *Hold
+	Requests []Request // about its rollout, still open, the oldest first; at most MaxRequests
+	Contents []Content // of its last revisions, the newest last; at most MaxContents
+
 	Counts Counts
 
 	pairs      []*Assignment // in no order; each knows its place
@@ -102,11 +115,14 @@ type Request struct {
 	Mark Mark
 }
 
-// Rollout is how far a revision's rollout has got.
+// Rollout is the last word of the log about a revision's rollout.
 type Rollout struct {
-	eventlog.Rollout
-	Last eventlog.Type // empty: never started
-	At   time.Time
+	Last     eventlog.Type // empty: never started
+	Revision uint64
+	Strategy string
+	Devices  int
+	Reason   string
+	At       time.Time
 }
 
 // Counts are a Deployment's devices by how they fare; docs/status.md has the
@@ -237,6 +253,19 @@ type Assignment struct {
 	Desired    Desired
 	Reported   Reported
 
+	Run   uint64    // the run that gave what is desired; 0: none did
+	Since time.Time // when the present verdict began: succeeded, failed or neither
+	Begun time.Time // when its deadline began
+	Batch int32     // of the run, as the assignment says; 0: see the device's order
+	// Upset: what is desired replaced another content there.
+	Upset bool
+	// Lost: it was upset, and went offline before it succeeded.
+	Lost bool
+	// WrittenOff: it was lost when its batch was judged.
+	WrittenOff bool
+	// Gone: it was withdrawn because of labels or the selector, not with its Deployment.
+	Gone bool
+
 	// place is where the Deployment holds the pair.
 	place int32
 	// old: what was reported names no hash, and happened before what is desired
@@ -320,6 +349,31 @@ func (p *Assignment) Succeeded() bool {
 
 // Failed: answered, and Failed.
 func (p *Assignment) Failed() bool { return p.Reported.Phase == eventlog.PhaseFailed && p.Answered() }
+
+// Disturbed: unavailable through a rollout.
+func (p *Assignment) Disturbed() bool {
+	return p.Deployment != nil && p.Upset && !p.WrittenOff && !p.Succeeded()
+}
+
+// Down: the device is not online, or something on it is unavailable through a rollout
+// or failed, or was withdrawn and is still there. A DisruptionBudget counts it once.
+func (d *Device) Down() bool {
+	if d.Presence.Online != OnlineTrue {
+		return true
+	}
+	for _, p := range d.pairs {
+		if p.Disturbed() || p.Failed() || p.Leaving() {
+			return true
+		}
+	}
+	return false
+}
+
+// Leaving: it was withdrawn from an online device though its Deployment goes on, and
+// the device has not taken it off.
+func (p *Assignment) Leaving() bool {
+	return p.Withdrawn() && p.Gone && p.Reported.Sequence > 0 && p.Device.Presence.Online == OnlineTrue
+}
 
 // New makes the view of an empty log.
 func New() *View {
