@@ -1,0 +1,157 @@
+// Package rollout is the pure core of rollouts: how a run is planned and judged, what a
+// device should have now, and what it waits for. The operator decides by it, and every
+// command that explains uses the same functions.
+package rollout
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// Defaults of spec.rollout. They are filled in here and never stored in an object, so
+// that they can be changed.
+const (
+	DefaultStrategy         = eventlog.StrategyImmediate
+	DefaultSoak             = 5 * time.Minute
+	DefaultLastSoak         = time.Minute
+	DefaultThreshold        = 95 // percent
+	DefaultProgressDeadline = 10 * time.Minute
+)
+
+// DefaultMaxUnavailable is how many devices may be unavailable through a rollout at a
+// time where the spec does not say it.
+var DefaultMaxUnavailable = eventlog.Amount{N: 10, Percent: true}
+
+// Patience is how long a device may report Failed before that is believed: an agent
+// retries, and a registry's hiccup or a restart of Podman is reported as Failed too.
+const Patience = time.Minute
+
+// Settings is spec.rollout with all defaults filled in.
+type Settings struct {
+	Strategy       string
+	Batches        []Batch
+	Threshold      int // percent of a batch's devices that must not be bad
+	MaxUnavailable eventlog.Amount
+	Deadline       time.Duration // of each device, from its assignment
+	WaitOffline    bool          // a batch is not judged while a member is offline
+	OnFailure      string
+	Paused         bool
+	DependsOn      []string
+
+	saysBatches bool // the author wrote them
+}
+
+// Batch is one batch of a rollout.
+type Batch struct {
+	Size     *eventlog.Amount   // cumulative; nil in one by selector, and in the last: the rest
+	Selector *eventlog.Selector // pins: the devices that it selects
+	Soak     time.Duration
+	Manual   bool // a person lets the run go on after it
+	FourEyes bool
+}
+
+// Fill fills the defaults in.
+func Fill(s eventlog.RolloutSettings) Settings {
+	f := Settings{
+		Strategy: s.Strategy, Threshold: DefaultThreshold, MaxUnavailable: DefaultMaxUnavailable, Deadline: DefaultProgressDeadline,
+		WaitOffline: s.OfflineDevices == eventlog.OfflineWait, OnFailure: s.OnFailure, Paused: s.Paused, DependsOn: s.DependsOn,
+		saysBatches: len(s.Batches) > 0,
+	}
+	if f.Strategy == "" {
+		f.Strategy = DefaultStrategy
+	}
+	if f.OnFailure == "" {
+		f.OnFailure = eventlog.OnFailurePause
+	}
+	if s.SuccessThreshold != nil {
+		f.Threshold = min(s.SuccessThreshold.N, 100)
+	}
+	if s.MaxUnavailable != nil && s.MaxUnavailable.N > 0 {
+		f.MaxUnavailable = *s.MaxUnavailable
+	}
+	if s.ProgressDeadline != nil {
+		f.Deadline = time.Duration(*s.ProgressDeadline)
+	}
+	if f.Strategy == eventlog.StrategyImmediate {
+		f.Batches = []Batch{{}}
+		return f
+	}
+	said := s.Batches
+	if len(said) == 0 {
+		said = []eventlog.BatchSettings{{Size: percent(1)}, {Size: percent(10)}, {}}
+	}
+	if last := said[len(said)-1]; last.Size != nil || last.Selector != nil {
+		said = append(said[:len(said):len(said)], eventlog.BatchSettings{})
+	}
+	for i, b := range said {
+		soak := DefaultSoak
+		if i == len(said)-1 {
+			soak = DefaultLastSoak
+		}
+		if b.Soak != nil {
+			soak = time.Duration(*b.Soak)
+		}
+		f.Batches = append(f.Batches, Batch{
+			Size: b.Size, Selector: b.Selector, Soak: soak, Manual: b.Approval == eventlog.ApprovalManual, FourEyes: b.FourEyes,
+		})
+	}
+	return f
+}
+
+func percent(n int) *eventlog.Amount { return &eventlog.Amount{N: n, Percent: true} }
+
+// ShapeFirst is the shape of a first revision whose author said no batches: it is one
+// batch without a soak, for there is nothing that it could break.
+const ShapeFirst = "first"
+
+// Shape is what a plan depends on: the batches' sizes and selectors. A change of it is
+// planned again.
+func (s *Settings) Shape() string {
+	parts := make([]string, len(s.Batches))
+	for i, b := range s.Batches {
+		switch {
+		case b.Selector != nil:
+			parts[i] = "{" + selectorText(*b.Selector) + "}"
+		case b.Size != nil:
+			parts[i] = b.Size.String()
+		default:
+			parts[i] = "rest"
+		}
+	}
+	return strings.Join(parts, ",")
+}
+
+// Replanned says whether a run was planned for other batches than the settings'.
+func (s *Settings) Replanned(run *fleet.Run) bool {
+	if run.Shape == ShapeFirst && !s.saysBatches {
+		return false
+	}
+	return run.Shape != s.Shape()
+}
+
+// First says whether a run of a Deployment is its first revision without batches.
+func (s *Settings) First(d *fleet.Deployment) bool {
+	return !s.saysBatches && d.Stable.Content == "" && d.Counts.Matched == 0
+}
+
+// Batch gives the settings of a run's batch, from 1.
+func (s *Settings) Batch(run *fleet.Run, n int) Batch {
+	if run.Shape == ShapeFirst || run.Kind == eventlog.RunImmediate {
+		return Batch{}
+	}
+	return s.Batches[min(max(n, 1), len(s.Batches))-1]
+}
+
+// Allowed is how many of n devices of a batch may be bad.
+func (s *Settings) Allowed(n int) int { return n * (100 - s.Threshold) / 100 }
+
+// MostUnavailable is how many of the devices that match may be unavailable at a time.
+func (s *Settings) MostUnavailable(matched int) int { return max(1, s.MaxUnavailable.Of(matched)) }
+
+func (s *Settings) String() string {
+	return fmt.Sprintf("%s %s", s.Strategy, s.Shape())
+}
