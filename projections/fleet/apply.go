@@ -233,13 +233,16 @@ func (v *View) deployment(k Key) *Deployment {
 }
 
 func (v *View) touchDeployment(d *Deployment) {
-	if v.touchedDeployments != nil && d != nil {
-		v.touchedDeployments[d] = struct{}{}
+	if d == nil {
+		return
+	}
+	for _, c := range v.watchers {
+		c.deployments[d] = struct{}{}
 	}
 }
 
 func (v *View) touchDevice(d *Device) {
-	if v.touchedDevices != nil {
-		v.touchedDevices[d] = struct{}{}
+	for _, c := range v.watchers {
+		c.devices[d] = struct{}{}
 	}
 }

@@ -29,11 +29,11 @@ type View struct {
 	// the subject is none of the log's).
 	Foreign map[eventlog.Family]uint64
 
-	named              map[string][]*Deployment // those of a name, in whatever namespace
-	touchedDeployments map[*Deployment]struct{} // nil unless tracked
-	touchedDevices     map[*Device]struct{}
-	strings            map[string]string // values that repeat a lot, kept once
-	keep               eventlog.Keep     // does so while a report is decoded
+	named    map[string][]*Deployment // those of a name, in whatever namespace
+	changes  *Changes                 // for Drain; nil unless tracked
+	watchers []*Changes               // changes too, where it is there
+	strings  map[string]string        // values that repeat a lot, kept once
+	keep     eventlog.Keep            // does so while a report is decoded
 }
 
 // Named gives the Deployments that the log knows by a name, one a namespace. They
@@ -388,22 +388,41 @@ func New() *View {
 	return v
 }
 
-// Track makes the view remember what Apply changes, for Drain.
-func (v *View) Track() {
-	v.touchedDeployments = map[*Deployment]struct{}{}
-	v.touchedDevices = map[*Device]struct{}{}
+// Changes remembers which Deployments and devices of a view changed.
+type Changes struct {
+	deployments map[*Deployment]struct{}
+	devices     map[*Device]struct{}
 }
+
+// Drain gives the Deployments and devices that changed since it was last called, and
+// forgets them.
+func (c *Changes) Drain() (deployments []Key, devices []string) {
+	for d := range c.deployments {
+		deployments = append(deployments, d.Key)
+	}
+	for d := range c.devices {
+		devices = append(devices, d.ID)
+	}
+	clear(c.deployments)
+	clear(c.devices)
+	return deployments, devices
+}
+
+// Watch makes the view remember what Apply changes, for one who asks.
+func (v *View) Watch() *Changes {
+	c := &Changes{deployments: map[*Deployment]struct{}{}, devices: map[*Device]struct{}{}}
+	v.watchers = append(v.watchers, c)
+	return c
+}
+
+// Track makes the view remember what Apply changes, for Drain.
+func (v *View) Track() { v.changes = v.Watch() }
 
 // Drain gives the Deployments and devices that changed since it was last
 // called, and forgets them. Without Track it gives none.
 func (v *View) Drain() (deployments []Key, devices []string) {
-	for d := range v.touchedDeployments {
-		deployments = append(deployments, d.Key)
+	if v.changes == nil {
+		return nil, nil
 	}
-	for d := range v.touchedDevices {
-		devices = append(devices, d.ID)
-	}
-	clear(v.touchedDeployments)
-	clear(v.touchedDevices)
-	return deployments, devices
+	return v.changes.Drain()
 }

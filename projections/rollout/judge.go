@@ -31,9 +31,6 @@ var classNames = [Classes]string{"Uncounted", "Waiting", "Open", "Proven", "Fail
 
 func (c Class) String() string { return classNames[c] }
 
-// never is after every moment.
-var never = time.Unix(1<<40, 0)
-
 // Classify gives the class of a device that was given the target of the present run, at
 // a moment of the log's clock, and until when that holds if nothing happens; the zero
 // time: for ever.
