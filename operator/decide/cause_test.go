@@ -32,10 +32,11 @@ func TestEveryEventOfADeploymentNamesItsRevisionAndItsCause(t *testing.T) {
 		"ID-3 rollout.started: a/web@1 because of ID-2",
 		"ID-4 desired.assigned: a/web@1 because of ID-2",
 		"ID-5 deployment.applied: a/web@2 because of ",
-		"ID-6 rollout.started: a/web@2 because of ID-5",
-		"ID-7 desired.assigned: a/web@2 because of ID-5",
-		"ID-8 deployment.deleted: a/web@2 because of ",
-		"ID-9 desired.withdrawn: a/web@2 because of ID-8",
+		"ID-6 rollout.superseded: a/web@1 because of ID-5",
+		"ID-7 rollout.started: a/web@2 because of ID-5",
+		"ID-8 desired.assigned: a/web@2 because of ID-5",
+		"ID-9 deployment.deleted: a/web@2 because of ",
+		"ID-10 desired.withdrawn: a/web@2 because of ID-9",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the log (-want +got):\n%s", diff)

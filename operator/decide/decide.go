@@ -4,6 +4,8 @@
 package decide
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
@@ -40,6 +42,23 @@ func Decide(s *State, in Input, now time.Time) ([]eventlog.Draft, error) {
 	}
 }
 
+// Due gives the events that are due of rollouts because of the time alone.
+func Due(s *State, now time.Time) ([]eventlog.Draft, error) {
+	s.refresh()
+	var due []eventlog.Draft
+	for _, key := range slices.SortedFunc(maps.Keys(s.placements), fleet.Key.Compare) {
+		if !s.placements[key].phase.at.Moving() {
+			continue
+		}
+		of, _, err := advance(s.deploymentCase(key, now))
+		if err != nil {
+			return nil, err
+		}
+		due = append(due, of...)
+	}
+	return due, nil
+}
+
 // rule gives the events that it finds due, and stop to end the list though it
 // finds none.
 type rule[C any] func(C) (due []eventlog.Draft, stop bool, err error)
@@ -61,12 +80,13 @@ type deploymentCase struct {
 	spec   Spec
 	exists bool              // the CR is there
 	log    *fleet.Deployment // nil: the log never heard of it
+	place  *placement        // nil: nothing of it is placed
 	now    time.Time
 }
 
 func (s *State) deploymentCase(key fleet.Key, now time.Time) deploymentCase {
 	spec, exists := s.specs[key]
-	return deploymentCase{State: s, key: key, spec: spec, exists: exists, log: s.view.Deployments[key], now: now}
+	return deploymentCase{State: s, key: key, spec: spec, exists: exists, log: s.view.Deployments[key], place: s.placementOf(key), now: now}
 }
 
 // deviceCase is one device before the rules.

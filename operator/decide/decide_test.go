@@ -45,7 +45,7 @@ func TestDecide(t *testing.T) {
 				return w.settle(w.put(cr("a", "web", "app:2", site, generation(2))))
 			},
 			want: []string{
-				"deployment.applied deployment.a.web", "rollout.started deployment.a.web", "desired.assigned desired.pi-01.web",
+				"deployment.applied deployment.a.web", "rollout.superseded deployment.a.web", "rollout.started deployment.a.web", "desired.assigned desired.pi-01.web",
 			},
 		},
 		"a change of the selector alone moves devices and leaves those that stay": {
@@ -60,7 +60,7 @@ func TestDecide(t *testing.T) {
 				w.settle(w.put(cr("a", "web", "app:1", site)))
 				return w.settle(w.label("pi-01", "site", "lab"))
 			},
-			want: []string{"device.relabeled device.pi-01", "rollout.started deployment.a.web", "desired.assigned desired.pi-01.web"},
+			want: []string{"device.relabeled device.pi-01", "desired.assigned desired.pi-01.web"},
 		},
 		"a device whose turn comes before that of a new Deployment leaves the rollout's beginning to it": {
 			do: func(w *world) []eventlog.Draft {
@@ -150,7 +150,7 @@ func TestDecide(t *testing.T) {
 				w.settle(w.put(cr("a", "web", "app:1", site, deleting)))
 				return w.settle(decide.OfDevice("pi-01"))
 			},
-			want: []string{"rollout.started deployment.b.web", "desired.assigned desired.pi-01.web"},
+			want: []string{"desired.assigned desired.pi-01.web"},
 		},
 		"a score of unknown type is recorded and not assigned; what runs stays": {
 			do: func(w *world) []eventlog.Draft {

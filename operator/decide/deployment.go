@@ -30,16 +30,20 @@ var deploymentRules = []rule[deploymentCase]{
 	end,
 	emptyEnded,
 	adopt,
+	answerRequest,
 	apply,
 	refuse,
-	assignMatching,
+	advance,
+	assignFirst,
 }
 
 // progressRules look at a Deployment whose devices reported.
 var progressRules = []rule[deploymentCase]{
 	withdrawOnRequest,
 	emptyEnded,
-	complete,
+	answerRequest,
+	advance,
+	assignFirst,
 }
 
 // orphan: a CR that is simply not there leaves its devices as they are.
@@ -140,69 +144,43 @@ func refuse(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	return c.refusal(*c.spec.Problem)
 }
 
-// place: each device that matches is assigned the score, each that no longer
-// does loses it. Where another Deployment holds the name, it keeps it.
-func assignMatching(c deploymentCase) ([]eventlog.Draft, bool, error) {
-	matching := c.matching(c.spec.Selector)
-	var due []eventlog.Draft
-	for i, id := range matching {
-		if !c.owes(c.log, id) {
-			continue
+// advance moves the Deployment's rollout on.
+func advance(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	for _, row := range rolloutRules {
+		due, stop, err := row(c)
+		if err != nil || stop || len(due) > 0 {
+			return due, err != nil || c.place == nil, err
 		}
-		if due == nil {
-			due = make([]eventlog.Draft, 0, len(matching)-i+1) // and the rollout's start
-		}
-		due = append(due, c.assigned(id, c.log.Applied.ID))
 	}
-	for p := range c.log.Assigned {
-		labels, known := c.devices[p.Device.ID]
-		if known && !c.spec.Selector.Matches(labels.set) {
-			due = append(due, c.withdrawn(p, c.log.Applied.ID))
-		}
+	return nil, false, nil
+}
+
+// assignFirst: each device that matches and has nothing gets what it should have. That
+// upsets nothing, so it waits for nothing but what the Deployment depends on. Where
+// another Deployment holds the name, it keeps it.
+func assignFirst(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	if c.place == nil || !c.current(c.spec) {
+		return nil, false, nil
+	}
+	due := make([]eventlog.Draft, 0, len(c.place.fresh))
+	for p := range c.place.fresh {
+		due = append(due, c.assignedFirst(p, c.cause()))
 	}
 	sortBySubject(due)
-	if c.log.Rollout.Last == "" && len(due) > 0 {
-		started, err := c.rollout(eventlog.RolloutStarted, len(matching))
-		if err != nil {
-			return nil, true, err
-		}
-		due = slices.Insert(due, 0, started)
-	}
 	return due, false, nil
 }
 
-// complete: a rollout is over when every device that the log assigned it to
-// succeeded.
-func complete(c deploymentCase) ([]eventlog.Draft, bool, error) {
-	if c.log == nil || c.log.Lifecycle != fleet.Applied || c.log.Rollout.Last != eventlog.RolloutStarted {
-		return nil, false, nil
-	}
-	n := c.log.Counts
-	if n.Matched == 0 || n.Succeeded != n.Matched || !c.Placed(c.key) {
-		return nil, false, nil
-	}
-	d, err := c.rollout(eventlog.RolloutCompleted, n.Matched)
-	return []eventlog.Draft{d}, false, err
+func (c deploymentCase) assignedFirst(p *place, cause string) eventlog.Draft {
+	target := c.place.set.Target(c.log, false, p.values.batch)
+	return c.assigned(p.id, cause, target, p.batchOf(target))
 }
 
-// owes says whether a device that matches has not been told the present score.
-func (s *State) owes(d *fleet.Deployment, device string) bool {
-	p := s.pair(device, d.Key.Name)
-	if p == nil || !p.Assigned() {
-		return nameable(device)
-	}
-	return p.Deployment == d && (p.Desired.Hash != d.Spec.ScoreHash || p.Desired.Revision != d.Spec.Revision)
-}
-
-func (c deploymentCase) assigned(device, cause string) eventlog.Draft {
-	return assigned(c.log, device, cause, c)
-}
-
-func assigned(d *fleet.Deployment, device, cause string, c deploymentCase) eventlog.Draft {
+// assigned gives a device a target, as of a batch (0: outside of a run).
+func (c deploymentCase) assigned(device, cause string, t *fleet.Target, batch int) eventlog.Draft {
 	return eventlog.Draft{
-		Subject: eventlog.DesiredSubject(device, d.Key.Name), Type: eventlog.DesiredAssigned, Time: c.now,
-		CorrelationID: correlation(d.Key, d.Spec.Revision), CausationID: cause,
-		Namespace: d.Key.Namespace, Revision: d.Spec.Revision, Data: d.Spec.Score,
+		Subject: eventlog.DesiredSubject(device, c.key.Name), Type: eventlog.DesiredAssigned, Time: c.now,
+		CorrelationID: correlation(c.key, t.Revision), CausationID: cause,
+		Namespace: c.key.Namespace, Revision: t.Revision, Batch: batch, Data: t.Score,
 	}
 }
 
@@ -223,13 +201,6 @@ func (c deploymentCase) ending(t eventlog.Type, reason, cause string) ([]eventlo
 		eventlog.DeploymentEnd{UID: uid, Reason: reason})
 	d.CorrelationID, d.CausationID = correlation(c.key, c.log.Spec.Revision), cause
 	return []eventlog.Draft{d}, false, err
-}
-
-func (c deploymentCase) rollout(t eventlog.Type, devices int) (eventlog.Draft, error) {
-	d, err := eventlog.NewDraft(eventlog.DeploymentSubject(c.key.Namespace, c.key.Name), t, c.now,
-		eventlog.Rollout{Revision: c.log.Spec.Revision, Strategy: c.spec.Strategy, Devices: devices})
-	d.CorrelationID, d.CausationID = correlation(c.key, c.log.Spec.Revision), c.log.Applied.ID
-	return d, err
 }
 
 func sortBySubject(ds []eventlog.Draft) {

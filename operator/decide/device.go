@@ -56,44 +56,26 @@ func relabel(c deviceCase) ([]eventlog.Draft, bool, error) {
 // nameable says whether an id can be a token of a subject.
 func nameable(device string) bool { return eventlog.CheckName("device", device) == nil }
 
-// assignToDevice: only the Deployments whose selectors the device's labels can
-// concern, and those that it holds, are asked.
+// assignToDevice: a device gets what it should have and has nothing of, of the
+// Deployments that match it.
 func assignToDevice(c deviceCase) ([]eventlog.Draft, bool, error) {
-	set := c.devices[c.id].set
-	keys := map[fleet.Key]struct{}{}
-	c.selectors.candidates(keys, set)
-	for p := range c.dev.Assignments {
-		if p.Assigned() {
-			keys[p.Deployment.Key] = struct{}{}
+	c.refresh()
+	keys := make([]fleet.Key, 0, len(c.placesOf[c.id]))
+	for _, p := range c.placesOf[c.id] {
+		if p.values.fresh {
+			keys = append(keys, p.of.key)
 		}
 	}
+	slices.SortFunc(keys, byApplied(c.State))
 	var due []eventlog.Draft
 	claimed := map[string]bool{} // names that this round gives away
-	for _, key := range slices.SortedFunc(maps.Keys(keys), byApplied(c.State)) {
+	for _, key := range keys {
 		dc := c.deploymentCase(key, c.now)
-		if !dc.exists || dc.spec.Deleting || dc.spec.Problem != nil || !c.current(dc.spec) {
+		if dc.place == nil || claimed[key.Name] || !c.current(dc.spec) {
 			continue // the Deployment's own turn will come
 		}
-		begun := dc.log.Rollout.Last != ""
-		if !begun && !c.Placed(key) {
-			continue // as above: that turn begins the rollout, of all that match
-		}
-		matches := dc.spec.Selector.Matches(set)
-		switch p := c.dev.Pair(key.Name); {
-		case matches && !claimed[key.Name] && c.owes(dc.log, c.id):
-			if !begun { // nothing matched until now
-				started, err := dc.rollout(eventlog.RolloutStarted, len(c.matching(dc.spec.Selector)))
-				if err != nil {
-					return nil, true, err
-				}
-				due = append(due, started)
-			}
-			due = append(due, dc.assigned(c.id, c.dev.LabelsID))
-			claimed[key.Name] = true
-		case !matches && p != nil && p.Deployment == dc.log:
-			due = append(due, dc.withdrawn(p, c.dev.LabelsID))
-			claimed[key.Name] = true // what is taken off now is given away in the next round
-		}
+		due = append(due, dc.assignedFirst(dc.place.places[c.id], c.dev.LabelsID))
+		claimed[key.Name] = true
 	}
 	return due, false, nil
 }

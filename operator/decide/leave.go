@@ -111,6 +111,7 @@ func (s *State) SetLeaving(id string, leaving bool) bool {
 	if s.leaving[id] == leaving {
 		return false
 	}
+	s.moved[id], s.relabelled[id] = struct{}{}, true
 	if leaving {
 		s.leaving[id] = true
 	} else {

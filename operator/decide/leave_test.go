@@ -84,7 +84,10 @@ func TestADeviceLeaves(t *testing.T) {
 				w.requestDecommission("pi-01")
 				return w.settle(w.put(cr("a", "new", "app:1", site)), w.put(cr("a", "web", "app:2", site, generation(2))))
 			},
-			want: []string{"deployment.applied deployment.a.new", "deployment.applied deployment.a.web"},
+			want: []string{
+				"deployment.applied deployment.a.new", "rollout.started deployment.a.new",
+				"deployment.applied deployment.a.web", "rollout.superseded deployment.a.web", "rollout.started deployment.a.web",
+			},
 		},
 		"nothing is placed on a device that has left, though its Device is still there": {
 			do: func(w *world) []eventlog.Draft {
@@ -93,7 +96,7 @@ func TestADeviceLeaves(t *testing.T) {
 				w.settle(decide.OfDevice("pi-01"))
 				return w.settle(w.put(cr("a", "new", "app:1", site)), w.label("pi-01", "site", "lab", "zone", "b"))
 			},
-			want: []string{"deployment.applied deployment.a.new"},
+			want: []string{"deployment.applied deployment.a.new", "rollout.started deployment.a.new"},
 		},
 		"what it reports afterwards is cleared, and does not register it": {
 			do: func(w *world) []eventlog.Draft {

@@ -2,6 +2,7 @@ package decide
 
 import (
 	"maps"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -25,12 +26,29 @@ type State struct {
 
 	byLabel   deviceIndex
 	selectors selectorIndex
+
+	// What follows from all that, kept by what changes: see placement.
+	changes       *fleet.Changes
+	placements    map[fleet.Key]*placement
+	placesOf      map[string][]*place    // of a device
+	stale         map[fleet.Key]struct{} // Deployments to look at
+	moved         map[string]struct{}    // devices to look at
+	relabelled    map[string]bool        // of those, the ones whose labels changed
+	outs          map[string]bool        // devices that were out of the fleet when they were last looked at
+	ledgers       map[string]*budgetLedger
+	budgetChanges uint64
+
+	clock      clock
+	restored   uint64 // the log was restored, and held this much; 0: it was not, or the devices are answered
+	restoredAt time.Time
 }
 
 // NewState makes a state over a view that the caller folds.
 func NewState(v *fleet.View) *State {
 	return &State{
-		view:      v,
+		view: v, changes: v.Watch(), placements: map[fleet.Key]*placement{}, placesOf: map[string][]*place{},
+		stale: map[fleet.Key]struct{}{}, moved: map[string]struct{}{}, relabelled: map[string]bool{}, outs: map[string]bool{}, ledgers: map[string]*budgetLedger{},
+
 		specs:     map[fleet.Key]Spec{},
 		byName:    map[string]map[fleet.Key]struct{}{},
 		placed:    map[fleet.Key]int64{},
@@ -48,7 +66,21 @@ func (s *State) View() *fleet.View { return s.view }
 
 // SetView puts another view in its place: the log was folded from the beginning.
 func (s *State) SetView(v *fleet.View) {
-	s.view = v
+	s.view, s.changes = v, v.Watch()
+	clear(s.placements)
+	clear(s.placesOf)
+	clear(s.outs)
+	for _, b := range s.ledgers {
+		clear(b.groups)
+		clear(b.devices)
+	}
+	s.clock, s.restored = clock{}, 0
+	for key := range s.specs {
+		s.stale[key] = struct{}{}
+	}
+	for id := range s.devices {
+		s.moved[id] = struct{}{}
+	}
 	clear(s.placed)
 	clear(s.decided)
 	clear(s.failed)
@@ -65,6 +97,7 @@ func (s *State) SetDeployment(spec Spec) {
 	if !spec.Deleting {
 		s.selectors.put(spec.Key, spec.Selector)
 	}
+	s.stale[spec.Key] = struct{}{}
 }
 
 // RemoveDeployment notes that a CR is not there.
@@ -74,6 +107,7 @@ func (s *State) RemoveDeployment(key fleet.Key) {
 		return
 	}
 	s.selectors.drop(key, old.Selector)
+	s.stale[key] = struct{}{}
 	delete(s.specs, key)
 	delete(s.placed, key)
 	delete(s.decided, key)
@@ -116,6 +150,7 @@ func (s *State) SetDevice(id string, owned map[string]eventlog.OwnedLabel) bool 
 	}
 	s.devices[id] = deviceLabels{set: set, owned: owned}
 	s.byLabel.put(id, set)
+	s.moved[id], s.relabelled[id] = struct{}{}, true
 	return true
 }
 
@@ -127,6 +162,7 @@ func (s *State) RemoveDevice(id string) {
 		s.byLabel.drop(id, old.set)
 		delete(s.devices, id)
 		delete(s.failed, OfDevice(id))
+		s.moved[id] = struct{}{}
 	}
 }
 

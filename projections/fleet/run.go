@@ -61,6 +61,7 @@ type Run struct {
 	Let     bool      // a person let the run go on after it
 	Failed  bool      // it was judged as failed, and what follows is due
 	Full    bool      // a person let the run go on to its end without a judgement
+	Resumed bool      // a person let the run go on after a pause
 
 	Phase     Phase
 	PhaseAt   time.Time
@@ -158,7 +159,7 @@ func (v *View) applyRollout(d *Deployment, e *eventlog.Event, r *eventlog.Rollou
 		}
 	case eventlog.RolloutPromoted:
 		to(PhaseProgressing)
-		run.Passed, run.Let, run.Failed, run.Full = true, true, false, run.Full || r.Full
+		run.Passed, run.Let, run.Failed, run.Resumed, run.Full = true, true, false, true, run.Full || r.Full
 		d.writeOff()
 	case eventlog.RolloutPaused:
 		if r.Request > 0 {
@@ -272,7 +273,7 @@ func (v *View) resumeRun(d *Deployment, to func(Phase)) {
 		phase = PhaseRollingBack
 	}
 	to(phase)
-	run.BatchAt, run.Failed, run.StalledAt = v.Clock, false, time.Time{}
+	run.BatchAt, run.Failed, run.Resumed, run.StalledAt = v.Clock, false, true, time.Time{}
 	for _, p := range d.pairs {
 		if p.Run == run.ID && !p.Succeeded() {
 			p.Begun, p.Since = v.Clock, v.Clock

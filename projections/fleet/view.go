@@ -416,7 +416,12 @@ func (v *View) Watch() *Changes {
 }
 
 // Track makes the view remember what Apply changes, for Drain.
-func (v *View) Track() { v.changes = v.Watch() }
+func (v *View) Track() {
+	if v.changes == nil {
+		v.changes = v.Watch()
+	}
+	v.changes.Drain()
+}
 
 // Drain gives the Deployments and devices that changed since it was last
 // called, and forgets them. Without Track it gives none.

@@ -15,11 +15,12 @@ type Input struct {
 	decide.Input
 	Presence string
 	Seal     bool
+	Wake     bool // the log's clock reached a moment at which something falls due
 }
 
 // ofObject says whether the input is about an object of the Kubernetes API, whose
 // status can say how the decision went.
-func (in Input) ofObject() bool { return in.Presence == "" && !in.Seal }
+func (in Input) ofObject() bool { return in.Presence == "" && !in.Seal && !in.Wake }
 
 // Queue takes what is to be decided about, from all who notice that something
 // changed. While no Decider runs it forgets what it is given: the next run begins

@@ -56,6 +56,7 @@ func (r *run) round(ctx context.Context, batch []Input) (open map[Input]struct{}
 		open[in] = struct{}{}
 		r.queue.Add(in)
 	}
+	r.wake(found.wake)
 	r.leaveOpen(open, found.failed)
 	return open, nil
 }
@@ -129,6 +130,18 @@ type findings struct {
 	settled []decide.Input // nothing more is due
 	again   []Input        // to be decided again after the drafts
 	failed  []Input        // their decision failed
+	wake    time.Duration  // until something falls due though nothing happens; negative: nothing does
+}
+
+// wake asks for a round at the moment at which something falls due. One that comes late
+// or twice does no harm.
+func (r *run) wake(in time.Duration) {
+	switch {
+	case in == 0:
+		r.queue.Add(Input{Wake: true})
+	case in > 0:
+		r.queue.AddAfter(Input{Wake: true}, in)
+	}
 }
 
 // decide decides about each input. One whose events touch a subject that another has
@@ -140,6 +153,13 @@ func (r *run) decide(batch []Input) findings {
 	var revoked []eventlog.Draft
 	now := r.Now()
 	r.State.Do(func(s *decide.State) {
+		s.Tick(r.Now())
+		released, more := decide.Release(s, now, decide.MaxGrants) // before all else: it alone upsets devices
+		f.drafts = released
+		for i := range released {
+			touched[released[i].Subject] = struct{}{}
+		}
+		defer func() { f.wake = until(s, more || len(released) > 0) }()
 		for _, in := range batch {
 			due, err := r.due(s, in, now)
 			failed := err != nil
@@ -163,7 +183,7 @@ func (r *run) decide(batch []Input) findings {
 			case touches(touched, due):
 				f.again = append(f.again, in)
 			default:
-				if len(batch) > 1 {
+				if len(batch) > 1 || len(released) > 0 {
 					for i := range due {
 						touched[due[i].Subject] = struct{}{}
 					}
@@ -183,12 +203,29 @@ func (r *run) decide(batch []Input) findings {
 	return f
 }
 
+// until says how long it takes until something falls due though nothing happens.
+func until(s *decide.State, atOnce bool) time.Duration {
+	if atOnce {
+		return 0
+	}
+	wake := s.Wake()
+	if wake.IsZero() {
+		return -1
+	}
+	return max(minWake, wake.Sub(s.Clock()))
+}
+
+// minWake keeps moments that are close together in one round.
+const minWake = 10 * time.Millisecond
+
 func (r *run) due(s *decide.State, in Input, now time.Time) ([]eventlog.Draft, error) {
 	switch {
 	case in.Presence != "":
 		return decide.Presence(s, in.Presence, r.Verdict(in.Presence), now)
 	case in.Seal:
 		return r.Seal(now)
+	case in.Wake:
+		return decide.Due(s, now)
 	case r.crMissing(s, in):
 		return nil, nil
 	}

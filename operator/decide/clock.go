@@ -1,0 +1,84 @@
+package decide
+
+import "time"
+
+// clock is the log's clock: the highest time at which the log recorded an event that
+// is folded, plus what has gone by since. It never falls: where a server's clock is
+// behind, it stands still.
+type clock struct {
+	at       time.Time // what it shows
+	recorded time.Time // the highest that the fold has seen
+	read     time.Time // when that was first seen, by the machine's monotonic clock
+	listens  time.Time // nothing is judged before
+}
+
+// Tick moves the log's clock on: t is the machine's own time, whose differences alone
+// count.
+func (s *State) Tick(t time.Time) {
+	c := &s.clock
+	if s.view.Clock.After(c.recorded) {
+		c.recorded, c.read = s.view.Clock, t
+	}
+	if at := c.recorded.Add(max(0, t.Sub(c.read))); at.After(c.at) {
+		c.at = at
+	}
+}
+
+// Clock shows the log's clock.
+func (s *State) Clock() time.Time {
+	if s.view.Clock.After(s.clock.at) {
+		return s.view.Clock
+	}
+	return s.clock.at
+}
+
+// Listen notes that a leader began to hear the devices: nothing is judged before it
+// has listened for a while, for until then it does not know who is there.
+func (s *State) Listen(timeout time.Duration) { s.clock.listens = s.Clock().Add(timeout) }
+
+// heard says whether this leader has listened for long enough.
+func (s *State) heard() bool { return !s.Clock().Before(s.clock.listens) }
+
+// Wake gives the next moment, by the log's clock, at which something can fall due
+// though nothing happens; the zero time: none.
+func (s *State) Wake() time.Time {
+	s.refresh()
+	var next time.Time
+	consider := func(t time.Time) {
+		if !t.IsZero() && (next.IsZero() || t.Before(next)) {
+			next = t
+		}
+	}
+	for _, pl := range s.placements {
+		if len(pl.due) > 0 {
+			consider(pl.due[0].values.until)
+		}
+		if !pl.phase.at.Moving() {
+			continue
+		}
+		if !s.heard() {
+			consider(s.clock.listens)
+		}
+		for _, t := range pl.deadlines() {
+			if t.After(s.Clock()) {
+				consider(t)
+			}
+		}
+	}
+	return next
+}
+
+// deadlines are the moments at which a batch that does not get on is judged for it.
+func (pl *placement) deadlines() []time.Time {
+	run := &pl.phase.log.Run
+	return []time.Time{run.BatchAt.Add(pl.set.Deadline), pl.stuckAt()}
+}
+
+// stuckAt is when a batch that waits for budgets alone has waited for too long.
+func (pl *placement) stuckAt() time.Time {
+	at := pl.phase.log.Run.BatchAt
+	if pl.newest.After(at) {
+		at = pl.newest
+	}
+	return at.Add(pl.set.Deadline)
+}

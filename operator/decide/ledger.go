@@ -1,0 +1,244 @@
+package decide
+
+import (
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/labels"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// budgetLedger is a DisruptionBudget on all the devices that it selects, kept by what
+// changes.
+type budgetLedger struct {
+	name     string
+	selector labels.Selector
+	max, min *eventlog.Amount
+	groupBy  []string
+	groups   map[string]*budgetGroup
+	devices  map[string]*budgetMember
+}
+
+// budgetGroup is the devices of a budget with the same values of its groupBy labels:
+// they share one budget.
+type budgetGroup struct {
+	of      *budgetLedger
+	name    string // the values
+	members int
+	down    int
+	spent   int // by the present call of Release
+	parked  map[*place]struct{}
+}
+
+type budgetMember struct {
+	group *budgetGroup
+	down  bool
+}
+
+// room is how many more devices of the group may go down.
+func (g *budgetGroup) room() int {
+	most := 0
+	if g.of.max != nil {
+		most = g.of.max.Of(g.members)
+	} else {
+		most = g.members - g.of.min.Of(g.members)
+	}
+	return most - g.down - g.spent
+}
+
+// putBudget takes a DisruptionBudget that binds into account.
+func (s *State) putBudget(name string, sel labels.Selector, maxUnavailable, minAvailable *eventlog.Amount, groupBy []string) {
+	s.dropBudget(name)
+	if maxUnavailable == nil && minAvailable == nil {
+		return
+	}
+	b := &budgetLedger{
+		name: name, selector: sel, max: maxUnavailable, min: minAvailable, groupBy: groupBy,
+		groups: map[string]*budgetGroup{}, devices: map[string]*budgetMember{},
+	}
+	s.ledgers[name] = b
+	s.budgetChanges++
+	for id := range s.devices {
+		s.moveInBudget(b, id)
+	}
+	s.staleAll()
+}
+
+// dropBudget ends a budget.
+func (s *State) dropBudget(name string) {
+	b := s.ledgers[name]
+	if b == nil {
+		return
+	}
+	delete(s.ledgers, name)
+	s.budgetChanges++
+	for _, g := range b.groups {
+		for p := range g.parked {
+			p.parked = nil
+			s.enqueue(p)
+		}
+	}
+	s.staleAll()
+}
+
+// staleAll: what concerns all Deployments changed.
+func (s *State) staleAll() {
+	for key := range s.placements {
+		s.stale[key] = struct{}{}
+	}
+}
+
+// moveInBudgets looks at a device that changed in each budget.
+func (s *State) moveInBudgets(id string) {
+	for _, b := range s.ledgers {
+		s.moveInBudget(b, id)
+	}
+}
+
+func (s *State) moveInBudget(b *budgetLedger, id string) {
+	was := b.devices[id]
+	ls, known := s.devices[id]
+	if was != nil {
+		was.group.members--
+		if was.down {
+			was.group.down--
+		}
+		delete(b.devices, id)
+		if was.group.members == 0 && len(was.group.parked) == 0 {
+			delete(b.groups, was.group.name)
+		}
+	}
+	if !known || s.out(id) || !b.selector.Matches(ls.set) {
+		return
+	}
+	name := groupName(b.groupBy, ls.set)
+	g := b.groups[name]
+	if g == nil {
+		g = &budgetGroup{of: b, name: name, parked: map[*place]struct{}{}}
+		b.groups[name] = g
+	}
+	dev := s.view.Devices[id]
+	m := &budgetMember{group: g, down: dev == nil || dev.Down()}
+	g.members++
+	if m.down {
+		g.down++
+	}
+	b.devices[id] = m
+}
+
+// groupName is the values of the labels by which a budget groups devices. A label that
+// a device does not have counts as the empty value.
+func groupName(keys []string, set labels.Set) string {
+	values := make([]string, len(keys))
+	for i, k := range keys {
+		values[i] = set[k]
+	}
+	return strings.Join(values, ",")
+}
+
+// budgeted says whether a DisruptionBudget selects a device.
+func (s *State) budgeted(id string) bool {
+	for _, b := range s.ledgers {
+		if b.devices[id] != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// fullGroup gives a group of a budget that has no room for the device to go down; nil:
+// each has.
+func (s *State) fullGroup(id string) *budgetGroup {
+	var full *budgetGroup
+	for _, b := range s.ledgers {
+		m := b.devices[id]
+		if m != nil && !m.down && m.group.room() <= 0 && (full == nil || b.name < full.of.name) {
+			full = m.group
+		}
+	}
+	return full
+}
+
+// spend counts a device that goes down through the present call of Release.
+func (s *State) spend(id string) {
+	for _, b := range s.ledgers {
+		if m := b.devices[id]; m != nil && !m.down {
+			m.group.spent++
+		}
+	}
+}
+
+// unpark lets as many places that waited for a budget go on as its groups have room
+// for.
+func (s *State) unpark() {
+	for _, b := range s.ledgers {
+		for _, g := range b.groups {
+			if len(g.parked) == 0 || g.room() <= 0 {
+				continue
+			}
+			waiting := make([]*place, 0, len(g.parked))
+			for p := range g.parked {
+				waiting = append(waiting, p)
+			}
+			slices.SortFunc(waiting, byOrder)
+			for _, p := range waiting[:min(len(waiting), g.room())] {
+				s.enqueue(p)
+			}
+		}
+	}
+}
+
+func byOrder(a, b *place) int {
+	switch {
+	case a.order < b.order:
+		return -1
+	case a.order > b.order:
+		return 1
+	}
+	return a.of.key.Compare(b.of.key)
+}
+
+// settleBudgets ends a call of Release: the fold counts from now on what it spent.
+func (s *State) settleBudgets() {
+	for _, b := range s.ledgers {
+		for _, g := range b.groups {
+			g.spent = 0
+		}
+	}
+}
+
+// BudgetUse is how much of a DisruptionBudget is used, and what waits for it.
+type BudgetUse struct {
+	Matched   int // devices that it selects
+	Down      int
+	Groups    int
+	Remaining int // how many more may go down in the tightest group; 0 where there is none
+	Blocked   int // devices that wait for it
+	Examples  []string
+}
+
+// BudgetUse gives how much of a budget is used; false where no such budget binds.
+func (s *State) BudgetUse(name string) (u BudgetUse, ok bool) {
+	s.refresh()
+	b := s.ledgers[name]
+	if b == nil {
+		return u, false
+	}
+	u.Matched, u.Groups = len(b.devices), len(b.groups)
+	first := true
+	var blocked []string
+	for _, g := range b.groups {
+		u.Down += g.down
+		if r := max(0, g.room()); first || r < u.Remaining {
+			u.Remaining, first = r, false
+		}
+		u.Blocked += len(g.parked)
+		for p := range g.parked {
+			blocked = append(blocked, p.id)
+		}
+	}
+	slices.Sort(blocked)
+	u.Examples = blocked[:min(len(blocked), 5)]
+	return u, true
+}

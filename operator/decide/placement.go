@@ -1,0 +1,518 @@
+package decide
+
+import (
+	"container/heap"
+	"maps"
+	"time"
+
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
+)
+
+// placement is one Deployment on all its devices: an index beside the fold, kept by
+// what changes, so that a decision costs the same for a hundred devices and for a
+// hundred thousand. It can be thrown away at any moment and is made again from the
+// fold and the API's objects.
+type placement struct {
+	key    fleet.Key
+	phase  phase
+	set    rollout.Settings
+	places map[string]*place
+
+	standings [rollout.Standings]int
+	classes   [rollout.Classes]int // of the open batch's devices
+	matched   int
+	online    int // of those that match
+	disturbed int // unavailable through this Deployment
+	offline   int // of the open batch's devices
+	blocked   int // of the open batch's devices: they wait for a Deployment that they depend on
+	newest    time.Time
+
+	fresh  map[*place]struct{} // match, have nothing, and are to get something
+	strays map[*place]struct{} // have it, and do not match
+	down   orderHeap           // owe a value, on devices that are down already
+	up     orderHeap           // owe a value, on devices that are up
+	due    dueHeap
+
+	waitsSince time.Time // since when something is owed; zero: nothing is
+}
+
+// phase is what all of a placement was classified by. Where it differs, all is
+// classified again.
+type phase struct {
+	log        *fleet.Deployment
+	lifecycle  fleet.Lifecycle
+	generation int64
+	applied    uint64
+	run        uint64
+	kind       string
+	batch      int
+	batchAt    time.Time
+	at         fleet.Phase
+	held       bool
+	stable     string
+	budgets    uint64 // counts changes of the DisruptionBudgets
+}
+
+// place is a Deployment on one device.
+type place struct {
+	of     *placement
+	id     string
+	order  uint64
+	values placeValues
+
+	index    int // in the heap of what owes
+	in       *orderHeap
+	parked   *budgetGroup
+	dueIndex int // in the due heap; -1: not in it
+}
+
+// placeValues are what a place adds to its placement's counts.
+type placeValues struct {
+	matches   bool
+	online    bool
+	down      bool
+	disturbed bool
+	stray     bool
+	fresh     bool
+	owes      bool
+	free      bool // what it owes replaces nothing
+	judged    bool
+	batch     int
+	standing  rollout.Standing
+	class     rollout.Class
+	skipped   string // reason
+	blocked   string // the Deployment that it depends on and that is not healthy there
+	until     time.Time
+}
+
+func newPlacement(key fleet.Key) *placement {
+	return &placement{
+		key: key, places: map[string]*place{}, fresh: map[*place]struct{}{}, strays: map[*place]struct{}{},
+	}
+}
+
+// placementOf gives the placement of a Deployment, up to date.
+func (s *State) placementOf(key fleet.Key) *placement {
+	s.refresh()
+	return s.placements[key]
+}
+
+// refresh brings all placements up to date with the fold, the API's objects and the
+// log's clock.
+func (s *State) refresh() {
+	deployments, devices := s.changes.Drain()
+	for _, key := range deployments {
+		s.stale[key] = struct{}{}
+	}
+	for key := range s.stale {
+		delete(s.stale, key)
+		s.replace(key)
+	}
+	for _, id := range devices {
+		s.moved[id] = struct{}{}
+	}
+	for id := range s.moved {
+		delete(s.moved, id)
+		s.move(id)
+	}
+	clock := s.Clock()
+	for _, pl := range s.placements {
+		for len(pl.due) > 0 && !pl.due[0].values.until.After(clock) {
+			s.classify(pl.due[0])
+		}
+	}
+}
+
+// replace makes a Deployment's placement anew where anything that concerns all its
+// devices differs.
+func (s *State) replace(key fleet.Key) {
+	pl := s.placements[key]
+	spec, exists := s.specs[key]
+	log := s.view.Deployments[key]
+	if !exists || spec.Deleting || spec.Problem != nil || log == nil || log.Lifecycle != fleet.Applied {
+		if pl != nil {
+			s.drop(pl)
+		}
+		return
+	}
+	set := rollout.Fill(log.Settings)
+	now := phase{
+		log: log, lifecycle: log.Lifecycle, generation: spec.Generation, applied: log.Applied.Sequence, run: log.Run.ID, kind: log.Run.Kind, batch: log.Run.Batch,
+		batchAt: log.Run.BatchAt, at: log.Run.Phase, held: set.Held(log), stable: log.Stable.Hash, budgets: s.budgetChanges,
+	}
+	if pl != nil && pl.phase == now {
+		return
+	}
+	moves := pl == nil || pl.phase.generation != now.generation || pl.phase.applied != now.applied || pl.phase.log != now.log
+	var was phase
+	if pl == nil {
+		pl = newPlacement(key)
+		s.placements[key] = pl
+	} else {
+		was = pl.phase
+	}
+	pl.phase, pl.set, pl.newest = now, set, time.Time{}
+	if moves {
+		ids := map[string]struct{}{}
+		for id := range pl.places {
+			ids[id] = struct{}{}
+		}
+		for _, id := range s.matching(spec.Selector) {
+			ids[id] = struct{}{}
+		}
+		for p := range log.Assigned {
+			ids[p.Device.ID] = struct{}{}
+		}
+		for id := range ids {
+			s.put(pl, id)
+		}
+	} else {
+		for _, p := range pl.places {
+			s.classify(p)
+		}
+	}
+	if was.run != now.run || was.at != now.at || was.log != now.log {
+		s.touchDependents(key)
+	}
+}
+
+// touchDependents: those that wait for a Deployment's devices look again.
+func (s *State) touchDependents(key fleet.Key) {
+	for other, pl := range s.placements {
+		if other.Namespace != key.Namespace || other == key {
+			continue
+		}
+		for _, name := range pl.set.DependsOn {
+			if name == key.Name {
+				for _, p := range pl.places {
+					s.classify(p)
+				}
+			}
+		}
+	}
+}
+
+func (s *State) drop(pl *placement) {
+	for _, p := range pl.places {
+		s.take(p)
+	}
+	delete(s.placements, pl.key)
+	s.touchDependents(pl.key)
+}
+
+// move looks at a device that changed in each Deployment that it may concern.
+func (s *State) move(id string) {
+	s.moveInBudgets(id)
+	if out := s.out(id); out != s.outs[id] {
+		s.relabelled[id] = true // what it matches, counts again or no longer
+		if out {
+			s.outs[id] = true
+		} else {
+			delete(s.outs, id)
+		}
+	}
+	seen := map[*placement]struct{}{}
+	for _, p := range s.placesOf[id] {
+		seen[p.of] = struct{}{}
+	}
+	if ls, ok := s.devices[id]; ok && s.relabelled[id] {
+		keys := map[fleet.Key]struct{}{}
+		s.selectors.candidates(keys, ls.set)
+		for key := range keys {
+			if pl := s.placements[key]; pl != nil {
+				seen[pl] = struct{}{}
+			}
+		}
+	}
+	delete(s.relabelled, id)
+	if dev := s.view.Devices[id]; dev != nil {
+		for p := range dev.Assignments {
+			if pl := s.placements[*p.Key]; pl != nil {
+				seen[pl] = struct{}{}
+			}
+		}
+	}
+	for pl := range seen {
+		s.put(pl, id)
+	}
+}
+
+// put gives a device its place in a placement, or takes it out where it has none.
+func (s *State) put(pl *placement, id string) {
+	p := pl.places[id]
+	pair := s.pair(id, pl.key.Name)
+	has := pair != nil && pair.Deployment == pl.phase.log
+	leaving := pair != nil && pair.Leaving() && *pair.Key == pl.key
+	if !has && !leaving && !s.matches(pl, id, has) {
+		if p != nil {
+			s.take(p)
+		}
+		return
+	}
+	if p == nil {
+		p = &place{of: pl, id: id, order: fleet.Order(pl.key, id), index: -1, dueIndex: -1}
+		pl.places[id] = p
+		s.placesOf[id] = append(s.placesOf[id], p)
+	}
+	s.classify(p)
+}
+
+// matches says whether a Deployment is for a device: its labels match, or it has the
+// Deployment and no Device object says otherwise.
+func (s *State) matches(pl *placement, id string, has bool) bool {
+	ls, known := s.devices[id]
+	if !known {
+		return has
+	}
+	return !s.out(id) && s.specs[pl.key].Selector.Matches(ls.set)
+}
+
+// take takes a place out of its placement.
+func (s *State) take(p *place) {
+	p.account(-1)
+	p.leaveQueues()
+	delete(p.of.places, p.id)
+	others := s.placesOf[p.id]
+	for i, o := range others {
+		if o == p {
+			others[i] = others[len(others)-1]
+			others[len(others)-1] = nil
+			others = others[:len(others)-1]
+			break
+		}
+	}
+	if len(others) == 0 {
+		delete(s.placesOf, p.id)
+	} else {
+		s.placesOf[p.id] = others
+	}
+}
+
+// account adds a place to the counts of its placement, or takes it away.
+func (p *place) account(n int) {
+	pl, v := p.of, &p.values
+	if v.matches {
+		pl.matched += n
+		pl.standings[v.standing] += n
+		if v.online {
+			pl.online += n
+		}
+	}
+	if v.judged {
+		pl.classes[v.class] += n
+		if !v.online {
+			pl.offline += n
+		}
+		if v.class == rollout.Waiting && v.blocked != "" {
+			pl.blocked += n
+		}
+	}
+	if v.disturbed {
+		pl.disturbed += n
+	}
+}
+
+func (p *place) leaveQueues() {
+	delete(p.of.fresh, p)
+	delete(p.of.strays, p)
+	if p.in != nil {
+		heap.Remove(p.in, p.index)
+		p.in = nil
+	}
+	if p.parked != nil {
+		delete(p.parked.parked, p)
+		p.parked = nil
+	}
+	if p.dueIndex >= 0 {
+		heap.Remove(&p.of.due, p.dueIndex)
+	}
+}
+
+// classify finds out how a device stands now, and changes the counts accordingly.
+func (s *State) classify(p *place) {
+	p.account(-1)
+	p.values = s.valuesOf(p)
+	p.account(+1)
+	s.enqueue(p)
+}
+
+// enqueue puts a place into the queues in which what it owes waits.
+func (s *State) enqueue(p *place) {
+	p.leaveQueues()
+	pl, v := p.of, &p.values
+	if !v.until.IsZero() {
+		heap.Push(&pl.due, p)
+	}
+	switch {
+	case v.stray:
+		pl.strays[p] = struct{}{}
+	case v.fresh:
+		pl.fresh[p] = struct{}{}
+	case v.owes && v.blocked == "":
+		p.in = &pl.up
+		if v.down || v.free {
+			p.in = &pl.down
+		}
+		heap.Push(p.in, p)
+	}
+	switch waits := len(pl.up) > 0 || len(pl.strays) > 0; {
+	case !waits:
+		pl.waitsSince = time.Time{}
+	case pl.waitsSince.IsZero():
+		pl.waitsSince = s.Clock()
+	}
+}
+
+// valuesOf looks at a device in a Deployment.
+func (s *State) valuesOf(p *place) (v placeValues) {
+	pl, now := p.of, s.Clock()
+	log, run := pl.phase.log, &pl.phase.log.Run
+	dev := s.view.Devices[p.id]
+	pair := s.pair(p.id, pl.key.Name)
+	has := pair != nil && pair.Deployment == log
+	labels, known := s.devices[p.id]
+	v.matches = s.matches(pl, p.id, has)
+	v.online = dev != nil && dev.Presence.Online == fleet.OnlineTrue
+	v.down = dev == nil || dev.Down()
+	v.disturbed = has && pair.Disturbed() || pair != nil && pair.Leaving() && *pair.Key == pl.key
+	if !v.matches {
+		v.stray = has && known && !s.out(p.id) && maps.Equal(dev.Labels, labels.owned) // the log learns the labels first
+		return v
+	}
+	pin := -1
+	if pl.set.Pins() {
+		pin = pl.set.Pin(labels.set)
+	}
+	v.batch = rollout.BatchOf(run, p.order, pin)
+	member := has && run.ID > 0 && pair.Run == run.ID && pair.Desired.Hash == run.Target.Hash
+	if member && pair.Batch > 0 {
+		v.batch = int(pair.Batch)
+	}
+	switch {
+	case pair != nil && pair.Assigned() && !has:
+		v.skipped = ReasonNameConflict
+	case !known:
+		v.skipped = ReasonNoDeviceObject
+	case !nameable(p.id):
+		v.skipped = ReasonNoDeviceObject
+	default:
+		v.skipped, v.blocked = s.dependencies(pl, dev)
+	}
+	var standsUntil, classUntil time.Time
+	v.standing, standsUntil = pl.set.Stand(log, dev, pair, v.skipped != "", now)
+	target := pl.set.Target(log, has, v.batch)
+	if target != nil && v.skipped == "" {
+		differs := !has || pair.Desired.Hash != target.Hash
+		v.free = has && !differs
+		switch {
+		case !has:
+			v.fresh = v.blocked == "" && !s.out(p.id)
+		case differs:
+			v.owes = v.online || rollout.Immediate(run) && !s.budgeted(p.id)
+		default:
+			v.owes = pair.Desired.Revision != target.Revision
+		}
+	}
+	waits := v.online && (v.owes && !v.free || target != nil && !has && v.skipped == "")
+	switch {
+	case rollout.Immediate(run):
+	case run.Phase == fleet.PhaseRollingBack:
+		v.judged = true
+		deadline := time.Time{}
+		if member {
+			deadline = pair.Begun.Add(pl.set.Deadline)
+		}
+		switch {
+		case waits && has:
+			v.class = rollout.Waiting
+		case member && v.online && !pair.Succeeded() && now.Before(deadline):
+			v.class, classUntil = rollout.Open, deadline
+		}
+	case run.Phase == fleet.PhaseProgressing && v.batch == run.Batch:
+		v.judged = true
+		switch {
+		case member:
+			v.class, classUntil = pl.set.Classify(pair, pl.set.Batch(run, run.Batch).Soak, now)
+			if pair.Begun.After(pl.newest) {
+				pl.newest = pair.Begun
+			}
+		case waits:
+			v.class = rollout.Waiting
+		}
+	}
+	v.until = standsUntil
+	if v.until.IsZero() || !classUntil.IsZero() && classUntil.Before(v.until) {
+		v.until = classUntil
+	}
+	return v
+}
+
+// Reasons why a device is skipped.
+const (
+	// ReasonNameConflict: another Deployment of the name holds the device.
+	ReasonNameConflict = "NameConflict"
+	// ReasonNoDeviceObject: there is no Device object that the selector could match.
+	ReasonNoDeviceObject = "NoDeviceObject"
+	// ReasonDependencyMissing: a Deployment that it depends on is not on the device.
+	ReasonDependencyMissing = "DependencyMissing"
+	// ReasonDependencyCycle: the Deployment depends on itself by way of others.
+	ReasonDependencyCycle = "DependencyCycle"
+)
+
+// dependencies says whether the Deployments that a placement depends on let it go to a
+// device: skipped where one is not there at all, blocked by the name of one that is not
+// healthy there on its own target.
+func (s *State) dependencies(pl *placement, dev *fleet.Device) (skipped, blocked string) {
+	if len(pl.set.DependsOn) == 0 {
+		return "", ""
+	}
+	if s.cyclic(pl.key) {
+		return ReasonDependencyCycle, ""
+	}
+	for _, name := range pl.set.DependsOn {
+		other := s.view.Deployments[fleet.Key{Namespace: pl.key.Namespace, Name: name}]
+		var p *fleet.Assignment
+		if dev != nil {
+			p = dev.Pair(name)
+		}
+		switch {
+		case other == nil || p == nil || p.Deployment != other:
+			return ReasonDependencyMissing, ""
+		case blocked == "" && (!p.Succeeded() || p.Desired.Hash != other.Run.Target.Hash):
+			blocked = name
+		}
+	}
+	return "", blocked
+}
+
+// cyclic says whether a Deployment depends on itself by way of others.
+func (s *State) cyclic(key fleet.Key) bool {
+	seen := map[fleet.Key]bool{}
+	var reaches func(k fleet.Key) bool
+	reaches = func(k fleet.Key) bool {
+		d := s.view.Deployments[k]
+		if d == nil || seen[k] {
+			return false
+		}
+		seen[k] = true
+		for _, name := range d.Settings.DependsOn {
+			next := fleet.Key{Namespace: k.Namespace, Name: name}
+			if next == key || reaches(next) {
+				return true
+			}
+		}
+		return false
+	}
+	return reaches(key)
+}
+
+// batchOf is the batch that an assignment names: that of the device, where what it
+// is given is what a moving run brings out.
+func (p *place) batchOf(t *fleet.Target) int {
+	run := &p.of.phase.log.Run
+	if !run.Phase.Moving() || t != &run.Target || run.ID == 0 {
+		return 0
+	}
+	return p.values.batch
+}

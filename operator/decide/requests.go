@@ -1,0 +1,163 @@
+package decide
+
+import (
+	"fmt"
+	"slices"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// Reasons why a request about a rollout is refused.
+const (
+	ReasonOutdated       = "Outdated"       // it speaks of another revision, run or batch than the present one
+	ReasonNothingToDo    = "NothingToDo"    // it asks for what is so already
+	ReasonNotPossible    = "NotPossible"    // what it asks for is not possible in this phase
+	ReasonFourEyes       = "FourEyes"       // the batch wants two persons, whom Kubernetes alone can tell apart
+	ReasonUnknownContent = "UnknownContent" // what the revision said is not kept any more
+	ReasonOrphanedCR     = "CRMissing"
+)
+
+// answerRequest (R1 to R8): the oldest open request about a rollout is answered before
+// anything else is decided.
+func answerRequest(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	if c.log == nil || len(c.log.Requests) == 0 || c.log.Lifecycle == fleet.Deleted {
+		return nil, false, nil
+	}
+	q := &c.log.Requests[0]
+	if !c.exists || c.log.Lifecycle != fleet.Applied {
+		return c.refuseRequest(q, ReasonOrphanedCR, "the Deployment's object is missing; apply it again, or end it by fleetctl withdraw")
+	}
+	switch q.Verb {
+	case eventlog.RequestPause:
+		if c.log.Hold != nil {
+			return c.refuseRequest(q, ReasonNothingToDo, "the rollout is on hold already")
+		}
+		return c.answered(eventlog.RolloutPaused, eventlog.Rollout{Reason: ReasonRequested}, q)
+	case eventlog.RequestResume, eventlog.RequestRetryFailed:
+		if c.log.Hold == nil && c.log.Run.Phase != fleet.PhasePaused {
+			return c.refuseRequest(q, ReasonNothingToDo, "the rollout is neither on hold nor paused")
+		}
+		return c.answered(eventlog.RolloutResumed, eventlog.Rollout{Reason: ReasonRequested}, q)
+	case eventlog.RequestPromote:
+		return c.promote(q)
+	case eventlog.RequestAbort:
+		return c.abort(q)
+	case eventlog.RequestUndo:
+		return c.undo(q)
+	case eventlog.RequestRetry:
+		return c.retry(q)
+	case eventlog.RequestRestart:
+		return c.restart(q)
+	}
+	return c.refuseRequest(q, ReasonNotPossible, fmt.Sprintf("the operator does not know the verb %q", q.Verb))
+}
+
+func (c deploymentCase) refuseRequest(q *fleet.Request, reason, message string) ([]eventlog.Draft, bool, error) {
+	return c.answered(eventlog.RolloutRequestRefused, eventlog.Rollout{Reason: reason, Message: message}, q)
+}
+
+// outdated says what is no longer as the author of a request saw it; empty: nothing.
+func (c deploymentCase) outdated(q *fleet.Request, batch bool) string {
+	run := &c.log.Run
+	switch {
+	case q.Revision != c.log.Spec.Revision:
+		return fmt.Sprintf("it speaks of revision %d, and the spec is at revision %d", q.Revision, c.log.Spec.Revision)
+	case q.Run != run.ID:
+		return fmt.Sprintf("it speaks of run %d, and the present one is %d", q.Run, run.ID)
+	case batch && q.Batch != run.Batch:
+		return fmt.Sprintf("it speaks of batch %d, and the open one is %d", q.Batch, run.Batch)
+	}
+	return ""
+}
+
+// onItsWay says whether an update or a restart moves or is paused.
+func (c deploymentCase) onItsWay() bool {
+	p := c.log.Run.Phase
+	return c.log.Run.ID > 0 && c.log.Run.Kind != eventlog.RunRollback && (p == fleet.PhaseProgressing || p == fleet.PhasePaused)
+}
+
+func (c deploymentCase) promote(q *fleet.Request) ([]eventlog.Draft, bool, error) {
+	if why := c.outdated(q, true); why != "" {
+		return c.refuseRequest(q, ReasonOutdated, why)
+	}
+	if !c.onItsWay() || c.place == nil {
+		return c.refuseRequest(q, ReasonNotPossible, "no update is on its way")
+	}
+	if c.place.set.Batch(&c.log.Run, c.log.Run.Batch).FourEyes {
+		return c.refuseRequest(q, ReasonFourEyes, "the batch wants a second person's approval, whom Kubernetes alone can tell from the first: annotate the Deployment instead")
+	}
+	return c.answered(eventlog.RolloutPromoted, eventlog.Rollout{Reason: ReasonRequested, Batch: c.log.Run.Batch, Full: q.Full}, q)
+}
+
+func (c deploymentCase) abort(q *fleet.Request) ([]eventlog.Draft, bool, error) {
+	if why := c.outdated(q, false); why != "" {
+		return c.refuseRequest(q, ReasonOutdated, why)
+	}
+	if !c.onItsWay() {
+		return c.refuseRequest(q, ReasonNotPossible, "no update is on its way")
+	}
+	return c.answered(eventlog.RolloutAborted, eventlog.Rollout{Reason: ReasonRequested}, q)
+}
+
+// undo (R5, R6).
+func (c deploymentCase) undo(q *fleet.Request) ([]eventlog.Draft, bool, error) {
+	d, run := c.log, &c.log.Run
+	if q.Revision != d.Spec.Revision {
+		return c.refuseRequest(q, ReasonOutdated, c.outdated(q, false))
+	}
+	if c.place == nil || run.ID == 0 {
+		return c.refuseRequest(q, ReasonNotPossible, "there is no rollout to undo")
+	}
+	if run.Kind == eventlog.RunRollback && q.ToRevision == 0 { // the undo of an undo
+		return c.start(startOf{target: d.SpecTarget(), reason: ReasonRequested, request: q})
+	}
+	to := d.Stable
+	if run.Phase == fleet.PhaseCompleted {
+		to = d.Before
+	}
+	if q.ToRevision > 0 {
+		content, ok := d.Content(q.ToRevision)
+		if !ok {
+			return c.refuseRequest(q, ReasonUnknownContent, fmt.Sprintf(
+				"what revision %d said is not kept, the last %d are; apply its manifest instead", q.ToRevision, fleet.MaxContents))
+		}
+		to = fleet.Target{Revision: content.Revision, Content: content.Hash, Hash: content.Hash, Score: content.Score}
+	}
+	switch to.Content {
+	case "":
+		return c.refuseRequest(q, ReasonNothingToRollBackTo, "no earlier revision completed; name one by --to-revision")
+	case d.Spec.ScoreHash:
+		return c.refuseRequest(q, ReasonNothingToDo, "that is what the spec says")
+	}
+	return c.start(startOf{target: to, kind: eventlog.RunRollback, reason: ReasonRequested, request: q})
+}
+
+func (c deploymentCase) retry(q *fleet.Request) ([]eventlog.Draft, bool, error) {
+	if q.Revision != c.log.Spec.Revision {
+		return c.refuseRequest(q, ReasonOutdated, c.outdated(q, false))
+	}
+	if c.log.Rejected == "" || c.place == nil {
+		return c.refuseRequest(q, ReasonNothingToDo, "the spec's content is not refused")
+	}
+	return c.start(startOf{target: c.log.SpecTarget(), reason: ReasonRequested, request: q})
+}
+
+// restart (R7): the target stays, and its containers are made again, in batches.
+func (c deploymentCase) restart(q *fleet.Request) ([]eventlog.Draft, bool, error) {
+	if why := c.outdated(q, false); why != "" {
+		return c.refuseRequest(q, ReasonOutdated, why)
+	}
+	phase := c.log.Run.Phase
+	if c.place == nil || !slices.Contains([]fleet.Phase{fleet.PhaseCompleted, fleet.PhaseRolledBack}, phase) {
+		return c.refuseRequest(q, ReasonNotPossible, "a rollout is on its way; restart once it is through")
+	}
+	target := c.log.Run.Target
+	number := target.Restart + 1
+	score, err := restarted(target.Score, number)
+	if err != nil {
+		return nil, true, err
+	}
+	target.Score, target.Hash = score, eventlog.Hash(score)
+	return c.start(startOf{target: target, kind: eventlog.RunRestart, reason: ReasonRequested, request: q, restart: number})
+}

@@ -1,0 +1,367 @@
+package decide
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
+)
+
+// Reasons of the events of a rollout.
+const (
+	ReasonApplied              = "Applied"
+	ReasonPlanChanged          = "PlanChanged"
+	ReasonBatchFailed          = "BatchFailed"
+	ReasonNothingProven        = "NothingProven"
+	ReasonBudgetExhausted      = "BudgetExhausted"
+	ReasonOfflineDevices       = "OfflineDevices"
+	ReasonRollbackFailed       = "RollbackFailed"
+	ReasonNothingToRollBackTo  = "NothingToRollBackTo"
+	ReasonPinMatchesNothing    = "PinMatchesNothing"
+	ReasonLogRestored          = "LogRestored"
+	ReasonNoDeviceMatches      = "NoDeviceMatches"
+	ReasonSuperseded           = "Superseded"
+	ReasonAllGiven             = "AllGiven"
+	ReasonAwaitingConfirmation = "AwaitingConfirmation"
+)
+
+// rolloutRules are the state machine of a Deployment's rollout: the first row that
+// holds gives its event, and the table is asked again once that is folded. The rows of
+// requests go before these, see answerRequest.
+var rolloutRules = []rule[deploymentCase]{
+	standStill,
+	supersede,
+	replan,
+	pauseRestored,
+	pauseUnmatchedPin,
+	restOfTable,
+}
+
+// standStill: what is not decided about goes no further, and neither does a rollout of
+// a spec that the log does not have.
+func standStill(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	return nil, c.place == nil || !c.current(c.spec), nil
+}
+
+// supersede (S2): another content is asked for than the run brings out.
+func supersede(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	want, run := c.log.SpecTarget(), &c.log.Run
+	if c.log.Rejected == want.Content || run.Target.Revision == want.Revision && run.Kind != eventlog.RunRollback && run.Phase != fleet.PhaseNone {
+		return nil, false, nil
+	}
+	if run.Phase.Moving() || run.Phase == fleet.PhasePaused {
+		return c.event(eventlog.RolloutSuperseded, eventlog.Rollout{
+			Reason: ReasonSuperseded, Message: fmt.Sprintf("revision %d takes the place of revision %d", want.Revision, run.Target.Revision),
+		})
+	}
+	return c.start(startOf{target: want, reason: ReasonApplied})
+}
+
+// replan (S3): the sizes or selectors of the batches differ from those that were
+// planned.
+func replan(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	run := &c.log.Run
+	if run.Kind != eventlog.RunUpdate || run.Phase == fleet.PhaseCompleted || c.log.Rejected != "" || !c.place.set.Replanned(run) {
+		return nil, false, nil
+	}
+	return c.start(startOf{target: c.log.SpecTarget(), reason: ReasonPlanChanged})
+}
+
+// pauseRestored (S4): the log was restored from an archive, which may be older than
+// what devices run. A person looks before a run goes on.
+func pauseRestored(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	run := &c.log.Run
+	if c.restored == 0 || run.ID > c.restored || rollout.Immediate(run) || !run.Phase.Moving() || run.Resumed && run.PhaseAt.After(c.restoredAt) {
+		return nil, false, nil
+	}
+	return c.event(eventlog.RolloutPaused, eventlog.Rollout{
+		Reason: ReasonLogRestored, Message: "the event log was restored from an archive while this rollout was on its way; look at the devices, then resume or undo",
+	})
+}
+
+// pauseUnmatchedPin: the selector of a batch selects no device. A slip of the pen must
+// not pass for a canary that succeeded.
+func pauseUnmatchedPin(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	run := &c.log.Run
+	if run.Phase != fleet.PhaseProgressing || run.Resumed || run.Batch != 1 || run.Passed {
+		return nil, false, nil
+	}
+	for i, b := range run.Batches {
+		if b.Pinned && b.Size == 0 {
+			return c.event(eventlog.RolloutPaused, eventlog.Rollout{
+				Reason: ReasonPinMatchesNothing, Message: fmt.Sprintf(
+					"the selector of batch %d selects no device that matches; correct spec.rollout.batches[%d].selector, or resume to go on without such devices", i+1, i),
+			})
+		}
+	}
+	return nil, false, nil
+}
+
+// restOfTable are the rows B0 to B13.
+func restOfTable(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	run := &c.log.Run
+	switch {
+	case !run.Phase.Moving() || c.place.set.Held(c.log):
+		return nil, false, nil
+	case rollout.Immediate(run):
+		return c.completeImmediate()
+	case run.Phase == fleet.PhaseRollingBack:
+		return c.rollBack()
+	case run.Passed:
+		return c.goOn()
+	case c.place.matched == 0:
+		return c.event(eventlog.RolloutCompleted, eventlog.Rollout{Reason: ReasonNoDeviceMatches})
+	case run.Full:
+		if c.place.classes[rollout.Waiting] == 0 {
+			return c.event(eventlog.RolloutBatchSucceeded, eventlog.Rollout{Batch: run.Batch, Counts: c.counts()})
+		}
+		return nil, false, nil
+	case !c.heard():
+		return nil, false, nil
+	}
+	return c.judge()
+}
+
+func (c deploymentCase) completeImmediate() ([]eventlog.Draft, bool, error) {
+	if c.place.matched == 0 || c.place.standings[rollout.Healthy] != c.place.matched {
+		return nil, false, nil
+	}
+	return c.event(eventlog.RolloutCompleted, eventlog.Rollout{})
+}
+
+// rollBack (B1, B2): a rollback is through when no online device holds anything else
+// and none is at work.
+func (c deploymentCase) rollBack() ([]eventlog.Draft, bool, error) {
+	left, open := c.place.classes[rollout.Waiting], c.place.classes[rollout.Open]
+	switch {
+	case left+open == 0:
+		return c.event(eventlog.RolloutRolledBack, eventlog.Rollout{})
+	case open == 0 && !c.place.grantable() && !c.Clock().Before(c.place.stuckAt()):
+		return c.event(eventlog.RolloutPaused, eventlog.Rollout{
+			Reason: ReasonRollbackFailed, Counts: c.counts(), Examples: c.examples(), Message: fmt.Sprintf(
+				"%s still run what is rolled back, and no more may be unavailable; mend the devices that fail, then resume", devicesText(left)),
+		})
+	}
+	return nil, false, nil
+}
+
+// goOn (B3, B4): the open batch is through.
+func (c deploymentCase) goOn() ([]eventlog.Draft, bool, error) {
+	run := &c.log.Run
+	if run.Batch >= len(run.Batches) {
+		return c.event(eventlog.RolloutCompleted, eventlog.Rollout{})
+	}
+	if b := c.place.set.Batch(run, run.Batch); b.Manual && !run.Let && !run.Full {
+		return nil, false, nil // until a person promotes it
+	}
+	return c.event(eventlog.RolloutBatchStarted, eventlog.Rollout{Batch: run.Batch + 1})
+}
+
+// judge (B7 to B13).
+func (c deploymentCase) judge() ([]eventlog.Draft, bool, error) {
+	pl, run := c.place, &c.log.Run
+	n := &pl.classes
+	waiting, open, proven := n[rollout.Waiting], n[rollout.Open], n[rollout.Proven]
+	counts := c.counts()
+	last := run.Batch >= len(run.Batches)
+	overdue := !c.Clock().Before(run.BatchAt.Add(pl.set.Deadline))
+	pause := func(reason, message string) ([]eventlog.Draft, bool, error) {
+		return c.event(eventlog.RolloutPaused, eventlog.Rollout{Batch: run.Batch, Reason: reason, Message: message, Counts: counts, Examples: c.examples()})
+	}
+	switch {
+	case run.Failed:
+		return c.afterFailure(counts)
+	case pl.set.WaitOffline && pl.offline > 0 && !overdue:
+		return nil, false, nil
+	case pl.set.WaitOffline && pl.offline > 0:
+		return pause(ReasonOfflineDevices, fmt.Sprintf("%s of batch %d are offline; bring them back and resume, or promote to go on without them", devicesText(pl.offline), run.Batch))
+	case counts.Bad > counts.Allowed && pl.set.OnFailure == eventlog.OnFailureContinue:
+		if open > 0 || waiting > 0 {
+			return nil, false, nil
+		}
+		return c.fail(counts)
+	case counts.Bad > counts.Allowed:
+		return c.fail(counts)
+	case waiting == 0 && open == 0 && (proven > 0 || last):
+		return c.event(eventlog.RolloutBatchSucceeded, eventlog.Rollout{Batch: run.Batch, Counts: counts})
+	case waiting == 0 && open == 0 && overdue:
+		return pause(ReasonNothingProven, fmt.Sprintf("no device of batch %d ran the new revision for its soak; promote to go on without a proof, or undo", run.Batch))
+	case waiting > pl.blocked && open == 0 && !pl.grantable() && !c.Clock().Before(pl.stuckAt()):
+		return pause(ReasonBudgetExhausted, fmt.Sprintf("%s of batch %d wait, and no more may be unavailable; mend what is down, or raise the budget, then resume", devicesText(waiting), run.Batch))
+	}
+	return nil, false, nil
+}
+
+func (c deploymentCase) fail(counts *eventlog.RolloutCounts) ([]eventlog.Draft, bool, error) {
+	return c.event(eventlog.RolloutBatchFailed, eventlog.Rollout{
+		Batch: c.log.Run.Batch, Reason: c.place.set.OnFailure, Counts: counts, Examples: c.examples(), Message: fmt.Sprintf(
+			"%d of %d devices of batch %d are bad, at most %d may be", counts.Bad, counts.Given+counts.Waiting, c.log.Run.Batch, counts.Allowed),
+	})
+}
+
+// afterFailure (B7, B9): the batch was judged as failed.
+func (c deploymentCase) afterFailure(counts *eventlog.RolloutCounts) ([]eventlog.Draft, bool, error) {
+	run, stable := &c.log.Run, &c.log.Stable
+	reason := ReasonBatchFailed
+	if c.place.set.OnFailure == eventlog.OnFailureRollback {
+		if stable.Content != "" && stable.Content != run.Target.Content {
+			return c.start(startOf{target: *stable, kind: eventlog.RunRollback, reason: ReasonBatchFailed})
+		}
+		reason = ReasonNothingToRollBackTo
+	}
+	return c.event(eventlog.RolloutPaused, eventlog.Rollout{
+		Batch: run.Batch, Reason: reason, Counts: counts, Examples: c.examples(), Message: fmt.Sprintf(
+			"batch %d failed: %d devices are bad, at most %d may be; undo it, mend it by a new revision, or give the devices another deadline by retry-failed",
+			run.Batch, counts.Bad, counts.Allowed),
+	})
+}
+
+// counts are the open batch's devices by how they count.
+func (c deploymentCase) counts() *eventlog.RolloutCounts {
+	n := &c.place.classes
+	r := &eventlog.RolloutCounts{
+		Proven: n[rollout.Proven], Silent: n[rollout.Silent], Lost: n[rollout.Lost], Waiting: n[rollout.Waiting], Offline: c.place.offline,
+		Bad: n[rollout.Failed] + n[rollout.Silent] + n[rollout.Lost] + n[rollout.Flaps],
+	}
+	r.Given = r.Proven + r.Bad + n[rollout.Open]
+	r.Allowed = c.place.set.Allowed(r.Given + r.Waiting)
+	return r
+}
+
+// maxExamples is how many devices an event names.
+const maxExamples = 10
+
+// examples gives the bad devices of the open batch, the first in order.
+func (c deploymentCase) examples() []eventlog.DeviceExample {
+	var bad []*place
+	for _, p := range c.place.places {
+		if p.values.judged && p.values.class.Bad() {
+			bad = append(bad, p)
+		}
+	}
+	slices.SortFunc(bad, byOrder)
+	var examples []eventlog.DeviceExample
+	for _, p := range bad[:min(len(bad), maxExamples)] {
+		e := eventlog.DeviceExample{Device: p.id, Reason: p.values.class.String()}
+		if pair := c.pair(p.id, c.key.Name); pair != nil && pair.Failed() {
+			e.Reason, e.Error = clip(pair.Reported.Reason, maxRequester), clip(pair.Reported.Error, maxRequester)
+		}
+		examples = append(examples, e)
+	}
+	return examples
+}
+
+// grantable says whether Release can give something of it now, as far as the budgets of
+// the present fold tell.
+func (pl *placement) grantable() bool {
+	return len(pl.down) > 0 || len(pl.fresh) > 0 || len(pl.up) > 0 && pl.disturbed < pl.set.MostUnavailable(pl.matched)
+}
+
+// startOf is what a run is started with.
+type startOf struct {
+	target  fleet.Target
+	kind    string // empty: what the strategy says
+	reason  string
+	request *fleet.Request
+	restart uint64
+}
+
+// start gives rollout.started: the plan is frozen in it.
+func (c deploymentCase) start(o startOf) ([]eventlog.Draft, bool, error) {
+	set := &c.place.set
+	r := eventlog.Rollout{
+		Revision: o.target.Revision, ScoreHash: o.target.Content, Kind: o.kind, Strategy: set.Strategy, Reason: o.reason,
+		Devices: c.place.matched, Online: c.place.online, Restart: o.restart,
+	}
+	if r.Kind == "" {
+		r.Kind = eventlog.RunUpdate
+		if set.Strategy == eventlog.StrategyImmediate {
+			r.Kind = eventlog.RunImmediate
+		}
+	}
+	if o.target.Hash != c.log.Spec.ScoreHash {
+		r.Score = o.target.Score
+	}
+	switch {
+	case r.Kind == eventlog.RunImmediate, r.Kind == eventlog.RunRollback:
+		r.Batches = rollout.FirstCuts(c.place.matched)
+	case set.First(c.log):
+		r.Batches, r.Shape = rollout.FirstCuts(c.place.matched), rollout.ShapeFirst
+	default:
+		var err error
+		if r.Batches, err = set.Cuts(c.candidates()); err != nil && !errors.Is(err, rollout.ErrPinMatchesNothing) {
+			return nil, true, err
+		}
+		r.Shape = set.Shape()
+	}
+	if r.Kind == eventlog.RunRollback {
+		r.From = c.log.Run.Target.Revision
+	}
+	return c.answered(eventlog.RolloutStarted, r, o.request)
+}
+
+// candidates are the devices that match, for a plan.
+func (c deploymentCase) candidates() []rollout.Candidate {
+	cs := make([]rollout.Candidate, 0, c.place.matched)
+	pins := c.place.set.Pins()
+	for _, p := range c.place.places {
+		if !p.values.matches {
+			continue
+		}
+		pin := -1
+		if pins {
+			pin = c.place.set.Pin(c.devices[p.id].set)
+		}
+		cs = append(cs, rollout.Candidate{Order: p.order, Pin: pin, Online: p.values.online})
+	}
+	return cs
+}
+
+// event gives an event of the present run.
+func (c deploymentCase) event(t eventlog.Type, r eventlog.Rollout) ([]eventlog.Draft, bool, error) {
+	return c.answered(t, r, nil)
+}
+
+// answered gives an event of the present run that answers a request, if any.
+func (c deploymentCase) answered(t eventlog.Type, r eventlog.Rollout, q *fleet.Request) ([]eventlog.Draft, bool, error) {
+	run := &c.log.Run
+	if t != eventlog.RolloutStarted {
+		r.Revision, r.ScoreHash, r.Run = run.Target.Revision, run.Target.Content, run.ID
+		if r.Revision == 0 {
+			r.Revision = c.log.Spec.Revision
+		}
+		r.Kind = run.Kind
+		if r.Devices == 0 && c.place != nil {
+			r.Devices = c.place.matched
+		}
+	}
+	if r.Strategy == "" {
+		r.Strategy = run.Strategy
+	}
+	cause := c.cause()
+	if q != nil {
+		r.Request, r.Verb, cause = q.Mark.Sequence, q.Verb, causeOf(q.Mark)
+		if r.Message == "" {
+			r.Message = clip(q.Reason, maxProblem)
+		}
+	}
+	d, err := eventlog.NewDraft(eventlog.DeploymentSubject(c.key.Namespace, c.key.Name), t, c.now, r)
+	d.CorrelationID, d.CausationID = correlation(c.key, r.Revision), cause
+	if q != nil {
+		d.Actor = q.User
+	}
+	return []eventlog.Draft{d}, true, err
+}
+
+// cause is the event because of which a run goes on: the spec's.
+func (c deploymentCase) cause() string { return c.log.Applied.ID }
+
+func devicesText(n int) string {
+	if n == 1 {
+		return "1 device"
+	}
+	return fmt.Sprintf("%d devices", n)
+}
