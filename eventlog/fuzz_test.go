@@ -16,6 +16,8 @@ func FuzzDecode(f *testing.F) {
 	f.Add("fleet.evt.desired.pi-01.web", "io.nationtech.fleet.desired.assigned.v1", "2026-11-24T14:03:00Z", "a.1", "DEL", []byte(`{"type":"PodmanV0"}`))
 	f.Add("fleet.evt.deployment.shop.web", "io.nationtech.fleet.deployment.applied.v1", "", "", "", []byte(`{"score":{}}`))
 	f.Add("fleet.evt.request.ada.shop.web", "io.nationtech.fleet.request.made.v99999999999999999999", "", "..", "PURGE", []byte(nil))
+	f.Add("fleet.evt.deployment.shop.web", "io.nationtech.fleet.rollout.started.v2", "", "", "", []byte(`{"revision":2,"batches":[{"cut":"18446744073709551615","size":1}]}`))
+	f.Add("fleet.evt.budget.racks", "io.nationtech.fleet.budget.applied.v1", "", "", "", []byte(`{"maxUnavailable":"10%","groupBy":["site"]}`))
 	f.Fuzz(func(t *testing.T, subject, typ, at1, counter, op string, data []byte) {
 		h := nats.Header{
 			eventlog.HeaderType: {typ}, eventlog.HeaderTime: {at1}, eventlog.HeaderCounter: {counter}, eventlog.HeaderKVOperation: {op},
@@ -37,6 +39,7 @@ func FuzzParseSubject(f *testing.F) {
 	f.Add("fleet.evt.leader")
 	f.Add("fleet.evt.state..")
 	f.Add("fleet.evt.deployment.a.b.c")
+	f.Add("fleet.evt.budget.a")
 	f.Fuzz(func(t *testing.T, s string) {
 		if a, err := eventlog.ParseSubject(s); err == nil && a.Family == "" {
 			t.Fatalf("%q parsed without a family", s)
@@ -87,6 +90,7 @@ func TestSubjectsAreReadAsTheyWereMade(t *testing.T) {
 			eventlog.AgentSubject(a):            {Family: eventlog.FamilyAgent, Device: a},
 			eventlog.CommandSubject(a):          {Family: eventlog.FamilyCommand, Device: a},
 			eventlog.AccessSubject(a):           {Family: eventlog.FamilyAccess, Device: a},
+			eventlog.BudgetSubject(a):           {Family: eventlog.FamilyBudget, Name: a},
 			eventlog.AuthSubject(a):             {Family: eventlog.FamilyAuth, Device: a},
 			eventlog.RequestSubject(a, b, c):    {Family: eventlog.FamilyRequest, User: a, Namespace: b, Name: c},
 			eventlog.DeviceRequestSubject(a, b): {Family: eventlog.FamilyRequest, User: a, Device: b},

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,7 +40,16 @@ func examples() map[eventlog.Type]struct {
 	oops := "manifest unknown"
 	deployment, desired := eventlog.DeploymentSubject("shop", "web"), eventlog.DesiredSubject("pi-01", "web")
 	device, agent := eventlog.DeviceSubject("pi-01"), eventlog.AgentSubject("pi-01")
-	rollout := eventlog.Rollout{Revision: 2, Strategy: "Immediate", Devices: 3, Reason: "Test"}
+	rollout := eventlog.Rollout{
+		Revision: 2, Strategy: eventlog.StrategyBatched, Devices: 3, Reason: "Test",
+		ScoreHash: "sha256:00", Run: 41, Batch: 1, Message: "1 of 1 devices failed", Request: 40, Verb: eventlog.RequestPromote, Full: true,
+		Counts:   &eventlog.RolloutCounts{Given: 7, Proven: 1, Bad: 6, Silent: 2, Lost: 1, Offline: 4, Waiting: 3, Allowed: 5},
+		Examples: []eventlog.DeviceExample{{Device: "pi-01", Reason: "ImagePullFailed", Error: oops}},
+	}
+	started := rollout
+	started.Run, started.Kind, started.Online, started.Restart, started.From = 0, eventlog.RunRollback, 2, 1, 3
+	started.Score, started.Shape = json.RawMessage(`{"data":{"services":[]},"type":"PodmanV0"}`), "pin,10%,rest"
+	started.Batches = []eventlog.PlannedBatch{{Pinned: true, Size: 1}, {Cut: 1844674407370955161, Size: 1}, {Cut: math.MaxUint64, Size: 1}}
 	step := eventlog.Step{Deployment: "web", Service: "main", Step: "create", Reason: "Test", Error: oops, Revision: 2, Duration: 0.25, At: at}
 	score := eventlog.Score{Type: "PodmanV0", Data: json.RawMessage(`{"services":[{"image":"app:1","name":"main"}]}`)}
 	end := eventlog.DeploymentEnd{UID: "8b0c", Reason: "CRDeleted"}
@@ -76,7 +86,9 @@ func examples() map[eventlog.Type]struct {
 		eventlog.AgentStarted:     {agent, eventlog.AgentStart{AgentVersion: "v1.0.0", Engine: "podman", At: at}},
 		eventlog.CommandRequested: {eventlog.CommandSubject("pi-01"), eventlog.Command{Verb: "exec", Args: []string{"ls"}}},
 		eventlog.CommandCompleted: {eventlog.CommandSubject("pi-01"), eventlog.Command{Verb: "exec", Error: "exit code 1"}},
-		eventlog.RequestMade:      {eventlog.RequestSubject("ada", "shop", "web"), eventlog.Request{Verb: eventlog.RequestWithdraw, Reason: "closed"}},
+		eventlog.RequestMade: {eventlog.RequestSubject("ada", "shop", "web"), eventlog.Request{
+			Verb: eventlog.RequestUndo, Reason: "too slow", Revision: 2, Run: 41, Batch: 1, ToRevision: 1, Full: true,
+		}},
 		eventlog.AuthGranted: {eventlog.AuthSubject("pi-01"), eventlog.Auth{
 			Subject: "u1", Actor: "person-u1", Label: "Ada", Account: "PEOPLE", Roles: []string{"viewer"}, KeyID: "k1", Grant: "sha256:00", Reason: "FirstSeen",
 		}},
@@ -85,10 +97,19 @@ func examples() map[eventlog.Type]struct {
 		}},
 		eventlog.AccessRevoked: {eventlog.AccessSubject("pi-01"), eventlog.Access{Reason: "Flooding", Message: "too much"}},
 		eventlog.AccessAllowed: {eventlog.AccessSubject("pi-01"), eventlog.Access{Reason: "Forgiven"}},
+		eventlog.BudgetApplied: {eventlog.BudgetSubject("racks"), eventlog.Budget{
+			UID: "8b0d", Generation: 3,
+			Selector:       eventlog.Selector{MatchLabels: map[string]string{"tier": "edge"}},
+			MaxUnavailable: &eventlog.Amount{N: 10, Percent: true}, MinAvailable: &eventlog.Amount{N: 2},
+			GroupBy: []string{"site"}, Problem: "maxUnavailable and minAvailable are both set",
+		}},
+		eventlog.BudgetDeleted: {eventlog.BudgetSubject("racks"), eventlog.BudgetEnd{UID: "8b0d"}},
 		eventlog.SealCreated:   {eventlog.SealSubject, eventlog.Seal{TreeSize: 7, RootHash: []byte{1}, Sequence: 7, SealedAt: at, PublicKey: "UA", Signature: []byte{2}, Peaks: [][]byte{{3}, {4}, {5}}}},
 	}
 	for _, t := range eventlog.Types() {
 		switch {
+		case t == eventlog.RolloutStarted:
+			m[t] = ex{deployment, started}
 		case strings.HasPrefix(string(t), "rollout."):
 			m[t] = ex{deployment, rollout}
 		case t.Family() == eventlog.FamilyAgent && t != eventlog.AgentStarted:
@@ -210,6 +231,28 @@ func TestTheEnvelopeIsLean(t *testing.T) {
 	}
 }
 
+// Outside of a run there is no batch, and no header that says so.
+func TestAnAssignmentSaysTheBatchThatGaveIt(t *testing.T) {
+	t.Parallel()
+	envelopes := eventlog.Envelopes{Source: "operator"}
+	for _, batch := range []int{2, 0, 3, 3} {
+		d := eventlog.Draft{
+			Subject: eventlog.DesiredSubject("pi-01", "hello"), Type: eventlog.DesiredAssigned, Time: at,
+			Namespace: "default", Revision: 3, Batch: batch, Data: []byte(`{"type":"PodmanV0"}`),
+		}
+		m := envelopes.Message(&d, "01JDF00000000000000000EVENT")
+		e, err := eventlog.Decode(m.Subject, m.Header, m.Data, 7, at)
+		if err != nil || e.Batch != batch {
+			t.Errorf("batch %d was read as %d, error %v", batch, e.Batch, err)
+		}
+		line, err := eventlog.CloudEventJSON(e, nil)
+		said := strings.Contains(string(line), fmt.Sprintf(`"fleetbatch":"%d"`, batch))
+		if err != nil || said != (batch > 0) {
+			t.Errorf("batch %d as CloudEvents JSON: %s, %v", batch, line, err)
+		}
+	}
+}
+
 func TestForeignMessagesAreToldApart(t *testing.T) {
 	t.Parallel()
 	typ := func(t eventlog.Type) nats.Header {
@@ -228,6 +271,9 @@ func TestForeignMessagesAreToldApart(t *testing.T) {
 		"a desired value without an envelope":              {subject: eventlog.DesiredSubject("pi-01", "web"), data: `{"type":"PodmanV0"}`, foreign: true},
 		"a withdrawal that does not remove":                {subject: eventlog.DesiredSubject("pi-01", "web"), header: typ(eventlog.DesiredWithdrawn), foreign: true},
 		"an assignment that removes":                       {subject: eventlog.DesiredSubject("pi-01", "web"), header: nats.Header{eventlog.HeaderType: {eventlog.CloudEventType(eventlog.DesiredAssigned, 1)}, eventlog.HeaderKVOperation: {"DEL"}}, foreign: true},
+		"a batch that is no number":                        {subject: eventlog.DesiredSubject("pi-01", "web"), header: nats.Header{eventlog.HeaderType: {eventlog.CloudEventType(eventlog.DesiredAssigned, 1)}, eventlog.HeaderBatch: {"0"}}, data: `{"type":"PodmanV0"}`, foreign: true},
+		"a budget's subject with a dot too many":           {subject: "fleet.evt.budget.a.b", header: typ(eventlog.BudgetApplied), data: `{}`, foreign: true},
+		"a budget that is none":                            {subject: eventlog.BudgetSubject("racks"), header: typ(eventlog.BudgetApplied), data: `{"maxUnavailable":"many"}`, foreign: true},
 		"a time that is none":                              {subject: eventlog.DeviceSubject("pi-01"), header: nats.Header{eventlog.HeaderType: {eventlog.CloudEventType(eventlog.DeviceOnline, 1)}, eventlog.HeaderTime: {"noon"}}, data: `{}`, foreign: true},
 		"a payload that is not JSON":                       {subject: eventlog.InfoSubject("pi-01"), data: `}`, foreign: true},
 		"an info of another device":                        {subject: eventlog.InfoSubject("pi-01"), data: `{"device_id":"pi-02"}`, foreign: true},
