@@ -24,6 +24,7 @@ type asked struct {
 	selector string // {matchLabels: {site: lab}} when empty
 	score    string // one good service when empty
 	service  string // the score's only service
+	rollout  string // none when empty
 }
 
 func (a asked) object(t *testing.T) *unstructured.Unstructured {
@@ -38,7 +39,11 @@ func (a asked) object(t *testing.T) *unstructured.Unstructured {
 	text := "{apiVersion: fleet.nationtech.io/v1alpha1, kind: Deployment, " +
 		"metadata: {name: " + strconv.Quote(or(a.name, "ok")) + "}, " +
 		"spec: {targetSelector: " + or(a.selector, "{matchLabels: {site: lab}}") + ", " +
-		"score: " + or(a.score, "{type: PodmanV0, data: {services: ["+service+"]}}") + "}}"
+		"score: " + or(a.score, "{type: PodmanV0, data: {services: ["+service+"]}}")
+	if a.rollout != "" {
+		text += ", rollout: " + a.rollout
+	}
+	text += "}}"
 	object := &unstructured.Unstructured{}
 	if err := yaml.Unmarshal([]byte(text), &object.Object); err != nil {
 		t.Fatalf("the test's own YAML: %v\n%s", err, text)
@@ -116,7 +121,6 @@ func TestRulesRefuseWithASentence(t *testing.T) {
 			asked{selector: "{matchExpressions: [{key: a, operator: In, values: [ok, '-x']}]}"}, `values of key a: "-x": a label's value has letters`,
 		},
 		"no type":                 {asked{score: "{type: ''}"}, "spec.score.type"},
-		"an unknown strategy":     {asked{score: scoreOf("{name: a, image: b}") + ", rollout: {strategy: Yolo}"}, `Unsupported value: "Yolo": supported values: "Immediate"`},
 		"no data":                 {asked{score: "{type: PodmanV0}"}, "a PodmanV0 score needs at least one service"},
 		"no services":             {asked{score: scoreOf()}, "a PodmanV0 score needs at least one service"},
 		"21 services":             {asked{score: scoreOf(manyServices(21, "")...)}, "must have at most 20 items"},

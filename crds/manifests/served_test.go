@@ -42,6 +42,9 @@ func TestServedNames(t *testing.T) {
 		"deployments/status": "Deployment Namespaced  ",
 		"devices":            "Device Cluster fleetdev fleet",
 		"devices/status":     "Device Cluster  ",
+
+		"disruptionbudgets":        "DisruptionBudget Cluster fleetdb fleet",
+		"disruptionbudgets/status": "DisruptionBudget Cluster  ",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("resources (-want +got):\n%s", diff)
@@ -53,8 +56,10 @@ func TestServedColumns(t *testing.T) {
 	t.Parallel()
 	cluster := policedAPI(t)
 	for resource, want := range map[string]string{
-		"deployments": "Name Ready Reason Matched Succeeded Failed Pending [Revision] [Message] [Last-Error] Age",
+		"deployments": "Name Ready Reason Rollout Matched Succeeded Failed Pending [Revision] [Batch] [Message] [Last-Error] Age",
 		"devices":     "Name Online Agent Running Failed Pending [Reason] [Since] [Arch] [OS] [Podman] [Labels] Age",
+
+		"disruptionbudgets": "Name Ready Max-Unavailable Min-Available Matched Down Remaining Blocked [Groups] [Reason] [Message] Age",
 	} {
 		t.Run(resource, func(t *testing.T) {
 			t.Parallel()
@@ -175,7 +180,7 @@ func TestDefinitionsAreTheManifests(t *testing.T) {
 	for _, d := range definitions {
 		names = append(names, d.Name)
 	}
-	if diff := cmp.Diff([]string{"deployments.fleet.nationtech.io", "devices.fleet.nationtech.io"}, names); diff != "" {
+	if diff := cmp.Diff([]string{"deployments.fleet.nationtech.io", "devices.fleet.nationtech.io", "disruptionbudgets.fleet.nationtech.io"}, names); diff != "" {
 		t.Errorf("CRDs (-want +got):\n%s", diff)
 	}
 }

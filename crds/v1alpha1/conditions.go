@@ -2,8 +2,21 @@ package v1alpha1
 
 // Types of conditions.
 const (
-	// ConditionReady on a Deployment says whether the devices it matches run it.
+	// ConditionReady on a Deployment says whether the devices it matches run it, on a
+	// DisruptionBudget whether it holds.
 	ConditionReady = "Ready"
+	// ConditionProgressing on a Deployment says for a person whether its rollout goes
+	// on, and what it waits for.
+	ConditionProgressing = "Progressing"
+	// ConditionReconciling on a Deployment is True while its rollout progresses, and
+	// absent otherwise: kstatus, and so Flux and Helm, read it as "in progress".
+	ConditionReconciling = "Reconciling"
+	// ConditionStalled on a Deployment is True where nothing goes on without a person,
+	// and absent otherwise: kstatus reads it as "failed".
+	ConditionStalled = "Stalled"
+	// ConditionNameConflict on a Deployment says that on some devices a Deployment of
+	// the same name in another namespace holds the place; it is absent where none does.
+	ConditionNameConflict = "NameConflict"
 	// ConditionUnknownFields on a Deployment says that its score has fields that
 	// this version does not know; it is absent where it has none.
 	ConditionUnknownFields = "UnknownFields"
@@ -59,3 +72,85 @@ const (
 // ReasonNotKnown (True) is the reason of the condition UnknownFields: the message
 // names the fields. They are kept and sent to the devices, and may be misspelt.
 const ReasonNotKnown = "NotKnown"
+
+// Reasons of status.rollout and of the conditions Progressing, Reconciling and
+// Stalled. Where Ready is False because of the rollout, it has the same reason.
+// docs/rollouts.md says what a person does about each.
+const (
+	// ReasonCompleted: the last batch succeeded, or no device matches.
+	ReasonCompleted = "Completed"
+	// ReasonPaused: spec.rollout.paused is true.
+	ReasonPaused = "Paused"
+	// ReasonRequested: a person holds the rollout, by a request to pause it.
+	ReasonRequested = "Requested"
+	// ReasonBatchFailed: more devices of the batch failed than successThreshold allows.
+	ReasonBatchFailed = "BatchFailed"
+	// ReasonNothingProven: for one progressDeadline, no device of the batch could be
+	// given the change, so nothing proves it.
+	ReasonNothingProven = "NothingProven"
+	// ReasonBudgetExhausted: for one progressDeadline, maxUnavailable or a
+	// DisruptionBudget let no device be given the change.
+	ReasonBudgetExhausted = "BudgetExhausted"
+	// ReasonOfflineDevices: offlineDevices is Wait, and a device of the batch stayed
+	// offline for one progressDeadline.
+	ReasonOfflineDevices = "OfflineDevices"
+	// ReasonRollingBack: the devices are given back what ran before.
+	ReasonRollingBack = "RollingBack"
+	// ReasonRolledBack: the devices run what ran before, and the spec's content is not
+	// tried again until it changes or a person says so.
+	ReasonRolledBack = "RolledBack"
+	// ReasonRollbackFailed: devices fail on what they were given back, too.
+	ReasonRollbackFailed = "RollbackFailed"
+	// ReasonNothingToRollBackTo: a batch failed, onFailure is Rollback, and no other
+	// content ever completed.
+	ReasonNothingToRollBackTo = "NothingToRollBackTo"
+	// ReasonAborted: a person ended the rollout.
+	ReasonAborted = "Aborted"
+	// ReasonPinMatchesNothing: the selector of a batch matches none of the devices.
+	ReasonPinMatchesNothing = "PinMatchesNothing"
+	// ReasonLogRestored: the event log was restored from an archive, and a person has
+	// to look before the rollout goes on.
+	ReasonLogRestored = "LogRestored"
+	// ReasonPlanChanged: sizes or selectors of the batches changed, so the rollout
+	// began again.
+	ReasonPlanChanged = "PlanChanged"
+	// ReasonAwaitingApproval: the batch succeeded, and a person has to let the rollout
+	// go on.
+	ReasonAwaitingApproval = "AwaitingApproval"
+	// ReasonApproverUnknown: the batch has fourEyes, and who asked for the change or
+	// who let it go on is not known for certain.
+	ReasonApproverUnknown = "ApproverUnknown"
+	// ReasonAwaitingSoak: devices of the batch are healthy, and not for a whole soak yet.
+	ReasonAwaitingSoak = "AwaitingSoak"
+	// ReasonAwaitingDevices: devices of the batch are at work on the change.
+	ReasonAwaitingDevices = "AwaitingDevices"
+	// ReasonAwaitingBudget: devices wait until maxUnavailable or a DisruptionBudget
+	// has room.
+	ReasonAwaitingBudget = "AwaitingBudget"
+	// ReasonAwaitingDependencies: devices wait until a Deployment of dependsOn is
+	// healthy on them.
+	ReasonAwaitingDependencies = "AwaitingDependencies"
+	// ReasonDependencyCycle: Deployments depend on each other in a circle; none of
+	// them is given to a device.
+	ReasonDependencyCycle = "DependencyCycle"
+)
+
+// Reasons for which a device is skipped by a rollout. NameConflict is another one.
+const (
+	// ReasonDependencyMissing: a Deployment of dependsOn is not assigned to the device.
+	ReasonDependencyMissing = "DependencyMissing"
+	// ReasonNoDeviceObject: the device has the Deployment, and no Device object.
+	ReasonNoDeviceObject = "NoDeviceObject"
+)
+
+// Reasons of a DisruptionBudget's condition Ready.
+const (
+	// ReasonInForce (True): the budget is in the event log, and holds.
+	ReasonInForce = "InForce"
+	// ReasonNotRecorded (Unknown): the newest spec is not in the event log yet.
+	ReasonNotRecorded = "NotRecorded"
+	// ReasonInvalidBudget (False): the spec cannot be used, so the budget bounds
+	// nothing; the API refuses such, so this shows only on objects stored before a
+	// rule existed.
+	ReasonInvalidBudget = "InvalidBudget"
+)

@@ -19,11 +19,13 @@ import (
 // +kubebuilder:resource:path=deployments,singular=deployment,shortName=fleetdep,categories=fleet,scope=Namespaced
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Rollout",type=string,JSONPath=`.status.rollout.phase`
 // +kubebuilder:printcolumn:name="Matched",type=integer,JSONPath=`.status.aggregate.matchedDeviceCount`
 // +kubebuilder:printcolumn:name="Succeeded",type=integer,JSONPath=`.status.aggregate.succeeded`
 // +kubebuilder:printcolumn:name="Failed",type=integer,JSONPath=`.status.aggregate.failed`
 // +kubebuilder:printcolumn:name="Pending",type=integer,JSONPath=`.status.aggregate.pending`
 // +kubebuilder:printcolumn:name="Revision",type=integer,priority=1,JSONPath=`.status.revision`
+// +kubebuilder:printcolumn:name="Batch",type=integer,priority=1,JSONPath=`.status.rollout.batch`
 // +kubebuilder:printcolumn:name="Message",type=string,priority=1,JSONPath=`.status.conditions[?(@.type=="Ready")].message`
 // +kubebuilder:printcolumn:name="Last-Error",type=string,priority=1,JSONPath=`.status.aggregate.lastError.message`
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
@@ -73,21 +75,6 @@ type DeploymentSpec struct {
 	Rollout RolloutSpec `json:"rollout,omitzero"`
 }
 
-// RolloutStrategy names a way for a change to reach the devices.
-// +kubebuilder:validation:Enum=Immediate
-type RolloutStrategy string
-
-// RolloutImmediate gives a change to every matching device at once.
-const RolloutImmediate RolloutStrategy = "Immediate"
-
-// RolloutSpec says how a change reaches the devices.
-type RolloutSpec struct {
-	// Immediate gives a change to every matching device at once. Where the spec says
-	// no strategy, the operator chooses; today it chooses Immediate.
-	// +optional
-	Strategy RolloutStrategy `json:"strategy,omitempty"`
-}
-
 // DeploymentStatus is what the devices report, counted.
 type DeploymentStatus struct {
 	// The generation of the spec that this status speaks of. While it is lower
@@ -104,14 +91,24 @@ type DeploymentStatus struct {
 	// +optional
 	Aggregate *DeploymentAggregate `json:"aggregate,omitempty"`
 
-	// How far the change to the current revision has got.
+	// How far the newest rollout has got.
 	// +optional
 	Rollout *RolloutStatus `json:"rollout,omitempty"`
 
-	// Ready is True once each matching device succeeded (reason AllSucceeded), or
-	// at least one did and the others are all offline (OnlineSucceeded), or no
-	// device matches (NoDeviceMatches). Otherwise it is False and the reason says
-	// why; Unknown when the spec has just changed.
+	// Why devices fail, the reason that most of them have first: 10 at most.
+	// +optional
+	// +listType=map
+	// +listMapKey=reason
+	// +kubebuilder:validation:MaxItems=10
+	Failures []DeviceFailures `json:"failures,omitempty"`
+
+	// Ready is True once the rollout of this spec is completed and each matching
+	// device succeeded (reason AllSucceeded), or at least one did and the others are
+	// all offline (OnlineSucceeded), or no device matches (NoDeviceMatches).
+	// Otherwise it is False and the reason says why; Unknown when the spec has just
+	// changed. Progressing says for a person how the rollout goes on. Reconciling and
+	// Stalled say it for programs: at most one of them is True, and both are absent
+	// where nothing is left to do.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -168,31 +165,4 @@ type DeviceError struct {
 	// When, by the device's clock.
 	// +optional
 	At *metav1.Time `json:"at,omitempty"`
-}
-
-// RolloutPhase is how far a rollout has got.
-type RolloutPhase string
-
-const (
-	// RolloutProgressing means that a matching device has yet to report the current score.
-	RolloutProgressing RolloutPhase = "Progressing"
-	// RolloutCompleted means that every matching device reported the current score.
-	RolloutCompleted RolloutPhase = "Completed"
-)
-
-// RolloutStatus is how far the change to the current revision has got.
-type RolloutStatus struct {
-	// The strategy in use.
-	// +optional
-	Strategy RolloutStrategy `json:"strategy,omitempty"`
-
-	// Progressing while a matching device has yet to report the current score;
-	// Completed after.
-	// +optional
-	// +kubebuilder:validation:MaxLength=64
-	Phase RolloutPhase `json:"phase,omitempty"`
-
-	// How many matching devices reported the current score, however they fare.
-	// +optional
-	UpdatedDeviceCount int32 `json:"updatedDeviceCount,omitempty"`
 }

@@ -37,6 +37,7 @@ func addKnownTypes(scheme *runtime.Scheme) error {
 	scheme.AddKnownTypes(SchemeGroupVersion,
 		&Deployment{}, &DeploymentList{},
 		&Device{}, &DeviceList{},
+		&DisruptionBudget{}, &DisruptionBudgetList{},
 	)
 	metav1.AddToGroupVersion(scheme, SchemeGroupVersion)
 	return nil

@@ -95,11 +95,11 @@ func (s *Spec) readScore(d *v1alpha1.Deployment) error {
 	if err := eventlog.CheckName("Deployment", d.Name); err != nil {
 		return err
 	}
-	if d.Spec.Rollout != (v1alpha1.RolloutSpec{}) { // what its author did not say is not recorded
-		rollout, err := json.Marshal(d.Spec.Rollout)
-		if err != nil {
-			return fmt.Errorf("encode spec.rollout: %w", err)
-		}
+	rollout, err := json.Marshal(d.Spec.Rollout)
+	if err != nil {
+		return fmt.Errorf("encode spec.rollout: %w", err)
+	}
+	if string(rollout) != "{}" { // what its author did not say is not recorded
 		s.Rollout = rollout
 	}
 	raw, err := json.Marshal(d.Spec.Score)

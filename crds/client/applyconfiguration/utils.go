@@ -30,10 +30,18 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &crdsv1alpha1.DeviceDeploymentsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DeviceError"):
 		return &crdsv1alpha1.DeviceErrorApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("DeviceFailures"):
+		return &crdsv1alpha1.DeviceFailuresApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DeviceSpec"):
 		return &crdsv1alpha1.DeviceSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DeviceStatus"):
 		return &crdsv1alpha1.DeviceStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("DisruptionBudget"):
+		return &crdsv1alpha1.DisruptionBudgetApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("DisruptionBudgetSpec"):
+		return &crdsv1alpha1.DisruptionBudgetSpecApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("DisruptionBudgetStatus"):
+		return &crdsv1alpha1.DisruptionBudgetStatusApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HealthCheck"):
 		return &crdsv1alpha1.HealthCheckApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HTTPCheck"):
@@ -46,6 +54,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &crdsv1alpha1.ReconcileScoreApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ResourceLimits"):
 		return &crdsv1alpha1.ResourceLimitsApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RolloutBatch"):
+		return &crdsv1alpha1.RolloutBatchApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RolloutSpec"):
 		return &crdsv1alpha1.RolloutSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RolloutStatus"):

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"fmt"
+	"strings"
 
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
@@ -14,29 +15,60 @@ func Apply(crd *apiextensionsv1.CustomResourceDefinition) error {
 		return fmt.Errorf("CRD %s: %d versions, and the rules are for one", crd.Name, len(crd.Spec.Versions))
 	}
 	root := crd.Spec.Versions[0].Schema.OpenAPIV3Schema
-	switch crd.Spec.Names.Kind {
-	case "Device":
-		root.XValidations = Names("a device's id")
-		return nil
-	case "Deployment":
-		root.XValidations = Names("a Deployment's name")
-	default:
+	places, known := map[string][]place{
+		"Device": nil,
+		"Deployment": append([]place{
+			{"spec.targetSelector", func(s *schema) { putSelector(s, boundsOfTarget, everyDevice) }},
+			{"spec.score", func(s *schema) { s.XValidations = Score() }},
+		}, rolloutPlaces()...),
+		"DisruptionBudget": budgetPlaces(),
+	}[crd.Spec.Names.Kind]
+	if !known {
 		return fmt.Errorf("CRD %s: no rules for kind %s", crd.Name, crd.Spec.Names.Kind)
 	}
-	spec, found := root.Properties["spec"]
-	if !found {
-		return fmt.Errorf("CRD %s: no spec in the schema", crd.Name)
-	}
-	for name, put := range map[string]func(*apiextensionsv1.JSONSchemaProps){
-		"targetSelector": func(s *apiextensionsv1.JSONSchemaProps) { boundSelector(s); s.XValidations = Selector() },
-		"score":          func(s *apiextensionsv1.JSONSchemaProps) { s.XValidations = Score() },
-	} {
-		field, found := spec.Properties[name]
-		if !found {
-			return fmt.Errorf("CRD %s: no spec.%s in the schema", crd.Name, name)
+	root.XValidations = map[string]apiextensionsv1.ValidationRules{
+		"Device":           Names("a device's id"),
+		"Deployment":       append(Names("a Deployment's name"), dependsOnItself()),
+		"DisruptionBudget": Names("a DisruptionBudget's name"),
+	}[crd.Spec.Names.Kind]
+	for _, p := range places {
+		if err := p.in(root); err != nil {
+			return fmt.Errorf("CRD %s: %w", crd.Name, err)
 		}
-		put(&field)
-		spec.Properties[name] = field
 	}
+	return nil
+}
+
+type schema = apiextensionsv1.JSONSchemaProps
+
+// place is where in a schema something is put: a path such as spec.rollout.batches[].
+// Where it ends in [], the list's items are meant.
+type place struct {
+	path string
+	put  func(*schema)
+}
+
+func (p place) in(s *schema) error {
+	name, below, deeper := strings.Cut(p.path, ".")
+	name, items := strings.CutSuffix(name, "[]")
+	field, found := s.Properties[name]
+	if !found {
+		return fmt.Errorf("no %s in the schema", p.path)
+	}
+	target := &field
+	if items {
+		if field.Items == nil || field.Items.Schema == nil {
+			return fmt.Errorf("no list %s in the schema", p.path)
+		}
+		target = field.Items.Schema
+	}
+	if deeper {
+		if err := (place{below, p.put}).in(target); err != nil {
+			return err
+		}
+	} else {
+		p.put(target)
+	}
+	s.Properties[name] = field
 	return nil
 }

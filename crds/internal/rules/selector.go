@@ -4,17 +4,33 @@ import (
 	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
 )
 
-// The bounds of a selector, which metav1.LabelSelector doesn't have.
 const (
-	maxMatchLabels      = 32
-	maxMatchExpressions = 32
-	maxSelectorValues   = 256
-	maxLabelKey         = 317
-	maxLabelValue       = 63
+	maxLabelKey   = 317
+	maxLabelValue = 63
 )
 
-// Selector returns the rules of spec.targetSelector.
-func Selector() apiextensionsv1.ValidationRules {
+// selectorBounds are the bounds of a selector, which metav1.LabelSelector doesn't have.
+type selectorBounds struct{ labels, expressions, values int64 }
+
+var (
+	boundsOfTarget = selectorBounds{32, 32, 256}
+	boundsOfPin    = selectorBounds{8, 4, 16} // there can be ten of them
+)
+
+// What an empty selector would mean.
+const (
+	everyDevice = "an empty selector would mean every device: write a label, as in matchLabels: {site: lab}, or, to mean every device, now and later, matchExpressions: [{key: fleet.nationtech.io/device, operator: Exists}]"
+	noDevice    = "an empty selector would mean every device: write a label, as in matchLabels: {canary: \"true\"}, or leave the selector out of the last batch, which takes the rest"
+)
+
+// putSelector puts bounds and rules into the schema of a metav1.LabelSelector.
+func putSelector(s *schema, bounds selectorBounds, empty string) {
+	bounds.put(s)
+	s.XValidations = Selector(empty)
+}
+
+// Selector returns the rules of a selector; empty is what they say of an empty one.
+func Selector(empty string) apiextensionsv1.ValidationRules {
 	const (
 		labels      = "self.matchLabels"
 		expressions = "self.matchExpressions"
@@ -32,7 +48,7 @@ func Selector() apiextensionsv1.ValidationRules {
 		rule("",
 			"(has("+labels+") && "+labels+".size() > 0) || (has("+expressions+") && "+expressions+".size() > 0)",
 			"",
-			"an empty selector would mean every device: write a label, as in matchLabels: {site: lab}, or, to mean every device, now and later, matchExpressions: [{key: fleet.nationtech.io/device, operator: Exists}]"),
+			empty),
 		rule(".matchLabels",
 			"!has("+labels+") || "+labels+".all(k, "+labelKey("k")+")",
 			"",
@@ -60,21 +76,20 @@ func labelKey(expr string) string {
 	return expr + ".size() <= 317 && " + matches(expr, LabelKeyPattern) + " && " + expr + ".find('^[^/]*/').size() <= 254"
 }
 
-// boundSelector gives the schema of a metav1.LabelSelector the maxima that the
-// rules need.
-func boundSelector(s *apiextensionsv1.JSONSchemaProps) {
+// put gives the schema the maxima that the rules need.
+func (b selectorBounds) put(s *schema) {
 	labels := s.Properties["matchLabels"]
-	labels.MaxProperties = ptr(maxMatchLabels)
+	labels.MaxProperties = ptr(b.labels)
 	labels.AdditionalProperties.Schema.MaxLength = ptr(maxLabelValue)
 	s.Properties["matchLabels"] = labels
 
 	expressions := s.Properties["matchExpressions"]
-	expressions.MaxItems = ptr(maxMatchExpressions)
+	expressions.MaxItems = ptr(b.expressions)
 	item := expressions.Items.Schema
 	key, operator, values := item.Properties["key"], item.Properties["operator"], item.Properties["values"]
 	key.MaxLength = ptr(maxLabelKey)
 	operator.MaxLength = ptr(maxLabelValue)
-	values.MaxItems = ptr(maxSelectorValues)
+	values.MaxItems = ptr(b.values)
 	values.Items.Schema.MaxLength = ptr(maxLabelValue)
 	item.Properties["key"], item.Properties["operator"], item.Properties["values"] = key, operator, values
 	s.Properties["matchExpressions"] = expressions

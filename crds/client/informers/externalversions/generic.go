@@ -41,6 +41,8 @@ func (f *sharedInformerFactory) ForResource(resource schema.GroupVersionResource
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Fleet().V1alpha1().Deployments().Informer()}, nil
 	case v1alpha1.SchemeGroupVersion.WithResource("devices"):
 		return &genericInformer{resource: resource.GroupResource(), informer: f.Fleet().V1alpha1().Devices().Informer()}, nil
+	case v1alpha1.SchemeGroupVersion.WithResource("disruptionbudgets"):
+		return &genericInformer{resource: resource.GroupResource(), informer: f.Fleet().V1alpha1().DisruptionBudgets().Informer()}, nil
 
 	}
 

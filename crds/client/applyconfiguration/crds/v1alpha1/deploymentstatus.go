@@ -19,12 +19,17 @@ type DeploymentStatusApplyConfiguration struct {
 	Revision *int64 `json:"revision,omitempty"`
 	// How many devices match, and how they fare.
 	Aggregate *DeploymentAggregateApplyConfiguration `json:"aggregate,omitempty"`
-	// How far the change to the current revision has got.
+	// How far the newest rollout has got.
 	Rollout *RolloutStatusApplyConfiguration `json:"rollout,omitempty"`
-	// Ready is True once each matching device succeeded (reason AllSucceeded), or
-	// at least one did and the others are all offline (OnlineSucceeded), or no
-	// device matches (NoDeviceMatches). Otherwise it is False and the reason says
-	// why; Unknown when the spec has just changed.
+	// Why devices fail, the reason that most of them have first: 10 at most.
+	Failures []DeviceFailuresApplyConfiguration `json:"failures,omitempty"`
+	// Ready is True once the rollout of this spec is completed and each matching
+	// device succeeded (reason AllSucceeded), or at least one did and the others are
+	// all offline (OnlineSucceeded), or no device matches (NoDeviceMatches).
+	// Otherwise it is False and the reason says why; Unknown when the spec has just
+	// changed. Progressing says for a person how the rollout goes on. Reconciling and
+	// Stalled say it for programs: at most one of them is True, and both are absent
+	// where nothing is left to do.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 }
 
@@ -63,6 +68,19 @@ func (b *DeploymentStatusApplyConfiguration) WithAggregate(value *DeploymentAggr
 // If called multiple times, the Rollout field is set to the value of the last call.
 func (b *DeploymentStatusApplyConfiguration) WithRollout(value *RolloutStatusApplyConfiguration) *DeploymentStatusApplyConfiguration {
 	b.Rollout = value
+	return b
+}
+
+// WithFailures adds the given value to the Failures field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Failures field.
+func (b *DeploymentStatusApplyConfiguration) WithFailures(values ...*DeviceFailuresApplyConfiguration) *DeploymentStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithFailures")
+		}
+		b.Failures = append(b.Failures, *values[i])
+	}
 	return b
 }
 

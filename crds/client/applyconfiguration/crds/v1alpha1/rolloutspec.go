@@ -4,16 +4,48 @@ package v1alpha1
 
 import (
 	crdsv1alpha1 "fleet.nationtech.io/crds/v1alpha1"
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	intstr "k8s.io/apimachinery/pkg/util/intstr"
 )
 
 // RolloutSpecApplyConfiguration represents a declarative configuration of the RolloutSpec type for use
 // with apply.
 //
-// RolloutSpec says how a change reaches the devices.
+// RolloutSpec says how a change reaches the devices. Nothing in it has a default in
+// the schema: the API server would store that in every object, and no other default
+// could ever reach it.
 type RolloutSpecApplyConfiguration struct {
-	// Immediate gives a change to every matching device at once. Where the spec says
-	// no strategy, the operator chooses; today it chooses Immediate.
+	// Batched gives a change to one batch of devices after the other, and goes on when
+	// those of a batch have proven it. Immediate gives it to every matching device at
+	// once and judges nothing. Where the spec says no strategy, the operator chooses.
 	Strategy *crdsv1alpha1.RolloutStrategy `json:"strategy,omitempty"`
+	// The batches, in order. A batch has a size or a selector; the last one may have
+	// neither, as it takes the rest, and is added where it is left out. By default
+	// 1% of the devices, then 10%, then the rest.
+	Batches []RolloutBatchApplyConfiguration `json:"batches,omitempty"`
+	// How many of a batch's devices must succeed for it to succeed, as in "95%" (the
+	// default). Of fewer than 20 devices, 95% means each.
+	SuccessThreshold *string `json:"successThreshold,omitempty"`
+	// How many devices of this Deployment may be unavailable through the rollout at a
+	// time: a number, or a percentage of the matching ones, which rounds up. By
+	// default "10%".
+	MaxUnavailable *intstr.IntOrString `json:"maxUnavailable,omitempty"`
+	// How long each device may take, from when the change was assigned to it, such
+	// as "10m" (the default). What it waits for before that does not count.
+	ProgressDeadline *v1.Duration `json:"progressDeadline,omitempty"`
+	// Skip (the default) goes on without the devices that are offline: they are given
+	// the change when they are back. Wait does not judge a batch while a device of it
+	// is offline, for one progressDeadline; then the rollout pauses.
+	OfflineDevices *string `json:"offlineDevices,omitempty"`
+	// What happens when a batch fails. Pause (the default) leaves the devices as they
+	// are and waits for a person; Rollback gives them back what ran before; Continue
+	// goes on with the next batch.
+	OnFailure *string `json:"onFailure,omitempty"`
+	// While true, no device is given anything else than it has.
+	Paused *bool `json:"paused,omitempty"`
+	// Deployments of the same namespace that must be healthy on a device before this
+	// one is given to it.
+	DependsOn []string `json:"dependsOn,omitempty"`
 }
 
 // RolloutSpecApplyConfiguration constructs a declarative configuration of the RolloutSpec type for use with
@@ -27,5 +59,76 @@ func RolloutSpec() *RolloutSpecApplyConfiguration {
 // If called multiple times, the Strategy field is set to the value of the last call.
 func (b *RolloutSpecApplyConfiguration) WithStrategy(value crdsv1alpha1.RolloutStrategy) *RolloutSpecApplyConfiguration {
 	b.Strategy = &value
+	return b
+}
+
+// WithBatches adds the given value to the Batches field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Batches field.
+func (b *RolloutSpecApplyConfiguration) WithBatches(values ...*RolloutBatchApplyConfiguration) *RolloutSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithBatches")
+		}
+		b.Batches = append(b.Batches, *values[i])
+	}
+	return b
+}
+
+// WithSuccessThreshold sets the SuccessThreshold field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SuccessThreshold field is set to the value of the last call.
+func (b *RolloutSpecApplyConfiguration) WithSuccessThreshold(value string) *RolloutSpecApplyConfiguration {
+	b.SuccessThreshold = &value
+	return b
+}
+
+// WithMaxUnavailable sets the MaxUnavailable field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxUnavailable field is set to the value of the last call.
+func (b *RolloutSpecApplyConfiguration) WithMaxUnavailable(value intstr.IntOrString) *RolloutSpecApplyConfiguration {
+	b.MaxUnavailable = &value
+	return b
+}
+
+// WithProgressDeadline sets the ProgressDeadline field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ProgressDeadline field is set to the value of the last call.
+func (b *RolloutSpecApplyConfiguration) WithProgressDeadline(value v1.Duration) *RolloutSpecApplyConfiguration {
+	b.ProgressDeadline = &value
+	return b
+}
+
+// WithOfflineDevices sets the OfflineDevices field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the OfflineDevices field is set to the value of the last call.
+func (b *RolloutSpecApplyConfiguration) WithOfflineDevices(value string) *RolloutSpecApplyConfiguration {
+	b.OfflineDevices = &value
+	return b
+}
+
+// WithOnFailure sets the OnFailure field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the OnFailure field is set to the value of the last call.
+func (b *RolloutSpecApplyConfiguration) WithOnFailure(value string) *RolloutSpecApplyConfiguration {
+	b.OnFailure = &value
+	return b
+}
+
+// WithPaused sets the Paused field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Paused field is set to the value of the last call.
+func (b *RolloutSpecApplyConfiguration) WithPaused(value bool) *RolloutSpecApplyConfiguration {
+	b.Paused = &value
+	return b
+}
+
+// WithDependsOn adds the given value to the DependsOn field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the DependsOn field.
+func (b *RolloutSpecApplyConfiguration) WithDependsOn(values ...string) *RolloutSpecApplyConfiguration {
+	for i := range values {
+		b.DependsOn = append(b.DependsOn, values[i])
+	}
 	return b
 }

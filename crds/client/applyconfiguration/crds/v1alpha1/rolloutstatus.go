@@ -4,20 +4,58 @@ package v1alpha1
 
 import (
 	crdsv1alpha1 "fleet.nationtech.io/crds/v1alpha1"
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // RolloutStatusApplyConfiguration represents a declarative configuration of the RolloutStatus type for use
 // with apply.
 //
-// RolloutStatus is how far the change to the current revision has got.
+// RolloutStatus is how far the newest rollout has got. A matching device is in one
+// of six standings, so their numbers add up to the devices that match.
 type RolloutStatusApplyConfiguration struct {
 	// The strategy in use.
 	Strategy *crdsv1alpha1.RolloutStrategy `json:"strategy,omitempty"`
-	// Progressing while a matching device has yet to report the current score;
-	// Completed after.
+	// Progressing, Completed, Paused, RollingBack, RolledBack or Aborted.
 	Phase *crdsv1alpha1.RolloutPhase `json:"phase,omitempty"`
-	// How many matching devices reported the current score, however they fare.
+	// What the rollout does: Update, Immediate, Rollback or Restart.
+	Kind *string `json:"kind,omitempty"`
+	// The revision that the rollout brings to the devices. After a rollback it is not
+	// the spec's.
+	Revision *int64 `json:"revision,omitempty"`
+	// The rollout's id: the place of its beginning in the event log.
+	Run *int64 `json:"run,omitempty"`
+	// The batch that is open, from 1.
+	Batch *int32 `json:"batch,omitempty"`
+	// How many batches there are.
+	Batches *int32 `json:"batches,omitempty"`
+	// Why it is in this phase or what it waits for, in one CamelCase word.
+	Reason *string `json:"reason,omitempty"`
+	// The same, for a person.
+	Message *string `json:"message,omitempty"`
+	// spec.rollout.paused holds the rollout.
+	Paused *bool `json:"paused,omitempty"`
+	// A person holds the rollout, by fleetctl rollout pause, until one resumes it.
+	Held *bool `json:"held,omitempty"`
+	// Devices that run the rollout's revision and are healthy.
+	Healthy *int32 `json:"healthy,omitempty"`
+	// Devices that are not given it as things stand: another Deployment of that name
+	// holds the place, a Deployment that it depends on is not assigned there, or they
+	// have no Device object.
+	Skipped *int32 `json:"skipped,omitempty"`
+	// Devices that were given it and failed, stayed silent past the deadline, or went
+	// offline over it.
+	Failed *int32 `json:"failed,omitempty"`
+	// Other devices that are offline. They are given it when they are back.
+	Offline *int32 `json:"offline,omitempty"`
+	// Devices that were given it and are at work on it.
+	Updating *int32 `json:"updating,omitempty"`
+	// Devices that are not given it yet.
+	Waiting *int32 `json:"waiting,omitempty"`
+	// How many matching devices reported the current score, however they fare. This
+	// overlaps with the standings.
 	UpdatedDeviceCount *int32 `json:"updatedDeviceCount,omitempty"`
+	// When the rollout started.
+	StartedAt *v1.Time `json:"startedAt,omitempty"`
 }
 
 // RolloutStatusApplyConfiguration constructs a declarative configuration of the RolloutStatus type for use with
@@ -42,10 +80,138 @@ func (b *RolloutStatusApplyConfiguration) WithPhase(value crdsv1alpha1.RolloutPh
 	return b
 }
 
+// WithKind sets the Kind field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Kind field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithKind(value string) *RolloutStatusApplyConfiguration {
+	b.Kind = &value
+	return b
+}
+
+// WithRevision sets the Revision field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Revision field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithRevision(value int64) *RolloutStatusApplyConfiguration {
+	b.Revision = &value
+	return b
+}
+
+// WithRun sets the Run field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Run field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithRun(value int64) *RolloutStatusApplyConfiguration {
+	b.Run = &value
+	return b
+}
+
+// WithBatch sets the Batch field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Batch field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithBatch(value int32) *RolloutStatusApplyConfiguration {
+	b.Batch = &value
+	return b
+}
+
+// WithBatches sets the Batches field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Batches field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithBatches(value int32) *RolloutStatusApplyConfiguration {
+	b.Batches = &value
+	return b
+}
+
+// WithReason sets the Reason field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Reason field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithReason(value string) *RolloutStatusApplyConfiguration {
+	b.Reason = &value
+	return b
+}
+
+// WithMessage sets the Message field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Message field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithMessage(value string) *RolloutStatusApplyConfiguration {
+	b.Message = &value
+	return b
+}
+
+// WithPaused sets the Paused field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Paused field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithPaused(value bool) *RolloutStatusApplyConfiguration {
+	b.Paused = &value
+	return b
+}
+
+// WithHeld sets the Held field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Held field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithHeld(value bool) *RolloutStatusApplyConfiguration {
+	b.Held = &value
+	return b
+}
+
+// WithHealthy sets the Healthy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Healthy field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithHealthy(value int32) *RolloutStatusApplyConfiguration {
+	b.Healthy = &value
+	return b
+}
+
+// WithSkipped sets the Skipped field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Skipped field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithSkipped(value int32) *RolloutStatusApplyConfiguration {
+	b.Skipped = &value
+	return b
+}
+
+// WithFailed sets the Failed field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Failed field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithFailed(value int32) *RolloutStatusApplyConfiguration {
+	b.Failed = &value
+	return b
+}
+
+// WithOffline sets the Offline field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Offline field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithOffline(value int32) *RolloutStatusApplyConfiguration {
+	b.Offline = &value
+	return b
+}
+
+// WithUpdating sets the Updating field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Updating field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithUpdating(value int32) *RolloutStatusApplyConfiguration {
+	b.Updating = &value
+	return b
+}
+
+// WithWaiting sets the Waiting field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Waiting field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithWaiting(value int32) *RolloutStatusApplyConfiguration {
+	b.Waiting = &value
+	return b
+}
+
 // WithUpdatedDeviceCount sets the UpdatedDeviceCount field in the declarative configuration to the given value
 // and returns the receiver, so that objects can be built by chaining "With" function invocations.
 // If called multiple times, the UpdatedDeviceCount field is set to the value of the last call.
 func (b *RolloutStatusApplyConfiguration) WithUpdatedDeviceCount(value int32) *RolloutStatusApplyConfiguration {
 	b.UpdatedDeviceCount = &value
+	return b
+}
+
+// WithStartedAt sets the StartedAt field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the StartedAt field is set to the value of the last call.
+func (b *RolloutStatusApplyConfiguration) WithStartedAt(value v1.Time) *RolloutStatusApplyConfiguration {
+	b.StartedAt = &value
 	return b
 }

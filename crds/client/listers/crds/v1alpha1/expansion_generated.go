@@ -13,3 +13,7 @@ type DeploymentNamespaceListerExpansion interface{}
 // DeviceListerExpansion allows custom methods to be added to
 // DeviceLister.
 type DeviceListerExpansion interface{}
+
+// DisruptionBudgetListerExpansion allows custom methods to be added to
+// DisruptionBudgetLister.
+type DisruptionBudgetListerExpansion interface{}

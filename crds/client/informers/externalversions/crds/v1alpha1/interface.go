@@ -12,6 +12,8 @@ type Interface interface {
 	Deployments() TypedDeploymentInformer
 	// Devices returns a DeviceInformer.
 	Devices() TypedDeviceInformer
+	// DisruptionBudgets returns a DisruptionBudgetInformer.
+	DisruptionBudgets() TypedDisruptionBudgetInformer
 }
 
 type version struct {
@@ -33,4 +35,9 @@ func (v *version) Deployments() TypedDeploymentInformer {
 // Devices returns a TypedDeviceInformer.
 func (v *version) Devices() TypedDeviceInformer {
 	return &deviceInformer{factory: v.factory, tweakListOptions: v.tweakListOptions}
+}
+
+// DisruptionBudgets returns a TypedDisruptionBudgetInformer.
+func (v *version) DisruptionBudgets() TypedDisruptionBudgetInformer {
+	return &disruptionBudgetInformer{factory: v.factory, tweakListOptions: v.tweakListOptions}
 }

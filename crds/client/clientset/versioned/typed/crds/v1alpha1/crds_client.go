@@ -14,6 +14,7 @@ type FleetV1alpha1Interface interface {
 	RESTClient() rest.Interface
 	DeploymentsGetter
 	DevicesGetter
+	DisruptionBudgetsGetter
 }
 
 // FleetV1alpha1Client is used to interact with features provided by the fleet.nationtech.io group.
@@ -27,6 +28,10 @@ func (c *FleetV1alpha1Client) Deployments(namespace string) DeploymentInterface 
 
 func (c *FleetV1alpha1Client) Devices() DeviceInterface {
 	return newDevices(c)
+}
+
+func (c *FleetV1alpha1Client) DisruptionBudgets() DisruptionBudgetInterface {
+	return newDisruptionBudgets(c)
 }
 
 // NewForConfig creates a new FleetV1alpha1Client for the given config.

@@ -5,3 +5,5 @@ package v1alpha1
 type DeploymentExpansion interface{}
 
 type DeviceExpansion interface{}
+
+type DisruptionBudgetExpansion interface{}

@@ -20,6 +20,10 @@ func (c *FakeFleetV1alpha1) Devices() v1alpha1.DeviceInterface {
 	return newFakeDevices(c)
 }
 
+func (c *FakeFleetV1alpha1) DisruptionBudgets() v1alpha1.DisruptionBudgetInterface {
+	return newFakeDisruptionBudgets(c)
+}
+
 // RESTClient returns a RESTClient that is used to communicate
 // with API server by this client implementation.
 func (c *FakeFleetV1alpha1) RESTClient() rest.Interface {

@@ -1,0 +1,152 @@
+package manifests_test
+
+import (
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/client-go/dynamic"
+	"sigs.k8s.io/yaml"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+)
+
+// everythingOfARollout has each field of spec.rollout.
+const everythingOfARollout = `{strategy: Batched, batches: [
+	{selector: {matchLabels: {canary: "true"}, matchExpressions: [{key: site, operator: In, values: [lab]}]}, soak: 0s, approval: Manual, fourEyes: true},
+	{size: 3, soak: 1h30m, approval: Automatic, fourEyes: false}, {size: 1%}, {size: 10%}, {soak: 1m}],
+	successThreshold: 95%, maxUnavailable: 10%, progressDeadline: 10m, offlineDevices: Wait, onFailure: Rollback, paused: true, dependsOn: [base, store]}`
+
+func batches(n int, batch string) string {
+	return "{batches: [" + strings.Repeat(batch+", ", n) + "{}]}"
+}
+
+func TestRulesOfARolloutAccept(t *testing.T) {
+	t.Parallel()
+	cluster := policedAPI(t)
+	client := dynamic.NewForConfigOrDie(cluster.Config).
+		Resource(v1alpha1.SchemeGroupVersion.WithResource("deployments")).Namespace(cluster.Namespace(t))
+	var rising, pins, names []string
+	for n := range 9 {
+		rising = append(rising, "{size: "+strconv.Itoa(n+1)+"%}")
+	}
+	full := strings.Repeat("x", 63)
+	for n := range 4 {
+		pins = append(pins, "{key: a"+strconv.Itoa(n)+", operator: NotIn, values: ["+strings.Repeat(full+", ", 15)+full+"]}")
+	}
+	for n := range 8 {
+		names = append(names, strings.Repeat("a", 62)+strconv.Itoa(n))
+	}
+	for name, rollout := range map[string]string{
+		"nothing":                              "{}",
+		"everything":                           everythingOfARollout,
+		"the rest alone":                       "{batches: [{}]}",
+		"the rest is left out":                 "{batches: [{size: 1}]}",
+		"ten batches":                          "{batches: [" + strings.Join(rising, ", ") + ", {}]}",
+		"numbers, and percentages":             "{batches: [{size: 1}, {size: 1%}, {size: 50}, {size: 100%}]}",
+		"nine of the largest pins":             batches(9, "{selector: {matchExpressions: ["+strings.Join(pins, ", ")+"]}}"),
+		"the bounds":                           "{successThreshold: 100%, maxUnavailable: 1000000, progressDeadline: 720h}",
+		"the bounds below":                     "{successThreshold: 1%, maxUnavailable: 1%, progressDeadline: 1s}",
+		"eight of the longest names":           "{dependsOn: [" + strings.Join(names, ", ") + "]}",
+		"Immediate, while batches are kept":    "{strategy: Immediate, batches: [{size: 10%}, {}]}",
+		"four eyes that are not asked for":     "{batches: [{size: 1, fourEyes: false}, {}]}",
+		"a soak in milliseconds":               "{batches: [{size: 1, soak: 1500ms}, {}]}",
+		"the next batch by another unit first": "{batches: [{size: 10%}, {size: 1}, {}]}",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			if _, err := client.Create(t.Context(), asked{rollout: rollout}.object(t), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+func TestRulesOfARolloutRefuseWithASentence(t *testing.T) {
+	t.Parallel()
+	cluster := policedAPI(t)
+	client := dynamic.NewForConfigOrDie(cluster.Config).
+		Resource(v1alpha1.SchemeGroupVersion.WithResource("deployments")).Namespace(cluster.Namespace(t))
+	for name, tt := range map[string]struct{ rollout, says string }{
+		"an unknown strategy":             {"{strategy: Yolo}", `Unsupported value: "Yolo": supported values: "Batched", "Immediate"`},
+		"no batch":                        {"{batches: []}", "spec.rollout.batches in body should have at least 1 items"},
+		"eleven batches":                  {batches(10, "{selector: {matchLabels: {a: b}}}"), "must have at most 10 items"},
+		"a size and a selector":           {"{batches: [{size: 1}, {size: 2, selector: {matchLabels: {a: b}}}, {}]}", "spec.rollout.batches[1]: Invalid value: a batch has a size or a selector, not both"},
+		"the rest first":                  {"{batches: [{}, {size: 1}]}", `each batch but the last needs a size, such as "10%", or a selector`},
+		"the rest twice":                  {"{batches: [{size: 1}, {}, {}]}", `each batch but the last needs a size, such as "10%", or a selector`},
+		"a rest that soaks first":         {"{batches: [{soak: 5m}, {}]}", `each batch but the last needs a size, such as "10%", or a selector`},
+		"percentages that fall":           {"{batches: [{size: 10%}, {size: 5%}, {}]}", "spec.rollout.batches: Invalid value: a size counts the devices of the batches before it, too"},
+		"percentages that stay":           {"{batches: [{size: 10%}, {size: 10%}, {}]}", "each is larger than the one before it"},
+		"percentages of one and of two":   {"{batches: [{size: 9%}, {size: 10%}, {size: 9%}, {}]}", "each is larger than the one before it"},
+		"numbers that fall past a pin":    {"{batches: [{size: 10}, {selector: {matchLabels: {a: b}}}, {size: 9}, {}]}", "each is larger than the one before it"},
+		"a size of 0":                     {"{batches: [{size: 0}, {}]}", "spec.rollout.batches[0].size: Invalid value: a size is a number of devices, at least 1, or a percentage"},
+		"a size of 0%":                    {"{batches: [{size: 0%}, {}]}", "a size is a number of devices, at least 1, or a percentage"},
+		"a size of 101%":                  {"{batches: [{size: 101%}, {}]}", "a size is a number of devices, at least 1, or a percentage"},
+		"a size of half":                  {"{batches: [{size: half}, {}]}", "a size is a number of devices, at least 1, or a percentage"},
+		"a number as text":                {`{batches: [{size: "5"}, {}]}`, "a size is a number of devices, at least 1, or a percentage"},
+		"a size of too many":              {"{batches: [{size: 1000001}, {}]}", "a size is a number of devices, at least 1, or a percentage"},
+		"a size in fractions":             {"{batches: [{size: 1.5}, {}]}", "spec.rollout.batches[0].size"},
+		"a pin of everything":             {"{batches: [{selector: {}}, {}]}", "spec.rollout.batches[0].selector: Invalid value: an empty selector would mean every device: write a label, as in matchLabels: {canary"},
+		"a pin of an odd operator":        {"{batches: [{selector: {matchExpressions: [{key: a, operator: Like}]}}, {}]}", `operator "Like" of key a: the operators are In, NotIn, Exists and DoesNotExist`},
+		"a negative soak":                 {"{batches: [{size: 1, soak: -5m}, {}]}", "spec.rollout.batches[0].soak: Invalid value: soak is a duration from 0s to 720h"},
+		"a soak of a month and a day":     {"{batches: [{size: 1, soak: 744h}, {}]}", "soak is a duration from 0s to 720h"},
+		"a soak without a unit":           {`{batches: [{size: 1, soak: "5"}, {}]}`, "soak is a duration from 0s to 720h"},
+		"four eyes, and nobody is asked":  {"{batches: [{size: 1, fourEyes: true}, {}]}", "spec.rollout.batches[0].fourEyes: Invalid value: fourEyes is about who approves: it needs approval: Manual"},
+		"an unknown approval":             {"{batches: [{size: 1, approval: Maybe}, {}]}", `Unsupported value: "Maybe": supported values: "Automatic", "Manual"`},
+		"a threshold of 0%":               {"{successThreshold: 0%}", "spec.rollout.successThreshold: Invalid value: successThreshold is a percentage from 1% to 100%"},
+		"a threshold that is a number":    {"{successThreshold: 95}", "spec.rollout.successThreshold in body must be of type string"},
+		"a threshold without its percent": {`{successThreshold: "95"}`, "successThreshold is a percentage from 1% to 100%"},
+		"maxUnavailable of 0":             {"{maxUnavailable: 0}", "spec.rollout.maxUnavailable: Invalid value: maxUnavailable is a number of devices, at least 1, or a percentage"},
+		"maxUnavailable of 0%":            {"{maxUnavailable: 0%}", "with 0, no device could ever be changed"},
+		"maxUnavailable below 0":          {"{maxUnavailable: -1}", "maxUnavailable is a number of devices, at least 1"},
+		"no deadline":                     {"{progressDeadline: 0s}", "spec.rollout.progressDeadline: Invalid value: progressDeadline is a duration from 1s to 720h"},
+		"an empty deadline":               {`{progressDeadline: ""}`, "progressDeadline is a duration from 1s to 720h"},
+		"an unknown way with the offline": {"{offlineDevices: Hope}", `supported values: "Skip", "Wait"`},
+		"an unknown way with a failure":   {"{onFailure: Hope}", `supported values: "Pause", "Rollback", "Continue"`},
+		"it depends on itself":            {"{dependsOn: [base, ok]}", "spec.rollout.dependsOn: Invalid value: a Deployment cannot depend on itself"},
+		"it depends on one twice":         {"{dependsOn: [base, store, base]}", `"base": dependsOn names each Deployment once`},
+		"it depends on what is no name":   {"{dependsOn: [shop/base]}", `"shop/base": dependsOn has names of Deployments in the same namespace`},
+		"it depends on nine":              {"{dependsOn: [a, b, c, d, e, f, g, h, i]}", "must have at most 8 items"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, err := client.Create(t.Context(), asked{rollout: tt.rollout}.object(t), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			if err == nil || !strings.Contains(err.Error(), tt.says) {
+				t.Errorf("got %v, want something with %q", err, tt.says)
+			}
+		})
+	}
+}
+
+// A default in the schema would be stored in every object, so that no other could
+// ever reach it.
+func TestTheAPIKeepsOfARolloutWhatItsAuthorSaid(t *testing.T) {
+	t.Parallel()
+	cluster := policedAPI(t)
+	client := dynamic.NewForConfigOrDie(cluster.Config).
+		Resource(v1alpha1.SchemeGroupVersion.WithResource("deployments")).Namespace(cluster.Namespace(t))
+	for name, said := range map[string]string{
+		"nothing":    "{}",
+		"a batch":    "{batches: [{}]}",
+		"everything": everythingOfARollout,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			got, err := client.Create(t.Context(), asked{rollout: said}.object(t), metav1.CreateOptions{DryRun: []string{metav1.DryRunAll}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			var want map[string]any
+			if err := yaml.Unmarshal([]byte(said), &want); err != nil {
+				t.Fatal(err)
+			}
+			kept, _, _ := unstructured.NestedMap(got.Object, "spec", "rollout")
+			if diff := cmp.Diff(normal(t, want), normal(t, kept)); diff != "" {
+				t.Errorf("spec.rollout (-said +kept):\n%s", diff)
+			}
+		})
+	}
+}
