@@ -155,8 +155,8 @@ func advance(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	return nil, false, nil
 }
 
-// assignFirst: each device that matches and has nothing gets what it should have. That
-// upsets nothing, so it waits for nothing but what the Deployment depends on. Where
+// assignFirst: each device that matches and has nothing gets what it should have, and one
+// that has the right content gets its right number. That upsets nothing, so it waits for nothing but what the Deployment depends on. Where
 // another Deployment holds the name, it keeps it.
 func assignFirst(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	if c.place == nil || !c.current(c.spec) {
@@ -165,6 +165,10 @@ func assignFirst(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	due := make([]eventlog.Draft, 0, len(c.place.fresh))
 	for p := range c.place.fresh {
 		due = append(due, c.assignedFirst(p, c.cause()))
+	}
+	for p := range c.place.renumber {
+		target := c.place.set.Target(c.log, true, p.values.batch)
+		due = append(due, c.assigned(p.id, c.cause(), target, p.batchOf(target)))
 	}
 	sortBySubject(due)
 	return due, false, nil

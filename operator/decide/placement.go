@@ -25,16 +25,16 @@ type placement struct {
 	online    int // of those that match
 	disturbed int // unavailable through this Deployment
 	offline   int // of the open batch's devices
+	awaited   int // of those, the ones that may still come back and be judged
 	blocked   int // of the open batch's devices: they wait for a Deployment that they depend on
 	newest    time.Time
 
-	fresh  map[*place]struct{} // match, have nothing, and are to get something
-	strays map[*place]struct{} // have it, and do not match
-	down   orderHeap           // owe a value, on devices that are down already
-	up     orderHeap           // owe a value, on devices that are up
-	due    dueHeap
-
-	waitsSince time.Time // since when something is owed; zero: nothing is
+	fresh    map[*place]struct{} // match, have nothing, and are to get something
+	strays   map[*place]struct{} // have it, and do not match
+	renumber map[*place]struct{} // have the target's content, under another number
+	broken   orderHeap           // owe a value, and what they have is unavailable or failed
+	up       orderHeap           // owe a value, and what they have may run
+	due      dueHeap
 }
 
 // phase is what all of a placement was classified by. Where it differs, all is
@@ -76,8 +76,10 @@ type placeValues struct {
 	stray     bool
 	fresh     bool
 	owes      bool
-	free      bool // what it owes replaces nothing
+	free      bool // it has the target's content under another number
+	broken    bool // what it has is unavailable through a rollout, or failed
 	judged    bool
+	awaited   bool // offline, and not lost
 	batch     int
 	standing  rollout.Standing
 	class     rollout.Class
@@ -89,6 +91,7 @@ type placeValues struct {
 func newPlacement(key fleet.Key) *placement {
 	return &placement{
 		key: key, places: map[string]*place{}, fresh: map[*place]struct{}{}, strays: map[*place]struct{}{},
+		renumber: map[*place]struct{}{},
 	}
 }
 
@@ -304,6 +307,9 @@ func (p *place) account(n int) {
 		if !v.online {
 			pl.offline += n
 		}
+		if v.awaited {
+			pl.awaited += n
+		}
 		if v.class == rollout.Waiting && v.blocked != "" {
 			pl.blocked += n
 		}
@@ -316,6 +322,7 @@ func (p *place) account(n int) {
 func (p *place) leaveQueues() {
 	delete(p.of.fresh, p)
 	delete(p.of.strays, p)
+	delete(p.of.renumber, p)
 	if p.in != nil {
 		heap.Remove(p.in, p.index)
 		p.in = nil
@@ -349,18 +356,14 @@ func (s *State) enqueue(p *place) {
 		pl.strays[p] = struct{}{}
 	case v.fresh:
 		pl.fresh[p] = struct{}{}
+	case v.free:
+		pl.renumber[p] = struct{}{}
 	case v.owes && v.blocked == "":
 		p.in = &pl.up
-		if v.down || v.free {
-			p.in = &pl.down
+		if v.broken {
+			p.in = &pl.broken
 		}
 		heap.Push(p.in, p)
-	}
-	switch waits := len(pl.up) > 0 || len(pl.strays) > 0; {
-	case !waits:
-		pl.waitsSince = time.Time{}
-	case pl.waitsSince.IsZero():
-		pl.waitsSince = s.Clock()
 	}
 }
 
@@ -375,6 +378,7 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 	v.matches = s.matches(pl, p.id, has)
 	v.online = dev != nil && dev.Presence.Online == fleet.OnlineTrue
 	v.down = dev == nil || dev.Down()
+	v.broken = has && (pair.Disturbed() || pair.Failed())
 	v.disturbed = has && pair.Disturbed() || pair != nil && pair.Leaving() && *pair.Key == pl.key
 	if !v.matches {
 		v.stray = has && known && !s.out(p.id) && maps.Equal(dev.Labels, labels.owned) // the log learns the labels first
@@ -385,8 +389,8 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 		pin = pl.set.Pin(labels.set)
 	}
 	v.batch = rollout.BatchOf(run, p.order, pin)
-	member := has && run.ID > 0 && pair.Run == run.ID && pair.Desired.Hash == run.Target.Hash
-	if member && pair.Batch > 0 {
+	member := has && run.ID > 0 && pair.Desired.Hash == run.Target.Hash
+	if member && pair.Batch > 0 && pair.Desired.Sequence > run.ID {
 		v.batch = int(pair.Batch)
 	}
 	switch {
@@ -404,17 +408,16 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 	target := pl.set.Target(log, has, v.batch)
 	if target != nil && v.skipped == "" {
 		differs := !has || pair.Desired.Hash != target.Hash
-		v.free = has && !differs
 		switch {
-		case !has:
-			v.fresh = v.blocked == "" && !s.out(p.id)
+		case !has: // what another Deployment of the name has just let go, it gets once the device took that off
+			v.fresh = v.blocked == "" && !s.out(p.id) && (pair == nil || !pair.Leaving())
 		case differs:
 			v.owes = v.online || rollout.Immediate(run) && !s.budgeted(p.id)
 		default:
-			v.owes = pair.Desired.Revision != target.Revision
+			v.free = pair.Desired.Revision != target.Revision
 		}
 	}
-	waits := v.online && (v.owes && !v.free || target != nil && !has && v.skipped == "")
+	waits := v.online && (v.owes || target != nil && !has && v.skipped == "")
 	switch {
 	case rollout.Immediate(run):
 	case run.Phase == fleet.PhaseRollingBack:
@@ -431,6 +434,7 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 		}
 	case run.Phase == fleet.PhaseProgressing && v.batch == run.Batch:
 		v.judged = true
+		v.awaited = !v.online && v.skipped == "" && (pair == nil || !pair.Lost)
 		switch {
 		case member:
 			v.class, classUntil = pl.set.Classify(pair, pl.set.Batch(run, run.Batch).Soak, now)
@@ -468,7 +472,7 @@ func (s *State) dependencies(pl *placement, dev *fleet.Device) (skipped, blocked
 		return "", ""
 	}
 	if s.cyclic(pl.key) {
-		return ReasonDependencyCycle, ""
+		return "", ReasonDependencyCycle // it waits, for to skip its devices would complete the run
 	}
 	for _, name := range pl.set.DependsOn {
 		other := s.view.Deployments[fleet.Key{Namespace: pl.key.Namespace, Name: name}]

@@ -4,7 +4,7 @@ package decide
 type orderHeap []*place
 
 func (h orderHeap) Len() int           { return len(h) }
-func (h orderHeap) Less(i, j int) bool { return h[i].order < h[j].order }
+func (h orderHeap) Less(i, j int) bool { return before(h[i], h[j]) < 0 }
 
 func (h orderHeap) Swap(i, j int) {
 	h[i], h[j] = h[j], h[i]
@@ -26,6 +26,18 @@ func (h *orderHeap) Pop() any {
 	*h = (*h)[:last]
 	p.index = -1
 	return p
+}
+
+// before orders the places that wait in one Deployment: devices that are down already go
+// first, for they cost no availability.
+func before(a, b *place) int {
+	if a.values.down != b.values.down {
+		if a.values.down {
+			return -1
+		}
+		return 1
+	}
+	return byOrder(a, b)
 }
 
 // dueHeap has the places that will count otherwise though nothing happens, the next on

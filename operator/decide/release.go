@@ -1,9 +1,9 @@
 package decide
 
 import (
+	"cmp"
 	"container/heap"
 	"slices"
-	"strings"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
@@ -31,6 +31,7 @@ func Release(s *State, now time.Time, most int) (due []eventlog.Draft, more bool
 			r.serve(pl)
 		}
 	}
+	sortBySubject(r.due)
 	return r.due, r.left <= 0
 }
 
@@ -43,17 +44,16 @@ type release struct {
 	down map[string]struct{} // devices that go down through this call
 }
 
-// waiting gives the placements that owe something, those that have waited longest
-// first.
+// waiting gives the placements that owe something, that of the oldest run first.
 func (s *State) waiting() []*placement {
 	var pls []*placement
 	for _, pl := range s.placements {
-		if (len(pl.up) > 0 || len(pl.down) > 0 || len(pl.strays) > 0) && s.current(s.specs[pl.key]) {
+		if (len(pl.up) > 0 || len(pl.broken) > 0 || len(pl.strays) > 0) && s.current(s.specs[pl.key]) {
 			pls = append(pls, pl)
 		}
 	}
 	slices.SortFunc(pls, func(a, b *placement) int {
-		if c := a.waitsSince.Compare(b.waitsSince); c != 0 {
+		if c := cmp.Compare(a.phase.run, b.phase.run); c != 0 {
 			return c
 		}
 		return a.key.Compare(b.key)
@@ -61,20 +61,20 @@ func (s *State) waiting() []*placement {
 	return pls
 }
 
-// serve grants what a Deployment owes: first what costs no availability, which replaces
-// nothing or goes to a device that is down already, so that a budget never keeps a mend
-// from what is broken; then what its budgets have room for.
+// serve grants what a Deployment owes: first where what the device has is broken anyway,
+// which costs no availability, so that maxUnavailable never keeps a mend from what is
+// broken; then what its budgets have room for; then devices that leave.
 func (r *release) serve(pl *placement) {
 	c := r.deploymentCase(pl.key, r.now)
 	immediate := rollout.Immediate(&c.log.Run)
 	room := pl.set.MostUnavailable(pl.matched) - pl.disturbed
 	var given []*place
-	for len(pl.down) > 0 && r.left > 0 {
-		p := heap.Pop(&pl.down).(*place)
+	for len(pl.broken) > 0 && r.left > 0 {
+		p := heap.Pop(&pl.broken).(*place)
 		p.in = nil
 		given = append(given, p)
 		r.grant(c, p)
-		if !p.values.free && !p.values.disturbed {
+		if !p.values.disturbed && p.values.online {
 			room-- // it is unavailable through this rollout from now on
 		}
 	}
@@ -88,7 +88,7 @@ func (r *release) serve(pl *placement) {
 		r.grant(c, p)
 		room--
 	}
-	r.withdraw(c, pl, room)
+	r.withdraw(c, pl, room, immediate)
 	for _, p := range given { // the fold will say what became of them
 		r.enqueue(p)
 	}
@@ -121,8 +121,8 @@ func (r *release) grant(c deploymentCase, p *place) {
 
 // withdraw takes a Deployment off the devices that no longer match, at most
 // maxUnavailable at a time: a slip in a selector or a label must not take it off four
-// thousand devices at once, and a pause stops it. A device that is down loses nothing.
-func (r *release) withdraw(c deploymentCase, pl *placement, room int) {
+// thousand devices at once, and a pause stops it. One that is through is taken off its device or offline.
+func (r *release) withdraw(c deploymentCase, pl *placement, room int, immediate bool) {
 	if len(pl.strays) == 0 || pl.set.Held(c.log) || c.log.Run.Phase == fleet.PhasePaused {
 		return
 	}
@@ -130,24 +130,18 @@ func (r *release) withdraw(c deploymentCase, pl *placement, room int) {
 	for p := range pl.strays {
 		strays = append(strays, p)
 	}
-	slices.SortFunc(strays, func(a, b *place) int {
-		if a.values.down != b.values.down {
-			if a.values.down {
-				return -1
-			}
-			return 1
-		}
-		return strings.Compare(a.id, b.id)
-	})
-	room = room - pl.set.MostUnavailable(pl.matched) + pl.set.MostUnavailable(len(pl.places))
+	slices.SortFunc(strays, before)
 	for _, p := range strays {
 		if r.left <= 0 {
 			return
 		}
-		if !p.values.down {
-			if room <= 0 || !r.takeDown(p) {
-				continue
-			}
+		switch {
+		case !p.values.online && !immediate:
+			continue // it is withdrawn when the device is back, inside the budgets
+		case !p.values.online:
+		case room <= 0 || !r.takeDown(p):
+			continue
+		default:
 			room--
 		}
 		r.due = append(r.due, c.withdrawn(r.pair(p.id, pl.key.Name), c.log.Applied.ID))

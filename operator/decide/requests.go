@@ -2,7 +2,6 @@ package decide
 
 import (
 	"fmt"
-	"slices"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
@@ -35,6 +34,9 @@ func answerRequest(c deploymentCase) ([]eventlog.Draft, bool, error) {
 		}
 		return c.answered(eventlog.RolloutPaused, eventlog.Rollout{Reason: ReasonRequested}, q)
 	case eventlog.RequestResume, eventlog.RequestRetryFailed:
+		if why := c.outdated(q, true); why != "" {
+			return c.refuseRequest(q, ReasonOutdated, why)
+		}
 		if c.log.Hold == nil && c.log.Run.Phase != fleet.PhasePaused {
 			return c.refuseRequest(q, ReasonNothingToDo, "the rollout is neither on hold nor paused")
 		}
@@ -103,13 +105,13 @@ func (c deploymentCase) abort(q *fleet.Request) ([]eventlog.Draft, bool, error) 
 // undo (R5, R6).
 func (c deploymentCase) undo(q *fleet.Request) ([]eventlog.Draft, bool, error) {
 	d, run := c.log, &c.log.Run
-	if q.Revision != d.Spec.Revision {
-		return c.refuseRequest(q, ReasonOutdated, c.outdated(q, false))
+	if why := c.outdated(q, false); why != "" {
+		return c.refuseRequest(q, ReasonOutdated, why)
 	}
 	if c.place == nil || run.ID == 0 {
 		return c.refuseRequest(q, ReasonNotPossible, "there is no rollout to undo")
 	}
-	if run.Kind == eventlog.RunRollback && q.ToRevision == 0 { // the undo of an undo
+	if q.ToRevision == 0 && d.Rejected == d.Spec.ScoreHash && run.Target.Content != d.Spec.ScoreHash { // the undo of an undo
 		return c.start(startOf{target: d.SpecTarget(), reason: ReasonRequested, request: q})
 	}
 	to := d.Stable
@@ -134,8 +136,8 @@ func (c deploymentCase) undo(q *fleet.Request) ([]eventlog.Draft, bool, error) {
 }
 
 func (c deploymentCase) retry(q *fleet.Request) ([]eventlog.Draft, bool, error) {
-	if q.Revision != c.log.Spec.Revision {
-		return c.refuseRequest(q, ReasonOutdated, c.outdated(q, false))
+	if why := c.outdated(q, false); why != "" {
+		return c.refuseRequest(q, ReasonOutdated, why)
 	}
 	if c.log.Rejected == "" || c.place == nil {
 		return c.refuseRequest(q, ReasonNothingToDo, "the spec's content is not refused")
@@ -148,11 +150,12 @@ func (c deploymentCase) restart(q *fleet.Request) ([]eventlog.Draft, bool, error
 	if why := c.outdated(q, false); why != "" {
 		return c.refuseRequest(q, ReasonOutdated, why)
 	}
-	phase := c.log.Run.Phase
-	if c.place == nil || !slices.Contains([]fleet.Phase{fleet.PhaseCompleted, fleet.PhaseRolledBack}, phase) {
+	run := &c.log.Run
+	through := run.Phase == fleet.PhaseCompleted || run.Phase == fleet.PhaseRolledBack || run.Phase == fleet.PhaseAborted && run.Kind == eventlog.RunRestart
+	if c.place == nil || !through {
 		return c.refuseRequest(q, ReasonNotPossible, "a rollout is on its way; restart once it is through")
 	}
-	target := c.log.Run.Target
+	target := run.Target
 	number := target.Restart + 1
 	score, err := restarted(target.Score, number)
 	if err != nil {

@@ -2,7 +2,6 @@ package decide
 
 import (
 	"maps"
-	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -38,9 +37,8 @@ type State struct {
 	ledgers       map[string]*budgetLedger
 	budgetChanges uint64
 
-	clock      clock
-	restored   uint64 // the log was restored, and held this much; 0: it was not, or the devices are answered
-	restoredAt time.Time
+	clock    clock
+	restored uint64 // the log was restored, and held this much; 0: it was not, or the devices are answered
 }
 
 // NewState makes a state over a view that the caller folds.
@@ -60,6 +58,10 @@ func NewState(v *fleet.View) *State {
 		selectors: newSelectorIndex(),
 	}
 }
+
+// Restored notes that the log was restored from an archive which held that many
+// events; 0: what follows from the cluster is decided, and devices are answered.
+func (s *State) Restored(sequence uint64) { s.restored = sequence }
 
 // View is the fold that decisions look at.
 func (s *State) View() *fleet.View { return s.view }

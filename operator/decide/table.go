@@ -12,20 +12,17 @@ import (
 
 // Reasons of the events of a rollout.
 const (
-	ReasonApplied              = "Applied"
-	ReasonPlanChanged          = "PlanChanged"
-	ReasonBatchFailed          = "BatchFailed"
-	ReasonNothingProven        = "NothingProven"
-	ReasonBudgetExhausted      = "BudgetExhausted"
-	ReasonOfflineDevices       = "OfflineDevices"
-	ReasonRollbackFailed       = "RollbackFailed"
-	ReasonNothingToRollBackTo  = "NothingToRollBackTo"
-	ReasonPinMatchesNothing    = "PinMatchesNothing"
-	ReasonLogRestored          = "LogRestored"
-	ReasonNoDeviceMatches      = "NoDeviceMatches"
-	ReasonSuperseded           = "Superseded"
-	ReasonAllGiven             = "AllGiven"
-	ReasonAwaitingConfirmation = "AwaitingConfirmation"
+	ReasonApplied             = "Applied"
+	ReasonPlanChanged         = "PlanChanged"
+	ReasonBatchFailed         = "BatchFailed"
+	ReasonNothingProven       = "NothingProven"
+	ReasonBudgetExhausted     = "BudgetExhausted"
+	ReasonOfflineDevices      = "OfflineDevices"
+	ReasonRollbackFailed      = "RollbackFailed"
+	ReasonNothingToRollBackTo = "NothingToRollBackTo"
+	ReasonPinMatchesNothing   = "PinMatchesNothing"
+	ReasonLogRestored         = "LogRestored"
+	ReasonSuperseded          = "Superseded"
 )
 
 // rolloutRules are the state machine of a Deployment's rollout: the first row that
@@ -49,7 +46,8 @@ func standStill(c deploymentCase) ([]eventlog.Draft, bool, error) {
 // supersede (S2): another content is asked for than the run brings out.
 func supersede(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	want, run := c.log.SpecTarget(), &c.log.Run
-	if c.log.Rejected == want.Content || run.Target.Revision == want.Revision && run.Kind != eventlog.RunRollback && run.Phase != fleet.PhaseNone {
+	if c.log.Rejected == want.Content || run.Target.Revision == want.Revision && run.Kind != eventlog.RunRollback &&
+		run.Phase != fleet.PhaseNone && run.Phase != fleet.PhaseSuperseded {
 		return nil, false, nil
 	}
 	if run.Phase.Moving() || run.Phase == fleet.PhasePaused {
@@ -64,7 +62,7 @@ func supersede(c deploymentCase) ([]eventlog.Draft, bool, error) {
 // planned.
 func replan(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	run := &c.log.Run
-	if run.Kind != eventlog.RunUpdate || run.Phase == fleet.PhaseCompleted || c.log.Rejected != "" || !c.place.set.Replanned(run) {
+	if run.Kind != eventlog.RunUpdate || run.Phase == fleet.PhaseCompleted || c.log.Rejected != "" || c.place.set.Shape == run.Shape {
 		return nil, false, nil
 	}
 	return c.start(startOf{target: c.log.SpecTarget(), reason: ReasonPlanChanged})
@@ -74,7 +72,7 @@ func replan(c deploymentCase) ([]eventlog.Draft, bool, error) {
 // what devices run. A person looks before a run goes on.
 func pauseRestored(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	run := &c.log.Run
-	if c.restored == 0 || run.ID > c.restored || rollout.Immediate(run) || !run.Phase.Moving() || run.Resumed && run.PhaseAt.After(c.restoredAt) {
+	if run.Sequence > c.restored || rollout.Immediate(run) || !run.Phase.Moving() {
 		return nil, false, nil
 	}
 	return c.event(eventlog.RolloutPaused, eventlog.Rollout{
@@ -110,16 +108,18 @@ func restOfTable(c deploymentCase) ([]eventlog.Draft, bool, error) {
 		return c.completeImmediate()
 	case run.Phase == fleet.PhaseRollingBack:
 		return c.rollBack()
-	case run.Passed:
+	case run.Passed, run.Failed && c.place.set.OnFailure == eventlog.OnFailureContinue:
 		return c.goOn()
+	case run.Failed:
+		return c.afterFailure(c.counts())
 	case c.place.matched == 0:
-		return c.event(eventlog.RolloutCompleted, eventlog.Rollout{Reason: ReasonNoDeviceMatches})
+		return c.event(eventlog.RolloutCompleted, eventlog.Rollout{Reason: fleet.ReasonNoDeviceMatches})
+	case !c.heard():
+		return nil, false, nil
 	case run.Full:
 		if c.place.classes[rollout.Waiting] == 0 {
 			return c.event(eventlog.RolloutBatchSucceeded, eventlog.Rollout{Batch: run.Batch, Counts: c.counts()})
 		}
-		return nil, false, nil
-	case !c.heard():
 		return nil, false, nil
 	}
 	return c.judge()
@@ -171,21 +171,17 @@ func (c deploymentCase) judge() ([]eventlog.Draft, bool, error) {
 	pause := func(reason, message string) ([]eventlog.Draft, bool, error) {
 		return c.event(eventlog.RolloutPaused, eventlog.Rollout{Batch: run.Batch, Reason: reason, Message: message, Counts: counts, Examples: c.examples()})
 	}
+	empty := run.Batch <= len(run.Batches) && run.Batches[run.Batch-1].Size == 0 // a small fleet has no device for it
 	switch {
-	case run.Failed:
-		return c.afterFailure(counts)
-	case pl.set.WaitOffline && pl.offline > 0 && !overdue:
+	case counts.Bad > counts.Allowed && pl.set.OnFailure == eventlog.OnFailureContinue && open+waiting > 0:
 		return nil, false, nil
-	case pl.set.WaitOffline && pl.offline > 0:
-		return pause(ReasonOfflineDevices, fmt.Sprintf("%s of batch %d are offline; bring them back and resume, or promote to go on without them", devicesText(pl.offline), run.Batch))
-	case counts.Bad > counts.Allowed && pl.set.OnFailure == eventlog.OnFailureContinue:
-		if open > 0 || waiting > 0 {
-			return nil, false, nil
-		}
-		return c.fail(counts)
 	case counts.Bad > counts.Allowed:
 		return c.fail(counts)
-	case waiting == 0 && open == 0 && (proven > 0 || last):
+	case pl.set.WaitOffline && pl.awaited > 0 && !overdue:
+		return nil, false, nil
+	case pl.set.WaitOffline && pl.awaited > 0:
+		return pause(ReasonOfflineDevices, fmt.Sprintf("%s of batch %d are offline; bring them back and resume, or promote to go on without them", devicesText(pl.awaited), run.Batch))
+	case waiting == 0 && open == 0 && (proven > 0 || last || empty):
 		return c.event(eventlog.RolloutBatchSucceeded, eventlog.Rollout{Batch: run.Batch, Counts: counts})
 	case waiting == 0 && open == 0 && overdue:
 		return pause(ReasonNothingProven, fmt.Sprintf("no device of batch %d ran the new revision for its soak; promote to go on without a proof, or undo", run.Batch))
@@ -257,7 +253,7 @@ func (c deploymentCase) examples() []eventlog.DeviceExample {
 // grantable says whether Release can give something of it now, as far as the budgets of
 // the present fold tell.
 func (pl *placement) grantable() bool {
-	return len(pl.down) > 0 || len(pl.fresh) > 0 || len(pl.up) > 0 && pl.disturbed < pl.set.MostUnavailable(pl.matched)
+	return len(pl.broken) > 0 || len(pl.fresh) > 0 || len(pl.up) > 0 && pl.disturbed < pl.set.MostUnavailable(pl.matched)
 }
 
 // startOf is what a run is started with.
@@ -285,17 +281,16 @@ func (c deploymentCase) start(o startOf) ([]eventlog.Draft, bool, error) {
 	if o.target.Hash != c.log.Spec.ScoreHash {
 		r.Score = o.target.Score
 	}
-	switch {
-	case r.Kind == eventlog.RunImmediate, r.Kind == eventlog.RunRollback:
+	if r.Kind == eventlog.RunImmediate || r.Kind == eventlog.RunRollback || set.First(c.log) {
 		r.Batches = rollout.FirstCuts(c.place.matched)
-	case set.First(c.log):
-		r.Batches, r.Shape = rollout.FirstCuts(c.place.matched), rollout.ShapeFirst
-	default:
+	} else {
 		var err error
 		if r.Batches, err = set.Cuts(c.candidates()); err != nil && !errors.Is(err, rollout.ErrPinMatchesNothing) {
 			return nil, true, err
 		}
-		r.Shape = set.Shape()
+	}
+	if r.Kind == eventlog.RunUpdate {
+		r.Shape = set.Shape
 	}
 	if r.Kind == eventlog.RunRollback {
 		r.From = c.log.Run.Target.Revision

@@ -90,7 +90,6 @@ func (w *writer) part(p *Assignment) {
 		}
 	}
 	w.uint(has)
-	w.uint(p.Run)
 	w.uint(uint64(p.Batch))
 	w.time(p.Since)
 	w.time(p.Begun)
@@ -99,7 +98,6 @@ func (w *writer) part(p *Assignment) {
 func (r *reader) part(p *Assignment) {
 	has := r.uint()
 	p.Upset, p.Lost, p.WrittenOff, p.Gone = has&isUpset != 0, has&isLost != 0, has&isWrittenOff != 0, has&isGone != 0
-	p.Run = r.uint()
 	if n := r.uint(); n <= maxBatch {
 		p.Batch = int32(n)
 	} else {

@@ -34,12 +34,10 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 			if p.Desired.Hash == hash {
 				changed = p.Desired.Changed
 			} else {
-				p.Upset, p.Since, p.Lost, p.WrittenOff = p.Desired.Hash != "", v.Clock, false, false
+				p.Upset = p.Desired.Hash != "" && dev.Presence.Online == OnlineTrue
+				p.Since, p.Begun, p.Lost, p.WrittenOff = v.Clock, v.Clock, false, false
 			}
-			p.Begun, p.Batch, p.Run, p.Gone = v.Clock, int32(min(e.Batch, maxBatch)), 0, false
-			if e.Batch > 0 || d.Run.Kind == eventlog.RunImmediate && hash == d.Run.Target.Hash {
-				p.Run = d.Run.ID
-			}
+			p.Batch, p.Gone = int32(min(e.Batch, maxBatch)), false
 			d.attach(p)
 			p.Desired = Desired{Sequence: e.Sequence, Changed: changed, Hash: v.intern(hash), Revision: e.Revision, At: e.Time.UTC(), Recorded: e.Recorded.UTC()}
 		})
@@ -47,7 +45,7 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 		v.change(p, func() {
 			v.detach(p)
 			p.Key = v.key(key)
-			p.Run, p.Batch, p.Begun, p.Upset, p.Lost, p.WrittenOff = 0, 0, time.Time{}, false, false, false
+			p.Batch, p.Begun, p.Upset, p.Lost, p.WrittenOff = 0, time.Time{}, false, false, false
 			p.Gone = v.Deployments[key] != nil && v.Deployments[key].Lifecycle == Applied
 			p.Desired = Desired{Sequence: e.Sequence, Revision: e.Revision, At: e.Time.UTC(), Recorded: e.Recorded.UTC()}
 		})

@@ -44,6 +44,7 @@ func (t *Target) Is(o *Target) bool { return t.Hash == o.Hash }
 // Run is one attempt to bring a target to the devices.
 type Run struct {
 	ID       uint64 // sequence of its rollout.started; 0: there was none yet
+	Sequence uint64 // of the last event about it
 	Kind     string // eventlog.RunUpdate and so on
 	Strategy string
 	Target   Target
@@ -153,14 +154,11 @@ func (v *View) applyRollout(d *Deployment, e *eventlog.Event, r *eventlog.Rollou
 		run.Passed = true
 		d.writeOff()
 	case eventlog.RolloutBatchFailed:
-		if run.Failed = r.Reason != eventlog.OnFailureContinue; !run.Failed {
-			run.Passed = true
-			d.writeOff()
-		}
+		run.Failed = true
+		d.writeOff()
 	case eventlog.RolloutPromoted:
 		to(PhaseProgressing)
 		run.Passed, run.Let, run.Failed, run.Resumed, run.Full = true, true, false, true, run.Full || r.Full
-		d.writeOff()
 	case eventlog.RolloutPaused:
 		if r.Request > 0 {
 			d.Hold = &Hold{By: strings.Clone(e.Actor), Reason: r.Message, Mark: markOf(e)}
@@ -175,25 +173,35 @@ func (v *View) applyRollout(d *Deployment, e *eventlog.Event, r *eventlog.Rollou
 		}
 	case eventlog.RolloutAborted:
 		to(PhaseAborted)
-		d.Rejected = d.Spec.ScoreHash
+		if run.Kind != eventlog.RunRestart { // its content is the one that is out
+			d.Rejected = d.Spec.ScoreHash
+		}
 	case eventlog.RolloutSuperseded:
 		to(PhaseSuperseded)
 	case eventlog.RolloutRolledBack:
 		to(PhaseRolledBack)
-		d.settle()
 	case eventlog.RolloutCompleted:
 		to(PhaseCompleted)
 		if run.ID == 0 { // the rollout of a revision from before the log knew runs
 			run.Target = d.SpecTarget()
 		}
-		d.settle()
+		if r.Reason != ReasonNoDeviceMatches { // that it does no harm was shown nowhere
+			d.settle()
+		}
 	case eventlog.RolloutStalled:
 		run.StalledAt = now
 	}
 	if r.Request > 0 {
 		d.answer(r.Request)
 	}
+	if e.Type != eventlog.RolloutRequestRefused {
+		run.Sequence = e.Sequence
+	}
 }
+
+// ReasonNoDeviceMatches is the reason of a rollout.completed of a run that no device
+// matched. What it brought out is not stable by that.
+const ReasonNoDeviceMatches = "NoDeviceMatches"
 
 // answer forgets the requests up to one: they are answered in their order.
 func (d *Deployment) answer(sequence uint64) {
@@ -232,6 +240,7 @@ func (v *View) startRun(d *Deployment, e *eventlog.Event, r *eventlog.Rollout) {
 	switch r.Kind {
 	case eventlog.RunRollback:
 		phase, d.Rejected = PhaseRollingBack, d.Spec.ScoreHash
+		d.Stable = t // what it goes away from is given to nobody any more
 	case eventlog.RunRestart:
 	default:
 		d.Rejected = ""
@@ -246,7 +255,7 @@ func (v *View) startRun(d *Deployment, e *eventlog.Event, r *eventlog.Rollout) {
 	}
 	for _, p := range d.pairs {
 		if p.Desired.Hash == t.Hash { // it has the target already: a member at once
-			p.Run, p.Batch, p.Begun = e.Sequence, 0, v.Clock
+			p.Begun = v.Clock
 			v.touchDevice(p.Device)
 		}
 	}
@@ -275,8 +284,10 @@ func (v *View) resumeRun(d *Deployment, to func(Phase)) {
 	to(phase)
 	run.BatchAt, run.Failed, run.Resumed, run.StalledAt = v.Clock, false, true, time.Time{}
 	for _, p := range d.pairs {
-		if p.Run == run.ID && !p.Succeeded() {
-			p.Begun, p.Since = v.Clock, v.Clock
+		if p.Desired.Hash == run.Target.Hash {
+			if p.Begun = v.Clock; !p.Succeeded() {
+				p.Since = v.Clock
+			}
 			v.touchDevice(p.Device)
 		}
 	}
@@ -286,7 +297,7 @@ func (v *View) resumeRun(d *Deployment, to func(Phase)) {
 // as unavailable through the rollout, until they are back.
 func (d *Deployment) writeOff() {
 	for _, p := range d.pairs {
-		if p.Run == d.Run.ID && p.Lost {
+		if p.Desired.Hash == d.Run.Target.Hash && p.Lost {
 			p.WrittenOff = true
 		}
 	}

@@ -253,11 +253,10 @@ type Assignment struct {
 	Desired    Desired
 	Reported   Reported
 
-	Run   uint64    // the run that gave what is desired; 0: none did
 	Since time.Time // when the present verdict began: succeeded, failed or neither
 	Begun time.Time // when its deadline began
-	Batch int32     // of the run, as the assignment says; 0: see the device's order
-	// Upset: what is desired replaced another content there.
+	Batch int32     // of the run that gave it, as the assignment says; 0: outside of one
+	// Upset: what is desired replaced another content there while the device was online.
 	Upset bool
 	// Lost: it was upset, and went offline before it succeeded.
 	Lost bool

@@ -9,8 +9,6 @@ import (
 	"fleet.nationtech.io/projections/selectors"
 )
 
-func selectorText(s eventlog.Selector) string { return selectors.SelectorText(s) }
-
 // lastCut is the cut of the last batch: no order is above it.
 const lastCut = ^uint64(0)
 

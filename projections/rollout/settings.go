@@ -4,12 +4,12 @@
 package rollout
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/selectors"
 )
 
 // Defaults of spec.rollout. They are filled in here and never stored in an object, so
@@ -42,6 +42,10 @@ type Settings struct {
 	Paused         bool
 	DependsOn      []string
 
+	// Shape is what a plan depends on. Where it differs from that of a run which is on
+	// its way, the run is planned again.
+	Shape string
+
 	saysBatches bool // the author wrote them
 }
 
@@ -59,7 +63,7 @@ func Fill(s eventlog.RolloutSettings) Settings {
 	f := Settings{
 		Strategy: s.Strategy, Threshold: DefaultThreshold, MaxUnavailable: DefaultMaxUnavailable, Deadline: DefaultProgressDeadline,
 		WaitOffline: s.OfflineDevices == eventlog.OfflineWait, OnFailure: s.OnFailure, Paused: s.Paused, DependsOn: s.DependsOn,
-		saysBatches: len(s.Batches) > 0,
+		saysBatches: len(s.Batches) > 0, Shape: shape(s),
 	}
 	if f.Strategy == "" {
 		f.Strategy = DefaultStrategy
@@ -104,43 +108,33 @@ func Fill(s eventlog.RolloutSettings) Settings {
 
 func percent(n int) *eventlog.Amount { return &eventlog.Amount{N: n, Percent: true} }
 
-// ShapeFirst is the shape of a first revision whose author said no batches: it is one
-// batch without a soak, for there is nothing that it could break.
-const ShapeFirst = "first"
-
-// Shape is what a plan depends on: the batches' sizes and selectors. A change of it is
-// planned again.
-func (s *Settings) Shape() string {
-	parts := make([]string, len(s.Batches))
-	for i, b := range s.Batches {
+// shape is what a plan depends on: strategy, sizes and selectors as the author wrote
+// them, so that what is derived (a first revision is one batch) or filled in never
+// counts as a change.
+func shape(s eventlog.RolloutSettings) string {
+	parts := []string{s.Strategy}
+	for _, b := range s.Batches {
 		switch {
 		case b.Selector != nil:
-			parts[i] = "{" + selectorText(*b.Selector) + "}"
+			parts = append(parts, "{"+selectors.SelectorText(*b.Selector)+"}")
 		case b.Size != nil:
-			parts[i] = b.Size.String()
+			parts = append(parts, b.Size.String())
 		default:
-			parts[i] = "rest"
+			parts = append(parts, "rest")
 		}
 	}
-	return strings.Join(parts, ",")
+	return strings.Join(parts, " ")
 }
 
-// Replanned says whether a run was planned for other batches than the settings'.
-func (s *Settings) Replanned(run *fleet.Run) bool {
-	if run.Shape == ShapeFirst && !s.saysBatches {
-		return false
-	}
-	return run.Shape != s.Shape()
-}
-
-// First says whether a run of a Deployment is its first revision without batches.
+// First says whether a run of a Deployment is its first revision without batches: it is
+// one batch without a soak, for there is nothing that it could break.
 func (s *Settings) First(d *fleet.Deployment) bool {
 	return !s.saysBatches && d.Stable.Content == "" && d.Counts.Matched == 0
 }
 
 // Batch gives the settings of a run's batch, from 1.
 func (s *Settings) Batch(run *fleet.Run, n int) Batch {
-	if run.Shape == ShapeFirst || run.Kind == eventlog.RunImmediate {
+	if Immediate(run) || len(run.Batches) == 1 && !s.saysBatches {
 		return Batch{}
 	}
 	return s.Batches[min(max(n, 1), len(s.Batches))-1]
@@ -151,7 +145,3 @@ func (s *Settings) Allowed(n int) int { return n * (100 - s.Threshold) / 100 }
 
 // MostUnavailable is how many of the devices that match may be unavailable at a time.
 func (s *Settings) MostUnavailable(matched int) int { return max(1, s.MaxUnavailable.Of(matched)) }
-
-func (s *Settings) String() string {
-	return fmt.Sprintf("%s %s", s.Strategy, s.Shape())
-}

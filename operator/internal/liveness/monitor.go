@@ -65,6 +65,13 @@ func (m *Monitor) Listen() {
 	}
 }
 
+// Timeout is how long a device may be silent before it counts as offline.
+func (m *Monitor) Timeout() time.Duration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.tracker.base
+}
+
 // State is what the log knows of the devices.
 type State interface {
 	Do(fn func(*decide.State))

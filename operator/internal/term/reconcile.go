@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/operator/decide"
 )
 
 // reconciliation is what a term owes a log that was restored from an archive. The
@@ -35,6 +36,7 @@ func (t *Term) InitialPassDone(ctx context.Context) error {
 		return err
 	}
 	t.Logger.Info("the restored event log agrees with the cluster; the operator answers devices again", "log", t.reconciliation.logID, "sequence", sequence)
+	t.State.Do(func(s *decide.State) { s.Restored(0) })
 	close(t.reconciliation.done)
 	return nil
 }

@@ -100,6 +100,7 @@ func (t *Term) checkBuckets(ctx context.Context) (err error) {
 // decide decides and writes until the term ends.
 func (t *Term) decide(ctx context.Context) error {
 	t.Pulse.Listen()
+	t.beginDecisions()
 	t.Metrics.leader.Set(1)
 	t.leads.Store(true)
 	ctx, end := context.WithCancelCause(ctx)
@@ -128,6 +129,19 @@ func (t *Term) decide(ctx context.Context) error {
 		<-done
 	}
 	return err
+}
+
+// beginDecisions tells the state what this term must not judge yet: the devices, before
+// it has listened to them for as long as they may be silent, and the rollouts of a
+// restored log, before a person has looked.
+func (t *Term) beginDecisions() {
+	t.State.Do(func(s *decide.State) {
+		s.Tick(t.Now())
+		s.Listen(t.Pulse.Timeout())
+		if t.reconciliation != nil {
+			s.Restored(s.View().Sequence)
+		}
+	})
 }
 
 // initialPass asks about everything that the log and the API know: whatever a leader
