@@ -24,7 +24,7 @@ const MaxGrants = 4096
 func Release(s *State, now time.Time, most int) (due []eventlog.Draft, more bool) {
 	s.refresh()
 	defer s.settleBudgets()
-	r := release{State: s, now: now, left: most, down: map[string]struct{}{}}
+	r := release{State: s, now: now, left: most, changed: map[string]struct{}{}}
 	s.unpark()
 	for _, pl := range s.waiting() {
 		if r.left > 0 {
@@ -41,7 +41,9 @@ type release struct {
 	now  time.Time
 	left int
 	due  []eventlog.Draft
-	down map[string]struct{} // devices that go down through this call
+	// changed are the devices that this call changed: each is changed once a call, so that
+	// what depends on the first change waits for it.
+	changed map[string]struct{}
 }
 
 // waiting gives the placements that owe something, that of the oldest run first.
@@ -68,45 +70,53 @@ func (r *release) serve(pl *placement) {
 	c := r.deploymentCase(pl.key, r.now)
 	immediate := rollout.Immediate(&c.log.Run)
 	room := pl.set.MostUnavailable(pl.matched) - pl.disturbed
-	var given []*place
-	for len(pl.broken) > 0 && r.left > 0 {
-		p := heap.Pop(&pl.broken).(*place)
-		p.in = nil
-		given = append(given, p)
+	var taken []*place
+	defer func() { // the fold will say what became of them
+		for _, p := range taken {
+			if p.parked == nil {
+				r.enqueue(p)
+			}
+		}
+	}()
+	next := func(h *orderHeap) *place {
+		for len(*h) > 0 && r.left > 0 {
+			p := heap.Pop(h).(*place)
+			p.in = nil
+			taken = append(taken, p)
+			if _, ok := r.changed[p.id]; !ok {
+				return p
+			}
+		}
+		return nil
+	}
+	for p := next(&pl.broken); p != nil; p = next(&pl.broken) {
 		r.grant(c, p)
 		if !p.values.disturbed && p.values.online {
 			room-- // it is unavailable through this rollout from now on
 		}
 	}
-	for len(pl.up) > 0 && r.left > 0 && (immediate || room > 0) {
-		p := heap.Pop(&pl.up).(*place)
-		p.in = nil
-		if !r.takeDown(p) {
-			continue
+	for immediate || room > 0 {
+		p := next(&pl.up)
+		if p == nil {
+			break
 		}
-		given = append(given, p)
-		r.grant(c, p)
-		room--
+		if r.takeDown(p) {
+			r.grant(c, p)
+			room--
+		}
 	}
 	r.withdraw(c, pl, room, immediate)
-	for _, p := range given { // the fold will say what became of them
-		r.enqueue(p)
-	}
 }
 
-// takeDown spends what the budgets have for a device, unless the call did so before.
-// Where one has nothing left the place waits there.
+// takeDown spends what the budgets have for a device. Where one has nothing left the
+// place waits there.
 func (r *release) takeDown(p *place) bool {
-	if _, down := r.down[p.id]; down {
-		return true
-	}
 	if full := r.fullGroup(p.id); full != nil {
 		p.parked = full
 		full.parked[p] = struct{}{}
 		return false
 	}
 	r.spend(p.id)
-	r.down[p.id] = struct{}{}
 	return true
 }
 
@@ -115,7 +125,12 @@ func (r *release) grant(c deploymentCase, p *place) {
 	if target == nil {
 		return
 	}
-	r.due = append(r.due, c.assigned(p.id, c.cause(), target, p.batchOf(target)))
+	r.give(p, c.assigned(p.id, c.cause(), target, p.batchOf(target)))
+}
+
+func (r *release) give(p *place, d eventlog.Draft) {
+	r.due = append(r.due, d)
+	r.changed[p.id] = struct{}{}
 	r.left--
 }
 
@@ -135,16 +150,20 @@ func (r *release) withdraw(c deploymentCase, pl *placement, room int, immediate 
 		if r.left <= 0 {
 			return
 		}
+		pair := r.pair(p.id, pl.key.Name)
+		if _, changed := r.changed[p.id]; changed {
+			continue
+		}
 		switch {
 		case !p.values.online && !immediate:
 			continue // it is withdrawn when the device is back, inside the budgets
-		case !p.values.online:
-		case room <= 0 || !r.takeDown(p):
+		case !p.values.online, pair.Reported.Sequence == 0: // nothing is known to run there
+		case room <= 0 || r.fullGroup(p.id) != nil:
 			continue
 		default:
+			r.spend(p.id)
 			room--
 		}
-		r.due = append(r.due, c.withdrawn(r.pair(p.id, pl.key.Name), c.log.Applied.ID))
-		r.left--
+		r.give(p, c.withdrawn(pair, c.log.Applied.ID))
 	}
 }

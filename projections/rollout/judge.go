@@ -127,6 +127,8 @@ func (s *Settings) Target(d *fleet.Deployment, has bool, batch int) *fleet.Targe
 		return nil
 	case has && (s.Held(d) || run.Phase == fleet.PhasePaused):
 		return nil // to catch up waits too
+	case has && run.Failed && s.OnFailure != eventlog.OnFailureContinue:
+		return nil // the pause or the rollback that follows is about to be recorded
 	case run.Phase == fleet.PhaseRollingBack, run.Phase == fleet.PhaseRolledBack, run.Phase == fleet.PhaseCompleted:
 		return &run.Target
 	case run.Phase == fleet.PhaseProgressing && !s.Held(d) && batch <= run.Batch:
