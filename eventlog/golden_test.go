@@ -103,7 +103,7 @@ func examples() map[eventlog.Type]struct {
 			MaxUnavailable: &eventlog.Amount{N: 10, Percent: true}, MinAvailable: &eventlog.Amount{N: 2},
 			GroupBy: []string{"site"}, Problem: "maxUnavailable and minAvailable are both set",
 		}},
-		eventlog.BudgetDeleted: {eventlog.BudgetSubject("racks"), eventlog.BudgetEnd{UID: "8b0d"}},
+		eventlog.BudgetDeleted: {eventlog.BudgetSubject("racks"), eventlog.BudgetEnd{UID: "8b0d", Reason: eventlog.ReasonBudgetDeleted}},
 		eventlog.SealCreated:   {eventlog.SealSubject, eventlog.Seal{TreeSize: 7, RootHash: []byte{1}, Sequence: 7, SealedAt: at, PublicKey: "UA", Signature: []byte{2}, Peaks: [][]byte{{3}, {4}, {5}}}},
 	}
 	for _, t := range eventlog.Types() {

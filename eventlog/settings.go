@@ -144,5 +144,13 @@ type Budget struct {
 
 // BudgetEnd is the payload of budget.deleted.
 type BudgetEnd struct {
-	UID string `json:"uid,omitempty"`
+	UID    string `json:"uid,omitempty"`
+	Reason string `json:"reason"` // ReasonBudgetDeleted or ReasonBudgetMissing
 }
+
+// Reasons of budget.deleted. One whose object is missing, though nobody was seen
+// deleting it, binds nothing either; a restore of the custom resources writes it.
+const (
+	ReasonBudgetDeleted = "CRDeleted"
+	ReasonBudgetMissing = "CRMissing"
+)

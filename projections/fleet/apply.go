@@ -64,6 +64,8 @@ func (v *View) apply(e *eventlog.Event) error {
 		return v.applyRequest(e)
 	case eventlog.FamilyAccess:
 		return v.applyAccess(e)
+	case eventlog.FamilyBudget:
+		return v.applyBudget(e)
 	}
 	return nil
 }

@@ -124,6 +124,7 @@ func (w *writer) view(v *View) {
 	for _, id := range slices.Sorted(maps.Keys(v.Devices)) {
 		w.device(v.Devices[id])
 	}
+	w.budgets(v)
 }
 
 func (r *reader) view() *View {
@@ -157,6 +158,7 @@ func (r *reader) view() *View {
 		}
 		v.Devices[d.ID], last = d, d.ID
 	}
+	r.budgets(v)
 	for _, s := range r.words[:min(len(r.words), maxInterned)] {
 		v.remember(s)
 	}

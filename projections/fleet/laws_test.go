@@ -24,7 +24,7 @@ func drawStory(t *rapid.T, tb testing.TB) *story {
 	for i := range steps {
 		pick := func(what string, of []string) string { return rapid.SampledFrom(of).Draw(t, fmt.Sprint(what, i)) }
 		dev, name, ns, image := pick("device", devices), pick("name", names), pick("namespace", spaces), pick("image", images)
-		switch rapid.IntRange(0, 16).Draw(t, fmt.Sprint("kind", i)) {
+		switch rapid.IntRange(0, 17).Draw(t, fmt.Sprint("kind", i)) {
 		case 0:
 			s.apply(ns, name, image, uint64(i+1))
 		case 1, 2:
@@ -60,6 +60,13 @@ func drawStory(t *rapid.T, tb testing.TB) *story {
 		case 15:
 			s.draft(eventlog.DeploymentSubject(ns, name), eventlog.RolloutStarted, eventlog.Rollout{Revision: uint64(i), Strategy: "AllAtOnce"})
 			s.draft(eventlog.LeaderSubject, eventlog.LeaderElected, eventlog.Leader{Identity: name})
+		case 17:
+			if rapid.Bool().Draw(t, fmt.Sprint("applied", i)) {
+				s.draft(eventlog.BudgetSubject(name), eventlog.BudgetApplied, eventlog.Budget{Generation: int64(i), MaxUnavailable: &eventlog.Amount{N: i, Percent: i%2 == 0}, GroupBy: []string{ns}})
+				continue
+			}
+			reason := rapid.SampledFrom([]string{eventlog.ReasonBudgetDeleted, eventlog.ReasonBudgetMissing}).Draw(t, fmt.Sprint("gone", i))
+			s.draft(eventlog.BudgetSubject(name), eventlog.BudgetDeleted, eventlog.BudgetEnd{Reason: reason})
 		case 16:
 			s.draft(eventlog.DeviceRequestSubject("ada", dev), eventlog.RequestMade, eventlog.Request{Verb: rapid.SampledFrom([]string{eventlog.RequestDecommission, eventlog.RequestRevoke, eventlog.RequestAllow, "dance"}).Draw(t, fmt.Sprint("verb", i)), Reason: name})
 		}
@@ -164,6 +171,9 @@ func summary(v *fleet.View) map[string]string {
 		if p := d.LastFailed(); p != nil {
 			m["error "+k.String()] = p.Device.ID
 		}
+	}
+	for name, b := range v.Budgets {
+		m["budget "+name] = fmt.Sprint(b.Budget, *b.MaxUnavailable, b.Applied, b.Missing)
 	}
 	for id, dev := range v.Devices {
 		m["device "+id] = fmt.Sprint(dev.Registered, dev.Decommissioned, dev.InfoSequence, dev.Labels, dev.LabelsID, dev.Presence, dev.Identity.Repeats, dev.Identity.Gaps, dev.Identity.Alternated, dev.Traffic, dev.LastDesired, dev.RegisteredAt)

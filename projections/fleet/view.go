@@ -24,6 +24,7 @@ type View struct {
 	Leader      Leader
 	Deployments map[Key]*Deployment
 	Devices     map[string]*Device
+	Budgets     map[string]*Budget // the DisruptionBudgets, by name; replaced by Apply, never changed
 
 	// Foreign counts the messages that the fold skipped, by family ("" where
 	// the subject is none of the log's).
@@ -378,6 +379,7 @@ func (p *Assignment) Leaving() bool {
 func New() *View {
 	v := &View{
 		Deployments: map[Key]*Deployment{},
+		Budgets:     map[string]*Budget{},
 		named:       map[string][]*Deployment{},
 		Devices:     map[string]*Device{},
 		Foreign:     map[eventlog.Family]uint64{},
