@@ -1,0 +1,214 @@
+package rollouttest
+
+import (
+	"slices"
+	"strings"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// Verdict is how a batch fares.
+type Verdict struct {
+	Given, Proven, Bad, Open int   // of those that were given the target, and of which something can be said
+	Waiting                  int   // online, and to be given it
+	Ready                    int   // of them, those whose dependencies are healthy
+	Offline                  int   // members of which nobody can say how they fare
+	Newest                   int64 // when the newest deadline began
+}
+
+// Judge looks at the devices of the open batch.
+func (s *State) Judge(d *Deployment, now int64) (v Verdict) {
+	soak := d.batch().Soak
+	for _, dev := range s.Devices {
+		if !d.selects(dev) || d.batchOf(dev) != d.Run.Batch {
+			continue
+		}
+		p := d.held(dev)
+		given := p != nil && p.Target.Same(d.Run.Target)
+		if given {
+			v.Newest = max(v.Newest, p.At)
+		}
+		switch {
+		case given && (dev.Online || p.Lost || p.Failed()):
+			v.Given++
+			switch {
+			case s.bad(d, dev, p, now, soak):
+				v.Bad++
+			case p.Healthy() && now-p.Since >= soak:
+				v.Proven++
+			default:
+				v.Open++
+			}
+		case given:
+			v.Offline++
+		case s.skipped(d, dev) != "":
+		case !dev.Online:
+			v.Offline++
+		default:
+			v.Waiting++
+			if s.depends(d, dev) == "" {
+				v.Ready++
+			}
+		}
+	}
+	return v
+}
+
+// bad: believed to have failed; silent or lost at its deadline; or it flaps.
+func (s *State) bad(d *Deployment, dev *Device, p *Pair, now, soak int64) bool {
+	late := now-p.At >= d.Spec.Deadline
+	switch {
+	case p.Healthy():
+		return dev.Online && now-p.At >= d.Spec.Deadline+soak && now-p.Since < soak
+	case p.Failed():
+		return late || now-p.Since >= min(Patience, d.Spec.Deadline)
+	}
+	return late && (dev.Online || p.Lost)
+}
+
+// rollback counts what a rollback still has to give, as waiting, and what is at work on
+// it, as open.
+func (s *State) rollback(d *Deployment, now int64) (v Verdict) {
+	for _, dev := range s.Devices {
+		p := d.held(dev)
+		switch {
+		case p == nil || !d.selects(dev) || !dev.Online:
+		case !p.Target.Same(d.Run.Target):
+			v.Waiting++
+		default:
+			v.Newest = max(v.Newest, p.At)
+			if !p.Healthy() && now-p.At < d.Spec.Deadline {
+				v.Open++
+			}
+		}
+	}
+	return v
+}
+
+// immediatelyDone: all that are selected and not skipped have the target and are
+// healthy, and there is one.
+func (s *State) immediatelyDone(d *Deployment) bool {
+	done := 0
+	for _, dev := range s.Devices {
+		p := d.held(dev)
+		switch {
+		case !d.selects(dev):
+		case p != nil && p.Target == d.Run.Target && p.Healthy():
+			done++
+		case s.skipped(d, dev) == "":
+			return false
+		}
+	}
+	return done > 0
+}
+
+// Target is what a device should have now; false: it keeps what it has.
+func (s *State) Target(d *Deployment, dev *Device) (Target, bool) {
+	r, p := &d.Run, d.held(dev)
+	switch {
+	case d.Lifecycle != eventlog.DeploymentApplied || r.ID == 0 || !d.selects(dev) || d.Spec.Paused:
+		return Target{}, false
+	case p != nil && (d.still() || d.failed()):
+		return Target{}, false // catching up waits, too
+	case r.Phase == RolledBack || r.Phase == Completed:
+		return r.Target, true
+	case r.Phase == Progressing && !d.Hold && !d.failed() && d.batchOf(dev) <= r.Batch:
+		return r.Target, true
+	case p == nil && d.Stable.Content != "" && d.Stable.Content != d.Refused:
+		return d.Stable, true
+	}
+	return Target{}, false
+}
+
+// Standings of a device in a run. They are a partition of those that match.
+const (
+	Healthy  = "healthy"
+	Skipped  = "skipped"
+	Failed   = "failed"
+	Offline  = "offline"
+	Updating = "updating"
+	Waiting  = "waiting"
+)
+
+// Standing is how a device fares: the first that holds.
+func (s *State) Standing(d *Deployment, dev *Device, now int64) string {
+	p := d.held(dev)
+	on := p != nil && d.Run.ID > 0 && p.Target.Same(d.Run.Target)
+	switch {
+	case on && p.Healthy():
+		return Healthy
+	case !on && s.skipped(d, dev) != "":
+		return Skipped
+	case on && (p.Failed() || p.Lost || dev.Online && now-p.At >= d.Spec.Deadline):
+		return Failed
+	case !dev.Online:
+		return Offline
+	case on:
+		return Updating
+	}
+	return Waiting
+}
+
+// Standings counts the devices that match by their standing.
+func (s *State) Standings(d *Deployment, now int64) (counts map[string]int, matched int) {
+	counts = map[string]int{}
+	for _, dev := range s.Devices {
+		if d.selects(dev) || d.held(dev) != nil {
+			counts[s.Standing(d, dev, now)]++
+		}
+	}
+	return counts, s.matched(d)
+}
+
+// skipped says why a device will not be given the Deployment as things stand.
+func (s *State) skipped(d *Deployment, dev *Device) string {
+	p := dev.Pairs[d.Name]
+	switch {
+	case dev.Labels == nil:
+		return "NoDeviceObject"
+	case !d.selects(dev):
+		return "NotSelected" // it leaves
+	case p != nil && p.Deployment != "" && p.Deployment != d.Key:
+		return "NameConflict"
+	case s.depends(d, dev) == "DependencyMissing":
+		return "DependencyMissing"
+	}
+	return ""
+}
+
+// depends says why a device must wait for what the Deployment depends on: empty, it
+// need not.
+func (s *State) depends(d *Deployment, dev *Device) string {
+	if s.cyclic(d) {
+		return "DependencyCycle"
+	}
+	why := ""
+	for _, key := range d.Spec.DependsOn {
+		_, name, _ := strings.Cut(key, "/")
+		p, on := dev.Pairs[name], s.Deployments[key]
+		switch {
+		case on == nil || p == nil || p.Deployment != key:
+			return "DependencyMissing"
+		case !p.Target.Same(on.Run.Target) || !p.Healthy():
+			why = "DependencyUnhealthy"
+		}
+	}
+	return why
+}
+
+// cyclic says whether a Deployment depends on itself.
+func (s *State) cyclic(d *Deployment) bool {
+	seen, next := map[string]bool{}, d.Spec.DependsOn
+	for len(next) > 0 {
+		key := next[0]
+		next = next[1:]
+		if key == d.Key {
+			return true
+		}
+		if on := s.Deployments[key]; on != nil && !seen[key] && on.Lifecycle == eventlog.DeploymentApplied {
+			next = append(slices.Clone(next), on.Spec.DependsOn...)
+		}
+		seen[key] = true
+	}
+	return false
+}

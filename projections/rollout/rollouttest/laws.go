@@ -1,0 +1,323 @@
+package rollouttest
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// Laws holds a log against the laws of the design's section 12. It reads the log alone
+// and keeps a history of its own, so what the engine notes for itself proves nothing.
+type Laws struct {
+	log         []Event
+	deployments map[string]*course
+	devices     map[string]*witness
+	budgets     map[string]Budget
+}
+
+// course is what the log said of a Deployment.
+type course struct {
+	spec         Spec
+	applied      bool // and neither orphaned nor deleted
+	hold, paused bool
+	failed       bool // batch_failed, and no person let it go on
+	open         map[int]bool
+	batch        int
+	kind         string
+	target       Target
+	plan         []Planned
+	passed, free bool
+	approved     bool
+	going        bool // the run has not ended
+	refused      Content
+	given        map[string][]Target // what upset a device in this run
+	member       map[string]int      // batch of the devices that were given the target
+}
+
+// witness is what the log said of a device.
+type witness struct {
+	labels Labels
+	online bool
+	names  map[string]*fate
+}
+
+// fate is what the log said of a name on a device.
+type fate struct {
+	holder, leaving string
+	target          Target
+	changed, told   int
+	changedAt       int64
+	upset           bool // by the last change of the hash
+	lost, off       bool
+	phase           eventlog.Phase
+}
+
+func (f *fate) is(p eventlog.Phase) bool {
+	return f.holder != "" && f.told >= f.changed && f.phase == p
+}
+
+func (w *witness) disturbed(f *fate) bool {
+	if f.holder == "" {
+		return f.leaving != "" && w.online && f.phase != ""
+	}
+	return f.upset && !f.off && !f.is(eventlog.PhaseRunning)
+}
+
+func (w *witness) down() bool {
+	for _, f := range w.names {
+		if w.disturbed(f) || f.is(eventlog.PhaseFailed) {
+			return true
+		}
+	}
+	return !w.online
+}
+
+// NewLaws reads an empty log.
+func NewLaws() *Laws {
+	return &Laws{deployments: map[string]*course{}, devices: map[string]*witness{}, budgets: map[string]Budget{}}
+}
+
+// Check holds the next event of the log against the laws, and remembers it.
+func (l *Laws) Check(e Event) error {
+	err := l.check(e)
+	if err != nil {
+		err = fmt.Errorf("event %d, %s of %s %s: %w", e.Sequence, e.Type, e.Deployment, e.Device, err)
+	}
+	l.remember(e)
+	l.log = append(l.log, e)
+	return err
+}
+
+func (l *Laws) check(e Event) error {
+	c := l.deployments[e.Deployment]
+	if c == nil {
+		return nil
+	}
+	switch e.Type {
+	case eventlog.DesiredAssigned:
+		return l.grant(c, e)
+	case eventlog.DesiredWithdrawn:
+		w := l.devices[e.Device]
+		switch {
+		case e.Reason == "Deleted":
+			return nil
+		case !w.online || c.hold || c.paused || c.spec.Paused:
+			return fmt.Errorf("law 5: a device leaves while it is offline, or while the Deployment is paused")
+		}
+		if w.names[nameOf(e.Deployment)].phase == "" {
+			return nil // nobody ever heard that it runs there
+		}
+		return l.room(c, e)
+	case eventlog.RolloutBatchSucceeded:
+		return l.succeeded(c, e)
+	case eventlog.RolloutStarted:
+		if e.Kind == eventlog.RunRollback && e.Target.Content == c.spec.Content {
+			return fmt.Errorf("law 4: a rollback to the content of the spec")
+		}
+		if c.going && e.Answers == 0 && e.Kind != eventlog.RunRollback {
+			return fmt.Errorf("a run starts while another goes on")
+		}
+	case eventlog.RolloutBatchStarted:
+		manual := len(c.plan) > 1 && len(c.spec.batches()) >= c.batch && c.spec.batches()[c.batch-1].Manual
+		switch {
+		case e.Batch != c.batch+1 || !c.passed:
+			return fmt.Errorf("batch %d starts after batch %d, passed: %v", e.Batch, c.batch, c.passed)
+		case manual && !c.approved && !c.free:
+			return fmt.Errorf("batch %d starts without approval", e.Batch)
+		}
+	}
+	return l.progress(c, e)
+}
+
+// progress: while a person or the engine holds a run, it goes nowhere; and a request is
+// answered once.
+func (l *Laws) progress(c *course, e Event) error {
+	if e.Answers > 0 && !c.open[e.Answers] {
+		return fmt.Errorf("it answers request %d, which is not open", e.Answers)
+	}
+	switch e.Type {
+	case eventlog.RolloutBatchStarted, eventlog.RolloutBatchSucceeded, eventlog.RolloutBatchFailed, eventlog.RolloutCompleted, eventlog.RolloutRolledBack:
+		if c.hold || c.paused || c.spec.Paused || !c.going {
+			return fmt.Errorf("law 5: the run goes on while it is paused, or after its end")
+		}
+	}
+	return nil
+}
+
+// grant: the laws of an assignment.
+func (l *Laws) grant(c *course, e Event) error {
+	w := l.devices[e.Device]
+	f := w.names[nameOf(e.Deployment)]
+	upsets := f != nil && f.holder == e.Deployment && !f.target.Same(e.Target)
+	switch {
+	case !c.applied || !c.spec.Selector.selects(w.labels):
+		return fmt.Errorf("the Deployment does not select the device")
+	case f != nil && f.holder != "" && f.holder != e.Deployment:
+		return fmt.Errorf("the name is held by %s", f.holder)
+	case c.spec.Paused:
+		return fmt.Errorf("law 5: it is granted while spec.paused")
+	case c.refused != "" && c.refused == e.Target.Content:
+		return fmt.Errorf("law 4: refused content is granted")
+	case (upsets || e.Batch > 0) && c.failed && c.spec.OnFailure != eventlog.OnFailureContinue:
+		return fmt.Errorf("law 2: a grant past a failed batch")
+	case e.Batch > 0 && (!c.going || e.Batch > c.batch || !e.Target.Same(c.target)):
+		return fmt.Errorf("a grant of batch %d while batch %d is open, or of another target", e.Batch, c.batch)
+	}
+	if !upsets && f != nil && f.holder != "" {
+		return nil // a new number
+	}
+	for _, on := range c.spec.DependsOn {
+		g, dep := w.names[nameOf(on)], l.deployments[on]
+		if g == nil || dep == nil || g.holder != on || !g.target.Same(dep.target) || !g.is(eventlog.PhaseRunning) {
+			return fmt.Errorf("a grant before %s is healthy on the device", on)
+		}
+	}
+	if !upsets {
+		return nil
+	}
+	if !w.online {
+		if c.kind != eventlog.RunImmediate || l.budgeted(w) {
+			return fmt.Errorf("law 5: a grant upsets a device that is offline")
+		}
+		return nil
+	}
+	if c.hold || c.paused {
+		return fmt.Errorf("law 5: a grant upsets a device while the Deployment is paused")
+	}
+	if slices.ContainsFunc(c.given[e.Device], e.Target.Same) {
+		return fmt.Errorf("law 4: the device is given the same twice in one run")
+	}
+	return l.room(c, e)
+}
+
+func (l *Laws) budgeted(w *witness) bool {
+	for _, b := range l.budgets {
+		if b.Selector.selects(w.labels) {
+			return true
+		}
+	}
+	return false
+}
+
+// room: law 1, before the event.
+func (l *Laws) room(c *course, e Event) error {
+	w, name := l.devices[e.Device], nameOf(e.Deployment)
+	f := w.names[name]
+	matched, disturbed := 0, 0
+	for _, x := range l.devices {
+		g := x.names[name]
+		if c.spec.Selector.selects(x.labels) || g != nil && g.holder == e.Deployment {
+			matched++
+		}
+		if g != nil && (g.holder == e.Deployment || g.holder == "" && g.leaving == e.Deployment) && x.disturbed(g) {
+			disturbed++
+		}
+	}
+	most := max(1, c.spec.MaxUnavailable.Of(matched))
+	free := w.disturbed(f) || f.is(eventlog.PhaseFailed) || e.Type == eventlog.DesiredAssigned && c.kind == eventlog.RunImmediate
+	if !free && disturbed >= most {
+		return fmt.Errorf("law 1: %d of at most %d devices are disturbed already", disturbed, most)
+	}
+	if w.down() {
+		return nil
+	}
+	for name, b := range l.budgets {
+		if !b.Selector.selects(w.labels) {
+			continue
+		}
+		down, size := 0, 0
+		for _, x := range l.devices {
+			if b.Selector.selects(x.labels) && x.labels[b.GroupBy] == w.labels[b.GroupBy] {
+				size++
+				if x.down() {
+					down++
+				}
+			}
+		}
+		if down >= b.limit(size) {
+			return fmt.Errorf("law 1: %d devices are down already; budget %s allows %d of %d", down, name, b.limit(size), size)
+		}
+	}
+	return nil
+}
+
+// succeeded: law 3, by reading the log of each single device again.
+func (l *Laws) succeeded(c *course, e Event) error {
+	if c.free {
+		return nil
+	}
+	soak := Batch{}.Soak
+	if bs := c.spec.batches(); len(c.plan) > 1 || len(c.spec.Batches) == 1 && c.spec.Strategy != eventlog.StrategyImmediate {
+		soak = bs[min(c.batch, len(bs))-1].Soak
+	}
+	count, bad, proven := 0, 0, 0
+	for id, w := range l.devices {
+		if !c.spec.Selector.selects(w.labels) || l.batchOf(c, e.Deployment, id, w) != c.batch {
+			continue
+		}
+		f := w.names[nameOf(e.Deployment)]
+		switch {
+		case f == nil || f.holder != e.Deployment || !f.target.Same(c.target):
+		case l.since(e, id, c.target, eventlog.PhaseRunning) >= soak:
+			proven++
+			count++
+		case w.online || f.lost || f.is(eventlog.PhaseFailed):
+			count++
+			bad++ // whatever is not proven when a batch is judged is bad
+		}
+	}
+	last := c.batch >= len(c.plan)
+	switch {
+	case proven == 0 && !last:
+		return fmt.Errorf("law 3: no device was healthy for the soak of %d s", soak)
+	case bad > count*(100-c.spec.Threshold)/100:
+		return fmt.Errorf("law 3: %d of %d devices are bad", bad, count)
+	}
+	return nil
+}
+
+// since reads for how long a device has been online and has said a phase of the target,
+// up to the event; -1: it does not.
+func (l *Laws) since(e Event, id string, target Target, phase eventlog.Phase) int64 {
+	f := fate{}
+	online, is, at := false, false, int64(0)
+	for _, x := range l.log {
+		if x.Device != id || x.Deployment != "" && nameOf(x.Deployment) != nameOf(e.Deployment) {
+			continue
+		}
+		switch x.Type {
+		case eventlog.DeviceOnline, eventlog.DeviceOffline:
+			online = x.Type == eventlog.DeviceOnline
+		default:
+			f.fold(x, online)
+		}
+		now := online && f.is(phase) && f.holder == e.Deployment && f.target.Same(target)
+		if now && !is {
+			at = x.At
+		}
+		is = now
+	}
+	if !is {
+		return -1
+	}
+	return e.At - at
+}
+
+func (l *Laws) batchOf(c *course, key, id string, w *witness) int {
+	if n := c.member[id]; n > 0 {
+		return n
+	}
+	for i, b := range c.plan {
+		if len(b.Pin) > 0 && b.Pin.selects(w.labels) || len(b.Pin) == 0 && Order(key, id) <= b.Cut {
+			return i + 1
+		}
+	}
+	return len(c.plan)
+}
+
+func nameOf(key string) string {
+	_, name, _ := strings.Cut(key, "/")
+	return name
+}

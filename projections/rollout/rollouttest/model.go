@@ -1,0 +1,295 @@
+// Package rollouttest is the rollout engine a second time: written by scanning, small
+// enough to be read in one go, with a world of devices and people that drives it and
+// the laws that its log must obey. The real engine must emit what this one emits.
+//
+// State changes by Apply alone, and Turn and Release decide without changing it. All
+// times are seconds of the log's clock.
+package rollouttest
+
+import (
+	"cmp"
+	"slices"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// The numbers of the design, in seconds.
+const (
+	// Patience is how long a device reports Failed before the engine believes it.
+	Patience = 60
+	// OfflineTimeout is how long a new leader listens before it judges a batch.
+	OfflineTimeout = 90
+	// kept is how many revisions' contents undo --to-revision can go back to.
+	kept = 10
+	// maxRequests bounds the open requests of a Deployment.
+	maxRequests = 8
+)
+
+// LogRestored is the model's own event: what is before it came from an archive. In
+// the real log the stream's metadata say so.
+const LogRestored eventlog.Type = "log.restored"
+
+// Content stands for the canonical bytes of a score; the empty Content is none.
+type Content string
+
+// Target is what a run gives to devices.
+type Target struct {
+	Revision int
+	Content  Content
+	Restart  int // rendered into the value: another number is another hash
+}
+
+// Same says whether two targets are rendered to the same bytes. They may differ in
+// the revision's number.
+func (t Target) Same(o Target) bool { return t.Content == o.Content && t.Restart == o.Restart }
+
+// Labels are a device's labels, or what a selector wants of them. Empty ones select
+// nothing.
+type Labels map[string]string
+
+func (want Labels) selects(have Labels) bool {
+	for k, v := range want {
+		if have[k] != v {
+			return false
+		}
+	}
+	return len(want) > 0
+}
+
+// Batch is a batch as the author of a spec wrote it: with a size, a pin, or (the last
+// one) neither.
+type Batch struct {
+	Size             eventlog.Amount
+	Pin              Labels
+	Soak             int64
+	Manual, FourEyes bool
+}
+
+// Spec is what deployment.applied says.
+type Spec struct {
+	Revision                  int
+	Content                   Content
+	Selector                  Labels
+	Strategy                  string
+	Batches                   []Batch // none: the defaults
+	MaxUnavailable            eventlog.Amount
+	Threshold                 int // percent
+	Deadline                  int64
+	OnFailure, OfflineDevices string
+	Paused                    bool
+	DependsOn                 []string // keys of Deployments
+}
+
+// Budget is a DisruptionBudget. GroupBy is one label's key, or nothing.
+type Budget struct {
+	Selector                     Labels
+	MaxUnavailable, MinAvailable *eventlog.Amount
+	GroupBy                      string
+}
+
+// Planned is a batch as rollout.started froze it.
+type Planned struct {
+	Cut  uint64 // the highest order of its devices
+	Pin  Labels
+	Size int
+}
+
+// Event is one event of the log. Turn and Release give events without Sequence and At.
+type Event struct {
+	Sequence int
+	At       int64
+	Type     eventlog.Type
+
+	Deployment, Device, Budget string
+
+	// Of inputs.
+	Spec       Spec
+	Labels     Labels
+	Phase      eventlog.Phase // of state.reported
+	Assignment int            // of which state.reported speaks
+	Limit      Budget
+	Request    Request
+
+	// Of decisions.
+	Kind    string
+	Target  Target
+	Plan    []Planned
+	Shape   string
+	Batch   int // from 1; 0: outside a run
+	Reason  string
+	Full    bool
+	Answers int    // the sequence of the request that it answers
+	Row     string // the row of the design's table that gave it; not a part of the log
+}
+
+// Request is what a person asks about a rollout, and what the author saw of it.
+type Request struct {
+	Sequence, Revision, Run, Batch, ToRevision int
+	Verb                                       string
+	Full                                       bool
+}
+
+// Phase is where a Deployment's run is.
+type Phase string
+
+// Phases of a run. A Rollback that is Progressing is what people call RollingBack.
+// Superseded is noted for as long as the next run has not started.
+const (
+	Progressing Phase = "Progressing"
+	Paused      Phase = "Paused"
+	Completed   Phase = "Completed"
+	RolledBack  Phase = "RolledBack"
+	Aborted     Phase = "Aborted"
+	Superseded  Phase = "Superseded"
+)
+
+// Run is one attempt to bring a target to the devices.
+type Run struct {
+	ID      int // the sequence of its rollout.started; 0: there was none
+	Kind    string
+	Target  Target
+	Plan    []Planned
+	Shape   string
+	Batch   int // from 1
+	BatchAt int64
+	Phase   Phase
+	Reason  string
+
+	Passed   bool // the batch is judged, or a person lets it pass
+	Failed   bool // the batch was judged and failed
+	Approved bool // a person lets the run go on after the batch
+	Free     bool // promoted in full: what is left is not judged
+	PinSeen  bool // a person was told that a pin matches nothing
+}
+
+// Deployment is what the log knows of one namespace/name.
+type Deployment struct {
+	Key, Name string
+	Lifecycle eventlog.Type // deployment.applied, orphaned or deleted
+	Applied   int           // sequence
+	Spec      Spec
+	Contents  []Target // of the last revisions, oldest first
+	Stable    Target   // of the last run that completed, or to which a rollback goes
+	Before    Target   // the stable one before it
+	Refused   Content
+	Hold      bool
+	Run       Run
+	Decided   int // sequence of the last event of its rollouts
+	Requests  []Request
+}
+
+// Pair is one Deployment's name on one device.
+type Pair struct {
+	Deployment string // that holds it; empty once withdrawn
+	Leaving    string // that was withdrawn because of labels or selector, and is still reported
+	Target     Target
+	Run, Batch int   // that gave it, or whose member it is
+	Changed    int   // sequence of the assignment that last changed the hash
+	At         int64 // when the device's deadline began
+	Since      int64 // when the present one of healthy, failed and neither began
+
+	Upset bool // the assignment replaced another hash on a device that was online
+	Lost  bool // upset, and not healthy when it went offline
+	Off   bool // written off
+
+	Phase eventlog.Phase // of the newest report; empty: none, or cleared
+	Told  int            // the assignment of which that speaks
+}
+
+func (p *Pair) confirmed() bool { return p.Deployment != "" && p.Told >= p.Changed }
+
+// Healthy is confirmed and Running.
+func (p *Pair) Healthy() bool { return p.confirmed() && p.Phase == eventlog.PhaseRunning }
+
+// Failed is confirmed and Failed.
+func (p *Pair) Failed() bool { return p.confirmed() && p.Phase == eventlog.PhaseFailed }
+
+// Device is what the log knows of one device.
+type Device struct {
+	ID     string
+	Labels Labels // nil: it has no Device object
+	Online bool
+	Pairs  map[string]*Pair  // by the Deployment's name
+	orders map[string]uint64 // by the Deployment's key
+}
+
+// disturbed says whether a name is unavailable on the device through us.
+func (dev *Device) disturbed(p *Pair) bool {
+	if p.Deployment == "" {
+		return p.Leaving != "" && dev.Online && p.Phase != ""
+	}
+	return p.Upset && !p.Healthy() && !p.Off
+}
+
+// down is what a DisruptionBudget counts: once a device, for whatever reason.
+func (dev *Device) down() bool {
+	for _, p := range dev.Pairs {
+		if dev.disturbed(p) || p.Failed() {
+			return true
+		}
+	}
+	return !dev.Online
+}
+
+// State is the fold of the log.
+type State struct {
+	Sequence    int
+	At          int64
+	Restored    int // the last sequence that came from an archive
+	Deployments map[string]*Deployment
+	Devices     map[string]*Device
+	Budgets     map[string]Budget
+}
+
+// New makes the state of an empty log.
+func New() *State {
+	return &State{Deployments: map[string]*Deployment{}, Devices: map[string]*Device{}, Budgets: map[string]Budget{}}
+}
+
+// held gives the Deployment's pair on a device, nil where it does not hold the name.
+func (d *Deployment) held(dev *Device) *Pair {
+	if p := dev.Pairs[d.Name]; p != nil && p.Deployment == d.Key {
+		return p
+	}
+	return nil
+}
+
+func (d *Deployment) selects(dev *Device) bool { return d.Spec.Selector.selects(dev.Labels) }
+
+// still says whether nothing may be replaced.
+func (d *Deployment) still() bool { return d.Hold || d.Spec.Paused || d.Run.Phase == Paused }
+
+// passed says whether the run may leave its batch, but for an approval.
+func (d *Deployment) passed() bool {
+	return d.Run.Passed || d.Run.Failed && d.Spec.OnFailure == eventlog.OnFailureContinue
+}
+
+// failed says whether the batch failed and what follows from that is not in the log
+// yet.
+func (d *Deployment) failed() bool { return d.Run.Failed && !d.passed() }
+
+// turned says whether something else than the refused content of the spec is out.
+func (d *Deployment) turned() bool {
+	return d.Refused == d.Spec.Content && d.Run.Target.Content != d.Spec.Content
+}
+
+// devices gives all devices in the Deployment's order.
+func (s *State) devices(d *Deployment) []*Device {
+	devs := make([]*Device, 0, len(s.Devices))
+	for _, dev := range s.Devices {
+		devs = append(devs, dev)
+	}
+	slices.SortFunc(devs, func(a, b *Device) int { return cmp.Compare(a.orders[d.Key], b.orders[d.Key]) })
+	return devs
+}
+
+// matched counts the devices that the selector selects or that hold the Deployment.
+func (s *State) matched(d *Deployment) int {
+	n := 0
+	for _, dev := range s.Devices {
+		if d.selects(dev) || d.held(dev) != nil {
+			n++
+		}
+	}
+	return n
+}

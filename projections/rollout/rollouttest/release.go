@@ -1,0 +1,215 @@
+package rollouttest
+
+import (
+	"cmp"
+	"slices"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// ledger is what budgets have left within one Release.
+type ledger struct {
+	*State
+	disturbed map[string]int             // by Deployment
+	down      map[string]bool            // by device
+	groups    map[string]map[string]room // by budget and group
+	// changed devices get nothing more in this call: whether they are down, and what is
+	// healthy on them, is not what the fold says any more.
+	changed map[string]bool
+}
+
+// room is a group's devices that are down, of at most so many.
+type room struct{ down, limit int }
+
+func (s *State) ledger() *ledger {
+	l := &ledger{State: s, disturbed: map[string]int{}, down: map[string]bool{}, groups: map[string]map[string]room{}, changed: map[string]bool{}}
+	for _, dev := range s.Devices {
+		l.down[dev.ID] = dev.down()
+		for _, p := range dev.Pairs {
+			if dev.disturbed(p) {
+				l.disturbed[p.Deployment+p.Leaving]++
+			}
+		}
+	}
+	for name, b := range s.Budgets {
+		sizes := map[string]int{}
+		l.groups[name] = map[string]room{}
+		for _, dev := range s.Devices {
+			if b.Selector.selects(dev.Labels) {
+				g := dev.Labels[b.GroupBy]
+				r := l.groups[name][g]
+				if l.down[dev.ID] {
+					r.down++
+				}
+				sizes[g]++
+				r.limit = b.limit(sizes[g])
+				l.groups[name][g] = r
+			}
+		}
+	}
+	return l
+}
+
+// limit is how many of a group's devices may be down.
+func (b Budget) limit(devices int) int {
+	if b.MinAvailable != nil {
+		return devices - b.MinAvailable.Of(devices)
+	}
+	return b.MaxUnavailable.Of(devices)
+}
+
+// take reserves that a device becomes unavailable through a Deployment, where there is
+// room. It costs no DisruptionBudget where the device is down already, and no
+// maxUnavailable where the name itself is.
+func (l *ledger) take(d *Deployment, dev *Device, p *Pair, most int) bool {
+	broken := dev.disturbed(p) || p.Failed()
+	if !broken && l.disturbed[d.Key] >= most {
+		return false
+	}
+	for name, b := range l.Budgets {
+		r := l.groups[name][dev.Labels[b.GroupBy]]
+		if !l.down[dev.ID] && b.Selector.selects(dev.Labels) && r.down >= r.limit {
+			return false
+		}
+	}
+	if !dev.disturbed(p) {
+		l.disturbed[d.Key]++
+	}
+	for name, b := range l.Budgets {
+		if !l.down[dev.ID] && b.Selector.selects(dev.Labels) {
+			r := l.groups[name][dev.Labels[b.GroupBy]]
+			r.down++
+			l.groups[name][dev.Labels[b.GroupBy]] = r
+		}
+	}
+	return true
+}
+
+// Release gives all that upsets devices: grants, and withdrawals because of labels or
+// selectors. Nothing else does, so no two decisions count on the same room.
+func (s *State) Release() []Event {
+	l := s.ledger()
+	var due []Event
+	ds := s.byApplied()
+	slices.SortStableFunc(ds, func(a, b *Deployment) int { return cmp.Compare(a.Run.ID, b.Run.ID) })
+	for _, d := range ds {
+		due = append(due, l.grants(d)...)
+		due = append(due, l.leaving(d)...)
+	}
+	return due
+}
+
+// canGrant says whether a Deployment alone could be granted something.
+func (s *State) canGrant(d *Deployment) bool { return len(s.ledger().grants(d)) > 0 }
+
+// grants gives what a Deployment may replace now: devices that are down first, then by
+// order.
+func (l *ledger) grants(d *Deployment) []Event {
+	var due []Event
+	devs := l.devices(d)
+	slices.SortStableFunc(devs, func(a, b *Device) int { return first(l.down[a.ID], l.down[b.ID]) })
+	for _, dev := range devs {
+		p := d.held(dev)
+		to, ok := l.Target(d, dev)
+		if p == nil || !ok || p.Target.Same(to) || !l.reachable(d, dev) || l.depends(d, dev) != "" || l.changed[dev.ID] {
+			continue
+		}
+		// What is assigned to a device that is offline takes nothing from anybody.
+		if !dev.Online || l.take(d, dev, p, d.most(l.State)) {
+			due = append(due, d.assigned(dev, to))
+			l.changed[dev.ID] = true
+		}
+	}
+	return due
+}
+
+// reachable: what is offline is granted nothing, for it would take it when it comes
+// back, past all budgets. Immediate does so where no DisruptionBudget selects.
+func (s *State) reachable(d *Deployment, dev *Device) bool {
+	if dev.Online || d.Run.Kind != eventlog.RunImmediate {
+		return dev.Online
+	}
+	for _, b := range s.Budgets {
+		if b.Selector.selects(dev.Labels) {
+			return false
+		}
+	}
+	return true
+}
+
+// most is how many devices of a Deployment may be disturbed. Immediate knows no limit
+// of its own.
+func (d *Deployment) most(s *State) int {
+	if d.Run.Kind == eventlog.RunImmediate {
+		return len(s.Devices) + 1
+	}
+	return d.limit(s.matched(d))
+}
+
+func (d *Deployment) limit(matched int) int { return max(1, d.Spec.MaxUnavailable.Of(matched)) }
+
+// leaving gives the withdrawals from devices that the selector selects no more.
+func (l *ledger) leaving(d *Deployment) []Event {
+	var due []Event
+	matched := l.matched(d) // each that leaves makes them fewer, and a percentage of them
+	for _, dev := range l.devices(d) {
+		p := d.held(dev)
+		if p == nil || d.selects(dev) || dev.Labels == nil || !dev.Online || d.still() || d.Lifecycle != eventlog.DeploymentApplied || l.changed[dev.ID] {
+			continue
+		}
+		// What was never reported is not known to run: nothing becomes unavailable.
+		if p.Phase == "" || l.take(d, dev, p, d.limit(matched-len(due))) {
+			due = append(due, Event{Type: eventlog.DesiredWithdrawn, Row: "Leave", Deployment: d.Key, Device: dev.ID, Reason: "NotSelected"})
+			l.changed[dev.ID] = true
+		}
+	}
+	return due
+}
+
+// place gives what replaces nothing: the first assignment on a device, and a new number
+// of the same hash. Neither waits for a budget.
+func (s *State) place(d *Deployment) []Event {
+	var due []Event
+	for _, dev := range s.devices(d) {
+		to, ok := s.Target(d, dev)
+		p := dev.Pairs[d.Name]
+		switch {
+		case !ok || p != nil && p.Deployment != "" && p.Deployment != d.Key: // NameConflict
+		case p != nil && p.Leaving != "" && p.Leaving != d.Key && dev.disturbed(p): // the former one is not through
+		case d.held(dev) == nil && s.depends(d, dev) == "":
+			due = append(due, d.assigned(dev, to))
+		case d.held(dev) != nil && p.Target.Same(to) && p.Target != to && s.reachable(d, dev):
+			due = append(due, d.assigned(dev, to))
+		}
+	}
+	return due
+}
+
+func (d *Deployment) assigned(dev *Device, to Target) Event {
+	e := Event{Type: eventlog.DesiredAssigned, Deployment: d.Key, Device: dev.ID, Target: to}
+	if d.Run.Phase == Progressing && to == d.Run.Target {
+		e.Batch = d.batchOf(dev)
+	}
+	return e
+}
+
+// withdrawAll: a deletion is at once.
+func (s *State) withdrawAll(d *Deployment) []Event {
+	var due []Event
+	for _, dev := range s.devices(d) {
+		if d.held(dev) != nil {
+			due = append(due, Event{Type: eventlog.DesiredWithdrawn, Row: "Delete", Deployment: d.Key, Device: dev.ID, Reason: "Deleted"})
+		}
+	}
+	return due
+}
+
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}

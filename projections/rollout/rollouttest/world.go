@@ -1,0 +1,486 @@
+package rollouttest
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"pgregory.net/rapid"
+
+	"fleet.nationtech.io/eventlog"
+)
+
+// Keys are the Deployments of the world: two of one name, and one that others depend on.
+var Keys = []string{"a/web", "b/web", "a/db"}
+
+// natures is what devices do with a content.
+var natures = []string{"good", "good", "good", "bad", "silent", "brick", "flap", "slow", "late"}
+
+// World is devices and people around a log. Devices do what a content's nature says;
+// people apply, label and ask at random; clocks fall back; leaders die after any event.
+type World struct {
+	*rapid.T
+	State *State
+	Laws  *Laws
+	Log   []Event
+
+	Now       int64 // the log's clock
+	Listening int64 // since when the leader hears devices
+	Rows      map[string]int
+
+	// Due gives the events that are due; nil: the model's own.
+	Due func() []Event
+	// Said hears each event once it is in the log.
+	Said func(Event)
+
+	ids     []string
+	natures map[Content]string
+	specs   map[string]Spec
+	devices map[string]map[string]*running // by device and name
+}
+
+// running is what a device knows of a name.
+type running struct {
+	deployment string // empty: it was withdrawn
+	sequence   int    // of the desired value
+	before     int    // of the one before it
+	content    Content
+	upset      bool
+	told       eventlog.Phase // its newest report; empty: none about the desired value
+	reported   bool           // device-state has something of it
+}
+
+// NewWorld makes devices, of which most are online, with their labels.
+func NewWorld(t *rapid.T) *World {
+	w := &World{
+		T: t, State: New(), Laws: NewLaws(), Now: 1000, Rows: map[string]int{},
+		natures: map[Content]string{}, specs: map[string]Spec{}, devices: map[string]map[string]*running{},
+	}
+	return w
+}
+
+// Populate makes the devices and what each content does to them.
+func (w *World) Populate() {
+	w.natures["c1"] = "good"
+	for i := 2; i < 8; i++ {
+		w.natures[Content(fmt.Sprint("c", i))] = w.pick("nature", natures...)
+	}
+	w.Append(Event{Type: eventlog.LeaderElected})
+	for i := range rapid.IntRange(1, 14).Draw(w.T, "devices") {
+		id := fmt.Sprintf("d%02d", i)
+		w.ids = append(w.ids, id)
+		w.devices[id] = map[string]*running{}
+		w.label(id)
+		if w.chance("online", 5) {
+			continue
+		}
+		w.Append(Event{Type: eventlog.DeviceOnline, Device: id})
+	}
+}
+
+func (w *World) pick(what string, of ...string) string { return rapid.SampledFrom(of).Draw(w.T, what) }
+
+// chance is true once in n.
+func (w *World) chance(what string, n int) bool { return rapid.IntRange(1, n).Draw(w.T, what) == n }
+
+func (w *World) number(what string, of ...int) int { return rapid.SampledFrom(of).Draw(w.T, what) }
+
+func (w *World) label(id string) {
+	w.Append(Event{Type: eventlog.DeviceRelabeled, Device: id, Labels: Labels{
+		"all": "yes", "site": w.pick("site", "1", "2"), "canary": w.pick("canary", "yes", "no", "no"),
+	}})
+}
+
+// Append puts an event into the log, where the laws hold.
+func (w *World) Append(es ...Event) {
+	for _, e := range es {
+		e.Sequence, e.At = len(w.Log)+1, w.Now
+		if err := w.Laws.Check(e); err != nil {
+			w.Fatalf("row %s: %v", e.Row, err)
+		}
+		w.Log = append(w.Log, e)
+		w.State.Apply(e)
+		w.Rows[e.Row]++
+		w.hear(e)
+		w.sum(e)
+		if w.Said != nil {
+			w.Said(e)
+		}
+	}
+}
+
+// hear is what the device learns.
+func (w *World) hear(e Event) {
+	names := w.devices[e.Device]
+	if names == nil || e.Deployment == "" {
+		return
+	}
+	r := names[nameOf(e.Deployment)]
+	switch e.Type {
+	case eventlog.DesiredAssigned:
+		if r == nil {
+			r = &running{}
+			names[nameOf(e.Deployment)] = r
+		}
+		r.upset = r.deployment != "" && r.content != e.Target.Content
+		r.deployment, r.before, r.sequence, r.content, r.told = e.Deployment, r.sequence, e.Sequence, e.Target.Content, ""
+	case eventlog.DesiredWithdrawn:
+		r.deployment, r.told = "", ""
+	case eventlog.StateReported:
+		r.reported = true
+	case eventlog.StateCleared:
+		r.reported = false
+	}
+}
+
+// sum is law 6.
+func (w *World) sum(e Event) {
+	for _, d := range w.State.Deployments {
+		counts, matched := w.State.Standings(d, w.Now)
+		n := 0
+		for _, c := range counts {
+			n += c
+		}
+		if n != matched {
+			w.Fatalf("event %d, law 6: %v of %d devices", e.Sequence, counts, matched)
+		}
+	}
+}
+
+// act lets a device do something about what it was told.
+func (w *World) act(id string) {
+	if !w.State.Devices[id].Online {
+		return
+	}
+	for _, name := range slices.Sorted(maps.Keys(w.devices[id])) {
+		r := w.devices[id][name]
+		if r.deployment == "" {
+			if r.reported {
+				w.Append(Event{Type: eventlog.StateCleared, Device: id, Deployment: "/" + name})
+			}
+			continue
+		}
+		say := r.told
+		switch nature := w.natures[r.content]; {
+		case nature == "brick" && r.upset:
+			w.Append(Event{Type: eventlog.DeviceOffline, Device: id})
+			return
+		case nature == "bad":
+			say = eventlog.PhaseFailed
+		case nature == "good" || nature == "brick" || nature == "late" && w.Now%7 == 0:
+			say = eventlog.PhaseRunning
+		case nature == "slow" && r.told == "":
+			say = eventlog.PhasePending
+		case nature == "slow":
+			say = eventlog.PhaseRunning
+		case nature == "flap" && r.told == eventlog.PhaseRunning:
+			say = eventlog.PhaseFailed
+		case nature == "flap":
+			say = eventlog.PhaseRunning
+		}
+		if say != r.told {
+			r.told = say
+			w.report(id, r, r.sequence)
+		}
+	}
+}
+
+func (w *World) report(id string, r *running, assignment int) {
+	w.Append(Event{Type: eventlog.StateReported, Device: id, Deployment: r.deployment, Phase: r.told, Assignment: assignment})
+}
+
+// Step does one thing that people, devices or clocks do.
+func (w *World) Step() {
+	key, id := w.pick("deployment", Keys...), w.pick("device", w.ids...)
+	dev, d := w.State.Devices[id], w.State.Deployments[key]
+	switch w.pick("do", "apply", "apply", "settings", "act", "act", "all", "all", "all", "tick", "tick", "tick", "offline", "online", "online", "label", "late", "ask", "ask", "lead", "budget", "end", "restore") {
+	case "apply":
+		w.apply(key, true)
+	case "settings":
+		w.apply(key, false)
+	case "act":
+		w.act(id)
+	case "all":
+		w.all()
+	case "tick":
+		w.Now = max(w.State.At, w.Now+int64(w.number("seconds", 1, 30, 100, 400, -60))) // a clock that falls back stands still
+	case "offline":
+		if dev.Online {
+			w.Append(Event{Type: eventlog.DeviceOffline, Device: id})
+		}
+	case "online":
+		if !dev.Online {
+			w.Append(Event{Type: eventlog.DeviceOnline, Device: id})
+		}
+	case "label":
+		w.label(id)
+	case "late":
+		if r := w.devices[id]["web"]; r != nil && r.deployment != "" && r.before > 0 && r.told == "" {
+			r.told = eventlog.PhaseRunning
+			w.report(id, r, r.before)
+			r.told = ""
+		}
+	case "ask":
+		w.ask(d)
+	case "lead":
+		w.Append(Event{Type: eventlog.LeaderElected})
+		w.Listening = w.Now
+		w.Refold()
+	case "budget":
+		w.budget()
+	case "end":
+		w.end(key)
+	case "restore":
+		if w.chance("restore", 4) {
+			w.Append(Event{Type: LogRestored})
+		}
+	}
+}
+
+func (w *World) all() {
+	for _, id := range w.ids {
+		w.act(id)
+	}
+}
+
+// apply is a person who applies other content, or other settings alone.
+func (w *World) apply(key string, content bool) {
+	sp, was := w.specs[key], w.State.Deployments[key]
+	if was != nil && was.Lifecycle == eventlog.DeploymentOrphaned {
+		return // adoption comes first
+	}
+	if content || sp.Revision == 0 {
+		c := Content(w.pick("content", "c1", "c2", "c3", "c4", "c5", "c6", "c7"))
+		if sp.Revision == 0 {
+			c = "c1"
+		}
+		if c != sp.Content {
+			sp.Revision++
+		}
+		sp.Content = c
+		sp.Selector = Labels{"all": "yes"}
+		if w.chance("site", 3) {
+			sp.Selector = Labels{"site": w.pick("selected", "1", "2")}
+		}
+		sp.DependsOn = nil
+		if w.chance("depends", 5) {
+			sp.DependsOn = []string{map[string]string{"a/web": "a/db", "a/db": "a/web", "b/web": "b/db"}[key]}
+		}
+	}
+	sp.MaxUnavailable = eventlog.Amount{N: w.number("max", 1, 2, 3, 4)}
+	if w.chance("percent", 3) {
+		sp.MaxUnavailable = eventlog.Amount{N: w.number("max", 10, 50, 100), Percent: true}
+	}
+	sp.Threshold, sp.Deadline = w.number("threshold", 100, 95, 50, 0), 300
+	sp.OnFailure = w.pick("onFailure", eventlog.OnFailurePause, eventlog.OnFailureRollback, eventlog.OnFailureRollback, eventlog.OnFailureContinue)
+	sp.OfflineDevices = w.pick("offline", eventlog.OfflineSkip, eventlog.OfflineSkip, eventlog.OfflineWait)
+	sp.Strategy = w.pick("strategy", eventlog.StrategyBatched, eventlog.StrategyBatched, eventlog.StrategyBatched, eventlog.StrategyImmediate)
+	sp.Paused = w.chance("paused", 10)
+	if content || w.chance("batches", 3) {
+		sp.Batches = w.batches()
+	}
+	w.specs[key] = sp
+	w.Append(Event{Type: eventlog.DeploymentApplied, Deployment: key, Spec: sp})
+}
+
+// batches draws the batches of a spec: none, one, or up to four.
+func (w *World) batches() []Batch {
+	var bs []Batch
+	n := rapid.IntRange(-1, 3).Draw(w.T, "batches")
+	for k := range n {
+		b := Batch{Size: eventlog.Amount{N: 1 + 3*k}, Soak: int64(w.number("soak", 0, 10, 100, 200)), Manual: w.chance("manual", 4)}
+		b.FourEyes = b.Manual && w.chance("four eyes", 4)
+		if w.chance("percent", 3) {
+			b.Size = eventlog.Amount{N: 20 * (k + 1), Percent: true}
+		}
+		if k == 0 && w.chance("pin", 3) {
+			b.Size, b.Pin = eventlog.Amount{}, Labels{"canary": "yes"}
+		}
+		bs = append(bs, b)
+	}
+	if n < 0 {
+		return nil
+	}
+	return append(bs, Batch{Soak: int64(w.number("soak", 0, 10))})
+}
+
+// ask is a person who asks, most often about what is there now.
+func (w *World) ask(d *Deployment) {
+	if d == nil {
+		return
+	}
+	q := Request{Revision: d.Spec.Revision, Run: d.Run.ID, Batch: d.Run.Batch}
+	q.Verb = rapid.SampledFrom(append(eventlog.RolloutVerbs(), eventlog.RequestResume, eventlog.RequestPromote, eventlog.RequestUndo)).Draw(w.T, "verb")
+	q.Full = q.Verb == eventlog.RequestPromote && w.chance("full", 3)
+	if q.Verb == eventlog.RequestUndo && w.chance("to", 3) {
+		q.ToRevision = rapid.IntRange(1, d.Spec.Revision+1).Draw(w.T, "revision")
+	}
+	switch w.number("wrong", 0, 0, 0, 0, 0, 0, 1, 2, 3) {
+	case 1:
+		q.Revision--
+	case 2:
+		q.Run--
+	case 3:
+		q.Batch++
+	}
+	w.Append(Event{Type: eventlog.RequestMade, Deployment: d.Key, Request: q})
+}
+
+func (w *World) budget() {
+	name := w.pick("budget", "x", "y")
+	if w.chance("delete", 3) {
+		if _, ok := w.State.Budgets[name]; ok {
+			w.Append(Event{Type: eventlog.BudgetDeleted, Budget: name})
+		}
+		return
+	}
+	b := Budget{Selector: Labels{"all": "yes"}, GroupBy: w.pick("group", "", "site")}
+	if w.chance("canaries", 3) {
+		b.Selector = Labels{"canary": "yes"}
+	}
+	n := eventlog.Amount{N: w.number("limit", 1, 2, 3)}
+	if w.chance("percent", 3) {
+		n = eventlog.Amount{N: 50, Percent: true}
+	}
+	if w.chance("least", 3) {
+		b.MinAvailable = &n
+	} else {
+		b.MaxUnavailable = &n
+	}
+	w.Append(Event{Type: eventlog.BudgetApplied, Budget: name, Limit: b})
+}
+
+// end deletes a Deployment, orphans it, or adopts it.
+func (w *World) end(key string) {
+	d := w.State.Deployments[key]
+	switch {
+	case d == nil || d.Lifecycle == eventlog.DeploymentDeleted:
+	case d.Lifecycle == eventlog.DeploymentOrphaned:
+		w.Append(Event{Type: eventlog.DeploymentAdopted, Deployment: key})
+	case w.chance("delete", 3):
+		w.Append(Event{Type: eventlog.DeploymentDeleted, Deployment: key})
+	default:
+		w.Append(Event{Type: eventlog.DeploymentOrphaned, Deployment: key})
+	}
+}
+
+// Live is a world from its beginning to its calm.
+func Live(w *World) {
+	w.Populate()
+	for range rapid.IntRange(5, 60).Draw(w.T, "steps") {
+		w.Step()
+		w.Settle(rapid.IntRange(0, 4).Draw(w.T, "crash"))
+	}
+	w.Refold()
+	w.Calm()
+}
+
+func (w *World) due() []Event {
+	if w.Due != nil {
+		return w.Due()
+	}
+	return w.State.Decide(w.Now, w.Listening)
+}
+
+// Settle decides until nothing is due. With a crash, the rest of a round after so many
+// events is never appended, and another leader folds the log from its beginning and
+// decides again.
+func (w *World) Settle(crash int) {
+	var without map[string]string // where the runs get without the crash
+	for round := 0; ; round++ {
+		due := w.due()
+		switch {
+		case len(due) == 0:
+			if got := phases(w.State); without != nil && !maps.Equal(got, without) {
+				w.Fatalf("law 7: after a crash the runs are at %v, without it at %v", got, without)
+			}
+			return
+		case round > 300:
+			w.Fatalf("it does not come to an end; row %s again: %+v", due[0].Row, due[0])
+		case crash > 0 && len(due) > crash:
+			without = w.uncrashed(due)
+			w.Append(due[:crash]...)
+			w.Refold()
+			crash = 0
+		default:
+			w.Append(due...)
+		}
+	}
+}
+
+// uncrashed is where the runs get if a round is appended whole.
+func (w *World) uncrashed(due []Event) map[string]string {
+	s := w.fold()
+	for ; len(due) > 0; due = s.Decide(w.Now, w.Listening) {
+		for _, e := range due {
+			e.Sequence, e.At = s.Sequence+1, w.Now
+			s.Apply(e)
+		}
+	}
+	return phases(s)
+}
+
+func phases(s *State) map[string]string {
+	m := map[string]string{}
+	for key, d := range s.Deployments {
+		m[key] = fmt.Sprint(d.Run.Kind, d.Run.Phase, d.Run.Batch, d.Run.Reason, d.Hold, d.Stable)
+	}
+	return m
+}
+
+// Refold is law 7: the fold from the beginning is what is in memory.
+func (w *World) Refold() {
+	s := w.fold()
+	if diff := cmp.Diff(w.State, s, cmpopts.IgnoreUnexported(Device{})); diff != "" {
+		w.Fatalf("law 7: the fold anew (-memory +anew):\n%s", diff)
+	}
+	w.State = s
+}
+
+func (w *World) fold() *State {
+	s := New()
+	for _, e := range w.Log {
+		s.Apply(e)
+	}
+	return s
+}
+
+// Calm is the world in which nothing but contents misbehaves, for long enough that each
+// run comes to its end: law 8.
+func (w *World) Calm() {
+	until := w.Now + 6000
+	for quiet := 0; quiet < 4; quiet++ {
+		for _, id := range w.ids {
+			if !w.State.Devices[id].Online {
+				w.Append(Event{Type: eventlog.DeviceOnline, Device: id})
+			}
+		}
+		w.Settle(0)
+		for range 3 {
+			w.all()
+			w.Settle(0)
+		}
+		w.Now += 100
+		w.Settle(0)
+		for _, d := range w.State.Deployments {
+			if w.ended(d) {
+				continue
+			}
+			if quiet = -1; w.Now > until {
+				w.Fatalf("law 8: %s does not end: %+v, spec %+v, verdict %+v", d.Key, d.Run, d.Spec, w.State.Judge(d, w.Now))
+			}
+		}
+	}
+}
+
+// ended: the run is over, or waits for a person or a dependency.
+func (w *World) ended(d *Deployment) bool {
+	r := &d.Run
+	if r.Phase != Progressing || d.Hold || d.Spec.Paused || d.Lifecycle != eventlog.DeploymentApplied || r.Kind == eventlog.RunImmediate {
+		return r.Phase != Superseded || d.Lifecycle != eventlog.DeploymentApplied
+	}
+	v := w.State.Judge(d, w.Now)
+	return d.passed() && d.batch().Manual || v.Waiting > 0 && v.Ready == 0
+}
