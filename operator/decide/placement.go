@@ -29,6 +29,11 @@ type placement struct {
 	blocked   int // of the open batch's devices: they wait for a Deployment that they depend on
 	newest    time.Time
 
+	failed       int                            // were given the target and report that they failed
+	failedOnline int                            // of those, the ones that are not offline
+	absent       int                            // are offline and did not succeed
+	failures     map[string]map[*place]struct{} // by reason
+
 	fresh    map[*place]struct{} // match, have nothing, and are to get something
 	strays   map[*place]struct{} // have it, and do not match
 	renumber map[*place]struct{} // have the target's content, under another number
@@ -71,7 +76,10 @@ type place struct {
 type placeValues struct {
 	matches   bool
 	online    bool
+	gone      bool // the log says that it is offline
 	down      bool
+	failed    bool // was given the target and reports that it failed
+	failure   string
 	disturbed bool
 	stray     bool
 	fresh     bool
@@ -91,7 +99,7 @@ type placeValues struct {
 func newPlacement(key fleet.Key) *placement {
 	return &placement{
 		key: key, places: map[string]*place{}, fresh: map[*place]struct{}{}, strays: map[*place]struct{}{},
-		renumber: map[*place]struct{}{},
+		renumber: map[*place]struct{}{}, failures: map[string]map[*place]struct{}{},
 	}
 }
 
@@ -301,6 +309,16 @@ func (p *place) account(n int) {
 		if v.online {
 			pl.online += n
 		}
+		if v.failed {
+			pl.failed += n
+			if !v.gone {
+				pl.failedOnline += n
+			}
+		}
+		if v.gone && v.standing != rollout.Healthy {
+			pl.absent += n
+		}
+		pl.noteFailure(p, n)
 	}
 	if v.judged {
 		pl.classes[v.class] += n
@@ -377,6 +395,7 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 	labels, known := s.devices[p.id]
 	v.matches = s.matches(pl, p.id, has)
 	v.online = dev != nil && dev.Presence.Online == fleet.OnlineTrue
+	v.gone = dev != nil && dev.Presence.Online == fleet.OnlineFalse
 	v.down = dev == nil || dev.Down()
 	v.broken = has && (pair.Disturbed() || pair.Failed())
 	v.disturbed = has && pair.Disturbed() || pair != nil && pair.Leaving() && *pair.Key == pl.key
@@ -405,6 +424,8 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 	}
 	var standsUntil, classUntil time.Time
 	v.standing, standsUntil = pl.set.Stand(log, dev, pair, v.skipped != "", now)
+	v.failed = member && pair.Failed()
+	v.failure = failureOf(pair, v.standing)
 	target := pl.set.Target(log, has, v.batch)
 	if target != nil && v.skipped == "" {
 		differs := !has || pair.Desired.Hash != target.Hash

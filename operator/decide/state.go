@@ -17,9 +17,8 @@ type State struct {
 
 	specs   map[fleet.Key]Spec
 	byName  map[string]map[fleet.Key]struct{}
-	placed  map[fleet.Key]int64 // generation that was placed to the end
-	decided map[fleet.Key]bool  // the CR, as it is here, was decided about: true where nothing more was due
-	failed  map[Input]Problem   // the last decision about it failed, and why
+	decided map[fleet.Key]bool // the CR, as it is here, was decided about: true where nothing more was due
+	failed  map[Input]Problem  // the last decision about it failed, and why
 	devices map[string]deviceLabels
 	leaving map[string]bool // Devices whose deletion takes the device out of the fleet
 
@@ -49,7 +48,6 @@ func NewState(v *fleet.View) *State {
 
 		specs:     map[fleet.Key]Spec{},
 		byName:    map[string]map[fleet.Key]struct{}{},
-		placed:    map[fleet.Key]int64{},
 		decided:   map[fleet.Key]bool{},
 		failed:    map[Input]Problem{},
 		devices:   map[string]deviceLabels{},
@@ -83,7 +81,6 @@ func (s *State) SetView(v *fleet.View) {
 	for id := range s.devices {
 		s.moved[id] = struct{}{}
 	}
-	clear(s.placed)
 	clear(s.decided)
 	clear(s.failed)
 }
@@ -111,7 +108,6 @@ func (s *State) RemoveDeployment(key fleet.Key) {
 	s.selectors.drop(key, old.Selector)
 	s.stale[key] = struct{}{}
 	delete(s.specs, key)
-	delete(s.placed, key)
 	delete(s.decided, key)
 	delete(s.failed, OfDeployment(key))
 	delete(s.byName[key.Name], key)
@@ -168,19 +164,11 @@ func (s *State) RemoveDevice(id string) {
 	}
 }
 
-// Placed says whether a Deployment's present generation has been decided to the
-// end: all that it matches is assigned, all else withdrawn.
+// Placed says whether all that a Deployment's present spec asks for now is in the log:
+// what matches is given what it should have, and all else withdrawn.
 func (s *State) Placed(key fleet.Key) bool {
-	spec, ok := s.specs[key]
-	g, placed := s.placed[key]
-	return ok && placed && g == spec.Generation
-}
-
-// MarkPlaced notes that Decide had nothing more to say of a Deployment.
-func (s *State) MarkPlaced(key fleet.Key) {
-	if spec, ok := s.specs[key]; ok && s.current(spec) {
-		s.placed[key] = spec.Generation
-	}
+	pl := s.placementOf(key)
+	return pl != nil && s.current(s.specs[key]) && pl.phase.log.Run.Phase != fleet.PhaseNone && !pl.owes()
 }
 
 // MarkDecided notes that a Deployment was decided about, and whether nothing more

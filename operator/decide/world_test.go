@@ -73,7 +73,6 @@ func (w *world) settle(ins ...decide.Input) []eventlog.Draft {
 			w.append(due...)
 		}
 		if in.Deployment != (fleet.Key{}) {
-			w.MarkPlaced(in.Deployment)
 			w.MarkDecided(in.Deployment, true)
 		}
 	}

@@ -19,7 +19,9 @@ import (
 type Deployments struct {
 	Spec   decide.Spec
 	Log    *fleet.Deployment // nil: the log has not heard of it
-	Placed bool              // this generation is assigned to all that it matches
+	Placed bool              // all that the spec asks for now is in the log
+	// Progress is how its devices fare; nil where nothing of it is placed.
+	Progress *decide.Progress
 
 	// Another Deployment of the name, and on how many devices it is in the way.
 	Holder     fleet.Key
@@ -42,8 +44,8 @@ func Deployment(in Deployments, now time.Time) v1alpha1.DeploymentStatus {
 	s := v1alpha1.DeploymentStatus{ObservedGeneration: in.Spec.Generation}
 	if in.Log != nil {
 		s.Revision = int64(in.Log.Spec.Revision)
-		s.Aggregate = aggregate(in.Log, in.Previous.Aggregate)
-		s.Rollout = rollout(in.Spec, in.Log)
+		s.Aggregate = aggregate(in, in.Previous.Aggregate)
+		s.Rollout, s.Failures = rolloutStatus(in), failures(in.Progress)
 	}
 	ready := Ready(in)
 	ready.Type = v1alpha1.ConditionReady
@@ -51,6 +53,7 @@ func Deployment(in Deployments, now time.Time) v1alpha1.DeploymentStatus {
 	ready.LastTransitionTime = metav1.NewTime(now)
 	s.Conditions = append(s.Conditions, in.Previous.Conditions...)
 	meta.SetStatusCondition(&s.Conditions, ready)
+	setConditions(&s, in, ready, ready.LastTransitionTime)
 	if len(in.Spec.Unknown) == 0 {
 		meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionUnknownFields)
 		return s
@@ -77,12 +80,10 @@ func UnknownFields(spec decide.Spec) metav1.Condition {
 	return c
 }
 
-func aggregate(d *fleet.Deployment, before *v1alpha1.DeploymentAggregate) *v1alpha1.DeploymentAggregate {
+func aggregate(in Deployments, before *v1alpha1.DeploymentAggregate) *v1alpha1.DeploymentAggregate {
+	d, n := in.Log, countsOf(in)
 	a := &v1alpha1.DeploymentAggregate{
-		MatchedDeviceCount: int32(d.Counts.Matched),
-		Succeeded:          int32(d.Counts.Succeeded),
-		Failed:             int32(d.Counts.Failed),
-		Pending:            int32(d.Counts.Pending),
+		MatchedDeviceCount: int32(n.Matched), Succeeded: int32(n.Succeeded), Failed: int32(n.Failed), Pending: int32(n.Pending),
 	}
 	if p := d.LastFailed(); p != nil {
 		a.LastError = &v1alpha1.DeviceError{
@@ -109,16 +110,17 @@ func sameError(a, b v1alpha1.DeviceError) bool {
 	return a.Device == b.Device && a.Reason == b.Reason && a.Message == b.Message
 }
 
-func rollout(spec decide.Spec, d *fleet.Deployment) *v1alpha1.RolloutStatus {
-	r := &v1alpha1.RolloutStatus{
-		Strategy:           v1alpha1.RolloutStrategy(spec.Strategy),
-		Phase:              v1alpha1.RolloutProgressing,
-		UpdatedDeviceCount: int32(d.Counts.Updated),
+// countsOf are the devices by how they fare: of those that match, or where nothing is
+// placed of those that the log assigns it to.
+func countsOf(in Deployments) fleet.Counts {
+	p := in.Progress
+	if p == nil {
+		return in.Log.Counts
 	}
-	if d.Counts.Updated == d.Counts.Matched {
-		r.Phase = v1alpha1.RolloutCompleted
+	return fleet.Counts{
+		Matched: p.Matched, Succeeded: p.Succeeded, Failed: p.Failed, Pending: p.Matched - p.Succeeded - p.Failed,
+		Offline: p.Offline, FailedOnline: p.FailedOnline,
 	}
-	return r
 }
 
 // Ready is the condition Ready, without its times. The predicates are tried in
@@ -150,9 +152,10 @@ func ready(in Deployments) metav1.Condition {
 			"generation %d observed, not yet recorded in the event log", in.Spec.Generation)
 	}
 	if in.Conflicted > 0 {
-		return condition(metav1.ConditionFalse, v1alpha1.ReasonNameConflict,
-			"Deployment %s holds the name %q on %s that this one matches too; rename one of them, or make their selectors disjoint",
-			in.Holder, in.Spec.Key.Name, devices(in.Conflicted))
+		return condition(metav1.ConditionFalse, v1alpha1.ReasonNameConflict, "%s", conflictText(in))
+	}
+	if c, ok := byRollout(in); ok {
+		return c
 	}
 	return byCounts(in)
 }
@@ -165,13 +168,16 @@ func deleting(in Deployments) metav1.Condition {
 }
 
 func byCounts(in Deployments) metav1.Condition {
-	n := in.Log.Counts
+	n := countsOf(in)
 	switch {
 	case !in.Placed:
-		return condition(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "revision %d is being assigned; %s so far",
-			in.Log.Spec.Revision, devices(n.Matched))
+		return condition(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "revision %d is being assigned; %d of %s succeeded so far",
+			in.Log.Spec.Revision, n.Succeeded, devices(n.Matched))
 	case n.Matched == 0:
 		return condition(metav1.ConditionTrue, v1alpha1.ReasonNoDeviceMatches, "no device matches the selector %s", in.Spec.Selector)
+	case n.Succeeded == n.Matched && in.Log.Run.Phase != fleet.PhaseCompleted:
+		return condition(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "%s: all run revision %d; the rollout is about to be completed",
+			devices(n.Matched), in.Log.Spec.Revision)
 	case n.Succeeded == n.Matched:
 		return condition(metav1.ConditionTrue, v1alpha1.ReasonAllSucceeded, "%s: all run revision %d",
 			devices(n.Matched), in.Log.Spec.Revision)

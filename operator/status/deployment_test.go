@@ -36,7 +36,10 @@ func spec(change ...func(*decide.Spec)) decide.Spec {
 func TestReady(t *testing.T) {
 	t.Parallel()
 	logged := func(c fleet.Counts) *fleet.Deployment {
-		return &fleet.Deployment{Counts: c, Spec: eventlog.Deployment{Revision: 7, Generation: 3}}
+		return &fleet.Deployment{
+			Counts: c, Spec: eventlog.Deployment{Revision: 7, Generation: 3},
+			Run: fleet.Run{ID: 1, Kind: eventlog.RunImmediate, Target: fleet.Target{Revision: 7}, Batch: 1, Phase: fleet.PhaseCompleted},
+		}
 	}
 	seen := v1alpha1.DeploymentStatus{ObservedGeneration: 3}
 	tests := map[string]struct {

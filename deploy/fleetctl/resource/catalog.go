@@ -1,7 +1,6 @@
 package resource
 
 import (
-	"fmt"
 	"time"
 
 	"fleet.nationtech.io/crds/v1alpha1"
@@ -75,22 +74,6 @@ func (c *Catalog) recorded(d *fleet.Deployment) *recorded {
 		c.objs[d.Key] = r
 	}
 	return r
-}
-
-// placed says whether nothing is left to be assigned or withdrawn of a
-// Deployment, as the operator finds it: its decision is asked.
-func (c *Catalog) placed(key fleet.Key) (bool, error) {
-	if c.state.Placed(key) {
-		return true, nil
-	}
-	due, err := decide.Decide(c.state, decide.OfDeployment(key), c.Now)
-	if err != nil {
-		return false, fmt.Errorf("deployment %s: %w", key, err)
-	}
-	if len(due) == 0 {
-		c.state.MarkPlaced(key)
-	}
-	return len(due) == 0, nil
 }
 
 // present says whether a Deployment is there.

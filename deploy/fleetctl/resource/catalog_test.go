@@ -74,8 +74,11 @@ func testView(t *testing.T) *fleet.View {
 	f := fold{t, fleet.New()}
 	f.device("pi-01", "lab")
 	f.apply("shop", "web", oneService, map[string]string{"site": "lab"})
+	rollout := eventlog.Rollout{Revision: 1, Kind: eventlog.RunImmediate, Strategy: eventlog.StrategyImmediate}
+	f.say(eventlog.DeploymentSubject("shop", "web"), eventlog.RolloutStarted, rollout)
 	f.assign("pi-01", "web")
 	f.report("pi-01", "web", eventlog.PhaseRunning)
+	f.say(eventlog.DeploymentSubject("shop", "web"), eventlog.RolloutCompleted, rollout)
 	return f.v
 }
 

@@ -91,7 +91,7 @@ func (c *Catalog) deploymentStatus(d *fleet.Deployment) v1alpha1.DeploymentStatu
 		in.Spec.Problem, err = &decide.Problem{Reason: no.Reason, Message: no.Message}, nil
 	} else if d.Lifecycle == fleet.Applied && err == nil {
 		in.Holder, in.Conflicted = c.state.Conflict(d.Key)
-		in.Placed, err = c.placed(d.Key)
+		in.Placed, in.Progress = c.state.Placed(d.Key), c.state.Progress(d.Key)
 	}
 	s := status.Deployment(in, c.Now)
 	ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)

@@ -11,7 +11,6 @@ import (
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator/decide"
-	"fleet.nationtech.io/projections/fleet"
 )
 
 // maxData bounds an event's payload, so that one that is too large stops only its
@@ -173,10 +172,6 @@ func (r *run) decide(batch []Input) findings {
 			case failed && len(due) == 0:
 			case len(due) == 0:
 				s.ClearFailed(in.Input) // not before: the append may be what fails
-				if key := in.Deployment; key != (fleet.Key{}) && !s.Placed(key) {
-					s.MarkPlaced(key)
-					f.again = append(f.again, Input{Input: decide.OfProgress(key)}) // its devices may have been faster
-				}
 				if in.ofObject() {
 					f.settled = append(f.settled, in.Input)
 				}

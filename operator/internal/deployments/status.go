@@ -97,7 +97,7 @@ func (c *Controller) status(d *v1alpha1.Deployment) (s v1alpha1.DeploymentStatus
 			in.Spec.Problem = failure
 		}
 		in.Log = state.View().Deployments[key]
-		in.Placed = state.Placed(key)
+		in.Placed, in.Progress = state.Placed(key), state.Progress(key)
 		in.Holder, in.Conflicted = state.Conflict(key)
 		s = status.Deployment(in, c.now())
 	})

@@ -1,0 +1,125 @@
+package decide
+
+import (
+	"cmp"
+	"slices"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
+)
+
+// Progress is how a Deployment's devices fare in its rollout, in numbers.
+type Progress struct {
+	Settings rollout.Settings
+	Matched  int
+	Online   int
+	// Standings has the number of devices by rollout.Standing; their sum is Matched.
+	Standings [rollout.Standings]int
+	Succeeded int // run the target and are well: the standing healthy
+	Failed    int // were given the target and report that they failed
+	// FailedOnline counts the failed ones that are not offline, Offline the devices that
+	// are offline and did not succeed.
+	FailedOnline int
+	Offline      int
+	// Owes says that something is still to be given to or taken off devices.
+	Owes bool
+	// Batch counts the devices of the open batch; nil where none is judged.
+	Batch    *eventlog.RolloutCounts
+	Open     int // devices of the open batch that are at work on it or soak
+	Blocked  int // devices of the open batch that wait for a Deployment that they depend on
+	Parked   int // devices that wait for a DisruptionBudget
+	Failures []Failure
+}
+
+// Failure counts the devices that fail for one reason.
+type Failure struct {
+	Reason   string
+	Devices  int
+	Examples []string
+}
+
+const (
+	maxFailures        = 10
+	maxFailureExamples = 3
+)
+
+// Progress gives how a Deployment's rollout gets on; nil where nothing of it is placed.
+func (s *State) Progress(key fleet.Key) *Progress {
+	pl := s.placementOf(key)
+	if pl == nil {
+		return nil
+	}
+	p := &Progress{
+		Settings: pl.set, Matched: pl.matched, Online: pl.online, Standings: pl.standings, Succeeded: pl.standings[rollout.Healthy],
+		Failed: pl.failed, FailedOnline: pl.failedOnline, Offline: pl.absent, Owes: pl.owes(), Open: pl.classes[rollout.Open], Blocked: pl.blocked,
+	}
+	if run := &pl.phase.log.Run; run.Phase.Moving() && !rollout.Immediate(run) {
+		p.Batch = s.deploymentCase(key, s.Clock()).counts()
+	}
+	for _, b := range s.ledgers {
+		for _, g := range b.groups {
+			for w := range g.parked {
+				if w.of == pl {
+					p.Parked++
+				}
+			}
+		}
+	}
+	for reason, devices := range pl.failures {
+		ids := make([]string, 0, len(devices))
+		for d := range devices {
+			ids = append(ids, d.id)
+		}
+		slices.Sort(ids)
+		p.Failures = append(p.Failures, Failure{Reason: reason, Devices: len(ids), Examples: ids[:min(len(ids), maxFailureExamples)]})
+	}
+	slices.SortFunc(p.Failures, func(a, b Failure) int {
+		if c := cmp.Compare(b.Devices, a.Devices); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.Reason, b.Reason)
+	})
+	p.Failures = p.Failures[:min(len(p.Failures), maxFailures)]
+	return p
+}
+
+// owes says whether something is still to be given to devices or taken off them.
+func (pl *placement) owes() bool {
+	return len(pl.fresh)+len(pl.renumber)+len(pl.strays)+len(pl.broken)+len(pl.up) > 0
+}
+
+// failureOf is the reason for which a device fails; empty: it does not.
+func failureOf(pair *fleet.Assignment, standing rollout.Standing) string {
+	switch {
+	case standing != rollout.StandsFailed:
+		return ""
+	case pair.Failed() && pair.Reported.Reason != "":
+		return clip(pair.Reported.Reason, 128)
+	case pair.Failed():
+		return v1alpha1.ReasonDeviceFailed
+	case pair.Lost:
+		return rollout.Lost.String()
+	}
+	return rollout.Silent.String()
+}
+
+// noteFailure adds a place to the failures of its placement, or takes it away.
+func (pl *placement) noteFailure(p *place, n int) {
+	reason := p.values.failure
+	if reason == "" {
+		return
+	}
+	if n < 0 {
+		delete(pl.failures[reason], p)
+		if len(pl.failures[reason]) == 0 {
+			delete(pl.failures, reason)
+		}
+		return
+	}
+	if pl.failures[reason] == nil {
+		pl.failures[reason] = map[*place]struct{}{}
+	}
+	pl.failures[reason][p] = struct{}{}
+}

@@ -1,0 +1,222 @@
+package status
+
+import (
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
+)
+
+// rolloutStatus is status.rollout.
+func rolloutStatus(in Deployments) *v1alpha1.RolloutStatus {
+	run := &in.Log.Run
+	r := &v1alpha1.RolloutStatus{
+		Strategy: v1alpha1.RolloutStrategy(in.Spec.Strategy), Phase: v1alpha1.RolloutPhase(run.Phase), Kind: run.Kind,
+		Revision: int64(run.Target.Revision), Run: int64(run.ID), Held: in.Log.Hold != nil,
+		UpdatedDeviceCount: int32(in.Log.Counts.Updated),
+	}
+	switch run.Phase {
+	case fleet.PhaseNone:
+		r.Phase = ""
+	case fleet.PhaseSuperseded:
+		r.Phase = v1alpha1.RolloutProgressing
+	}
+	if run.ID > 0 {
+		at := metav1.NewTime(run.At.Truncate(1e9))
+		r.StartedAt, r.Batch, r.Batches = &at, int32(run.Batch), int32(len(run.Batches))
+	}
+	w := waitOf(in)
+	r.Reason, r.Message = w.reason, clip(w.message, 4096)
+	p := in.Progress
+	if p == nil {
+		return r
+	}
+	r.Paused = p.Settings.Paused
+	n := &p.Standings
+	r.Healthy, r.Skipped, r.Failed = int32(n[rollout.Healthy]), int32(n[rollout.Skipped]), int32(n[rollout.StandsFailed])
+	r.Offline, r.Updating, r.Waiting = int32(n[rollout.Offline]), int32(n[rollout.Updating]), int32(n[rollout.StandsWaiting])
+	return r
+}
+
+func failures(p *decide.Progress) []v1alpha1.DeviceFailures {
+	if p == nil {
+		return nil
+	}
+	var out []v1alpha1.DeviceFailures
+	for _, f := range p.Failures {
+		out = append(out, v1alpha1.DeviceFailures{Reason: f.Reason, Count: int32(f.Devices), Devices: f.Examples})
+	}
+	return out
+}
+
+// wait is what a rollout waits for, or how it ended.
+type wait struct {
+	reason, message string
+	stalled         bool // nothing goes on without a person
+	through         bool // the target of the run is out
+}
+
+// waitOf says what a rollout waits for: the first of the list.
+func waitOf(in Deployments) wait {
+	d, run := in.Log, &in.Log.Run
+	name := in.Spec.Key.Name
+	batch := fmt.Sprintf("batch %d of %d", run.Batch, len(run.Batches))
+	switch {
+	case run.Phase == fleet.PhaseNone || run.Phase == fleet.PhaseSuperseded:
+		return wait{reason: v1alpha1.ReasonProgressing, message: fmt.Sprintf("the rollout of revision %d is about to start", d.Spec.Revision)}
+	case run.Phase == fleet.PhaseRolledBack:
+		return wait{reason: v1alpha1.ReasonRolledBack, stalled: true, message: fmt.Sprintf(
+			"devices run revision %d again; revision %d of the spec is refused until its score changes, or: fleetctl rollout retry %s -n %s",
+			run.Target.Revision, d.Spec.Revision, name, in.Spec.Key.Namespace)}
+	case run.Phase == fleet.PhaseAborted:
+		return wait{reason: v1alpha1.ReasonAborted, stalled: true, message: fmt.Sprintf(
+			"a person ended the rollout of revision %d in %s; devices keep what they have. Go on by a new score, or: fleetctl rollout retry %s -n %s, or undo",
+			run.Target.Revision, batch, name, in.Spec.Key.Namespace)}
+	case run.Phase == fleet.PhasePaused:
+		return wait{reason: orText(run.Reason, v1alpha1.ReasonPaused), stalled: true, message: orText(run.Message, "the rollout is paused")}
+	case run.Phase == fleet.PhaseCompleted && run.Target.Content == d.Spec.ScoreHash:
+		return wait{reason: v1alpha1.ReasonCompleted, through: true, message: fmt.Sprintf("revision %d is out", run.Target.Revision)}
+	case d.Hold != nil:
+		message := fmt.Sprintf("%s holds the rollout; go on by: fleetctl rollout resume %s -n %s", orText(d.Hold.By, "a person"), name, in.Spec.Key.Namespace)
+		if d.Hold.Reason != "" {
+			message = fmt.Sprintf("%s holds the rollout: %s; go on by: fleetctl rollout resume %s -n %s", orText(d.Hold.By, "a person"), d.Hold.Reason, name, in.Spec.Key.Namespace)
+		}
+		return wait{reason: v1alpha1.ReasonRequested, message: message}
+	case in.Progress != nil && in.Progress.Settings.Paused:
+		return wait{reason: v1alpha1.ReasonPaused, message: "spec.rollout.paused holds the rollout"}
+	case run.Phase == fleet.PhaseRollingBack:
+		return wait{reason: v1alpha1.ReasonRollingBack, message: fmt.Sprintf(
+			"devices are given revision %d again, for revision %d of the spec failed%s", run.Target.Revision, d.Spec.Revision, healthyText(in.Progress))}
+	case run.Target.Content != d.Spec.ScoreHash:
+		return wait{reason: v1alpha1.ReasonProgressing, message: fmt.Sprintf("the rollout of revision %d is about to start", d.Spec.Revision)}
+	}
+	return progressing(in, batch)
+}
+
+// progressing says what an update or a restart that is on its way waits for.
+func progressing(in Deployments, batch string) wait {
+	run, p := &in.Log.Run, in.Progress
+	if p == nil || rollout.Immediate(run) {
+		return wait{reason: v1alpha1.ReasonProgressing, message: fmt.Sprintf("revision %d is given to all devices at once%s", run.Target.Revision, healthyText(p))}
+	}
+	settings := p.Settings.Batch(run, run.Batch)
+	said := fmt.Sprintf("%s%s", batch, healthyText(p))
+	switch n := p.Batch; {
+	case run.Passed && settings.Manual && !run.Let && run.Batch < len(run.Batches):
+		return wait{reason: v1alpha1.ReasonAwaitingApproval, message: fmt.Sprintf(
+			"batch %d succeeded and waits for a person: fleetctl rollout promote %s -n %s", run.Batch, in.Spec.Key.Name, in.Spec.Key.Namespace)}
+	case n == nil:
+		return wait{reason: v1alpha1.ReasonProgressing, message: said}
+	case n.Waiting > 0 && p.Blocked == n.Waiting:
+		return wait{reason: v1alpha1.ReasonAwaitingDependencies, message: fmt.Sprintf(
+			"%s; %s wait until what this Deployment depends on is healthy there", said, devices(n.Waiting))}
+	case n.Waiting > 0 && p.Open == 0:
+		return wait{reason: v1alpha1.ReasonAwaitingBudget, message: fmt.Sprintf(
+			"%s; %s wait, for no more may be unavailable (%s at a time%s)", said, devices(n.Waiting), devices(p.Settings.MostUnavailable(p.Matched)), parkedText(p.Parked))}
+	case n.Waiting == 0 && p.Open > 0 && p.Standings[rollout.Updating] == 0 && n.Bad == 0:
+		return wait{reason: v1alpha1.ReasonAwaitingSoak, message: fmt.Sprintf("%s; its devices soak for %s", said, settings.Soak)}
+	}
+	return wait{reason: v1alpha1.ReasonAwaitingDevices, message: said}
+}
+
+func parkedText(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; %s wait for a DisruptionBudget", devices(n))
+}
+
+func healthyText(p *decide.Progress) string {
+	if p == nil {
+		return ""
+	}
+	return fmt.Sprintf("; %d of %s are healthy on it", p.Standings[rollout.Healthy], devices(p.Matched))
+}
+
+// conditions are those beside Ready that follow from the rollout. Reconciling and
+// Stalled are as kstatus reads them: True, or absent.
+func conditions(in Deployments, ready metav1.Condition) (set []metav1.Condition, absent []string) {
+	reconciling, stalled := false, false
+	progress := metav1.Condition{Type: v1alpha1.ConditionProgressing, Status: metav1.ConditionFalse, Reason: ready.Reason, Message: ready.Message}
+	switch {
+	case in.Spec.Problem != nil:
+		stalled = true
+	case in.Log == nil || ready.Reason == v1alpha1.ReasonNewGeneration:
+		reconciling = true
+	case in.ClusterMismatch != "" || in.LogFull != "":
+		stalled = true
+	case in.Spec.Deleting:
+		reconciling = true
+	case in.Conflicted > 0:
+		stalled = true
+	default:
+		w := waitOf(in)
+		progress.Reason, progress.Message = w.reason, w.message
+		stalled = w.stalled
+		reconciling = !w.stalled && !(w.through && ready.Status == metav1.ConditionTrue)
+		if rollout.Immediate(&in.Log.Run) && ready.Status == metav1.ConditionTrue {
+			reconciling = false // what is offline follows when it is back
+		}
+	}
+	if reconciling {
+		progress.Status = metav1.ConditionTrue
+		set = append(set, metav1.Condition{Type: v1alpha1.ConditionReconciling, Status: metav1.ConditionTrue, Reason: progress.Reason, Message: progress.Message})
+	} else {
+		absent = append(absent, v1alpha1.ConditionReconciling)
+	}
+	if stalled {
+		set = append(set, metav1.Condition{Type: v1alpha1.ConditionStalled, Status: metav1.ConditionTrue, Reason: progress.Reason, Message: progress.Message})
+	} else {
+		absent = append(absent, v1alpha1.ConditionStalled)
+	}
+	set = append(set, progress)
+	if in.Conflicted > 0 {
+		set = append(set, metav1.Condition{Type: v1alpha1.ConditionNameConflict, Status: metav1.ConditionTrue, Reason: v1alpha1.ReasonNameConflict, Message: conflictText(in)})
+	} else {
+		absent = append(absent, v1alpha1.ConditionNameConflict)
+	}
+	return set, absent
+}
+
+func conflictText(in Deployments) string {
+	return fmt.Sprintf("Deployment %s holds the name %q on %s that this one matches too; rename one of them, or make their selectors disjoint",
+		in.Holder, in.Spec.Key.Name, devices(in.Conflicted))
+}
+
+func setConditions(s *v1alpha1.DeploymentStatus, in Deployments, ready metav1.Condition, at metav1.Time) {
+	set, absent := conditions(in, ready)
+	for _, c := range set {
+		c.ObservedGeneration, c.LastTransitionTime, c.Message = in.Spec.Generation, at, clip(c.Message, maxMessageLen)
+		meta.SetStatusCondition(&s.Conditions, c)
+	}
+	for _, t := range absent {
+		meta.RemoveStatusCondition(&s.Conditions, t)
+	}
+}
+
+// byRollout says why a Deployment is not ready because of its rollout; ok is false where
+// its devices decide.
+func byRollout(in Deployments) (c metav1.Condition, ok bool) {
+	run := &in.Log.Run
+	w := waitOf(in)
+	if w.through || rollout.Immediate(run) && run.Phase == fleet.PhaseProgressing && run.Target.Content == in.Log.Spec.ScoreHash {
+		return c, false
+	}
+	reason := w.reason
+	if !w.stalled && in.Log.Hold == nil && reason != v1alpha1.ReasonPaused && reason != v1alpha1.ReasonRollingBack && reason != v1alpha1.ReasonAwaitingApproval {
+		reason = v1alpha1.ReasonProgressing
+	}
+	return condition(metav1.ConditionFalse, reason, "%s", w.message), true
+}
+
+func orText(s, otherwise string) string {
+	if s == "" {
+		return otherwise
+	}
+	return s
+}
