@@ -126,7 +126,7 @@ func (s *State) applyDeployment(e Event) {
 	case eventlog.DeploymentDeleted:
 		*d = Deployment{Key: d.Key, Name: d.Name, Lifecycle: e.Type, Applied: d.Applied, Spec: d.Spec, Contents: d.Contents}
 	case eventlog.RequestMade:
-		if q := e.Request; len(d.Requests) < maxRequests {
+		if q := e.Request; len(d.Requests) < maxRequests && d.Lifecycle != "" && d.Lifecycle != eventlog.DeploymentDeleted {
 			q.Sequence = e.Sequence
 			d.Requests = append(d.Requests, q)
 		}
@@ -136,7 +136,9 @@ func (s *State) applyDeployment(e Event) {
 }
 
 func (s *State) applyRollout(d *Deployment, e Event) {
-	d.Decided = e.Sequence
+	if e.Type != eventlog.RolloutRequestRefused {
+		d.Decided = e.Sequence
+	}
 	d.Requests = slices.DeleteFunc(d.Requests, func(q Request) bool { return q.Sequence == e.Answers })
 	r := &d.Run
 	switch e.Type {
@@ -151,14 +153,14 @@ func (s *State) applyRollout(d *Deployment, e Event) {
 		r.Failed = true
 		s.writeOff(d)
 	case eventlog.RolloutPromoted:
-		r.Passed, r.Failed, r.Approved, r.Free = true, false, true, e.Full
-		r.Phase, r.Reason = Progressing, ""
+		r.Passed, r.Failed, r.Approved, r.Resumed, r.Free = true, false, true, true, r.Free || e.Full
+		r.Phase, r.Reason = Progressing, e.Reason
 	case eventlog.RolloutPaused:
-		if e.Reason == "Requested" {
+		if e.Answers > 0 {
 			d.Hold = true
 			return
 		}
-		r.Phase, r.Reason, r.PinSeen = Paused, e.Reason, r.PinSeen || e.Reason == "PinMatchesNothing"
+		r.Phase, r.Reason, r.Failed = Paused, e.Reason, false
 	case eventlog.RolloutResumed:
 		d.Hold = false
 		if r.Phase == Paused {
@@ -173,27 +175,28 @@ func (s *State) applyRollout(d *Deployment, e Event) {
 		r.Phase = RolledBack
 	case eventlog.RolloutCompleted:
 		r.Phase, r.Reason = Completed, e.Reason
-		if e.Reason != "NothingMatches" { // a content that no device had is not proven
+		if !r.unproven() {
 			d.stabilize(r.Target)
 		}
 	case eventlog.RolloutSuperseded:
 		r.Phase = Superseded
-		if r.Kind == eventlog.RunImmediate && s.givenToAll(d) {
-			d.stabilize(r.Target)
-		}
 	}
 }
 
 func (d *Deployment) stabilize(t Target) {
-	if d.Stable.Content != t.Content {
+	if d.Stable.Content != "" && d.Stable.Content != t.Content {
 		d.Before = d.Stable
 	}
 	d.Stable = t
 }
 
 // start begins a run. What already has the target's hash is a member at once, with a
-// deadline that begins now; how long it is healthy is not forgotten.
+// deadline that begins now; how long it is healthy is not forgotten. What an Immediate
+// run gave to all that have the Deployment was out, completed or not: it is stable.
 func (s *State) start(d *Deployment, e Event) {
+	if old := &d.Run; old.Kind == eventlog.RunImmediate && old.Phase != Completed && s.givenToAll(d) {
+		d.stabilize(old.Target)
+	}
 	switch e.Kind {
 	case eventlog.RunRollback:
 		d.Refused = d.Spec.Content
@@ -204,9 +207,7 @@ func (s *State) start(d *Deployment, e Event) {
 	d.Run = Run{ID: e.Sequence, Kind: e.Kind, Target: e.Target, Plan: e.Plan, Shape: e.Shape, Batch: 1, BatchAt: s.At, Phase: Progressing, Reason: e.Reason}
 	for _, dev := range s.Devices {
 		if p := d.held(dev); p != nil && p.Target.Same(e.Target) {
-			p.Run, p.Batch = 0, 0
-			p.Batch = d.batchOf(dev)
-			p.Run, p.At = e.Sequence, s.At
+			p.At = s.At
 		}
 	}
 }
@@ -214,7 +215,7 @@ func (s *State) start(d *Deployment, e Event) {
 // resume lets a paused run go on: its devices get another deadline.
 func (s *State) resume(d *Deployment) {
 	r := &d.Run
-	r.Phase, r.Reason, r.Failed, r.BatchAt = Progressing, "", false, s.At
+	r.Phase, r.Reason, r.Failed, r.Resumed, r.BatchAt = Progressing, "Requested", false, true, s.At
 	for _, dev := range s.Devices {
 		if p := d.held(dev); p != nil && p.Target.Same(r.Target) {
 			p.At = s.At

@@ -88,18 +88,18 @@ func (l *Laws) rememberDeployment(c *course, e Event) {
 	delete(c.open, e.Answers)
 	switch e.Type {
 	case eventlog.RequestMade:
-		if len(c.open) < maxRequests {
+		if len(c.open) < maxRequests && (c.applied || c.orphaned) {
 			c.open[e.Sequence] = true
 		}
 	case eventlog.DeploymentApplied:
 		if c.refused != e.Spec.Content {
 			c.refused = ""
 		}
-		c.spec, c.applied = e.Spec, true
+		c.spec, c.applied, c.orphaned = e.Spec, true, false
 	case eventlog.DeploymentAdopted:
-		c.applied = true
+		c.applied, c.orphaned = true, false
 	case eventlog.DeploymentOrphaned:
-		c.applied = false
+		c.applied, c.orphaned = false, true
 	case eventlog.DeploymentDeleted:
 		*c = course{spec: c.spec, open: map[int]bool{}}
 	case eventlog.RolloutStarted:
@@ -115,7 +115,7 @@ func (l *Laws) rememberDeployment(c *course, e Event) {
 			}
 		}
 	case eventlog.RolloutPromoted:
-		c.passed, c.approved, c.free, c.failed, c.paused = true, true, e.Full, false, false
+		c.passed, c.approved, c.free, c.failed, c.paused = true, true, c.free || e.Full, false, false
 	case eventlog.RolloutPaused:
 		if e.Reason == "Requested" {
 			c.hold = true
@@ -133,7 +133,7 @@ func (l *Laws) rememberDeployment(c *course, e Event) {
 		}
 		c.going, c.paused = false, false
 	case eventlog.RolloutCompleted, eventlog.RolloutRolledBack, eventlog.RolloutSuperseded:
-		c.going, c.paused = false, false
+		c.going, c.paused, c.unproven = false, false, e.Reason == NoDeviceMatches
 	}
 }
 
@@ -144,13 +144,8 @@ func (l *Laws) rememberStart(c *course, e Event) {
 		c.refused = ""
 	}
 	*c = course{
-		spec: c.spec, applied: c.applied, hold: c.hold, open: c.open, refused: c.refused,
+		spec: c.spec, applied: c.applied, orphaned: c.orphaned, hold: c.hold, open: c.open, refused: c.refused,
 		batch: 1, kind: e.Kind, target: e.Target, plan: e.Plan, going: true,
 		given: map[string][]Target{}, member: map[string]int{},
-	}
-	for id, w := range l.devices {
-		if f := w.names[nameOf(e.Deployment)]; f != nil && f.holder == e.Deployment && f.target.Same(e.Target) {
-			c.member[id] = l.batchOf(c, e.Deployment, id, w)
-		}
 	}
 }

@@ -12,7 +12,7 @@ type Verdict struct {
 	Given, Proven, Bad, Open int   // of those that were given the target, and of which something can be said
 	Waiting                  int   // online, and to be given it
 	Ready                    int   // of them, those whose dependencies are healthy
-	Offline                  int   // members of which nobody can say how they fare
+	Offline                  int   // may still come back and be judged
 	Newest                   int64 // when the newest deadline began
 }
 
@@ -20,7 +20,7 @@ type Verdict struct {
 func (s *State) Judge(d *Deployment, now int64) (v Verdict) {
 	soak := d.batch().Soak
 	for _, dev := range s.Devices {
-		if !d.selects(dev) || d.batchOf(dev) != d.Run.Batch {
+		if !d.matches(dev) || d.batchOf(dev) != d.Run.Batch {
 			continue
 		}
 		p := d.held(dev)
@@ -28,8 +28,11 @@ func (s *State) Judge(d *Deployment, now int64) (v Verdict) {
 		if given {
 			v.Newest = max(v.Newest, p.At)
 		}
+		if !dev.Online && s.skipped(d, dev) == "" && (p == nil || !p.Lost) {
+			v.Offline++
+		}
 		switch {
-		case given && (dev.Online || p.Lost || p.Failed()):
+		case given && (dev.Online || p.Upset && !p.Healthy() || p.Failed()):
 			v.Given++
 			switch {
 			case s.bad(d, dev, p, now, soak):
@@ -39,12 +42,7 @@ func (s *State) Judge(d *Deployment, now int64) (v Verdict) {
 			default:
 				v.Open++
 			}
-		case given:
-			v.Offline++
-		case s.skipped(d, dev) != "":
-		case !dev.Online:
-			v.Offline++
-		default:
+		case !given && dev.Online && s.skipped(d, dev) == "":
 			v.Waiting++
 			if s.depends(d, dev) == "" {
 				v.Ready++
@@ -63,7 +61,7 @@ func (s *State) bad(d *Deployment, dev *Device, p *Pair, now, soak int64) bool {
 	case p.Failed():
 		return late || now-p.Since >= min(Patience, d.Spec.Deadline)
 	}
-	return late && (dev.Online || p.Lost)
+	return late && (dev.Online || p.Upset)
 }
 
 // rollback counts what a rollback still has to give, as waiting, and what is at work on
@@ -72,9 +70,11 @@ func (s *State) rollback(d *Deployment, now int64) (v Verdict) {
 	for _, dev := range s.Devices {
 		p := d.held(dev)
 		switch {
-		case p == nil || !d.selects(dev) || !dev.Online:
+		case p == nil || !d.matches(dev) || !dev.Online:
 		case !p.Target.Same(d.Run.Target):
-			v.Waiting++
+			if s.skipped(d, dev) == "" {
+				v.Waiting++
+			}
 		default:
 			v.Newest = max(v.Newest, p.At)
 			if !p.Healthy() && now-p.At < d.Spec.Deadline {
@@ -85,39 +85,25 @@ func (s *State) rollback(d *Deployment, now int64) (v Verdict) {
 	return v
 }
 
-// immediatelyDone: all that are selected and not skipped have the target and are
-// healthy, and there is one.
-func (s *State) immediatelyDone(d *Deployment) bool {
-	done := 0
-	for _, dev := range s.Devices {
-		p := d.held(dev)
-		switch {
-		case !d.selects(dev):
-		case p != nil && p.Target == d.Run.Target && p.Healthy():
-			done++
-		case s.skipped(d, dev) == "":
-			return false
-		}
-	}
-	return done > 0
-}
-
-// Target is what a device should have now; false: it keeps what it has.
-func (s *State) Target(d *Deployment, dev *Device) (Target, bool) {
+// Target is what a device should have now, and the batch of the run that gives it; nil:
+// it keeps what it has.
+func (s *State) Target(d *Deployment, dev *Device) (to *Target, batch int) {
 	r, p := &d.Run, d.held(dev)
+	batch = d.batchOf(dev)
+	back := r.Kind == eventlog.RunRollback
 	switch {
-	case d.Lifecycle != eventlog.DeploymentApplied || r.ID == 0 || !d.selects(dev) || d.Spec.Paused:
-		return Target{}, false
+	case d.Lifecycle != eventlog.DeploymentApplied || r.ID == 0 || !d.matches(dev) || d.Spec.Paused:
+		return nil, 0
 	case p != nil && (d.still() || d.failed()):
-		return Target{}, false // catching up waits, too
-	case r.Phase == RolledBack || r.Phase == Completed:
-		return r.Target, true
-	case r.Phase == Progressing && !d.Hold && !d.failed() && d.batchOf(dev) <= r.Batch:
-		return r.Target, true
+		return nil, 0 // catching up waits, too
+	case r.Phase == Progressing && (back || !d.Hold && !d.failed() && batch <= r.Batch):
+		return &r.Target, batch
+	case r.Phase == RolledBack || r.Phase == Completed && !r.unproven():
+		return &r.Target, 0
 	case p == nil && d.Stable.Content != "" && d.Stable.Content != d.Refused:
-		return d.Stable, true
+		return &d.Stable, 0
 	}
-	return Target{}, false
+	return nil, 0
 }
 
 // Standings of a device in a run. They are a partition of those that match.
@@ -139,7 +125,7 @@ func (s *State) Standing(d *Deployment, dev *Device, now int64) string {
 		return Healthy
 	case !on && s.skipped(d, dev) != "":
 		return Skipped
-	case on && (p.Failed() || p.Lost || dev.Online && now-p.At >= d.Spec.Deadline):
+	case on && (p.Failed() || p.Lost && !p.Off || dev.Online && now-p.At >= d.Spec.Deadline):
 		return Failed
 	case !dev.Online:
 		return Offline
@@ -153,7 +139,7 @@ func (s *State) Standing(d *Deployment, dev *Device, now int64) string {
 func (s *State) Standings(d *Deployment, now int64) (counts map[string]int, matched int) {
 	counts = map[string]int{}
 	for _, dev := range s.Devices {
-		if d.selects(dev) || d.held(dev) != nil {
+		if d.matches(dev) {
 			counts[s.Standing(d, dev, now)]++
 		}
 	}
@@ -166,8 +152,6 @@ func (s *State) skipped(d *Deployment, dev *Device) string {
 	switch {
 	case dev.Labels == nil:
 		return "NoDeviceObject"
-	case !d.selects(dev):
-		return "NotSelected" // it leaves
 	case p != nil && p.Deployment != "" && p.Deployment != d.Key:
 		return "NameConflict"
 	case s.depends(d, dev) == "DependencyMissing":

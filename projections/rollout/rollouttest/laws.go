@@ -21,6 +21,7 @@ type Laws struct {
 type course struct {
 	spec         Spec
 	applied      bool // and neither orphaned nor deleted
+	orphaned     bool
 	hold, paused bool
 	failed       bool // batch_failed, and no person let it go on
 	open         map[int]bool
@@ -31,6 +32,7 @@ type course struct {
 	passed, free bool
 	approved     bool
 	going        bool // the run has not ended
+	unproven     bool // it ended, and there was no device
 	refused      Content
 	given        map[string][]Target // what upset a device in this run
 	member       map[string]int      // batch of the devices that were given the target
@@ -103,11 +105,11 @@ func (l *Laws) check(e Event) error {
 		switch {
 		case e.Reason == "Deleted":
 			return nil
-		case !w.online || c.hold || c.paused || c.spec.Paused:
+		case !w.online && c.kind != eventlog.RunImmediate || c.hold || c.paused || c.spec.Paused:
 			return fmt.Errorf("law 5: a device leaves while it is offline, or while the Deployment is paused")
 		}
-		if w.names[nameOf(e.Deployment)].phase == "" {
-			return nil // nobody ever heard that it runs there
+		if w.names[nameOf(e.Deployment)].phase == "" || !w.online {
+			return nil // nobody ever heard that it runs there, or it is unavailable anyway
 		}
 		return l.room(c, e)
 	case eventlog.RolloutBatchSucceeded:
@@ -116,7 +118,7 @@ func (l *Laws) check(e Event) error {
 		if e.Kind == eventlog.RunRollback && e.Target.Content == c.spec.Content {
 			return fmt.Errorf("law 4: a rollback to the content of the spec")
 		}
-		if c.going && e.Answers == 0 && e.Kind != eventlog.RunRollback {
+		if c.going && e.Answers == 0 && e.Kind != eventlog.RunRollback && e.Reason != "PlanChanged" {
 			return fmt.Errorf("a run starts while another goes on")
 		}
 	case eventlog.RolloutBatchStarted:
@@ -158,6 +160,8 @@ func (l *Laws) grant(c *course, e Event) error {
 		return fmt.Errorf("the name is held by %s", f.holder)
 	case c.spec.Paused:
 		return fmt.Errorf("law 5: it is granted while spec.paused")
+	case upsets && c.unproven:
+		return fmt.Errorf("the content of a run that ended without a device is granted, past all batches")
 	case c.refused != "" && c.refused == e.Target.Content:
 		return fmt.Errorf("law 4: refused content is granted")
 	case (upsets || e.Batch > 0) && c.failed && c.spec.OnFailure != eventlog.OnFailureContinue:
@@ -208,7 +212,7 @@ func (l *Laws) room(c *course, e Event) error {
 	matched, disturbed := 0, 0
 	for _, x := range l.devices {
 		g := x.names[name]
-		if c.spec.Selector.selects(x.labels) || g != nil && g.holder == e.Deployment {
+		if c.spec.Selector.selects(x.labels) || x.labels == nil && g != nil && g.holder == e.Deployment {
 			matched++
 		}
 		if g != nil && (g.holder == e.Deployment || g.holder == "" && g.leaving == e.Deployment) && x.disturbed(g) {
@@ -248,8 +252,8 @@ func (l *Laws) succeeded(c *course, e Event) error {
 	if c.free {
 		return nil
 	}
-	soak := Batch{}.Soak
-	if bs := c.spec.batches(); len(c.plan) > 1 || len(c.spec.Batches) == 1 && c.spec.Strategy != eventlog.StrategyImmediate {
+	soak := int64(0)
+	if bs := c.spec.batches(); len(c.plan) > 1 || len(c.spec.Batches) > 0 {
 		soak = bs[min(c.batch, len(bs))-1].Soak
 	}
 	count, bad, proven := 0, 0, 0
@@ -263,14 +267,14 @@ func (l *Laws) succeeded(c *course, e Event) error {
 		case l.since(e, id, c.target, eventlog.PhaseRunning) >= soak:
 			proven++
 			count++
-		case w.online || f.lost || f.is(eventlog.PhaseFailed):
+		case w.online || f.upset && !f.is(eventlog.PhaseRunning) || f.is(eventlog.PhaseFailed):
 			count++
 			bad++ // whatever is not proven when a batch is judged is bad
 		}
 	}
-	last := c.batch >= len(c.plan)
+	unneeded := c.batch >= len(c.plan) || c.plan[c.batch-1].Size == 0
 	switch {
-	case proven == 0 && !last:
+	case proven == 0 && !unneeded:
 		return fmt.Errorf("law 3: no device was healthy for the soak of %d s", soak)
 	case bad > count*(100-c.spec.Threshold)/100:
 		return fmt.Errorf("law 3: %d of %d devices are bad", bad, count)
@@ -309,8 +313,13 @@ func (l *Laws) batchOf(c *course, key, id string, w *witness) int {
 	if n := c.member[id]; n > 0 {
 		return n
 	}
+	for i, b := range c.spec.batches() {
+		if i < len(c.plan) && c.plan[i].Pinned && b.Pin.selects(w.labels) {
+			return i + 1
+		}
+	}
 	for i, b := range c.plan {
-		if len(b.Pin) > 0 && b.Pin.selects(w.labels) || len(b.Pin) == 0 && Order(key, id) <= b.Cut {
+		if !b.Pinned && Order(key, id) <= b.Cut {
 			return i + 1
 		}
 	}

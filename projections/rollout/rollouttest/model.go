@@ -25,6 +25,10 @@ const (
 	maxRequests = 8
 )
 
+// NoDeviceMatches is the reason of a run that completed with nobody to give it to: what
+// it brings out is proven by nothing.
+const NoDeviceMatches = "NoDeviceMatches"
+
 // LogRestored is the model's own event: what is before it came from an archive. In
 // the real log the stream's metadata say so.
 const LogRestored eventlog.Type = "log.restored"
@@ -89,9 +93,9 @@ type Budget struct {
 
 // Planned is a batch as rollout.started froze it.
 type Planned struct {
-	Cut  uint64 // the highest order of its devices
-	Pin  Labels
-	Size int
+	Cut    uint64 // the highest order of its devices
+	Pinned bool
+	Size   int
 }
 
 // Event is one event of the log. Turn and Release give events without Sequence and At.
@@ -159,7 +163,7 @@ type Run struct {
 	Failed   bool // the batch was judged and failed
 	Approved bool // a person lets the run go on after the batch
 	Free     bool // promoted in full: what is left is not judged
-	PinSeen  bool // a person was told that a pin matches nothing
+	Resumed  bool // a person let the run go on after a pause
 }
 
 // Deployment is what the log knows of one namespace/name.
@@ -174,7 +178,7 @@ type Deployment struct {
 	Refused   Content
 	Hold      bool
 	Run       Run
-	Decided   int // sequence of the last event of its rollouts
+	Decided   int // sequence of the last event about its run
 	Requests  []Request
 }
 
@@ -183,7 +187,7 @@ type Pair struct {
 	Deployment string // that holds it; empty once withdrawn
 	Leaving    string // that was withdrawn because of labels or selector, and is still reported
 	Target     Target
-	Run, Batch int   // that gave it, or whose member it is
+	Run, Batch int   // that gave it
 	Changed    int   // sequence of the assignment that last changed the hash
 	At         int64 // when the device's deadline began
 	Since      int64 // when the present one of healthy, failed and neither began
@@ -268,6 +272,9 @@ func (d *Deployment) passed() bool {
 // yet.
 func (d *Deployment) failed() bool { return d.Run.Failed && !d.passed() }
 
+// unproven says whether the run ended before there was a device for it.
+func (r *Run) unproven() bool { return r.Phase == Completed && r.Reason == NoDeviceMatches }
+
 // turned says whether something else than the refused content of the spec is out.
 func (d *Deployment) turned() bool {
 	return d.Refused == d.Spec.Content && d.Run.Target.Content != d.Spec.Content
@@ -283,11 +290,17 @@ func (s *State) devices(d *Deployment) []*Device {
 	return devs
 }
 
-// matched counts the devices that the selector selects or that hold the Deployment.
+// matches says whether the Deployment is for a device: it is selected, or has it and
+// has no Device object that says otherwise.
+func (d *Deployment) matches(dev *Device) bool {
+	return d.selects(dev) || dev.Labels == nil && d.held(dev) != nil
+}
+
+// matched counts the devices that match.
 func (s *State) matched(d *Deployment) int {
 	n := 0
 	for _, dev := range s.Devices {
-		if d.selects(dev) || d.held(dev) != nil {
+		if d.matches(dev) {
 			n++
 		}
 	}

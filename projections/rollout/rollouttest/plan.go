@@ -25,7 +25,10 @@ var defaultBatches = []Batch{
 }
 
 func (sp Spec) batches() []Batch {
-	if len(sp.Batches) == 0 {
+	switch {
+	case sp.Strategy == eventlog.StrategyImmediate:
+		return []Batch{{}}
+	case len(sp.Batches) == 0:
 		return defaultBatches
 	}
 	return sp.Batches
@@ -47,86 +50,98 @@ func (sp Spec) shape() string {
 // batch gives the settings of the run's open batch, as they are now.
 func (d *Deployment) batch() Batch {
 	r, bs := &d.Run, d.Spec.batches()
-	derived := r.Shape == Spec{}.shape() && len(r.Plan) == 1 // the one batch of a first revision
-	if derived || r.Kind == eventlog.RunRollback || r.Shape == eventlog.StrategyImmediate {
-		return Batch{}
+	if r.Kind == eventlog.RunImmediate || len(r.Plan) == 1 && len(d.Spec.Batches) == 0 {
+		return Batch{} // the one batch of a first revision has no soak either
 	}
-	return bs[min(r.Batch, len(bs))-1]
+	return bs[min(max(r.Batch, 1), len(bs))-1]
 }
 
-// batchOf gives the batch of a device: frozen once it is given the target, else by its
-// present labels and its order.
-func (d *Deployment) batchOf(dev *Device) int {
-	if p := d.held(dev); p != nil && p.Run == d.Run.ID && p.Batch > 0 {
-		return p.Batch
-	}
-	for i, b := range d.Run.Plan {
-		if len(b.Pin) > 0 && b.Pin.selects(dev.Labels) || len(b.Pin) == 0 && dev.orders[d.Key] <= b.Cut {
+// pin gives the number of the batch that pins a device; 0: none does.
+func (sp Spec) pin(dev *Device) int {
+	for i, b := range sp.batches() {
+		if b.Pin.selects(dev.Labels) {
 			return i + 1
 		}
 	}
-	return len(d.Run.Plan)
+	return 0
 }
 
-// plan freezes the batches of a run: each takes, in the author's order, what it pins
-// or what its size still lacks, over the devices that are online; over all where too
-// few are online for the first batch.
-func (s *State) plan(d *Deployment, kind string) []Planned {
-	var on, all []*Device
-	first := d.Stable.Content == ""
-	for _, dev := range s.devices(d) {
-		if d.held(dev) != nil {
-			first = false
+// batchOf gives the batch of a device: that of its assignment by the run, else by its
+// present labels and its order.
+func (d *Deployment) batchOf(dev *Device) int {
+	r, p := &d.Run, d.held(dev)
+	if p != nil && p.Batch > 0 && p.Run == r.ID && p.Target.Same(r.Target) {
+		return p.Batch
+	}
+	if n := d.Spec.pin(dev); n > 0 && n <= len(r.Plan) && r.Plan[n-1].Pinned {
+		return n
+	}
+	for i, b := range r.Plan {
+		if !b.Pinned && dev.orders[d.Key] <= b.Cut {
+			return i + 1
 		}
-		if d.selects(dev) {
+	}
+	return len(r.Plan)
+}
+
+// plan freezes the batches of a run over the devices that are online, or over all where
+// fewer are online than the first batch takes: a canary is a device that can answer. A
+// pinned batch has what it pins, and a sized one as many of the others, in their order,
+// as its size lacks with what is pinned before it.
+func (s *State) plan(d *Deployment, kind string) []Planned {
+	var pool, all []*Device
+	first := d.Stable.Content == "" && len(d.Spec.Batches) == 0
+	for _, dev := range s.devices(d) {
+		first = first && d.held(dev) == nil
+		if d.matches(dev) {
 			all = append(all, dev)
 			if dev.Online {
-				on = append(on, dev)
+				pool = append(pool, dev)
 			}
 		}
 	}
 	bs := d.Spec.batches()
-	if kind == eventlog.RunRollback || d.Spec.Strategy == eventlog.StrategyImmediate || first && len(d.Spec.Batches) == 0 {
-		bs = []Batch{{}}
+	if kind == eventlog.RunImmediate || kind == eventlog.RunRollback || first {
+		return []Planned{{Cut: math.MaxUint64, Size: len(all)}}
 	}
-	if len(on) < max(1, bs[0].Size.Of(len(on))) {
-		on = all // too few to prove anything
+	if n := bs[0].Size; len(pool) < 1 || !n.Percent && len(pool) < n.N {
+		pool = all
 	}
-	taken := map[string]bool{}
-	var plan []Planned
-	cut := uint64(0)
-	for i, b := range bs {
-		if len(b.Pin) > 0 {
-			for _, dev := range on {
-				if b.Pin.selects(dev.Labels) {
-					taken[dev.ID] = true
-				}
-			}
-			plan = append(plan, Planned{Pin: b.Pin})
-			continue
+	var free []uint64
+	pins := map[int]int{}
+	for _, dev := range pool {
+		if d.Spec.pin(dev) == 0 {
+			free = append(free, dev.orders[d.Key])
 		}
-		for _, dev := range on {
-			if len(taken) >= max(1, b.Size.Of(len(on))) {
-				break
-			}
-			if !taken[dev.ID] {
-				taken[dev.ID] = true
-				cut = dev.orders[d.Key]
-			}
-		}
-		if i == len(bs)-1 {
-			cut = math.MaxUint64
-		}
-		plan = append(plan, Planned{Cut: cut})
 	}
-	of := &Deployment{Key: d.Key, Name: d.Name, Run: Run{ID: -1, Plan: plan}}
 	for _, dev := range all {
-		plan[of.batchOf(dev)-1].Size++
+		pins[d.Spec.pin(dev)]++
+	}
+	var plan []Planned
+	pinned, before := 0, 0 // devices of pinned batches, and of all so far
+	for i, b := range bs {
+		switch {
+		case len(b.Pin) > 0:
+			plan = append(plan, Planned{Pinned: true, Size: pins[i+1]})
+			pinned += pins[i+1]
+			before += pins[i+1]
+		case i == len(bs)-1:
+			plan = append(plan, Planned{Cut: math.MaxUint64, Size: max(0, len(all)-before)})
+		default:
+			p := Planned{}
+			n := min(max(max(1, b.Size.Of(len(pool)))-pinned, 1), len(free))
+			if n > 0 {
+				p.Cut = free[n-1]
+			}
+			p.Size = max(0, n+pinned-before)
+			before = max(before, n+pinned)
+			plan = append(plan, p)
+		}
 	}
 	return plan
 }
 
 // emptyPin says whether a pinned batch has no device: a typo is not a passed canary.
 func (r *Run) emptyPin() bool {
-	return slices.ContainsFunc(r.Plan, func(b Planned) bool { return len(b.Pin) > 0 && b.Size == 0 })
+	return slices.ContainsFunc(r.Plan, func(b Planned) bool { return b.Pinned && b.Size == 0 })
 }

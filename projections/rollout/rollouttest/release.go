@@ -102,21 +102,35 @@ func (s *State) Release() []Event {
 // canGrant says whether a Deployment alone could be granted something.
 func (s *State) canGrant(d *Deployment) bool { return len(s.ledger().grants(d)) > 0 }
 
-// grants gives what a Deployment may replace now: devices that are down first, then by
-// order.
+// urgent gives the devices in the order in which they are served: first where the name is
+// broken, which costs nothing; then devices that are down; then by order.
+func (l *ledger) urgent(d *Deployment) []*Device {
+	devs := l.devices(d)
+	rank := func(dev *Device) int {
+		switch p := d.held(dev); {
+		case p != nil && (dev.disturbed(p) || p.Failed()):
+			return 0
+		case l.down[dev.ID]:
+			return 1
+		}
+		return 2
+	}
+	slices.SortStableFunc(devs, func(a, b *Device) int { return cmp.Compare(rank(a), rank(b)) })
+	return devs
+}
+
+// grants gives what a Deployment may replace now.
 func (l *ledger) grants(d *Deployment) []Event {
 	var due []Event
-	devs := l.devices(d)
-	slices.SortStableFunc(devs, func(a, b *Device) int { return first(l.down[a.ID], l.down[b.ID]) })
-	for _, dev := range devs {
+	for _, dev := range l.urgent(d) {
 		p := d.held(dev)
-		to, ok := l.Target(d, dev)
-		if p == nil || !ok || p.Target.Same(to) || !l.reachable(d, dev) || l.depends(d, dev) != "" || l.changed[dev.ID] {
+		to, batch := l.Target(d, dev)
+		if p == nil || to == nil || p.Target.Same(*to) || !l.reachable(d, dev) || l.depends(d, dev) != "" || l.changed[dev.ID] {
 			continue
 		}
 		// What is assigned to a device that is offline takes nothing from anybody.
 		if !dev.Online || l.take(d, dev, p, d.most(l.State)) {
-			due = append(due, d.assigned(dev, to))
+			due = append(due, d.assigned(dev, *to, batch))
 			l.changed[dev.ID] = true
 		}
 	}
@@ -143,22 +157,22 @@ func (d *Deployment) most(s *State) int {
 	if d.Run.Kind == eventlog.RunImmediate {
 		return len(s.Devices) + 1
 	}
-	return d.limit(s.matched(d))
+	return d.limit(s)
 }
 
-func (d *Deployment) limit(matched int) int { return max(1, d.Spec.MaxUnavailable.Of(matched)) }
+func (d *Deployment) limit(s *State) int { return max(1, d.Spec.MaxUnavailable.Of(s.matched(d))) }
 
 // leaving gives the withdrawals from devices that the selector selects no more.
 func (l *ledger) leaving(d *Deployment) []Event {
 	var due []Event
-	matched := l.matched(d) // each that leaves makes them fewer, and a percentage of them
-	for _, dev := range l.devices(d) {
+	immediate := d.Run.Kind == eventlog.RunImmediate
+	for _, dev := range l.urgent(d) {
 		p := d.held(dev)
-		if p == nil || d.selects(dev) || dev.Labels == nil || !dev.Online || d.still() || d.Lifecycle != eventlog.DeploymentApplied || l.changed[dev.ID] {
+		if p == nil || d.matches(dev) || !dev.Online && !immediate || d.still() || d.Lifecycle != eventlog.DeploymentApplied || l.changed[dev.ID] {
 			continue
 		}
 		// What was never reported is not known to run: nothing becomes unavailable.
-		if p.Phase == "" || l.take(d, dev, p, d.limit(matched-len(due))) {
+		if p.Phase == "" || !dev.Online || l.take(d, dev, p, d.limit(l.State)) {
 			due = append(due, Event{Type: eventlog.DesiredWithdrawn, Row: "Leave", Deployment: d.Key, Device: dev.ID, Reason: "NotSelected"})
 			l.changed[dev.ID] = true
 		}
@@ -171,26 +185,20 @@ func (l *ledger) leaving(d *Deployment) []Event {
 func (s *State) place(d *Deployment) []Event {
 	var due []Event
 	for _, dev := range s.devices(d) {
-		to, ok := s.Target(d, dev)
+		to, batch := s.Target(d, dev)
 		p := dev.Pairs[d.Name]
 		switch {
-		case !ok || p != nil && p.Deployment != "" && p.Deployment != d.Key: // NameConflict
-		case p != nil && p.Leaving != "" && p.Leaving != d.Key && dev.disturbed(p): // the former one is not through
-		case d.held(dev) == nil && s.depends(d, dev) == "":
-			due = append(due, d.assigned(dev, to))
-		case d.held(dev) != nil && p.Target.Same(to) && p.Target != to && s.reachable(d, dev):
-			due = append(due, d.assigned(dev, to))
+		case to == nil || s.skipped(d, dev) != "":
+		case p != nil && p.Deployment == "" && dev.disturbed(p): // what it had is not off the device
+		case d.held(dev) == nil && s.depends(d, dev) == "", d.held(dev) != nil && p.Target.Same(*to) && p.Target != *to:
+			due = append(due, d.assigned(dev, *to, batch))
 		}
 	}
 	return due
 }
 
-func (d *Deployment) assigned(dev *Device, to Target) Event {
-	e := Event{Type: eventlog.DesiredAssigned, Deployment: d.Key, Device: dev.ID, Target: to}
-	if d.Run.Phase == Progressing && to == d.Run.Target {
-		e.Batch = d.batchOf(dev)
-	}
-	return e
+func (d *Deployment) assigned(dev *Device, to Target, batch int) Event {
+	return Event{Type: eventlog.DesiredAssigned, Deployment: d.Key, Device: dev.ID, Target: to, Batch: batch}
 }
 
 // withdrawAll: a deletion is at once.
@@ -202,14 +210,4 @@ func (s *State) withdrawAll(d *Deployment) []Event {
 		}
 	}
 	return due
-}
-
-func first(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case a:
-		return -1
-	}
-	return 1
 }

@@ -178,23 +178,18 @@ func (t turn) back(q Request) Target {
 func (t turn) spec() []Event {
 	d, r := t.d, &t.d.Run
 	open := r.Phase == Progressing || r.Phase == Paused
-	reason := ""
+	another := r.ID == 0 || r.Target.Revision != d.Spec.Revision || r.Kind == eventlog.RunRollback || r.Phase == Superseded ||
+		r.unproven() && t.matched(d) > 0
 	switch {
-	case d.Spec.Content != d.Refused && (r.ID == 0 || r.Target.Revision != d.Spec.Revision || r.Kind == eventlog.RunRollback):
-		reason = "Applied"
-	case r.Phase == Superseded, r.Kind == eventlog.RunUpdate && open && d.Refused == "" && r.Shape != d.Spec.shape():
-		reason = "PlanChanged"
-	}
-	switch {
-	case reason != "" && open:
-		return t.say("S2", eventlog.RolloutSuperseded, Event{Reason: reason})
-	case reason == "PlanChanged":
-		return t.update("S3", Event{Reason: reason})
-	case reason != "":
-		return t.update("S2", Event{Reason: reason})
-	case r.Phase == Progressing && t.Restored > 0 && d.Decided <= t.Restored:
+	case d.Spec.Content != d.Refused && another && open:
+		return t.say("S2", eventlog.RolloutSuperseded, Event{Reason: "Superseded"})
+	case d.Spec.Content != d.Refused && another:
+		return t.update("S2", Event{Reason: "Applied"})
+	case r.Kind == eventlog.RunUpdate && open && d.Refused == "" && r.Shape != d.Spec.shape():
+		return t.update("S3", Event{Reason: "PlanChanged"})
+	case r.Phase == Progressing && r.Kind != eventlog.RunImmediate && d.Decided <= t.Restored:
 		return t.pause("S4", "LogRestored")
-	case r.Phase == Progressing && !r.PinSeen && r.emptyPin():
+	case r.Phase == Progressing && r.Kind != eventlog.RunRollback && r.Batch == 1 && !r.Passed && !r.Resumed && r.emptyPin():
 		return t.pause("Pin", "PinMatchesNothing")
 	}
 	return nil
@@ -210,7 +205,7 @@ func (t turn) judged() []Event {
 	b := d.batch()
 	switch {
 	case r.Kind == eventlog.RunImmediate:
-		if t.immediatelyDone(d) {
+		if counts, n := t.Standings(d, t.now); n > 0 && counts[Healthy] == n {
 			return t.say("B0a", eventlog.RolloutCompleted, Event{})
 		}
 	case r.Kind == eventlog.RunRollback:
@@ -234,7 +229,7 @@ func (t turn) judged() []Event {
 		return t.say("B4", eventlog.RolloutBatchStarted, Event{Batch: r.Batch + 1})
 	case d.passed(): // it waits for a person
 	case t.matched(d) == 0:
-		return t.say("B5", eventlog.RolloutCompleted, Event{Reason: "NothingMatches"})
+		return t.say("B5", eventlog.RolloutCompleted, Event{Reason: NoDeviceMatches})
 	}
 	return nil
 }
@@ -262,15 +257,15 @@ func (t turn) judge() []Event {
 		return t.say("B10", eventlog.RolloutBatchSucceeded, Event{})
 	case r.Free:
 	case failed && !goOn:
-		return t.say("B7", eventlog.RolloutBatchFailed, Event{})
+		return t.say("B7", eventlog.RolloutBatchFailed, Event{Reason: d.Spec.OnFailure})
 	case failed && settled:
-		return t.say("B8", eventlog.RolloutBatchFailed, Event{})
+		return t.say("B8", eventlog.RolloutBatchFailed, Event{Reason: d.Spec.OnFailure})
 	case failed:
 	case v.Offline > 0 && d.Spec.OfflineDevices == eventlog.OfflineWait && over(r.BatchAt):
 		return t.pause("Wait", "OfflineDevices")
 	case v.Offline > 0 && d.Spec.OfflineDevices == eventlog.OfflineWait:
 		return nil
-	case settled && (v.Proven > 0 || last):
+	case settled && (v.Proven > 0 || last || r.Plan[r.Batch-1].Size == 0):
 		return t.say("B10", eventlog.RolloutBatchSucceeded, Event{})
 	case settled && over(r.BatchAt):
 		return t.pause("B11", "NothingProven")
