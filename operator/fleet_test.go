@@ -250,6 +250,7 @@ func deployment(ns, name, image string, selector map[string]string) *v1alpha1.De
 			Score: v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{
 				Services: []v1alpha1.Service{{Name: "main", Image: image}},
 			}},
+			Rollout: v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
 		},
 	}
 }

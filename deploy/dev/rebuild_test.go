@@ -119,6 +119,7 @@ func (c *crowd) apply(ctx context.Context, name string, on map[string]string, n 
 			Score: v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{Services: []v1alpha1.Service{{
 				Name: "main", Image: "example.org/app:1", Env: map[string]v1alpha1.EnvValue{"N": v1alpha1.EnvValue(fmt.Sprint(n))},
 			}}}},
+			Rollout: v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
 		},
 	}
 	b, err := json.Marshal(d)

@@ -151,6 +151,7 @@ func (r *recording) apply(name, image string, selector map[string]string) {
 		Score: v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{
 			Services: []v1alpha1.Service{{Name: "web", Image: image}},
 		}},
+		Rollout: v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
 	}
 	if create {
 		_, err = c.Create(r.t.Context(), d, metav1.CreateOptions{})

@@ -216,7 +216,7 @@ func TestAScoreThatVersion1WroteWithEscapesIsAssignedAgain(t *testing.T) {
 	shell := func(d *v1alpha1.Deployment) { d.Spec.Score.Data.Services[0].Command = []string{"sh", "-c", "a && b"} }
 	in := w.put(cr("a", "web", "app:1", site, shell))
 	spec, _ := w.Deployment(key("a/web"))
-	data, err := json.Marshal(eventlog.Deployment{UID: spec.UID, Generation: 1, Revision: 1, Score: spec.Score, ScoreHash: spec.Hash})
+	data, err := json.Marshal(eventlog.Deployment{UID: spec.UID, Generation: 1, Revision: 1, Score: spec.Score, ScoreHash: spec.Hash, Rollout: spec.Rollout})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,6 +48,7 @@ func (s *show) offline(id string) {
 
 func withRollout(text string) crOption {
 	return func(d *v1alpha1.Deployment) {
+		d.Spec.Rollout = v1alpha1.RolloutSpec{}
 		if err := json.Unmarshal([]byte(text), &d.Spec.Rollout); err != nil {
 			panic(err)
 		}
@@ -148,7 +149,7 @@ func (s *show) ask(verb string, more func(*eventlog.Request)) {
 	s.settle(decide.OfProgress(key("a/web")))
 }
 
-const threeBatches = `{"strategy":"Batched","batches":[{"size":1,"soak":"1m"},{"size":"50%","soak":"1m"},{"soak":"1m"}],"maxUnavailable":"100%"}`
+const threeBatches = `{"batches":[{"size":1,"soak":"1m"},{"size":"50%","soak":"1m"},{"soak":"1m"}],"maxUnavailable":"100%"}`
 
 func TestRollouts(t *testing.T) {
 	t.Parallel()
@@ -213,9 +214,9 @@ func TestRollouts(t *testing.T) {
 			tell: func(s *show) int {
 				from := begin(s, threeBatches)
 				s.nature["app:2"] = eventlog.PhaseFailed
-				s.apply("app:2", strings.Replace(threeBatches, `{"strategy`, `{"onFailure":"Rollback","strategy`, 1))
+				s.apply("app:2", strings.Replace(threeBatches, `{"batches`, `{"onFailure":"Rollback","batches`, 1))
 				steps(s, 5)
-				s.apply("app:2", strings.Replace(threeBatches, `{"strategy`, `{"onFailure":"Rollback","strategy`, 1)) // GitOps applies it again
+				s.apply("app:2", strings.Replace(threeBatches, `{"batches`, `{"onFailure":"Rollback","batches`, 1)) // GitOps applies it again
 				steps(s, 5)
 				return from
 			},
@@ -271,7 +272,7 @@ func TestRollouts(t *testing.T) {
 		"a batch with a manual approval waits for a person": {
 			devices: 10,
 			tell: func(s *show) int {
-				settings := `{"strategy":"Batched","batches":[{"size":1,"soak":"1m","approval":"Manual"},{"soak":"0s"}],"maxUnavailable":"100%"}`
+				settings := `{"batches":[{"size":1,"soak":"1m","approval":"Manual"},{"soak":"0s"}],"maxUnavailable":"100%"}`
 				s.apply("app:1", settings)
 				steps(s, 2)
 				s.ask(eventlog.RequestPromote, nil)
@@ -376,7 +377,7 @@ func TestRollouts(t *testing.T) {
 		"a first revision whose author said no batches goes out at once": {
 			devices: 10,
 			tell: func(s *show) int {
-				s.apply("app:1", `{"strategy":"Batched"}`)
+				s.apply("app:1", `{}`)
 				s.pass(0)
 				return 0
 			},
@@ -386,11 +387,11 @@ func TestRollouts(t *testing.T) {
 		"a fleet of three goes through the default batches": {
 			devices: 3,
 			tell: func(s *show) int {
-				s.apply("app:1", `{"strategy":"Batched"}`)
+				s.apply("app:1", `{}`)
 				s.pass(0)
 				from := len(s.log)
 				s.nature["app:2"] = eventlog.PhaseRunning
-				s.apply("app:2", `{"strategy":"Batched"}`)
+				s.apply("app:2", `{}`)
 				steps(s, 20)
 				return from
 			},
@@ -400,10 +401,10 @@ func TestRollouts(t *testing.T) {
 		"a selector of a batch that selects nobody pauses before a device is touched": {
 			devices: 3,
 			tell: func(s *show) int {
-				s.apply("app:1", `{"strategy":"Batched"}`)
+				s.apply("app:1", `{}`)
 				s.pass(0)
 				from := len(s.log)
-				s.apply("app:2", `{"strategy":"Batched","batches":[{"selector":{"matchLabels":{"canary":"yes"}}},{}]}`)
+				s.apply("app:2", `{"batches":[{"selector":{"matchLabels":{"canary":"yes"}}},{}]}`)
 				steps(s, 3)
 				return from
 			},

@@ -12,6 +12,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/score"
 	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
 )
 
 // Spec is a Deployment's CR as a decision sees it: parsed once, when it comes.
@@ -63,7 +64,7 @@ func SpecOf(d *v1alpha1.Deployment) Spec {
 		Explained:   lastManager(d.ManagedFields, fieldsOf.changeCause),
 	}
 	if s.Strategy == "" {
-		s.Strategy = string(v1alpha1.RolloutImmediate)
+		s.Strategy = rollout.DefaultStrategy
 	}
 	s.Selector, s.Problem = readSelector(d.Spec.TargetSelector)
 	if err := s.readScore(d); err != nil {
@@ -95,12 +96,12 @@ func (s *Spec) readScore(d *v1alpha1.Deployment) error {
 	if err := eventlog.CheckName("Deployment", d.Name); err != nil {
 		return err
 	}
-	rollout, err := json.Marshal(d.Spec.Rollout)
+	said, err := json.Marshal(d.Spec.Rollout)
 	if err != nil {
 		return fmt.Errorf("encode spec.rollout: %w", err)
 	}
-	if string(rollout) != "{}" { // what its author did not say is not recorded
-		s.Rollout = rollout
+	if string(said) != "{}" { // what its author did not say is not recorded
+		s.Rollout = said
 	}
 	raw, err := json.Marshal(d.Spec.Score)
 	if err != nil {

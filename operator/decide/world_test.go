@@ -90,12 +90,14 @@ func told(ds []eventlog.Draft) []string {
 
 type crOption func(*v1alpha1.Deployment)
 
+// cr is a Deployment that goes out at once, unless an option says otherwise.
 func cr(ns, name, image string, sel map[string]string, opts ...crOption) *v1alpha1.Deployment {
 	d := &v1alpha1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name, UID: types.UID("uid-" + ns + "-" + name), Generation: 1},
 		Spec: v1alpha1.DeploymentSpec{
 			TargetSelector: metav1.LabelSelector{MatchLabels: sel},
 			Score:          v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{Services: []v1alpha1.Service{{Name: "main", Image: image}}}},
+			Rollout:        v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
 		},
 	}
 	for _, o := range opts {

@@ -15,7 +15,7 @@ import (
 // Defaults of spec.rollout. They are filled in here and never stored in an object, so
 // that they can be changed.
 const (
-	DefaultStrategy         = eventlog.StrategyImmediate
+	DefaultStrategy         = eventlog.StrategyBatched
 	DefaultSoak             = 5 * time.Minute
 	DefaultLastSoak         = time.Minute
 	DefaultThreshold        = 95 // percent

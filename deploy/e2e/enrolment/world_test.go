@@ -324,6 +324,7 @@ func (w *world) apply(name, tag string) {
 			Score: v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{Services: []v1alpha1.Service{{
 				Name: "web", Image: sampleimage.Repository + ":" + tag, Ports: []string{"8080:8080"},
 			}}}},
+			Rollout: v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
 		},
 	}
 	b, err := json.Marshal(d)

@@ -288,6 +288,7 @@ func (f *fleet) apply(name, revision string) error {
 			Score: v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{Services: []v1alpha1.Service{{
 				Name: "web", Image: "localhost/fleet-hello:1", Ports: []string{"8080"}, Env: map[string]v1alpha1.EnvValue{"GREETING": v1alpha1.EnvValue(revision)},
 			}}}},
+			Rollout: v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
 		},
 	}
 	b, err := json.Marshal(d)
