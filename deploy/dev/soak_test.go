@@ -128,7 +128,7 @@ func (w *soaking) change(ctx context.Context) error {
 		Spec: v1alpha1.DeploymentSpec{
 			TargetSelector: metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: v1alpha1.LabelDevice, Operator: metav1.LabelSelectorOpExists}}},
 			Score:          v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{Services: []v1alpha1.Service{{Name: "web", Image: "app:1"}}}},
-			Rollout: v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
+			Rollout:        v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {

@@ -52,7 +52,7 @@ func deployment() decide.Spec {
 	return decide.SpecOf(&v1alpha1.Deployment{
 		ObjectMeta: metav1.ObjectMeta{Namespace: "shop", Name: "web", UID: "u1", Generation: 1},
 		Spec: v1alpha1.DeploymentSpec{
-			Rollout: v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
+			Rollout:        v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
 			TargetSelector: metav1.LabelSelector{MatchLabels: map[string]string{"site": "lab"}},
 			Score: v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{Services: []v1alpha1.Service{{
 				Name: "web", Image: "docker.io/library/nginx:1.27", Ports: []string{"8080:80"},
