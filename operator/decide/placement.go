@@ -447,6 +447,9 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 		if member {
 			deadline = pair.Begun.Add(pl.set.Deadline)
 		}
+		if member && pair.Begun.After(pl.newest) {
+			pl.newest = pair.Begun
+		}
 		switch {
 		case waits && has:
 			v.class = rollout.Waiting

@@ -157,7 +157,8 @@ func (r *release) withdraw(c deploymentCase, pl *placement, room int, immediate 
 		switch {
 		case !p.values.online && !immediate:
 			continue // it is withdrawn when the device is back, inside the budgets
-		case !p.values.online, pair.Reported.Sequence == 0: // nothing is known to run there
+		case !p.values.online, p.values.broken: // it costs no availability
+		case pair.Reported.Sequence == 0: // nothing is known to run there
 		case room <= 0 || r.fullGroup(p.id) != nil:
 			continue
 		default:

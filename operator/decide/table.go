@@ -47,7 +47,7 @@ func standStill(c deploymentCase) ([]eventlog.Draft, bool, error) {
 func supersede(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	want, run := c.log.SpecTarget(), &c.log.Run
 	if c.log.Rejected == want.Content || run.Target.Revision == want.Revision && run.Kind != eventlog.RunRollback &&
-		run.Phase != fleet.PhaseNone && run.Phase != fleet.PhaseSuperseded {
+		run.Phase != fleet.PhaseNone && run.Phase != fleet.PhaseSuperseded && !(rollout.Unmatched(run) && c.place.matched > 0) {
 		return nil, false, nil
 	}
 	if run.Phase.Moving() || run.Phase == fleet.PhasePaused {
@@ -120,7 +120,7 @@ func restOfTable(c deploymentCase) ([]eventlog.Draft, bool, error) {
 		if c.place.classes[rollout.Waiting] == 0 {
 			return c.event(eventlog.RolloutBatchSucceeded, eventlog.Rollout{Batch: run.Batch, Counts: c.counts()})
 		}
-		return nil, false, nil
+		return c.pauseExhausted()
 	}
 	return c.judge()
 }
@@ -173,9 +173,7 @@ func (c deploymentCase) judge() ([]eventlog.Draft, bool, error) {
 	}
 	empty := run.Batch <= len(run.Batches) && run.Batches[run.Batch-1].Size == 0 // a small fleet has no device for it
 	switch {
-	case counts.Bad > counts.Allowed && pl.set.OnFailure == eventlog.OnFailureContinue && open+waiting > 0:
-		return nil, false, nil
-	case counts.Bad > counts.Allowed:
+	case counts.Bad > counts.Allowed && (pl.set.OnFailure != eventlog.OnFailureContinue || open+waiting == 0):
 		return c.fail(counts)
 	case pl.set.WaitOffline && pl.awaited > 0 && !overdue:
 		return nil, false, nil
@@ -185,10 +183,21 @@ func (c deploymentCase) judge() ([]eventlog.Draft, bool, error) {
 		return c.event(eventlog.RolloutBatchSucceeded, eventlog.Rollout{Batch: run.Batch, Counts: counts})
 	case waiting == 0 && open == 0 && overdue:
 		return pause(ReasonNothingProven, fmt.Sprintf("no device of batch %d ran the new revision for its soak; promote to go on without a proof, or undo", run.Batch))
-	case waiting > pl.blocked && open == 0 && !pl.grantable() && !c.Clock().Before(pl.stuckAt()):
-		return pause(ReasonBudgetExhausted, fmt.Sprintf("%s of batch %d wait, and no more may be unavailable; mend what is down, or raise the budget, then resume", devicesText(waiting), run.Batch))
 	}
-	return nil, false, nil
+	return c.pauseExhausted()
+}
+
+// pauseExhausted (B13): for a whole deadline no budget let a device be given anything.
+func (c deploymentCase) pauseExhausted() ([]eventlog.Draft, bool, error) {
+	pl, run := c.place, &c.log.Run
+	waiting := pl.classes[rollout.Waiting]
+	if waiting <= pl.blocked || pl.classes[rollout.Open] > 0 || pl.grantable() || c.Clock().Before(pl.stuckAt()) {
+		return nil, false, nil
+	}
+	return c.event(eventlog.RolloutPaused, eventlog.Rollout{
+		Batch: run.Batch, Reason: ReasonBudgetExhausted, Counts: c.counts(), Examples: c.examples(), Message: fmt.Sprintf(
+			"%s of batch %d wait, and no more may be unavailable; mend what is down, or raise the budget, then resume", devicesText(waiting), run.Batch),
+	})
 }
 
 func (c deploymentCase) fail(counts *eventlog.RolloutCounts) ([]eventlog.Draft, bool, error) {

@@ -122,21 +122,26 @@ func (s *Settings) Held(d *fleet.Deployment) bool { return d.Hold != nil || s.Pa
 // has nothing where it has nothing. has says whether the Deployment is on the device.
 func (s *Settings) Target(d *fleet.Deployment, has bool, batch int) *fleet.Target {
 	run := &d.Run
+	failed := run.Failed && s.OnFailure != eventlog.OnFailureContinue // the pause or the rollback that follows is about to be recorded
 	switch {
-	case run.ID == 0 && run.Phase == fleet.PhaseNone:
+	case run.Phase == fleet.PhaseNone, s.Paused:
 		return nil
-	case has && (s.Held(d) || run.Phase == fleet.PhasePaused):
+	case has && (d.Hold != nil || failed || run.Phase == fleet.PhasePaused):
 		return nil // to catch up waits too
-	case has && run.Failed && s.OnFailure != eventlog.OnFailureContinue:
-		return nil // the pause or the rollback that follows is about to be recorded
-	case run.Phase == fleet.PhaseRollingBack, run.Phase == fleet.PhaseRolledBack, run.Phase == fleet.PhaseCompleted:
+	case run.Phase == fleet.PhaseRollingBack, run.Phase == fleet.PhaseRolledBack, run.Phase == fleet.PhaseCompleted && !Unmatched(run):
 		return &run.Target
-	case run.Phase == fleet.PhaseProgressing && !s.Held(d) && batch <= run.Batch:
+	case run.Phase == fleet.PhaseProgressing && d.Hold == nil && !failed && batch <= run.Batch:
 		return &run.Target
-	case !has && d.Stable.Content != "":
+	case !has && d.Stable.Content != "" && d.Stable.Content != d.Rejected:
 		return &d.Stable
 	}
 	return nil
+}
+
+// Unmatched says whether a run was completed because no device matched. Nothing shows
+// that its target does no harm, so it is given to no device before another run.
+func Unmatched(run *fleet.Run) bool {
+	return run.Phase == fleet.PhaseCompleted && run.Reason == fleet.ReasonNoDeviceMatches
 }
 
 // Immediate says whether a run gives its target to all at once and is not judged.
