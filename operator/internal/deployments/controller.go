@@ -190,6 +190,21 @@ func (c *Controller) AwaitingFinalizer(key fleet.Key) bool {
 	return err == nil
 }
 
+// Reference names a CR as an Event's object; false where the API does not show it.
+func (c *Controller) Reference(key fleet.Key) (corev1.ObjectReference, bool) {
+	d, err := c.lister.Deployments(key.Namespace).Get(key.Name)
+	if err != nil {
+		return corev1.ObjectReference{}, false
+	}
+	return referenceOf(d), true
+}
+
+func referenceOf(d *v1alpha1.Deployment) corev1.ObjectReference {
+	return corev1.ObjectReference{
+		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment", Namespace: d.Namespace, Name: d.Name, UID: d.UID,
+	}
+}
+
 // Changed is told which Deployments the log changed.
 func (c *Controller) Changed(keys []fleet.Key) {
 	for _, key := range keys {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"time"
 
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -59,9 +58,7 @@ func (c *Controller) warnOfUnknownFields(d *v1alpha1.Deployment, s v1alpha1.Depl
 	if now == nil || before != nil && before.Message == now.Message {
 		return
 	}
-	c.options.Events.WarnOf(corev1.ObjectReference{
-		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment", Namespace: d.Namespace, Name: d.Name, UID: d.UID,
-	}, ReasonUnknownFields, "Read", now.Message)
+	c.options.Events.WarnOf(referenceOf(d), ReasonUnknownFields, "Read", now.Message)
 }
 
 // now is in whole seconds, as the API keeps times: what it answers then equals what

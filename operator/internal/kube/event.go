@@ -36,6 +36,10 @@ func NewEvents(client kubernetes.Interface, identity string, about corev1.Object
 // Warn has one Event written. related names another object that it is about; it
 // may be nil.
 func (e *Events) Warn(reason, action, note string, related *corev1.ObjectReference) {
+	e.tell(corev1.EventTypeWarning, reason, action, note, related)
+}
+
+func (e *Events) tell(kind, reason, action, note string, related *corev1.ObjectReference) {
 	event := &eventsv1.Event{
 		ObjectMeta:          metav1.ObjectMeta{GenerateName: FieldManager + "-", Namespace: e.about.Namespace},
 		EventTime:           metav1.MicroTime{Time: time.Now()},
@@ -46,7 +50,7 @@ func (e *Events) Warn(reason, action, note string, related *corev1.ObjectReferen
 		Regarding:           e.about,
 		Related:             related,
 		Note:                clip(note, maxNoteLen),
-		Type:                corev1.EventTypeWarning,
+		Type:                kind,
 	}
 	select {
 	case e.queue <- event:
@@ -61,6 +65,13 @@ func (e *Events) WarnOf(object corev1.ObjectReference, reason, action, note stri
 	about := *e
 	about.about = object
 	about.Warn(reason, action, note, nil)
+}
+
+// TellOf has one Event written about an object that calls for nobody, as WarnOf does.
+func (e *Events) TellOf(object corev1.ObjectReference, reason, action, note string) {
+	about := *e
+	about.about = object
+	about.tell(corev1.EventTypeNormal, reason, action, note, nil)
 }
 
 // Run writes until the context ends.

@@ -9,6 +9,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/internal/decider"
+	"fleet.nationtech.io/operator/status"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -47,12 +48,32 @@ func (t *Term) Appended(drafts []eventlog.Draft) {
 	t.Metrics.appended(drafts)
 	t.hasCapacity()
 	for _, d := range drafts {
+		if e, ok := status.EventOf(d); ok {
+			t.tellOfRollout(d.Subject, e)
+		}
 		if d.Type != eventlog.DeploymentOrphaned {
 			continue
 		}
 		if a, err := eventlog.ParseSubject(d.Subject); err == nil { // Decide made it of the same package
 			t.warnOfOrphan(a.Namespace, a.Name)
 		}
+	}
+}
+
+// tellOfRollout writes an Event on the Deployment about a change of its rollout's state.
+func (t *Term) tellOfRollout(subject string, e status.Event) {
+	a, err := eventlog.ParseSubject(subject)
+	if err != nil {
+		return
+	}
+	object, ok := t.Deployments.Reference(fleet.Key{Namespace: a.Namespace, Name: a.Name})
+	if !ok {
+		return // it is gone, and nobody could see the Event
+	}
+	if e.Warning {
+		t.Events.WarnOf(object, e.Reason, e.Action, e.Note)
+	} else {
+		t.Events.TellOf(object, e.Reason, e.Action, e.Note)
 	}
 }
 
