@@ -20,6 +20,8 @@ const (
 	MaxChangeCause = 4 << 10
 	// MaxSelector bounds spec.targetSelector as JSON.
 	MaxSelector = 16 << 10
+	// MaxRollout bounds spec.rollout as JSON.
+	MaxRollout = 6 << 10
 	// MaxLabels bounds all labels of a Device, with their owners, as JSON.
 	MaxLabels = 128 << 10
 

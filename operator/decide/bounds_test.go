@@ -40,6 +40,17 @@ func valuesOf(bytes int) crOption {
 	}
 }
 
+// pinsOf gives a CR a rollout of about that many bytes as JSON.
+func pinsOf(bytes int) crOption {
+	return func(d *v1alpha1.Deployment) {
+		pin := &metav1.LabelSelector{MatchLabels: map[string]string{}}
+		for n := 0; n < bytes-100; n += 70 {
+			pin.MatchLabels[fmt.Sprintf("%063d", n)] = "v"
+		}
+		d.Spec.Rollout.Batches = []v1alpha1.RolloutBatch{{Selector: pin}, {}}
+	}
+}
+
 // Whatever the API server takes of a CR, each event that follows from it fits into
 // the log: what is copied is bounded, or the CR is refused with a reason.
 func TestEveryEventOfALegalDeploymentFitsIntoTheLog(t *testing.T) {
@@ -48,9 +59,10 @@ func TestEveryEventOfALegalDeploymentFitsIntoTheLog(t *testing.T) {
 	for name, opts := range map[string][]crOption{
 		"a change-cause of 253 KiB":                        {because(longest)},
 		"the largest score, and a change-cause of 60 KiB":  {scoreOf(v1alpha1.MaxScoreBytes), because(strings.Repeat("c", 60<<10))},
-		"all parts as large as they may be":                {scoreOf(v1alpha1.MaxScoreBytes), because(longest), stamped(longest), valuesOf(decide.MaxSelector - 600)},
+		"all parts as large as they may be":                {scoreOf(v1alpha1.MaxScoreBytes), because(longest), stamped(longest), valuesOf(decide.MaxSelector - 600), pinsOf(decide.MaxRollout - 100)},
 		"a score that is a byte too large":                 {scoreOf(v1alpha1.MaxScoreBytes + 1), because(longest), stamped(longest)},
 		"a selector of half a megabyte":                    {valuesOf(500 << 10)},
+		"pins of 60 KiB":                                   {pinsOf(60 << 10)},
 		"a number that canonical JSON does not have":       {rawScore(`{"n":9007199254740993}`)},
 		"a key of the score that is as long as it may get": {rawScore(fmt.Sprintf(`{%q:9007199254740993}`, strings.Repeat("k", 1<<20)))},
 	} {

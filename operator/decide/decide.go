@@ -17,6 +17,7 @@ type Input struct {
 	Deployment fleet.Key // its CR or its place in the log changed
 	Progress   fleet.Key // its devices reported
 	Device     string    // its labels, reports or presence changed
+	Budget     string    // the CR of this DisruptionBudget changed
 }
 
 // OfDeployment is the input for a Deployment whose CR changed.
@@ -28,6 +29,9 @@ func OfProgress(k fleet.Key) Input { return Input{Progress: k} }
 // OfDevice is the input for a device.
 func OfDevice(id string) Input { return Input{Device: id} }
 
+// OfBudget is the input for a DisruptionBudget.
+func OfBudget(name string) Input { return Input{Budget: name} }
+
 // Decide gives the events that are due because of an input. It is asked again
 // once the fold has passed them, until there are none: so a crash between two
 // appends costs nothing, and an event can name the one that caused it.
@@ -35,6 +39,8 @@ func Decide(s *State, in Input, now time.Time) ([]eventlog.Draft, error) {
 	switch {
 	case in.Device != "":
 		return firstDue(deviceRules, deviceCase{State: s, id: in.Device, dev: s.view.Devices[in.Device], now: now})
+	case in.Budget != "":
+		return recordBudget(s, in.Budget, now)
 	case in.Progress != fleet.Key{}:
 		return firstDue(progressRules, s.deploymentCase(in.Progress, now))
 	default:

@@ -36,16 +36,16 @@ type budgetMember struct {
 	down  bool
 }
 
-// room is how many more devices of the group may go down.
-func (g *budgetGroup) room() int {
-	most := 0
+// allowed is how many devices of the group may be down.
+func (g *budgetGroup) allowed() int {
 	if g.of.max != nil {
-		most = g.of.max.Of(g.members)
-	} else {
-		most = g.members - g.of.min.Of(g.members)
+		return g.of.max.Of(g.members)
 	}
-	return most - g.down - g.spent
+	return max(0, g.members-g.of.min.Of(g.members))
 }
+
+// room is how many more devices of the group may go down.
+func (g *budgetGroup) room() int { return g.allowed() - g.down - g.spent }
 
 // putBudget takes a DisruptionBudget that binds into account.
 func (s *State) putBudget(name string, sel labels.Selector, maxUnavailable, minAvailable *eventlog.Amount, groupBy []string) {
@@ -213,9 +213,11 @@ type BudgetUse struct {
 	Matched   int // devices that it selects
 	Down      int
 	Groups    int
-	Remaining int // how many more may go down in the tightest group; 0 where there is none
-	Blocked   int // devices that wait for it
-	Examples  []string
+	Allowed   int               // how many may be down in the tightest group: the one with the least left
+	Remaining int               // how many more may go down there; 0 where there is no group
+	Tightest  map[string]string // its labels; nil without groupBy
+	Blocked   int               // devices that wait for the budget
+	Examples  []string          // of those, 5 at most
 }
 
 // BudgetUse gives how much of a budget is used; false where no such budget binds.
@@ -226,19 +228,43 @@ func (s *State) BudgetUse(name string) (u BudgetUse, ok bool) {
 		return u, false
 	}
 	u.Matched, u.Groups = len(b.devices), len(b.groups)
-	first := true
-	var blocked []string
+	var tightest *budgetGroup
+	blocked := map[string]struct{}{}
 	for _, g := range b.groups {
 		u.Down += g.down
-		if r := max(0, g.room()); first || r < u.Remaining {
-			u.Remaining, first = r, false
+		if tightest == nil || g.room() < tightest.room() || g.room() == tightest.room() && g.name < tightest.name {
+			tightest = g
 		}
-		u.Blocked += len(g.parked)
 		for p := range g.parked {
-			blocked = append(blocked, p.id)
+			blocked[p.id] = struct{}{}
 		}
 	}
-	slices.Sort(blocked)
-	u.Examples = blocked[:min(len(blocked), 5)]
+	if tightest != nil {
+		u.Allowed, u.Remaining, u.Tightest = tightest.allowed(), max(0, tightest.room()), tightest.labels()
+	}
+	u.Blocked = len(blocked)
+	for id := range blocked { // the first few, without sorting them all
+		at, _ := slices.BinarySearch(u.Examples, id)
+		if at < maxBlockedExamples {
+			u.Examples = slices.Insert(u.Examples, at, id)
+			u.Examples = u.Examples[:min(len(u.Examples), maxBlockedExamples)]
+		}
+	}
 	return u, true
+}
+
+// maxBlockedExamples is how many of the devices that wait for a budget are named.
+const maxBlockedExamples = 5
+
+// labels are those that the devices of the group share.
+func (g *budgetGroup) labels() map[string]string {
+	if len(g.of.groupBy) == 0 {
+		return nil
+	}
+	values := strings.Split(g.name, ",") // no label's value has a comma
+	m := make(map[string]string, len(values))
+	for i, key := range g.of.groupBy {
+		m[key] = values[i]
+	}
+	return m
 }

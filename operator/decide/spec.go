@@ -100,6 +100,10 @@ func (s *Spec) readScore(d *v1alpha1.Deployment) error {
 	if err != nil {
 		return fmt.Errorf("encode spec.rollout: %w", err)
 	}
+	if len(said) > MaxRollout {
+		return &Problem{Reason: v1alpha1.ReasonTooLarge, Message: fmt.Sprintf(
+			"spec.rollout is %d bytes as JSON; at most %d fit into the event log: let the batches select by fewer labels", len(said), MaxRollout)}
+	}
 	if string(said) != "{}" { // what its author did not say is not recorded
 		s.Rollout = said
 	}

@@ -21,6 +21,9 @@ type State struct {
 	failed  map[Input]Problem  // the last decision about it failed, and why
 	devices map[string]deviceLabels
 	leaving map[string]bool // Devices whose deletion takes the device out of the fleet
+	budgets map[string]BudgetSpec
+	// budgetsDeleted are DisruptionBudgets whose deletion was seen.
+	budgetsDeleted map[string]struct{}
 
 	byLabel   deviceIndex
 	selectors selectorIndex
@@ -46,12 +49,13 @@ func NewState(v *fleet.View) *State {
 		view: v, changes: v.Watch(), placements: map[fleet.Key]*placement{}, placesOf: map[string][]*place{},
 		stale: map[fleet.Key]struct{}{}, moved: map[string]struct{}{}, relabelled: map[string]bool{}, outs: map[string]bool{}, ledgers: map[string]*budgetLedger{},
 
-		specs:     map[fleet.Key]Spec{},
-		byName:    map[string]map[fleet.Key]struct{}{},
-		decided:   map[fleet.Key]bool{},
-		failed:    map[Input]Problem{},
-		devices:   map[string]deviceLabels{},
-		leaving:   map[string]bool{},
+		specs:   map[fleet.Key]Spec{},
+		byName:  map[string]map[fleet.Key]struct{}{},
+		decided: map[fleet.Key]bool{},
+		failed:  map[Input]Problem{},
+		devices: map[string]deviceLabels{},
+		leaving: map[string]bool{},
+		budgets: map[string]BudgetSpec{}, budgetsDeleted: map[string]struct{}{},
 		byLabel:   deviceIndex{},
 		selectors: newSelectorIndex(),
 	}

@@ -19,6 +19,7 @@ import (
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/version"
+	"fleet.nationtech.io/operator/internal/budgets"
 	"fleet.nationtech.io/operator/internal/checkpointer"
 	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/deployments"
@@ -65,7 +66,7 @@ func (a *App) Addr(ctx context.Context) net.Addr {
 //	             ▼           their CRs               ▼                       ▼
 //	       ┌───────────┐ ◀───────────────── ┌──────────────────┐       ┌──────────┐
 //	       │   state   │                    │   deployments    │       │ liveness │
-//	       │ view + CRs│ ── what changed ─▶ │     devices      │       └────┬─────┘
+//	       │ view + CRs│ ── what changed ─▶ │ devices, budgets │       └────┬─────┘
 //	       └─────┬─────┘                    └────────┬─────────┘            │
 //	             │ read, under its lock              │ keys                 │ devices that came or went
 //	             │                                   ▼                      ▼
@@ -80,7 +81,7 @@ func (a *App) Addr(ctx context.Context) net.Addr {
 //	                             │ what is settled, failed, appended; the log is full
 //	                             ▼
 //	       ┌───────────────────────────────────────────┐
-//	       │ term: election, reserve, reconcile, resync│ ──▶ deployments, devices: finalizers, Device CRs, status
+//	       │ term: election, reserve, reconcile, resync│ ──▶ deployments, devices, budgets: finalizers, Device CRs, status
 //	       └─────────────────────▲─────────────────────┘ ──▶ health of the buckets, checkpointer, sealer
 //	                             │ while the Lease is held
 //	                          leader
@@ -136,7 +137,14 @@ func (a *App) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	observer := changes{state: known, queue: queue, pulse: pulse, deployments: deploys, devices: devs}
+	bounds, err := budgets.New(informers, budgets.Options{
+		Client: crs, Do: known.Do, Decide: queue.AddBudget,
+		Patched: func() { writes.Written("DisruptionBudget") }, Now: o.Now, Logger: o.Logger,
+	})
+	if err != nil {
+		return err
+	}
+	observer := changes{state: known, queue: queue, pulse: pulse, deployments: deploys, devices: devs, budgets: bounds}
 
 	// Who decides, and while leading does the rest.
 	seals := sealer.New(sealer.Options{
@@ -156,7 +164,7 @@ func (a *App) Run(ctx context.Context) error {
 	})
 	terms := term.NewLeader(term.Parts{
 		NATS: nc, JS: js, Kube: core, Appender: log,
-		State: known, Queue: queue, Decider: decides, Pulse: pulse, Deployments: deploys, Devices: devs,
+		State: known, Queue: queue, Decider: decides, Pulse: pulse, Deployments: deploys, Devices: devs, Budgets: bounds,
 		Checkpointer: checkpoints, Sealer: seals, Events: events, Metrics: term.NewMetrics(o.Registry),
 		Buckets: health.Options{JS: js, Replicas: o.Replicas, Events: events, Metrics: healths, Logger: o.Logger},
 	}, term.Settings{
@@ -178,7 +186,7 @@ func (a *App) Run(ctx context.Context) error {
 		switch {
 		case !nc.IsConnected():
 			return "not connected to NATS"
-		case !deploys.Synced() || !devs.Synced():
+		case !deploys.Synced() || !devs.Synced() || !bounds.Synced():
 			return "the Kubernetes API has not shown all yet"
 		case !known.Current():
 			return "the replica has not caught up with the event log yet"

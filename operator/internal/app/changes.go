@@ -6,6 +6,7 @@ import (
 	"github.com/nats-io/nkeys"
 	"k8s.io/client-go/kubernetes"
 
+	"fleet.nationtech.io/operator/internal/budgets"
 	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/deployments"
 	"fleet.nationtech.io/operator/internal/devices"
@@ -22,6 +23,7 @@ type changes struct {
 	pulse       *liveness.Monitor
 	deployments *deployments.Controller
 	devices     *devices.Controller
+	budgets     *budgets.Controller
 }
 
 var _ state.Observer = changes{}
@@ -33,6 +35,7 @@ func (c changes) Changed(keys []fleet.Key, ids []string) {
 	c.queue.AddPresence(c.pulse.Follow(c.state, ids)...)
 	c.deployments.Changed(keys)
 	c.devices.Changed(ids)
+	c.budgets.Changed()
 }
 
 // sealKey gives the key by which the log is sealed, when it is asked for.

@@ -72,6 +72,9 @@ func (q *Queue) AddDevices(ids ...string) {
 	q.Add(ins...)
 }
 
+// AddBudget asks about a DisruptionBudget whose CR changed.
+func (q *Queue) AddBudget(name string) { q.Add(Input{Input: decide.OfBudget(name)}) }
+
 // AddPresence asks about devices whose pulse began or ended.
 func (q *Queue) AddPresence(ids ...string) {
 	ins := make([]Input, len(ids))

@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/operator/internal/budgets"
 	"fleet.nationtech.io/operator/internal/checkpointer"
 	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/deployments"
@@ -46,6 +47,7 @@ type Parts struct {
 	Pulse        *liveness.Monitor
 	Deployments  *deployments.Controller
 	Devices      *devices.Controller
+	Budgets      *budgets.Controller
 	Checkpointer *checkpointer.Checkpointer
 	Sealer       *sealer.Sealer
 
@@ -88,7 +90,7 @@ var (
 // Lead leads until the Lease is lost, which ends the context, or another replica is
 // elected in the log. elected says whether this one was.
 func (l *Leader) Lead(ctx context.Context) (elected bool, err error) {
-	if !cache.WaitForCacheSync(ctx.Done(), l.Deployments.Synced, l.Devices.Synced) {
+	if !cache.WaitForCacheSync(ctx.Done(), l.Deployments.Synced, l.Devices.Synced, l.Budgets.Synced) {
 		return false, nil
 	}
 	defer l.standDown()

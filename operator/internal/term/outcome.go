@@ -22,7 +22,10 @@ var _ decider.Observer = (*Term)(nil)
 // Settled implements decider.Observer.
 func (t *Term) Settled(ins []decide.Input) {
 	for _, in := range ins {
-		if in.Deployment != (fleet.Key{}) {
+		switch {
+		case in.Budget != "":
+			t.Budgets.Decided(in.Budget)
+		case in.Deployment != (fleet.Key{}):
 			t.Deployments.Settled(in.Deployment)
 		}
 	}
@@ -34,6 +37,8 @@ func (t *Term) Failed(ins []decide.Input) {
 		switch {
 		case in.Device != "":
 			t.Devices.Changed([]string{in.Device})
+		case in.Budget != "":
+			t.Budgets.Decided(in.Budget)
 		case in.Progress != (fleet.Key{}):
 			t.Deployments.Changed([]fleet.Key{in.Progress})
 		default:

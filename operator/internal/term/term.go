@@ -109,6 +109,7 @@ func (t *Term) decide(ctx context.Context) error {
 	actors := []func(onReady func()){
 		func(onReady func()) { t.Deployments.Lead(ctx, onReady) },
 		func(onReady func()) { t.Devices.Lead(ctx, onReady) },
+		func(onReady func()) { t.Budgets.Lead(ctx, onReady) },
 		func(onReady func()) { onReady(); kept.Run(ctx) },
 		func(onReady func()) { onReady(); t.requestResyncs(ctx, kept.ResyncDue()) },
 		func(onReady func()) { onReady(); t.Checkpointer.Run(ctx) },
@@ -147,14 +148,20 @@ func (t *Term) beginDecisions() {
 // initialPass asks about everything that the log and the API know: whatever a leader
 // before left undone is found so.
 func (t *Term) initialPass() {
-	deployments, devices := map[fleet.Key]struct{}{}, map[string]struct{}{}
+	deployments, devices, budgets := map[fleet.Key]struct{}{}, map[string]struct{}{}, map[string]struct{}{}
 	for _, k := range t.Deployments.Keys() {
 		deployments[k] = struct{}{}
 	}
 	for _, id := range t.Devices.Names() {
 		devices[id] = struct{}{}
 	}
+	for _, name := range t.Budgets.Names() {
+		budgets[name] = struct{}{}
+	}
 	t.State.Do(func(s *decide.State) {
+		for name := range s.View().Budgets {
+			budgets[name] = struct{}{}
+		}
 		for k := range s.View().Deployments {
 			deployments[k] = struct{}{}
 		}
@@ -162,6 +169,9 @@ func (t *Term) initialPass() {
 			devices[id] = struct{}{}
 		}
 	})
+	for name := range budgets {
+		t.Queue.AddBudget(name)
+	}
 	for k := range deployments {
 		t.Queue.AddDeployment(k)
 		t.Queue.AddProgress(k)
