@@ -144,6 +144,8 @@ func (s *State) replace(key fleet.Key) {
 	if !exists || spec.Deleting || spec.Problem != nil || log == nil || log.Lifecycle != fleet.Applied {
 		if pl != nil {
 			s.drop(pl)
+		} else {
+			s.touchDependents(key) // its run may be gone with it
 		}
 		return
 	}

@@ -30,7 +30,8 @@ type world struct {
 	log []eventlog.Draft
 	seq uint64
 
-	later time.Duration // seconds by which the log's clock is past now
+	later    time.Duration // seconds by which the log's clock is past now
+	appended func()        // is told of each event that was folded; nil: nobody is
 }
 
 func (w *world) at() time.Time { return now.Add(w.later * time.Second) }
@@ -47,6 +48,9 @@ func (w *world) append(ds ...eventlog.Draft) {
 			w.Fatalf("a decided event cannot be decoded: %v", err)
 		}
 		fleet.Apply(w.View(), e, eventlog.Check(e))
+		if w.appended != nil {
+			w.appended()
+		}
 	}
 }
 

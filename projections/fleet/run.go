@@ -152,10 +152,10 @@ func (v *View) applyRollout(d *Deployment, e *eventlog.Event, r *eventlog.Rollou
 		run.Batch, run.BatchAt, run.Passed, run.Let, run.Failed, run.StalledAt = r.Batch, now, false, false, false, time.Time{}
 	case eventlog.RolloutBatchSucceeded:
 		run.Passed = true
-		d.writeOff()
+		v.writeOff(d)
 	case eventlog.RolloutBatchFailed:
 		run.Failed = true
-		d.writeOff()
+		v.writeOff(d)
 	case eventlog.RolloutPromoted:
 		to(PhaseProgressing)
 		run.Passed, run.Let, run.Failed, run.Resumed, run.Full = true, true, false, true, run.Full || r.Full
@@ -295,10 +295,11 @@ func (v *View) resumeRun(d *Deployment, to func(Phase)) {
 
 // writeOff: devices that were lost when their batch was judged are no longer counted
 // as unavailable through the rollout, until they are back.
-func (d *Deployment) writeOff() {
+func (v *View) writeOff(d *Deployment) {
 	for _, p := range d.pairs {
 		if p.Desired.Hash == d.Run.Target.Hash && p.Lost {
 			p.WrittenOff = true
+			v.touchDevice(p.Device)
 		}
 	}
 }

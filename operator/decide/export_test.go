@@ -1,0 +1,57 @@
+package decide
+
+import (
+	"k8s.io/apimachinery/pkg/labels"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
+)
+
+// Kept is what a State keeps of a Deployment's rollout.
+type Kept struct {
+	Current   bool // the log has the spec as the API shows it
+	Matched   int
+	Online    int
+	Disturbed int
+	Standings [rollout.Standings]int
+	Places    map[string]KeptPlace
+}
+
+// KeptPlace is what a State keeps of a Deployment on one device.
+type KeptPlace struct {
+	Matches  bool
+	Batch    int
+	Standing rollout.Standing
+	Judged   bool
+	Class    rollout.Class
+	Skipped  bool
+	Blocked  bool
+	Owes     bool // something is to be given to it or taken off it
+	Full     bool // a DisruptionBudget has no room for it
+}
+
+// Kept gives what the state keeps of a Deployment; false: nothing is placed.
+func (s *State) Kept(key fleet.Key) (Kept, bool) {
+	pl := s.placementOf(key)
+	if pl == nil {
+		return Kept{}, false
+	}
+	k := Kept{
+		Current: s.current(s.specs[key]), Matched: pl.matched, Online: pl.online, Disturbed: pl.disturbed, Standings: pl.standings,
+		Places: map[string]KeptPlace{},
+	}
+	for id, p := range pl.places {
+		v := p.values
+		k.Places[id] = KeptPlace{
+			Matches: v.matches, Batch: v.batch, Standing: v.standing, Judged: v.judged, Class: v.class, Skipped: v.skipped != "",
+			Blocked: v.blocked != "", Owes: v.owes || v.free || v.fresh || v.stray, Full: s.fullGroup(id) != nil,
+		}
+	}
+	return k, true
+}
+
+// PutBudget takes a DisruptionBudget into account.
+func (s *State) PutBudget(name string, b eventlog.Budget, selector labels.Selector) {
+	s.putBudget(name, selector, b.MaxUnavailable, b.MinAvailable, b.GroupBy)
+}

@@ -1,0 +1,401 @@
+package rollout
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// WaitKind is what a device waits for.
+type WaitKind string
+
+// What a device can wait for. Each names the first thing only: what comes after that is
+// not known before.
+const (
+	WaitNothing        WaitKind = ""               // it has what it should have
+	WaitNameConflict   WaitKind = "NameConflict"   // another Deployment of the name holds the device
+	WaitNoDevice       WaitKind = "NoDeviceObject" // there is no Device object that the selector could match
+	WaitRefused        WaitKind = "Refused"        // the content is not tried again
+	WaitHold           WaitKind = "Hold"           // a person paused the Deployment
+	WaitSpecPaused     WaitKind = "SpecPaused"     // spec.rollout.paused is true
+	WaitPaused         WaitKind = "Paused"         // the run is paused
+	WaitBatch          WaitKind = "Batch"          // an earlier batch is open
+	WaitSoak           WaitKind = "Soak"           // devices have yet to prove that they run well
+	WaitApproval       WaitKind = "Approval"       // a person has to let the run go on
+	WaitDependency     WaitKind = "Dependency"     // a Deployment that it depends on is not healthy there
+	WaitOffline        WaitKind = "Offline"        // the device is offline
+	WaitMaxUnavailable WaitKind = "MaxUnavailable" // as many devices as may be are unavailable through the rollout
+	WaitBudget         WaitKind = "DisruptionBudget"
+	WaitReport         WaitKind = "Report" // it was given the target, and does not run it well
+	WaitOperator       WaitKind = "Operator"
+)
+
+// maxNamed is how many devices a Wait names.
+const maxNamed = 10
+
+// Wait is the first thing that a device waits for in a Deployment's rollout.
+type Wait struct {
+	Kind WaitKind `json:"kind,omitempty"`
+	// Message is one sentence for people.
+	Message string `json:"message"`
+	// Batch is the device's, Open the one that is open, of Batches; from 1.
+	Batch   int `json:"batch,omitempty"`
+	Open    int `json:"open,omitempty"`
+	Batches int `json:"batches,omitempty"`
+	// Revision is that of the run's target.
+	Revision uint64 `json:"revision,omitempty"`
+	// Until is when it ends if nothing else happens; nil: nobody knows.
+	Until *time.Time `json:"until,omitempty"`
+	// Name is the Deployment or the DisruptionBudget that it waits for, Group the group
+	// of that budget, Devices the first of the devices that it waits for.
+	Name    string   `json:"name,omitempty"`
+	Group   string   `json:"group,omitempty"`
+	Devices []string `json:"devices,omitempty"`
+	// Sequence is the event that began it, where one did.
+	Sequence uint64 `json:"sequence,omitempty"`
+}
+
+// Why gives the first thing that a device waits for in a Deployment's rollout, at a
+// moment of the log's clock.
+func Why(v *fleet.View, d *fleet.Deployment, dev *fleet.Device, at time.Time) Wait {
+	return Look(v, d, at).Why(dev)
+}
+
+// Why gives the first thing that a device waits for.
+func (s *Survey) Why(dev *fleet.Device) Wait {
+	run := &s.d.Run
+	p := s.byID[dev.ID]
+	if p == nil {
+		return Wait{Message: s.name() + " is not for " + dev.ID}
+	}
+	w := s.why(p)
+	w.Revision = run.Target.Revision
+	if run.ID > 0 && p.Matches {
+		w.Batch, w.Open, w.Batches = p.Batch, run.Batch, len(run.Batches)
+	}
+	return w
+}
+
+func (s *Survey) why(p *Place) Wait {
+	switch {
+	case s.d.Lifecycle != fleet.Applied:
+		return Wait{Message: fmt.Sprintf("%s is %s, so nothing of it changes on %s", s.name(), strings.ToLower(string(s.d.Lifecycle)), p.Device.ID)}
+	case !p.Matches && !p.Has:
+		return Wait{Kind: WaitReport, Message: p.Device.ID + " has yet to take it off", Devices: []string{p.Device.ID}}
+	case !p.Matches:
+		return s.whyLeaves(p)
+	case p.Skipped == WaitNameConflict:
+		holder := p.Pair.Deployment.Key.String()
+		return Wait{Kind: WaitNameConflict, Name: holder, Message: fmt.Sprintf("%s holds the name %s on %s", holder, s.d.Key.Name, p.Device.ID)}
+	case s.d.Run.ID == 0 && s.d.Run.Phase == fleet.PhaseNone:
+		return Wait{Kind: WaitOperator, Message: fmt.Sprintf("the operator has yet to start the rollout of revision %d", s.d.Spec.Revision)}
+	case p.Member:
+		return s.whyMember(p)
+	}
+	return s.whyNotGiven(p)
+}
+
+// whyMember: the device was given the run's target.
+func (s *Survey) whyMember(p *Place) Wait {
+	run, id := &s.d.Run, p.Device.ID
+	revision := run.Target.Revision
+	switch {
+	case !p.Pair.Succeeded() && !p.Online():
+		return Wait{Kind: WaitOffline, Message: fmt.Sprintf("%s was given revision %d and is offline", id, revision), Devices: []string{id}}
+	case p.Pair.Failed():
+		return Wait{Kind: WaitReport, Message: fmt.Sprintf("%s was given revision %d and reports that it failed%s", id, revision, because(p.Pair.Reported.Reason)), Devices: []string{id}}
+	case !p.Pair.Succeeded():
+		w := Wait{Kind: WaitReport, Message: fmt.Sprintf("%s was given revision %d and has not reported that it runs", id, revision), Devices: []string{id}}
+		if Immediate(run) {
+			return w
+		}
+		if late := p.Pair.Begun.Add(s.set.Deadline); s.at.Before(late) {
+			w.Until = &late
+			w.Message += fmt.Sprintf("; it counts as failed after %s more", span(late.Sub(s.at)))
+		} else {
+			w.Message += fmt.Sprintf(", %s past its deadline", span(s.at.Sub(late)))
+		}
+		return w
+	case s.judges() && p.Batch == run.Batch && p.Class == Open:
+		proven := p.Pair.Since.Add(s.soak(p.Batch))
+		return Wait{
+			Kind: WaitSoak, Until: &proven, Devices: []string{id},
+			Message: fmt.Sprintf("%s runs revision %d and has to run it well for %s more", id, revision, span(proven.Sub(s.at))),
+		}
+	case s.d.Rejected != "" && s.d.Rejected == s.d.Spec.ScoreHash && run.Target.Content != s.d.Spec.ScoreHash:
+		return s.refused()
+	}
+	return Wait{Message: fmt.Sprintf("%s runs revision %d, which is what it should have", id, revision)}
+}
+
+// judges says whether the open batch is one that is judged.
+func (s *Survey) judges() bool {
+	return s.d.Run.Phase == fleet.PhaseProgressing && !Immediate(&s.d.Run) && !s.d.Run.Passed
+}
+
+func (s *Survey) refused() Wait {
+	run := &s.d.Run
+	if run.Kind == eventlog.RunRestart {
+		return Wait{Kind: WaitRefused, Sequence: run.Sequence, Message: fmt.Sprintf("the restart of revision %d was aborted", run.Target.Revision)}
+	}
+	how := "was aborted"
+	if run.Kind == eventlog.RunRollback {
+		how = "was rolled back"
+	}
+	return Wait{Kind: WaitRefused, Sequence: run.Sequence, Message: fmt.Sprintf(
+		"the rollout of revision %d %s, and its content is not tried again before a person retries it or the spec changes", s.d.Spec.Revision, how)}
+}
+
+// whyNotGiven: what the device has, if anything, is not the run's target.
+func (s *Survey) whyNotGiven(p *Place) Wait {
+	run, id := &s.d.Run, p.Device.ID
+	if w, stopped := s.stopped(p.Has); stopped {
+		return w
+	}
+	target := s.set.Target(s.d, p.Has, p.Batch)
+	given := run.Target.Revision
+	if target != nil {
+		given = target.Revision
+	}
+	switch {
+	case p.Skipped == WaitNoDevice:
+		return Wait{Kind: WaitNoDevice, Message: "the log has no labels of " + id + ", so no Device object says that it is the fleet's"}
+	case p.Skipped == WaitDependency:
+		return Wait{Kind: WaitDependency, Name: p.Blocked, Message: fmt.Sprintf("it depends on %s/%s, which is not assigned to %s", s.d.Key.Namespace, p.Blocked, id)}
+	case run.Phase == fleet.PhaseAborted && target == nil:
+		return s.refused()
+	case target == nil && run.Phase == fleet.PhaseProgressing && p.Batch > run.Batch:
+		return s.whyBatch(p)
+	case target == nil:
+		return Wait{Kind: WaitOperator, Sequence: run.Sequence, Message: "the operator says next how the rollout goes on"}
+	case p.Has && p.Pair.Desired.Hash == target.Hash:
+		return Wait{Message: fmt.Sprintf("%s has revision %d, which is what it should have", id, given)}
+	case p.Blocked != "" && s.cycle:
+		return Wait{Kind: WaitDependency, Name: p.Blocked, Message: s.name() + " depends on itself by way of spec.rollout.dependsOn"}
+	case p.Blocked != "":
+		return Wait{Kind: WaitDependency, Name: p.Blocked, Message: fmt.Sprintf(
+			"it depends on %s/%s, which is not healthy on %s in the revision that its own rollout brings out", s.d.Key.Namespace, p.Blocked, id)}
+	case !p.Has && p.Pair != nil && p.Pair.Leaving():
+		return Wait{Kind: WaitReport, Name: p.Pair.Key.String(), Message: fmt.Sprintf("%s has yet to take %s off", id, p.Pair.Key)}
+	case !p.Has: // it upsets nothing, so it waits for nothing
+	case !p.Online() && (!Immediate(run) || s.budgeted(p.Device)):
+		return Wait{Kind: WaitOffline, Devices: []string{id}, Message: fmt.Sprintf("%s is offline, and is given revision %d when it is back", id, given)}
+	case !p.Online(), p.Pair.Disturbed(), p.Pair.Failed(): // what it has is down anyway
+	case !Immediate(run) && s.counts.Disturbed >= s.counts.MaxUnavailable:
+		return s.whyMaxUnavailable()
+	default:
+		if full := s.fullBudget(p.Device); full != nil {
+			return full.wait()
+		}
+	}
+	return Wait{Kind: WaitOperator, Message: fmt.Sprintf("nothing holds revision %d back: the operator gives it to %s next", given, id)}
+}
+
+// stopped gives what keeps all devices as they are; one that has nothing gets what is
+// stable even so.
+func (s *Survey) stopped(has bool) (Wait, bool) {
+	d, run := s.d, &s.d.Run
+	if !has && s.set.Target(d, false, 1) != nil {
+		return Wait{}, false
+	}
+	switch {
+	case d.Hold != nil:
+		text := fmt.Sprintf("%s holds %s", orUnknown(d.Hold.By), s.name())
+		if d.Hold.Reason != "" {
+			text += ": “" + d.Hold.Reason + "”"
+		}
+		return Wait{Kind: WaitHold, Name: d.Hold.By, Sequence: d.Hold.Mark.Sequence, Message: text}, true
+	case s.set.Paused:
+		return Wait{Kind: WaitSpecPaused, Sequence: d.Applied.Sequence, Message: "spec.rollout.paused of " + s.name() + " is true"}, true
+	case run.Phase == fleet.PhasePaused:
+		text := fmt.Sprintf("the rollout of revision %d is paused%s", run.Target.Revision, because(run.Reason))
+		if run.Message != "" {
+			text += ": " + run.Message
+		}
+		return Wait{Kind: WaitPaused, Sequence: run.Sequence, Message: text}, true
+	}
+	return Wait{}, false
+}
+
+func (s *Survey) whyMaxUnavailable() Wait {
+	w := Wait{Kind: WaitMaxUnavailable, Message: fmt.Sprintf(
+		"%d of %s are unavailable through this rollout, and spec.rollout.maxUnavailable allows %d", s.counts.Disturbed, devicesText(s.counts.Matched), s.counts.MaxUnavailable)}
+	for _, p := range s.places {
+		if p.Has && p.Pair.Disturbed() || p.Pair != nil && p.Pair.Leaving() && *p.Pair.Key == s.d.Key {
+			w.name(p.Device.ID)
+		}
+	}
+	return w
+}
+
+// whyLeaves: the device has the Deployment and does not match any more.
+func (s *Survey) whyLeaves(p *Place) Wait {
+	id, immediate := p.Device.ID, Immediate(&s.d.Run)
+	if w, stopped := s.stopped(true); stopped {
+		return w
+	}
+	switch {
+	case p.Device.Out():
+	case !p.Online() && !immediate:
+		return Wait{Kind: WaitOffline, Devices: []string{id}, Message: id + " is offline; " + s.name() + " is withdrawn there when it is back"}
+	case !p.Online(), p.Pair.Reported.Sequence == 0:
+	case s.counts.Disturbed >= s.counts.MaxUnavailable:
+		return s.whyMaxUnavailable()
+	default:
+		if full := s.fullBudget(p.Device); full != nil {
+			return full.wait()
+		}
+	}
+	return Wait{Kind: WaitOperator, Message: "the operator withdraws " + s.name() + " from " + id + " next"}
+}
+
+// whyBatch: the batch of a device is not open yet. It says what the open one waits for.
+func (s *Survey) whyBatch(p *Place) Wait {
+	run := &s.d.Run
+	w := s.OpenBatch()
+	if w.Kind == WaitNothing || w.Kind == WaitOperator {
+		w.Kind = WaitBatch
+	}
+	w.Message = fmt.Sprintf("%s is in batch %d of %d; %s", p.Device.ID, p.Batch, len(run.Batches), w.Message)
+	return w
+}
+
+// OpenBatch gives what the open batch of the run waits for.
+func (s *Survey) OpenBatch() Wait {
+	run := &s.d.Run
+	if w, stopped := s.stopped(true); stopped {
+		return w
+	}
+	if !run.Phase.Moving() || run.Batch < 1 || run.Batch > len(s.counts.Batches) {
+		return Wait{Message: "no batch is open"}
+	}
+	n, settings := s.counts.Batches[run.Batch-1], s.set.Batch(run, run.Batch)
+	w := Wait{Kind: WaitBatch}
+	goOn := fmt.Sprintf("the operator opens batch %d", run.Batch+1)
+	if run.Batch >= len(run.Batches) {
+		goOn = "the operator completes the rollout"
+	}
+	switch {
+	case run.Passed && run.Batch < len(run.Batches) && settings.Manual && !run.Let && !run.Full:
+		return Wait{Kind: WaitApproval, Sequence: run.Sequence, Message: fmt.Sprintf(
+			"batch %d succeeded, and a person has to let the rollout go on: fleetctl rollout promote deployment/%s -n %s", run.Batch, s.d.Key.Name, s.d.Key.Namespace)}
+	case run.Passed:
+		return Wait{Kind: WaitOperator, Sequence: run.Sequence, Message: fmt.Sprintf("batch %d is through, and %s", run.Batch, goOn)}
+	case run.Failed:
+		return Wait{Kind: WaitOperator, Sequence: run.Sequence, Message: fmt.Sprintf("batch %d failed, and the operator says next what follows", run.Batch)}
+	case n.Waiting > 0:
+		w.Message = fmt.Sprintf("%s of batch %d %s yet to be given revision %d", devicesText(n.Waiting), run.Batch, have(n.Waiting), run.Target.Revision)
+		s.nameWhere(&w, func(c Class, _ *Place) bool { return c == Waiting })
+	case n.Open > 0 && !run.Full:
+		return s.openDevices(n.Open)
+	case s.set.WaitOffline && s.awaited() > 0:
+		w.Message = fmt.Sprintf("%s of batch %d %s offline, and spec.rollout.offlineDevices says to wait for them", devicesText(s.awaited()), run.Batch, are(s.awaited()))
+		s.nameWhere(&w, func(_ Class, p *Place) bool { return s.isAwaited(p) })
+	case n.Proven == 0 && run.Batch < len(run.Batches) && run.Batches[run.Batch-1].Size > 0 && !run.Full && !Immediate(run):
+		w.Message = fmt.Sprintf("no device of batch %d has proven revision %d yet", run.Batch, run.Target.Revision)
+	default:
+		return Wait{Kind: WaitOperator, Message: fmt.Sprintf("all devices of batch %d are through, and %s", run.Batch, goOn)}
+	}
+	return w
+}
+
+// openDevices: the open batch waits for devices that were given the target.
+func (s *Survey) openDevices(open int) Wait {
+	w := Wait{Kind: WaitSoak}
+	var until time.Time
+	soaking := 0
+	s.nameWhere(&w, func(c Class, p *Place) bool {
+		if c != Open {
+			return false
+		}
+		if p.Pair.Succeeded() {
+			soaking++
+			if proven := p.Pair.Since.Add(s.soak(p.Batch)); proven.After(until) {
+				until = proven
+			}
+		}
+		return true
+	})
+	if soaking < open {
+		w = Wait{Kind: WaitBatch}
+		s.nameWhere(&w, func(c Class, p *Place) bool { return c == Open && !p.Pair.Succeeded() })
+		w.Message = fmt.Sprintf("%s of batch %d %s at work on revision %d", devicesText(open-soaking), s.d.Run.Batch, are(open-soaking), s.d.Run.Target.Revision)
+		return w
+	}
+	w.Until = &until
+	w.Message = fmt.Sprintf("%s of batch %d %s to run revision %d well for %s more", devicesText(open), s.d.Run.Batch, have(open), s.d.Run.Target.Revision, span(until.Sub(s.at)))
+	return w
+}
+
+// nameWhere names the devices of the open batch of which something holds.
+func (s *Survey) nameWhere(w *Wait, holds func(Class, *Place) bool) {
+	for _, p := range s.places {
+		if p.Matches && p.Batch == s.d.Run.Batch && holds(p.Class, p) {
+			w.name(p.Device.ID)
+		}
+	}
+}
+
+// awaited is how many devices of the open batch may still come back and be judged.
+func (s *Survey) awaited() int {
+	n := 0
+	for _, p := range s.places {
+		if p.Matches && p.Batch == s.d.Run.Batch && s.isAwaited(p) {
+			n++
+		}
+	}
+	return n
+}
+
+func (s *Survey) isAwaited(p *Place) bool {
+	return !p.Online() && p.Skipped == "" && (p.Pair == nil || !p.Pair.Lost)
+}
+
+func (w *Wait) name(device string) {
+	if len(w.Devices) < maxNamed {
+		w.Devices = append(w.Devices, device)
+	}
+}
+
+func (s *Survey) name() string { return s.d.Key.String() }
+
+func orUnknown(name string) string {
+	if name == "" {
+		return "somebody"
+	}
+	return name
+}
+
+func because(reason string) string {
+	if reason == "" {
+		return ""
+	}
+	return " (" + reason + ")"
+}
+
+func devicesText(n int) string {
+	if n == 1 {
+		return "1 device"
+	}
+	return fmt.Sprintf("%d devices", n)
+}
+
+func have(n int) string {
+	if n == 1 {
+		return "has"
+	}
+	return "have"
+}
+
+func are(n int) string {
+	if n == 1 {
+		return "is"
+	}
+	return "are"
+}
+
+// span is a duration to the second, at least one.
+func span(d time.Duration) string { return max(time.Second, d.Round(time.Second)).String() }
