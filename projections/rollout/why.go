@@ -90,12 +90,20 @@ func (s *Survey) why(p *Place) Wait {
 	case p.Skipped == WaitNameConflict:
 		holder := p.Pair.Deployment.Key.String()
 		return Wait{Kind: WaitNameConflict, Name: holder, Message: fmt.Sprintf("%s holds the name %s on %s", holder, s.d.Key.Name, p.Device.ID)}
-	case s.d.Run.ID == 0 && s.d.Run.Phase == fleet.PhaseNone:
+	case s.unstarted():
 		return Wait{Kind: WaitOperator, Message: fmt.Sprintf("the operator has yet to start the rollout of revision %d", s.d.Spec.Revision)}
 	case p.Member:
 		return s.whyMember(p)
 	}
 	return s.whyNotGiven(p)
+}
+
+// unstarted says whether another content is asked for than the run brings out, and its
+// rollout has not started.
+func (s *Survey) unstarted() bool {
+	d, run := s.d, &s.d.Run
+	return d.Rejected != d.Spec.ScoreHash && (run.Target.Revision != d.Spec.Revision || run.Kind == eventlog.RunRollback ||
+		run.Phase == fleet.PhaseNone || run.Phase == fleet.PhaseSuperseded)
 }
 
 // whyMember: the device was given the run's target.
@@ -281,7 +289,7 @@ func (s *Survey) OpenBatch() Wait {
 	switch {
 	case run.Passed && run.Batch < len(run.Batches) && settings.Manual && !run.Let && !run.Full:
 		return Wait{Kind: WaitApproval, Sequence: run.Sequence, Message: fmt.Sprintf(
-			"batch %d succeeded, and a person has to let the rollout go on: fleetctl rollout promote deployment/%s -n %s", run.Batch, s.d.Key.Name, s.d.Key.Namespace)}
+			"batch %d succeeded, and a person has to let the rollout go on: fleetctl rollout promote %s -n %s", run.Batch, s.d.Key.Name, s.d.Key.Namespace)}
 	case run.Passed:
 		return Wait{Kind: WaitOperator, Sequence: run.Sequence, Message: fmt.Sprintf("batch %d is through, and %s", run.Batch, goOn)}
 	case run.Failed:
