@@ -106,6 +106,18 @@ func (c completion) deployment(_ *cobra.Command, args []string, _ string) ([]cob
 	return c.deployments(eventlog.Wildcard, func(a eventlog.Address) string { return "deployment/" + a.Name })
 }
 
+// deploymentName completes NAME and deployment/NAME.
+func (c completion) deploymentName(_ *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {
+	if len(args) > 0 {
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	prefix := ""
+	if word, _, slash := strings.Cut(toComplete, "/"); slash {
+		prefix = word + "/"
+	}
+	return c.deployments(eventlog.Wildcard, func(a eventlog.Address) string { return prefix + a.Name })
+}
+
 // target completes the arguments of get: a kind, then names; or KIND/NAME.
 func (c completion) target(f *getFlags) cobra.CompletionFunc {
 	return func(_ *cobra.Command, args []string, toComplete string) ([]cobra.Completion, cobra.ShellCompDirective) {

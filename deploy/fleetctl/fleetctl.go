@@ -14,6 +14,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/enrolling"
 	"fleet.nationtech.io/deploy/fleetctl/provider"
 	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/rollouts"
 	"fleet.nationtech.io/eventlog/version"
 )
 
@@ -48,8 +49,9 @@ For another one: fleetctl login, or fleetctl context add.
 
 Exit codes: 0 done, 1 it did not work (or differs, where that is asked), 2 the
 command line was wrong, 3 (ping) nobody answered, 4 (verify) all agrees but
-foreign messages were found, 130 interrupted before the end, 141 the reader of
-the output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
+foreign messages were found, 5 to 9 as fleetctl rollout says, 130 interrupted
+before the end, 141 the reader of the output stopped, as in "| head". Ctrl-C
+ends what follows the log with 0.`,
 		Version:       version.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -78,6 +80,10 @@ the output stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		newRebuild(s, &c),
 		newReplay(s, &c),
 		newRestore(s, &c),
+		rollouts.New(s, &c, rollouts.Completion{
+			Deployment: completion{&c}.deploymentName, Namespace: completion{&c}.namespace,
+			Moments: func(cmd *cobra.Command, flag string) { completeMoments(cmd, flag, &c) },
+		}),
 		enrolling.NewUnenroll(s, settings, &c, decommissioner(s, &c)),
 		newVerify(s, &c),
 		newWithdraw(s, &c),

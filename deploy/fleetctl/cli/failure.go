@@ -13,6 +13,12 @@ const (
 	ExitNoAnswer = 3 // ping: nobody answered
 	ExitForeign  = 4 // verify: all agrees, and foreign messages were found
 
+	ExitNoOperator = 5 // rollout: no operator answered a request in time; it stays in the log
+	ExitPaused     = 6 // rollout status -w: the rollout is paused or held
+	ExitRolledBack = 7 // rollout status -w: it was rolled back
+	ExitAborted    = 8 // rollout status -w: a person aborted it
+	ExitStillGoing = 9 // rollout status -w: it goes on at --timeout
+
 	ExitInterrupted = 130 // Ctrl-C or SIGTERM came before the end; to end what follows the log by it is no failure
 	ExitCut         = 141 // the reader of the output stopped (| head), as SIGPIPE ends other tools
 )

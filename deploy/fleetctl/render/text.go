@@ -31,10 +31,15 @@ func (p textWriter) line(text string) { p.s.Tell("%s\n", strings.TrimRight(text,
 // hang writes a head of a given width (without its colours), and text beside it
 // that goes on below itself.
 func (p textWriter) hang(head string, width int, text, hue string) {
-	lines := Wrap(Printable(text), TextWidth-width)
+	p.hangBelow(head, strings.Repeat(" ", width), text, hue)
+}
+
+// hangBelow is hang with what stands before the further lines, without colours.
+func (p textWriter) hangBelow(head, below, text, hue string) {
+	lines := Wrap(Printable(text), TextWidth-utf8.RuneCountInString(below))
 	for i, l := range lines {
 		if i > 0 {
-			head = strings.Repeat(" ", width)
+			head = below
 		}
 		p.line(head + p.paint(hue, l))
 	}
