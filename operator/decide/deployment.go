@@ -28,6 +28,7 @@ var deploymentRules = []rule[deploymentCase]{
 	orphan,
 	withdrawOnRequest,
 	end,
+	answerOrphans,
 	emptyEnded,
 	adopt,
 	answerRequest,
@@ -40,6 +41,7 @@ var deploymentRules = []rule[deploymentCase]{
 // progressRules look at a Deployment whose devices reported.
 var progressRules = []rule[deploymentCase]{
 	withdrawOnRequest,
+	answerOrphans,
 	emptyEnded,
 	answerRequest,
 	advance,

@@ -169,8 +169,7 @@ func (s *State) spend(id string) {
 	}
 }
 
-// unpark lets as many places that waited for a budget go on as its groups have room
-// for.
+// unpark lets the places that waited for a budget go on whose groups have room again.
 func (s *State) unpark() {
 	for _, b := range s.ledgers {
 		for _, g := range b.groups {
@@ -181,8 +180,7 @@ func (s *State) unpark() {
 			for p := range g.parked {
 				waiting = append(waiting, p)
 			}
-			slices.SortFunc(waiting, byOrder)
-			for _, p := range waiting[:min(len(waiting), g.room())] {
+			for _, p := range waiting { // all: the first of them may wait for something else as well
 				s.enqueue(p)
 			}
 		}

@@ -3,6 +3,7 @@ package decide
 import (
 	"container/heap"
 	"maps"
+	"slices"
 	"time"
 
 	"fleet.nationtech.io/projections/fleet"
@@ -147,6 +148,7 @@ func (s *State) replace(key fleet.Key) {
 		} else {
 			s.touchDependents(key) // its run may be gone with it
 		}
+		s.touchDependents(key) // its end may come into the log later than its placement went
 		return
 	}
 	set := rollout.Fill(log.Settings)
@@ -159,11 +161,12 @@ func (s *State) replace(key fleet.Key) {
 	}
 	moves := pl == nil || pl.phase.generation != now.generation || pl.phase.applied != now.applied || pl.phase.log != now.log
 	var was phase
+	var depended []string
 	if pl == nil {
 		pl = newPlacement(key)
 		s.placements[key] = pl
 	} else {
-		was = pl.phase
+		was, depended = pl.phase, pl.set.DependsOn
 	}
 	pl.phase, pl.set, pl.newest = now, set, time.Time{}
 	if moves {
@@ -185,7 +188,16 @@ func (s *State) replace(key fleet.Key) {
 			s.classify(p)
 		}
 	}
-	if was.run != now.run || was.at != now.at || was.log != now.log {
+	switch {
+	case !slices.Equal(depended, set.DependsOn): // a cycle may have come or gone
+		for other, pl := range s.placements {
+			if other.Namespace == key.Namespace && len(pl.set.DependsOn) > 0 {
+				for _, p := range pl.places {
+					s.classify(p)
+				}
+			}
+		}
+	case was.run != now.run || was.at != now.at || was.log != now.log:
 		s.touchDependents(key)
 	}
 }
@@ -522,7 +534,7 @@ func (s *State) cyclic(key fleet.Key) bool {
 	var reaches func(k fleet.Key) bool
 	reaches = func(k fleet.Key) bool {
 		d := s.view.Deployments[k]
-		if d == nil || seen[k] {
+		if d == nil || d.Lifecycle == fleet.Deleted || seen[k] {
 			return false
 		}
 		seen[k] = true

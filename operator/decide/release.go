@@ -102,7 +102,9 @@ func (r *release) serve(pl *placement) {
 		}
 		if r.takeDown(p) {
 			r.grant(c, p)
-			room--
+			if p.values.online { // else it upsets nothing
+				room--
+			}
 		}
 	}
 	r.withdraw(c, pl, room, immediate)
@@ -157,8 +159,12 @@ func (r *release) withdraw(c deploymentCase, pl *placement, room int, immediate 
 		switch {
 		case !p.values.online && !immediate:
 			continue // it is withdrawn when the device is back, inside the budgets
-		case !p.values.online, p.values.broken: // it costs no availability
+		case !p.values.online: // it costs no availability
 		case pair.Reported.Sequence == 0: // nothing is known to run there
+		case p.values.broken: // it costs none either, but is unavailable through this from now on
+			if !p.values.disturbed {
+				room--
+			}
 		case room <= 0 || r.fullGroup(p.id) != nil:
 			continue
 		default:

@@ -55,6 +55,14 @@ func answerRequest(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	return c.refuseRequest(q, ReasonNotPossible, fmt.Sprintf("the operator does not know the verb %q", q.Verb))
 }
 
+// answerOrphans: what is asked about a Deployment without an object is refused, too.
+func answerOrphans(c deploymentCase) ([]eventlog.Draft, bool, error) {
+	if c.exists {
+		return nil, false, nil
+	}
+	return answerRequest(c)
+}
+
 func (c deploymentCase) refuseRequest(q *fleet.Request, reason, message string) ([]eventlog.Draft, bool, error) {
 	return c.answered(eventlog.RolloutRequestRefused, eventlog.Rollout{Reason: reason, Message: message}, q)
 }

@@ -100,7 +100,7 @@ func (s *Settings) Stand(d *fleet.Deployment, dev *fleet.Device, p *fleet.Assign
 	switch {
 	case on && p.Succeeded():
 		return Healthy, time.Time{}
-	case skipped:
+	case skipped && !on:
 		return Skipped, time.Time{}
 	case on && (p.Failed() || p.Lost && !p.WrittenOff):
 		return StandsFailed, time.Time{}

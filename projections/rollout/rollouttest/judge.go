@@ -189,7 +189,7 @@ func (s *State) cyclic(d *Deployment) bool {
 		if key == d.Key {
 			return true
 		}
-		if on := s.Deployments[key]; on != nil && !seen[key] && on.Lifecycle == eventlog.DeploymentApplied {
+		if on := s.Deployments[key]; on != nil && !seen[key] && on.Lifecycle != eventlog.DeploymentDeleted {
 			next = append(slices.Clone(next), on.Spec.DependsOn...)
 		}
 		seen[key] = true

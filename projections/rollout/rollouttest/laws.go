@@ -12,6 +12,7 @@ import (
 // and keeps a history of its own, so what the engine notes for itself proves nothing.
 type Laws struct {
 	log         []Event
+	at          int64 // the highest moment in the log
 	deployments map[string]*course
 	devices     map[string]*witness
 	budgets     map[string]Budget
@@ -83,6 +84,8 @@ func NewLaws() *Laws {
 
 // Check holds the next event of the log against the laws, and remembers it.
 func (l *Laws) Check(e Event) error {
+	l.at = max(l.at, e.At)
+	e.At = l.at // where a server's clock fell back, the log's stands still
 	err := l.check(e)
 	if err != nil {
 		err = fmt.Errorf("event %d, %s of %s %s: %w", e.Sequence, e.Type, e.Deployment, e.Device, err)
@@ -306,7 +309,7 @@ func (l *Laws) since(e Event, id string, target Target, phase eventlog.Phase) in
 	if !is {
 		return -1
 	}
-	return e.At - at
+	return e.Decided - at
 }
 
 func (l *Laws) batchOf(c *course, key, id string, w *witness) int {

@@ -122,8 +122,12 @@ type Event struct {
 	Batch   int // from 1; 0: outside a run
 	Reason  string
 	Full    bool
-	Answers int    // the sequence of the request that it answers
-	Row     string // the row of the design's table that gave it; not a part of the log
+	Answers int // the sequence of the request that it answers
+
+	// Not parts of the log: the row of the design's table that gave the event, and the
+	// leader's clock when it did.
+	Row     string
+	Decided int64
 }
 
 // Request is what a person asks about a rollout, and what the author saw of it.

@@ -90,7 +90,7 @@ func (l *ledger) take(d *Deployment, dev *Device, p *Pair, most int) bool {
 func (s *State) Release() []Event {
 	l := s.ledger()
 	var due []Event
-	ds := s.byApplied()
+	ds := s.ByApplied()
 	slices.SortStableFunc(ds, func(a, b *Deployment) int { return cmp.Compare(a.Run.ID, b.Run.ID) })
 	for _, d := range ds {
 		due = append(due, l.grants(d)...)
@@ -100,7 +100,10 @@ func (s *State) Release() []Event {
 }
 
 // canGrant says whether a Deployment alone could be granted something.
-func (s *State) canGrant(d *Deployment) bool { return len(s.ledger().grants(d)) > 0 }
+func (s *State) canGrant(d *Deployment) bool {
+	fresh := func(e Event) bool { return d.held(s.Devices[e.Device]) == nil }
+	return len(s.ledger().grants(d)) > 0 || slices.ContainsFunc(s.place(d), fresh)
+}
 
 // urgent gives the devices in the order in which they are served: first where the name is
 // broken, which costs nothing; then devices that are down; then by order.

@@ -14,7 +14,7 @@ func (s *State) Decide(now, listening int64) []Event {
 	if due := s.Release(); len(due) > 0 {
 		return due
 	}
-	for _, d := range s.byApplied() {
+	for _, d := range s.ByApplied() {
 		if due := s.Turn(d.Key, now, listening); len(due) > 0 {
 			return due
 		}
@@ -22,8 +22,8 @@ func (s *State) Decide(now, listening int64) []Event {
 	return nil
 }
 
-// byApplied puts the Deployment that was applied first in front: it gets a free name.
-func (s *State) byApplied() []*Deployment {
+// ByApplied puts the Deployment that was applied first in front: it gets a free name.
+func (s *State) ByApplied() []*Deployment {
 	var ds []*Deployment
 	for _, d := range s.Deployments {
 		ds = append(ds, d)
@@ -260,7 +260,6 @@ func (t turn) judge() []Event {
 		return t.say("B7", eventlog.RolloutBatchFailed, Event{Reason: d.Spec.OnFailure})
 	case failed && settled:
 		return t.say("B8", eventlog.RolloutBatchFailed, Event{Reason: d.Spec.OnFailure})
-	case failed:
 	case v.Offline > 0 && d.Spec.OfflineDevices == eventlog.OfflineWait && over(r.BatchAt):
 		return t.pause("Wait", "OfflineDevices")
 	case v.Offline > 0 && d.Spec.OfflineDevices == eventlog.OfflineWait:

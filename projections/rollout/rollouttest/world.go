@@ -26,7 +26,9 @@ type World struct {
 	Laws  *Laws
 	Log   []Event
 
-	Now       int64 // the log's clock
+	Now       int64 // the log's clock, as the leader reads it: it never falls
+	Machine   int64 // the leader's own clock, whose differences alone count
+	Behind    int64 // by so much the clock of the server that stores events is behind the log's
 	Listening int64 // since when the leader hears devices
 	Rows      map[string]int
 
@@ -34,6 +36,10 @@ type World struct {
 	Due func() []Event
 	// Said hears each event once it is in the log.
 	Said func(Event)
+	// Elected hears that a leader was elected and has folded the log.
+	Elected func()
+
+	recorded, folded int64 // the highest moment in the log, and when the leader folded it
 
 	ids     []string
 	natures map[Content]string
@@ -96,12 +102,13 @@ func (w *World) label(id string) {
 // Append puts an event into the log, where the laws hold.
 func (w *World) Append(es ...Event) {
 	for _, e := range es {
-		e.Sequence, e.At = len(w.Log)+1, w.Now
+		e.Sequence, e.At, e.Decided = len(w.Log)+1, w.Now-w.Behind, w.Now
 		if err := w.Laws.Check(e); err != nil {
 			w.Fatalf("row %s: %v", e.Row, err)
 		}
 		w.Log = append(w.Log, e)
 		w.State.Apply(e)
+		w.read()
 		w.Rows[e.Row]++
 		w.hear(e)
 		w.sum(e)
@@ -109,6 +116,23 @@ func (w *World) Append(es ...Event) {
 			w.Said(e)
 		}
 	}
+}
+
+// read reads the log's clock: the highest moment that the log recorded, and what went by
+// since that was folded.
+func (w *World) read() {
+	if w.State.At > w.recorded {
+		w.recorded, w.folded = w.State.At, w.Machine
+	}
+	if w.State.At > w.Now {
+		w.Behind = 0 // that server's clock was ahead
+	}
+	w.Now = max(w.Now, w.recorded+w.Machine-w.folded)
+}
+
+func (w *World) wait(seconds int64) {
+	w.Machine += seconds
+	w.read()
 }
 
 // hear is what the device learns.
@@ -195,7 +219,7 @@ func (w *World) report(id string, r *running, assignment int) {
 func (w *World) Step() {
 	key, id := w.pick("deployment", Keys...), w.pick("device", w.ids...)
 	dev, d := w.State.Devices[id], w.State.Deployments[key]
-	switch w.pick("do", "apply", "apply", "settings", "act", "act", "all", "all", "all", "tick", "tick", "tick", "offline", "online", "online", "label", "late", "ask", "ask", "lead", "budget", "end", "restore") {
+	switch w.pick("do", "apply", "apply", "settings", "act", "act", "all", "all", "all", "tick", "tick", "tick", "clock", "offline", "online", "online", "label", "late", "ask", "ask", "lead", "budget", "end", "restore") {
 	case "apply":
 		w.apply(key, true)
 	case "settings":
@@ -205,7 +229,9 @@ func (w *World) Step() {
 	case "all":
 		w.all()
 	case "tick":
-		w.Now = max(w.State.At, w.Now+int64(w.number("seconds", 1, 30, 100, 400, -60))) // a clock that falls back stands still
+		w.wait(int64(w.number("seconds", 1, 30, 100, 400)))
+	case "clock":
+		w.Behind = int64(w.number("behind", 0, 0, 60, -30))
 	case "offline":
 		if dev.Online {
 			w.Append(Event{Type: eventlog.DeviceOffline, Device: id})
@@ -225,9 +251,7 @@ func (w *World) Step() {
 	case "ask":
 		w.ask(d)
 	case "lead":
-		w.Append(Event{Type: eventlog.LeaderElected})
-		w.Listening = w.Now
-		w.Refold()
+		w.elect()
 	case "budget":
 		w.budget()
 	case "end":
@@ -236,6 +260,17 @@ func (w *World) Step() {
 		if w.chance("restore", 4) {
 			w.Append(Event{Type: LogRestored})
 		}
+	}
+}
+
+// elect is a new leader: it folds the log from its beginning, its clock is that of its
+// own election, and it has heard no device yet.
+func (w *World) elect() {
+	w.Append(Event{Type: eventlog.LeaderElected})
+	w.Refold()
+	w.Now, w.Listening, w.recorded, w.folded = w.State.At, w.State.At, w.State.At, w.Machine
+	if w.Elected != nil {
+		w.Elected()
 	}
 }
 
@@ -371,7 +406,7 @@ func Live(w *World) {
 	w.Populate()
 	for range rapid.IntRange(5, 60).Draw(w.T, "steps") {
 		w.Step()
-		w.Settle(rapid.IntRange(0, 4).Draw(w.T, "crash"))
+		w.Settle(w.number("crash", 0, 0, 0, 1, 2, 4))
 	}
 	w.Refold()
 	w.Calm()
@@ -402,7 +437,7 @@ func (w *World) Settle(crash int) {
 		case crash > 0 && len(due) > crash:
 			without = w.uncrashed(due)
 			w.Append(due[:crash]...)
-			w.Refold()
+			w.elect()
 			crash = 0
 		default:
 			w.Append(due...)
@@ -413,9 +448,9 @@ func (w *World) Settle(crash int) {
 // uncrashed is where the runs get if a round is appended whole.
 func (w *World) uncrashed(due []Event) map[string]string {
 	s := w.fold()
-	for ; len(due) > 0; due = s.Decide(w.Now, w.Listening) {
+	for ; len(due) > 0; due = s.Decide(s.At, s.At) {
 		for _, e := range due {
-			e.Sequence, e.At = s.Sequence+1, w.Now
+			e.Sequence, e.At = s.Sequence+1, max(s.At, w.Now-w.Behind)
 			s.Apply(e)
 		}
 	}
@@ -450,6 +485,7 @@ func (w *World) fold() *State {
 // Calm is the world in which nothing but contents misbehaves, for long enough that each
 // run comes to its end: law 8.
 func (w *World) Calm() {
+	w.Behind = 0
 	until := w.Now + 6000
 	for quiet := 0; quiet < 4; quiet++ {
 		for _, id := range w.ids {
@@ -462,7 +498,7 @@ func (w *World) Calm() {
 			w.all()
 			w.Settle(0)
 		}
-		w.Now += 100
+		w.wait(100)
 		w.Settle(0)
 		for _, d := range w.State.Deployments {
 			if w.ended(d) {

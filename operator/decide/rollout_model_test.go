@@ -1,0 +1,397 @@
+package decide_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/labels"
+	"pgregory.net/rapid"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
+	"fleet.nationtech.io/projections/rollout/rollouttest"
+)
+
+// The engine counts by what changes, and the model counts anew each time: at each moment
+// of whatever world both give the same events, and their numbers are the same.
+func TestTheEngineSaysWhatTheModelSays(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		tw := newTwin(rt)
+		rollouttest.Live(tw.World)
+	})
+}
+
+// twin is the engine beside the model's world: one log of real events, of which each
+// has the sequence of the model's.
+type twin struct {
+	*rollouttest.World
+	engine *decide.State
+	log    []eventlog.Event
+
+	specs  map[fleet.Key]decide.Spec
+	gone   map[fleet.Key]bool // the CR is to be removed once it is withdrawn everywhere
+	hashes map[string]string  // of contents with their restarts
+	values map[int]string     // hash by the sequence of the assignment
+	drafts map[string]eventlog.Draft
+}
+
+func newTwin(t *rapid.T) *twin {
+	tw := &twin{
+		World: rollouttest.NewWorld(t), engine: decide.NewState(fleet.New()),
+		specs: map[fleet.Key]decide.Spec{}, gone: map[fleet.Key]bool{}, hashes: map[string]string{}, values: map[int]string{}, drafts: map[string]eventlog.Draft{},
+	}
+	tw.Said, tw.Due, tw.Elected = tw.said, tw.due, tw.elected
+	return tw
+}
+
+func at(seconds int64) time.Time { return now.Add(time.Duration(seconds) * time.Second) }
+
+// tick has the engine read the time: it must be that of the world.
+func (tw *twin) tick() {
+	tw.engine.Tick(at(tw.Machine))
+	if got := tw.engine.Clock(); !got.Equal(at(tw.Now)) {
+		tw.Fatalf("the engine's clock shows %s, the model's %s", got, at(tw.Now))
+	}
+}
+
+func (tw *twin) append(e rollouttest.Event, d eventlog.Draft) {
+	m := d.Message("test", fmt.Sprintf("ID-%d", e.Sequence))
+	got, err := eventlog.Decode(m.Subject, m.Header, m.Data, uint64(e.Sequence), at(e.At))
+	if err == nil {
+		err = eventlog.Check(got)
+	}
+	if err != nil {
+		tw.Fatalf("event %d, %s: %v", e.Sequence, e.Type, err)
+	}
+	tw.log = append(tw.log, got)
+	fleet.Apply(tw.engine.View(), got, nil)
+	tw.engine.Tick(at(tw.Machine))
+}
+
+// elected: another leader folds the log, and begins to listen.
+func (tw *twin) elected() {
+	v := fleet.New()
+	for _, e := range tw.log {
+		fleet.Apply(v, e, nil)
+	}
+	tw.engine.SetView(v)
+	tw.tick()
+	tw.engine.Listen(rollouttest.OfflineTimeout * time.Second)
+	tw.engine.Restored(uint64(tw.State.Restored))
+}
+
+// said puts an event of the model's log into the engine's.
+func (tw *twin) said(e rollouttest.Event) {
+	if d, ok := tw.drafts[sentence(e)]; ok && e.Decided > 0 && decided(e.Type) {
+		delete(tw.drafts, sentence(e))
+		if e.Type == eventlog.DesiredAssigned {
+			tw.values[e.Sequence] = eventlog.Hash(d.Data)
+		}
+		tw.append(e, d)
+		return
+	}
+	tw.append(e, tw.input(e))
+}
+
+func decided(t eventlog.Type) bool {
+	return t.Family() == eventlog.FamilyDesired || strings.HasPrefix(string(t), "rollout.")
+}
+
+// input makes the real event of what people and devices do.
+func (tw *twin) input(e rollouttest.Event) eventlog.Draft {
+	key := key(e.Deployment)
+	switch e.Type {
+	case eventlog.LeaderElected:
+		return tw.draft(eventlog.LeaderSubject, e.Type, eventlog.Leader{Identity: "test"})
+	case rollouttest.LogRestored:
+		tw.engine.Restored(uint64(e.Sequence))
+		return tw.draft(eventlog.LeaderSubject, eventlog.LeaderElected, eventlog.Leader{Identity: "test"})
+	case eventlog.DeviceRelabeled:
+		owned := map[string]eventlog.OwnedLabel{}
+		for k, v := range e.Labels {
+			owned[k] = eventlog.OwnedLabel{Value: v, Owner: eventlog.OwnerDevice}
+		}
+		tw.engine.SetDevice(e.Device, owned)
+		return tw.draft(eventlog.DeviceSubject(e.Device), e.Type, eventlog.Labels{Labels: owned})
+	case eventlog.DeviceOnline, eventlog.DeviceOffline:
+		return tw.draft(eventlog.DeviceSubject(e.Device), e.Type, eventlog.Presence{Reason: "test"})
+	case eventlog.StateReported:
+		return tw.draft(eventlog.StateSubject(e.Device, key.Name), e.Type, eventlog.DeploymentState{
+			DeviceID: e.Device, Deployment: key.Name, Phase: e.Phase, LastEventAt: now, ScoreHash: tw.values[e.Assignment], Assignment: uint64(e.Assignment),
+		})
+	case eventlog.StateCleared:
+		return eventlog.Draft{Subject: eventlog.StateSubject(e.Device, key.Name), Type: e.Type, Time: now}
+	case eventlog.RequestMade:
+		q := e.Request
+		return tw.draft(eventlog.RequestSubject("ada", key.Namespace, key.Name), e.Type, eventlog.Request{
+			Verb: q.Verb, Revision: uint64(q.Revision), Run: uint64(q.Run), Batch: q.Batch, ToRevision: uint64(q.ToRevision), Full: q.Full,
+		})
+	case eventlog.BudgetApplied:
+		var by []string
+		if e.Limit.GroupBy != "" {
+			by = []string{e.Limit.GroupBy}
+		}
+		b := eventlog.Budget{
+			Selector: eventlog.Selector{MatchLabels: e.Limit.Selector}, MaxUnavailable: e.Limit.MaxUnavailable, MinAvailable: e.Limit.MinAvailable, GroupBy: by,
+		}
+		tw.engine.SetBudget(decide.BudgetSpec{Name: e.Budget, Selector: labels.Set(e.Limit.Selector).AsSelector(), Recorded: b})
+		return tw.draft(eventlog.BudgetSubject(e.Budget), e.Type, b)
+	case eventlog.BudgetDeleted:
+		tw.engine.RemoveBudget(e.Budget, true)
+		return tw.draft(eventlog.BudgetSubject(e.Budget), e.Type, eventlog.BudgetEnd{})
+	case eventlog.DeploymentApplied:
+		tw.apply(key, e.Spec)
+	case eventlog.DeploymentOrphaned:
+		tw.engine.RemoveDeployment(key)
+	case eventlog.DeploymentAdopted:
+		tw.engine.SetDeployment(tw.specs[key])
+	case eventlog.DeploymentDeleted:
+		spec := tw.specs[key]
+		spec.Deleting = true
+		tw.engine.SetDeployment(spec)
+		tw.gone[key] = true
+	default:
+		tw.Fatalf("event %d: the engine did not decide %s", e.Sequence, sentence(e))
+	}
+	return tw.lifecycle(key, e)
+}
+
+// lifecycle asks the engine for the event that follows from a change of the CR.
+func (tw *twin) lifecycle(key fleet.Key, e rollouttest.Event) eventlog.Draft {
+	due, err := decide.Decide(tw.engine, decide.OfDeployment(key), now)
+	if err != nil || len(due) != 1 || due[0].Type != e.Type {
+		tw.Fatalf("the CR changed (%s), and the engine says %v (error %v)", e.Type, told(due), err)
+	}
+	return due[0]
+}
+
+func (tw *twin) draft(subject string, t eventlog.Type, payload any) eventlog.Draft {
+	d, err := eventlog.NewDraft(subject, t, now, payload)
+	if err != nil {
+		tw.Fatalf("%v", err)
+	}
+	return d
+}
+
+// apply makes the CR of a spec.
+func (tw *twin) apply(key fleet.Key, sp rollouttest.Spec) {
+	was := tw.specs[key]
+	if tw.gone[key] {
+		tw.engine.RemoveDeployment(key)
+		delete(tw.gone, key)
+		was.UID += "+"
+	}
+	spec := decide.SpecOf(cr(key.Namespace, key.Name, "app:"+string(sp.Content), sp.Selector))
+	spec.UID, spec.Generation = was.UID, was.Generation+1
+	duration := func(seconds int64) *eventlog.Duration {
+		d := eventlog.Duration(time.Duration(seconds) * time.Second)
+		return &d
+	}
+	set := eventlog.RolloutSettings{
+		Strategy: sp.Strategy, SuccessThreshold: &eventlog.Amount{N: sp.Threshold, Percent: true}, MaxUnavailable: &sp.MaxUnavailable,
+		ProgressDeadline: duration(sp.Deadline), OfflineDevices: sp.OfflineDevices, OnFailure: sp.OnFailure, Paused: sp.Paused,
+	}
+	for _, on := range sp.DependsOn {
+		_, name, _ := strings.Cut(on, "/")
+		set.DependsOn = append(set.DependsOn, name)
+	}
+	for i, b := range sp.Batches {
+		bs := eventlog.BatchSettings{Soak: duration(b.Soak), Approval: eventlog.ApprovalAutomatic, FourEyes: b.FourEyes}
+		if b.Manual {
+			bs.Approval = eventlog.ApprovalManual
+		}
+		switch {
+		case len(b.Pin) > 0:
+			bs.Selector = &eventlog.Selector{MatchLabels: b.Pin}
+		case i < len(sp.Batches)-1:
+			bs.Size = &b.Size
+		}
+		set.Batches = append(set.Batches, bs)
+	}
+	var err error
+	if spec.Rollout, err = json.Marshal(set); err != nil {
+		tw.Fatalf("%v", err)
+	}
+	tw.specs[key] = spec
+	tw.engine.SetDeployment(spec)
+}
+
+// due asks both, compares, and gives the model's events in the engine's order.
+func (tw *twin) due() []rollouttest.Event {
+	tw.tick()
+	want := tw.State.Decide(tw.Now, tw.Listening)
+	got := tw.ask()
+	clear(tw.drafts)
+	var gotSaid, wantSaid []string
+	byName := map[string]rollouttest.Event{}
+	for _, e := range want {
+		wantSaid = append(wantSaid, sentence(e))
+		byName[sentence(e)] = e
+	}
+	var due []rollouttest.Event
+	for _, d := range got {
+		s := tw.sentenceOf(d)
+		gotSaid = append(gotSaid, s)
+		tw.drafts[s] = d
+		due = append(due, byName[s])
+	}
+	slices.Sort(wantSaid)
+	slices.Sort(gotSaid)
+	if diff := cmp.Diff(wantSaid, gotSaid); diff != "" {
+		tw.explain()
+		tw.Fatalf("after event %d, at %d, events (-model +engine):\n%s", len(tw.log), tw.Now, diff)
+	}
+	if len(want) == 0 {
+		tw.count()
+	}
+	return due
+}
+
+func (tw *twin) ask() []eventlog.Draft {
+	due, _ := decide.Release(tw.engine, now, decide.MaxGrants)
+	for _, d := range tw.State.ByApplied() {
+		if len(due) > 0 {
+			break
+		}
+		var err error
+		if due, err = decide.Decide(tw.engine, decide.OfDeployment(key(d.Key)), now); err != nil {
+			tw.Fatalf("decide %s: %v", d.Key, err)
+		}
+	}
+	return due
+}
+
+// explain logs what both know of the Deployments, and the last events.
+func (tw *twin) explain() {
+	for _, d := range tw.State.ByApplied() {
+		log := tw.engine.View().Deployments[key(d.Key)]
+		run := log.Run
+		run.Target.Score = nil
+		tw.Logf("%s: model %+v\n  refused %q stable %+v before %+v hold %v\n  spec %+v\n  verdict %+v\n  engine %+v\n  counts %+v", d.Key, d.Run, d.Refused, d.Stable, d.Before, d.Hold, d.Spec, tw.State.Judge(d, tw.Now), run, log.Counts)
+	}
+	for name, b := range tw.State.Budgets {
+		tw.Logf("budget %s: %+v of %v by %s", name, b.Selector, []any{b.MaxUnavailable, b.MinAvailable}, b.GroupBy)
+	}
+	for _, id := range slices.Sorted(maps.Keys(tw.State.Devices)) {
+		dev := tw.State.Devices[id]
+		s := fmt.Sprintf("%s online %v, by the engine up %v, %v", id, dev.Online, !tw.engine.View().Devices[id].Down(), dev.Labels)
+		for name, p := range dev.Pairs {
+			s += fmt.Sprintf("\n   %s order %x: %+v", name, rollouttest.Order(p.Deployment, id)>>48, *p)
+		}
+		tw.Logf("%s", s)
+	}
+	for _, e := range tw.Log[max(0, len(tw.Log)-25):] {
+		tw.Logf("event %d at %d: %s %s %s%s", e.Sequence, e.At, e.Row, sentence(e), e.Phase, e.Request.Verb)
+	}
+}
+
+// count compares the numbers of the status.
+func (tw *twin) count() {
+	for _, d := range tw.State.ByApplied() {
+		p := tw.engine.Progress(key(d.Key))
+		if p == nil {
+			continue
+		}
+		counts, matched := tw.State.Standings(d, tw.Now)
+		got := map[string]int{}
+		for st, n := range p.Standings {
+			if n > 0 {
+				got[rollout.Standing(st).String()] = n
+			}
+		}
+		if diff := cmp.Diff(counts, got); diff != "" || p.Matched != matched {
+			tw.explain()
+			tw.Fatalf("%s matches %d devices, by the engine %d; standings (-model +engine):\n%s", d.Key, matched, p.Matched, diff)
+		}
+	}
+}
+
+// sentence is what of an event the engine must say, too.
+func sentence(e rollouttest.Event) string {
+	s := fmt.Sprint(e.Type, " ", e.Deployment)
+	switch e.Type {
+	case eventlog.DesiredAssigned:
+		return fmt.Sprint(s, " ", e.Device, " revision ", e.Target.Revision, " batch ", e.Batch, " ", e.Target.Content, "#", e.Target.Restart)
+	case eventlog.DesiredWithdrawn:
+		return fmt.Sprint(s, " ", e.Device)
+	case eventlog.RolloutRequestRefused:
+		return fmt.Sprint(s, " request ", e.Answers)
+	}
+	s += fmt.Sprint(" ", e.Reason, " request ", e.Answers)
+	switch e.Type {
+	case eventlog.RolloutStarted:
+		for _, b := range e.Plan {
+			s += fmt.Sprintf(" %+v", b)
+		}
+		return fmt.Sprint(s, " ", e.Kind, " revision ", e.Target.Revision, " ", e.Target.Content, "#", e.Target.Restart)
+	case eventlog.RolloutBatchStarted, eventlog.RolloutBatchSucceeded, eventlog.RolloutBatchFailed, eventlog.RolloutPromoted:
+		s += fmt.Sprint(" batch ", e.Batch, " full ", e.Full)
+	}
+	return s
+}
+
+// sentenceOf is the same of a real event.
+func (tw *twin) sentenceOf(d eventlog.Draft) string {
+	addr, err := eventlog.ParseSubject(d.Subject)
+	if err != nil {
+		tw.Fatalf("%v", err)
+	}
+	e := rollouttest.Event{Type: d.Type, Device: addr.Device, Batch: d.Batch}
+	if d.Type == eventlog.DesiredAssigned || d.Type == eventlog.DesiredWithdrawn {
+		e.Deployment = d.Namespace + "/" + addr.Deployment
+		e.Target = tw.target(d.Revision, d.Data)
+		return sentence(e)
+	}
+	p, err := eventlog.Payload[eventlog.Rollout](eventlog.Event{Type: d.Type, Version: 2, Data: d.Data})
+	if err != nil {
+		tw.Fatalf("%s: %v", d.Type, err)
+	}
+	e.Deployment, e.Reason, e.Answers, e.Batch, e.Full, e.Kind = addr.Namespace+"/"+addr.Name, p.Reason, int(p.Request), p.Batch, p.Full, p.Kind
+	for _, b := range p.Batches {
+		e.Plan = append(e.Plan, rollouttest.Planned{Cut: b.Cut, Pinned: b.Pinned, Size: b.Size})
+	}
+	if d.Type == eventlog.RolloutStarted {
+		score := []byte(p.Score)
+		if len(score) == 0 {
+			score = tw.engine.View().Deployments[key(e.Deployment)].Spec.Score
+		}
+		e.Target = tw.target(p.Revision, score)
+	}
+	return sentence(e)
+}
+
+// target reads a value as the model's content.
+func (tw *twin) target(revision uint64, value []byte) rollouttest.Target {
+	to := rollouttest.Target{Revision: int(revision)}
+	if len(value) == 0 {
+		return to
+	}
+	var score struct {
+		Data struct {
+			Services []struct {
+				Image  string            `json:"image"`
+				Labels map[string]string `json:"labels"`
+			} `json:"services"`
+		} `json:"data"`
+	}
+	if err := json.Unmarshal(value, &score); err != nil {
+		tw.Fatalf("%v", err)
+	}
+	svc := score.Data.Services[0]
+	to.Content = rollouttest.Content(strings.TrimPrefix(svc.Image, "app:"))
+	if n := svc.Labels[decide.LabelRestart]; n != "" {
+		if _, err := fmt.Sscan(n, &to.Restart); err != nil {
+			tw.Fatalf("%v", err)
+		}
+	}
+	return to
+}
