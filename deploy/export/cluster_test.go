@@ -195,6 +195,8 @@ func (c *cluster) kubectlApply(docs []byte) {
 			_, err = core.CoreV1().Namespaces().Create(c.t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: m.Name}}, metav1.CreateOptions{})
 		case "Deployment":
 			_, err = c.fleet.FleetV1alpha1().Deployments(m.Namespace).Patch(c.t.Context(), m.Name, types.ApplyPatchType, b, o)
+		case "DisruptionBudget":
+			_, err = c.fleet.FleetV1alpha1().DisruptionBudgets().Patch(c.t.Context(), m.Name, types.ApplyPatchType, b, o)
 		case "Device":
 			_, err = c.fleet.FleetV1alpha1().Devices().Patch(c.t.Context(), m.Name, types.ApplyPatchType, b, o)
 		default:

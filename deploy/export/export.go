@@ -1,6 +1,6 @@
 // Package export writes the Kubernetes objects that the event log knows of, for a
-// cluster that lost its own: the Deployments that have not ended, and the labels
-// that persons set on Devices. Applied to an empty cluster they change nothing on
+// cluster that lost its own: the Deployments that have not ended, the
+// DisruptionBudgets, and the labels that persons set on Devices. Applied to an empty cluster they change nothing on
 // any device. It is pure.
 package export
 
@@ -24,6 +24,7 @@ import (
 // Objects is what the log knows of a cluster.
 type Objects struct {
 	Namespaces  []string
+	Budgets     []string
 	Deployments []fleet.Key
 	Devices     []string // those that persons labelled
 	YAML        []byte   // all of them, in that order, for `kubectl apply --server-side`
@@ -34,6 +35,20 @@ type Objects struct {
 func Of(v *fleet.View) (Objects, error) {
 	var o Objects
 	var docs [][]byte
+	for _, name := range slices.Sorted(maps.Keys(v.Budgets)) { // first, so that they bind whatever comes
+		b := v.Budgets[name]
+		if b.Problem != "" {
+			continue // it binds nothing, and the API refuses it
+		}
+		doc, err := document(object{
+			APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "DisruptionBudget", Metadata: metadata{Name: name},
+			Spec: budgetSpec{Selector: b.Selector, MaxUnavailable: b.MaxUnavailable, MinAvailable: b.MinAvailable, GroupBy: b.GroupBy},
+		})
+		if err != nil {
+			return o, fmt.Errorf("the DisruptionBudget %s: %w", name, err)
+		}
+		o.Budgets, docs = append(o.Budgets, name), append(docs, doc)
+	}
 	for _, key := range slices.SortedFunc(maps.Keys(v.Deployments), byName) {
 		d := v.Deployments[key]
 		if d.Lifecycle != fleet.Applied && d.Lifecycle != fleet.Orphaned {
@@ -98,7 +113,7 @@ type object struct {
 	APIVersion string   `json:"apiVersion"`
 	Kind       string   `json:"kind"`
 	Metadata   metadata `json:"metadata"`
-	Spec       *spec    `json:"spec,omitempty"`
+	Spec       any      `json:"spec,omitempty"`
 }
 
 type metadata struct {
@@ -114,13 +129,20 @@ type spec struct {
 	Rollout        json.RawMessage   `json:"rollout,omitempty"`
 }
 
+type budgetSpec struct {
+	Selector       eventlog.Selector `json:"selector"`
+	MaxUnavailable *eventlog.Amount  `json:"maxUnavailable,omitempty"`
+	MinAvailable   *eventlog.Amount  `json:"minAvailable,omitempty"`
+	GroupBy        []string          `json:"groupBy,omitempty"`
+}
+
 // deployment makes sure that what it writes is read back as the log has it: the
 // same score to the byte is the same revision.
 func deployment(d *fleet.Deployment) ([]byte, error) {
 	o := object{
 		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment",
 		Metadata: metadata{Name: d.Key.Name, Namespace: d.Key.Namespace},
-		Spec:     &spec{TargetSelector: d.Spec.Selector, Score: d.Spec.Score, Rollout: d.Spec.Rollout},
+		Spec:     spec{TargetSelector: d.Spec.Selector, Score: d.Spec.Score, Rollout: d.Spec.Rollout},
 	}
 	if d.Spec.ChangeCause != "" {
 		o.Metadata.Annotations = map[string]string{decide.AnnotationChangeCause: d.Spec.ChangeCause}

@@ -69,6 +69,14 @@ func TestWhatALogKnowsIsWrittenForKubectl(t *testing.T) {
 	s.tell(eventlog.DeviceSubject("pi-03"), eventlog.DeviceRelabeled, labels(map[string]eventlog.OwnedLabel{"pool": {Value: "gold", Owner: "kubectl-label"}}))
 	s.tell(eventlog.DeviceSubject("pi-03"), eventlog.DeviceDecommissioned, eventlog.Removal{Reason: "Gone"})
 
+	budget := eventlog.Budget{UID: "u", Generation: 3, Selector: eventlog.Selector{MatchLabels: map[string]string{"tier": "edge"}}, MaxUnavailable: &eventlog.Amount{N: 10, Percent: true}, GroupBy: []string{"site"}}
+	s.tell(eventlog.BudgetSubject("racks"), eventlog.BudgetApplied, budget)
+	s.tell(eventlog.BudgetSubject("racks"), eventlog.BudgetDeleted, eventlog.BudgetEnd{Reason: eventlog.ReasonBudgetMissing})
+	s.tell(eventlog.BudgetSubject("ended"), eventlog.BudgetApplied, budget)
+	s.tell(eventlog.BudgetSubject("ended"), eventlog.BudgetDeleted, eventlog.BudgetEnd{Reason: eventlog.ReasonBudgetDeleted})
+	s.tell(eventlog.BudgetSubject("odd"), eventlog.BudgetApplied, eventlog.Budget{Problem: "two numbers"})
+	s.tell(eventlog.BudgetSubject("halls"), eventlog.BudgetApplied, eventlog.Budget{Selector: budget.Selector, MinAvailable: &eventlog.Amount{N: 2}})
+
 	o, err := export.Of(s.v)
 	if err != nil {
 		t.Fatal(err)
@@ -77,6 +85,28 @@ func TestWhatALogKnowsIsWrittenForKubectl(t *testing.T) {
 kind: Namespace
 metadata:
   name: shop
+---
+apiVersion: fleet.nationtech.io/v1alpha1
+kind: DisruptionBudget
+metadata:
+  name: halls
+spec:
+  minAvailable: 2
+  selector:
+    matchLabels:
+      tier: edge
+---
+apiVersion: fleet.nationtech.io/v1alpha1
+kind: DisruptionBudget
+metadata:
+  name: racks
+spec:
+  groupBy:
+  - site
+  maxUnavailable: 10%
+  selector:
+    matchLabels:
+      tier: edge
 ---
 apiVersion: fleet.nationtech.io/v1alpha1
 kind: Deployment

@@ -165,8 +165,12 @@ func restoreObjects(ctx context.Context, s cli.Streams, c *query.Connection, at 
 	}
 	s.Tell("# What the event log knew up to event %d, %s.\n", v.Sequence, v.Recorded.UTC().Format(time.RFC3339))
 	s.Tell("# kubectl apply --server-side -f -, and the operator with --adopt-cluster.\n%s", o.YAML)
-	s.Warn("%s, %s\n", cmp.Or(render.Count(len(o.Deployments), "Deployment", "Deployments"), "no Deployment"),
-		cmp.Or(render.Count(len(o.Devices), "Device that persons labelled", "Devices that persons labelled"), "no Device that persons labelled"))
+	written := []string{cmp.Or(render.Count(len(o.Deployments), "Deployment", "Deployments"), "no Deployment")}
+	if len(o.Budgets) > 0 {
+		written = append(written, render.Count(len(o.Budgets), "DisruptionBudget", "DisruptionBudgets"))
+	}
+	written = append(written, cmp.Or(render.Count(len(o.Devices), "Device that persons labelled", "Devices that persons labelled"), "no Device that persons labelled"))
+	s.Warn("%s\n", strings.Join(written, ", "))
 	return nil
 }
 

@@ -211,6 +211,8 @@ func (s Selection) matchAddress(e eventlog.Event) bool {
 	}
 	namespace, name := a.Namespace, a.Name
 	switch a.Family {
+	case eventlog.FamilyBudget:
+		return false // the name is a Deployment's
 	case eventlog.FamilyDesired:
 		namespace, name = e.Namespace, a.Deployment
 	case eventlog.FamilyState:

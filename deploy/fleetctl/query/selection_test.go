@@ -109,6 +109,7 @@ func TestWhateverMatchesIsAskedFor(t *testing.T) {
 			eventlog.FamilyCommand:    eventlog.CommandSubject(name("device")),
 			eventlog.FamilyAuth:       eventlog.AuthSubject(name("device")),
 			eventlog.FamilyAccess:     eventlog.AccessSubject(name("device")),
+			eventlog.FamilyBudget:     eventlog.BudgetSubject(name("budget")),
 		}[kind.Family()]
 		if kind == eventlog.RequestMade && rapid.Bool().Draw(t, "about a device") {
 			subject = eventlog.DeviceRequestSubject(name("user"), name("device"))

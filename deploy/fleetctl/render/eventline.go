@@ -79,6 +79,8 @@ func About(e eventlog.Event) string {
 		return a.Device + " " + a.Deployment
 	case a.Device != "":
 		return a.Device
+	case a.Family == eventlog.FamilyBudget:
+		return a.Name
 	case a.Name != "":
 		return a.Namespace + "/" + a.Name
 	}

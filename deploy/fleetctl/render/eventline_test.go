@@ -44,6 +44,20 @@ func TestALineSaysWhatHappened(t *testing.T) {
 			event: event(t, "fleet.evt.request.alice.default.hello", eventlog.RequestMade, `{"verb":"withdraw","reason":"old"}`),
 			want:  "request.made           default/hello  withdraw by alice “old”",
 		},
+		"a budget": {
+			event: event(t, "fleet.evt.budget.racks", eventlog.BudgetApplied, `{"uid":"u","generation":1,"selector":{"matchLabels":{"site":"lab"}},"maxUnavailable":"10%","groupBy":["rack"]}`),
+			want:  "budget.applied         racks  at most 10% down for each rack of site=lab",
+		},
+		"a budget that says how many must be up": {
+			event: event(t, "fleet.evt.budget.racks", eventlog.BudgetApplied, `{"selector":{"matchLabels":{"site":"lab"}},"minAvailable":3}`),
+			want:  "budget.applied         racks  at least 3 up of site=lab",
+		},
+		"a budget that cannot be used": {
+			event: event(t, "fleet.evt.budget.racks", eventlog.BudgetApplied, `{"selector":{},"problem":"two numbers"}`), want: "racks  binds nothing: two numbers",
+		},
+		"a budget that is gone": {
+			event: event(t, "fleet.evt.budget.racks", eventlog.BudgetDeleted, `{"uid":"u","reason":"CRMissing"}`), want: "budget.deleted         racks  CRMissing",
+		},
 		"what is foreign, and why": {
 			event:   event(t, "fleet.evt.state.edge-01.hello", eventlog.StateReported, `{`),
 			foreign: fmt.Errorf("%w: payload is not JSON", eventlog.ErrForeign),

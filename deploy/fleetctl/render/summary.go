@@ -59,6 +59,10 @@ func summaryOf(e eventlog.Event) string {
 		return summaryFrom(e, func(p eventlog.Auth) []string {
 			return []string{p.Reason, p.Subject, Count(p.Count, "time", "times")}
 		})
+	case eventlog.BudgetApplied:
+		return summaryFrom(e, budgetText)
+	case eventlog.BudgetDeleted:
+		return summaryFrom(e, func(p eventlog.BudgetEnd) []string { return []string{p.Reason} })
 	case eventlog.SealCreated:
 		return summaryFrom(e, func(p eventlog.Seal) []string {
 			return []string{fmt.Sprintf("tree of %d, to %d", p.TreeSize, p.Sequence)}
@@ -178,4 +182,20 @@ func clock(t time.Time) string {
 		return ""
 	}
 	return t.Local().Format("15:04:05")
+}
+
+func budgetText(b eventlog.Budget) []string {
+	if b.Problem != "" {
+		return []string{"binds nothing: " + b.Problem}
+	}
+	limit := ""
+	if b.MaxUnavailable != nil {
+		limit = "at most " + b.MaxUnavailable.String() + " down"
+	} else if b.MinAvailable != nil {
+		limit = "at least " + b.MinAvailable.String() + " up"
+	}
+	if len(b.GroupBy) > 0 {
+		limit += " for each " + strings.Join(b.GroupBy, ",")
+	}
+	return []string{limit, word("of", selectorText(b.Selector))}
 }
