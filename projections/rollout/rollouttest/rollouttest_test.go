@@ -15,7 +15,7 @@ import (
 // TestMain lives thousands of worlds where neither -rapid.checks nor RAPID_CHECKS says
 // another number.
 func TestMain(m *testing.M) {
-	if err := flag.Set("rapid.checks", cmp.Or(os.Getenv("RAPID_CHECKS"), "3000")); err != nil {
+	if err := flag.Set("rapid.checks", cmp.Or(os.Getenv("RAPID_CHECKS"), "2000")); err != nil {
 		panic(err)
 	}
 	os.Exit(m.Run())

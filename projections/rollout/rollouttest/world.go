@@ -348,6 +348,9 @@ func (w *World) ask(d *Deployment) {
 	}
 	q := Request{Revision: d.Spec.Revision, Run: d.Run.ID, Batch: d.Run.Batch}
 	q.Verb = rapid.SampledFrom(append(eventlog.RolloutVerbs(), eventlog.RequestResume, eventlog.RequestPromote, eventlog.RequestUndo)).Draw(w.T, "verb")
+	if d.turned() && w.chance("other way", 2) {
+		q.Verb = w.pick("verb", eventlog.RequestUndo, eventlog.RequestRetry, eventlog.RequestRestart)
+	}
 	q.Full = q.Verb == eventlog.RequestPromote && w.chance("full", 3)
 	if q.Verb == eventlog.RequestUndo && w.chance("to", 3) {
 		q.ToRevision = rapid.IntRange(1, d.Spec.Revision+1).Draw(w.T, "revision")
