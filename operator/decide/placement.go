@@ -129,6 +129,10 @@ func (s *State) refresh() {
 		s.move(id)
 	}
 	clock := s.Clock()
+	if clock.Equal(s.duesAt) {
+		return // what was classified since then counts until a later moment
+	}
+	s.duesAt = clock
 	for _, pl := range s.placements {
 		for len(pl.due) > 0 && !pl.due[0].values.until.After(clock) {
 			s.classify(pl.due[0])

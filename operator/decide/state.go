@@ -2,6 +2,7 @@ package decide
 
 import (
 	"maps"
+	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
 
@@ -40,7 +41,8 @@ type State struct {
 	budgetChanges uint64
 
 	clock    clock
-	restored uint64 // the log was restored, and held this much; 0: it was not, or the devices are answered
+	duesAt   time.Time // the moment up to which the due queues were emptied
+	restored uint64    // the log was restored, and held this much; 0: it was not, or the devices are answered
 }
 
 // NewState makes a state over a view that the caller folds.
@@ -78,7 +80,7 @@ func (s *State) SetView(v *fleet.View) {
 		clear(b.groups)
 		clear(b.devices)
 	}
-	s.clock, s.restored = clock{}, 0
+	s.clock, s.restored, s.duesAt = clock{}, 0, time.Time{}
 	for key := range s.specs {
 		s.stale[key] = struct{}{}
 	}
