@@ -125,7 +125,7 @@ func (l *Laws) rememberDeployment(c *course, e Event) {
 	case eventlog.RolloutResumed:
 		c.hold = false
 		if c.paused {
-			c.paused, c.failed = false, false
+			c.paused, c.failed, c.began = false, false, e.At
 		}
 	case eventlog.RolloutAborted:
 		if c.kind != eventlog.RunRestart {
@@ -145,7 +145,7 @@ func (l *Laws) rememberStart(c *course, e Event) {
 	}
 	*c = course{
 		spec: c.spec, applied: c.applied, orphaned: c.orphaned, hold: c.hold, open: c.open, refused: c.refused,
-		batch: 1, kind: e.Kind, target: e.Target, plan: e.Plan, going: true,
+		batch: 1, kind: e.Kind, target: e.Target, plan: e.Plan, going: true, began: e.At,
 		given: map[string][]Target{}, member: map[string]int{},
 	}
 }

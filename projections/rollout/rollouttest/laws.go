@@ -32,8 +32,9 @@ type course struct {
 	plan         []Planned
 	passed, free bool
 	approved     bool
-	going        bool // the run has not ended
-	unproven     bool // it ended, and there was no device
+	began        int64 // of the deadlines: the run's start, or a person's resume
+	going        bool  // the run has not ended
+	unproven     bool  // it ended, and there was no device
 	refused      Content
 	given        map[string][]Target // what upset a device in this run
 	member       map[string]int      // batch of the devices that were given the target
@@ -117,6 +118,10 @@ func (l *Laws) check(e Event) error {
 		return l.room(c, e)
 	case eventlog.RolloutBatchSucceeded:
 		return l.succeeded(c, e)
+	case eventlog.RolloutRolledBack:
+		if err := l.rolledBack(c, e); err != nil {
+			return err
+		}
 	case eventlog.RolloutStarted:
 		if e.Kind == eventlog.RunRollback && e.Target.Content == c.spec.Content {
 			return fmt.Errorf("law 4: a rollback to the content of the spec")
@@ -281,6 +286,21 @@ func (l *Laws) succeeded(c *course, e Event) error {
 		return fmt.Errorf("law 3: no device was healthy for the soak of %d s", soak)
 	case bad > count*(100-c.spec.Threshold)/100:
 		return fmt.Errorf("law 3: %d of %d devices are bad", bad, count)
+	}
+	return nil
+}
+
+// rolledBack: nothing that can answer is still at work on a rollback that is through.
+func (l *Laws) rolledBack(c *course, e Event) error {
+	for id, w := range l.devices {
+		f := w.names[nameOf(e.Deployment)]
+		if f == nil || f.holder != e.Deployment || !w.online || !c.spec.Selector.selects(w.labels) {
+			continue
+		}
+		working := !f.is(eventlog.PhaseRunning) && e.Decided-max(f.changedAt, c.began) < c.spec.Deadline
+		if f.target.Same(c.target) && working || !f.target.Same(c.target) && len(c.spec.DependsOn) == 0 {
+			return fmt.Errorf("it is rolled back, and %s has %+v and is at work: %v", id, f.target, working)
+		}
 	}
 	return nil
 }
