@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -33,8 +34,8 @@ func newHistory(s cli.Streams, c *query.Connection) *cobra.Command {
 		Long: `Show what happened to a Deployment or a device, and what came of it.
 
 Of a Deployment: each change of its spec, with who asked for it, what differs from
-the one before, how the rollout went, and how its devices fared by the time of the
-next change; who else did something to it. A person's name comes from the API
+the one before, how the rollout went, batch by batch, and how its devices fared by
+the time of the next change; who else did something to it. A person's name comes from the API
 server, where its admission policy is installed; a field manager's is the client's
 own word, and marked. Nothing but the API server's audit log knows who deleted:
 see docs/audit.md.
@@ -144,7 +145,7 @@ func showHistory(ctx context.Context, s cli.Streams, c *query.Connection, f hist
 func onlyRevision(all []timeline.Entry, revision uint64) []timeline.Entry {
 	var out []timeline.Entry
 	for _, e := range all {
-		if e.Revision == revision && e.Type == eventlog.DeploymentApplied {
+		if e.Revision == revision && (e.Type == eventlog.DeploymentApplied || strings.HasPrefix(string(e.Type), "rollout.")) {
 			out = append(out, e)
 		}
 	}

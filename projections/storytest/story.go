@@ -28,16 +28,25 @@ type Story struct {
 	Events []eventlog.Event
 	Errs   []error
 	Score  map[fleet.Key]json.RawMessage // the last applied
+	runs   map[fleet.Key]uint64          // the last started
+	waited time.Duration
 }
 
 // New begins a story without an event.
-func New(t testing.TB) *Story { return &Story{t: t, Score: map[fleet.Key]json.RawMessage{}} }
+func New(t testing.TB) *Story {
+	return &Story{t: t, Score: map[fleet.Key]json.RawMessage{}, runs: map[fleet.Key]uint64{}}
+}
 
 // Key is that of a Deployment.
 func Key(ns, name string) fleet.Key { return fleet.Key{Namespace: ns, Name: name} }
 
 // Now is when the next event happens.
-func (w *Story) Now() time.Time { return noon.Add(time.Duration(len(w.Events)+1) * time.Second) }
+func (w *Story) Now() time.Time {
+	return noon.Add(w.waited).Add(time.Duration(len(w.Events)+1) * time.Second)
+}
+
+// Wait lets time pass before the next event.
+func (w *Story) Wait(d time.Duration) { w.waited += d }
 
 // ID is the id of the event at a sequence.
 func ID(seq uint64) string { return fmt.Sprintf("ID-%d", seq) }
@@ -104,10 +113,43 @@ func (w *Story) Apply(k fleet.Key, revision uint64, score json.RawMessage, chang
 	return w.Say(eventlog.DeploymentSubject(k.Namespace, k.Name), eventlog.DeploymentApplied, d)
 }
 
-// Rollout appends an event of a rollout.
+// Rollout appends an event of a rollout that goes to all devices at once.
 func (w *Story) Rollout(k fleet.Key, kind eventlog.Type, revision uint64, devices int) uint64 {
 	w.t.Helper()
-	return w.Say(eventlog.DeploymentSubject(k.Namespace, k.Name), kind, eventlog.Rollout{Revision: revision, Strategy: "Immediate", Devices: devices})
+	return w.Run(k, kind, eventlog.Rollout{Revision: revision, Kind: eventlog.RunImmediate, Strategy: "Immediate", Devices: devices})
+}
+
+// Run appends an event of a run, whose number is filled in.
+func (w *Story) Run(k fleet.Key, kind eventlog.Type, r eventlog.Rollout, change ...func(*eventlog.Draft)) uint64 {
+	w.t.Helper()
+	if kind != eventlog.RolloutStarted {
+		r.Run = w.runs[k]
+	} else {
+		w.runs[k] = uint64(len(w.Events) + 1)
+	}
+	return w.Say(eventlog.DeploymentSubject(k.Namespace, k.Name), kind, r, change...)
+}
+
+// Batched is spec.rollout of two batches: the devices of zone a, then the rest. A person
+// lets it go on after the first.
+func Batched(d *eventlog.Deployment) {
+	d.Rollout = json.RawMessage(`{"strategy":"Batched","batches":[{"selector":{"matchLabels":{"zone":"a"}},"soak":"5m0s","approval":"Manual"},{"soak":"1m0s"}]}`)
+}
+
+// Start appends the start of a run in the batches of Batched.
+func (w *Story) Start(k fleet.Key, revision uint64, devices int) uint64 {
+	w.t.Helper()
+	return w.Run(k, eventlog.RolloutStarted, eventlog.Rollout{
+		Revision: revision, ScoreHash: eventlog.Hash(w.Score[k]), Kind: eventlog.RunUpdate, Strategy: "Batched", Devices: devices, Online: devices, Reason: "Applied",
+		Batches: []eventlog.PlannedBatch{{Pinned: true, Size: 1}, {Cut: 1<<64 - 1, Size: devices - 1}},
+	})
+}
+
+// Ask appends what a person asks of a Deployment's rollout, as it is now.
+func (w *Story) Ask(user string, k fleet.Key, r eventlog.Request) uint64 {
+	w.t.Helper()
+	r.Run = w.runs[k]
+	return w.Say(eventlog.RequestSubject(user, k.Namespace, k.Name), eventlog.RequestMade, r)
 }
 
 // End appends the end of a Deployment: deleted, or orphaned.
@@ -121,6 +163,14 @@ func (w *Story) Assign(device string, k fleet.Key, revision, cause uint64) uint6
 	return w.Message(eventlog.Draft{
 		Subject: eventlog.DesiredSubject(device, k.Name), Type: eventlog.DesiredAssigned, Time: w.Now(),
 		Namespace: k.Namespace, Revision: revision, Data: w.Score[k], CausationID: ID(cause),
+	}.Message("test", ID(uint64(len(w.Events)+1))))
+}
+
+// Give assigns it in a batch.
+func (w *Story) Give(device string, k fleet.Key, revision uint64, batch int, cause uint64) uint64 {
+	return w.Message(eventlog.Draft{
+		Subject: eventlog.DesiredSubject(device, k.Name), Type: eventlog.DesiredAssigned, Time: w.Now(),
+		Namespace: k.Namespace, Revision: revision, Batch: batch, Data: w.Score[k], CausationID: ID(cause),
 	}.Message("test", ID(uint64(len(w.Events)+1))))
 }
 

@@ -46,6 +46,8 @@ type deploymentTimeline struct {
 	spec  *eventlog.Deployment
 	reign *reign
 	last  Record
+	// batches is how many the run has.
+	batches int
 }
 
 // reign is the time in which one change holds.
@@ -114,20 +116,7 @@ func (f *deploymentTimeline) deployment(r Record) {
 		f.refused(r)
 		return
 	}
-	p, err := eventlog.Payload[eventlog.Rollout](r.Event)
-	if err != nil || r.Type.Family() != eventlog.FamilyDeployment || f.reign == nil {
-		return // a newer writer's
-	}
-	after := Between(f.reign.at, r.At)
-	f.h.Entries[f.reign.entry].Rollout = append(f.h.Entries[f.reign.entry].Rollout,
-		Milestone{Position: PositionOf(r), Type: r.Type, Devices: p.Devices, Reason: p.Reason, After: after})
-	switch {
-	case p.Revision != f.reign.revision:
-	case r.Type == eventlog.RolloutStarted:
-		f.reign.planned = p.Devices
-	case r.Type == eventlog.RolloutCompleted && f.reign.outcome.AllSucceeded == nil:
-		f.reign.outcome.AllSucceeded = &after
-	}
+	f.rollout(r)
 }
 
 func (f *deploymentTimeline) applied(r Record) {
@@ -203,7 +192,7 @@ func (f *deploymentTimeline) request(r Record) {
 	}
 	f.know(r)
 	f.add(r, Entry{
-		Text: "asked to " + p.Verb + " it", Who: actor(r.Address.User), ChangeCause: p.Reason,
+		Text: RequestText(p), Who: actor(r.Address.User), ChangeCause: p.Reason,
 	})
 }
 

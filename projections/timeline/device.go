@@ -1,6 +1,7 @@
 package timeline
 
 import (
+	"fmt"
 	"iter"
 	"slices"
 
@@ -171,6 +172,9 @@ func (f *deviceTimeline) desired(r Record) {
 		return
 	}
 	e.Text = full + " was assigned"
+	if e.Batch = r.Batch; e.Batch > 0 {
+		e.Text += fmt.Sprintf(" in batch %d", e.Batch)
+	}
 	if before != nil && before.name == full {
 		e.Changes = viewdiff.ScoreFields(before.score, r.Data)
 	} else {

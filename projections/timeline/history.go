@@ -66,6 +66,13 @@ type Entry struct {
 	Repeats int    `json:"repeats,omitempty"`
 	Last    uint64 `json:"last,omitempty"`
 
+	// Of a rollout's entry: the batch that it is about, of how many, what was counted
+	// when it was judged, and the worst of its devices.
+	Batch    int                      `json:"batch,omitempty"`
+	Batches  int                      `json:"batches,omitempty"`
+	Counts   *eventlog.RolloutCounts  `json:"counts,omitempty"`
+	Examples []eventlog.DeviceExample `json:"examples,omitempty"`
+
 	Changes []viewdiff.Field `json:"changes,omitempty"` // what differs from before
 	Rollout []Milestone      `json:"rollout,omitempty"` // of deployment.applied
 	Outcome *Outcome         `json:"outcome,omitempty"` // of deployment.applied and deleted
@@ -75,6 +82,8 @@ type Entry struct {
 type Milestone struct {
 	Position
 	Type    eventlog.Type `json:"type"`
+	Kind    string        `json:"kind,omitempty"` // of the run
+	Batch   int           `json:"batch,omitempty"`
 	Devices int           `json:"devices"`
 	Reason  string        `json:"reason,omitempty"`
 	After   float64       `json:"after_seconds"` // since the revision was applied

@@ -89,11 +89,12 @@ func About(e eventlog.Event) string {
 
 func hueOf(e eventlog.Event) string {
 	switch e.Type {
-	case eventlog.DeviceOnline, eventlog.RolloutCompleted, eventlog.AgentDriftRepaired, eventlog.AccessAllowed, eventlog.DeploymentAdopted:
+	case eventlog.DeviceOnline, eventlog.RolloutCompleted, eventlog.AgentDriftRepaired, eventlog.AccessAllowed, eventlog.DeploymentAdopted, eventlog.RolloutBatchSucceeded:
 		return green
-	case eventlog.DeviceOffline, eventlog.AgentStepFailed, eventlog.AuthDenied, eventlog.AccessRevoked, eventlog.RolloutAborted, eventlog.RolloutStalled:
+	case eventlog.DeviceOffline, eventlog.AgentStepFailed, eventlog.AuthDenied, eventlog.AccessRevoked, eventlog.RolloutAborted, eventlog.RolloutStalled, eventlog.RolloutBatchFailed:
 		return red
-	case eventlog.DeploymentOrphaned, eventlog.DeploymentRefused, eventlog.AgentDriftDetected, eventlog.RolloutPaused, eventlog.RolloutRolledBack:
+	case eventlog.DeploymentOrphaned, eventlog.DeploymentRefused, eventlog.AgentDriftDetected, eventlog.RolloutPaused, eventlog.RolloutRolledBack,
+		eventlog.RolloutRequestRefused:
 		return yellow
 	case eventlog.StateReported:
 		switch s, err := e.State(); {

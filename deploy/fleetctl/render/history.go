@@ -3,6 +3,7 @@ package render
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,6 +72,9 @@ func (p textWriter) change(e timeline.Entry) {
 		hue = yellow
 	case eventlog.DeploymentAdopted:
 		hue = green
+	case eventlog.DeploymentApplied, eventlog.RequestMade:
+	default:
+		hue = hueOf(eventlog.Event{Type: e.Type})
 	}
 	p.hang("", 0, strings.ToUpper(e.Text[:1])+e.Text[1:], hue)
 	p.hang("  ", 2, fmt.Sprintf("#%d at %s%s%s", e.Sequence, local(e.Recorded), who, causeText(e)), dim)
@@ -81,7 +85,7 @@ func (p textWriter) change(e timeline.Entry) {
 		p.line("  no field of the spec differs")
 	}
 	p.changes(e.Changes, 2)
-	if len(e.Rollout) > 0 {
+	if len(e.Rollout) > 0 && !slices.ContainsFunc(e.Rollout, inBatches) {
 		p.hang("  Rollout  ", 11, rolloutText(e.Rollout), "")
 	}
 	if e.Outcome != nil {
@@ -94,6 +98,11 @@ func causeText(e timeline.Entry) string {
 		return ""
 	}
 	return fmt.Sprintf(", because of #%d", e.Cause)
+}
+
+// inBatches says whether a milestone is one of a run that has entries of its own.
+func inBatches(m timeline.Milestone) bool {
+	return m.Kind != "" && m.Kind != eventlog.RunImmediate
 }
 
 func rolloutText(all []timeline.Milestone) string {

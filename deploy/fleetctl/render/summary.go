@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/timeline"
 )
 
 // summaryOf says in a few words what an event carries; empty where the type says
@@ -73,6 +74,9 @@ func summaryOf(e eventlog.Event) string {
 		return summaryFrom(e, stepText)
 	case eventlog.FamilyDeployment:
 		return summaryFrom(e, func(p eventlog.Rollout) []string {
+			if p.Kind != "" && p.Kind != eventlog.RunImmediate || p.Request > 0 {
+				return []string{timeline.RolloutText(e.Type, p, len(p.Batches)), word("by", e.Actor)}
+			}
 			return []string{fmt.Sprintf("revision %d", p.Revision), p.Strategy, Count(p.Devices, "device", "devices"), p.Reason}
 		})
 	}
