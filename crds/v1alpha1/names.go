@@ -41,3 +41,16 @@ const MaxScoreBytes = 200 << 10
 // the API server authenticated them. The policy alone writes it: what a client
 // says there is not believed.
 const AnnotationRequestedBy = "fleet.nationtech.io/requested-by"
+
+// AnnotationAuthoredBy is stamped by the policy of that name: the user who last
+// changed the score or the rollout, as the API server authenticated them.
+const AnnotationAuthoredBy = "fleet.nationtech.io/authored-by"
+
+// AnnotationPromote on a Deployment lets its rollout go on after a batch, by
+// "<revision>.<run>.<batch>" as status.rollout shows them. Where the batch has
+// fourEyes, nothing else does. AnnotationPromotedBy is stamped by the policy of that
+// name: the user who set it, who needs the verb promote on the Deployment.
+const (
+	AnnotationPromote    = "fleet.nationtech.io/promote"
+	AnnotationPromotedBy = "fleet.nationtech.io/promoted-by"
+)

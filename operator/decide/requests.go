@@ -94,7 +94,7 @@ func (c deploymentCase) promote(q *fleet.Request) ([]eventlog.Draft, bool, error
 	if !c.onItsWay() || c.place == nil {
 		return c.refuseRequest(q, ReasonNotPossible, "no update is on its way")
 	}
-	if c.place.set.Batch(&c.log.Run, c.log.Run.Batch).FourEyes {
+	if c.place.set.Batch(&c.log.Run, c.log.Run.Batch).FourEyes || q.Full && c.wantsFourEyes() {
 		return c.refuseRequest(q, ReasonFourEyes, "the batch wants a second person's approval, whom Kubernetes alone can tell from the first: annotate the Deployment instead")
 	}
 	return c.answered(eventlog.RolloutPromoted, eventlog.Rollout{Reason: ReasonRequested, Batch: c.log.Run.Batch, Full: q.Full}, q)

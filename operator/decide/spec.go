@@ -31,6 +31,10 @@ type Spec struct {
 	// Requested is who last changed the spec, Explained who last said why.
 	Requested eventlog.Requester
 	Explained eventlog.Requester
+	// AuthoredBy is who last changed the score or the rollout, by the API server's
+	// policy; empty: it stamped nobody.
+	AuthoredBy string
+	Promotion  *Promotion // nil: the CR has none
 	// Unknown names the fields of the score that this version does not know, a
 	// sentence each. They are kept, and sent to the devices.
 	Unknown []string
@@ -62,6 +66,8 @@ func SpecOf(d *v1alpha1.Deployment) Spec {
 		ChangeCause: clipChangeCause(d.Annotations[AnnotationChangeCause]),
 		Requested:   requester(d),
 		Explained:   lastManager(d.ManagedFields, fieldsOf.changeCause),
+		AuthoredBy:  clip(d.Annotations[v1alpha1.AnnotationAuthoredBy], maxRequester),
+		Promotion:   promotionOf(d),
 	}
 	if s.Strategy == "" {
 		s.Strategy = rollout.DefaultStrategy

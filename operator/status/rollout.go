@@ -98,6 +98,18 @@ func waitOf(in Deployments) wait {
 	return progressing(in, batch)
 }
 
+// approvedByAnother says what a batch with fourEyes waits for.
+func approvedByAnother(in Deployments) wait {
+	run := &in.Log.Run
+	how := fmt.Sprintf("kubectl annotate --overwrite fleetdep %s -n %s %s=%d.%d.%d",
+		in.Spec.Key.Name, in.Spec.Key.Namespace, v1alpha1.AnnotationPromote, in.Log.Spec.Revision, run.ID, run.Batch)
+	if promotes, why := in.Spec.Promotes(in.Log, true); promotes && why != "" {
+		return wait{reason: v1alpha1.ReasonApproverUnknown, message: fmt.Sprintf("batch %d was promoted, and that does not count: %s; then %s", run.Batch, why, how)}
+	}
+	return wait{reason: v1alpha1.ReasonAwaitingApproval, message: fmt.Sprintf(
+		"batch %d succeeded and waits for another person than the author of the change: %s", run.Batch, how)}
+}
+
 // progressing says what an update or a restart that is on its way waits for.
 func progressing(in Deployments, batch string) wait {
 	run, p := &in.Log.Run, in.Progress
@@ -107,6 +119,8 @@ func progressing(in Deployments, batch string) wait {
 	settings := p.Settings.Batch(run, run.Batch)
 	said := fmt.Sprintf("%s%s", batch, healthyText(p))
 	switch n := p.Batch; {
+	case run.Passed && settings.FourEyes && !run.Let && run.Batch < len(run.Batches):
+		return approvedByAnother(in)
 	case run.Passed && settings.Manual && !run.Let && run.Batch < len(run.Batches):
 		return wait{reason: v1alpha1.ReasonAwaitingApproval, message: fmt.Sprintf(
 			"batch %d succeeded and waits for a person: fleetctl rollout promote %s -n %s", run.Batch, in.Spec.Key.Name, in.Spec.Key.Namespace)}
@@ -208,7 +222,7 @@ func byRollout(in Deployments) (c metav1.Condition, ok bool) {
 		return c, false
 	}
 	reason := w.reason
-	if !w.stalled && in.Log.Hold == nil && reason != v1alpha1.ReasonPaused && reason != v1alpha1.ReasonRollingBack && reason != v1alpha1.ReasonAwaitingApproval {
+	if !w.stalled && in.Log.Hold == nil && reason != v1alpha1.ReasonPaused && reason != v1alpha1.ReasonRollingBack && reason != v1alpha1.ReasonAwaitingApproval && reason != v1alpha1.ReasonApproverUnknown {
 		reason = v1alpha1.ReasonProgressing
 	}
 	return condition(metav1.ConditionFalse, reason, "%s", w.message), true

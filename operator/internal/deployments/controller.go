@@ -164,8 +164,17 @@ func (c *Controller) seen(before, d *v1alpha1.Deployment) {
 // at, such as their status.
 func sameToDecide(a, b *v1alpha1.Deployment) bool {
 	return a.UID == b.UID && a.Generation == b.Generation && hasFinalizer(a) == hasFinalizer(b) &&
-		a.Annotations[decide.AnnotationChangeCause] == b.Annotations[decide.AnnotationChangeCause] &&
+		sameAnnotations(a, b, decide.AnnotationChangeCause, v1alpha1.AnnotationAuthoredBy, v1alpha1.AnnotationPromote, v1alpha1.AnnotationPromotedBy) &&
 		(a.DeletionTimestamp == nil) == (b.DeletionTimestamp == nil)
+}
+
+func sameAnnotations(a, b *v1alpha1.Deployment, keys ...string) bool {
+	for _, key := range keys {
+		if a.Annotations[key] != b.Annotations[key] {
+			return false
+		}
+	}
+	return true
 }
 
 func (c *Controller) gone(o any) {
