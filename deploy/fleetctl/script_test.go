@@ -64,7 +64,7 @@ func TestStories(t *testing.T) {
 func TestStoriesOfAViewer(t *testing.T) {
 	t.Parallel()
 	p := scripts(t, "victor")
-	for _, name := range []string{"get", "watch", "log", "history", "explain", "diff", "replay", "verify", "prove", "completion"} {
+	for _, name := range []string{"get", "watch", "log", "history", "explain", "diff", "replay", "verify", "prove", "completion", "rollout"} {
 		p.Files = append(p.Files, filepath.Join("testdata", "script", name+".txtar"))
 	}
 	testscript.Run(t, p)
@@ -216,6 +216,10 @@ func smallFleet(t *testing.T) (*world, error) {
 			_ = w.say(told{eventlog.DeploymentSubject(a.Namespace, a.Name), eventlog.DeploymentDeleted, eventlog.DeploymentEnd{Reason: "Requested"}})
 		}
 		var asked eventlog.Request
+		if err == nil && a.Name == hello.Name && json.Unmarshal(m.Data, &asked) == nil {
+			w.answerRollout(m, asked)
+			return
+		}
 		if err != nil || a.Device == "" || json.Unmarshal(m.Data, &asked) != nil {
 			return
 		}

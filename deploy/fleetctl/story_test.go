@@ -87,6 +87,9 @@ func stories() map[string][]told {
 		"namesake": {applied("bakery", "web", 1, "nginx:1")},
 		"kiosk":    kiosk(),
 		"lager":    lager(),
+		// A rollout in two batches, and how its first fails.
+		"batches":    batches(),
+		"batchfails": batchFails(),
 	}
 }
 
