@@ -124,9 +124,13 @@ func (s *State) refresh() {
 	for _, id := range devices {
 		s.moved[id] = struct{}{}
 	}
+	many := len(s.moved) > 1024
 	for id := range s.moved {
 		delete(s.moved, id)
 		s.move(id)
+	}
+	if many { // an empty map that was large would cost as much at each look
+		s.moved, s.relabelled = map[string]struct{}{}, map[string]bool{}
 	}
 	clock := s.Clock()
 	if clock.Equal(s.duesAt) {

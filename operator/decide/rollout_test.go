@@ -26,7 +26,7 @@ type show struct {
 	gen    int64
 }
 
-func newShow(t *testing.T, n int) *show {
+func newShow(t failer, n int) *show {
 	s := &show{world: newWorld(t), nature: map[string]eventlog.Phase{"app:1": eventlog.PhaseRunning}, dead: map[string]bool{}}
 	for i := range n {
 		id := fmt.Sprintf("pi-%03d", i)

@@ -404,9 +404,19 @@ func (c *Changes) Drain() (deployments []Key, devices []string) {
 	for d := range c.devices {
 		devices = append(devices, d.ID)
 	}
-	clear(c.deployments)
-	clear(c.devices)
+	empty(&c.deployments)
+	empty(&c.devices)
 	return deployments, devices
+}
+
+// empty empties a map. One that was large is made anew: to look through it would cost
+// as much for ever.
+func empty[K comparable](m *map[K]struct{}) {
+	if len(*m) > 1024 {
+		*m = map[K]struct{}{}
+		return
+	}
+	clear(*m)
 }
 
 // Watch makes the view remember what Apply changes, for one who asks.
