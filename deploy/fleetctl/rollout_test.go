@@ -1,16 +1,24 @@
 package fleetctl_test
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/intstr"
 
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/deploy/fleetctl"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
@@ -121,4 +129,151 @@ func TestAPersonAbortsOnlyAfterAQuestion(t *testing.T) {
 	s.press("n\r")
 	s.until("not confirmed; nothing was changed")
 	_ = s.ended()
+}
+
+// Of real parts: a person steers a rollout by fleetctl alone, and a GitOps engine that
+// applies the same manifest again takes nothing of it back.
+func TestAPersonSteersARollout(t *testing.T) {
+	t.Parallel()
+	lab := map[string]string{"site": "lab"}
+	r := record(t, map[string]map[string]string{"edge-01": lab, "edge-02": lab, "edge-03": lab})
+	r.online("edge-01", "edge-02", "edge-03")
+	r.apply("web", "app:1", lab)
+	r.ready("web", v1alpha1.ReasonAllSucceeded, 3)
+
+	// The second revision comes in batches; the first one waits for a person.
+	r.steer("web", "app:2", func(*v1alpha1.RolloutSpec) {})
+	r.says(`AwaitingApproval`, "rollout", "status", "web", "-o", "json")
+	r.says(`"kind": "Update"`, "rollout", "plan", "web")
+	r.says(`is on hold`, "rollout", "pause", "web", "--reason", "wait", "-o", "text")
+	r.says(`"state": "Held"`, "rollout", "status", "web")
+	r.steer("web", "app:2", func(s *v1alpha1.RolloutSpec) { s.OfflineDevices = "Skip" }) // applied again: the hold stays
+	r.says(`"state": "Held"`, "rollout", "status", "web")
+	r.says(`web goes on \(`, "rollout", "resume", "web", "-o", "text")
+	r.says(`web goes on after batch 1`, "rollout", "promote", "web", "-o", "text")
+	r.says(`"state":"Completed"`, "rollout", "status", "web", "-w", "--timeout", "1m")
+
+	// It goes back, stays there, and is tried again.
+	r.says(`goes back from revision 2 to 1`, "rollout", "undo", "web", "-o", "text")
+	r.exits(7, "rollout", "status", "web", "-w", "--timeout", "1m")
+	r.says(`"refused": true`, "rollout", "status", "web")
+	r.refuses("NotPossible", "rollout", "promote", "web")
+	r.says(`tries revision 2 again`, "rollout", "retry", "web", "-o", "text")
+	r.says(`AwaitingApproval`, "rollout", "status", "web")
+	r.exits(2, "rollout", "abort", "web")
+	r.says(`is aborted`, "rollout", "abort", "web", "--yes", "-o", "text")
+	r.exits(8, "rollout", "status", "web", "-w", "--timeout", "1m")
+	r.says(`goes back from revision 2 to 1`, "rollout", "undo", "web", "--to-revision", "1", "-o", "text")
+	r.exits(7, "rollout", "status", "web", "-w", "--timeout", "1m")
+	r.says(`restarts at revision 1`, "rollout", "restart", "web", "-o", "text")
+	r.says(`AwaitingApproval`, "rollout", "status", "web")
+	r.says(`nothing is judged any more`, "rollout", "promote", "web", "--full", "--yes", "-o", "text")
+	r.says(`"state":"Completed"`, "rollout", "status", "web", "-w", "--timeout", "1m")
+	r.refuses("UnknownContent", "rollout", "undo", "web", "--to-revision", "9")
+	history := r.fleetctl("rollout", "history", "web", "-o", "text")
+	for _, want := range []string{"Rollback from 2", "Restart", "superseded|aborted", "refused"} {
+		if !matches(want, history) {
+			t.Errorf("history does not say %q:\n%s", want, history)
+		}
+	}
+}
+
+// steer gives a Deployment an image and batches with short soaks, the first with
+// approval.
+func (r *recording) steer(name, image string, change func(*v1alpha1.RolloutSpec)) {
+	r.t.Helper()
+	c := r.fleet.FleetV1alpha1().Deployments(recordedNamespace)
+	d, err := c.Get(r.t.Context(), name, metav1.GetOptions{})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	d.Spec.Score.Data = v1alpha1.ScoreData{Services: []v1alpha1.Service{{Name: "web", Image: image}}}
+	soak := metav1.Duration{Duration: 100 * time.Millisecond}
+	one := size(1)
+	d.Spec.Rollout = v1alpha1.RolloutSpec{
+		Strategy: v1alpha1.RolloutBatched,
+		Batches:  []v1alpha1.RolloutBatch{{Size: &one, Soak: &soak, Approval: eventlog.ApprovalManual}, {Soak: &soak}},
+	}
+	change(&d.Spec.Rollout)
+	if d, err = c.Update(r.t.Context(), d, metav1.UpdateOptions{}); err != nil {
+		r.t.Fatal(err)
+	}
+	eventually(r.t, "the log has it", func() string {
+		m, err := reader.LastMessage(r.t.Context(), r.js, eventlog.LogStream, eventlog.DeploymentSubject(recordedNamespace, name))
+		if err != nil {
+			return err.Error()
+		}
+		now, err := c.Get(r.t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		if now.Status.ObservedGeneration != d.Generation || m.Sequence == 0 {
+			return fmt.Sprintf("generation %d is observed, %d applied", now.Status.ObservedGeneration, d.Generation)
+		}
+		return ""
+	})
+}
+
+// online waits until devices are.
+func (r *recording) online(ids ...string) {
+	r.t.Helper()
+	eventually(r.t, "devices are online", func() string {
+		out := r.fleetctl("get", "devices")
+		for _, id := range ids {
+			if !matches(`(?m)^`+id+` +True`, out) {
+				return out
+			}
+		}
+		return ""
+	})
+}
+
+func size(n int) intstr.IntOrString { return intstr.FromInt(n) }
+
+func matches(pattern, text string) bool { return regexp.MustCompile(pattern).MatchString(text) }
+
+// says waits until a command line of alice ends well and its answer has a match.
+func (r *recording) says(pattern string, args ...string) {
+	r.t.Helper()
+	out, errs, code := r.run(args...)
+	if _, reads := map[string]bool{"status": true, "plan": true}[args[1]]; !reads || slices.Contains(args, "-w") {
+		if code != cli.ExitOK || !matches(pattern, out) {
+			r.t.Fatalf("fleetctl %v: exit code %d, no match for %q\n%s%s", args, code, pattern, out, errs)
+		}
+		return
+	}
+	eventually(r.t, fmt.Sprintf("fleetctl %v says %q", args, pattern), func() string {
+		out, errs, code = r.run(args...)
+		if code != cli.ExitOK || !matches(pattern, out) {
+			return fmt.Sprintf("exit code %d\n%s%s", code, out, errs)
+		}
+		return ""
+	})
+}
+
+// exits checks the exit code of a command line of alice.
+func (r *recording) exits(want int, args ...string) {
+	r.t.Helper()
+	if out, errs, code := r.run(args...); code != want {
+		r.t.Fatalf("fleetctl %v: exit code %d, want %d\n%s%s", args, code, want, out, errs)
+	}
+}
+
+// refuses checks that the operator refuses a request for a reason.
+func (r *recording) refuses(reason string, args ...string) {
+	r.t.Helper()
+	if out, errs, code := r.run(args...); code != cli.ExitFailed || !strings.Contains(errs, "the operator refused it ("+reason) {
+		r.t.Fatalf("fleetctl %v: exit code %d\n%s%s", args, code, out, errs)
+	}
+}
+
+// run runs a command line as alice.
+func (r *recording) run(args ...string) (out, errs string, code int) {
+	r.t.Helper()
+	var o, e bytes.Buffer
+	env := map[string]string{"FLEET_NATS_URL": r.server.URL(), "FLEET_NATS_USER": "alice", "FLEET_NATS_PASSWORD": "p"}
+	code = fleetctl.Run(r.t.Context(), cli.Streams{
+		Out: &o, Err: &e, Now: time.Now, Name: "fleetctl", Getenv: func(k string) string { return env[k] },
+	}, args)
+	return o.String(), e.String(), code
 }

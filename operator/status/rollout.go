@@ -92,7 +92,7 @@ func waitOf(in Deployments) wait {
 	case run.Phase == fleet.PhaseRollingBack:
 		return wait{reason: v1alpha1.ReasonRollingBack, message: fmt.Sprintf(
 			"devices are given revision %d again, for revision %d of the spec failed%s", run.Target.Revision, d.Spec.Revision, healthyText(in.Progress))}
-	case run.Target.Content != d.Spec.ScoreHash:
+	case run.Target.Content != d.Spec.ScoreHash && d.Rejected != d.Spec.ScoreHash: // a restart of what was rolled back goes on
 		return wait{reason: v1alpha1.ReasonProgressing, message: fmt.Sprintf("the rollout of revision %d is about to start", d.Spec.Revision)}
 	}
 	return progressing(in, batch)
