@@ -31,8 +31,11 @@ func Release(s *State, now time.Time, most int) (due []eventlog.Draft, more bool
 			r.serve(pl)
 		}
 	}
+	// What costs nothing counts in the ledger, too, so it goes last: else one that had room
+	// when it was granted would come into the log when there is none.
+	sortBySubject(r.costly)
 	sortBySubject(r.due)
-	return r.due, r.left <= 0
+	return append(r.costly, r.due...), r.left <= 0
 }
 
 // release is one call of Release, with its ledger.
@@ -41,6 +44,8 @@ type release struct {
 	now  time.Time
 	left int
 	due  []eventlog.Draft
+	// costly are those that budgets had room for; due has the others.
+	costly []eventlog.Draft
 	// changed are the devices that this call changed: each is changed once a call, so that
 	// what depends on the first change waits for it.
 	changed map[string]struct{}
@@ -131,7 +136,11 @@ func (r *release) grant(c deploymentCase, p *place) {
 }
 
 func (r *release) give(p *place, d eventlog.Draft) {
-	r.due = append(r.due, d)
+	if p.values.broken || !p.values.online {
+		r.due = append(r.due, d)
+	} else {
+		r.costly = append(r.costly, d)
+	}
 	r.changed[p.id] = struct{}{}
 	r.left--
 }

@@ -48,12 +48,25 @@ func (sp Spec) shape() string {
 }
 
 // batch gives the settings of the run's open batch, as they are now.
-func (d *Deployment) batch() Batch {
+func (d *Deployment) batch() Batch { return d.settings(d.Run.Batch) }
+
+// settings gives those of a batch of the run.
+func (d *Deployment) settings(n int) Batch {
 	r, bs := &d.Run, d.Spec.batches()
 	if r.Kind == eventlog.RunImmediate || len(r.Plan) == 1 && len(d.Spec.Batches) == 0 {
 		return Batch{} // the one batch of a first revision has no soak either
 	}
-	return bs[min(max(r.Batch, 1), len(bs))-1]
+	return bs[min(max(n, 1), len(bs))-1]
+}
+
+// fourEyes says whether a batch from the open one on wants a second person.
+func (d *Deployment) fourEyes() bool {
+	for n := d.Run.Batch; n <= len(d.Run.Plan); n++ {
+		if d.settings(n).FourEyes {
+			return true
+		}
+	}
+	return false
 }
 
 // pin gives the number of the batch that pins a device; 0: none does.

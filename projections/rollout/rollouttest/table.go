@@ -129,7 +129,7 @@ func (t turn) answer(q Request) []Event {
 		if r.Kind == eventlog.RunRollback || !open {
 			break
 		}
-		if t.d.batch().FourEyes {
+		if d.batch().FourEyes || q.Full && d.fourEyes() {
 			return refuse("FourEyes")
 		}
 		e.Full = q.Full
