@@ -233,6 +233,7 @@ func TestTheObjectsOfALogMakeAnEmptyClusterTheSame(t *testing.T) {
 			Score: v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{Services: []v1alpha1.Service{{
 				Name: "main", Image: "app:1", Env: map[string]v1alpha1.EnvValue{"A": "1", "B": "x && y\n"},
 			}}}},
+			Rollout: v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
 		},
 	}, metav1.CreateOptions{})
 	if err != nil {

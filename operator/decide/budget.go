@@ -41,6 +41,27 @@ func BudgetSpecOf(b *v1alpha1.DisruptionBudget) BudgetSpec {
 	return s
 }
 
+// BudgetSpecOfLog gives a DisruptionBudget as the log recorded it.
+func BudgetSpecOfLog(name string, b eventlog.Budget) BudgetSpec {
+	s := BudgetSpec{Name: name, Generation: b.Generation, Selector: labels.Nothing(), Recorded: b}
+	selector := metav1.LabelSelector{MatchLabels: b.Selector.MatchLabels}
+	for _, r := range b.Selector.MatchExpressions {
+		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{
+			Key: r.Key, Operator: metav1.LabelSelectorOperator(r.Operator), Values: r.Values,
+		})
+	}
+	parsed, err := metav1.LabelSelectorAsSelector(&selector)
+	switch {
+	case b.Problem != "":
+		s.Problem = &Problem{Reason: v1alpha1.ReasonInvalidBudget, Message: b.Problem}
+	case err != nil:
+		s.Problem = &Problem{Reason: v1alpha1.ReasonInvalidSelector, Message: err.Error()}
+	default:
+		s.Selector = parsed
+	}
+	return s
+}
+
 func (s *BudgetSpec) read(spec v1alpha1.DisruptionBudgetSpec) *Problem {
 	if err := eventlog.CheckName("DisruptionBudget", s.Name); err != nil {
 		return &Problem{Reason: v1alpha1.ReasonInvalidBudget, Message: err.Error()}

@@ -37,6 +37,11 @@ func NewCatalog(v *fleet.View, now time.Time) *Catalog {
 	for key := range v.Deployments {
 		c.DeploymentChanged(key)
 	}
+	for name, b := range v.Budgets {
+		if b.Binds() {
+			c.state.SetBudget(decide.BudgetSpecOfLog(name, b.Budget))
+		}
+	}
 	return c
 }
 
