@@ -56,6 +56,7 @@ type phase struct {
 	batchAt    time.Time
 	at         fleet.Phase
 	held       bool
+	failed     bool // nothing is given until what follows from that is in the log
 	stable     string
 	budgets    uint64 // counts changes of the DisruptionBudgets
 }
@@ -162,7 +163,7 @@ func (s *State) replace(key fleet.Key) {
 	set := rollout.Fill(log.Settings)
 	now := phase{
 		log: log, lifecycle: log.Lifecycle, generation: spec.Generation, applied: log.Applied.Sequence, run: log.Run.ID, kind: log.Run.Kind, batch: log.Run.Batch,
-		batchAt: log.Run.BatchAt, at: log.Run.Phase, held: set.Held(log), stable: log.Stable.Hash, budgets: s.budgetChanges,
+		batchAt: log.Run.BatchAt, at: log.Run.Phase, held: set.Held(log), failed: log.Run.Failed, stable: log.Stable.Hash, budgets: s.budgetChanges,
 	}
 	if pl != nil && pl.phase == now {
 		return
