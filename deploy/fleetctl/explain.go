@@ -14,6 +14,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/explain"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -36,10 +37,14 @@ With a Deployment: the chain of causes from the kubectl apply, by way of the lab
 that match (or the requirement that they do not meet), to what the agent did and
 reported last. Without one: the device itself, and a line for each Deployment.
 
+It says too what the device waits for in a rollout, now or at a moment of the past:
+which batch it is in and which one is open, a person's hold or approval, a soak, what
+may be unavailable and who uses that up, what it depends on.
+
 Each sentence begins with the event that proves it: its number in the log, to be
 seen with fleetctl log. Where something is not in the log, the number is that of
 the last event that was looked at. Only that part of the log is read which is
-about the device.
+about the device; where a rollout waits for others, the fleet as it was then, too.
 
 A Deployment on a device is, the first that holds:` + statesHelp() + `.
 docs/status.md has the words that devices and the operator use.
@@ -113,6 +118,13 @@ func showExplanation(ctx context.Context, s cli.Streams, c *query.Connection, f 
 	x, err := query.ReadExcerpt(ctx, js, m, q.Subjects(), p.Report)
 	if err != nil {
 		return c.Explain(err, nc)
+	}
+	q.At = m.Time
+	if m.IsNow() {
+		q.At = s.Now()
+	}
+	q.Fleet = func() (*fleet.View, error) {
+		return asof.At(ctx, js, m.Moment, asof.Options{AsHappened: m.AsHappened, Progress: p.Report})
 	}
 	e, err := explain.Answer(x.Events, q, x.Options)
 	p.End()

@@ -42,7 +42,7 @@ func kiosk() []told {
 	nord := map[string]eventlog.OwnedLabel{"halle": {Value: "nord", Owner: eventlog.OwnerDevice}}
 	west := map[string]eventlog.OwnedLabel{"halle": {Value: "west", Owner: "kubectl-label"}}
 	rollout := func(kind eventlog.Type, revision uint64, devices int) told {
-		return draft(eventlog.DeploymentSubject("kiosk", "drucker"), kind, eventlog.Rollout{Revision: revision, Strategy: "Immediate", Devices: devices})
+		return draft(eventlog.DeploymentSubject("kiosk", "drucker"), kind, eventlog.Rollout{Revision: revision, Kind: eventlog.RunImmediate, Strategy: "Immediate", Devices: devices})
 	}
 	step := func(device string, kind eventlog.Type, s eventlog.Step) told {
 		s.Deployment, s.Service, s.At = "drucker", "spooler", time.Now()

@@ -55,7 +55,7 @@ func stories() map[string][]told {
 			assigned("edge-02", "hello", "nginx:1"),
 			reported("edge-02", "hello", 1, eventlog.PhaseRunning, "", ""),
 			applied("default", "hello", 2, "nginx:2"),
-			{eventlog.DeploymentSubject("default", "hello"), eventlog.RolloutStarted, eventlog.Rollout{Revision: 2, Strategy: "Immediate", Devices: 2}},
+			{eventlog.DeploymentSubject("default", "hello"), eventlog.RolloutStarted, eventlog.Rollout{Revision: 2, Kind: eventlog.RunImmediate, Strategy: "Immediate", Devices: 2}},
 			assigned("edge-01", "hello", "nginx:2"),
 			assigned("edge-02", "hello", "nginx:2"),
 			reported("edge-01", "hello", 2, eventlog.PhaseRunning, "", ""),

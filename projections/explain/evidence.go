@@ -7,6 +7,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
 	"fleet.nationtech.io/projections/timeline"
 )
 
@@ -27,6 +28,13 @@ type evidence struct {
 
 	places map[string]*assignmentMarks // by the Deployment's name
 	specs  map[fleet.Key]*specMarks
+
+	question Question
+	// rollouts are the events of Deployments, by their sequence in the view.
+	rollouts map[uint64]*mark
+	whole    *fleet.View // the fleet; nil: not asked for yet
+	failed   error       // to ask for it
+	waits    map[fleet.Key]rollout.Wait
 }
 
 // specMarks prove what the log knows of one Deployment.
@@ -34,7 +42,9 @@ type specMarks struct {
 	revisions map[uint64]*appliedMark // the event that brought each
 	now       *appliedMark
 	turned    *mark // deleted, orphaned or adopted, since it was applied
-	rollout   *mark // the last of the present revision
+	started   *mark // the start of the run
+	rollout   *mark // the last event of the run
+	told      eventlog.Rollout
 	asked     *mark // a person's request, since then
 	askedBy   string
 }
@@ -87,10 +97,10 @@ func (s *step) same(o eventlog.Step) bool {
 // maxSteps bounds what is kept of an agent that tries again and again.
 const maxSteps = 64
 
-func newEvidence(device string, o timeline.Options) *evidence {
+func newEvidence(q Question, o timeline.Options) *evidence {
 	return &evidence{
-		o: o, id: device, view: fleet.New(), ids: map[string]uint64{},
-		places: map[string]*assignmentMarks{}, specs: map[fleet.Key]*specMarks{},
+		o: o, id: q.Device, view: fleet.New(), ids: map[string]uint64{}, question: q, rollouts: map[uint64]*mark{},
+		places: map[string]*assignmentMarks{}, specs: map[fleet.Key]*specMarks{}, waits: map[fleet.Key]rollout.Wait{},
 	}
 }
 
@@ -140,6 +150,7 @@ func (s *evidence) keep(r timeline.Record) {
 			s.accessRequest = m
 		}
 	case eventlog.FamilyDeployment:
+		s.rollouts[s.view.Sequence] = m
 		s.keepSpec(r, m)
 	case eventlog.FamilyDesired:
 		p := s.place(r.Address.Deployment)
@@ -189,9 +200,6 @@ func (s *evidence) keepSpec(r timeline.Record, m *mark) {
 		if err != nil {
 			return // the view skipped it
 		}
-		if d.now != nil && d.now.spec.Revision != spec.Revision {
-			d.rollout = nil
-		}
 		d.now = &appliedMark{mark: *m, spec: spec}
 		if first := d.revisions[spec.Revision]; first == nil || d.turned != nil && d.turned.kind == eventlog.DeploymentDeleted {
 			d.revisions[spec.Revision] = d.now
@@ -201,9 +209,18 @@ func (s *evidence) keepSpec(r timeline.Record, m *mark) {
 		d.turned = m
 	case eventlog.DeploymentRefused: // what its devices run stays
 	case eventlog.RequestMade:
-		d.asked, d.askedBy = m, r.Address.User
+		if q, err := eventlog.Payload[eventlog.Request](r.Event); err == nil && q.Verb == eventlog.RequestWithdraw {
+			d.asked, d.askedBy = m, r.Address.User
+		}
 	default:
-		d.rollout = m
+		told, err := eventlog.Payload[eventlog.Rollout](r.Event)
+		if err != nil || r.Type.Family() != eventlog.FamilyDeployment || r.Type == eventlog.RolloutRequestRefused {
+			return
+		}
+		if r.Type == eventlog.RolloutStarted {
+			d.started = m
+		}
+		d.rollout, d.told = m, told
 	}
 }
 

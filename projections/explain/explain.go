@@ -23,7 +23,7 @@ import (
 // Errors: ErrUnknownDevice, ErrUnknownDeployment; ErrAmbiguous, whose text lists
 // the namespaces; what reading the events fails with.
 func Answer(events iter.Seq2[eventlog.Event, error], q Question, o timeline.Options) (*Explanation, error) {
-	s := newEvidence(q.Device, o)
+	s := newEvidence(q, o)
 	if err := s.read(events); err != nil {
 		return nil, err
 	}
@@ -31,13 +31,15 @@ func Answer(events iter.Seq2[eventlog.Event, error], q Question, o timeline.Opti
 		return nil, fmt.Errorf("%w: %s", ErrUnknownDevice, q.Device)
 	}
 	if q.Deployment.Name == "" {
-		return s.explainDevice(), nil
+		e := s.explainDevice()
+		return e, s.failed
 	}
 	key, err := s.resolve(q.Deployment)
 	if err != nil {
 		return nil, err
 	}
-	return s.explainPlace(key), nil
+	e := s.explainPlace(key)
+	return e, s.failed
 }
 
 // known says whether anything was ever said of the device that says what it is:
@@ -81,7 +83,7 @@ func (s *evidence) explainPlace(key fleet.Key) *Explanation {
 	v := judge(c)
 	e := &Explanation{
 		Device: s.id, Namespace: key.Namespace, Deployment: key.Name, State: v.state, Reason: v.reason,
-		Summary: v.summary, Chain: c.chain(), Next: v.next,
+		Summary: v.summary, Chain: c.chain(), Next: v.next, Waits: c.waitsFor(),
 	}
 	if s.last != nil {
 		e.At = s.last.Position

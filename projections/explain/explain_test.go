@@ -118,7 +118,7 @@ func TestExplainADeploymentThatIsAssigned(t *testing.T) {
 				w.Rollout(storytest.Till, eventlog.RolloutStarted, 2, 2)
 				w.Rollout(storytest.Till, eventlog.RolloutPaused, 2, 2)
 			},
-			explain.StateRunning, "", "runs revision 1", "revision 2 is not assigned here: its rollout does not go on", nil,
+			explain.StateRunning, "", "runs revision 1", "the rollout of revision 2 is paused", nil,
 		},
 		"it fails, again and again": {
 			func(w *storytest.Story) {

@@ -6,6 +6,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
 	"fleet.nationtech.io/projections/timeline"
 )
 
@@ -15,6 +16,12 @@ type Question struct {
 	// Deployment may lack its namespace, where the log knows one of the name; the
 	// zero Key asks for the device alone.
 	Deployment fleet.Key
+	// Fleet gives the whole fleet at the moment that the answer is about. It is asked
+	// for where what a device waits for depends on others: their batch, a budget. nil:
+	// only what the log says of the device is known.
+	Fleet func() (*fleet.View, error)
+	// At is that moment by the log's clock; zero: the end of what was read.
+	At time.Time
 }
 
 // Subjects matches all that an answer wants of the log.
@@ -50,6 +57,8 @@ type Explanation struct {
 	Summary    Sentence          `json:"summary"`
 	Chain      []Sentence        `json:"chain"` // from the first cause to the last effect
 	Next       []Sentence        `json:"next"`
+	// Waits is the first thing that the device waits for in the Deployment's rollout.
+	Waits *rollout.Wait `json:"waits,omitempty"`
 	// Deployments are those that are on the device, were, or are to be; only of a
 	// device alone. Elsewhere are the others, which do not match it.
 	Deployments []Standing `json:"deployments,omitempty"`

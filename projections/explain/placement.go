@@ -96,9 +96,7 @@ func (c placement) chain() []Sentence {
 		out = append(out, c.citing(c.spec.asked, c.spec.askedBy+" asked to withdraw "+c.name()))
 	}
 	out = append(out, c.selection()...)
-	if r := c.spec.rollout; r != nil && r.kind != eventlog.RolloutStarted {
-		out = append(out, c.citing(r, "the rollout of "+c.name()+" was "+strings.ReplaceAll(strings.TrimPrefix(string(r.kind), "rollout."), "_", " ")))
-	}
+	out = append(out, c.run()...)
 	out = append(out, c.placed()...)
 	if a := c.dev.Access; a != nil {
 		out = append(out, c.citing(c.access, "access of "+c.id+" was revoked"+because(a.Reason)+colon(a.Message)))

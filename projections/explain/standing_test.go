@@ -149,7 +149,7 @@ func TestExplainADeploymentThatIsNotAssigned(t *testing.T) {
 				w.Rollout(storytest.Till, eventlog.RolloutStarted, 1, 2)
 				w.Rollout(storytest.Till, eventlog.RolloutAborted, 1, 2)
 			},
-			explain.StateHeldBack, "", "its rollout stopped before", "until the rollout goes on", nil,
+			explain.StateHeldBack, "Refused", "is not assigned there: the rollout of revision 1 was aborted", "until a person lets the rollout go on", nil,
 		},
 		"it matches, and is an orphan": {
 			func(w *storytest.Story) {

@@ -3,7 +3,7 @@ package explain
 import (
 	"fmt"
 
-	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/rollout"
 	"fleet.nationtech.io/projections/selectors"
 )
 
@@ -16,7 +16,7 @@ const (
 	StateEnded            State = "Ended"            // deleted, and off the device
 	StateNotMatched       State = "NotMatched"       // its selector does not select the device
 	StateOrphaned         State = "Orphaned"         // its CR is gone, so it is assigned to nobody any more
-	StateHeldBack         State = "HeldBack"         // its rollout does not go on
+	StateHeldBack         State = "HeldBack"         // it matches, and its rollout does not give it to the device yet
 	StateNotPlaced        State = "NotPlaced"        // it matches, and the operator has not assigned it yet
 	StateCutOff           State = "CutOff"           // assigned, and the device may not connect to hear of it
 	StateWaitingForDevice State = "WaitingForDevice" // assigned, and the device is offline and has not heard of it
@@ -89,13 +89,6 @@ func judge(c placement) verdict {
 	return verdict{} // never: the last holds always
 }
 
-// heldBack: the rollout of the present revision stopped before its end.
-func (c placement) heldBack() bool {
-	r := c.spec.rollout
-	return r != nil && (r.kind == eventlog.RolloutPaused || r.kind == eventlog.RolloutStalled ||
-		r.kind == eventlog.RolloutAborted || r.kind == eventlog.RolloutRolledBack)
-}
-
 // besides is what comes next beside the state itself.
 func (c placement) besides() []Sentence {
 	if !c.assigned() {
@@ -111,10 +104,11 @@ func (c placement) besides() []Sentence {
 		out = append(out, c.citing(c.spec.turned, "it stays as it is until its custom resource is applied again, or until somebody withdraws it: fleetctl withdraw deployment/"+c.key.Name+" -n "+c.key.Namespace))
 	case !c.match && c.labels != nil:
 		out = append(out, c.citing(c.labels, "the operator withdraws it: "+c.mismatch()))
-	case c.spec.now != nil && c.p.Desired.Revision != c.spec.now.spec.Revision && c.heldBack():
-		out = append(out, c.citing(c.spec.rollout, fmt.Sprintf("revision %d is not assigned here: its rollout does not go on", c.spec.now.spec.Revision)))
-	case c.spec.now != nil && c.p.Desired.Revision != c.spec.now.spec.Revision:
-		out = append(out, c.citing(&c.spec.now.mark, fmt.Sprintf("the operator assigns revision %d", c.spec.now.spec.Revision)))
+		if w := c.wait(); w.Kind != rollout.WaitNothing && w.Kind != rollout.WaitOperator {
+			out = append(out, c.waiting(w))
+		}
+	case c.d != nil && c.spec.now != nil:
+		out = append(out, c.nextOfRollout()...)
 	}
 	if c.p.Answered() && c.dev.Access != nil {
 		out = append(out, c.citing(c.access, "what it does from now on is not heard until its access is allowed again"))
@@ -190,10 +184,15 @@ func orphaned(c placement) verdict {
 }
 
 func heldBack(c placement) verdict {
-	return verdict{
-		summary: c.citing(c.spec.rollout, c.name()+" matches "+c.id+", and its rollout stopped before it was assigned there"),
-		next:    []Sentence{c.citing(c.spec.rollout, "nothing, until the rollout goes on or another revision is applied")},
+	w := c.wait()
+	why := c.waiting(w)
+	next := why
+	next.Text = "nothing, until that is over"
+	if w.Kind == rollout.WaitRefused || w.Kind == rollout.WaitPaused {
+		next.Text = "nothing, until a person lets the rollout go on or another revision is applied"
 	}
+	why.Text = c.name() + " matches " + c.id + ", and is not assigned there: " + why.Text
+	return verdict{reason: string(w.Kind), summary: why, next: []Sentence{next}}
 }
 
 func notPlaced(c placement) verdict {
@@ -237,14 +236,27 @@ func failing(c placement) verdict {
 	return verdict{
 		reason:  c.p.Reported.Reason,
 		summary: c.citing(c.marks.latest, text),
-		next:    []Sentence{c.citing(c.marks.latest, a.next), c.citing(c.marks.latest, "another revision is acted upon at once: kubectl apply")},
+		next:    []Sentence{c.citing(c.marks.latest, a.next), c.citing(c.marks.latest, anotherRevision(c))},
 	}
 }
 
+// anotherRevision says how soon a device that fails gets another revision. It costs no
+// budget, so it waits for its batch at most.
+func anotherRevision(c placement) string {
+	if c.d != nil && !rollout.Immediate(&c.d.Run) && len(c.d.Run.Batches) > 1 {
+		return "another revision reaches it once its batch is open, whatever the budgets, for it fails already: kubectl apply"
+	}
+	return "another revision is acted upon at once: kubectl apply"
+}
+
 func running(c placement) verdict {
+	next := "nothing is due; the agent repairs what drifts"
+	if c.d != nil && c.wait().Kind != rollout.WaitNothing && !c.specOnDevice() {
+		next = "the agent repairs what drifts"
+	}
 	return verdict{
 		summary: c.citing(c.marks.latest, fmt.Sprintf("%s runs revision %d of %s, as it should", c.id, c.p.Desired.Revision, c.name())),
-		next:    []Sentence{c.citing(c.marks.latest, "nothing is due; the agent repairs what drifts")},
+		next:    []Sentence{c.citing(c.marks.latest, next)},
 	}
 }
 

@@ -297,11 +297,29 @@ func (w *Story) DeviceHistory(device string, o ...timeline.Options) *timeline.Hi
 // Explain answers why a Deployment is, or is not, on a device.
 func (w *Story) Explain(device string, k fleet.Key, o ...timeline.Options) *explain.Explanation {
 	w.t.Helper()
-	e, err := explain.Answer(w.Log(), explain.Question{Device: device, Deployment: k}, append(o, timeline.Options{})[0])
+	options := append(o, timeline.Options{})[0]
+	q := explain.Question{Device: device, Deployment: k, At: w.Events[len(w.Events)-1].Recorded, Fleet: func() (*fleet.View, error) { return w.Fleet(options), nil }}
+	e, err := explain.Answer(w.Log(), q, options)
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	return e
+}
+
+// Fleet is the whole fleet, on the axis of the options.
+func (w *Story) Fleet(o timeline.Options) *fleet.View {
+	v, happened := fleet.New(), fleet.NewEventTimeView(o.Until)
+	for e, err := range w.Log() {
+		if o.AsHappened {
+			happened.Add(e, err)
+		} else {
+			fleet.Apply(v, e, err)
+		}
+	}
+	if o.AsHappened {
+		return happened.View()
+	}
+	return v
 }
 
 // ErrBroken is the error with which Broken ends.

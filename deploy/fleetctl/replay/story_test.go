@@ -56,7 +56,7 @@ func (s *story) apply(name, image string, revision uint64) {
 }
 
 func (s *story) rollout(name string, kind eventlog.Type, revision uint64, devices int) {
-	s.tell(eventlog.DeploymentSubject("default", name), kind, eventlog.Rollout{Revision: revision, Strategy: "AllAtOnce", Devices: devices})
+	s.tell(eventlog.DeploymentSubject("default", name), kind, eventlog.Rollout{Revision: revision, Kind: eventlog.RunImmediate, Strategy: "Immediate", Devices: devices})
 }
 
 func (s *story) assign(device, name, image string, revision uint64) {
