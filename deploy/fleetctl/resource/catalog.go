@@ -42,6 +42,8 @@ func NewCatalog(v *fleet.View, now time.Time) *Catalog {
 			c.state.SetBudget(decide.BudgetSpecOfLog(name, b.Budget))
 		}
 	}
+	c.state.Tick(v.Clock) // time has passed since the log's last event
+	c.state.Tick(now)
 	return c
 }
 

@@ -81,6 +81,7 @@ func (c *Catalog) deployment(key fleet.Key) Item {
 // function. When a condition last turned is not in the view, so it is left out.
 func (c *Catalog) deploymentStatus(d *fleet.Deployment) v1alpha1.DeploymentStatus {
 	r := c.recorded(d)
+	c.state.Tick(c.Now)
 	in := status.Deployments{
 		Spec: r.spec, Log: d, Placed: true,
 		Previous: v1alpha1.DeploymentStatus{ObservedGeneration: d.Spec.Generation},

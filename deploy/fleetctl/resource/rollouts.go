@@ -10,21 +10,27 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// rolloutResource is the change of each Deployment to its current revision. It is
-// no resource in Kubernetes: there it is part of the Deployment's status.
+// rolloutResource is the newest rollout of each Deployment. It is no resource in
+// Kubernetes: there it is part of the Deployment's status.
 func rolloutResource() *Resource {
 	return &Resource{
 		Plural: "rollouts", Singular: "rollout", kind: "Rollout", Namespaced: true,
 		Columns: []column{
 			{"REVISION", always},
-			{"STRATEGY", always},
+			{"KIND", always},
 			{"PHASE", always},
-			{"UPDATED", always},
-			{"SUCCEEDED", always},
+			{"BATCH", always},
+			{"HEALTHY", always},
+			{"UPDATING", always},
+			{"WAITING", always},
 			{"FAILED", always},
+			{"OFFLINE", always},
+			{"SKIPPED", wide},
 			{"MATCHED", always},
+			{"REASON", always},
+			{"STRATEGY", wide},
 			{"LAST-EVENT", wide},
-			{"REASON", wide},
+			{"MESSAGE", wide},
 			{"SINCE", age},
 		},
 		Exists: (*Catalog).present,
@@ -45,18 +51,15 @@ type rolloutSpec struct {
 	Strategy v1alpha1.RolloutStrategy `json:"strategy,omitempty"`
 }
 
+// rolloutStatus is status.rollout of the Deployment, with what it says elsewhere.
 type rolloutStatus struct {
-	Phase              v1alpha1.RolloutPhase `json:"phase,omitempty"`
-	UpdatedDeviceCount int32                 `json:"updatedDeviceCount"`
-	SucceededCount     int32                 `json:"succeededDeviceCount"`
-	FailedCount        int32                 `json:"failedDeviceCount"`
-	MatchedDeviceCount int32                 `json:"matchedDeviceCount"`
-	LastEvent          string                `json:"lastEvent,omitempty"` // the type of the rollout's last event
-	Reason             string                `json:"reason,omitempty"`
-	Since              *metav1.Time          `json:"since,omitempty"` // that event; where there was none, the apply
+	v1alpha1.RolloutStatus `json:",inline"`
+	MatchedDeviceCount     int32        `json:"matchedDeviceCount"`  // the sum of the six standings
+	LastEvent              string       `json:"lastEvent,omitempty"` // the type of the rollout's last event
+	Since                  *metav1.Time `json:"since,omitempty"`     // that event; where there was none, the apply
 }
 
-// rollout shows how far a Deployment's current revision has got.
+// rollout shows how far a Deployment's newest rollout has got.
 func (c *Catalog) rollout(key fleet.Key) Item {
 	d := c.View.Deployments[key]
 	s := c.deploymentStatus(d)
@@ -64,15 +67,13 @@ func (c *Catalog) rollout(key fleet.Key) Item {
 		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Rollout"},
 		Metadata: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name},
 		Spec:     rolloutSpec{Revision: s.Revision},
-		Status:   rolloutStatus{LastEvent: string(d.Rollout.Last), Reason: d.Rollout.Reason},
+		Status:   rolloutStatus{LastEvent: string(d.Rollout.Last)},
 	}
+	r := &o.Status.RolloutStatus
 	if s.Rollout != nil {
-		o.Spec.Strategy, o.Status.Phase, o.Status.UpdatedDeviceCount = s.Rollout.Strategy, s.Rollout.Phase, s.Rollout.UpdatedDeviceCount
+		*r, o.Spec.Strategy = *s.Rollout, s.Rollout.Strategy
 	}
-	if s.Aggregate != nil {
-		o.Status.SucceededCount, o.Status.FailedCount = s.Aggregate.Succeeded, s.Aggregate.Failed
-		o.Status.MatchedDeviceCount = s.Aggregate.MatchedDeviceCount
-	}
+	o.Status.MatchedDeviceCount = r.Healthy + r.Skipped + r.Failed + r.Offline + r.Updating + r.Waiting
 	since := d.Rollout.At
 	if since.IsZero() {
 		since = d.Applied.At // no device had to be told: it was over with the apply
@@ -82,8 +83,17 @@ func (c *Catalog) rollout(key fleet.Key) Item {
 		o.Status.Since = &at
 	}
 	number := func(n int32) string { return strconv.Itoa(int(n)) }
+	revision := r.Revision // what it brings out; after a rollback that is not the spec's
+	if revision == 0 {
+		revision = o.Spec.Revision
+	}
+	batch := ""
+	if r.Batches > 0 {
+		batch = number(r.Batch) + "/" + number(r.Batches)
+	}
 	return Item{Key: key, Object: o, Cells: []string{
-		strconv.FormatInt(o.Spec.Revision, 10), string(o.Spec.Strategy), string(o.Status.Phase), number(o.Status.UpdatedDeviceCount),
-		number(o.Status.SucceededCount), number(o.Status.FailedCount), number(o.Status.MatchedDeviceCount), o.Status.LastEvent, o.Status.Reason, c.age(since),
+		strconv.FormatInt(revision, 10), r.Kind, string(r.Phase), batch,
+		number(r.Healthy), number(r.Updating), number(r.Waiting), number(r.Failed), number(r.Offline), number(r.Skipped), number(o.Status.MatchedDeviceCount),
+		r.Reason, string(r.Strategy), o.Status.LastEvent, r.Message, c.age(since),
 	}}
 }
