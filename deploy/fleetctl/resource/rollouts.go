@@ -25,7 +25,7 @@ func rolloutResource() *Resource {
 			{"WAITING", always},
 			{"FAILED", always},
 			{"OFFLINE", always},
-			{"SKIPPED", wide},
+			{"SKIPPED", always},
 			{"MATCHED", always},
 			{"REASON", always},
 			{"STRATEGY", wide},
