@@ -106,7 +106,9 @@ func (c *Catalog) deploymentStatus(d *fleet.Deployment) v1alpha1.DeploymentStatu
 		ready.Status, ready.Reason = metav1.ConditionUnknown, reasonOrphaned
 		ready.Message = "the custom resource is gone, and no deletion of it was observed; devices keep the Deployment: apply it again, or fleetctl withdraw"
 	}
-	ready.LastTransitionTime = metav1.Time{}
+	for i := range s.Conditions {
+		s.Conditions[i].LastTransitionTime = metav1.Time{}
+	}
 	return s
 }
 
