@@ -47,7 +47,7 @@ func standStill(c deploymentCase) ([]eventlog.Draft, bool, error) {
 func supersede(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	want, run := c.log.SpecTarget(), &c.log.Run
 	if c.log.Rejected == want.Content || run.Target.Revision == want.Revision && run.Kind != eventlog.RunRollback &&
-		run.Phase != fleet.PhaseNone && run.Phase != fleet.PhaseSuperseded && !(rollout.Unmatched(run) && c.place.matched > 0) {
+		run.Phase != fleet.PhaseNone && run.Phase != fleet.PhaseSuperseded && (!rollout.Unmatched(run) || c.place.matched == 0) {
 		return nil, false, nil
 	}
 	if run.Phase.Moving() || run.Phase == fleet.PhasePaused {

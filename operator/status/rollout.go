@@ -172,7 +172,7 @@ func conditions(in Deployments, ready metav1.Condition) (set []metav1.Condition,
 		w := waitOf(in)
 		progress.Reason, progress.Message = w.reason, w.message
 		stalled = w.stalled
-		reconciling = !w.stalled && !(w.through && ready.Status == metav1.ConditionTrue)
+		reconciling = !w.stalled && (!w.through || ready.Status != metav1.ConditionTrue)
 		if rollout.Immediate(&in.Log.Run) && ready.Status == metav1.ConditionTrue {
 			reconciling = false // what is offline follows when it is back
 		}

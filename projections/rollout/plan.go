@@ -12,7 +12,7 @@ import (
 // lastCut is the cut of the last batch: no order is above it.
 const lastCut = ^uint64(0)
 
-// ErrPinMatchesNothing: the selector of a batch selects none of the devices. A slip of
+// ErrPinMatchesNothing says that the selector of a batch selects none of the devices. A slip of
 // the pen must not pass for a canary that succeeded.
 var ErrPinMatchesNothing = errors.New("the selector of a batch selects no device that matches")
 

@@ -187,7 +187,7 @@ func (s *Survey) whyNotGiven(p *Place) Wait {
 		return Wait{Kind: WaitDependency, Name: p.Blocked, Message: fmt.Sprintf(
 			"it depends on %s/%s, which is not healthy on %s in the revision that its own rollout brings out", s.d.Key.Namespace, p.Blocked, id)}
 	case !p.Has && p.Pair != nil && p.Pair.Leaving():
-		return Wait{Kind: WaitReport, Name: p.Pair.Key.String(), Message: fmt.Sprintf("%s has yet to take %s off", id, p.Pair.Key)}
+		return Wait{Kind: WaitReport, Name: p.Pair.String(), Message: fmt.Sprintf("%s has yet to take %s off", id, p.Pair.Key)}
 	case !p.Has: // it upsets nothing, so it waits for nothing
 	case !p.Online() && (!Immediate(run) || s.budgeted(p.Device)):
 		return Wait{Kind: WaitOffline, Devices: []string{id}, Message: fmt.Sprintf("%s is offline, and is given revision %d when it is back", id, given)}

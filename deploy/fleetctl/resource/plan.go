@@ -160,10 +160,9 @@ func (c *Catalog) planOf(key fleet.Key, of string, most int) (Plan, error) {
 	p := c.planned(key, PlanOfNothing, 0, most)
 	p.Notes = nil
 	d := c.View.Deployments[key]
-	switch {
-	case d.Rejected == d.Spec.ScoreHash:
+	if d.Rejected == d.Spec.ScoreHash {
 		p.Notes = append(p.Notes, "what it says was refused after a failure, and is not tried again: change it, or fleetctl rollout retry")
-	default:
+	} else {
 		p.Notes = append(p.Notes, fmt.Sprintf("it says what revision %d says, and nothing that a rollout is planned by: no device would be given anything", d.Spec.Revision))
 	}
 	return p, nil

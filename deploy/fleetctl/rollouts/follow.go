@@ -72,7 +72,7 @@ func (e env) follow(ctx context.Context, js jetstream.JetStream, cat *resource.C
 	stop()
 	_ = g.Wait() // what ends the reading came here as an arrival
 	if ctx.Err() != nil {
-		return nil // Ctrl-C ends what follows
+		return nil //nolint:nilerr // Ctrl-C ends what follows
 	}
 	return err
 }

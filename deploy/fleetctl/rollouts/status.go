@@ -102,7 +102,7 @@ func (e env) status(ctx context.Context, f statusFlags) error {
 	}
 	cat := resource.NewCatalog(v, m.Clock(e.s, v))
 	p, ok := cat.Progress(f.key, f.devices)
-	if !ok && !(f.watch && f.revision > 0) {
+	if !ok && (!f.watch || f.revision == 0) {
 		return e.unknown(ctx, nc, js, f.key, "status", m)
 	}
 	if f.watch {
