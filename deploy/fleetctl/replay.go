@@ -43,8 +43,8 @@ func newReplay(s cli.Streams, c *query.Connection) *cobra.Command {
 
 On a terminal, each device is a cell with a letter and a colour for its state (R
 running, P pending, F failed, o offline, X revoked, . idle), each Deployment has a
-bar of how far its rollout is (# succeeded, x failed, . pending), and the events
-pass below. Where there are more devices than room for cells, a cell stands for
+bar of how far its rollout is (# succeeded, x failed, . pending, - not given it
+yet) with the batch that is open, and the events pass below. Where there are more devices than room for cells, a cell stands for
 several, and shows the worst of them. Elsewhere, or with --plain, each event is a
 line of text, or with -o json of CloudEvents JSON, paced by the speed, so that
 other tools can follow.

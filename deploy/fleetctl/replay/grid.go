@@ -3,7 +3,6 @@ package replay
 import (
 	"slices"
 
-	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -149,9 +148,4 @@ func (g *grid) cells(n int) (cells []State, each int) {
 		cells = append(cells, slices.Max(group))
 	}
 	return cells, each
-}
-
-// unfinished says whether a Deployment's rollout is on its way.
-func unfinished(d *fleet.Deployment) bool {
-	return d.Lifecycle == fleet.Applied && d.Rollout.Last != "" && d.Rollout.Last != eventlog.RolloutCompleted
 }
