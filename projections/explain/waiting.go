@@ -75,9 +75,6 @@ func (c placement) waitsFor() *rollout.Wait {
 // waiting says what the device waits for, and cites the event that began it.
 func (c placement) waiting(w rollout.Wait) Sentence {
 	text := w.Message
-	if w.Until != nil && w.Until.After(c.at()) {
-		text += ", until " + w.Until.UTC().Format("15:04:05") + " UTC"
-	}
 	switch w.Kind {
 	case rollout.WaitBudget:
 		if v := c.fleet(); v != nil && v.Budgets[w.Name] != nil {

@@ -80,7 +80,7 @@ func TestWhatADeviceWaitsForInARollout(t *testing.T) {
 				w.Wait(time.Minute)
 				w.Online(kasse)
 			},
-			rollout.WaitSoak, explain.StateRunning, "kasse-1 is in batch 2 of 2; 1 device of batch 1 has to run revision 2 well for 3m59s more, until 12:05:18 UTC",
+			rollout.WaitSoak, explain.StateRunning, "kasse-1 is in batch 2 of 2; 1 device of batch 1 has to run revision 2 well for 3m59s more",
 		},
 		"a person has to let it go on": {
 			func(w *storytest.Story) {

@@ -60,7 +60,7 @@ func (v *View) applyReport(dev *Device, e *eventlog.Event) error {
 }
 
 func (v *View) reportState(p *Assignment, e *eventlog.Event, s eventlog.DeploymentState, old bool) {
-	if s.Assignment >= e.Sequence {
+	if s.Assignment >= e.Sequence || v.Renumbered {
 		s.Assignment = 0 // it speaks of another log, or of nothing that there was
 	}
 	v.change(p, func() {

@@ -26,6 +26,10 @@ type View struct {
 	Devices     map[string]*Device
 	Budgets     map[string]*Budget // the DisruptionBudgets, by name; replaced by Apply, never changed
 
+	// Renumbered says that the events are not folded by their sequences in the log, so
+	// that the sequence which a report names means nothing here.
+	Renumbered bool
+
 	// Foreign counts the messages that the fold skipped, by family ("" where
 	// the subject is none of the log's).
 	Foreign map[eventlog.Family]uint64

@@ -102,7 +102,7 @@ func (o Options) Each(events iter.Seq2[eventlog.Event, error], fold func(Record)
 func (o Options) Fold(v *fleet.View, r Record) bool {
 	e, family := r.Event, r.Address.Family
 	if o.AsHappened {
-		e.Sequence, e.Counter = v.Sequence+1, eventlog.Counter{}
+		e.Sequence, e.Counter, v.Renumbered = v.Sequence+1, eventlog.Counter{}, true
 	}
 	before := v.Foreign[family]
 	fleet.Apply(v, e, r.foreign)

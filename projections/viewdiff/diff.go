@@ -180,13 +180,42 @@ func facts(d *fleet.Deployment) deploymentFacts {
 		return deploymentFacts{}
 	}
 	f := deploymentFacts{
-		Deployment: d.Spec, lifecycle: string(d.Lifecycle), rollout: string(d.Rollout.Last),
+		Deployment: d.Spec, lifecycle: string(d.Lifecycle), rollout: rolloutText(d),
 		selector: JSON(d.Spec.Selector), counts: d.Counts,
 	}
 	if d.Refused != nil {
 		f.refused = d.Refused.Reason + ": " + d.Refused.Message
 	}
 	return f
+}
+
+// rolloutText is how far a Deployment's rollout has got: what it does, the open batch of
+// several, and what keeps it.
+func rolloutText(d *fleet.Deployment) string {
+	run := &d.Run
+	if run.Phase == fleet.PhaseNone {
+		return ""
+	}
+	text := string(run.Phase)
+	if run.Kind != "" {
+		text = run.Kind + " " + text
+	}
+	if run.ID > 0 && (run.Kind == eventlog.RunRollback || run.Target.Revision != d.Spec.Revision) {
+		text += fmt.Sprintf(", revision %d", run.Target.Revision)
+	}
+	if n := len(run.Batches); n > 1 && (run.Phase.Moving() || run.Phase == fleet.PhasePaused) {
+		text += fmt.Sprintf(", batch %d of %d", run.Batch, n)
+	}
+	if run.Reason != "" && !run.Phase.Moving() {
+		text += " (" + run.Reason + ")"
+	}
+	if d.Hold != nil {
+		text += ", on hold"
+		if d.Hold.By != "" {
+			text += " by " + d.Hold.By
+		}
+	}
+	return text
 }
 
 func device(id string, a, b *fleet.Device) []Change {
