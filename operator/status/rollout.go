@@ -2,6 +2,7 @@ package status
 
 import (
 	"fmt"
+	"slices"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -221,12 +222,23 @@ func byRollout(in Deployments) (c metav1.Condition, ok bool) {
 	if w.through || rollout.Immediate(run) && run.Phase == fleet.PhaseProgressing && run.Target.Content == in.Log.Spec.ScoreHash {
 		return c, false
 	}
-	reason := w.reason
-	if !w.stalled && in.Log.Hold == nil && reason != v1alpha1.ReasonPaused && reason != v1alpha1.ReasonRollingBack && reason != v1alpha1.ReasonAwaitingApproval && reason != v1alpha1.ReasonApproverUnknown {
+	failing := countsOf(in).FailedOnline > 0
+	reason, message := w.reason, w.message
+	switch {
+	case w.stalled && failing:
+		message += newestError(in.Log)
+	case w.stalled, in.Log.Hold != nil:
+	case slices.Contains(ownReasons, reason):
+	case failing: // it may be a hiccup, so the batch is not judged yet; a person is told at once
+		reason, message = v1alpha1.ReasonDeviceFailed, message+newestError(in.Log)
+	default:
 		reason = v1alpha1.ReasonProgressing
 	}
-	return condition(metav1.ConditionFalse, reason, "%s", w.message), true
+	return condition(metav1.ConditionFalse, reason, "%s", message), true
 }
+
+// ownReasons are the reasons of a rollout that goes on which Ready has too.
+var ownReasons = []string{v1alpha1.ReasonPaused, v1alpha1.ReasonRollingBack, v1alpha1.ReasonAwaitingApproval, v1alpha1.ReasonApproverUnknown}
 
 func orText(s, otherwise string) string {
 	if s == "" {

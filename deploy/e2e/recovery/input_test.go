@@ -24,7 +24,7 @@ import (
 // applyJSON applies a Deployment in a namespace as kubectl would.
 func (f *fleet) applyJSON(namespace, name, selector, score string) error {
 	body := fmt.Sprintf(`{"apiVersion":"fleet.nationtech.io/v1alpha1","kind":"Deployment","metadata":{"name":%q,"namespace":%q},
-		"spec":{"targetSelector":%s,"score":%s}}`, name, namespace, selector, score)
+		"spec":{"targetSelector":%s,"score":%s,"rollout":{"strategy":"Immediate"}}}`, name, namespace, selector, score)
 	_, err := f.kube.FleetV1alpha1().Deployments(namespace).Patch(context.Background(), name, types.ApplyPatchType, []byte(body), metav1.PatchOptions{FieldManager: "kubectl"})
 	return err
 }

@@ -134,7 +134,7 @@ func (c *cluster) report(ctx context.Context, nc *nats.Conn, subject string, bod
 
 func (c *cluster) apply(revision int) error {
 	body := fmt.Appendf(nil, `{"apiVersion":"fleet.nationtech.io/v1alpha1","kind":"Deployment","metadata":{"name":"hello","namespace":"default"},
-		"spec":{"targetSelector":{"matchLabels":{"site":"lab"}},"score":{"type":"PodmanV0","data":{"services":[{"name":"web","image":"app:%d"}]}}}}`, revision)
+		"spec":{"targetSelector":{"matchLabels":{"site":"lab"}},"score":{"type":"PodmanV0","data":{"services":[{"name":"web","image":"app:%d"}]}},"rollout":{"strategy":"Immediate"}}}`, revision)
 	_, err := c.kube.FleetV1alpha1().Deployments("default").Patch(context.Background(), "hello", types.ApplyPatchType, body, metav1.PatchOptions{FieldManager: "test"})
 	return err
 }
