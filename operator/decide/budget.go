@@ -44,12 +44,7 @@ func BudgetSpecOf(b *v1alpha1.DisruptionBudget) BudgetSpec {
 // BudgetSpecOfLog gives a DisruptionBudget as the log recorded it.
 func BudgetSpecOfLog(name string, b eventlog.Budget) BudgetSpec {
 	s := BudgetSpec{Name: name, Generation: b.Generation, Selector: labels.Nothing(), Recorded: b}
-	selector := metav1.LabelSelector{MatchLabels: b.Selector.MatchLabels}
-	for _, r := range b.Selector.MatchExpressions {
-		selector.MatchExpressions = append(selector.MatchExpressions, metav1.LabelSelectorRequirement{
-			Key: r.Key, Operator: metav1.LabelSelectorOperator(r.Operator), Values: r.Values,
-		})
-	}
+	selector := LabelSelectorOf(b.Selector)
 	parsed, err := metav1.LabelSelectorAsSelector(&selector)
 	switch {
 	case b.Problem != "":

@@ -75,7 +75,6 @@ func (s *State) dropBudget(name string) {
 	s.budgetChanges++
 	for _, g := range b.groups {
 		for p := range g.parked {
-			p.parked = nil
 			s.enqueue(p)
 		}
 	}

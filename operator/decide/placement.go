@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
 )
@@ -37,6 +38,7 @@ type placement struct {
 
 	fresh    map[*place]struct{} // match, have nothing, and are to get something
 	strays   map[*place]struct{} // have it, and do not match
+	parked   int                 // wait for a DisruptionBudget
 	renumber map[*place]struct{} // have the target's content, under another number
 	broken   orderHeap           // owe a value, and what they have is unavailable or failed
 	up       orderHeap           // owe a value, and what they have may run
@@ -47,11 +49,9 @@ type placement struct {
 // classified again.
 type phase struct {
 	log        *fleet.Deployment
-	lifecycle  fleet.Lifecycle
 	generation int64
 	applied    uint64
 	run        uint64
-	kind       string
 	batch      int
 	batchAt    time.Time
 	at         fleet.Phase
@@ -154,15 +154,13 @@ func (s *State) replace(key fleet.Key) {
 	if !exists || spec.Deleting || spec.Problem != nil || log == nil || log.Lifecycle != fleet.Applied {
 		if pl != nil {
 			s.drop(pl)
-		} else {
-			s.touchDependents(key) // its run may be gone with it
 		}
 		s.touchDependents(key) // its end may come into the log later than its placement went
 		return
 	}
 	set := rollout.Fill(log.Settings)
 	now := phase{
-		log: log, lifecycle: log.Lifecycle, generation: spec.Generation, applied: log.Applied.Sequence, run: log.Run.ID, kind: log.Run.Kind, batch: log.Run.Batch,
+		log: log, generation: spec.Generation, applied: log.Applied.Sequence, run: log.Run.ID, batch: log.Run.Batch,
 		batchAt: log.Run.BatchAt, at: log.Run.Phase, held: set.Held(log), failed: log.Run.Failed, stable: log.Stable.Hash, budgets: s.budgetChanges,
 	}
 	if pl != nil && pl.phase == now {
@@ -193,17 +191,13 @@ func (s *State) replace(key fleet.Key) {
 			s.put(pl, id)
 		}
 	} else {
-		for _, p := range pl.places {
-			s.classify(p)
-		}
+		s.classifyAll(pl)
 	}
 	switch {
 	case !slices.Equal(depended, set.DependsOn): // a cycle may have come or gone
 		for other, pl := range s.placements {
 			if other.Namespace == key.Namespace && len(pl.set.DependsOn) > 0 {
-				for _, p := range pl.places {
-					s.classify(p)
-				}
+				s.classifyAll(pl)
 			}
 		}
 	case was.run != now.run || was.at != now.at || was.log != now.log:
@@ -214,16 +208,16 @@ func (s *State) replace(key fleet.Key) {
 // touchDependents: those that wait for a Deployment's devices look again.
 func (s *State) touchDependents(key fleet.Key) {
 	for other, pl := range s.placements {
-		if other.Namespace != key.Namespace || other == key {
-			continue
+		if other.Namespace == key.Namespace && other != key && slices.Contains(pl.set.DependsOn, key.Name) {
+			s.classifyAll(pl)
 		}
-		for _, name := range pl.set.DependsOn {
-			if name == key.Name {
-				for _, p := range pl.places {
-					s.classify(p)
-				}
-			}
-		}
+	}
+}
+
+// classifyAll looks at a Deployment on each of its devices.
+func (s *State) classifyAll(pl *placement) {
+	for _, p := range pl.places {
+		s.classify(p)
 	}
 }
 
@@ -232,7 +226,6 @@ func (s *State) drop(pl *placement) {
 		s.take(p)
 	}
 	delete(s.placements, pl.key)
-	s.touchDependents(pl.key)
 }
 
 // move looks at a device that changed in each Deployment that it may concern.
@@ -371,6 +364,7 @@ func (p *place) leaveQueues() {
 	if p.parked != nil {
 		delete(p.parked.parked, p)
 		p.parked = nil
+		p.of.parked--
 	}
 	if p.dueIndex >= 0 {
 		heap.Remove(&p.of.due, p.dueIndex)
@@ -426,22 +420,13 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 		v.stray = has && known && !s.out(p.id) && maps.Equal(dev.Labels, labels.owned) // the log learns the labels first
 		return v
 	}
-	pin := -1
-	if pl.set.Pins() {
-		pin = pl.set.Pin(labels.set)
-	}
-	v.batch = rollout.BatchOf(run, p.order, pin)
-	member := has && run.ID > 0 && pair.Desired.Hash == run.Target.Hash
-	if member && pair.Batch > 0 && pair.Desired.Sequence > run.ID {
-		v.batch = int(pair.Batch)
-	}
+	member := rollout.Member(log, pair)
+	v.batch = pl.set.BatchOn(log, p.order, pair, labels.set)
 	switch {
 	case pair != nil && pair.Assigned() && !has:
-		v.skipped = ReasonNameConflict
-	case !known:
-		v.skipped = ReasonNoDeviceObject
-	case !nameable(p.id):
-		v.skipped = ReasonNoDeviceObject
+		v.skipped = v1alpha1.ReasonNameConflict
+	case !known || !nameable(p.id):
+		v.skipped = v1alpha1.ReasonNoDeviceObject
 	default:
 		v.skipped, v.blocked = s.dependencies(pl, dev)
 	}
@@ -470,9 +455,6 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 		if member {
 			deadline = pair.Begun.Add(pl.set.Deadline)
 		}
-		if member && pair.Begun.After(pl.newest) {
-			pl.newest = pair.Begun
-		}
 		switch {
 		case waits && has:
 			v.class = rollout.Waiting
@@ -485,12 +467,12 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 		switch {
 		case member:
 			v.class, classUntil = pl.set.Classify(pair, pl.set.Batch(run, run.Batch).Soak, now)
-			if pair.Begun.After(pl.newest) {
-				pl.newest = pair.Begun
-			}
 		case waits:
 			v.class = rollout.Waiting
 		}
+	}
+	if v.judged && member && pair.Begun.After(pl.newest) {
+		pl.newest = pair.Begun
 	}
 	v.until = standsUntil
 	if v.until.IsZero() || !classUntil.IsZero() && classUntil.Before(v.until) {
@@ -499,18 +481,6 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 	return v
 }
 
-// Reasons why a device is skipped.
-const (
-	// ReasonNameConflict: another Deployment of the name holds the device.
-	ReasonNameConflict = "NameConflict"
-	// ReasonNoDeviceObject: there is no Device object that the selector could match.
-	ReasonNoDeviceObject = "NoDeviceObject"
-	// ReasonDependencyMissing: a Deployment that it depends on is not on the device.
-	ReasonDependencyMissing = "DependencyMissing"
-	// ReasonDependencyCycle: the Deployment depends on itself by way of others.
-	ReasonDependencyCycle = "DependencyCycle"
-)
-
 // dependencies says whether the Deployments that a placement depends on let it go to a
 // device: skipped where one is not there at all, blocked by the name of one that is not
 // healthy there on its own target.
@@ -518,44 +488,14 @@ func (s *State) dependencies(pl *placement, dev *fleet.Device) (skipped, blocked
 	if len(pl.set.DependsOn) == 0 {
 		return "", ""
 	}
-	if s.cyclic(pl.key) {
-		return "", ReasonDependencyCycle // it waits, for to skip its devices would complete the run
+	if rollout.Cyclic(s.view, pl.key) {
+		return "", v1alpha1.ReasonDependencyCycle // it waits, for to skip its devices would complete the run
 	}
-	for _, name := range pl.set.DependsOn {
-		other := s.view.Deployments[fleet.Key{Namespace: pl.key.Namespace, Name: name}]
-		var p *fleet.Assignment
-		if dev != nil {
-			p = dev.Pair(name)
-		}
-		switch {
-		case other == nil || p == nil || p.Deployment != other:
-			return ReasonDependencyMissing, ""
-		case blocked == "" && (!p.Succeeded() || p.Desired.Hash != other.Run.Target.Hash):
-			blocked = name
-		}
+	missing, blocked := pl.set.Dependency(s.view, pl.key.Namespace, dev)
+	if missing != "" {
+		return v1alpha1.ReasonDependencyMissing, ""
 	}
 	return "", blocked
-}
-
-// cyclic says whether a Deployment depends on itself by way of others.
-func (s *State) cyclic(key fleet.Key) bool {
-	seen := map[fleet.Key]bool{}
-	var reaches func(k fleet.Key) bool
-	reaches = func(k fleet.Key) bool {
-		d := s.view.Deployments[k]
-		if d == nil || d.Lifecycle == fleet.Deleted || seen[k] {
-			return false
-		}
-		seen[k] = true
-		for _, name := range d.Settings.DependsOn {
-			next := fleet.Key{Namespace: k.Namespace, Name: name}
-			if next == key || reaches(next) {
-				return true
-			}
-		}
-		return false
-	}
-	return reaches(key)
 }
 
 // batchOf is the batch that an assignment names: that of the device, where what it

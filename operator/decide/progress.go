@@ -53,19 +53,10 @@ func (s *State) Progress(key fleet.Key) *Progress {
 	}
 	p := &Progress{
 		Settings: pl.set, Matched: pl.matched, Online: pl.online, Standings: pl.standings, Succeeded: pl.standings[rollout.Healthy],
-		Failed: pl.failed, FailedOnline: pl.failedOnline, Offline: pl.absent, Owes: pl.owes(), Open: pl.classes[rollout.Open], Blocked: pl.blocked,
+		Failed: pl.failed, FailedOnline: pl.failedOnline, Offline: pl.absent, Owes: pl.owes(), Open: pl.classes[rollout.Open], Blocked: pl.blocked, Parked: pl.parked,
 	}
 	if run := &pl.phase.log.Run; run.Phase.Moving() && !rollout.Immediate(run) {
 		p.Batch = s.deploymentCase(key, s.Clock()).counts()
-	}
-	for _, b := range s.ledgers {
-		for _, g := range b.groups {
-			for w := range g.parked {
-				if w.of == pl {
-					p.Parked++
-				}
-			}
-		}
 	}
 	for reason, devices := range pl.failures {
 		ids := make([]string, 0, len(devices))

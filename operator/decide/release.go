@@ -120,6 +120,7 @@ func (r *release) serve(pl *placement) {
 func (r *release) takeDown(p *place) bool {
 	if full := r.fullGroup(p.id); full != nil {
 		p.parked = full
+		p.of.parked++
 		full.parked[p] = struct{}{}
 		return false
 	}
@@ -147,7 +148,8 @@ func (r *release) give(p *place, d eventlog.Draft) {
 
 // withdraw takes a Deployment off the devices that no longer match, at most
 // maxUnavailable at a time: a slip in a selector or a label must not take it off four
-// thousand devices at once, and a pause stops it. One that is through is taken off its device or offline.
+// thousand devices at once, and a pause stops it. It is through with a device that took it
+// off, or is offline.
 func (r *release) withdraw(c deploymentCase, pl *placement, room int, immediate bool) {
 	if len(pl.strays) == 0 || pl.set.Held(c.log) || c.log.Run.Phase == fleet.PhasePaused {
 		return

@@ -3,6 +3,7 @@ package decide
 import (
 	"fmt"
 
+	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -14,7 +15,6 @@ const (
 	ReasonNotPossible    = "NotPossible"    // what it asks for is not possible in this phase
 	ReasonFourEyes       = "FourEyes"       // the batch wants two persons, whom Kubernetes alone can tell apart
 	ReasonUnknownContent = "UnknownContent" // what the revision said is not kept any more
-	ReasonOrphanedCR     = "CRMissing"
 )
 
 // answerRequest (R1 to R8): the oldest open request about a rollout is answered before
@@ -25,7 +25,7 @@ func answerRequest(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	}
 	q := &c.log.Requests[0]
 	if !c.exists || c.log.Lifecycle != fleet.Applied {
-		return c.refuseRequest(q, ReasonOrphanedCR, "the Deployment's object is missing; apply it again, or end it by fleetctl withdraw")
+		return c.refuseRequest(q, ReasonCRMissing, "the Deployment's object is missing; apply it again, or end it by fleetctl withdraw")
 	}
 	switch q.Verb {
 	case eventlog.RequestPause:
@@ -136,7 +136,7 @@ func (c deploymentCase) undo(q *fleet.Request) ([]eventlog.Draft, bool, error) {
 	}
 	switch to.Content {
 	case "":
-		return c.refuseRequest(q, ReasonNothingToRollBackTo, "no earlier revision completed; name one by --to-revision")
+		return c.refuseRequest(q, v1alpha1.ReasonNothingToRollBackTo, "no earlier revision completed; name one by --to-revision")
 	case d.Spec.ScoreHash:
 		return c.refuseRequest(q, ReasonNothingToDo, "that is what the spec says")
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -154,6 +155,17 @@ func readSelector(sel metav1.LabelSelector) (labels.Selector, *Problem) {
 		}
 	}
 	return parsed, nil
+}
+
+// LabelSelectorOf gives a selector that the log recorded as Kubernetes writes it.
+func LabelSelectorOf(sel eventlog.Selector) metav1.LabelSelector {
+	s := metav1.LabelSelector{MatchLabels: sel.MatchLabels}
+	for _, r := range sel.MatchExpressions {
+		s.MatchExpressions = append(s.MatchExpressions, metav1.LabelSelectorRequirement{
+			Key: r.Key, Operator: metav1.LabelSelectorOperator(r.Operator), Values: slices.Clone(r.Values),
+		})
+	}
+	return s
 }
 
 func recorded(sel metav1.LabelSelector) eventlog.Selector {

@@ -5,24 +5,16 @@ import (
 	"fmt"
 	"slices"
 
+	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
 )
 
-// Reasons of the events of a rollout.
+// Reasons of the events of a rollout that no status has.
 const (
-	ReasonApplied             = "Applied"
-	ReasonPlanChanged         = "PlanChanged"
-	ReasonBatchFailed         = "BatchFailed"
-	ReasonNothingProven       = "NothingProven"
-	ReasonBudgetExhausted     = "BudgetExhausted"
-	ReasonOfflineDevices      = "OfflineDevices"
-	ReasonRollbackFailed      = "RollbackFailed"
-	ReasonNothingToRollBackTo = "NothingToRollBackTo"
-	ReasonPinMatchesNothing   = "PinMatchesNothing"
-	ReasonLogRestored         = "LogRestored"
-	ReasonSuperseded          = "Superseded"
+	ReasonApplied    = "Applied"
+	ReasonSuperseded = "Superseded"
 )
 
 // rolloutRules are the state machine of a Deployment's rollout: the first row that
@@ -65,7 +57,7 @@ func replan(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	if run.Kind != eventlog.RunUpdate || run.Phase == fleet.PhaseCompleted || c.log.Rejected != "" || c.place.set.Shape == run.Shape {
 		return nil, false, nil
 	}
-	return c.start(startOf{target: c.log.SpecTarget(), reason: ReasonPlanChanged})
+	return c.start(startOf{target: c.log.SpecTarget(), reason: v1alpha1.ReasonPlanChanged})
 }
 
 // pauseRestored (S4): the log was restored from an archive, which may be older than
@@ -76,7 +68,7 @@ func pauseRestored(c deploymentCase) ([]eventlog.Draft, bool, error) {
 		return nil, false, nil
 	}
 	return c.event(eventlog.RolloutPaused, eventlog.Rollout{
-		Reason: ReasonLogRestored, Message: "the event log was restored from an archive while this rollout was on its way; look at the devices, then resume or undo",
+		Reason: v1alpha1.ReasonLogRestored, Message: "the event log was restored from an archive while this rollout was on its way; look at the devices, then resume or undo",
 	})
 }
 
@@ -90,7 +82,7 @@ func pauseUnmatchedPin(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	for i, b := range run.Batches {
 		if b.Pinned && b.Size == 0 {
 			return c.event(eventlog.RolloutPaused, eventlog.Rollout{
-				Reason: ReasonPinMatchesNothing, Message: fmt.Sprintf(
+				Reason: v1alpha1.ReasonPinMatchesNothing, Message: fmt.Sprintf(
 					"the selector of batch %d selects no device that matches; correct spec.rollout.batches[%d].selector, or resume to go on without such devices", i+1, i),
 			})
 		}
@@ -141,8 +133,8 @@ func (c deploymentCase) rollBack() ([]eventlog.Draft, bool, error) {
 		return c.event(eventlog.RolloutRolledBack, eventlog.Rollout{})
 	case open == 0 && !c.place.grantable() && !c.Clock().Before(c.place.stuckAt()):
 		return c.event(eventlog.RolloutPaused, eventlog.Rollout{
-			Reason: ReasonRollbackFailed, Counts: c.counts(), Examples: c.examples(), Message: fmt.Sprintf(
-				"%s still run what is rolled back, and no more may be unavailable; mend the devices that fail, then resume", devicesText(left)),
+			Reason: v1alpha1.ReasonRollbackFailed, Counts: c.counts(), Examples: c.examples(), Message: fmt.Sprintf(
+				"%s still run what is rolled back, and no more may be unavailable; mend the devices that fail, then resume", rollout.DevicesText(left)),
 		})
 	}
 	return nil, false, nil
@@ -178,11 +170,11 @@ func (c deploymentCase) judge() ([]eventlog.Draft, bool, error) {
 	case pl.set.WaitOffline && pl.awaited > 0 && !overdue:
 		return nil, false, nil
 	case pl.set.WaitOffline && pl.awaited > 0:
-		return pause(ReasonOfflineDevices, fmt.Sprintf("%s of batch %d are offline; bring them back and resume, or promote to go on without them", devicesText(pl.awaited), run.Batch))
+		return pause(v1alpha1.ReasonOfflineDevices, fmt.Sprintf("%s of batch %d are offline; bring them back and resume, or promote to go on without them", rollout.DevicesText(pl.awaited), run.Batch))
 	case waiting == 0 && open == 0 && (proven > 0 || last || empty):
 		return c.event(eventlog.RolloutBatchSucceeded, eventlog.Rollout{Batch: run.Batch, Counts: counts})
 	case waiting == 0 && open == 0 && overdue:
-		return pause(ReasonNothingProven, fmt.Sprintf("no device of batch %d ran the new revision for its soak; promote to go on without a proof, or undo", run.Batch))
+		return pause(v1alpha1.ReasonNothingProven, fmt.Sprintf("no device of batch %d ran the new revision for its soak; promote to go on without a proof, or undo", run.Batch))
 	}
 	return c.pauseExhausted()
 }
@@ -195,8 +187,8 @@ func (c deploymentCase) pauseExhausted() ([]eventlog.Draft, bool, error) {
 		return nil, false, nil
 	}
 	return c.event(eventlog.RolloutPaused, eventlog.Rollout{
-		Batch: run.Batch, Reason: ReasonBudgetExhausted, Counts: c.counts(), Examples: c.examples(), Message: fmt.Sprintf(
-			"%s of batch %d wait, and no more may be unavailable; mend what is down, or raise the budget, then resume", devicesText(waiting), run.Batch),
+		Batch: run.Batch, Reason: v1alpha1.ReasonBudgetExhausted, Counts: c.counts(), Examples: c.examples(), Message: fmt.Sprintf(
+			"%s of batch %d wait, and no more may be unavailable; mend what is down, or raise the budget, then resume", rollout.DevicesText(waiting), run.Batch),
 	})
 }
 
@@ -210,12 +202,12 @@ func (c deploymentCase) fail(counts *eventlog.RolloutCounts) ([]eventlog.Draft, 
 // afterFailure (B7, B9): the batch was judged as failed.
 func (c deploymentCase) afterFailure(counts *eventlog.RolloutCounts) ([]eventlog.Draft, bool, error) {
 	run, stable := &c.log.Run, &c.log.Stable
-	reason := ReasonBatchFailed
+	reason := v1alpha1.ReasonBatchFailed
 	if c.place.set.OnFailure == eventlog.OnFailureRollback {
 		if stable.Content != "" && stable.Content != run.Target.Content {
-			return c.start(startOf{target: *stable, kind: eventlog.RunRollback, reason: ReasonBatchFailed})
+			return c.start(startOf{target: *stable, kind: eventlog.RunRollback, reason: v1alpha1.ReasonBatchFailed})
 		}
-		reason = ReasonNothingToRollBackTo
+		reason = v1alpha1.ReasonNothingToRollBackTo
 	}
 	return c.event(eventlog.RolloutPaused, eventlog.Rollout{
 		Batch: run.Batch, Reason: reason, Counts: counts, Examples: c.examples(), Message: fmt.Sprintf(
@@ -310,16 +302,11 @@ func (c deploymentCase) start(o startOf) ([]eventlog.Draft, bool, error) {
 // candidates are the devices that match, for a plan.
 func (c deploymentCase) candidates() []rollout.Candidate {
 	cs := make([]rollout.Candidate, 0, c.place.matched)
-	pins := c.place.set.Pins()
 	for _, p := range c.place.places {
 		if !p.values.matches {
 			continue
 		}
-		pin := -1
-		if pins {
-			pin = c.place.set.Pin(c.devices[p.id].set)
-		}
-		cs = append(cs, rollout.Candidate{Order: p.order, Pin: pin, Online: p.values.online})
+		cs = append(cs, rollout.Candidate{Order: p.order, Pin: c.place.set.Pin(c.devices[p.id].set), Online: p.values.online})
 	}
 	return cs
 }
@@ -362,10 +349,3 @@ func (c deploymentCase) answered(t eventlog.Type, r eventlog.Rollout, q *fleet.R
 
 // cause is the event because of which a run goes on: the spec's.
 func (c deploymentCase) cause() string { return c.log.Applied.ID }
-
-func devicesText(n int) string {
-	if n == 1 {
-		return "1 device"
-	}
-	return fmt.Sprintf("%d devices", n)
-}

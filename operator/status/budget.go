@@ -12,6 +12,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/projections/rollout"
 )
 
 // Budgets is all that a DisruptionBudget's status is made of.
@@ -50,7 +51,7 @@ func budgetReady(in Budgets) metav1.Condition {
 		return condition(metav1.ConditionTrue, v1alpha1.ReasonInForce, "no device matches the selector %s", in.Spec.Selector)
 	}
 	u := in.Use
-	return condition(metav1.ConditionTrue, v1alpha1.ReasonInForce, "%d of %s down; %s%s", u.Down, devices(u.Matched), left(u), waiting(u))
+	return condition(metav1.ConditionTrue, v1alpha1.ReasonInForce, "%d of %s down; %s%s", u.Down, rollout.DevicesText(u.Matched), left(u), waiting(u))
 }
 
 // left says how much of the budget is left where it is tightest.

@@ -13,6 +13,7 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
 )
 
 // Deployments is all that a Deployment's status is made of.
@@ -164,7 +165,7 @@ func deleting(in Deployments) metav1.Condition {
 	if in.Log == nil || in.Log.Counts.Matched == 0 {
 		return condition(metav1.ConditionFalse, v1alpha1.ReasonDeleting, "being deleted; it is on no device")
 	}
-	return condition(metav1.ConditionFalse, v1alpha1.ReasonDeleting, "being deleted; %s still to be withdrawn from", devices(in.Log.Counts.Matched))
+	return condition(metav1.ConditionFalse, v1alpha1.ReasonDeleting, "being deleted; %s still to be withdrawn from", rollout.DevicesText(in.Log.Counts.Matched))
 }
 
 func byCounts(in Deployments) metav1.Condition {
@@ -172,26 +173,26 @@ func byCounts(in Deployments) metav1.Condition {
 	switch {
 	case !in.Placed:
 		return condition(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "revision %d is being assigned; %d of %s succeeded so far",
-			in.Log.Spec.Revision, n.Succeeded, devices(n.Matched))
+			in.Log.Spec.Revision, n.Succeeded, rollout.DevicesText(n.Matched))
 	case n.Matched == 0:
 		return condition(metav1.ConditionTrue, v1alpha1.ReasonNoDeviceMatches, "no device matches the selector %s", in.Spec.Selector)
 	case n.Succeeded == n.Matched && in.Log.Run.Phase != fleet.PhaseCompleted:
 		return condition(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "%s: all run revision %d; the rollout is about to be completed",
-			devices(n.Matched), in.Log.Spec.Revision)
+			rollout.DevicesText(n.Matched), in.Log.Spec.Revision)
 	case n.Succeeded == n.Matched:
 		return condition(metav1.ConditionTrue, v1alpha1.ReasonAllSucceeded, "%s: all run revision %d",
-			devices(n.Matched), in.Log.Spec.Revision)
+			rollout.DevicesText(n.Matched), in.Log.Spec.Revision)
 	case n.Succeeded > 0 && n.Succeeded+n.Offline == n.Matched:
 		return condition(metav1.ConditionTrue, v1alpha1.ReasonOnlineSucceeded, "%d of %s succeeded; %s",
-			n.Succeeded, devices(n.Matched), offline(n.Offline))
+			n.Succeeded, rollout.DevicesText(n.Matched), offline(n.Offline))
 	case n.Offline == n.Matched:
 		return condition(metav1.ConditionFalse, v1alpha1.ReasonAllOffline, "%s; none has succeeded", offline(n.Offline))
 	case n.FailedOnline > 0:
 		return condition(metav1.ConditionFalse, v1alpha1.ReasonDeviceFailed, "%d of %s failed%s",
-			n.Failed, devices(n.Matched), newestError(in.Log))
+			n.Failed, rollout.DevicesText(n.Matched), newestError(in.Log))
 	default:
 		return condition(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "%d of %s succeeded, %d pending%s",
-			n.Succeeded, devices(n.Matched), n.Pending, alsoOffline(n.Offline))
+			n.Succeeded, rollout.DevicesText(n.Matched), n.Pending, alsoOffline(n.Offline))
 	}
 }
 
@@ -224,13 +225,6 @@ func orUnknown(reason string) string {
 
 func condition(st metav1.ConditionStatus, reason, format string, args ...any) metav1.Condition {
 	return metav1.Condition{Status: st, Reason: reason, Message: clip(fmt.Sprintf(format, args...), maxMessageLen)}
-}
-
-func devices(n int) string {
-	if n == 1 {
-		return "1 device"
-	}
-	return fmt.Sprintf("%d devices", n)
 }
 
 func offline(n int) string {

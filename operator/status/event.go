@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/rollout"
 )
 
 // Event is what a Kubernetes Event says of a change of a rollout's state.
@@ -74,13 +75,13 @@ func startText(r eventlog.Rollout) string {
 	switch r.Kind {
 	case eventlog.RunImmediate:
 		return fmt.Sprintf("revision %d is given to %s at once, for the strategy is Immediate and nothing is proven first; "+
-			`to have it given in batches: kubectl patch fleetdep NAME --type=json -p '[{"op":"remove","path":"/spec/rollout/strategy"}]'`, r.Revision, devices(r.Devices))
+			`to have it given in batches: kubectl patch fleetdep NAME --type=json -p '[{"op":"remove","path":"/spec/rollout/strategy"}]'`, r.Revision, rollout.DevicesText(r.Devices))
 	case eventlog.RunRollback:
 		return fmt.Sprintf("devices are given revision %d again in place of revision %d (%s)", r.Revision, r.From, r.Reason)
 	case eventlog.RunRestart:
 		return fmt.Sprintf("the containers of revision %d are made again in %d batches", r.Revision, len(r.Batches))
 	}
-	return fmt.Sprintf("revision %d is given to %s in %s", r.Revision, devices(r.Devices), batches(len(r.Batches)))
+	return fmt.Sprintf("revision %d is given to %s in %s", r.Revision, rollout.DevicesText(r.Devices), batches(len(r.Batches)))
 }
 
 func batches(n int) string {

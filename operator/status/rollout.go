@@ -83,10 +83,11 @@ func waitOf(in Deployments) wait {
 	case run.Phase == fleet.PhaseCompleted && run.Target.Content == d.Spec.ScoreHash:
 		return wait{reason: v1alpha1.ReasonCompleted, through: true, message: fmt.Sprintf("revision %d is out", run.Target.Revision)}
 	case d.Hold != nil:
-		message := fmt.Sprintf("%s holds the rollout; go on by: fleetctl rollout resume %s -n %s", orText(d.Hold.By, "a person"), name, in.Spec.Key.Namespace)
+		why := ""
 		if d.Hold.Reason != "" {
-			message = fmt.Sprintf("%s holds the rollout: %s; go on by: fleetctl rollout resume %s -n %s", orText(d.Hold.By, "a person"), d.Hold.Reason, name, in.Spec.Key.Namespace)
+			why = ": " + d.Hold.Reason
 		}
+		message := fmt.Sprintf("%s holds the rollout%s; go on by: fleetctl rollout resume %s -n %s", orText(d.Hold.By, "a person"), why, name, in.Spec.Key.Namespace)
 		return wait{reason: v1alpha1.ReasonRequested, message: message}
 	case in.Progress != nil && in.Progress.Settings.Paused:
 		return wait{reason: v1alpha1.ReasonPaused, message: "spec.rollout.paused holds the rollout"}
@@ -129,10 +130,10 @@ func progressing(in Deployments, batch string) wait {
 		return wait{reason: v1alpha1.ReasonProgressing, message: said}
 	case n.Waiting > 0 && p.Blocked == n.Waiting:
 		return wait{reason: v1alpha1.ReasonAwaitingDependencies, message: fmt.Sprintf(
-			"%s; %s wait until what this Deployment depends on is healthy there", said, devices(n.Waiting))}
+			"%s; %s wait until what this Deployment depends on is healthy there", said, rollout.DevicesText(n.Waiting))}
 	case n.Waiting > 0 && p.Open == 0:
 		return wait{reason: v1alpha1.ReasonAwaitingBudget, message: fmt.Sprintf(
-			"%s; %s wait, for no more may be unavailable (%s at a time%s)", said, devices(n.Waiting), devices(p.Settings.MostUnavailable(p.Matched)), parkedText(p.Parked))}
+			"%s; %s wait, for no more may be unavailable (%s at a time%s)", said, rollout.DevicesText(n.Waiting), rollout.DevicesText(p.Settings.MostUnavailable(p.Matched)), parkedText(p.Parked))}
 	case n.Waiting == 0 && p.Open > 0 && p.Standings[rollout.Updating] == 0 && n.Bad == 0:
 		return wait{reason: v1alpha1.ReasonAwaitingSoak, message: fmt.Sprintf("%s; its devices soak for %s", said, settings.Soak)}
 	}
@@ -143,14 +144,14 @@ func parkedText(n int) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; %s wait for a DisruptionBudget", devices(n))
+	return fmt.Sprintf("; %s wait for a DisruptionBudget", rollout.DevicesText(n))
 }
 
 func healthyText(p *decide.Progress) string {
 	if p == nil {
 		return ""
 	}
-	return fmt.Sprintf("; %d of %s are healthy on it", p.Standings[rollout.Healthy], devices(p.Matched))
+	return fmt.Sprintf("; %d of %s are healthy on it", p.Standings[rollout.Healthy], rollout.DevicesText(p.Matched))
 }
 
 // conditions are those beside Ready that follow from the rollout. Reconciling and
@@ -200,7 +201,7 @@ func conditions(in Deployments, ready metav1.Condition) (set []metav1.Condition,
 
 func conflictText(in Deployments) string {
 	return fmt.Sprintf("Deployment %s holds the name %q on %s that this one matches too; rename one of them, or make their selectors disjoint",
-		in.Holder, in.Spec.Key.Name, devices(in.Conflicted))
+		in.Holder, in.Spec.Key.Name, rollout.DevicesText(in.Conflicted))
 }
 
 func setConditions(s *v1alpha1.DeploymentStatus, in Deployments, ready metav1.Condition, at metav1.Time) {

@@ -38,9 +38,6 @@ type Target struct {
 	Restart  uint64 // how often it was restarted
 }
 
-// Is says whether two targets give the same value.
-func (t *Target) Is(o *Target) bool { return t.Hash == o.Hash }
-
 // Run is one attempt to bring a target to the devices.
 type Run struct {
 	ID       uint64 // sequence of its rollout.started; 0: there was none yet
@@ -251,7 +248,7 @@ func (v *View) startRun(d *Deployment, e *eventlog.Event, r *eventlog.Rollout) {
 		Batch: 1, BatchAt: v.Clock, Phase: phase, PhaseAt: v.Clock, Reason: r.Reason, Message: r.Message,
 	}
 	if len(d.Run.Batches) == 0 {
-		d.Run.Batches = []eventlog.PlannedBatch{{Cut: lastCut, Size: r.Devices}}
+		d.Run.Batches = []eventlog.PlannedBatch{{Cut: LastCut, Size: r.Devices}}
 	}
 	for _, p := range d.pairs {
 		if p.Desired.Hash == t.Hash { // it has the target already: a member at once
@@ -261,8 +258,8 @@ func (v *View) startRun(d *Deployment, e *eventlog.Event, r *eventlog.Rollout) {
 	}
 }
 
-// lastCut is the cut of a run's last batch: no order is above it.
-const lastCut = ^uint64(0)
+// LastCut is the cut of a run's last batch: no order is above it.
+const LastCut = ^uint64(0)
 
 // holdAll says whether the Deployment has devices, and all of them were given a hash.
 func (d *Deployment) holdAll(hash string) bool {

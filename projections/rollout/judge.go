@@ -95,7 +95,7 @@ func (s Standing) String() string { return standingNames[s] }
 // none; skipped says that as things stand it will not be given the target. until is
 // when the standing changes if nothing happens, zero: never.
 func (s *Settings) Stand(d *fleet.Deployment, dev *fleet.Device, p *fleet.Assignment, skipped bool, now time.Time) (st Standing, until time.Time) {
-	on := p != nil && p.Deployment == d && d.Run.ID > 0 && p.Desired.Hash == d.Run.Target.Hash
+	on := Member(d, p)
 	online := dev != nil && dev.Presence.Online == fleet.OnlineTrue
 	switch {
 	case on && p.Succeeded():

@@ -9,9 +9,6 @@ import (
 	"fleet.nationtech.io/projections/selectors"
 )
 
-// lastCut is the cut of the last batch: no order is above it.
-const lastCut = ^uint64(0)
-
 // ErrPinMatchesNothing says that the selector of a batch selects none of the devices. A slip of
 // the pen must not pass for a canary that succeeded.
 var ErrPinMatchesNothing = errors.New("the selector of a batch selects no device that matches")
@@ -32,11 +29,6 @@ func (s *Settings) Pin(labels map[string]string) int {
 		}
 	}
 	return -1
-}
-
-// Pins says whether a batch has a selector.
-func (s *Settings) Pins() bool {
-	return slices.ContainsFunc(s.Batches, func(b Batch) bool { return b.Selector != nil })
 }
 
 // Cuts freezes a plan: the borders of the batches in the order of the devices, such
@@ -91,7 +83,7 @@ func (s *Settings) Cuts(devices []Candidate) (planned []eventlog.PlannedBatch, e
 			p.Size = max(0, k+pinned-before)
 			before = max(before, k+pinned)
 		default:
-			p.Cut, p.Size = lastCut, max(0, len(devices)-before)
+			p.Cut, p.Size = fleet.LastCut, max(0, len(devices)-before)
 		}
 		planned = append(planned, p)
 	}
@@ -100,7 +92,22 @@ func (s *Settings) Cuts(devices []Candidate) (planned []eventlog.PlannedBatch, e
 
 // FirstCuts is the plan of a single batch.
 func FirstCuts(devices int) []eventlog.PlannedBatch {
-	return []eventlog.PlannedBatch{{Cut: lastCut, Size: devices}}
+	return []eventlog.PlannedBatch{{Cut: fleet.LastCut, Size: devices}}
+}
+
+// Member says whether what a pair has is the target of the Deployment's present run,
+// however it came there. The pair may be nil.
+func Member(d *fleet.Deployment, p *fleet.Assignment) bool {
+	return p != nil && p.Deployment == d && d.Run.ID > 0 && p.Desired.Hash == d.Run.Target.Hash
+}
+
+// BatchOn gives the batch of the present run, from 1, that a device is in: that by which
+// it was given the target, else what follows from its labels and its order now.
+func (s *Settings) BatchOn(d *fleet.Deployment, order uint64, p *fleet.Assignment, labels map[string]string) int {
+	if Member(d, p) && p.Batch > 0 && p.Desired.Sequence > d.Run.ID {
+		return int(p.Batch)
+	}
+	return BatchOf(&d.Run, order, s.Pin(labels))
 }
 
 // BatchOf gives the batch of a run, from 1, that a device is in by its order and by the

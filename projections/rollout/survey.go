@@ -83,7 +83,7 @@ func Count(v *fleet.View, d *fleet.Deployment, at time.Time) Counts { return Loo
 // Look surveys a Deployment at a moment of the log's clock.
 func Look(v *fleet.View, d *fleet.Deployment, at time.Time) *Survey {
 	s := &Survey{view: v, d: d, set: Fill(d.Settings), at: at, byID: map[string]*Place{}}
-	s.cycle = s.cyclic()
+	s.cycle = Cyclic(v, d.Key)
 	s.counts.Batches = make([]BatchCounts, len(d.Run.Batches))
 	for _, dev := range v.Devices {
 		p := s.look(dev)
@@ -121,22 +121,15 @@ func (s *Survey) Places() []*Place { return s.places }
 
 // look finds out how a device stands.
 func (s *Survey) look(dev *fleet.Device) *Place {
-	d, run := s.d, &s.d.Run
+	d := s.d
 	p := &Place{Device: dev, Pair: dev.Pair(d.Key.Name), order: fleet.Order(d.Key, dev.ID)}
 	p.Has = p.Pair != nil && p.Pair.Deployment == d
 	labels := selectors.Bare(dev.Labels)
 	if p.Matches = matches(d, dev, labels, p.Has); !p.Matches {
 		return p
 	}
-	pin := -1
-	if s.set.Pins() {
-		pin = s.set.Pin(labels)
-	}
-	p.Member = p.Has && run.ID > 0 && p.Pair.Desired.Hash == run.Target.Hash
-	p.Batch = BatchOf(run, p.order, pin)
-	if p.Member && p.Pair.Batch > 0 && p.Pair.Desired.Sequence > run.ID {
-		p.Batch = int(p.Pair.Batch)
-	}
+	p.Member = Member(d, p.Pair)
+	p.Batch = s.set.BatchOn(d, p.order, p.Pair, labels)
 	switch {
 	case p.Pair != nil && p.Pair.Assigned() && !p.Has:
 		p.Skipped = WaitNameConflict
@@ -203,44 +196,15 @@ func (s *Survey) count(p *Place) {
 }
 
 // dependencies says whether the Deployments that this one depends on let it go to a
-// device: skipped where one is not there at all, blocked by the name of one that is not
-// healthy there on its own target.
+// device: skipped and the name of one that is not there at all, or blocked by one that is
+// not healthy there.
 func (s *Survey) dependencies(dev *fleet.Device) (skipped WaitKind, blocked string) {
-	if len(s.set.DependsOn) == 0 {
-		return "", ""
-	}
 	if s.cycle {
 		return "", s.d.Key.Name
 	}
-	for _, name := range s.set.DependsOn {
-		other, p := s.view.Deployments[fleet.Key{Namespace: s.d.Key.Namespace, Name: name}], dev.Pair(name)
-		switch {
-		case other == nil || p == nil || p.Deployment != other:
-			return WaitDependency, name
-		case blocked == "" && (!p.Succeeded() || p.Desired.Hash != other.Run.Target.Hash):
-			blocked = name
-		}
+	missing, blocked := s.set.Dependency(s.view, s.d.Key.Namespace, dev)
+	if missing != "" {
+		return WaitDependency, missing
 	}
 	return "", blocked
-}
-
-// cyclic says whether the Deployment depends on itself by way of others.
-func (s *Survey) cyclic() bool {
-	seen := map[fleet.Key]bool{}
-	var reaches func(k fleet.Key) bool
-	reaches = func(k fleet.Key) bool {
-		d := s.view.Deployments[k]
-		if d == nil || seen[k] {
-			return false
-		}
-		seen[k] = true
-		for _, name := range d.Settings.DependsOn {
-			next := fleet.Key{Namespace: k.Namespace, Name: name}
-			if next == s.d.Key || reaches(next) {
-				return true
-			}
-		}
-		return false
-	}
-	return reaches(s.d.Key)
 }

@@ -230,7 +230,7 @@ func (s *Survey) stopped(has bool) (Wait, bool) {
 
 func (s *Survey) whyMaxUnavailable() Wait {
 	w := Wait{Kind: WaitMaxUnavailable, Message: fmt.Sprintf(
-		"%d of %s are unavailable through this rollout, and spec.rollout.maxUnavailable allows %d", s.counts.Disturbed, devicesText(s.counts.Matched), s.counts.MaxUnavailable)}
+		"%d of %s are unavailable through this rollout, and spec.rollout.maxUnavailable allows %d", s.counts.Disturbed, DevicesText(s.counts.Matched), s.counts.MaxUnavailable)}
 	for _, p := range s.places {
 		if p.Has && p.Pair.Disturbed() || p.Pair != nil && p.Pair.Leaving() && *p.Pair.Key == s.d.Key {
 			w.name(p.Device.ID)
@@ -295,12 +295,12 @@ func (s *Survey) OpenBatch() Wait {
 	case run.Failed:
 		return Wait{Kind: WaitOperator, Sequence: run.Sequence, Message: fmt.Sprintf("batch %d failed, and the operator says next what follows", run.Batch)}
 	case n.Waiting > 0:
-		w.Message = fmt.Sprintf("%s of batch %d %s yet to be given revision %d", devicesText(n.Waiting), run.Batch, have(n.Waiting), run.Target.Revision)
+		w.Message = fmt.Sprintf("%s of batch %d %s yet to be given revision %d", DevicesText(n.Waiting), run.Batch, have(n.Waiting), run.Target.Revision)
 		s.nameWhere(&w, func(c Class, _ *Place) bool { return c == Waiting })
 	case n.Open > 0 && !run.Full:
 		return s.openDevices(n.Open)
 	case s.set.WaitOffline && s.awaited() > 0:
-		w.Message = fmt.Sprintf("%s of batch %d %s offline, and spec.rollout.offlineDevices says to wait for them", devicesText(s.awaited()), run.Batch, are(s.awaited()))
+		w.Message = fmt.Sprintf("%s of batch %d %s offline, and spec.rollout.offlineDevices says to wait for them", DevicesText(s.awaited()), run.Batch, are(s.awaited()))
 		s.nameWhere(&w, func(_ Class, p *Place) bool { return s.isAwaited(p) })
 	case n.Proven == 0 && run.Batch < len(run.Batches) && run.Batches[run.Batch-1].Size > 0 && !run.Full && !Immediate(run):
 		w.Message = fmt.Sprintf("no device of batch %d has proven revision %d yet", run.Batch, run.Target.Revision)
@@ -330,11 +330,11 @@ func (s *Survey) openDevices(open int) Wait {
 	if soaking < open {
 		w = Wait{Kind: WaitBatch}
 		s.nameWhere(&w, func(c Class, p *Place) bool { return c == Open && !p.Pair.Succeeded() })
-		w.Message = fmt.Sprintf("%s of batch %d %s at work on revision %d", devicesText(open-soaking), s.d.Run.Batch, are(open-soaking), s.d.Run.Target.Revision)
+		w.Message = fmt.Sprintf("%s of batch %d %s at work on revision %d", DevicesText(open-soaking), s.d.Run.Batch, are(open-soaking), s.d.Run.Target.Revision)
 		return w
 	}
 	w.Until = &until
-	w.Message = fmt.Sprintf("%s of batch %d %s to run revision %d well for %s more", devicesText(open), s.d.Run.Batch, have(open), s.d.Run.Target.Revision, span(until.Sub(s.at)))
+	w.Message = fmt.Sprintf("%s of batch %d %s to run revision %d well for %s more", DevicesText(open), s.d.Run.Batch, have(open), s.d.Run.Target.Revision, span(until.Sub(s.at)))
 	return w
 }
 
@@ -384,7 +384,8 @@ func because(reason string) string {
 	return " (" + reason + ")"
 }
 
-func devicesText(n int) string {
+// DevicesText is 1 device or 5 devices.
+func DevicesText(n int) string {
 	if n == 1 {
 		return "1 device"
 	}

@@ -6,6 +6,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
 )
 
 // Reasons of the operator's that a sentence has words of its own for. A test beside the
@@ -85,7 +86,7 @@ func startedText(r eventlog.Rollout) string {
 	if n := len(r.Batches); n > 1 {
 		what += fmt.Sprintf(" in %d batches", n)
 	}
-	what += " on " + devicesText(r.Devices)
+	what += " on " + rollout.DevicesText(r.Devices)
 	if r.Kind != "" && r.Kind != eventlog.RunImmediate {
 		what += fmt.Sprintf(", %d of them online", r.Online)
 	}
@@ -99,7 +100,7 @@ func countsText(n *eventlog.RolloutCounts) string {
 	if n == nil {
 		return ""
 	}
-	parts := []string{fmt.Sprintf("%d of %s proved it", n.Proven, devicesText(n.Given+n.Waiting))}
+	parts := []string{fmt.Sprintf("%d of %s proved it", n.Proven, rollout.DevicesText(n.Given+n.Waiting))}
 	add := func(n int, format string) {
 		if n > 0 {
 			parts = append(parts, fmt.Sprintf(format, n))
@@ -146,16 +147,6 @@ func examplesText(all []eventlog.DeviceExample) string {
 		text = "; " + parts[0]
 	}
 	return text
-}
-
-func devicesText(n int) string {
-	switch n {
-	case 0:
-		return "no device"
-	case 1:
-		return "1 device"
-	}
-	return fmt.Sprintf("%d devices", n)
 }
 
 func because(reason string) string {

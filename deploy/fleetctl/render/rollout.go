@@ -7,10 +7,10 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
 )
@@ -174,7 +174,7 @@ func rolloutHue(state, reason string) string {
 	case string(fleet.PhaseCompleted):
 		return green
 	case string(fleet.PhasePaused), string(fleet.PhaseRolledBack), string(fleet.PhaseAborted), resource.StateOrphaned:
-		if reason == decide.ReasonBatchFailed || state != string(fleet.PhasePaused) {
+		if reason == v1alpha1.ReasonBatchFailed || state != string(fleet.PhasePaused) {
 			return red
 		}
 		return yellow

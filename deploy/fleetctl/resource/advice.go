@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
@@ -37,7 +38,7 @@ func whyDevice(d *fleet.Deployment, dev *decide.ShownDevice, shown *decide.Shown
 		return "spec.rollout.paused holds it"
 	case run.Phase == fleet.PhasePaused:
 		return "the rollout is paused"
-	case dev.Blocked == decide.ReasonDependencyCycle:
+	case dev.Blocked == v1alpha1.ReasonDependencyCycle:
 		return "the Deployment depends on itself by way of others"
 	case dev.Blocked != "":
 		return fmt.Sprintf("deployment/%s is not healthy there yet", dev.Blocked)
@@ -89,19 +90,19 @@ func (p *Progress) todo(run *fleet.Run) string {
 // PausedTodo is what to do about a rollout that the operator paused.
 func PausedTodo(reason string) string {
 	switch reason {
-	case decide.ReasonBatchFailed, decide.ReasonNothingToRollBackTo:
+	case v1alpha1.ReasonBatchFailed, v1alpha1.ReasonNothingToRollBackTo:
 		return "undo goes back; a new revision mends it; retry-failed gives the devices another deadline; promote goes on all the same"
-	case decide.ReasonNothingProven:
+	case v1alpha1.ReasonNothingProven:
 		return "undo goes back; promote goes on without a proof"
-	case decide.ReasonBudgetExhausted:
+	case v1alpha1.ReasonBudgetExhausted:
 		return "mend what is down, or raise the budget; then resume"
-	case decide.ReasonOfflineDevices:
+	case v1alpha1.ReasonOfflineDevices:
 		return "bring the devices back, then resume; promote goes on without them"
-	case decide.ReasonRollbackFailed:
+	case v1alpha1.ReasonRollbackFailed:
 		return "mend the devices that fail, then resume"
-	case decide.ReasonPinMatchesNothing:
+	case v1alpha1.ReasonPinMatchesNothing:
 		return "correct the batch's selector; resume goes on without such devices"
-	case decide.ReasonLogRestored:
+	case v1alpha1.ReasonLogRestored:
 		return "look at the devices; then resume, or undo"
 	}
 	return "resume lets it go on; undo goes back"

@@ -47,6 +47,16 @@ func NewCatalog(v *fleet.View, now time.Time) *Catalog {
 	return c
 }
 
+// Changed takes over what the view says of what changed in it, as View.Drain gives it.
+func (c *Catalog) Changed(deployments []fleet.Key, devices []string) {
+	for _, id := range devices {
+		c.DeviceChanged(id)
+	}
+	for _, key := range deployments {
+		c.DeploymentChanged(key)
+	}
+}
+
 // DeviceChanged takes over what the view says of a device's labels.
 func (c *Catalog) DeviceChanged(id string) {
 	if d := c.View.Devices[id]; d != nil && d.Labels != nil {

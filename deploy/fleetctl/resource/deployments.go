@@ -3,7 +3,6 @@ package resource
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 	"strconv"
 	"time"
 
@@ -121,18 +120,13 @@ func deploymentObject(d *fleet.Deployment) (v1alpha1.Deployment, error) {
 			Namespace: d.Key.Namespace, Name: d.Key.Name, UID: types.UID(d.Spec.UID), Generation: d.Spec.Generation,
 			CreationTimestamp: metav1.NewTime(d.Created.UTC().Truncate(time.Second)),
 		},
-		Spec: v1alpha1.DeploymentSpec{TargetSelector: metav1.LabelSelector{MatchLabels: d.Spec.Selector.MatchLabels}},
+		Spec: v1alpha1.DeploymentSpec{TargetSelector: decide.LabelSelectorOf(d.Spec.Selector)},
 	}
 	if d.Created.IsZero() {
 		o.CreationTimestamp = metav1.Time{}
 	}
 	if d.Spec.ChangeCause != "" {
 		o.Annotations = map[string]string{annotationChangeCause: d.Spec.ChangeCause}
-	}
-	for _, r := range d.Spec.Selector.MatchExpressions {
-		o.Spec.TargetSelector.MatchExpressions = append(o.Spec.TargetSelector.MatchExpressions, metav1.LabelSelectorRequirement{
-			Key: r.Key, Operator: metav1.LabelSelectorOperator(r.Operator), Values: slices.Clone(r.Values),
-		})
 	}
 	if err := json.Unmarshal(d.Spec.Score, &o.Spec.Score); err != nil {
 		return o, fmt.Errorf("the score in the log: %w", err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"time"
 
+	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
@@ -262,7 +263,7 @@ func batchState(run *fleet.Run, n int) string {
 		return BatchSucceeded
 	case n > run.Batch:
 		return BatchNext
-	case run.Failed || run.Phase == fleet.PhasePaused && (run.Reason == decide.ReasonBatchFailed || run.Reason == decide.ReasonNothingToRollBackTo):
+	case run.Failed || run.Phase == fleet.PhasePaused && (run.Reason == v1alpha1.ReasonBatchFailed || run.Reason == v1alpha1.ReasonNothingToRollBackTo):
 		return BatchFailed
 	}
 	return BatchOpen

@@ -12,24 +12,19 @@ import (
 
 	"github.com/charmbracelet/x/ansi"
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/term"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/resource"
+	"fleet.nationtech.io/deploy/fleetctl/watch"
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
 
-const (
-	// maxAhead is how far the log may be read ahead of what is shown.
-	maxAhead = 256
-	// showEvery is the least time between two pictures, and on a terminal the most:
-	// a soak counts down though nothing happens.
-	showEvery = time.Second
-)
+// showEvery is the least time between two pictures, and on a terminal the most: a soak
+// counts down though nothing happens.
+const showEvery = time.Second
 
 // follower shows a rollout as the log learns of it.
 type follower struct {
@@ -42,42 +37,19 @@ type follower struct {
 	lines    int       // of the picture on the terminal
 }
 
-// arrival is an event of the log that is followed, or what it yields beside one.
-type arrival struct {
-	event eventlog.Event
-	err   error
-}
-
 // follow shows a rollout until it ends, the time is over, or a person ends it.
 func (e env) follow(ctx context.Context, js jetstream.JetStream, cat *resource.Catalog, f statusFlags) error {
-	cat.View.Track()
-	now := time.Now()
-	w := &follower{s: e.s, f: f, catalog: cat, recorded: cat.Now, received: now}
-	from := reader.Options{After: cat.View.Position()}
-	come := make(chan arrival, maxAhead)
-	reading, stop := context.WithCancel(ctx)
-	var g errgroup.Group
-	g.Go(func() error {
-		defer close(come)
-		for e, err := range reader.Follow(reading, js, from) {
-			select {
-			case come <- arrival{e, err}:
-			case <-reading.Done():
-				return nil
-			}
-		}
-		return nil
-	})
+	w := &follower{s: e.s, f: f, catalog: cat, recorded: cat.Now, received: time.Now()}
+	come, stop := watch.Arrivals(ctx, js, cat)
 	err := w.run(ctx, come)
 	stop()
-	_ = g.Wait() // what ends the reading came here as an arrival
 	if ctx.Err() != nil {
 		return nil //nolint:nilerr // Ctrl-C ends what follows
 	}
 	return err
 }
 
-func (w *follower) run(ctx context.Context, come <-chan arrival) error {
+func (w *follower) run(ctx context.Context, come <-chan watch.Arrival) error {
 	var over <-chan time.Time
 	if w.f.timeout > 0 {
 		t := time.NewTimer(w.f.timeout)
@@ -101,8 +73,8 @@ func (w *follower) run(ctx context.Context, come <-chan arrival) error {
 			if !ok {
 				return nil
 			}
-			if a.err != nil && !errors.Is(a.err, eventlog.ErrForeign) {
-				return a.err
+			if a.Err != nil && !errors.Is(a.Err, eventlog.ErrForeign) {
+				return a.Err
 			}
 			changed = w.take(a) || changed
 			continue
@@ -119,17 +91,12 @@ func (w *follower) run(ctx context.Context, come <-chan arrival) error {
 }
 
 // take folds an event, and says whether it may concern the rollout.
-func (w *follower) take(a arrival) bool {
-	w.recorded, w.received = a.event.Recorded, time.Now()
+func (w *follower) take(a watch.Arrival) bool {
+	w.recorded, w.received = a.Event.Recorded, time.Now()
 	v := w.catalog.View
-	fleet.Apply(v, a.event, a.err)
+	fleet.Apply(v, a.Event, a.Err)
 	deployments, devices := v.Drain()
-	for _, id := range devices {
-		w.catalog.DeviceChanged(id)
-	}
-	for _, key := range deployments {
-		w.catalog.DeploymentChanged(key)
-	}
+	w.catalog.Changed(deployments, devices)
 	return len(deployments)+len(devices) > 0
 }
 

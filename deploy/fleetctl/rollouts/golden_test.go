@@ -15,7 +15,6 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/operator/decide"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -250,8 +249,8 @@ func pinned(ring string) func(*v1alpha1.Deployment) {
 func TestEachPauseSaysWhatToDo(t *testing.T) {
 	t.Parallel()
 	for _, reason := range []string{
-		decide.ReasonBatchFailed, decide.ReasonNothingProven, decide.ReasonBudgetExhausted, decide.ReasonOfflineDevices,
-		decide.ReasonRollbackFailed, decide.ReasonNothingToRollBackTo, decide.ReasonPinMatchesNothing, decide.ReasonLogRestored,
+		v1alpha1.ReasonBatchFailed, v1alpha1.ReasonNothingProven, v1alpha1.ReasonBudgetExhausted, v1alpha1.ReasonOfflineDevices,
+		v1alpha1.ReasonRollbackFailed, v1alpha1.ReasonNothingToRollBackTo, v1alpha1.ReasonPinMatchesNothing, v1alpha1.ReasonLogRestored,
 	} {
 		if resource.PausedTodo(reason) == resource.PausedTodo("") {
 			t.Errorf("pause reason %s has nothing of its own to do", reason)

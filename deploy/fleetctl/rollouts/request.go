@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
@@ -210,7 +211,7 @@ func (e env) afterRefusal(f requestFlags, reason string) string {
 		return command("status") + ", and ask again if it still fits"
 	case decide.ReasonFourEyes:
 		return fmt.Sprintf("kubectl annotate fleetdep %s -n %s fleet.nationtech.io/promote=REVISION.RUN.BATCH; the numbers: %s", f.key.Name, f.key.Namespace, command("status -o json"))
-	case decide.ReasonUnknownContent, decide.ReasonNothingToRollBackTo:
+	case decide.ReasonUnknownContent, v1alpha1.ReasonNothingToRollBackTo:
 		return "which revisions there are: " + command("history")
 	}
 	return "how it stands: " + command("status")

@@ -8,12 +8,10 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-	"golang.org/x/sync/errgroup"
 
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -35,15 +33,6 @@ type objectKey struct {
 	key    fleet.Key
 }
 
-// arrival is an event of the log that is followed, or what it yields beside one.
-type arrival struct {
-	event eventlog.Event
-	err   error
-}
-
-// maxAhead is how far the log may be read ahead of what is written.
-const maxAhead = 256
-
 // Run follows the log from the catalog's view on, until a person ends it; then it
 // returns nil.
 func Run(ctx context.Context, js jetstream.JetStream, q resource.Query, cat *resource.Catalog, show *render.Objects, begin []resource.Item) error {
@@ -55,25 +44,9 @@ func Run(ctx context.Context, js jetstream.JetStream, q resource.Query, cat *res
 		}
 		w.shown[objectKey{i.Resource.Plural, i.Key}] = seen
 	}
-	cat.View.Track()
-	from := reader.Options{After: cat.View.Position()}
-	come := make(chan arrival, maxAhead)
-	reading, stop := context.WithCancel(ctx)
-	var g errgroup.Group
-	g.Go(func() error {
-		defer close(come)
-		for e, err := range reader.Follow(reading, js, from) {
-			select {
-			case come <- arrival{e, err}:
-			case <-reading.Done():
-				return nil
-			}
-		}
-		return nil
-	})
+	come, stop := Arrivals(ctx, js, cat)
 	err := w.follow(ctx, come)
 	stop()
-	_ = g.Wait() // what ends the reading came here as an arrival
 	if err != nil && ctx.Err() == nil {
 		return err
 	}
@@ -82,7 +55,7 @@ func Run(ctx context.Context, js jetstream.JetStream, q resource.Query, cat *res
 
 // follow takes what comes, and tells what was held back when its time has come,
 // whether or not anything more comes.
-func (w *watcher) follow(ctx context.Context, come <-chan arrival) error {
+func (w *watcher) follow(ctx context.Context, come <-chan Arrival) error {
 	wake := time.NewTimer(0)
 	defer wake.Stop()
 	for {
@@ -112,15 +85,15 @@ func (w *watcher) follow(ctx context.Context, come <-chan arrival) error {
 func (w *watcher) clock() time.Time { return w.recorded.Add(time.Since(w.received)) }
 
 // take applies an event. What was held until then is told before.
-func (w *watcher) take(a arrival) error {
-	if a.err != nil && !errors.Is(a.err, eventlog.ErrForeign) {
-		return a.err
+func (w *watcher) take(a Arrival) error {
+	if a.Err != nil && !errors.Is(a.Err, eventlog.ErrForeign) {
+		return a.Err
 	}
-	w.recorded, w.received = a.event.Recorded, time.Now()
+	w.recorded, w.received = a.Event.Recorded, time.Now()
 	if err := w.rested(w.recorded); err != nil {
 		return err
 	}
-	fleet.Apply(w.catalog.View, a.event, a.err)
+	fleet.Apply(w.catalog.View, a.Event, a.Err)
 	w.catalog.Now = w.recorded
 	return w.changed(w.catalog.View.Drain())
 }
@@ -138,12 +111,7 @@ func (w *watcher) rested(now time.Time) error {
 }
 
 func (w *watcher) changed(deployments []fleet.Key, devices []string) error {
-	for _, id := range devices {
-		w.catalog.DeviceChanged(id)
-	}
-	for _, key := range deployments {
-		w.catalog.DeploymentChanged(key)
-	}
+	w.catalog.Changed(deployments, devices)
 	slices.Sort(devices)
 	for _, t := range w.q.Targets {
 		if t.Resource.Namespaced {

@@ -472,7 +472,7 @@ func phases(s *State) map[string]string {
 func (w *World) Refold() {
 	s := w.fold()
 	if diff := cmp.Diff(w.State, s, cmpopts.IgnoreUnexported(Device{})); diff != "" {
-		w.Fatalf("law 7: the fold anew (-memory +anew):\n%s", diff)
+		w.Fatalf("law 7: the log folded from its beginning differs from memory (-memory +log):\n%s", diff)
 	}
 	w.State = s
 }
