@@ -187,6 +187,10 @@ func (s *State) replace(key fleet.Key) {
 		for p := range log.Assigned {
 			ids[p.Device.ID] = struct{}{}
 		}
+		for id := range s.leavers[key] {
+			ids[id] = struct{}{}
+		}
+		delete(s.leavers, key)
 		for id := range ids {
 			s.put(pl, id)
 		}
@@ -224,8 +228,32 @@ func (s *State) classifyAll(pl *placement) {
 func (s *State) drop(pl *placement) {
 	for _, p := range pl.places {
 		s.take(p)
+		if pair := s.pair(p.id, pl.key.Name); pair != nil && pair.Leaving() && *pair.Key == pl.key {
+			s.noteLeaver(pl.key, p.id)
+		}
 	}
 	delete(s.placements, pl.key)
+}
+
+// noteLeaver remembers a device that has yet to take a Deployment off which is not
+// placed now: an orphan may be adopted, and its devices are unavailable through it still.
+func (s *State) noteLeaver(key fleet.Key, id string) {
+	if s.leavers[key] == nil {
+		s.leavers[key] = map[string]struct{}{}
+	}
+	s.leavers[key][id] = struct{}{}
+}
+
+// noteLeavers looks for such devices in the whole view.
+func (s *State) noteLeavers() {
+	clear(s.leavers)
+	for id, dev := range s.view.Devices {
+		for p := range dev.Assignments {
+			if p.Leaving() {
+				s.noteLeaver(*p.Key, id)
+			}
+		}
+	}
 }
 
 // move looks at a device that changed in each Deployment that it may concern.
@@ -257,6 +285,8 @@ func (s *State) move(id string) {
 		for p := range dev.Assignments {
 			if pl := s.placements[*p.Key]; pl != nil {
 				seen[pl] = struct{}{}
+			} else if p.Leaving() {
+				s.noteLeaver(*p.Key, id)
 			}
 		}
 	}
@@ -488,7 +518,7 @@ func (s *State) dependencies(pl *placement, dev *fleet.Device) (skipped, blocked
 	if len(pl.set.DependsOn) == 0 {
 		return "", ""
 	}
-	if rollout.Cyclic(s.view, pl.key) {
+	if pl.cyclic(s) {
 		return "", v1alpha1.ReasonDependencyCycle // it waits, for to skip its devices would complete the run
 	}
 	missing, blocked := pl.set.Dependency(s.view, pl.key.Namespace, dev)
@@ -496,6 +526,11 @@ func (s *State) dependencies(pl *placement, dev *fleet.Device) (skipped, blocked
 		return v1alpha1.ReasonDependencyMissing, ""
 	}
 	return "", blocked
+}
+
+// cyclic says whether the Deployment depends on itself.
+func (pl *placement) cyclic(s *State) bool {
+	return len(pl.set.DependsOn) > 0 && rollout.Cyclic(s.view, pl.key)
 }
 
 // batchOf is the batch that an assignment names: that of the device, where what it

@@ -27,9 +27,10 @@ type Progress struct {
 	Owes bool
 	// Batch counts the devices of the open batch; nil where none is judged.
 	Batch    *eventlog.RolloutCounts
-	Open     int // devices of the open batch that are at work on it or soak
-	Blocked  int // devices of the open batch that wait for a Deployment that they depend on
-	Parked   int // devices that wait for a DisruptionBudget
+	Open     int  // devices of the open batch that are at work on it or soak
+	Blocked  int  // devices of the open batch that wait for a Deployment that they depend on
+	Parked   int  // devices that wait for a DisruptionBudget
+	Cycle    bool // the Deployment depends on itself, so none of those ever goes on
 	Failures []Failure
 }
 
@@ -54,6 +55,7 @@ func (s *State) Progress(key fleet.Key) *Progress {
 	p := &Progress{
 		Settings: pl.set, Matched: pl.matched, Online: pl.online, Standings: pl.standings, Succeeded: pl.standings[rollout.Healthy],
 		Failed: pl.failed, FailedOnline: pl.failedOnline, Offline: pl.absent, Owes: pl.owes(), Open: pl.classes[rollout.Open], Blocked: pl.blocked, Parked: pl.parked,
+		Cycle: pl.cyclic(s),
 	}
 	if run := &pl.phase.log.Run; run.Phase.Moving() && !rollout.Immediate(run) {
 		p.Batch = s.deploymentCase(key, s.Clock()).counts()

@@ -333,7 +333,7 @@ func sentence(e rollouttest.Event) string {
 			s += fmt.Sprintf(" %+v", b)
 		}
 		return fmt.Sprint(s, " ", e.Kind, " revision ", e.Target.Revision, " ", e.Target.Content, "#", e.Target.Restart)
-	case eventlog.RolloutBatchStarted, eventlog.RolloutBatchSucceeded, eventlog.RolloutBatchFailed, eventlog.RolloutPromoted:
+	case eventlog.RolloutBatchStarted, eventlog.RolloutBatchSucceeded, eventlog.RolloutBatchFailed, eventlog.RolloutPromoted, eventlog.RolloutStalled:
 		s += fmt.Sprint(" batch ", e.Batch, " full ", e.Full)
 	}
 	return s

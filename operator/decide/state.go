@@ -32,11 +32,12 @@ type State struct {
 	// What follows from all that, kept by what changes: see placement.
 	changes       *fleet.Changes
 	placements    map[fleet.Key]*placement
-	placesOf      map[string][]*place    // of a device
-	stale         map[fleet.Key]struct{} // Deployments to look at
-	moved         map[string]struct{}    // devices to look at
-	relabelled    map[string]bool        // of those, the ones whose labels changed
-	outs          map[string]bool        // devices that were out of the fleet when they were last looked at
+	leavers       map[fleet.Key]map[string]struct{} // devices that leave Deployments which are not placed
+	placesOf      map[string][]*place               // of a device
+	stale         map[fleet.Key]struct{}            // Deployments to look at
+	moved         map[string]struct{}               // devices to look at
+	relabelled    map[string]bool                   // of those, the ones whose labels changed
+	outs          map[string]bool                   // devices that were out of the fleet when they were last looked at
 	ledgers       map[string]*budgetLedger
 	budgetChanges uint64
 
@@ -47,8 +48,8 @@ type State struct {
 
 // NewState makes a state over a view that the caller folds.
 func NewState(v *fleet.View) *State {
-	return &State{
-		view: v, changes: v.Watch(), placements: map[fleet.Key]*placement{}, placesOf: map[string][]*place{},
+	s := &State{
+		view: v, changes: v.Watch(), placements: map[fleet.Key]*placement{}, placesOf: map[string][]*place{}, leavers: map[fleet.Key]map[string]struct{}{},
 		stale: map[fleet.Key]struct{}{}, moved: map[string]struct{}{}, relabelled: map[string]bool{}, outs: map[string]bool{}, ledgers: map[string]*budgetLedger{},
 
 		specs:   map[fleet.Key]Spec{},
@@ -61,6 +62,8 @@ func NewState(v *fleet.View) *State {
 		byLabel:   deviceIndex{},
 		selectors: newSelectorIndex(),
 	}
+	s.noteLeavers()
+	return s
 }
 
 // Restored notes that the log was restored from an archive which held that many
@@ -76,6 +79,7 @@ func (s *State) SetView(v *fleet.View) {
 	clear(s.placements)
 	clear(s.placesOf)
 	clear(s.outs)
+	s.noteLeavers()
 	for _, b := range s.ledgers {
 		clear(b.groups)
 		clear(b.devices)

@@ -144,9 +144,6 @@ func (l *surveyLaw) step(i int) {
 		l.w.RemoveDeployment(k)
 		l.ask(decide.OfDeployment(k))
 		delete(l.crs, k)
-		for _, id := range surveyDevices { // else one that was leaving would count for what is applied next under the name
-			l.report(id, k.Name, eventlog.PhaseRunning)
-		}
 	case "decommission":
 		l.w.tell(eventlog.DeviceRequestSubject("ada", id), eventlog.RequestMade, eventlog.Request{Verb: eventlog.RequestDecommission})
 		l.ask(decide.OfDevice(id))

@@ -183,12 +183,39 @@ func (c deploymentCase) judge() ([]eventlog.Draft, bool, error) {
 func (c deploymentCase) pauseExhausted() ([]eventlog.Draft, bool, error) {
 	pl, run := c.place, &c.log.Run
 	waiting := pl.classes[rollout.Waiting]
-	if waiting <= pl.blocked || pl.classes[rollout.Open] > 0 || pl.grantable() || c.Clock().Before(pl.stuckAt()) {
+	switch {
+	case waiting == 0 || pl.classes[rollout.Open] > 0 || pl.grantable() || c.Clock().Before(pl.stuckAt()):
 		return nil, false, nil
+	case waiting == pl.blocked:
+		return c.stall()
 	}
 	return c.event(eventlog.RolloutPaused, eventlog.Rollout{
 		Batch: run.Batch, Reason: v1alpha1.ReasonBudgetExhausted, Counts: c.counts(), Examples: c.examples(), Message: fmt.Sprintf(
 			"%s of batch %d wait, and no more may be unavailable; mend what is down, or raise the budget, then resume", rollout.DevicesText(waiting), run.Batch),
+	})
+}
+
+// stall: for a whole deadline each device that the batch still has to give something to
+// waited for another Deployment. That is said once a batch, and the run goes on as soon
+// as that Deployment does. A batch that waits for a person, or for its soak, is not
+// stalled.
+func (c deploymentCase) stall() ([]eventlog.Draft, bool, error) {
+	pl, run := c.place, &c.log.Run
+	if !run.StalledAt.IsZero() {
+		return nil, false, nil
+	}
+	reason, on := v1alpha1.ReasonAwaitingDependencies, "until what it depends on is healthy there"
+	if pl.cyclic(c.State) {
+		reason, on = v1alpha1.ReasonDependencyCycle, "for ever: this Deployment depends on itself by way of spec.rollout.dependsOn"
+	}
+	examples := c.examplesOf(func(v *placeValues) bool { return v.class == rollout.Waiting }, func(e *eventlog.DeviceExample, p *place) {
+		if e.Reason = reason; p.values.blocked != reason {
+			e.Error = "waits for " + c.key.Namespace + "/" + p.values.blocked
+		}
+	})
+	return c.event(eventlog.RolloutStalled, eventlog.Rollout{
+		Batch: run.Batch, Reason: reason, Counts: c.counts(), Examples: examples, Message: fmt.Sprintf(
+			"%s of batch %d wait %s; nothing got on for %s", rollout.DevicesText(pl.blocked), run.Batch, on, pl.set.Deadline),
 	})
 }
 
@@ -233,19 +260,28 @@ const maxExamples = 10
 
 // examples gives the bad devices of the open batch, the first in order.
 func (c deploymentCase) examples() []eventlog.DeviceExample {
-	var bad []*place
-	for _, p := range c.place.places {
-		if p.values.judged && p.values.class.Bad() {
-			bad = append(bad, p)
-		}
-	}
-	slices.SortFunc(bad, byOrder)
-	var examples []eventlog.DeviceExample
-	for _, p := range bad[:min(len(bad), maxExamples)] {
-		e := eventlog.DeviceExample{Device: p.id, Reason: p.values.class.String()}
+	return c.examplesOf(func(v *placeValues) bool { return v.class.Bad() }, func(e *eventlog.DeviceExample, p *place) {
+		e.Reason = p.values.class.String()
 		if pair := c.pair(p.id, c.key.Name); pair != nil && pair.Failed() {
 			e.Reason, e.Error = clip(pair.Reported.Reason, maxRequester), clip(pair.Reported.Error, maxRequester)
 		}
+	})
+}
+
+// examplesOf gives those devices of the open batch of which something holds, the first
+// in order, each with what tell says of it.
+func (c deploymentCase) examplesOf(holds func(*placeValues) bool, tell func(*eventlog.DeviceExample, *place)) []eventlog.DeviceExample {
+	var those []*place
+	for _, p := range c.place.places {
+		if p.values.judged && holds(&p.values) {
+			those = append(those, p)
+		}
+	}
+	slices.SortFunc(those, byOrder)
+	var examples []eventlog.DeviceExample
+	for _, p := range those[:min(len(those), maxExamples)] {
+		e := eventlog.DeviceExample{Device: p.id}
+		tell(&e, p)
 		examples = append(examples, e)
 	}
 	return examples

@@ -53,6 +53,8 @@ func EventOf(d eventlog.Draft) (e Event, ok bool) {
 		if r.Request > 0 {
 			e.Note, e.Warning = "the rollout is held"+by, false
 		}
+	case eventlog.RolloutStalled:
+		e.Reason, e.Note, e.Warning = "RolloutStalled", fmt.Sprintf("%s: %s", r.Reason, r.Message)+examplesText(r.Examples), true
 	case eventlog.RolloutResumed:
 		e.Reason, e.Note = "RolloutResumed", "the rollout goes on"+by
 	case eventlog.RolloutPromoted:

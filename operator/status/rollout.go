@@ -128,8 +128,13 @@ func progressing(in Deployments, batch string) wait {
 			"batch %d succeeded and waits for a person: fleetctl rollout promote %s -n %s", run.Batch, in.Spec.Key.Name, in.Spec.Key.Namespace)}
 	case n == nil:
 		return wait{reason: v1alpha1.ReasonProgressing, message: said}
+	case n.Waiting > 0 && p.Blocked == n.Waiting && p.Cycle:
+		return wait{reason: v1alpha1.ReasonDependencyCycle, stalled: true, message: fmt.Sprintf(
+			"%s; %s wait for ever, for this Deployment depends on itself by way of spec.rollout.dependsOn: correct that of one of them", said, rollout.DevicesText(n.Waiting))}
 	case n.Waiting > 0 && p.Blocked == n.Waiting:
-		return wait{reason: v1alpha1.ReasonAwaitingDependencies, message: fmt.Sprintf(
+		// After the batch stood still for a deadline somebody has to look; it goes on by
+		// itself once what it depends on does.
+		return wait{reason: v1alpha1.ReasonAwaitingDependencies, stalled: p.Open == 0 && !run.StalledAt.IsZero(), message: fmt.Sprintf(
 			"%s; %s wait until what this Deployment depends on is healthy there", said, rollout.DevicesText(n.Waiting))}
 	case n.Waiting > 0 && p.Open == 0:
 		return wait{reason: v1alpha1.ReasonAwaitingBudget, message: fmt.Sprintf(

@@ -6,7 +6,8 @@
 //
 // -test may be given several times: a mutant survives where all of them pass. One
 // whose tests do not end in -timeout counts as killed. -sample 0.2 tries every
-// fifth mutant, chosen by -seed. -list prints the mutants only. All mutants are
+// fifth mutant, chosen by -seed. -only tries again what an earlier run left alive.
+// -list prints the mutants only. All mutants are
 // compiled at once, each behind a switch that the environment turns on, so that
 // trying one costs no more than the tests. The files are not touched: the
 // compiler gets the changed ones by its flag -overlay.
@@ -42,6 +43,7 @@ type options struct {
 	sample  float64
 	seed    uint64
 	list    bool
+	only    string
 }
 
 func main() {
@@ -56,6 +58,7 @@ func main() {
 	flag.DurationVar(&o.timeout, "timeout", time.Minute, "how long one package's tests may take")
 	flag.Float64Var(&o.sample, "sample", 1, "the part of the mutants to try")
 	flag.Uint64Var(&o.seed, "seed", 1, "chooses the sample")
+	flag.StringVar(&o.only, "only", "", "try only the mutants that this file lists, as an earlier run printed them; lines may have moved")
 	flag.BoolVar(&o.list, "list", false, "print the mutants and try none")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -87,6 +90,13 @@ func mutate(ctx context.Context, o options, files []string) error {
 		w.sources = append(w.sources, f)
 	}
 	chosen := w.choose()
+	if o.only != "" {
+		listed, err := os.ReadFile(o.only)
+		if err != nil {
+			return err
+		}
+		chosen = w.listed(chosen, string(listed))
+	}
 	if o.list {
 		for _, m := range chosen {
 			fmt.Println(w.line(m))
@@ -151,6 +161,21 @@ func (w *work) choose() (chosen []*mutant) {
 	return chosen
 }
 
+// listed gives those of the mutants that a list has, whatever their lines are now.
+func (w *work) listed(mutants []*mutant, list string) (chosen []*mutant) {
+	where := regexp.MustCompile(`^([^:]+):\d+: `)
+	has := map[string]bool{}
+	for line := range strings.Lines(list) {
+		has[where.ReplaceAllString(strings.TrimSuffix(line, "\n"), "$1: ")] = true
+	}
+	for _, m := range mutants {
+		if has[where.ReplaceAllString(w.line(m), "$1: ")] {
+			chosen = append(chosen, m)
+		}
+	}
+	return chosen
+}
+
 func (w *work) line(m *mutant) string {
 	file, err := filepath.Rel(w.root, m.file)
 	if err != nil {
@@ -203,14 +228,14 @@ func (w *work) compile(ctx context.Context) error {
 }
 
 // quieten keeps rapid, where a package's tests use it, from writing down how a
-// mutant failed.
+// mutant failed, and from looking for a shorter way to fail: that takes up to 30 s.
 func (w *work) quieten(ctx context.Context) {
 	const flag = "-rapid.nofailfile"
 	w.flags = make([][]string, len(w.tests))
 	for i := range w.tests {
 		help, _ := exec.CommandContext(ctx, w.binary(i), "-h").CombinedOutput() // it exits with 2
 		if strings.Contains(string(help), flag) {
-			w.flags[i] = []string{flag}
+			w.flags[i] = []string{flag, "-rapid.shrinktime=1ns"}
 		}
 	}
 }

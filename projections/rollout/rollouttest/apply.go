@@ -145,7 +145,9 @@ func (s *State) applyRollout(d *Deployment, e Event) {
 	case eventlog.RolloutStarted:
 		s.start(d, e)
 	case eventlog.RolloutBatchStarted:
-		r.Batch, r.BatchAt, r.Passed, r.Failed, r.Approved = e.Batch, s.At, false, false, false
+		r.Batch, r.BatchAt, r.Passed, r.Failed, r.Approved, r.Stalled = e.Batch, s.At, false, false, false, false
+	case eventlog.RolloutStalled:
+		r.Stalled = true
 	case eventlog.RolloutBatchSucceeded:
 		r.Passed = true
 		s.writeOff(d)
@@ -215,7 +217,7 @@ func (s *State) start(d *Deployment, e Event) {
 // resume lets a paused run go on: its devices get another deadline.
 func (s *State) resume(d *Deployment) {
 	r := &d.Run
-	r.Phase, r.Reason, r.Failed, r.Resumed, r.BatchAt = Progressing, "Requested", false, true, s.At
+	r.Phase, r.Reason, r.Failed, r.Resumed, r.BatchAt, r.Stalled = Progressing, "Requested", false, true, s.At, false
 	for _, dev := range s.Devices {
 		if p := d.held(dev); p != nil && p.Target.Same(r.Target) {
 			p.At = s.At

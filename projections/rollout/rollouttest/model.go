@@ -168,6 +168,7 @@ type Run struct {
 	Approved bool // a person lets the run go on after the batch
 	Free     bool // promoted in full: what is left is not judged
 	Resumed  bool // a person let the run go on after a pause
+	Stalled  bool // it was said that the batch does not get on
 }
 
 // Deployment is what the log knows of one namespace/name.

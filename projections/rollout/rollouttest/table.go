@@ -269,8 +269,14 @@ func (t turn) judge() []Event {
 	case settled && over(r.BatchAt):
 		return t.pause("B11", "NothingProven")
 	}
-	if v.Ready > 0 && v.Open == 0 && over(max(r.BatchAt, v.Newest)) && !t.canGrant(d) {
+	stuck := v.Waiting > 0 && v.Open == 0 && over(max(r.BatchAt, v.Newest)) && !t.canGrant(d)
+	switch {
+	case stuck && v.Ready > 0:
 		return t.pause("B13", "BudgetExhausted")
+	case stuck && !r.Stalled && t.cyclic(d):
+		return t.say("Stall", eventlog.RolloutStalled, Event{Reason: "DependencyCycle"})
+	case stuck && !r.Stalled:
+		return t.say("Stall", eventlog.RolloutStalled, Event{Reason: "AwaitingDependencies"})
 	}
 	return nil
 }

@@ -1,0 +1,124 @@
+package decide_test
+
+import (
+	"encoding/json"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+const dependsOnDB = `{"strategy":"Batched","batches":[{"size":1,"soak":"0s"},{"soak":"0s"}],"progressDeadline":"5m","dependsOn":["db"]}`
+
+// stalls gives what the log says of batches that do not get on.
+func (s *show) stalls() (said []eventlog.Rollout) {
+	for _, d := range s.log {
+		if d.Type != eventlog.RolloutStalled {
+			continue
+		}
+		var r eventlog.Rollout
+		if err := json.Unmarshal(d.Data, &r); err != nil {
+			s.Fatalf("%v", err)
+		}
+		said = append(said, r)
+	}
+	return said
+}
+
+// db applies what a/web depends on; its devices say nothing of it before they are told to.
+func (s *show) db(settings string) {
+	s.settle(s.put(cr("a", "db", "db:1", site, withRollout(settings))))
+}
+
+// A batch whose devices wait for another Deployment says so once it stood still for a
+// deadline, once a batch, and goes on as soon as that Deployment is healthy.
+func TestABatchThatDoesNotGetOnSaysItOnce(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 2)
+	s.db(`{"strategy":"Immediate"}`)
+	s.apply("app:1", dependsOnDB)
+	s.pass(0)
+	s.pass(299 * time.Second)
+	if got := s.stalls(); len(got) > 0 {
+		t.Fatalf("before its deadline it says %+v", got)
+	}
+	s.pass(time.Second)
+	s.pass(time.Hour)
+	said := s.stalls()
+	if len(said) != 1 {
+		t.Fatalf("it says %d times that it does not get on", len(said))
+	}
+	want := []string{v1alpha1.ReasonAwaitingDependencies, "1 device of batch 1 wait until what it depends on is healthy there; nothing got on for 5m0s", "waits for a/db"}
+	if diff := cmp.Diff(want, []string{said[0].Reason, said[0].Message, said[0].Examples[0].Error}); diff != "" {
+		t.Errorf("it says (-want +got):\n%s", diff)
+	}
+	for _, id := range s.ids {
+		s.report(id, "db", eventlog.PhaseRunning)
+	}
+	s.pass(0)
+	s.pass(time.Minute)
+	if got := s.run(); got.Phase != fleet.PhaseCompleted {
+		t.Errorf("what it depends on is healthy, and it is %s", got.Phase)
+	}
+	if got := s.stalls(); len(got) != 1 {
+		t.Errorf("it got on, and says %d times that it does not", len(got))
+	}
+}
+
+// Two Deployments that depend on each other wait for ever. Each says why.
+func TestACycleSaysThatItDoesNotGetOn(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 2)
+	s.db(`{"strategy":"Batched","dependsOn":["web"]}`)
+	s.apply("app:1", dependsOnDB)
+	s.pass(0)
+	s.pass(6 * time.Minute)
+	said := s.stalls()
+	if len(said) != 1 || said[0].Reason != v1alpha1.ReasonDependencyCycle || said[0].Examples[0].Error != "" {
+		t.Errorf("it says %+v", said)
+	}
+	if p := s.Progress(key("a/web")); !p.Cycle {
+		t.Error("the status cannot tell that it is a cycle")
+	}
+}
+
+// Devices that leave a Deployment are unavailable through it also where it was an orphan
+// in between, and where another operator took over: a second one must not leave beside
+// the one that maxUnavailable allows.
+func TestDevicesThatLeaveCountAfterAdoption(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 4)
+	s.apply("app:1", `{"strategy":"Batched","batches":[{"soak":"0s"}],"maxUnavailable":1}`)
+	s.pass(0)
+	s.pass(time.Minute)
+	web := cr("a", "web", "app:1", nil, generation(9), withRollout(`{"strategy":"Batched","batches":[{"soak":"0s"}],"maxUnavailable":1}`),
+		expression("site", "In", "elsewhere"))
+	left := func() (n int) {
+		for _, d := range s.log {
+			if d.Type == eventlog.DesiredWithdrawn {
+				n++
+			}
+		}
+		return n
+	}
+	s.settle(s.put(web))
+	if left() != 1 {
+		t.Fatalf("%d devices leave at once, want 1", left())
+	}
+	s.RemoveDeployment(key("a/web"))
+	s.settle(decide.OfDeployment(key("a/web")))
+	s.settle(s.put(web), decide.OfProgress(key("a/web")))
+	if left() != 1 {
+		t.Errorf("it was an orphan, and %d devices leave at once, want 1", left())
+	}
+	s.SetView(s.View())
+	s.settle(decide.OfProgress(key("a/web")))
+	if left() != 1 {
+		t.Errorf("another operator took over, and %d devices leave at once, want 1", left())
+	}
+}
