@@ -1,10 +1,19 @@
 package rollouttest
 
-import "fleet.nationtech.io/eventlog"
+import (
+	"slices"
+	"strings"
+
+	"fleet.nationtech.io/eventlog"
+)
 
 // remember folds an event into the history that the laws look at.
 func (l *Laws) remember(e Event) {
 	switch {
+	case e.Type == eventlog.LeaderElected:
+		l.elected = e.At
+	case e.Type == LogRestored:
+		l.restored = e.Sequence
 	case e.Type == eventlog.BudgetApplied:
 		l.budgets[e.Budget] = e.Limit
 	case e.Type == eventlog.BudgetDeleted:
@@ -14,7 +23,7 @@ func (l *Laws) remember(e Event) {
 	case e.Deployment != "":
 		c := l.deployments[e.Deployment]
 		if c == nil {
-			c = &course{open: map[int]bool{}}
+			c = &course{}
 			l.deployments[e.Deployment] = c
 		}
 		l.rememberDeployment(c, e)
@@ -28,6 +37,11 @@ func (l *Laws) rememberDevice(e Event) {
 		l.devices[e.Device] = w
 	}
 	name := nameOf(e.Deployment)
+	defer func() {
+		for _, f := range w.names {
+			f.note(w.online, e.At)
+		}
+	}()
 	switch e.Type {
 	case eventlog.DeviceRelabeled:
 		w.labels = e.Labels
@@ -70,7 +84,7 @@ func (f *fate) fold(e Event, online bool) {
 		}
 		f.holder, f.leaving, f.target = e.Deployment, "", e.Target
 	case eventlog.DesiredWithdrawn:
-		*f = fate{phase: f.phase, told: f.told}
+		*f = fate{phase: f.phase, told: f.told, well: f.well, failing: f.failing}
 		if e.Reason != "Deleted" {
 			f.leaving = e.Deployment
 		}
@@ -85,67 +99,111 @@ func (f *fate) fold(e Event, online bool) {
 }
 
 func (l *Laws) rememberDeployment(c *course, e Event) {
-	delete(c.open, e.Answers)
+	if strings.HasPrefix(string(e.Type), "rollout.") && e.Type != eventlog.RolloutRequestRefused {
+		c.decided = e.Sequence
+	}
+	c.requests = slices.DeleteFunc(c.requests, func(q Request) bool { return q.Sequence == e.Answers })
 	switch e.Type {
 	case eventlog.RequestMade:
-		if len(c.open) < maxRequests && (c.applied || c.orphaned) {
-			c.open[e.Sequence] = true
+		if q := e.Request; len(c.requests) < maxRequests && (c.applied || c.orphaned) {
+			q.Sequence = e.Sequence
+			c.requests = append(c.requests, q)
 		}
 	case eventlog.DeploymentApplied:
 		if c.refused != e.Spec.Content {
 			c.refused = ""
 		}
-		c.spec, c.applied, c.orphaned = e.Spec, true, false
+		if c.spec.Revision != e.Spec.Revision {
+			c.contents = append(c.contents, Target{Revision: e.Spec.Revision, Content: e.Spec.Content})
+			c.contents = c.contents[max(0, len(c.contents)-kept):]
+		}
+		c.spec, c.applied, c.orphaned, c.deleted = e.Spec, true, false, false
 	case eventlog.DeploymentAdopted:
 		c.applied, c.orphaned = true, false
 	case eventlog.DeploymentOrphaned:
 		c.applied, c.orphaned = false, true
 	case eventlog.DeploymentDeleted:
-		*c = course{spec: c.spec, open: map[int]bool{}}
+		*c = course{spec: c.spec, contents: c.contents, deleted: true}
 	case eventlog.RolloutStarted:
 		l.rememberStart(c, e)
 	case eventlog.RolloutBatchStarted:
-		c.batch, c.passed, c.failed, c.approved = e.Batch, false, false, false
+		c.batch, c.batchAt, c.passed, c.failed, c.approved, c.stalled = e.Batch, e.At, false, false, false, false
 	case eventlog.RolloutBatchSucceeded, eventlog.RolloutBatchFailed:
-		c.failed = e.Type == eventlog.RolloutBatchFailed
-		c.passed = !c.failed || c.spec.OnFailure == eventlog.OnFailureContinue
-		for _, w := range l.devices {
-			if f := w.names[nameOf(e.Deployment)]; f != nil && f.holder == e.Deployment && f.lost && f.target.Same(c.target) {
-				f.off = true
-			}
-		}
+		c.failed = c.failed || e.Type == eventlog.RolloutBatchFailed
+		c.passed = c.passed || e.Type == eventlog.RolloutBatchSucceeded
+		l.ours(c, e, func(f *fate) { f.off = f.off || f.lost })
 	case eventlog.RolloutPromoted:
-		c.passed, c.approved, c.free, c.failed, c.paused = true, true, c.free || e.Full, false, false
+		c.passed, c.approved, c.free, c.failed, c.paused, c.resumed = true, true, c.free || e.Full, false, false, true
+	case eventlog.RolloutStalled:
+		c.stalled = true
 	case eventlog.RolloutPaused:
-		if e.Reason == "Requested" {
+		if e.Answers > 0 {
 			c.hold = true
 		} else {
-			c.paused = true
+			c.paused, c.failed = true, false
 		}
 	case eventlog.RolloutResumed:
 		c.hold = false
 		if c.paused {
-			c.paused, c.failed, c.began = false, false, e.At
+			c.paused, c.failed, c.resumed, c.stalled, c.began, c.batchAt = false, false, true, false, e.At, e.At
+			l.ours(c, e, func(f *fate) { f.failingAt = e.At })
 		}
 	case eventlog.RolloutAborted:
 		if c.kind != eventlog.RunRestart {
 			c.refused = c.spec.Content
 		}
-		c.going, c.paused = false, false
-	case eventlog.RolloutCompleted, eventlog.RolloutRolledBack, eventlog.RolloutSuperseded:
-		c.going, c.paused, c.unproven = false, false, e.Reason == NoDeviceMatches
+		c.end, c.paused = e.Type, false
+	case eventlog.RolloutCompleted:
+		c.end, c.unproven = e.Type, e.Reason == NoDeviceMatches
+		if !c.unproven {
+			c.settle(c.target)
+		}
+	case eventlog.RolloutRolledBack, eventlog.RolloutSuperseded:
+		c.end, c.paused = e.Type, false
 	}
 }
 
+// ours goes through the devices that have the run's target.
+func (l *Laws) ours(c *course, e Event, do func(*fate)) {
+	for _, w := range l.devices {
+		if f := w.names[nameOf(e.Deployment)]; f != nil && f.holder == e.Deployment && f.target.Same(c.target) {
+			do(f)
+		}
+	}
+}
+
+// settle: what a run brought out is what others may go back to.
+func (c *course) settle(t Target) {
+	if c.stable.Content != "" && c.stable.Content != t.Content {
+		c.before = c.stable
+	}
+	c.stable = t
+}
+
 func (l *Laws) rememberStart(c *course, e Event) {
+	if c.kind == eventlog.RunImmediate && c.end != eventlog.RolloutCompleted {
+		all, have := 0, 0
+		for _, w := range l.devices {
+			if f := w.names[nameOf(e.Deployment)]; f != nil && f.holder == e.Deployment {
+				all++
+				if f.target.Same(c.target) {
+					have++
+				}
+			}
+		}
+		if all > 0 && all == have {
+			c.settle(c.target)
+		}
+	}
 	if e.Kind == eventlog.RunRollback {
-		c.refused = c.spec.Content
+		c.refused, c.stable = c.spec.Content, e.Target
 	} else if e.Kind != eventlog.RunRestart {
 		c.refused = ""
 	}
 	*c = course{
-		spec: c.spec, applied: c.applied, orphaned: c.orphaned, hold: c.hold, open: c.open, refused: c.refused,
-		batch: 1, kind: e.Kind, target: e.Target, plan: e.Plan, going: true, began: e.At,
+		spec: c.spec, applied: c.applied, orphaned: c.orphaned, hold: c.hold, requests: c.requests, refused: c.refused,
+		stable: c.stable, before: c.before, contents: c.contents, decided: c.decided,
+		run: e.Sequence, batch: 1, batchAt: e.At, kind: e.Kind, target: e.Target, plan: e.Plan, shape: e.Shape, began: e.At,
 		given: map[string][]Target{}, member: map[string]int{},
 	}
 }

@@ -13,6 +13,8 @@ import (
 type Laws struct {
 	log         []Event
 	at          int64 // the highest moment in the log
+	elected     int64 // when the present leader was elected
+	restored    int   // the last sequence that came from an archive
 	deployments map[string]*course
 	devices     map[string]*witness
 	budgets     map[string]Budget
@@ -20,24 +22,56 @@ type Laws struct {
 
 // course is what the log said of a Deployment.
 type course struct {
-	spec         Spec
-	applied      bool // and neither orphaned nor deleted
-	orphaned     bool
-	hold, paused bool
-	failed       bool // batch_failed, and no person let it go on
-	open         map[int]bool
-	batch        int
-	kind         string
-	target       Target
-	plan         []Planned
-	passed, free bool
-	approved     bool
-	began        int64 // of the deadlines: the run's start, or a person's resume
-	going        bool  // the run has not ended
-	unproven     bool  // it ended, and there was no device
-	refused      Content
-	given        map[string][]Target // what upset a device in this run
-	member       map[string]int      // batch of the devices that were given the target
+	spec           Spec
+	applied        bool // and neither orphaned nor deleted
+	orphaned       bool
+	deleted        bool
+	hold, paused   bool
+	failed         bool // batch_failed, and no person let it go on
+	requests       []Request
+	run            int // sequence of its rollout.started
+	decided        int // of the last event about a run
+	batch          int
+	batchAt        int64
+	kind           string
+	target         Target
+	plan           []Planned
+	shape          string
+	passed, free   bool
+	approved       bool
+	resumed        bool
+	stalled        bool
+	began          int64         // of the deadlines: the run's start, or a person's resume
+	end            eventlog.Type // how the run ended; empty: it goes on, or is paused
+	unproven       bool          // it ended, and there was no device
+	stable, before Target
+	contents       []Target // of the last revisions
+	refused        Content
+	given          map[string][]Target // what upset a device in this run
+	member         map[string]int      // batch of the devices that were given the target
+}
+
+// going says whether the run has not ended.
+func (c *course) going() bool { return c.run > 0 && c.end == "" }
+
+// still says whether nothing may be replaced.
+func (c *course) still() bool { return c.hold || c.paused || c.spec.Paused }
+
+// through says whether the open batch is behind the run, but for an approval.
+func (c *course) through() bool {
+	return c.passed || c.failed && c.spec.OnFailure == eventlog.OnFailureContinue
+}
+
+// last says whether the open batch is the last one.
+func (c *course) last() bool { return c.batch >= len(c.plan) }
+
+// settings gives those of the open batch, as they are now.
+func (c *course) settings() Batch {
+	bs := c.spec.batches()
+	if c.kind == eventlog.RunImmediate || len(c.plan) == 1 && len(c.spec.Batches) == 0 {
+		return Batch{}
+	}
+	return bs[min(max(c.batch, 1), len(bs))-1]
 }
 
 // witness is what the log said of a device.
@@ -56,6 +90,19 @@ type fate struct {
 	upset           bool // by the last change of the hash
 	lost, off       bool
 	phase           eventlog.Phase
+
+	well, failing     bool
+	wellAt, failingAt int64 // since when it is well and online, and since when it fails
+}
+
+// note notes since when a name is as it is.
+func (f *fate) note(online bool, at int64) {
+	if well := online && f.is(eventlog.PhaseRunning); well != f.well {
+		f.well, f.wellAt = well, at
+	}
+	if failing := f.is(eventlog.PhaseFailed); failing != f.failing {
+		f.failing, f.failingAt = failing, at
+	}
 }
 
 func (f *fate) is(p eventlog.Phase) bool {
@@ -109,7 +156,7 @@ func (l *Laws) check(e Event) error {
 		switch {
 		case e.Reason == "Deleted":
 			return nil
-		case !w.online && c.kind != eventlog.RunImmediate || c.hold || c.paused || c.spec.Paused:
+		case !w.online && c.kind != eventlog.RunImmediate || c.still():
 			return fmt.Errorf("law 5: a device leaves while it is offline, or while the Deployment is paused")
 		}
 		if w.names[nameOf(e.Deployment)].phase == "" || !w.online {
@@ -117,43 +164,25 @@ func (l *Laws) check(e Event) error {
 		}
 		return l.room(c, e)
 	case eventlog.RolloutBatchSucceeded:
-		return l.succeeded(c, e)
+		if err := l.succeeded(c, e); err != nil {
+			return err
+		}
 	case eventlog.RolloutRolledBack:
 		if err := l.rolledBack(c, e); err != nil {
 			return err
 		}
-	case eventlog.RolloutStarted:
-		if e.Kind == eventlog.RunRollback && e.Target.Content == c.spec.Content {
-			return fmt.Errorf("law 4: a rollback to the content of the spec")
-		}
-		if c.going && e.Answers == 0 && e.Kind != eventlog.RunRollback && e.Reason != "PlanChanged" {
-			return fmt.Errorf("a run starts while another goes on")
-		}
 	case eventlog.RolloutBatchStarted:
-		manual := len(c.plan) > 1 && len(c.spec.batches()) >= c.batch && c.spec.batches()[c.batch-1].Manual
 		switch {
-		case e.Batch != c.batch+1 || !c.passed:
-			return fmt.Errorf("batch %d starts after batch %d, passed: %v", e.Batch, c.batch, c.passed)
-		case manual && !c.approved && !c.free:
+		case e.Batch != c.batch+1 || !c.through():
+			return fmt.Errorf("batch %d starts after batch %d, which is through: %v", e.Batch, c.batch, c.through())
+		case c.settings().Manual && !c.approved && !c.free:
 			return fmt.Errorf("batch %d starts without approval", e.Batch)
 		}
 	}
-	return l.progress(c, e)
-}
-
-// progress: while a person or the engine holds a run, it goes nowhere; and a request is
-// answered once.
-func (l *Laws) progress(c *course, e Event) error {
-	if e.Answers > 0 && !c.open[e.Answers] {
-		return fmt.Errorf("it answers request %d, which is not open", e.Answers)
+	if !strings.HasPrefix(string(e.Type), "rollout.") {
+		return nil
 	}
-	switch e.Type {
-	case eventlog.RolloutBatchStarted, eventlog.RolloutBatchSucceeded, eventlog.RolloutBatchFailed, eventlog.RolloutCompleted, eventlog.RolloutRolledBack:
-		if c.hold || c.paused || c.spec.Paused || !c.going {
-			return fmt.Errorf("law 5: the run goes on while it is paused, or after its end")
-		}
-	}
-	return nil
+	return l.row(c, e)
 }
 
 // grant: the laws of an assignment.
@@ -174,7 +203,7 @@ func (l *Laws) grant(c *course, e Event) error {
 		return fmt.Errorf("law 4: refused content is granted")
 	case (upsets || e.Batch > 0) && c.failed && c.spec.OnFailure != eventlog.OnFailureContinue:
 		return fmt.Errorf("law 2: a grant past a failed batch")
-	case e.Batch > 0 && (!c.going || e.Batch > c.batch || !e.Target.Same(c.target)):
+	case e.Batch > 0 && (!c.going() || e.Batch > c.batch || !e.Target.Same(c.target)):
 		return fmt.Errorf("a grant of batch %d while batch %d is open, or of another target", e.Batch, c.batch)
 	}
 	if !upsets && f != nil && f.holder != "" {
@@ -260,10 +289,7 @@ func (l *Laws) succeeded(c *course, e Event) error {
 	if c.free {
 		return nil
 	}
-	soak := int64(0)
-	if bs := c.spec.batches(); len(c.plan) > 1 || len(c.spec.Batches) > 0 {
-		soak = bs[min(c.batch, len(bs))-1].Soak
-	}
+	soak := c.settings().Soak
 	count, bad, proven := 0, 0, 0
 	for id, w := range l.devices {
 		if !c.spec.Selector.selects(w.labels) || l.batchOf(c, e.Deployment, id, w) != c.batch {

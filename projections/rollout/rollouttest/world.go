@@ -73,7 +73,7 @@ func (w *World) Populate() {
 	for i := 2; i < 8; i++ {
 		w.natures[Content(fmt.Sprint("c", i))] = w.pick("nature", natures...)
 	}
-	w.Append(Event{Type: eventlog.LeaderElected})
+	w.elect()
 	for i := range rapid.IntRange(1, 14).Draw(w.T, "devices") {
 		id := fmt.Sprintf("d%02d", i)
 		w.ids = append(w.ids, id)
@@ -433,6 +433,9 @@ func (w *World) Settle(crash int) {
 		case len(due) == 0:
 			if got := phases(w.State); without != nil && !maps.Equal(got, without) {
 				w.Fatalf("law 7: after a crash the runs are at %v, without it at %v", got, without)
+			}
+			if err := w.Laws.Settled(w.Now); err != nil {
+				w.Fatalf("event %d, nothing more is due: %v", len(w.Log), err)
 			}
 			return
 		case round > 300:
