@@ -115,6 +115,16 @@ func (tw *twin) input(e rollouttest.Event) eventlog.Draft {
 	case rollouttest.LogRestored:
 		tw.engine.Restored(uint64(e.Sequence))
 		return tw.draft(eventlog.LeaderSubject, eventlog.LeaderElected, eventlog.Leader{Identity: "test"})
+	case rollouttest.DeviceGone:
+		tw.engine.RemoveDevice(e.Device)
+		return tw.draft(eventlog.LeaderSubject, eventlog.LeaderElected, eventlog.Leader{Identity: "test"})
+	case rollouttest.Annotated:
+		a, spec := e.Annotation, tw.specs[key]
+		spec.Promotion = &decide.Promotion{Revision: uint64(a.Revision), Run: uint64(a.Run), Batch: a.Batch, By: a.By}
+		spec.AuthoredBy = a.Author
+		tw.specs[key] = spec
+		tw.engine.SetDeployment(spec)
+		return tw.draft(eventlog.LeaderSubject, eventlog.LeaderElected, eventlog.Leader{Identity: "test"})
 	case eventlog.DeviceRelabeled:
 		owned := map[string]eventlog.OwnedLabel{}
 		for k, v := range e.Labels {
@@ -191,7 +201,7 @@ func (tw *twin) apply(key fleet.Key, sp rollouttest.Spec) {
 		was.UID += "+"
 	}
 	spec := decide.SpecOf(cr(key.Namespace, key.Name, "app:"+string(sp.Content), sp.Selector))
-	spec.UID, spec.Generation = was.UID, was.Generation+1
+	spec.UID, spec.Generation, spec.Promotion, spec.AuthoredBy = was.UID, was.Generation+1, was.Promotion, was.AuthoredBy
 	duration := func(seconds int64) *eventlog.Duration {
 		d := eventlog.Duration(time.Duration(seconds) * time.Second)
 		return &d
@@ -228,6 +238,9 @@ func (tw *twin) apply(key fleet.Key, sp rollouttest.Spec) {
 // due asks both, compares, and gives the model's events in the engine's order.
 func (tw *twin) due() []rollouttest.Event {
 	tw.tick()
+	if due := tw.deviceTurn(); len(due) > 0 {
+		return due
+	}
 	want := tw.State.Decide(tw.Now, tw.Listening)
 	got := tw.ask()
 	clear(tw.drafts)
@@ -252,6 +265,33 @@ func (tw *twin) due() []rollouttest.Event {
 	}
 	if len(want) == 0 {
 		tw.count()
+	}
+	return due
+}
+
+// deviceTurn asks about a single device, as the operator does when its label or its
+// report comes: it says nothing that the turns of its Deployments would not say, too.
+func (tw *twin) deviceTurn() (due []rollouttest.Event) {
+	id := rapid.SampledFrom(append(slices.Sorted(maps.Keys(tw.State.Devices)), "")).Draw(tw.T, "turn")
+	if id == "" || tw.Crashes {
+		return nil
+	}
+	got, err := decide.Decide(tw.engine, decide.OfDevice(id), now)
+	if err != nil {
+		tw.Fatalf("decide %s: %v", id, err)
+	}
+	clear(tw.drafts)
+	for _, d := range got {
+		s := tw.sentenceOf(d)
+		tw.drafts[s] = d
+		is := func(e rollouttest.Event) bool { return sentence(e) == s }
+		placed := tw.State.Placed(id)
+		i := slices.IndexFunc(placed, is)
+		if i < 0 {
+			tw.explain()
+			tw.Fatalf("after event %d, the turn of %s says %s, and what it is to get is %+v", len(tw.log), id, s, placed)
+		}
+		due = append(due, placed[i])
 	}
 	return due
 }

@@ -17,6 +17,8 @@ func (l *Laws) answer(c *course, e Event) error {
 	q := c.requests[0]
 	typ, kind, to := l.asked(c, q)
 	switch {
+	case e.Reason != "Requested" && typ != eventlog.RolloutRequestRefused:
+		return fmt.Errorf("it answers %+v, and its reason is %q", q, e.Reason)
 	case typ != e.Type || kind != "" && kind != e.Kind:
 		return fmt.Errorf("%s %s answers %+v; its row says %s %s", e.Type, e.Kind, q, typ, kind)
 	case kind != "" && to.Content != "" && e.Target != to:
@@ -30,10 +32,7 @@ func (l *Laws) answer(c *course, e Event) error {
 // asked is the event that a request is answered with, by the guards of R1 to R8.
 func (l *Laws) asked(c *course, q Request) (typ eventlog.Type, kind string, to Target) {
 	const refused = eventlog.RolloutRequestRefused
-	update := eventlog.RunUpdate
-	if c.spec.Strategy == eventlog.StrategyImmediate {
-		update = eventlog.RunImmediate
-	}
+	update := c.spec.kind()
 	spec := Target{Revision: c.spec.Revision, Content: c.spec.Content}
 	run := q.Revision == c.spec.Revision && q.Run == c.run
 	batch := run && q.Batch == c.batch
@@ -94,7 +93,17 @@ func (c *course) wantsFourEyes(full bool) bool {
 	return false
 }
 
-// annotated: section 11, "promote … with fourEyes by Kubernetes alone".
-func (l *Laws) annotated(*course, Event) error {
-	return errors.New("no request let the run go on")
+// annotated: section 11, "promote … with fourEyes by Kubernetes alone": another person
+// than the author, both by the API server's stamps, of this revision, run and batch.
+func (l *Laws) annotated(c *course, e Event) error {
+	a := l.annotations[e.Deployment]
+	switch {
+	case !c.applied || !c.going() || c.kind == eventlog.RunRollback:
+		return errors.New("R3: no update is on its way")
+	case a.Revision != c.spec.Revision || a.Run != c.run || a.Batch != c.batch || e.Batch != c.batch:
+		return fmt.Errorf("nobody let batch %d of run %d go on: %+v", c.batch, c.run, a)
+	case c.settings().FourEyes && (a.By == "" || a.Author == "" || a.By == a.Author):
+		return fmt.Errorf("four eyes: %+v are not two persons", a)
+	}
+	return nil
 }

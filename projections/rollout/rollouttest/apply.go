@@ -38,6 +38,8 @@ func (s *State) applyDevice(e Event) {
 	switch e.Type {
 	case eventlog.DeviceRelabeled:
 		dev.Labels = e.Labels
+	case DeviceGone:
+		dev.Labels = nil
 	case eventlog.DeviceOnline, eventlog.DeviceOffline:
 		dev.Online = e.Type == eventlog.DeviceOnline
 		for _, p := range dev.Pairs {
@@ -119,12 +121,14 @@ func (s *State) applyDeployment(e Event) {
 			d.Contents = d.Contents[max(0, len(d.Contents)-kept):]
 		}
 		d.Spec, d.Applied, d.Lifecycle = e.Spec, e.Sequence, e.Type
+	case Annotated:
+		d.Annotated = e.Annotation
 	case eventlog.DeploymentOrphaned:
 		d.Lifecycle = e.Type
 	case eventlog.DeploymentAdopted:
 		d.Lifecycle = eventlog.DeploymentApplied
 	case eventlog.DeploymentDeleted:
-		*d = Deployment{Key: d.Key, Name: d.Name, Lifecycle: e.Type, Applied: d.Applied, Spec: d.Spec, Contents: d.Contents}
+		*d = Deployment{Key: d.Key, Name: d.Name, Lifecycle: e.Type, Applied: d.Applied, Spec: d.Spec, Contents: d.Contents, Annotated: d.Annotated}
 	case eventlog.RequestMade:
 		if q := e.Request; len(d.Requests) < maxRequests && d.Lifecycle != "" && d.Lifecycle != eventlog.DeploymentDeleted {
 			q.Sequence = e.Sequence

@@ -14,6 +14,8 @@ func (l *Laws) remember(e Event) {
 		l.elected = e.At
 	case e.Type == LogRestored:
 		l.restored = e.Sequence
+	case e.Type == Annotated:
+		l.annotations[e.Deployment] = e.Annotation
 	case e.Type == eventlog.BudgetApplied:
 		l.budgets[e.Budget] = e.Limit
 	case e.Type == eventlog.BudgetDeleted:
@@ -45,6 +47,8 @@ func (l *Laws) rememberDevice(e Event) {
 	switch e.Type {
 	case eventlog.DeviceRelabeled:
 		w.labels = e.Labels
+	case DeviceGone:
+		w.labels = nil
 	case eventlog.DeviceOnline, eventlog.DeviceOffline:
 		w.online = e.Type == eventlog.DeviceOnline
 		for _, f := range w.names {

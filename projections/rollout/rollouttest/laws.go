@@ -18,6 +18,7 @@ type Laws struct {
 	deployments map[string]*course
 	devices     map[string]*witness
 	budgets     map[string]Budget
+	annotations map[string]Annotation // as the API shows them
 }
 
 // course is what the log said of a Deployment.
@@ -127,7 +128,7 @@ func (w *witness) down() bool {
 
 // NewLaws reads an empty log.
 func NewLaws() *Laws {
-	return &Laws{deployments: map[string]*course{}, devices: map[string]*witness{}, budgets: map[string]Budget{}}
+	return &Laws{deployments: map[string]*course{}, devices: map[string]*witness{}, budgets: map[string]Budget{}, annotations: map[string]Annotation{}}
 }
 
 // Check holds the next event of the log against the laws, and remembers it.
@@ -292,7 +293,7 @@ func (l *Laws) succeeded(c *course, e Event) error {
 	soak := c.settings().Soak
 	count, bad, proven := 0, 0, 0
 	for id, w := range l.devices {
-		if !c.spec.Selector.selects(w.labels) || l.batchOf(c, e.Deployment, id, w) != c.batch {
+		if !l.matches(c, e.Deployment, w) || l.batchOf(c, e.Deployment, id, w) != c.batch {
 			continue
 		}
 		f := w.names[nameOf(e.Deployment)]
@@ -320,7 +321,7 @@ func (l *Laws) succeeded(c *course, e Event) error {
 func (l *Laws) rolledBack(c *course, e Event) error {
 	for id, w := range l.devices {
 		f := w.names[nameOf(e.Deployment)]
-		if f == nil || f.holder != e.Deployment || !w.online || !c.spec.Selector.selects(w.labels) {
+		if f == nil || f.holder != e.Deployment || !w.online || w.labels == nil || !c.spec.Selector.selects(w.labels) {
 			continue
 		}
 		working := !f.is(eventlog.PhaseRunning) && e.Decided-max(f.changedAt, c.began) < c.spec.Deadline

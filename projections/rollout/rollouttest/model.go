@@ -33,6 +33,20 @@ const NoDeviceMatches = "NoDeviceMatches"
 // the real log the stream's metadata say so.
 const LogRestored eventlog.Type = "log.restored"
 
+// What the API shows and no log has: a Device object that is not there any more, and the
+// annotation by which a person lets a batch go on.
+const (
+	DeviceGone eventlog.Type = "device.gone"
+	Annotated  eventlog.Type = "deployment.annotated"
+)
+
+// Annotation is a Deployment's annotation with the API server's stamps: who set it, and
+// who wrote the spec. An empty name was not stamped.
+type Annotation struct {
+	Revision, Run, Batch int
+	By, Author           string
+}
+
 // Content stands for the canonical bytes of a score; the empty Content is none.
 type Content string
 
@@ -113,6 +127,7 @@ type Event struct {
 	Assignment int            // of which state.reported speaks
 	Limit      Budget
 	Request    Request
+	Annotation Annotation
 
 	// Of decisions.
 	Kind    string
@@ -185,6 +200,7 @@ type Deployment struct {
 	Run       Run
 	Decided   int // sequence of the last event about its run
 	Requests  []Request
+	Annotated Annotation
 }
 
 // Pair is one Deployment's name on one device.

@@ -129,7 +129,7 @@ func (l *ledger) grants(d *Deployment) []Event {
 	for _, dev := range l.urgent(d, true) {
 		p := d.held(dev)
 		to, batch := l.Target(d, dev)
-		if p == nil || to == nil || p.Target.Same(*to) || !l.reachable(d, dev) || l.depends(d, dev) != "" || l.changed[dev.ID] {
+		if p == nil || to == nil || p.Target.Same(*to) || !l.reachable(d, dev) || l.skipped(d, dev) != "" || l.depends(d, dev) != "" || l.changed[dev.ID] {
 			continue
 		}
 		// What is assigned to a device that is offline takes nothing from anybody.
@@ -196,6 +196,19 @@ func (s *State) place(d *Deployment) []Event {
 		case p != nil && p.Deployment == "" && dev.disturbed(p): // what it had is not off the device
 		case d.held(dev) == nil && s.depends(d, dev) == "", d.held(dev) != nil && p.Target.Same(*to) && p.Target != *to:
 			due = append(due, d.assigned(dev, *to, batch))
+		}
+	}
+	return due
+}
+
+// Placed gives what a device gets by its own turn of what replaces
+// nothing: the first assignment of each Deployment.
+func (s *State) Placed(device string) (due []Event) {
+	for _, d := range s.ByApplied() {
+		for _, e := range s.place(d) {
+			if e.Device == device && d.held(s.Devices[device]) == nil {
+				due = append(due, e)
+			}
 		}
 	}
 	return due

@@ -26,6 +26,9 @@ func (l *Laws) row(c *course, e Event) error {
 	if !c.applied {
 		return errors.New("S1: nothing moves while there is no object")
 	}
+	if e.Batch > 0 && e.Batch != c.batch && e.Type != eventlog.RolloutBatchStarted {
+		return fmt.Errorf("it speaks of batch %d, and batch %d is open", e.Batch, c.batch)
+	}
 	if due := l.due(c, e.Deployment, e.Decided); due.typ != e.Type || due.reason != "" && due.reason != e.Reason || due.kind != "" && due.kind != e.Kind {
 		return fmt.Errorf("%s %s %s is not due; due is %+v; tally %+v, %+v", e.Type, e.Reason, e.Kind, due, l.tally(c, e.Deployment, e.Decided), *c)
 	}
@@ -43,6 +46,14 @@ type due struct {
 	reason, kind string
 }
 
+// kind is that of a run of the spec's own content.
+func (sp Spec) kind() string {
+	if sp.Strategy == eventlog.StrategyImmediate {
+		return eventlog.RunImmediate
+	}
+	return eventlog.RunUpdate
+}
+
 // due reads the table of section 3 in its order, S and B, over what the log said of each
 // device.
 func (l *Laws) due(c *course, key string, now int64) due {
@@ -55,10 +66,10 @@ func (l *Laws) due(c *course, key string, now int64) due {
 	case wants && another && c.going():
 		return due{"S2", eventlog.RolloutSuperseded, "", ""}
 	case wants && another:
-		return due{"S2", eventlog.RolloutStarted, "Applied", ""}
+		return due{"S2", eventlog.RolloutStarted, "Applied", c.spec.kind()}
 	// S3: "kind Update, not Completed, not refused, sizes or pins ≠ Shape".
 	case c.kind == eventlog.RunUpdate && c.going() && c.refused == "" && c.shape != c.spec.shape():
-		return due{"S3", eventlog.RolloutStarted, "PlanChanged", ""}
+		return due{"S3", eventlog.RolloutStarted, "PlanChanged", c.spec.kind()}
 	// S4: "the log was restored, nothing was decided in it yet, Run progresses".
 	case c.going() && !c.paused && c.kind != eventlog.RunImmediate && c.decided <= l.restored:
 		return pause("S4", "LogRestored")

@@ -48,6 +48,9 @@ func (s *State) Turn(key string, now, listening int64) []Event {
 	if t.d == nil || t.d.Lifecycle == "" {
 		return nil
 	}
+	if t.annotated() {
+		return t.say("R3", eventlog.RolloutPromoted, Event{Reason: "Requested"})
+	}
 	if len(t.d.Requests) > 0 {
 		return t.answer(t.d.Requests[0])
 	}
@@ -157,6 +160,15 @@ func (t turn) answer(q Request) []Event {
 		}
 	}
 	return refuse("NotApplicable")
+}
+
+// annotated is R3 by the Deployment's annotation, the only way for a batch with four eyes.
+func (t turn) annotated() bool {
+	d, r, a := t.d, &t.d.Run, t.d.Annotated
+	if d.Lifecycle != eventlog.DeploymentApplied || r.ID == 0 || r.Kind == eventlog.RunRollback || r.Phase != Progressing && r.Phase != Paused || r.Approved {
+		return false
+	}
+	return a.Revision == d.Spec.Revision && a.Run == r.ID && a.Batch == r.Batch && (!d.batch().FourEyes || a.By != "" && a.Author != "" && a.By != a.Author)
 }
 
 // back is where an undo goes.

@@ -36,6 +36,9 @@ type World struct {
 	Due func() []Event
 	// Said hears each event once it is in the log.
 	Said func(Event)
+	// Crashes says that the leader dies in this round. What follows is held against what
+	// follows without that, so nothing may come in another order.
+	Crashes bool
 	// Elected hears that a leader was elected and has folded the log.
 	Elected func()
 
@@ -219,7 +222,7 @@ func (w *World) report(id string, r *running, assignment int) {
 func (w *World) Step() {
 	key, id := w.pick("deployment", Keys...), w.pick("device", w.ids...)
 	dev, d := w.State.Devices[id], w.State.Deployments[key]
-	switch w.pick("do", "apply", "apply", "settings", "act", "act", "all", "all", "all", "tick", "tick", "tick", "clock", "offline", "online", "online", "label", "late", "ask", "ask", "lead", "budget", "end", "restore") {
+	switch w.pick("do", "apply", "apply", "settings", "act", "act", "all", "all", "all", "tick", "tick", "tick", "clock", "offline", "online", "online", "label", "late", "ask", "ask", "annotate", "gone", "lead", "budget", "end", "restore") {
 	case "apply":
 		w.apply(key, true)
 	case "settings":
@@ -229,7 +232,7 @@ func (w *World) Step() {
 	case "all":
 		w.all()
 	case "tick":
-		w.wait(int64(w.number("seconds", 1, 30, 100, 400)))
+		w.wait(int64(w.number("seconds", 1, 30, 60, 100, 300, 400)))
 	case "clock":
 		w.Behind = int64(w.number("behind", 0, 0, 60, -30))
 	case "offline":
@@ -250,6 +253,12 @@ func (w *World) Step() {
 		}
 	case "ask":
 		w.ask(d)
+	case "annotate":
+		w.annotate(d)
+	case "gone":
+		if dev.Labels != nil {
+			w.Append(Event{Type: DeviceGone, Device: id})
+		}
 	case "lead":
 		w.elect()
 	case "budget":
@@ -295,13 +304,15 @@ func (w *World) apply(key string, content bool) {
 			sp.Revision++
 		}
 		sp.Content = c
-		sp.Selector = Labels{"all": "yes"}
-		if w.chance("site", 3) {
-			sp.Selector = Labels{"site": w.pick("selected", "1", "2")}
-		}
 		sp.DependsOn = nil
 		if w.chance("depends", 5) {
 			sp.DependsOn = []string{map[string]string{"a/web": "a/db", "a/db": "a/web", "b/web": "b/db"}[key]}
+		}
+	}
+	if content || sp.Selector == nil || w.chance("selector", 4) {
+		sp.Selector = Labels{"all": "yes"}
+		if w.chance("site", 3) {
+			sp.Selector = Labels{"site": w.pick("selected", "1", "2")}
 		}
 	}
 	sp.MaxUnavailable = eventlog.Amount{N: w.number("max", 1, 2, 3, 4)}
@@ -366,6 +377,23 @@ func (w *World) ask(d *Deployment) {
 	w.Append(Event{Type: eventlog.RequestMade, Deployment: d.Key, Request: q})
 }
 
+// annotate is a person who lets a batch go on by Kubernetes, most often the open one.
+func (w *World) annotate(d *Deployment) {
+	if d == nil || d.Lifecycle != eventlog.DeploymentApplied {
+		return
+	}
+	a := Annotation{Revision: d.Spec.Revision, Run: d.Run.ID, Batch: d.Run.Batch, By: w.pick("by", "ada", "ada", "bob", ""), Author: w.pick("author", "bob", "bob", "")}
+	switch w.number("wrong", 0, 0, 0, 1, 2, 3) {
+	case 1:
+		a.Revision++
+	case 2:
+		a.Run--
+	case 3:
+		a.Batch++
+	}
+	w.Append(Event{Type: Annotated, Deployment: d.Key, Annotation: a})
+}
+
 func (w *World) budget() {
 	name := w.pick("budget", "x", "y")
 	if w.chance("delete", 3) {
@@ -426,6 +454,7 @@ func (w *World) due() []Event {
 // events is never appended, and another leader folds the log from its beginning and
 // decides again.
 func (w *World) Settle(crash int) {
+	w.Crashes = crash > 0
 	var without map[string]string // where the runs get without the crash
 	for round := 0; ; round++ {
 		due := w.due()
