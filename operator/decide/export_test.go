@@ -27,8 +27,9 @@ type KeptPlace struct {
 	Class    rollout.Class
 	Skipped  bool
 	Blocked  bool
-	Owes     bool // something is to be given to it or taken off it
-	Full     bool // a DisruptionBudget has no room for it
+	Owes     bool   // something is to be given to it or taken off it
+	Full     bool   // a DisruptionBudget has no room for it
+	Budget   string // the first of those, and the group's values
 }
 
 // Kept gives what the state keeps of a Deployment; false: nothing is placed.
@@ -42,16 +43,42 @@ func (s *State) Kept(key fleet.Key) (Kept, bool) {
 		Places: map[string]KeptPlace{},
 	}
 	for id, p := range pl.places {
-		v := p.values
+		v, budget := p.values, ""
+		if full := s.fullGroup(id); full != nil {
+			budget = full.of.name + " " + full.name
+		}
 		k.Places[id] = KeptPlace{
 			Matches: v.matches, Batch: v.batch, Standing: v.standing, Judged: v.judged, Class: v.class, Skipped: v.skipped != "",
-			Blocked: v.blocked != "", Owes: v.owes || v.free || v.fresh || v.stray, Full: s.fullGroup(id) != nil,
+			Blocked: v.blocked != "", Owes: v.owes || v.free || v.fresh || v.stray, Full: budget != "", Budget: budget,
 		}
 	}
 	return k, true
+}
+
+// KeptGroup is what a State keeps of the devices of a DisruptionBudget that share it.
+type KeptGroup struct{ Members, Down, Allowed, Spent int }
+
+// Groups gives what the state keeps of a budget, by the values of its groupBy labels;
+// nil: it does not bind.
+func (s *State) Groups(name string) map[string]KeptGroup {
+	s.refresh()
+	b := s.ledgers[name]
+	if b == nil {
+		return nil
+	}
+	groups := map[string]KeptGroup{}
+	for name, g := range b.groups {
+		if g.members > 0 || g.down > 0 {
+			groups[name] = KeptGroup{g.members, g.down, g.allowed(), g.spent}
+		}
+	}
+	return groups
 }
 
 // PutBudget takes a DisruptionBudget into account.
 func (s *State) PutBudget(name string, b eventlog.Budget, selector labels.Selector) {
 	s.putBudget(name, selector, b.MaxUnavailable, b.MinAvailable, b.GroupBy)
 }
+
+// DropBudget ends one.
+func (s *State) DropBudget(name string) { s.dropBudget(name) }

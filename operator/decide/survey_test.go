@@ -27,7 +27,7 @@ import (
 func TestASurveyOfTheViewSaysWhatTheOperatorKeeps(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		l := &surveyLaw{rt: rt, w: newWorld(rt), crs: map[fleet.Key]*v1alpha1.Deployment{}, owned: map[string]map[string]string{}}
+		l := &surveyLaw{rt: rt, w: newWorld(rt), crs: map[fleet.Key]*v1alpha1.Deployment{}, owned: map[string]map[string]string{}, budgets: map[string]eventlog.Budget{}}
 		l.w.View().Track()
 		l.w.appended = l.agree
 		l.begin()
@@ -39,10 +39,11 @@ func TestASurveyOfTheViewSaysWhatTheOperatorKeeps(t *testing.T) {
 }
 
 type surveyLaw struct {
-	rt    *rapid.T
-	w     *world
-	crs   map[fleet.Key]*v1alpha1.Deployment
-	owned map[string]map[string]string // the labels of each Device
+	rt      *rapid.T
+	w       *world
+	crs     map[fleet.Key]*v1alpha1.Deployment
+	owned   map[string]map[string]string // the labels of each Device
+	budgets map[string]eventlog.Budget
 }
 
 var surveyDevices = []string{"a", "b", "c", "d", "e", "f", "g", "h"}
@@ -52,18 +53,94 @@ func (l *surveyLaw) begin() {
 		l.label(id, []string{"x", "y"}[i%2])
 		l.presence(id, eventlog.DeviceOnline)
 	}
-	most := eventlog.Amount{N: rapid.IntRange(0, 2).Draw(l.rt, "budget")}
-	b := eventlog.Budget{Selector: eventlog.Selector{MatchLabels: map[string]string{"site": "x"}}, MaxUnavailable: &most}
-	l.w.PutBudget("floor", b, labels.SelectorFromSet(labels.Set{"site": "x"}))
-	l.w.tell(eventlog.BudgetSubject("floor"), eventlog.BudgetApplied, b)
+	l.budget("floor")
 	l.put(0, key("m/web"))
 	l.put(0, key("m/db"))
 	l.settled()
 }
 
+// budget applies a DisruptionBudget, or deletes it: of the devices of site x, or of each
+// site by itself.
+func (l *surveyLaw) budget(name string) {
+	if _, ok := l.budgets[name]; ok && rapid.Bool().Draw(l.rt, "drop") {
+		delete(l.budgets, name)
+		l.w.RemoveBudget(name, true)
+		l.w.DropBudget(name)
+		l.w.tell(eventlog.BudgetSubject(name), eventlog.BudgetDeleted, eventlog.BudgetEnd{Reason: "CRDeleted"})
+		return
+	}
+	n := eventlog.Amount{N: rapid.IntRange(0, 3).Draw(l.rt, "budget")}
+	b := eventlog.Budget{MaxUnavailable: &n}
+	if rapid.Bool().Draw(l.rt, "least") {
+		b = eventlog.Budget{MinAvailable: &n}
+	}
+	selector := labels.Set{"site": "x"}
+	if rapid.Bool().Draw(l.rt, "by site") {
+		selector, b.GroupBy = labels.Set{"fleet": "all"}, []string{"site"}
+	}
+	b.Selector = eventlog.Selector{MatchLabels: selector}
+	l.budgets[name] = b
+	l.w.PutBudget(name, b, labels.SelectorFromSet(selector))
+	l.w.tell(eventlog.BudgetSubject(name), eventlog.BudgetApplied, b)
+}
+
+// ledger holds what the operator keeps of each budget by what changes against a look at
+// each device.
+func (l *surveyLaw) ledger() {
+	for name, b := range l.budgets {
+		want := map[string]decide.KeptGroup{}
+		for id, owned := range l.owned {
+			dev := l.w.View().Devices[id]
+			if dev != nil && dev.Out() || !selects(b.Selector.MatchLabels, owned) {
+				continue
+			}
+			site := ""
+			if len(b.GroupBy) > 0 {
+				site = owned["site"]
+			}
+			g := want[site]
+			g.Members++
+			if dev == nil || dev.Presence.Online != fleet.OnlineTrue || unwell(dev) {
+				g.Down++
+			}
+			want[site] = g
+		}
+		for site, g := range want {
+			if b.MaxUnavailable != nil {
+				g.Allowed = b.MaxUnavailable.N
+			} else {
+				g.Allowed = max(0, g.Members-b.MinAvailable.N)
+			}
+			want[site] = g
+		}
+		if diff := cmp.Diff(want, l.w.Groups(name)); diff != "" {
+			l.rt.Fatalf("budget %s after event %d (%s) (-scanned +kept by change):\n%s", name, l.w.seq, l.w.log[l.w.seq-1].Type, diff)
+		}
+	}
+}
+
+func selects(want, have map[string]string) bool {
+	for k, v := range want {
+		if have[k] != v {
+			return false
+		}
+	}
+	return true
+}
+
+// unwell says whether something on a device is unavailable or failed.
+func unwell(dev *fleet.Device) bool {
+	for p := range dev.Assignments {
+		if p.Disturbed() || p.Failed() || p.Leaving() {
+			return true
+		}
+	}
+	return false
+}
+
 func (l *surveyLaw) label(id, site string) {
-	l.owned[id] = map[string]string{v1alpha1.LabelDevice: id, "site": site}
-	l.ask(l.w.label(id, "site", site))
+	l.owned[id] = map[string]string{v1alpha1.LabelDevice: id, "site": site, "fleet": "all"}
+	l.ask(l.w.label(id, "site", site, "fleet", "all"))
 }
 
 func (l *surveyLaw) presence(id string, kind eventlog.Type) {
@@ -116,7 +193,7 @@ func (l *surveyLaw) step(i int) {
 	id := l.pick("device", surveyDevices...)
 	k := key(l.pick("deployment", "m/web", "m/web", "m/web", "m/db", "n/web"))
 	l.w.later += time.Duration(rapid.SampledFrom([]int{0, 1, 1, 10, 40, 100}).Draw(l.rt, "later"))
-	switch l.pick("do", "report", "report", "report", "report", "report all", "presence", "put", "put", "ask", "ask", "label", "wait", "delete", "decommission", "allow") {
+	switch l.pick("do", "report", "report", "report", "report", "report all", "presence", "budget", "put", "put", "ask", "ask", "label", "wait", "delete", "decommission", "allow") {
 	case "report":
 		l.report(id, k.Name, eventlog.Phase(l.pick("phase", "Running", "Running", "Running", "Failed", "Pending")))
 	case "report all":
@@ -125,6 +202,9 @@ func (l *surveyLaw) step(i int) {
 		}
 	case "presence":
 		l.presence(id, eventlog.Type(l.pick("presence", string(eventlog.DeviceOnline), string(eventlog.DeviceOffline))))
+	case "budget":
+		l.budget(l.pick("budget", "floor", "roof"))
+		l.ask(decide.OfDeployment(k))
 	case "put":
 		l.put(i, k)
 	case "label":
@@ -214,6 +294,7 @@ func (l *surveyLaw) recorded() bool {
 
 // agree holds a survey of the view against what the operator keeps.
 func (l *surveyLaw) agree() {
+	l.ledger()
 	if !l.recorded() {
 		return // the operator knows of labels that the log has not
 	}
@@ -239,7 +320,7 @@ func (l *surveyLaw) agree() {
 		want := kept
 		want.Places = map[string]decide.KeptPlace{}
 		for id, p := range kept.Places {
-			p.Owes, p.Full = false, false
+			p.Owes, p.Full, p.Budget = false, false, ""
 			if !judged {
 				p.Judged, p.Class = false, 0
 			}
@@ -249,6 +330,17 @@ func (l *surveyLaw) agree() {
 			l.rt.Fatalf("%s after event %d (%s), %+v: (-kept by change +surveyed):\n%s", k, l.w.seq, l.w.log[l.w.seq-1].Type, d.Run, diff)
 		}
 	}
+}
+
+// down gives the devices that are down of the group of a budget.
+func (l *surveyLaw) down(w rollout.Wait) (ids []string) {
+	for _, id := range surveyDevices {
+		dev := l.w.View().Devices[id]
+		if !dev.Out() && (l.owned[id]["site"] == "x" && w.Group == "" || w.Group == "site="+l.owned[id]["site"]) && (dev.Presence.Online != fleet.OnlineTrue || unwell(dev)) {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // settled: the operator has nothing more to say, so nothing waits for it.
@@ -279,8 +371,10 @@ func (l *surveyLaw) settled() {
 				fault = "the operator has nothing to say"
 			case w.Kind == rollout.WaitNothing && is.Owes:
 				fault = "something is owed to it"
-			case w.Kind == rollout.WaitBudget && !is.Full:
-				fault = "no budget is full there"
+			case w.Kind == rollout.WaitBudget && is.Budget != w.Name+" "+strings.TrimPrefix(w.Group, "site="):
+				fault = "the operator waits for the budget " + is.Budget
+			case w.Kind == rollout.WaitBudget && !slices.Equal(w.Devices, l.down(w)):
+				fault = "down there are " + strings.Join(l.down(w), ", ")
 			}
 			if fault != "" {
 				l.rt.Fatalf("%s on %s waits for %q, %q; %s: %+v, run %+v", k, p.Device.ID, w.Kind, w.Message, fault, is, d.Run)
