@@ -297,3 +297,54 @@ func TestWhatHappenedIsWhatBruteForceFinds(t *testing.T) {
 		}
 	})
 }
+
+// By the time at which things happened, events are folded by numbers of their own. What a
+// report says of the assignment that it speaks of is a number of the log, so it means
+// nothing there: the report counts by its hash and its place. Else a device would seem to
+// speak of an earlier assignment, or of a later one than it knew.
+func TestAFoldByOtherNumbersTakesNoAssignmentAtItsWord(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		by   int // by so much the numbers differ from the log's
+		tell func(s *story)
+		want fleet.Counts
+	}{
+		"the numbers are higher": {
+			100, func(s *story) { s.speak("pi-01", "web", v1, 1, s.assign("pi-01", "shop", "web", "app:1", 1)) },
+			fleet.Counts{Matched: 1, Updated: 1, Succeeded: 1},
+		},
+		"a report of an earlier assignment comes late": {
+			-3, func(s *story) {
+				first := s.assign("pi-01", "shop", "web", "app:1", 1)
+				s.assign("pi-01", "shop", "web", "app:2", 2)
+				s.speak("pi-01", "web", v1, 1, first)
+				s.assign("pi-01", "shop", "web", "app:1", 3)
+			},
+			fleet.Counts{Matched: 1, Updated: 1, Pending: 1},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &story{t: t}
+			for range 4 {
+				s.presence("pi-01", eventlog.DeviceOnline)
+			}
+			s.apply("shop", "web", "app:1", 1)
+			tt.tell(s)
+			v := fleet.New()
+			v.Renumbered = true
+			for _, e := range s.events {
+				if e.Sequence = uint64(int(e.Sequence) + tt.by); int(e.Sequence) > 0 {
+					v = fleet.Apply(v, e.Event, e.err)
+				}
+			}
+			if p := v.Devices["pi-01"].Pair("web"); p.Reported.Assignment != 0 {
+				t.Errorf("it keeps that a report speaks of assignment %d", p.Reported.Assignment)
+			}
+			if diff := gocmp.Diff(tt.want, v.Deployments[web].Counts); diff != "" {
+				t.Errorf("counts (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
