@@ -190,3 +190,26 @@ func (l *Laws) owed(c *course, key string) (id, what string) {
 	}
 	return "", ""
 }
+
+// Standing is "Standing: the partition (first that holds)" of section 1 for one device, by
+// what the log said of it.
+func (l *Laws) Standing(key, id string, now int64) string {
+	c, w := l.deployments[key], l.devices[id]
+	f := w.names[nameOf(key)]
+	on := c.run > 0 && f != nil && f.holder == key && f.target.Same(c.target)
+	skipped, _ := l.skipped(c, key, w)
+	silent := on && w.online && now-max(f.changedAt, c.began) >= c.spec.Deadline
+	switch {
+	case on && f.is(eventlog.PhaseRunning):
+		return Healthy
+	case skipped && !on:
+		return Skipped
+	case on && (f.failing || silent || f.lost && !f.off):
+		return Failed
+	case !w.online:
+		return Offline
+	case on:
+		return Updating
+	}
+	return Waiting
+}

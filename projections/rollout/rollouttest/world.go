@@ -176,6 +176,20 @@ func (w *World) sum(e Event) {
 	}
 }
 
+// stand holds the standing of each device against what the log said of it alone.
+func (w *World) stand() {
+	for _, d := range w.State.Deployments {
+		for id, dev := range w.State.Devices {
+			if !d.matches(dev) || d.Lifecycle != eventlog.DeploymentApplied {
+				continue
+			}
+			if want, got := w.Laws.Standing(d.Key, id, w.Now), w.State.Standing(d, dev, w.Now); got != want {
+				w.Fatalf("event %d: %s in %s stands as %s, and by its own events as %s", len(w.Log), id, d.Key, got, want)
+			}
+		}
+	}
+}
+
 // act lets a device do something about what it was told.
 func (w *World) act(id string) {
 	if !w.State.Devices[id].Online {
@@ -466,6 +480,7 @@ func (w *World) Settle(crash int) {
 			if err := w.Laws.Settled(w.Now); err != nil {
 				w.Fatalf("event %d, nothing more is due: %v", len(w.Log), err)
 			}
+			w.stand()
 			return
 		case round > 300:
 			w.Fatalf("it does not come to an end; row %s again: %+v", due[0].Row, due[0])
