@@ -135,9 +135,13 @@ func (tw *twin) input(e rollouttest.Event) eventlog.Draft {
 	case eventlog.DeviceOnline, eventlog.DeviceOffline:
 		return tw.draft(eventlog.DeviceSubject(e.Device), e.Type, eventlog.Presence{Reason: "test"})
 	case eventlog.StateReported:
-		return tw.draft(eventlog.StateSubject(e.Device, key.Name), e.Type, eventlog.DeploymentState{
+		st := eventlog.DeploymentState{
 			DeviceID: e.Device, Deployment: key.Name, Phase: e.Phase, LastEventAt: now, ScoreHash: tw.values[e.Assignment], Assignment: uint64(e.Assignment),
-		})
+		}
+		if e.Older {
+			st.Assignment, st.Revision = 0, uint64(e.Target.Revision)
+		}
+		return tw.draft(eventlog.StateSubject(e.Device, key.Name), e.Type, st)
 	case eventlog.StateCleared:
 		return eventlog.Draft{Subject: eventlog.StateSubject(e.Device, key.Name), Type: e.Type, Time: now}
 	case eventlog.RequestMade:

@@ -60,6 +60,8 @@ func (s *State) applyDevice(e Event) {
 		if p.Deployment == "" || !p.Target.Same(e.Target) {
 			p.Upset = p.Deployment != "" && dev.Online
 			p.Changed, p.At, p.Since, p.Lost, p.Off = e.Sequence, s.At, s.At, false, false
+		} else if p.Older && p.confirmed() && p.Target != e.Target && p.Phase != eventlog.PhasePending {
+			p.Since = s.At // an older agent has to say the new number, too
 		}
 		p.Deployment, p.Leaving, p.Target, p.Batch = e.Deployment, "", e.Target, e.Batch
 		p.Run = 0
@@ -71,7 +73,7 @@ func (s *State) applyDevice(e Event) {
 			delete(dev.Pairs, name)
 			return
 		}
-		*p = Pair{Phase: p.Phase, Told: p.Told}
+		*p = Pair{Phase: p.Phase, Told: p.Told, Older: p.Older, Spoke: p.Spoke, ToldAt: p.ToldAt}
 		if e.Reason != "Deleted" {
 			p.Leaving = e.Deployment
 		}
@@ -80,7 +82,7 @@ func (s *State) applyDevice(e Event) {
 			return // of what was withdrawn and cleared
 		}
 		healthy, failed := p.Healthy(), p.Failed()
-		p.Told, p.Phase = e.Assignment, e.Phase
+		p.Told, p.Phase, p.Older, p.Spoke, p.ToldAt = e.Assignment, e.Phase, e.Older, e.Target, e.Sequence
 		if healthy != p.Healthy() || failed != p.Failed() {
 			p.Since = s.At
 		}

@@ -88,12 +88,12 @@ func (f *fate) fold(e Event, online bool) {
 		}
 		f.holder, f.leaving, f.target = e.Deployment, "", e.Target
 	case eventlog.DesiredWithdrawn:
-		*f = fate{phase: f.phase, told: f.told, well: f.well, failing: f.failing}
+		*f = fate{phase: f.phase, told: f.told, older: f.older, spoke: f.spoke, toldAt: f.toldAt, well: f.well, failing: f.failing}
 		if e.Reason != "Deleted" {
 			f.leaving = e.Deployment
 		}
 	case eventlog.StateReported:
-		f.phase, f.told = e.Phase, e.Assignment
+		f.phase, f.told, f.older, f.spoke, f.toldAt = e.Phase, e.Assignment, e.Older, e.Target, e.Sequence
 		if f.is(eventlog.PhaseRunning) {
 			f.lost, f.off = false, false
 		}

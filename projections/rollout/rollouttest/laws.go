@@ -91,6 +91,9 @@ type fate struct {
 	upset           bool // by the last change of the hash
 	lost, off       bool
 	phase           eventlog.Phase
+	older           bool // the report names hash and revision, and no assignment
+	spoke           Target
+	toldAt          int
 
 	well, failing     bool
 	wellAt, failingAt int64 // since when it is well and online, and since when it fails
@@ -107,6 +110,9 @@ func (f *fate) note(online bool, at int64) {
 }
 
 func (f *fate) is(p eventlog.Phase) bool {
+	if f.older { // "it has the desired hash, the desired revision, and is later in the log than that assignment"
+		return f.holder != "" && f.spoke == f.target && f.toldAt > f.changed && f.phase == p
+	}
 	return f.holder != "" && f.told >= f.changed && f.phase == p
 }
 

@@ -125,6 +125,7 @@ type Event struct {
 	Labels     Labels
 	Phase      eventlog.Phase // of state.reported
 	Assignment int            // of which state.reported speaks
+	Older      bool           // the agent does not say that: it names hash and revision, as Target
 	Limit      Budget
 	Request    Request
 	Annotation Annotation
@@ -219,9 +220,18 @@ type Pair struct {
 
 	Phase eventlog.Phase // of the newest report; empty: none, or cleared
 	Told  int            // the assignment of which that speaks
+
+	Older  bool // the agent names hash and revision instead: Spoke, in the event ToldAt
+	Spoke  Target
+	ToldAt int
 }
 
-func (p *Pair) confirmed() bool { return p.Deployment != "" && p.Told >= p.Changed }
+func (p *Pair) confirmed() bool {
+	if p.Older {
+		return p.Deployment != "" && p.Spoke == p.Target && p.ToldAt > p.Changed
+	}
+	return p.Deployment != "" && p.Told >= p.Changed
+}
 
 // Healthy is confirmed and Running.
 func (p *Pair) Healthy() bool { return p.confirmed() && p.Phase == eventlog.PhaseRunning }

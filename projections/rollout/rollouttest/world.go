@@ -48,6 +48,8 @@ type World struct {
 	natures map[Content]string
 	specs   map[string]Spec
 	devices map[string]map[string]*running // by device and name
+	older   map[string]bool                // devices whose agents name no assignment
+	targets map[int]Target                 // by the sequence of the assignment
 }
 
 // running is what a device knows of a name.
@@ -66,6 +68,7 @@ func NewWorld(t *rapid.T) *World {
 	w := &World{
 		T: t, State: New(), Laws: NewLaws(), Now: 1000, Rows: map[string]int{},
 		natures: map[Content]string{}, specs: map[string]Spec{}, devices: map[string]map[string]*running{},
+		older: map[string]bool{}, targets: map[int]Target{},
 	}
 	return w
 }
@@ -81,6 +84,7 @@ func (w *World) Populate() {
 		id := fmt.Sprintf("d%02d", i)
 		w.ids = append(w.ids, id)
 		w.devices[id] = map[string]*running{}
+		w.older[id] = w.chance("older", 4)
 		w.label(id)
 		if w.chance("online", 5) {
 			continue
@@ -147,6 +151,7 @@ func (w *World) hear(e Event) {
 	r := names[nameOf(e.Deployment)]
 	switch e.Type {
 	case eventlog.DesiredAssigned:
+		w.targets[e.Sequence] = e.Target
 		if r == nil {
 			r = &running{}
 			names[nameOf(e.Deployment)] = r
@@ -229,7 +234,11 @@ func (w *World) act(id string) {
 }
 
 func (w *World) report(id string, r *running, assignment int) {
-	w.Append(Event{Type: eventlog.StateReported, Device: id, Deployment: r.deployment, Phase: r.told, Assignment: assignment})
+	e := Event{Type: eventlog.StateReported, Device: id, Deployment: r.deployment, Phase: r.told, Assignment: assignment}
+	if e.Older = w.older[id]; e.Older {
+		e.Target = w.targets[assignment]
+	}
+	w.Append(e)
 }
 
 // Step does one thing that people, devices or clocks do.
