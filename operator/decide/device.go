@@ -124,7 +124,7 @@ func withdrawAgain(c deviceCase) ([]eventlog.Draft, bool, error) {
 // asked says whether a CR of a name asks for the device.
 func (c deviceCase) asked(name string) bool {
 	for key := range c.byName[name] {
-		if spec := c.specs[key]; !spec.Deleting && spec.Problem == nil && spec.Selector.Matches(c.devices[c.id].set) {
+		if spec := c.specs[key]; !spec.Deleting && spec.Problem == nil && c.selects(spec.Selector, c.id) {
 			return true
 		}
 	}

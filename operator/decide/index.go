@@ -127,7 +127,7 @@ func isNothing(sel labels.Selector) bool {
 func (s *State) matching(sel labels.Selector) []string {
 	var ids []string
 	consider := func(id string) {
-		if sel.Matches(s.devices[id].set) && !s.out(id) {
+		if s.selects(sel, id) && !s.out(id) {
 			ids = append(ids, id)
 		}
 	}
@@ -179,4 +179,10 @@ func (s *State) shortest(sel labels.Selector) []labelTerm {
 type deviceLabels struct {
 	set   labels.Set
 	owned map[string]eventlog.OwnedLabel
+}
+
+// selects says whether a selector selects a device by its labels.
+func (s *State) selects(sel labels.Selector, id string) bool {
+	ls := s.devices[id]
+	return ls != nil && sel.Matches(ls.set)
 }

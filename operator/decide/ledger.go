@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"container/heap"
 	"slices"
 	"strings"
 
@@ -18,6 +19,7 @@ type budgetLedger struct {
 	groupBy  []string
 	groups   map[string]*budgetGroup
 	devices  map[string]*budgetMember
+	eased    map[*budgetGroup]struct{} // the state's, of all budgets
 }
 
 // budgetGroup is the devices of a budget with the same values of its groupBy labels:
@@ -28,12 +30,15 @@ type budgetGroup struct {
 	members int
 	down    int
 	spent   int // by the present call of Release
-	parked  map[*place]struct{}
+	// parked are the places that wait until it has room, of each Deployment in the order
+	// in which they are served.
+	parked map[*placement]*orderHeap
 }
 
 type budgetMember struct {
-	group *budgetGroup
-	down  bool
+	group  *budgetGroup
+	labels *deviceLabels // by which it is in the group
+	down   bool
 }
 
 // allowed is how many devices of the group may be down.
@@ -55,7 +60,7 @@ func (s *State) putBudget(name string, sel labels.Selector, maxUnavailable, minA
 	}
 	b := &budgetLedger{
 		name: name, selector: sel, max: maxUnavailable, min: minAvailable, groupBy: groupBy,
-		groups: map[string]*budgetGroup{}, devices: map[string]*budgetMember{},
+		groups: map[string]*budgetGroup{}, devices: map[string]*budgetMember{}, eased: s.eased,
 	}
 	s.ledgers[name] = b
 	s.budgetChanges++
@@ -74,9 +79,12 @@ func (s *State) dropBudget(name string) {
 	delete(s.ledgers, name)
 	s.budgetChanges++
 	for _, g := range b.groups {
-		for p := range g.parked {
-			s.enqueue(p)
+		for _, h := range g.parked {
+			for len(*h) > 0 {
+				s.enqueue((*h)[0])
+			}
 		}
+		delete(s.eased, g)
 	}
 	s.staleAll()
 }
@@ -96,34 +104,49 @@ func (s *State) moveInBudgets(id string) {
 }
 
 func (s *State) moveInBudget(b *budgetLedger, id string) {
-	was := b.devices[id]
-	ls, known := s.devices[id]
-	if was != nil {
-		was.group.members--
-		if was.down {
-			was.group.down--
+	was, ls := b.devices[id], s.devices[id]
+	out := ls == nil || s.out(id)
+	if was != nil && was.labels == ls && !out {
+		if down := s.down(id); down != was.down {
+			if was.down = down; down {
+				was.group.down++
+			} else {
+				was.group.down--
+			}
+			was.group.ease()
 		}
-		delete(b.devices, id)
-		if was.group.members == 0 && len(was.group.parked) == 0 {
-			delete(b.groups, was.group.name)
-		}
+		return
 	}
-	if !known || s.out(id) || !b.selector.Matches(ls.set) {
+	if was != nil {
+		g := was.group
+		if was.down {
+			g.down--
+		}
+		g.members--
+		delete(b.devices, id)
+		g.ease()
+		g.drop()
+	}
+	if out || !b.selector.Matches(ls.set) {
 		return
 	}
 	name := groupName(b.groupBy, ls.set)
 	g := b.groups[name]
 	if g == nil {
-		g = &budgetGroup{of: b, name: name, parked: map[*place]struct{}{}}
+		g = &budgetGroup{of: b, name: name, parked: map[*placement]*orderHeap{}}
 		b.groups[name] = g
 	}
-	dev := s.view.Devices[id]
-	m := &budgetMember{group: g, down: dev == nil || dev.Down()}
-	g.members++
-	if m.down {
+	m := &budgetMember{group: g, labels: ls, down: s.down(id)}
+	if g.members++; m.down {
 		g.down++
 	}
 	b.devices[id] = m
+	g.ease()
+}
+
+func (s *State) down(id string) bool {
+	dev := s.view.Devices[id]
+	return dev == nil || dev.Down()
 }
 
 // groupName is the values of the labels by which a budget groups devices. A label that
@@ -164,23 +187,76 @@ func (s *State) spend(id string) {
 	for _, b := range s.ledgers {
 		if m := b.devices[id]; m != nil && !m.down {
 			m.group.spent++
+			s.spent = append(s.spent, m.group)
 		}
 	}
 }
 
-// unpark lets the places that waited for a budget go on whose groups have room again.
+// park lets a place wait until a group has room.
+func (g *budgetGroup) park(p *place) {
+	h := g.parked[p.of]
+	if h == nil {
+		h = &orderHeap{}
+		g.parked[p.of] = h
+	}
+	p.wait(h)
+	p.group = g
+	p.of.parked++
+}
+
+// unpark ends that.
+func (g *budgetGroup) unpark(p *place) {
+	heap.Remove(p.in, p.index)
+	if len(*p.in) == 0 {
+		delete(g.parked, p.of)
+	}
+	p.in, p.group = nil, nil
+	p.of.parked--
+	g.drop()
+}
+
+// drop forgets a group that nobody is in.
+func (g *budgetGroup) drop() {
+	if g.members == 0 && len(g.parked) == 0 {
+		delete(g.of.groups, g.name)
+		delete(g.of.eased, g)
+	}
+}
+
+// ease notes that places which wait for the group may go on.
+func (g *budgetGroup) ease() {
+	if len(g.parked) > 0 {
+		g.of.eased[g] = struct{}{}
+	}
+}
+
+// release lets the first places of a Deployment go on that wait for the group, as many
+// as it has room for. Where one of them waits for something else as well, another goes on
+// for it: see refill.
+func (g *budgetGroup) release(pl *placement, most int) {
+	for range most {
+		h := g.parked[pl]
+		if h == nil {
+			return
+		}
+		p := (*h)[0]
+		g.unpark(p)
+		p.from = g
+		if p.stray {
+			p.wait(&pl.leaving)
+		} else {
+			p.wait(&pl.up)
+		}
+	}
+}
+
+// unpark lets places that waited for a budget go on whose groups have room again.
 func (s *State) unpark() {
-	for _, b := range s.ledgers {
-		for _, g := range b.groups {
-			if len(g.parked) == 0 || g.room() <= 0 {
-				continue
-			}
-			waiting := make([]*place, 0, len(g.parked))
-			for p := range g.parked {
-				waiting = append(waiting, p)
-			}
-			for _, p := range waiting { // all: the first of them may wait for something else as well
-				s.enqueue(p)
+	for g := range s.eased {
+		delete(s.eased, g)
+		if room := g.room(); room > 0 {
+			for pl := range g.parked {
+				g.release(pl, room)
 			}
 		}
 	}
@@ -198,11 +274,11 @@ func byOrder(a, b *place) int {
 
 // settleBudgets ends a call of Release: the fold counts from now on what it spent.
 func (s *State) settleBudgets() {
-	for _, b := range s.ledgers {
-		for _, g := range b.groups {
-			g.spent = 0
-		}
+	for _, g := range s.spent {
+		g.spent = 0
+		g.ease() // what it gave may not come into the log
 	}
+	s.spent = s.spent[:0]
 }
 
 // BudgetUse is how much of a DisruptionBudget is used, and what waits for it.
@@ -232,8 +308,10 @@ func (s *State) BudgetUse(name string) (u BudgetUse, ok bool) {
 		if tightest == nil || g.room() < tightest.room() || g.room() == tightest.room() && g.name < tightest.name {
 			tightest = g
 		}
-		for p := range g.parked {
-			blocked[p.id] = struct{}{}
+		for _, h := range g.parked {
+			for _, p := range *h {
+				blocked[p.id] = struct{}{}
+			}
 		}
 	}
 	if tightest != nil {

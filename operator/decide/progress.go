@@ -80,7 +80,7 @@ func (s *State) Progress(key fleet.Key) *Progress {
 
 // owes says whether something is still to be given to devices or taken off them.
 func (pl *placement) owes() bool {
-	return len(pl.fresh)+len(pl.renumber)+len(pl.strays)+len(pl.broken)+len(pl.up) > 0
+	return len(pl.fresh)+len(pl.renumber)+pl.strays+len(pl.broken)+len(pl.up)+pl.parked > 0
 }
 
 // failureOf is the reason for which a device fails; empty: it does not.

@@ -1,5 +1,11 @@
 package decide
 
+import (
+	"container/heap"
+
+	"fleet.nationtech.io/projections/rollout"
+)
+
 // orderHeap has the places that owe a value, the first in the Deployment's order on top.
 type orderHeap []*place
 
@@ -67,4 +73,70 @@ func (h *dueHeap) Pop() any {
 	*h = (*h)[:last]
 	p.dueIndex = -1
 	return p
+}
+
+// enqueue puts a place into the queues in which what it owes waits.
+func (s *State) enqueue(p *place) {
+	p.leaveQueues()
+	pl, v := p.of, &p.values
+	if !v.until.IsZero() {
+		heap.Push(&pl.due, p)
+	}
+	if p.stray = v.stray; v.stray {
+		pl.strays++
+	}
+	switch {
+	case v.stray:
+		if h := pl.leavesBy(v); h != nil {
+			p.wait(h)
+		}
+	case v.fresh:
+		pl.fresh[p] = struct{}{}
+	case v.free:
+		pl.renumber[p] = struct{}{}
+	case v.owes && v.blocked == "" && v.broken:
+		p.wait(&pl.broken)
+	case v.owes && v.blocked == "":
+		p.wait(&pl.up)
+	}
+}
+
+// leavesBy gives the heap in which a device waits that no longer matches; nil: it waits
+// until it is online, and is withdrawn then, inside the budgets.
+func (pl *placement) leavesBy(v *placeValues) *orderHeap {
+	switch {
+	case !v.online && !rollout.Immediate(&pl.phase.log.Run):
+		return nil
+	case !v.online, v.unheard, v.broken:
+		return &pl.gone
+	}
+	return &pl.leaving
+}
+
+// wait puts a place into a heap.
+func (p *place) wait(h *orderHeap) {
+	p.in = h
+	heap.Push(h, p)
+}
+
+func (p *place) leaveQueues() {
+	delete(p.of.fresh, p)
+	delete(p.of.renumber, p)
+	if p.stray {
+		p.of.strays--
+		p.stray = false
+	}
+	if p.group != nil {
+		p.group.unpark(p)
+	} else if p.in != nil {
+		heap.Remove(p.in, p.index)
+		p.in = nil
+	}
+	if p.from != nil {
+		p.from.ease() // another may go on for it
+		p.from = nil
+	}
+	if p.dueIndex >= 0 {
+		heap.Remove(&p.of.due, p.dueIndex)
+	}
 }

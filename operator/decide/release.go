@@ -49,13 +49,15 @@ type release struct {
 	// changed are the devices that this call changed: each is changed once a call, so that
 	// what depends on the first change waits for it.
 	changed map[string]struct{}
+	// taken are the places that were taken out of the heaps of the Deployment that is served.
+	taken []*place
 }
 
 // waiting gives the placements that owe something, that of the oldest run first.
 func (s *State) waiting() []*placement {
 	var pls []*placement
 	for _, pl := range s.placements {
-		if (len(pl.up) > 0 || len(pl.broken) > 0 || len(pl.strays) > 0) && s.current(s.specs[pl.key]) {
+		if (len(pl.up) > 0 || len(pl.broken) > 0 || len(pl.gone) > 0 || len(pl.leaving) > 0) && s.current(s.specs[pl.key]) {
 			pls = append(pls, pl)
 		}
 	}
@@ -75,33 +77,22 @@ func (r *release) serve(pl *placement) {
 	c := r.deploymentCase(pl.key, r.now)
 	immediate := rollout.Immediate(&c.log.Run)
 	room := pl.set.MostUnavailable(pl.matched) - pl.disturbed
-	var taken []*place
+	r.taken = r.taken[:0]
 	defer func() { // the fold will say what became of them
-		for _, p := range taken {
-			if p.parked == nil {
+		for _, p := range r.taken {
+			if p.group == nil {
 				r.enqueue(p)
 			}
 		}
 	}()
-	next := func(h *orderHeap) *place {
-		for len(*h) > 0 && r.left > 0 {
-			p := heap.Pop(h).(*place)
-			p.in = nil
-			taken = append(taken, p)
-			if _, ok := r.changed[p.id]; !ok {
-				return p
-			}
-		}
-		return nil
-	}
-	for p := next(&pl.broken); p != nil; p = next(&pl.broken) {
+	for p := r.next(&pl.broken); p != nil; p = r.next(&pl.broken) {
 		r.grant(c, p)
 		if !p.values.disturbed && p.values.online {
 			room-- // it is unavailable through this rollout from now on
 		}
 	}
 	for immediate || room > 0 {
-		p := next(&pl.up)
+		p := r.next(&pl.up)
 		if p == nil {
 			break
 		}
@@ -112,16 +103,39 @@ func (r *release) serve(pl *placement) {
 			}
 		}
 	}
-	r.withdraw(c, pl, room, immediate)
+	r.withdraw(c, pl, room)
+}
+
+// next takes the first place out of a heap whose device this call did not change; nil:
+// there is none.
+func (r *release) next(h *orderHeap) *place {
+	for len(*h) > 0 && r.left > 0 {
+		p := heap.Pop(h).(*place)
+		p.in = nil
+		r.taken = append(r.taken, p)
+		if _, ok := r.changed[p.id]; !ok {
+			return p
+		}
+		refill(p)
+	}
+	return nil
+}
+
+// refill lets the next place go on that waits for the group for which this one waited,
+// where the group has room that this one does not use.
+func refill(p *place) {
+	if g := p.from; g != nil && g.room() > 0 {
+		g.release(p.of, 1)
+	}
 }
 
 // takeDown spends what the budgets have for a device. Where one has nothing left the
 // place waits there.
 func (r *release) takeDown(p *place) bool {
 	if full := r.fullGroup(p.id); full != nil {
-		p.parked = full
-		p.of.parked++
-		full.parked[p] = struct{}{}
+		refill(p)
+		p.from = nil
+		full.park(p)
 		return false
 	}
 	r.spend(p.id)
@@ -150,38 +164,24 @@ func (r *release) give(p *place, d eventlog.Draft) {
 // maxUnavailable at a time: a slip in a selector or a label must not take it off four
 // thousand devices at once, and a pause stops it. It is through with a device that took it
 // off, or is offline.
-func (r *release) withdraw(c deploymentCase, pl *placement, room int, immediate bool) {
-	if len(pl.strays) == 0 || pl.set.Held(c.log) || c.log.Run.Phase == fleet.PhasePaused {
+func (r *release) withdraw(c deploymentCase, pl *placement, room int) {
+	if pl.set.Held(c.log) || c.log.Run.Phase == fleet.PhasePaused {
 		return
 	}
-	strays := make([]*place, 0, len(pl.strays))
-	for p := range pl.strays {
-		strays = append(strays, p)
+	for p := r.next(&pl.gone); p != nil; p = r.next(&pl.gone) {
+		r.give(p, c.withdrawn(p.pair(), c.log.Applied.ID))
+		if p.values.online && p.values.broken && !p.values.unheard && !p.values.disturbed {
+			room-- // it is unavailable through this from now on
+		}
 	}
-	slices.SortFunc(strays, before)
-	for _, p := range strays {
-		if r.left <= 0 {
+	for room > 0 {
+		p := r.next(&pl.leaving)
+		if p == nil {
 			return
 		}
-		pair := r.pair(p.id, pl.key.Name)
-		if _, changed := r.changed[p.id]; changed {
-			continue
-		}
-		switch {
-		case !p.values.online && !immediate:
-			continue // it is withdrawn when the device is back, inside the budgets
-		case !p.values.online: // it costs no availability
-		case pair.Reported.Sequence == 0: // nothing is known to run there
-		case p.values.broken: // it costs none either, but is unavailable through this from now on
-			if !p.values.disturbed {
-				room--
-			}
-		case room <= 0 || r.fullGroup(p.id) != nil:
-			continue
-		default:
-			r.spend(p.id)
+		if r.takeDown(p) {
+			r.give(p, c.withdrawn(p.pair(), c.log.Applied.ID))
 			room--
 		}
-		r.give(p, c.withdrawn(pair, c.log.Applied.ID))
 	}
 }

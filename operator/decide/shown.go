@@ -60,7 +60,7 @@ func (s *State) Shown(key fleet.Key) (Shown, bool) {
 
 func (c deploymentCase) shown(p *place) ShownDevice {
 	v, run := &p.values, &c.log.Run
-	pair := c.pair(p.id, c.key.Name)
+	pair := p.pair()
 	d := ShownDevice{ID: p.id, Online: v.online, Batch: v.batch, Standing: v.standing, Skipped: v.skipped, Blocked: v.blocked, Failure: v.failure}
 	d.Has = pair != nil && pair.Deployment == c.log
 	d.Given = d.Has && run.ID > 0 && pair.Desired.Hash == run.Target.Hash

@@ -41,6 +41,8 @@ type Spec struct {
 	Unknown []string
 	// Problem says why nothing of it can be assigned; nil when all is well.
 	Problem *Problem
+
+	selects string // Selector as text: what differs there, differs in what it selects
 }
 
 // Problem is what is wrong with an object, for a condition of it.

@@ -20,7 +20,7 @@ type State struct {
 	byName  map[string]map[fleet.Key]struct{}
 	decided map[fleet.Key]bool // the CR, as it is here, was decided about: true where nothing more was due
 	failed  map[Input]Problem  // the last decision about it failed, and why
-	devices map[string]deviceLabels
+	devices map[string]*deviceLabels
 	leaving map[string]bool // Devices whose deletion takes the device out of the fleet
 	budgets map[string]BudgetSpec
 	// budgetsDeleted are DisruptionBudgets whose deletion was seen.
@@ -40,6 +40,9 @@ type State struct {
 	outs          map[string]bool                   // devices that were out of the fleet when they were last looked at
 	ledgers       map[string]*budgetLedger
 	budgetChanges uint64
+	eased         map[*budgetGroup]struct{} // groups which may have room again for what waits for them
+	spent         []*budgetGroup            // by the present call of Release
+	concerned     []*placement              // memory of move
 
 	clock    clock
 	duesAt   time.Time // the moment up to which the due queues were emptied
@@ -50,13 +53,13 @@ type State struct {
 func NewState(v *fleet.View) *State {
 	s := &State{
 		view: v, changes: v.Watch(), placements: map[fleet.Key]*placement{}, placesOf: map[string][]*place{}, leavers: map[fleet.Key]map[string]struct{}{},
-		stale: map[fleet.Key]struct{}{}, moved: map[string]struct{}{}, relabelled: map[string]bool{}, outs: map[string]bool{}, ledgers: map[string]*budgetLedger{},
+		stale: map[fleet.Key]struct{}{}, moved: map[string]struct{}{}, relabelled: map[string]bool{}, outs: map[string]bool{}, ledgers: map[string]*budgetLedger{}, eased: map[*budgetGroup]struct{}{},
 
 		specs:   map[fleet.Key]Spec{},
 		byName:  map[string]map[fleet.Key]struct{}{},
 		decided: map[fleet.Key]bool{},
 		failed:  map[Input]Problem{},
-		devices: map[string]deviceLabels{},
+		devices: map[string]*deviceLabels{},
 		leaving: map[string]bool{},
 		budgets: map[string]BudgetSpec{}, budgetsDeleted: map[string]struct{}{},
 		byLabel:   deviceIndex{},
@@ -84,6 +87,7 @@ func (s *State) SetView(v *fleet.View) {
 		clear(b.groups)
 		clear(b.devices)
 	}
+	clear(s.eased)
 	s.clock, s.restored, s.duesAt = clock{}, 0, time.Time{}
 	for key := range s.specs {
 		s.stale[key] = struct{}{}
@@ -98,6 +102,7 @@ func (s *State) SetView(v *fleet.View) {
 // SetDeployment notes a CR as the API shows it now.
 func (s *State) SetDeployment(spec Spec) {
 	s.RemoveDeployment(spec.Key)
+	spec.selects = spec.Selector.String()
 	s.specs[spec.Key] = spec
 	if s.byName[spec.Key.Name] == nil {
 		s.byName[spec.Key.Name] = map[fleet.Key]struct{}{}
@@ -156,7 +161,7 @@ func (s *State) SetDevice(id string, owned map[string]eventlog.OwnedLabel) bool 
 	for k, l := range owned {
 		set[k] = l.Value
 	}
-	s.devices[id] = deviceLabels{set: set, owned: owned}
+	s.devices[id] = &deviceLabels{set: set, owned: owned}
 	s.byLabel.put(id, set)
 	s.moved[id], s.relabelled[id] = struct{}{}, true
 	return true

@@ -262,7 +262,7 @@ const maxExamples = 10
 func (c deploymentCase) examples() []eventlog.DeviceExample {
 	return c.examplesOf(func(v *placeValues) bool { return v.class.Bad() }, func(e *eventlog.DeviceExample, p *place) {
 		e.Reason = p.values.class.String()
-		if pair := c.pair(p.id, c.key.Name); pair != nil && pair.Failed() {
+		if pair := p.pair(); pair != nil && pair.Failed() {
 			e.Reason, e.Error = clip(pair.Reported.Reason, maxRequester), clip(pair.Reported.Error, maxRequester)
 		}
 	})
@@ -342,7 +342,7 @@ func (c deploymentCase) candidates() []rollout.Candidate {
 		if !p.values.matches {
 			continue
 		}
-		cs = append(cs, rollout.Candidate{Order: p.order, Pin: c.place.set.Pin(c.devices[p.id].set), Online: p.values.online})
+		cs = append(cs, rollout.Candidate{Order: p.order, Pin: c.place.set.Pin(p.labelSet()), Online: p.values.online})
 	}
 	return cs
 }

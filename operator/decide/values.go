@@ -1,0 +1,201 @@
+package decide
+
+import (
+	"maps"
+	"time"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
+)
+
+// placeValues are what a place adds to its placement's counts.
+type placeValues struct {
+	matches   bool
+	online    bool
+	gone      bool // the log says that it is offline
+	down      bool
+	failed    bool // was given the target and reports that it failed
+	failure   string
+	disturbed bool
+	stray     bool
+	unheard   bool // a stray of which the device never said anything: nothing is known to run there
+	fresh     bool
+	owes      bool
+	free      bool // it has the target's content under another number
+	broken    bool // what it has is unavailable through a rollout, or failed
+	judged    bool
+	awaited   bool // offline, and not lost
+	batch     int
+	standing  rollout.Standing
+	class     rollout.Class
+	skipped   string // reason
+	blocked   string // the Deployment that it depends on and that is not healthy there
+	until     time.Time
+}
+
+// classify finds out how a device stands now, and changes the counts accordingly.
+func (s *State) classify(p *place) {
+	p.account(-1)
+	p.values = s.valuesOf(p)
+	p.account(+1)
+	s.enqueue(p)
+}
+
+// account adds a place to the counts of its placement, or takes it away.
+func (p *place) account(n int) {
+	pl, v := p.of, &p.values
+	if v.matches {
+		pl.matched += n
+		pl.standings[v.standing] += n
+		if v.online {
+			pl.online += n
+		}
+		if v.failed {
+			pl.failed += n
+			if !v.gone {
+				pl.failedOnline += n
+			}
+		}
+		if v.gone && v.standing != rollout.Healthy {
+			pl.absent += n
+		}
+		pl.noteFailure(p, n)
+	}
+	if v.judged {
+		pl.classes[v.class] += n
+		if !v.online {
+			pl.offline += n
+		}
+		if v.awaited {
+			pl.awaited += n
+		}
+		if v.class == rollout.Waiting && v.blocked != "" {
+			pl.blocked += n
+		}
+	}
+	if v.disturbed {
+		pl.disturbed += n
+	}
+}
+
+// valuesOf looks at a device in a Deployment.
+func (s *State) valuesOf(p *place) (v placeValues) {
+	pl, now := p.of, s.Clock()
+	log, run := pl.phase.log, &pl.phase.log.Run
+	if p.dev == nil {
+		p.dev = s.view.Devices[p.id]
+	}
+	dev, pair := p.dev, p.pair()
+	has := pair != nil && pair.Deployment == log
+	v.matches = s.matches(p, has)
+	v.online = dev != nil && dev.Presence.Online == fleet.OnlineTrue
+	v.gone = dev != nil && dev.Presence.Online == fleet.OnlineFalse
+	v.down = dev == nil || dev.Down()
+	v.broken = has && (pair.Disturbed() || pair.Failed())
+	v.disturbed = has && pair.Disturbed() || pair != nil && pair.Leaving() && *pair.Key == pl.key
+	if !v.matches {
+		v.stray = has && p.labels != nil && !s.outOf(p) && maps.Equal(dev.Labels, p.labels.owned) // the log learns the labels first
+		v.unheard = v.stray && pair.Reported.Sequence == 0
+		return v
+	}
+	member := rollout.Member(log, pair)
+	v.batch = pl.set.BatchOn(log, p.order, pair, p.labelSet())
+	switch {
+	case pair != nil && pair.Assigned() && !has:
+		v.skipped = v1alpha1.ReasonNameConflict
+	case p.labels == nil || !p.nameable:
+		v.skipped = v1alpha1.ReasonNoDeviceObject
+	default:
+		v.skipped, v.blocked = s.dependencies(pl, dev)
+	}
+	var standsUntil, classUntil time.Time
+	v.standing, standsUntil = pl.set.Stand(log, dev, pair, v.skipped != "", now)
+	v.failed = member && pair.Failed()
+	v.failure = failureOf(pair, v.standing)
+	target := pl.set.Target(log, has, v.batch)
+	if target != nil && v.skipped == "" {
+		differs := !has || pair.Desired.Hash != target.Hash
+		switch {
+		case !has: // what another Deployment of the name has just let go, it gets once the device took that off
+			v.fresh = v.blocked == "" && !s.outOf(p) && (pair == nil || !pair.Leaving())
+		case differs:
+			v.owes = v.online || rollout.Immediate(run) && !s.budgeted(p.id)
+		default:
+			v.free = pair.Desired.Revision != target.Revision
+		}
+	}
+	waits := v.online && (v.owes || target != nil && !has && v.skipped == "")
+	switch {
+	case rollout.Immediate(run):
+	case run.Phase == fleet.PhaseRollingBack:
+		v.judged = true
+		deadline := time.Time{}
+		if member {
+			deadline = pair.Begun.Add(pl.set.Deadline)
+		}
+		switch {
+		case waits && has:
+			v.class = rollout.Waiting
+		case member && v.online && !pair.Succeeded() && now.Before(deadline):
+			v.class, classUntil = rollout.Open, deadline
+		}
+	case run.Phase == fleet.PhaseProgressing && v.batch == run.Batch:
+		v.judged = true
+		v.awaited = !v.online && v.skipped == "" && (pair == nil || !pair.Lost)
+		switch {
+		case member:
+			v.class, classUntil = pl.set.Classify(pair, pl.set.Batch(run, run.Batch).Soak, now)
+		case waits:
+			v.class = rollout.Waiting
+		}
+	}
+	if v.judged && member && pair.Begun.After(pl.newest) {
+		pl.newest = pair.Begun
+	}
+	v.until = standsUntil
+	if v.until.IsZero() || !classUntil.IsZero() && classUntil.Before(v.until) {
+		v.until = classUntil
+	}
+	return v
+}
+
+// dependencies says whether the Deployments that a placement depends on let it go to a
+// device: skipped where one is not there at all, blocked by the name of one that is not
+// healthy there on its own target.
+func (s *State) dependencies(pl *placement, dev *fleet.Device) (skipped, blocked string) {
+	if len(pl.set.DependsOn) == 0 {
+		return "", ""
+	}
+	if pl.cyclic(s) {
+		return "", v1alpha1.ReasonDependencyCycle // it waits, for to skip its devices would complete the run
+	}
+	missing, blocked := pl.set.Dependency(s.view, pl.key.Namespace, dev)
+	if missing != "" {
+		return v1alpha1.ReasonDependencyMissing, ""
+	}
+	return "", blocked
+}
+
+// cyclic says whether the Deployment depends on itself.
+func (pl *placement) cyclic(s *State) bool {
+	return len(pl.set.DependsOn) > 0 && rollout.Cyclic(s.view, pl.key)
+}
+
+// batchOf is the batch that an assignment names: that of the device, where what it
+// is given is what a moving run brings out.
+func (p *place) batchOf(t *fleet.Target) int {
+	run := &p.of.phase.log.Run
+	if !run.Phase.Moving() || t != &run.Target || run.ID == 0 {
+		return 0
+	}
+	return p.values.batch
+}
+
+// labelSet are the labels that select.
+func (p *place) labelSet() map[string]string {
+	if p.labels == nil {
+		return nil
+	}
+	return p.labels.set
+}
