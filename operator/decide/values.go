@@ -151,7 +151,7 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 		}
 	}
 	if v.judged && member && pair.Begun.After(pl.newest) {
-		pl.newest = pair.Begun
+		pl.newest = pair.Begun.Time()
 	}
 	v.until = standsUntil
 	if v.until.IsZero() || !classUntil.IsZero() && classUntil.Before(v.until) {

@@ -88,7 +88,7 @@ func aggregate(in Deployments, before *v1alpha1.DeploymentAggregate) *v1alpha1.D
 	}
 	if p := d.LastFailed(); p != nil {
 		a.LastError = &v1alpha1.DeviceError{
-			Device: p.Device.ID, Reason: clip(p.Reported.Reason, 128), Message: clip(p.Reported.Error, 4096), At: moment(p.Reported.At),
+			Device: p.Device.ID, Reason: clip(p.Reported.Reason, 128), Message: clip(p.Reported.Error, 4096), At: moment(p.Reported.At.Time()),
 		}
 		if before != nil && before.LastError != nil && sameError(*before.LastError, *a.LastError) {
 			a.LastError.At = before.LastError.At // the same failure, tried again: no news

@@ -264,8 +264,8 @@ func (w *writer) pair(p *Assignment) {
 		w.uint(d.Sequence - d.Changed)
 		w.word(d.Hash)
 		w.uint(d.Revision)
-		w.time(d.At)
-		w.time(d.Recorded)
+		w.moment(d.At)
+		w.moment(d.Recorded)
 	}
 	if s := &p.Reported; has&hasReported != 0 {
 		w.uint(s.Sequence)
@@ -277,8 +277,8 @@ func (w *writer) pair(p *Assignment) {
 		w.word(s.Error)
 		w.uint(s.Revision)
 		w.uint(s.Assignment)
-		w.time(s.At)
-		w.time(s.Recorded)
+		w.moment(s.At)
+		w.moment(s.Recorded)
 	}
 	w.part(p)
 }
@@ -290,7 +290,7 @@ func (r *reader) pair(v *View, dev *Device) *Assignment {
 		p.Desired = Desired{Sequence: r.uint()}
 		d := &p.Desired
 		d.Changed = d.Sequence - r.uint()
-		d.Hash, d.Revision, d.At, d.Recorded = r.word(), r.uint(), r.time(), r.time()
+		d.Hash, d.Revision, d.At, d.Recorded = r.word(), r.uint(), r.moment(), r.moment()
 	}
 	if has&hasReported != 0 {
 		s := &p.Reported
@@ -305,7 +305,7 @@ func (r *reader) pair(v *View, dev *Device) *Assignment {
 			s.Hash = r.word()
 		}
 		s.Reason, s.Error, s.Revision, s.Assignment = r.word(), r.word(), r.uint(), r.uint()
-		s.At, s.Recorded = r.time(), r.time()
+		s.At, s.Recorded = r.moment(), r.moment()
 	}
 	r.part(p)
 	if has&isAssigned == 0 {

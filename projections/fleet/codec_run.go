@@ -91,8 +91,8 @@ func (w *writer) part(p *Assignment) {
 	}
 	w.uint(has)
 	w.uint(uint64(p.Batch))
-	w.time(p.Since)
-	w.time(p.Begun)
+	w.moment(p.Since)
+	w.moment(p.Begun)
 }
 
 func (r *reader) part(p *Assignment) {
@@ -103,5 +103,5 @@ func (r *reader) part(p *Assignment) {
 	} else {
 		r.fail("batch %d", n)
 	}
-	p.Since, p.Begun = r.time(), r.time()
+	p.Since, p.Begun = r.moment(), r.moment()
 }

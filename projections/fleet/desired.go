@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"slices"
-	"time"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -35,19 +34,19 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 				changed = p.Desired.Changed
 			} else {
 				p.Upset = p.Desired.Hash != "" && dev.Presence.Online == OnlineTrue
-				p.Since, p.Begun, p.Lost, p.WrittenOff = v.Clock, v.Clock, false, false
+				p.Since, p.Begun, p.Lost, p.WrittenOff = MomentOf(v.Clock), MomentOf(v.Clock), false, false
 			}
 			p.Batch, p.Gone = int32(min(e.Batch, maxBatch)), false
 			d.attach(p)
-			p.Desired = Desired{Sequence: e.Sequence, Changed: changed, Hash: v.intern(hash), Revision: e.Revision, At: e.Time.UTC(), Recorded: e.Recorded.UTC()}
+			p.Desired = Desired{Sequence: e.Sequence, Changed: changed, Hash: v.intern(hash), Revision: e.Revision, At: MomentOf(e.Time), Recorded: MomentOf(e.Recorded)}
 		})
 	case eventlog.DesiredWithdrawn:
 		v.change(p, func() {
 			v.detach(p)
 			p.Key = v.key(key)
-			p.Batch, p.Begun, p.Upset, p.Lost, p.WrittenOff = 0, time.Time{}, false, false, false
+			p.Batch, p.Begun, p.Upset, p.Lost, p.WrittenOff = 0, 0, false, false, false
 			p.Gone = v.Deployments[key] != nil && v.Deployments[key].Lifecycle == Applied
-			p.Desired = Desired{Sequence: e.Sequence, Revision: e.Revision, At: e.Time.UTC(), Recorded: e.Recorded.UTC()}
+			p.Desired = Desired{Sequence: e.Sequence, Revision: e.Revision, At: MomentOf(e.Time), Recorded: MomentOf(e.Recorded)}
 		})
 	}
 	return nil

@@ -173,7 +173,7 @@ func (h *EventTimeView) report(e *eventlog.Event) error {
 	switch e.Type {
 	case eventlog.StateReported:
 		p := v.assignment(dev, e.Address.Deployment)
-		v.reportState(p, e, state, state.ScoreHash == "" && at.Before(p.Desired.At))
+		v.reportState(p, e, state, state.ScoreHash == "" && p.Desired.At.After(at))
 	case eventlog.InfoReported:
 		v.reportInfo(dev, e, info)
 	default:

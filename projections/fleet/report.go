@@ -66,7 +66,7 @@ func (v *View) reportState(p *Assignment, e *eventlog.Event, s eventlog.Deployme
 	v.change(p, func() {
 		p.Reported = Reported{
 			Sequence: e.Sequence, Phase: s.Phase, Hash: cut(s.ScoreHash, maxWordLength), Reason: cut(s.Reason, maxWordLength),
-			Revision: s.Revision, Assignment: s.Assignment, At: s.LastEventAt.UTC(), Recorded: e.Recorded.UTC(),
+			Revision: s.Revision, Assignment: s.Assignment, At: MomentOf(s.LastEventAt), Recorded: MomentOf(e.Recorded),
 		}
 		p.old = old
 		if s.LastError != nil {

@@ -252,7 +252,7 @@ func (v *View) startRun(d *Deployment, e *eventlog.Event, r *eventlog.Rollout) {
 	}
 	for _, p := range d.pairs {
 		if p.Desired.Hash == t.Hash { // it has the target already: a member at once
-			p.Begun = v.Clock
+			p.Begun = MomentOf(v.Clock)
 			v.touchDevice(p.Device)
 		}
 	}
@@ -282,8 +282,8 @@ func (v *View) resumeRun(d *Deployment, to func(Phase)) {
 	run.BatchAt, run.Failed, run.Resumed, run.StalledAt = v.Clock, false, true, time.Time{}
 	for _, p := range d.pairs {
 		if p.Desired.Hash == run.Target.Hash {
-			if p.Begun = v.Clock; !p.Succeeded() {
-				p.Since = v.Clock
+			if p.Begun = MomentOf(v.Clock); !p.Succeeded() {
+				p.Since = p.Begun
 			}
 			v.touchDevice(p.Device)
 		}

@@ -258,9 +258,9 @@ type Assignment struct {
 	Desired    Desired
 	Reported   Reported
 
-	Since time.Time // when the present verdict began: succeeded, failed or neither
-	Begun time.Time // when its deadline began
-	Batch int32     // of the run that gave it, as the assignment says; 0: outside of one
+	Since Moment // when the present verdict began: succeeded, failed or neither
+	Begun Moment // when its deadline began
+	Batch int32  // of the run that gave it, as the assignment says; 0: outside of one
 	// Upset: what is desired replaced another content there while the device was online.
 	Upset bool
 	// Lost: it was upset, and went offline before it succeeded.
@@ -285,8 +285,8 @@ type Desired struct {
 	Changed  uint64
 	Hash     string // empty once withdrawn
 	Revision uint64
-	At       time.Time // by the operator's clock
-	Recorded time.Time // by the log's
+	At       Moment // by the operator's clock
+	Recorded Moment // by the log's
 }
 
 // Reported is the last thing that the device said of it.
@@ -300,8 +300,8 @@ type Reported struct {
 	// Assignment is the sequence of the desired value that it speaks of; 0 where the
 	// agent did not say it.
 	Assignment uint64
-	At         time.Time // by the device's clock
-	Recorded   time.Time // by the log's
+	At         Moment // by the device's clock
+	Recorded   Moment // by the log's
 }
 
 // Assigned says whether the log wants the Deployment on the device.

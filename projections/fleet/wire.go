@@ -165,6 +165,10 @@ func (r *reader) time() time.Time {
 	}
 }
 
+func (w *writer) moment(m Moment) { w.time(m.Time()) }
+
+func (r *reader) moment() Moment { return MomentOf(r.time()) }
+
 // json writes what is rare, and what other packages may give more fields.
 func (w *writer) json(v any) {
 	b, err := json.Marshal(v)
