@@ -30,6 +30,7 @@ type Progress struct {
 	Open     int  // devices of the open batch that are at work on it or soak
 	Blocked  int  // devices of the open batch that wait for a Deployment that they depend on
 	Parked   int  // devices that wait for a DisruptionBudget
+	Missing  int  // devices that wait until a Deployment comes that they depend on, where nothing else goes on
 	Cycle    bool // the Deployment depends on itself, so none of those ever goes on
 	Failures []Failure
 }
@@ -56,6 +57,9 @@ func (s *State) Progress(key fleet.Key) *Progress {
 		Settings: pl.set, Matched: pl.matched, Online: pl.online, Standings: pl.standings, Succeeded: pl.standings[rollout.Healthy],
 		Failed: pl.failed, FailedOnline: pl.failedOnline, Offline: pl.absent, Owes: pl.owes(), Open: pl.classes[rollout.Open], Blocked: pl.blocked, Parked: pl.parked,
 		Cycle: pl.cyclic(s),
+	}
+	if pl.nowhere() {
+		p.Missing = pl.missing
 	}
 	if run := &pl.phase.log.Run; run.Phase.Moving() && !rollout.Immediate(run) {
 		p.Batch = s.deploymentCase(key, s.Clock()).counts()

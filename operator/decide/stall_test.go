@@ -122,3 +122,27 @@ func TestDevicesThatLeaveCountAfterAdoption(t *testing.T) {
 		t.Errorf("another operator took over, and %d devices leave at once, want 1", left())
 	}
 }
+
+// `kubectl apply -f dir/` brings what others depend on after them: a first revision, which
+// is one batch, waits for that. It does not complete without a device, so what it does to
+// devices then is judged.
+func TestAFirstRevisionWaitsForWhatItDependsOn(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 2)
+	s.nature["app:1"] = eventlog.PhaseFailed
+	s.apply("app:1", `{"progressDeadline":"5m","dependsOn":["db"]}`)
+	s.pass(0)
+	s.pass(time.Hour)
+	if got := s.run(); got.Phase != fleet.PhaseProgressing || len(s.stalls()) != 1 || s.Progress(key("a/web")).Missing != 2 {
+		t.Fatalf("what it depends on is not there, and it is %s, said %+v", got.Phase, s.stalls())
+	}
+	s.db(`{"strategy":"Immediate"}`)
+	for _, id := range s.ids {
+		s.report(id, "db", eventlog.PhaseRunning)
+	}
+	s.pass(0)
+	s.pass(2 * time.Minute)
+	if got := s.run(); got.Phase != fleet.PhasePaused || got.Reason != v1alpha1.ReasonBatchFailed {
+		t.Errorf("all its devices fail, and it is %s (%s)", got.Phase, got.Reason)
+	}
+}

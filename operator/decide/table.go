@@ -171,6 +171,8 @@ func (c deploymentCase) judge() ([]eventlog.Draft, bool, error) {
 		return nil, false, nil
 	case pl.set.WaitOffline && pl.awaited > 0:
 		return pause(v1alpha1.ReasonOfflineDevices, fmt.Sprintf("%s of batch %d are offline; bring them back and resume, or promote to go on without them", rollout.DevicesText(pl.awaited), run.Batch))
+	case pl.nowhere():
+		return c.stall(pl.missing)
 	case waiting == 0 && open == 0 && (proven > 0 || last || empty):
 		return c.event(eventlog.RolloutBatchSucceeded, eventlog.Rollout{Batch: run.Batch, Counts: counts})
 	case waiting == 0 && open == 0 && overdue:
@@ -187,7 +189,7 @@ func (c deploymentCase) pauseExhausted() ([]eventlog.Draft, bool, error) {
 	case waiting == 0 || pl.classes[rollout.Open] > 0 || pl.grantable() || c.Clock().Before(pl.stuckAt()):
 		return nil, false, nil
 	case waiting == pl.blocked:
-		return c.stall()
+		return c.stall(waiting)
 	}
 	return c.event(eventlog.RolloutPaused, eventlog.Rollout{
 		Batch: run.Batch, Reason: v1alpha1.ReasonBudgetExhausted, Counts: c.counts(), Examples: c.examples(), Message: fmt.Sprintf(
@@ -199,23 +201,26 @@ func (c deploymentCase) pauseExhausted() ([]eventlog.Draft, bool, error) {
 // waited for another Deployment. That is said once a batch, and the run goes on as soon
 // as that Deployment does. A batch that waits for a person, or for its soak, is not
 // stalled.
-func (c deploymentCase) stall() ([]eventlog.Draft, bool, error) {
+func (c deploymentCase) stall(devices int) ([]eventlog.Draft, bool, error) {
 	pl, run := c.place, &c.log.Run
-	if !run.StalledAt.IsZero() {
+	if !run.StalledAt.IsZero() || c.Clock().Before(pl.stuckAt()) {
 		return nil, false, nil
 	}
 	reason, on := v1alpha1.ReasonAwaitingDependencies, "until what it depends on is healthy there"
 	if pl.cyclic(c.State) {
 		reason, on = v1alpha1.ReasonDependencyCycle, "for ever: this Deployment depends on itself by way of spec.rollout.dependsOn"
 	}
-	examples := c.examplesOf(func(v *placeValues) bool { return v.class == rollout.Waiting }, func(e *eventlog.DeviceExample, p *place) {
-		if e.Reason = reason; p.values.blocked != reason {
+	examples := c.examplesOf(func(v *placeValues) bool { return v.class == rollout.Waiting || v.missing }, func(e *eventlog.DeviceExample, p *place) {
+		switch e.Reason = reason; {
+		case p.values.missing:
+			e.Reason = v1alpha1.ReasonDependencyMissing
+		case p.values.blocked != reason:
 			e.Error = "waits for " + c.key.Namespace + "/" + p.values.blocked
 		}
 	})
 	return c.event(eventlog.RolloutStalled, eventlog.Rollout{
 		Batch: run.Batch, Reason: reason, Counts: c.counts(), Examples: examples, Message: fmt.Sprintf(
-			"%s of batch %d wait %s; nothing got on for %s", rollout.DevicesText(pl.blocked), run.Batch, on, pl.set.Deadline),
+			"%s of batch %d wait %s; nothing got on for %s", rollout.DevicesText(devices), run.Batch, on, pl.set.Deadline),
 	})
 }
 

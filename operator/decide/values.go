@@ -26,6 +26,7 @@ type placeValues struct {
 	broken    bool // what it has is unavailable through a rollout, or failed
 	judged    bool
 	awaited   bool // offline, and not lost
+	missing   bool // online, and what it depends on is not there
 	batch     int
 	standing  rollout.Standing
 	class     rollout.Class
@@ -72,6 +73,9 @@ func (p *place) account(n int) {
 		}
 		if v.class == rollout.Waiting && v.blocked != "" {
 			pl.blocked += n
+		}
+		if v.missing {
+			pl.missing += n
 		}
 	}
 	if v.disturbed {
@@ -143,6 +147,7 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 	case run.Phase == fleet.PhaseProgressing && v.batch == run.Batch:
 		v.judged = true
 		v.awaited = !v.online && v.skipped == "" && (pair == nil || !pair.Lost)
+		v.missing = v.online && !member && v.skipped == v1alpha1.ReasonDependencyMissing
 		switch {
 		case member:
 			v.class, classUntil = pl.set.Classify(pair, pl.set.Batch(run, run.Batch).Soak, now)
@@ -175,6 +180,17 @@ func (s *State) dependencies(pl *placement, dev *fleet.Device) (skipped, blocked
 		return v1alpha1.ReasonDependencyMissing, ""
 	}
 	return "", blocked
+}
+
+// nowhere says whether the run's only batch has nothing to give to anybody before a
+// Deployment comes that it depends on. To succeed would be to complete without a device:
+// what comes then would get it past all judgement.
+func (pl *placement) nowhere() bool {
+	run, given := &pl.phase.log.Run, 0
+	for c := rollout.Waiting; c < rollout.Classes; c++ {
+		given += pl.classes[c]
+	}
+	return pl.missing > 0 && given == 0 && len(run.Batches) == 1
 }
 
 // cyclic says whether the Deployment depends on itself.

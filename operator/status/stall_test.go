@@ -28,13 +28,14 @@ func TestABatchThatWaitsForAnotherDeployment(t *testing.T) {
 		"within its deadline it goes on":       {time.Time{}, decide.Progress{Blocked: 2}, v1alpha1.ReasonAwaitingDependencies, false},
 		"the log says that it does not get on": {now, decide.Progress{Blocked: 2}, v1alpha1.ReasonAwaitingDependencies, true},
 		"a device is at work again":            {now, decide.Progress{Blocked: 2, Open: 1}, v1alpha1.ReasonAwaitingDependencies, false},
+		"what it depends on is not there":      {now, decide.Progress{Missing: 2}, v1alpha1.ReasonAwaitingDependencies, true},
 		"it depends on itself":                 {time.Time{}, decide.Progress{Blocked: 2, Cycle: true}, v1alpha1.ReasonDependencyCycle, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			p := tt.progress
-			p.Matched, p.Batch, p.Settings = 3, &eventlog.RolloutCounts{Waiting: 2}, rollout.Fill(eventlog.RolloutSettings{})
+			p.Matched, p.Batch, p.Settings = 3, &eventlog.RolloutCounts{Waiting: p.Blocked}, rollout.Fill(eventlog.RolloutSettings{})
 			in := status.Deployments{
 				Spec: spec(), Placed: true, Progress: &p, Previous: v1alpha1.DeploymentStatus{ObservedGeneration: 3},
 				Log: &fleet.Deployment{Counts: fleet.Counts{Matched: 3}, Spec: eventlog.Deployment{Revision: 7, Generation: 3, ScoreHash: "h"}, Run: fleet.Run{

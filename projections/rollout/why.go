@@ -302,6 +302,10 @@ func (s *Survey) OpenBatch() Wait {
 	case s.set.WaitOffline && s.awaited() > 0:
 		w.Message = fmt.Sprintf("%s of batch %d %s offline, and spec.rollout.offlineDevices says to wait for them", DevicesText(s.awaited()), run.Batch, are(s.awaited()))
 		s.nameWhere(&w, func(_ Class, p *Place) bool { return s.isAwaited(p) })
+	case s.nowhere(n) > 0 && !run.Full:
+		w.Kind = WaitDependency
+		w.Message = fmt.Sprintf("%s of batch %d %s until what %s depends on is there", DevicesText(s.nowhere(n)), run.Batch, wait(s.nowhere(n)), s.name())
+		s.nameWhere(&w, func(_ Class, p *Place) bool { return p.Online() && p.Skipped == WaitDependency })
 	case n.Proven == 0 && run.Batch < len(run.Batches) && run.Batches[run.Batch-1].Size > 0 && !run.Full && !Immediate(run):
 		w.Message = fmt.Sprintf("no device of batch %d has proven revision %d yet", run.Batch, run.Target.Revision)
 	default:
@@ -358,6 +362,20 @@ func (s *Survey) awaited() int {
 	return n
 }
 
+// nowhere is how many devices wait until a Deployment comes that they depend on, where the
+// only batch of the run was given to nobody.
+func (s *Survey) nowhere(of BatchCounts) (n int) {
+	if len(s.d.Run.Batches) > 1 || of.Given > 0 || Immediate(&s.d.Run) {
+		return 0
+	}
+	for _, p := range s.places {
+		if p.Matches && p.Online() && !p.Member && p.Skipped == WaitDependency {
+			n++
+		}
+	}
+	return n
+}
+
 func (s *Survey) isAwaited(p *Place) bool {
 	return !p.Online() && p.Skipped == "" && (p.Pair == nil || !p.Pair.Lost)
 }
@@ -397,6 +415,13 @@ func have(n int) string {
 		return "has"
 	}
 	return "have"
+}
+
+func wait(n int) string {
+	if n == 1 {
+		return "waits"
+	}
+	return "wait"
 }
 
 func are(n int) string {

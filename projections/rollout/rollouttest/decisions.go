@@ -31,4 +31,6 @@ package rollouttest
 //     it, is no longer what the fold says.
 //   - What leaves does so while it is online, within all budgets, and not while anything
 //     is paused. Another Deployment of the name gets the device once it is off.
+//   - A run of one batch that was given to nobody, because what it depends on is nowhere,
+//     waits: else it completes without a device, and brings out what nothing has proven.
 //   - Devices of a dependency's cycle wait. To skip them would complete the run.

@@ -13,6 +13,7 @@ type Verdict struct {
 	Waiting                  int   // online, and to be given it
 	Ready                    int   // of them, those whose dependencies are healthy
 	Offline                  int   // may still come back and be judged
+	Missing                  int   // online, and what they depend on is not there
 	Newest                   int64 // when the newest deadline began
 }
 
@@ -47,6 +48,8 @@ func (s *State) Judge(d *Deployment, now int64) (v Verdict) {
 			if s.depends(d, dev) == "" {
 				v.Ready++
 			}
+		case !given && dev.Online && s.skipped(d, dev) == "DependencyMissing":
+			v.Missing++
 		}
 	}
 	return v

@@ -276,6 +276,10 @@ func (t turn) judge() []Event {
 		return t.pause("Wait", "OfflineDevices")
 	case v.Offline > 0 && d.Spec.OfflineDevices == eventlog.OfflineWait:
 		return nil
+	case settled && nowhere(r, v) && (r.Stalled || !over(max(r.BatchAt, v.Newest))):
+		return nil
+	case settled && nowhere(r, v):
+		return t.say("Stall", eventlog.RolloutStalled, Event{Reason: "AwaitingDependencies"})
 	case settled && (v.Proven > 0 || last || r.Plan[r.Batch-1].Size == 0):
 		return t.say("B10", eventlog.RolloutBatchSucceeded, Event{})
 	case settled && over(r.BatchAt):
@@ -292,3 +296,7 @@ func (t turn) judge() []Event {
 	}
 	return nil
 }
+
+// nowhere: the only batch was given to nobody, and some wait until a Deployment comes that
+// they depend on.
+func nowhere(r *Run, v Verdict) bool { return len(r.Plan) == 1 && v.Given == 0 && v.Missing > 0 }

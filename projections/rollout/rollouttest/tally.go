@@ -7,6 +7,7 @@ type tally struct {
 	proven, bad, open int   // of those that were given the target
 	waiting, ready    int   // online, and to be given it; of them, those whose dependencies are healthy
 	offline           int   // may still come back and be judged
+	missing           int   // online, and what they depend on is not there
 	newest            int64 // when the newest deadline began
 }
 
@@ -42,11 +43,14 @@ func (l *Laws) tally(c *course, key string, now int64) (t tally) {
 			t.offline++
 		}
 		if !given {
-			if w.online && !skipped {
+			switch {
+			case w.online && !skipped:
 				t.waiting++
 				if ready {
 					t.ready++
 				}
+			case w.online && w.labels != nil && (f == nil || f.holder == "" || f.holder == key):
+				t.missing++
 			}
 			continue
 		}

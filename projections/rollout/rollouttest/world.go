@@ -577,5 +577,5 @@ func (w *World) ended(d *Deployment) bool {
 		return r.Phase != Superseded || d.Lifecycle != eventlog.DeploymentApplied
 	}
 	v := w.State.Judge(d, w.Now)
-	return d.passed() && d.batch().Manual || v.Waiting > 0 && v.Ready == 0
+	return d.passed() && d.batch().Manual || v.Waiting > 0 && v.Ready == 0 || nowhere(r, v)
 }
