@@ -37,6 +37,12 @@ func (h *orderHeap) Pop() any {
 // before orders the places that wait in one Deployment: devices that are down already go
 // first, for they cost no availability.
 func before(a, b *place) int {
+	if a.stray != b.stray { // they wait for the same budget
+		if b.stray {
+			return -1
+		}
+		return 1
+	}
 	if a.values.down != b.values.down {
 		if a.values.down {
 			return -1
