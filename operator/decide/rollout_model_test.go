@@ -258,6 +258,9 @@ func (tw *twin) due() []rollouttest.Event {
 	for _, d := range got {
 		s := tw.sentenceOf(d)
 		gotSaid = append(gotSaid, s)
+		if e, ok := byName[s]; ok && strings.HasPrefix(string(d.Type), "rollout.") {
+			tw.tells(d, e)
+		}
 		tw.drafts[s] = d
 		due = append(due, byName[s])
 	}
@@ -298,6 +301,74 @@ func (tw *twin) deviceTurn() (due []rollouttest.Event) {
 		due = append(due, placed[i])
 	}
 	return due
+}
+
+// facts are what an event of a rollout tells people beside what decides.
+type facts struct {
+	Run, Revision, From   uint64
+	Kind, Actor           string
+	Devices               int
+	Given, Proven, Bad    int
+	Waiting, Examples     int
+	Correlation, Strategy string
+}
+
+// tells holds what an event tells people against the model's state.
+func (tw *twin) tells(d eventlog.Draft, e rollouttest.Event) {
+	p, err := eventlog.Payload[eventlog.Rollout](eventlog.Event{Type: d.Type, Version: 2, Data: d.Data})
+	if err != nil {
+		tw.Fatalf("%s: %v", d.Type, err)
+	}
+	m := tw.State.Deployments[e.Deployment]
+	if m.Lifecycle != eventlog.DeploymentApplied {
+		return
+	}
+	_, matched := tw.State.Standings(m, tw.Now)
+	strategy := tw.engine.View().Deployments[key(e.Deployment)].Run.Strategy
+	want := facts{Run: uint64(m.Run.ID), Revision: uint64(m.Run.Target.Revision), Kind: m.Run.Kind, Devices: matched, Strategy: strategy}
+	if want.Revision == 0 {
+		want.Revision = uint64(m.Spec.Revision)
+	}
+	if e.Type == eventlog.RolloutStarted {
+		want = facts{Revision: uint64(e.Target.Revision), Kind: e.Kind, Devices: want.Devices, Strategy: m.Spec.Strategy}
+		if e.Kind == eventlog.RunRollback {
+			want.From = uint64(m.Run.Target.Revision)
+		}
+	}
+	switch {
+	case e.Answers > 0:
+		want.Actor = "ada"
+	case e.Type == eventlog.RolloutPromoted:
+		want.Actor = m.Annotated.By
+	}
+	got := facts{Run: p.Run, Revision: p.Revision, From: p.From, Kind: p.Kind, Actor: d.Actor, Devices: p.Devices, Strategy: p.Strategy, Correlation: d.CorrelationID}
+	want.Correlation = fmt.Sprintf("%s@%d", e.Deployment, want.Revision)
+	if n := p.Counts; n != nil && m.Run.Kind != eventlog.RunRollback {
+		v := tw.State.Judge(m, tw.Now)
+		want.Given, want.Proven, want.Bad, want.Waiting = v.Given, v.Proven, v.Bad, v.Waiting
+		got.Given, got.Proven, got.Bad, got.Waiting, got.Examples = n.Given, n.Proven, n.Bad, n.Waiting, len(p.Examples)
+		if m.Run.Failed { // batch_failed had them; until the pause is in the log nobody is to be given anything
+			want.Waiting = got.Waiting
+		}
+		switch e.Type {
+		case eventlog.RolloutPaused, eventlog.RolloutBatchFailed:
+			want.Examples = min(v.Bad, 10)
+		case eventlog.RolloutStalled:
+			want.Examples = min(v.Waiting+v.Missing, 10)
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		tw.explain()
+		tw.Fatalf("after event %d, %s tells (-model +engine):\n%s", len(tw.log), sentence(e), diff)
+	}
+	last := uint64(0)
+	for _, x := range p.Examples {
+		order := rollouttest.Order(e.Deployment, x.Device)
+		if x.Reason == "" || order < last {
+			tw.Fatalf("after event %d, %s says nothing of %s, or names it late: %+v", len(tw.log), sentence(e), x.Device, p.Examples)
+		}
+		last = order
+	}
 }
 
 func (tw *twin) ask() []eventlog.Draft {

@@ -1,6 +1,7 @@
 package decide
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -268,7 +269,7 @@ func (c deploymentCase) examples() []eventlog.DeviceExample {
 	return c.examplesOf(func(v *placeValues) bool { return v.class.Bad() }, func(e *eventlog.DeviceExample, p *place) {
 		e.Reason = p.values.class.String()
 		if pair := p.pair(); pair != nil && pair.Failed() {
-			e.Reason, e.Error = clip(pair.Reported.Reason, maxRequester), clip(pair.Reported.Error, maxRequester)
+			e.Reason, e.Error = cmp.Or(clip(pair.Reported.Reason, maxRequester), e.Reason), clip(pair.Reported.Error, maxRequester)
 		}
 	})
 }
