@@ -38,8 +38,11 @@ type Deployment struct {
 	// +required
 	Spec DeploymentSpec `json:"spec"`
 
-	// What the devices report, counted by the operator at most once a second.
+	// What the devices report, counted by the operator at most once a second. A new
+	// object has observedGeneration -1 until the operator has looked at it, so that
+	// what waits for it does not take it for done.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status DeploymentStatus `json:"status,omitzero"`
 }
 

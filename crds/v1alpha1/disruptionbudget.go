@@ -40,6 +40,7 @@ type DisruptionBudget struct {
 
 	// How much of it is used, and who waits for it.
 	// +optional
+	// +kubebuilder:default={"observedGeneration":-1}
 	Status DisruptionBudgetStatus `json:"status,omitzero"`
 }
 

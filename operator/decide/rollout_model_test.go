@@ -42,6 +42,8 @@ type twin struct {
 	hashes map[string]string  // of contents with their restarts
 	values map[int]string     // hash by the sequence of the assignment
 	drafts map[string]eventlog.Draft
+
+	changed func() // if set: hears that a CR changed, before the log does
 }
 
 func newTwin(t *rapid.T) *twin {
@@ -181,6 +183,9 @@ func (tw *twin) input(e rollouttest.Event) eventlog.Draft {
 
 // lifecycle asks the engine for the event that follows from a change of the CR.
 func (tw *twin) lifecycle(key fleet.Key, e rollouttest.Event) eventlog.Draft {
+	if tw.changed != nil {
+		tw.changed()
+	}
 	due, err := decide.Decide(tw.engine, decide.OfDeployment(key), now)
 	if err != nil || len(due) != 1 || due[0].Type != e.Type {
 		tw.Fatalf("the CR changed (%s), and the engine says %v (error %v)", e.Type, told(due), err)

@@ -327,6 +327,9 @@ func (d *Deployment) matches(dev *Device) bool {
 	return d.selects(dev) || dev.Labels == nil && d.held(dev) != nil
 }
 
+// Matches says whether a device is one of the Deployment's.
+func (d *Deployment) Matches(dev *Device) bool { return d.matches(dev) }
+
 // matched counts the devices that match.
 func (s *State) matched(d *Deployment) int {
 	n := 0

@@ -23,7 +23,9 @@ type DeploymentApplyConfiguration struct {
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
 	// What should run, and on which devices.
 	Spec *DeploymentSpecApplyConfiguration `json:"spec,omitempty"`
-	// What the devices report, counted by the operator at most once a second.
+	// What the devices report, counted by the operator at most once a second. A new
+	// object has observedGeneration -1 until the operator has looked at it, so that
+	// what waits for it does not take it for done.
 	Status *DeploymentStatusApplyConfiguration `json:"status,omitempty"`
 }
 

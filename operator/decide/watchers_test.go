@@ -1,0 +1,307 @@
+package decide_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	lua "github.com/yuin/gopher-lua"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"pgregory.net/rapid"
+	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
+	"sigs.k8s.io/yaml"
+
+	"fleet.nationtech.io/crds/manifests"
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	fleetstatus "fleet.nationtech.io/operator/status"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
+	"fleet.nationtech.io/projections/rollout/rollouttest"
+)
+
+// Scripts and GitOps engines wait for a Deployment by its status. After whatever event
+// of whatever world, none of them takes it for done before the devices run what the
+// newest spec says: not kubectl wait, not kstatus (Flux, Helm 4), not Argo CD.
+func TestWhatWaitsForADeploymentIsNeverFooled(t *testing.T) {
+	t.Parallel()
+	health := newHealth(t, "Deployment")
+	rapid.Check(t, func(rt *rapid.T) {
+		tw := newTwin(rt)
+		w := &watchers{twin: tw, health: health, written: map[fleet.Key]v1alpha1.DeploymentStatus{}}
+		tw.changed = w.look
+		said := tw.Said
+		tw.Said = func(e rollouttest.Event) {
+			said(e)
+			w.look()
+		}
+		rollouttest.Live(tw.World)
+	})
+}
+
+// watchers are those who wait for the Deployments of a world.
+type watchers struct {
+	*twin
+	health  *health
+	written map[fleet.Key]v1alpha1.DeploymentStatus
+}
+
+// look writes the status of each Deployment as the operator does, and reads it as those
+// who wait do: before, when only its generation may have moved, and after.
+func (w *watchers) look() {
+	for _, d := range w.State.ByApplied() {
+		k := key(d.Key)
+		spec, ok := w.engine.Deployment(k)
+		if !ok {
+			delete(w.written, k)
+			continue
+		}
+		if was, ok := w.written[k]; ok && was.ObservedGeneration != spec.Generation {
+			w.read(d, spec, was)
+		}
+		for range 2 { // the first write of a generation knows nothing yet
+			s := fleetstatus.Deployment(w.input(k, spec), now)
+			if was, ok := w.written[k]; ok && reflect.DeepEqual(was, s) {
+				w.fooled(d, spec, s)
+				break
+			}
+			w.written[k] = s
+			w.read(d, spec, s)
+		}
+	}
+}
+
+func (w *watchers) input(k fleet.Key, spec decide.Spec) fleetstatus.Deployments {
+	in := fleetstatus.Deployments{
+		Spec: spec, Log: w.engine.View().Deployments[k], Placed: w.engine.Placed(k), Progress: w.engine.Progress(k), Previous: w.written[k],
+	}
+	in.Holder, in.Conflicted = w.engine.Conflict(k)
+	return in
+}
+
+func (w *watchers) read(d *rollouttest.Deployment, spec decide.Spec, s v1alpha1.DeploymentStatus) {
+	o := object(w.T, spec, s)
+	by, err := status.Compute(o)
+	if err != nil {
+		w.Fatalf("kstatus: %v", err)
+	}
+	argo := w.health.of(w.T, o)
+	ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
+	waited := ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == spec.Generation
+	complain := func(what string) {
+		w.explain()
+		w.Fatalf("%s %s: Ready %+v, kstatus %s (%s), Argo CD %s (%s)\n%+v", spec.Key, what, ready, by.Status, by.Message, argo.status, argo.message, s)
+	}
+	if sum := s.Rollout; sum != nil && s.ObservedGeneration == spec.Generation && w.engine.Progress(spec.Key) != nil {
+		total := sum.Healthy + sum.Skipped + sum.Failed + sum.Offline + sum.Updating + sum.Waiting
+		if total != s.Aggregate.MatchedDeviceCount || total != s.Aggregate.Succeeded+s.Aggregate.Failed+s.Aggregate.Pending {
+			complain("has numbers that do not add up")
+		}
+	}
+	if waited != (by.Status == status.CurrentStatus) || waited != (argo.status == "Healthy") {
+		complain("is ready for one and not for another")
+	}
+	stalled := meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionStalled) && s.ObservedGeneration == spec.Generation
+	if (stalled && !waited) != (by.Status == status.FailedStatus) {
+		complain("has failed for one and not for another")
+	}
+	if stalled && !waited && argo.status != "Degraded" {
+		complain("is stalled, and Argo CD does not say so")
+	}
+	log := w.engine.View().Deployments[spec.Key] // nil: the log has not heard of it
+	recorded := log != nil && log.Spec.Generation == spec.Generation
+	if recorded && argo.status == "Suspended" && d.Run.Phase == rollouttest.Progressing && !d.Hold && !d.Spec.Paused && !d.Run.Passed {
+		complain("is suspended, and no person is waited for")
+	}
+	if stalled && waited {
+		complain("is ready and stalled")
+	}
+	w.fooled(d, spec, s)
+}
+
+// fooled fails the test where a Deployment is ready and its devices are not as its spec
+// has them.
+func (w *watchers) fooled(d *rollouttest.Deployment, spec decide.Spec, s v1alpha1.DeploymentStatus) {
+	ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
+	if ready.Status != metav1.ConditionTrue || ready.ObservedGeneration != spec.Generation {
+		return
+	}
+	if said := w.unlike(d); said != "" {
+		w.explain()
+		w.Fatalf("%s is ready (%s), and %s\n%+v", spec.Key, ready.Message, said, s)
+	}
+}
+
+// unlike says what of the fleet is not as a Deployment's spec has it, by the model.
+func (w *watchers) unlike(d *rollouttest.Deployment) string {
+	counts, matched := w.State.Standings(d, w.Now)
+	switch {
+	case matched == 0:
+		return ""
+	case d.Run.Target.Content != d.Spec.Content:
+		return fmt.Sprintf("its run has content %s, its spec %s", d.Run.Target.Content, d.Spec.Content)
+	case d.Run.Phase != rollouttest.Completed && d.Run.Kind != eventlog.RunImmediate:
+		return fmt.Sprintf("its run is %s", d.Run.Phase)
+	}
+	if counts[rollout.Healthy.String()] == 0 {
+		return fmt.Sprintf("no device is healthy: %v", counts)
+	}
+	for id, dev := range w.State.Devices {
+		if st := w.State.Standing(d, dev, w.Now); d.Matches(dev) && dev.Online && st != rollout.Healthy.String() {
+			return fmt.Sprintf("%s is online and %s", id, st)
+		}
+	}
+	return ""
+}
+
+// object is a Deployment as the API server serves it.
+func object(t *rapid.T, spec decide.Spec, s v1alpha1.DeploymentStatus) *unstructured.Unstructured {
+	d := &v1alpha1.Deployment{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment"},
+		ObjectMeta: metav1.ObjectMeta{Namespace: spec.Key.Namespace, Name: spec.Key.Name, Generation: spec.Generation},
+		Status:     s,
+	}
+	if spec.Deleting {
+		at := metav1.NewTime(now)
+		d.DeletionTimestamp = &at
+	}
+	content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &unstructured.Unstructured{Object: content}
+}
+
+// health is Argo CD's rule for a kind: Lua, in the small interpreter that Argo CD gives
+// such a script (the base and the table library, one second).
+type health struct{ script *lua.FunctionProto }
+
+type argoHealth struct{ status, message string }
+
+func newHealth(t testing.TB, kind string) *health {
+	t.Helper()
+	var cm corev1.ConfigMap
+	if err := yaml.UnmarshalStrict(manifests.ArgoHealth(), &cm); err != nil {
+		t.Fatal(err)
+	}
+	text, ok := cm.Data["resource.customizations.health.fleet.nationtech.io_"+kind]
+	if !ok {
+		t.Fatalf("Argo CD's ConfigMap has no health of kind %s", kind)
+	}
+	l := lua.NewState(lua.Options{SkipOpenLibs: true})
+	defer l.Close()
+	fn, err := l.LoadString(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &health{script: fn.Proto}
+}
+
+func (h *health) of(t interface{ Fatalf(string, ...any) }, o *unstructured.Unstructured) argoHealth {
+	l := lua.NewState(lua.Options{SkipOpenLibs: true})
+	defer l.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	l.SetContext(ctx)
+	for name, open := range map[string]lua.LGFunction{lua.BaseLibName: lua.OpenBase, lua.TabLibName: lua.OpenTable} {
+		l.Push(l.NewFunction(open))
+		l.Push(lua.LString(name))
+		l.Call(1, 0)
+	}
+	raw, err := o.MarshalJSON()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	var decoded any
+	if err := json.Unmarshal(raw, &decoded); err != nil {
+		t.Fatalf("%v", err)
+	}
+	l.SetGlobal("obj", luaValue(l, decoded))
+	l.Push(l.NewFunctionFromProto(h.script))
+	if err := l.PCall(0, 1, nil); err != nil {
+		t.Fatalf("Argo CD's health check: %v", err)
+	}
+	table, ok := l.Get(-1).(*lua.LTable)
+	if !ok {
+		t.Fatalf("Argo CD's health check gave %v", l.Get(-1))
+	}
+	return argoHealth{status: table.RawGetString("status").String(), message: table.RawGetString("message").String()}
+}
+
+func luaValue(l *lua.LState, v any) lua.LValue {
+	switch v := v.(type) {
+	case map[string]any:
+		t := l.NewTable()
+		for k, item := range v {
+			t.RawSetString(k, luaValue(l, item))
+		}
+		return t
+	case []any:
+		t := l.NewTable()
+		for _, item := range v {
+			t.Append(luaValue(l, item))
+		}
+		return t
+	case string:
+		return lua.LString(v)
+	case float64:
+		return lua.LNumber(v)
+	case bool:
+		return lua.LBool(v)
+	}
+	return lua.LNil
+}
+
+func TestArgoReadsTheHealthOfADisruptionBudget(t *testing.T) {
+	t.Parallel()
+	h := newHealth(t, "DisruptionBudget")
+	condition := func(s metav1.ConditionStatus) v1alpha1.DisruptionBudgetStatus {
+		return v1alpha1.DisruptionBudgetStatus{ObservedGeneration: 2, Conditions: []metav1.Condition{{
+			Type: v1alpha1.ConditionReady, Status: s, Reason: "Tried", Message: "said", ObservedGeneration: 2, LastTransitionTime: metav1.NewTime(now),
+		}}}
+	}
+	before := condition(metav1.ConditionTrue)
+	before.ObservedGeneration = 1
+	tests := map[string]struct {
+		status v1alpha1.DisruptionBudgetStatus
+		argo   string
+		by     status.Status
+	}{
+		"one that the operator has not looked at progresses": {argo: "Progressing", by: status.InProgressStatus},
+		"one that was changed since progresses":              {status: before, argo: "Progressing", by: status.InProgressStatus},
+		"one that is not recorded yet progresses":            {status: condition(metav1.ConditionUnknown), argo: "Progressing", by: status.InProgressStatus},
+		"one that is in force is healthy":                    {status: condition(metav1.ConditionTrue), argo: "Healthy", by: status.CurrentStatus},
+		"one that bounds nothing is degraded":                {status: condition(metav1.ConditionFalse), argo: "Degraded", by: status.InProgressStatus},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			content, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&v1alpha1.DisruptionBudget{
+				TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "DisruptionBudget"},
+				ObjectMeta: metav1.ObjectMeta{Name: "kiosks", Generation: 2}, Status: tt.status,
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			o := &unstructured.Unstructured{Object: content}
+			if got := h.of(t, o); got.status != tt.argo {
+				t.Errorf("Argo CD says %s (%s), want %s", got.status, got.message, tt.argo)
+			}
+			by, err := status.Compute(o)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if by.Status != tt.by {
+				t.Errorf("kstatus says %s (%s), want %s", by.Status, by.Message, tt.by)
+			}
+		})
+	}
+}
