@@ -30,11 +30,12 @@ type actors struct {
 	nature map[string]eventlog.Phase // by image
 	brick  string                    // the image that takes a device off the network
 	silent map[string]bool           // devices that are off it
+	runs   map[string]string         // the image of which a device last said that it runs
 }
 
 func (w *world) actors(n int) *actors {
 	w.t.Helper()
-	a := &actors{w: w, nature: map[string]eventlog.Phase{}, silent: map[string]bool{}}
+	a := &actors{w: w, nature: map[string]eventlog.Phase{}, silent: map[string]bool{}, runs: map[string]string{}}
 	ids := make([]string, n)
 	for i := range ids {
 		id := fmt.Sprintf("pi-%03d", i)
@@ -85,6 +86,9 @@ func (a *actors) told(id string, m *nats.Msg) {
 		a.silent[id] = true
 	}
 	silent := a.silent[id]
+	if !silent && phase == eventlog.PhaseRunning {
+		a.runs[id] = image
+	}
 	a.mu.Unlock()
 	if silent {
 		return
@@ -95,6 +99,18 @@ func (a *actors) told(id string, m *nats.Msg) {
 		s.LastError, s.Reason = &failure, "ContainerExited"
 	}
 	a.w.json(eventlog.StateSubject(id, name), s)
+}
+
+// unlike names a device that is on the network and runs another image; empty: none does.
+func (a *actors) unlike(image string) string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for id, runs := range a.runs {
+		if runs != image && !a.silent[id] {
+			return fmt.Sprintf("%s runs %s instead of %s", id, runs, image)
+		}
+	}
+	return ""
 }
 
 func (a *actors) set(image string, phase eventlog.Phase) {

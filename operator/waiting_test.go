@@ -14,7 +14,6 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
@@ -32,12 +31,7 @@ func TestWhatNoOperatorHasSeenIsInProgress(t *testing.T) {
 	w := newWorld(t)
 	ns := w.api.Namespace(t)
 	w.apply(deployment(ns, "web", "app:1", map[string]string{"site": "lab"}))
-	budget := &v1alpha1.DisruptionBudget{ObjectMeta: metav1.ObjectMeta{Name: "lab"}, Spec: v1alpha1.DisruptionBudgetSpec{
-		Selector: metav1.LabelSelector{MatchLabels: map[string]string{"site": "lab"}}, MaxUnavailable: &v1alpha1.Amount{IntVal: 1},
-	}}
-	if _, err := w.fleet.FleetV1alpha1().DisruptionBudgets().Create(t.Context(), budget, metav1.CreateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	w.applyBudget("lab", 1)
 	client, err := dynamic.NewForConfig(w.api.Config)
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +93,7 @@ spec:
 			t.Fatalf("kubectl apply: %s", out)
 		}
 	}
-	differs := func() { // server-side diff would show the fields' owner, which apply's own style sets
+	differs := func() {
 		if out, code := w.kubectl("diff", "-f", file); code != 0 {
 			t.Errorf("kubectl diff: exit code %d:\n%s", code, out)
 		}
@@ -205,7 +199,7 @@ func (w *world) notFooled(o *unstructured.Unstructured, fleet *actors) {
 
 // kubectl runs the real one as the API server's administrator.
 func (w *world) kubectl(args ...string) (string, int) {
-	c := exec.Command("kubectl", append([]string{"--kubeconfig", w.api.Kubeconfig}, args...)...)
+	c := exec.Command("kubectl", append([]string{"--kubeconfig", w.api.API.Kubeconfig, "--cache-dir", w.api.API.Kubeconfig + "-cache"}, args...)...)
 	c.Env = append(os.Environ(), "KUBECTL_EXTERNAL_DIFF=")
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
@@ -215,5 +209,3 @@ func (w *world) kubectl(args ...string) (string, int) {
 	}
 	return out.String(), c.ProcessState.ExitCode()
 }
-
-var _ = labels.Everything

@@ -38,7 +38,8 @@ type DisruptionBudget struct {
 	// +required
 	Spec DisruptionBudgetSpec `json:"spec"`
 
-	// How much of it is used, and who waits for it.
+	// How much of it is used, and who waits for it. A new object has observedGeneration
+	// -1 until the operator has looked at it.
 	// +optional
 	// +kubebuilder:default={"observedGeneration":-1}
 	Status DisruptionBudgetStatus `json:"status,omitzero"`
@@ -91,24 +92,24 @@ type DisruptionBudgetStatus struct {
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
 	// How many devices the selector matches.
-	// +required
+	// +optional
 	Matched int32 `json:"matched"`
 
 	// How many of them are down.
-	// +required
+	// +optional
 	Down int32 `json:"down"`
 
 	// How many groups they form: 1 without groupBy.
-	// +required
+	// +optional
 	Groups int32 `json:"groups"`
 
 	// How many devices may be down at a time in the tightest group: the one that has
 	// the least left.
-	// +required
+	// +optional
 	Allowed int32 `json:"allowed"`
 
 	// How many more devices may be changed there now.
-	// +required
+	// +optional
 	Remaining int32 `json:"remaining"`
 
 	// The labels of the tightest group; absent without groupBy.
@@ -117,7 +118,7 @@ type DisruptionBudgetStatus struct {
 	TightestGroup map[string]string `json:"tightestGroup,omitempty"`
 
 	// How many devices wait now because this budget is used up.
-	// +required
+	// +optional
 	Blocked int32 `json:"blocked"`
 
 	// Some of the devices that wait, five at most.

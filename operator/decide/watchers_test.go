@@ -275,7 +275,7 @@ func TestArgoReadsTheHealthOfADisruptionBudget(t *testing.T) {
 		argo   string
 		by     status.Status
 	}{
-		"one that the operator has not looked at progresses": {argo: "Progressing", by: status.InProgressStatus},
+		"one that the operator has not looked at progresses": {status: v1alpha1.DisruptionBudgetStatus{ObservedGeneration: -1}, argo: "Progressing", by: status.InProgressStatus},
 		"one that was changed since progresses":              {status: before, argo: "Progressing", by: status.InProgressStatus},
 		"one that is not recorded yet progresses":            {status: condition(metav1.ConditionUnknown), argo: "Progressing", by: status.InProgressStatus},
 		"one that is in force is healthy":                    {status: condition(metav1.ConditionTrue), argo: "Healthy", by: status.CurrentStatus},

@@ -22,7 +22,8 @@ type DisruptionBudgetApplyConfiguration struct {
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
 	// Which devices share the budget, and how large it is.
 	Spec *DisruptionBudgetSpecApplyConfiguration `json:"spec,omitempty"`
-	// How much of it is used, and who waits for it.
+	// How much of it is used, and who waits for it. A new object has observedGeneration
+	// -1 until the operator has looked at it.
 	Status *DisruptionBudgetStatusApplyConfiguration `json:"status,omitempty"`
 }
 
