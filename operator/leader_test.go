@@ -1,11 +1,18 @@
 package operator_test
 
 import (
+	"bytes"
 	"fmt"
+	"log/slog"
+	"sync"
 	"testing"
+
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/client-go/dynamic"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
+	"fleet.nationtech.io/crds/install"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/operator"
 )
@@ -52,4 +59,56 @@ func TestANewLeaderWritesNothingWhereNothingChanged(t *testing.T) {
 	if after := versions(); fmt.Sprint(after) != fmt.Sprint(before) {
 		t.Errorf("the objects' versions were %v, and are %v", before, after)
 	}
+}
+
+// lines keeps what an operator logs.
+type lines struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.Write(b)
+}
+
+func (l *lines) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
+}
+
+// An operator that was upgraded before its CRDs says so, and leads once they are there.
+func TestAnOperatorWithoutItsCRDsSaysSoAndLeadsOnceTheyAreThere(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	client, err := dynamic.NewForConfig(w.api.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	crds := client.Resource(schema.GroupVersionResource{Group: "apiextensions.k8s.io", Version: "v1", Resource: "customresourcedefinitions"})
+	if err := crds.Delete(t.Context(), "disruptionbudgets.fleet.nationtech.io", metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	said := &lines{}
+	op := w.operate(func(o *operator.Options) { o.Logger = slog.New(slog.NewTextHandler(said, nil)) })
+	eventually(t, "the operator says which CRD is missing", func() string {
+		if s := said.String(); !contains(s, "install the CRDs of this version") || !contains(s, "missing=[disruptionbudgets]") {
+			return s
+		}
+		return ""
+	})
+	if op.metric(t, "fleet_operator_leader") != 0 {
+		t.Error("the operator leads without knowing the budgets")
+	}
+	if err := install.Install(t.Context(), w.api.Config); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the operator leads", func() string {
+		if op.metric(t, "fleet_operator_leader") != 1 {
+			return said.String()
+		}
+		return ""
+	})
 }

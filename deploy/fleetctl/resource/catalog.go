@@ -18,6 +18,8 @@ type Catalog struct {
 	state *decide.State
 	Now   time.Time
 	objs  map[fleet.Key]*recorded
+
+	budgets map[string]*fleet.Budget // as the state has them
 }
 
 // recorded is a Deployment's resource as the log recorded it.
@@ -30,18 +32,14 @@ type recorded struct {
 
 // NewCatalog makes the catalog of a view. Ages count to now.
 func NewCatalog(v *fleet.View, now time.Time) *Catalog {
-	c := &Catalog{View: v, state: decide.NewState(v), Now: now, objs: map[fleet.Key]*recorded{}}
+	c := &Catalog{View: v, state: decide.NewState(v), Now: now, objs: map[fleet.Key]*recorded{}, budgets: map[string]*fleet.Budget{}}
 	for id := range v.Devices {
 		c.DeviceChanged(id)
 	}
 	for key := range v.Deployments {
 		c.DeploymentChanged(key)
 	}
-	for name, b := range v.Budgets {
-		if b.Binds() {
-			c.state.SetBudget(decide.BudgetSpecOfLog(name, b.Budget))
-		}
-	}
+	c.takeBudgets()
 	c.state.Tick(v.Clock) // time has passed since the log's last event
 	c.state.Tick(now)
 	return c
@@ -49,11 +47,28 @@ func NewCatalog(v *fleet.View, now time.Time) *Catalog {
 
 // Changed takes over what the view says of what changed in it, as View.Drain gives it.
 func (c *Catalog) Changed(deployments []fleet.Key, devices []string) {
+	c.takeBudgets()
 	for _, id := range devices {
 		c.DeviceChanged(id)
 	}
 	for _, key := range deployments {
 		c.DeploymentChanged(key)
+	}
+}
+
+// takeBudgets takes over what the view says of DisruptionBudgets, of which there are few.
+func (c *Catalog) takeBudgets() {
+	for name := range c.budgets {
+		if b := c.View.Budgets[name]; b == nil || !b.Binds() {
+			c.state.RemoveBudget(name, true)
+			delete(c.budgets, name)
+		}
+	}
+	for name, b := range c.View.Budgets {
+		if b.Binds() && c.budgets[name] != b { // the view replaces what changes
+			c.state.SetBudget(decide.BudgetSpecOfLog(name, b.Budget))
+			c.budgets[name] = b
+		}
 	}
 }
 

@@ -227,3 +227,34 @@ func TestARefusedDeploymentReadsAsItsCustomResource(t *testing.T) {
 		})
 	}
 }
+
+func TestAWatchFollowsDisruptionBudgets(t *testing.T) {
+	t.Parallel()
+	f := fold{t, fleet.New()}
+	c := NewCatalog(f.v, f.v.Clock)
+	two := eventlog.Amount{N: 2}
+	binds := func() (limit string) {
+		c.Changed(nil, nil)
+		if b, ok := c.state.Budget("racks"); ok {
+			limit = b.Recorded.MaxUnavailable.String()
+		}
+		return limit
+	}
+	if got := binds(); got != "" {
+		t.Errorf("before there is a budget, one binds: %s", got)
+	}
+	budget := eventlog.Budget{Selector: eventlog.Selector{MatchLabels: map[string]string{"site": "lab"}}, MaxUnavailable: &eventlog.Amount{N: 1}}
+	f.say(eventlog.BudgetSubject("racks"), eventlog.BudgetApplied, budget)
+	if got := binds(); got != "1" {
+		t.Errorf("a budget of 1 was applied, and what binds is %q", got)
+	}
+	budget.MaxUnavailable = &two
+	f.say(eventlog.BudgetSubject("racks"), eventlog.BudgetApplied, budget)
+	if got := binds(); got != "2" {
+		t.Errorf("it was raised to 2, and what binds is %q", got)
+	}
+	f.say(eventlog.BudgetSubject("racks"), eventlog.BudgetDeleted, eventlog.BudgetEnd{})
+	if got := binds(); got != "" {
+		t.Errorf("it was deleted, and still binds: %s", got)
+	}
+}

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -90,7 +92,7 @@ var (
 // Lead leads until the Lease is lost, which ends the context, or another replica is
 // elected in the log. elected says whether this one was.
 func (l *Leader) Lead(ctx context.Context) (elected bool, err error) {
-	if !cache.WaitForCacheSync(ctx.Done(), l.Deployments.Synced, l.Devices.Synced, l.Budgets.Synced) {
+	if !l.listed(ctx) {
 		return false, nil
 	}
 	defer l.standDown()
@@ -115,6 +117,35 @@ func (l *Leader) Lead(ctx context.Context) (elected bool, err error) {
 		}
 	}
 }
+
+// listed waits until the Kubernetes API has listed all that is decided from, and says
+// meanwhile what is missing. It is false where the context ends before.
+func (l *Leader) listed(ctx context.Context) bool {
+	synced := map[string]cache.InformerSynced{
+		"deployments": l.Deployments.Synced, "devices": l.Devices.Synced, "disruptionbudgets": l.Budgets.Synced,
+	}
+	for ctx.Err() == nil {
+		within, cancel := context.WithTimeout(ctx, listPause)
+		var missing []string
+		for _, resource := range slices.Sorted(maps.Keys(synced)) {
+			if !cache.WaitForCacheSync(within.Done(), synced[resource]) {
+				missing = append(missing, resource)
+			}
+		}
+		cancel()
+		if len(missing) == 0 {
+			return true
+		}
+		if ctx.Err() == nil {
+			l.Logger.Warn("the operator cannot lead yet: the Kubernetes API has not listed all that it decides from; install the CRDs of this version, and let the operator list and watch them", "missing", missing)
+		}
+	}
+	return false
+}
+
+// listPause is how long the API may take to list all before the operator says what is
+// missing.
+const listPause = 10 * time.Second
 
 // standDown takes back what only a leader reports: the next leader reports it, and
 // nobody would take it back here.
