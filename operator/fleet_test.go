@@ -35,7 +35,7 @@ func TestMain(m *testing.M) { os.Exit(localapitest.Suite{M: m}.Run()) }
 
 // world is a Kubernetes API, a NATS server, and operators that the test starts.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	api    *localapitest.Cluster
 	server *natstest.Server // nil in a cluster
 	raw    func(tb testing.TB, subject, header, data string)
@@ -45,7 +45,7 @@ type world struct {
 	fleet  versioned.Interface
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	api := localapitest.Private(t)
 	server := natstest.Start(t)
@@ -54,7 +54,7 @@ func newWorld(t *testing.T) *world {
 }
 
 // newClusteredWorld has three NATS servers, and three replicas of each stream.
-func newClusteredWorld(t *testing.T) *world {
+func newClusteredWorld(t testing.TB) *world {
 	t.Helper()
 	api := localapitest.Private(t)
 	servers := natstest.Cluster(t, 3)
@@ -62,7 +62,7 @@ func newClusteredWorld(t *testing.T) *world {
 	return &world{t: t, api: api, raw: servers.Nodes[0].Raw, dial: servers.Connect, nc: nc, js: js, fleet: clients(t, api)}
 }
 
-func clients(t *testing.T, api *localapitest.Cluster) versioned.Interface {
+func clients(t testing.TB, api *localapitest.Cluster) versioned.Interface {
 	t.Helper()
 	c, err := versioned.NewForConfig(api.Config)
 	if err != nil {
@@ -149,7 +149,7 @@ func (r *replica) metric(t *testing.T, name string) float64 {
 const timeout = 30 * time.Second
 
 // eventually polls until the condition says nothing against it.
-func eventually(t *testing.T, what string, against func() string) {
+func eventually(t testing.TB, what string, against func() string) {
 	t.Helper()
 	deadline := time.Now().Add(timeout)
 	for {

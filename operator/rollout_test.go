@@ -185,7 +185,7 @@ func (w *world) rollouts(ns, name string) (said []string) {
 }
 
 // metricOf reads one metric of one label value.
-func (r *replica) metricOf(t *testing.T, name, value string) float64 {
+func (r *replica) metricOf(t testing.TB, name, value string) float64 {
 	t.Helper()
 	all, err := r.registry.Gather()
 	if err != nil {
@@ -201,7 +201,7 @@ func (r *replica) metricOf(t *testing.T, name, value string) float64 {
 	return 0
 }
 
-func shortRollout(t *testing.T, text string) v1alpha1.RolloutSpec {
+func shortRollout(t testing.TB, text string) v1alpha1.RolloutSpec {
 	t.Helper()
 	var r v1alpha1.RolloutSpec
 	if err := json.Unmarshal([]byte(text), &r); err != nil {

@@ -2,7 +2,6 @@ package decide
 
 import (
 	"container/heap"
-	"slices"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -318,12 +317,8 @@ func (s *State) BudgetUse(name string) (u BudgetUse, ok bool) {
 		u.Allowed, u.Remaining, u.Tightest = tightest.allowed(), max(0, tightest.room()), tightest.labels()
 	}
 	u.Blocked = len(blocked)
-	for id := range blocked { // the first few, without sorting them all
-		at, _ := slices.BinarySearch(u.Examples, id)
-		if at < maxBlockedExamples {
-			u.Examples = slices.Insert(u.Examples, at, id)
-			u.Examples = u.Examples[:min(len(u.Examples), maxBlockedExamples)]
-		}
+	for id := range blocked {
+		u.Examples = keepFirst(u.Examples, id, maxBlockedExamples)
 	}
 	return u, true
 }

@@ -65,12 +65,11 @@ func (s *State) Progress(key fleet.Key) *Progress {
 		p.Batch = s.deploymentCase(key, s.Clock()).counts()
 	}
 	for reason, devices := range pl.failures {
-		ids := make([]string, 0, len(devices))
+		var first []string
 		for d := range devices {
-			ids = append(ids, d.id)
+			first = keepFirst(first, d.id, maxFailureExamples)
 		}
-		slices.Sort(ids)
-		p.Failures = append(p.Failures, Failure{Reason: reason, Devices: len(ids), Examples: ids[:min(len(ids), maxFailureExamples)]})
+		p.Failures = append(p.Failures, Failure{Reason: reason, Devices: len(devices), Examples: first})
 	}
 	slices.SortFunc(p.Failures, func(a, b Failure) int {
 		if c := cmp.Compare(b.Devices, a.Devices); c != 0 {
@@ -80,6 +79,16 @@ func (s *State) Progress(key fleet.Key) *Progress {
 	})
 	p.Failures = p.Failures[:min(len(p.Failures), maxFailures)]
 	return p
+}
+
+// keepFirst keeps the first few of many texts, without sorting them all.
+func keepFirst(first []string, text string, most int) []string {
+	at, _ := slices.BinarySearch(first, text)
+	if at >= most {
+		return first
+	}
+	first = slices.Insert(first, at, text)
+	return first[:min(len(first), most)]
 }
 
 // owes says whether something is still to be given to devices or taken off them.

@@ -14,8 +14,8 @@ import (
 )
 
 // BenchmarkViewMemory is what the fleet weighs in memory: 10,000 devices that
-// have informed, were registered, labelled and seen online, then ten Deployments
-// on each of them, all reported. Each event comes as from the log, in memory of
+// have informed, were registered, labelled and seen online, then ten Deployments on
+// each of them, of which a rollout brought the second revision, all reported. Each event comes as from the log, in memory of
 // its own, so what a view keeps of it counts in full.
 func BenchmarkViewMemory(b *testing.B) {
 	const devices, deployments = 10_000, 10
@@ -35,7 +35,7 @@ func BenchmarkViewMemory(b *testing.B) {
 		}
 		const pairs = devices * deployments
 		all, own, device := float64(full-empty)/pairs, float64(full-without)/pairs, float64(without-empty)/devices
-		b.Logf("%d devices, %d Deployments on each: %.0f bytes a pair, all included (goal ≤ 400); %.0f the pair itself; a device without pairs %.0f bytes",
+		b.Logf("%d devices, %d Deployments in a rollout on each: %.0f bytes a pair, all included (goal ≤ 400); %.0f the pair itself; a device without pairs %.0f bytes",
 			devices, deployments, all, own, device)
 		b.ReportMetric(all, "bytes/pair")
 		b.ReportMetric(own, "bytes/pair-alone")
@@ -120,22 +120,32 @@ func (s *stream) device(id string) {
 	s.add(eventlog.NewDraft(eventlog.DeviceSubject(id), eventlog.DeviceOnline, time.Now(), eventlog.Presence{Reason: "PulseReceived", LastSeen: time.Now()}))
 }
 
+// deployment assigns an app to all devices, which report that they run it; and then
+// brings a second revision to them in one batch of a rollout.
 func (s *stream) deployment(app string, devices int) {
-	body := score(0)
-	hash := eventlog.Hash(body)
-	s.add(eventlog.NewDraft(eventlog.DeploymentSubject("shop", app), eventlog.DeploymentApplied, time.Now(), eventlog.Deployment{
-		Revision: 1, Score: body, ScoreHash: hash,
-	}))
-	for i := range devices {
-		s.add(eventlog.Draft{
-			Subject: eventlog.DesiredSubject(name(i), app), Type: eventlog.DesiredAssigned, Time: time.Now(),
-			Namespace: "shop", Revision: 1, Data: body,
-		}, nil)
-	}
-	for i := range devices {
-		st := eventlog.DeploymentState{
-			DeviceID: name(i), Deployment: app, Phase: eventlog.PhaseRunning, LastEventAt: time.Now(), ScoreHash: hash, Revision: 1,
+	for revision := range uint64(2) {
+		body := score(int(revision))
+		hash := eventlog.Hash(body)
+		s.add(eventlog.NewDraft(eventlog.DeploymentSubject("shop", app), eventlog.DeploymentApplied, time.Now(), eventlog.Deployment{
+			Revision: revision + 1, Score: body, ScoreHash: hash,
+		}))
+		s.add(eventlog.NewDraft(eventlog.DeploymentSubject("shop", app), eventlog.RolloutStarted, time.Now(), eventlog.Rollout{
+			Revision: revision + 1, ScoreHash: hash, Kind: eventlog.RunUpdate, Strategy: eventlog.StrategyBatched, Devices: devices, Online: devices,
+			Batches: []eventlog.PlannedBatch{{Cut: fleet.LastCut, Size: devices}},
+		}))
+		first := s.seq + 1
+		for i := range devices {
+			s.add(eventlog.Draft{
+				Subject: eventlog.DesiredSubject(name(i), app), Type: eventlog.DesiredAssigned, Time: time.Now(),
+				Namespace: "shop", Revision: revision + 1, Batch: 1, Data: body,
+			}, nil)
 		}
-		s.add(eventlog.NewDraft(eventlog.StateSubject(name(i), app), eventlog.StateReported, time.Now(), st))
+		for i := range devices {
+			st := eventlog.DeploymentState{
+				DeviceID: name(i), Deployment: app, Phase: eventlog.PhaseRunning, LastEventAt: time.Now(), ScoreHash: hash, Revision: revision + 1,
+				Assignment: first + uint64(i),
+			}
+			s.add(eventlog.NewDraft(eventlog.StateSubject(name(i), app), eventlog.StateReported, time.Now(), st))
+		}
 	}
 }
