@@ -82,6 +82,11 @@ func TestACycleSaysThatItDoesNotGetOn(t *testing.T) {
 	if len(said) != 1 || said[0].Reason != v1alpha1.ReasonDependencyCycle || said[0].Examples[0].Error != "" {
 		t.Errorf("it says %+v", said)
 	}
+	// One that depends on a circle is not in it, and finding that out comes to an end.
+	s.settle(s.put(cr("a", "api", "api:1", site, withRollout(`{"strategy":"Batched","dependsOn":["web"]}`))))
+	if p := s.Progress(key("a/api")); p.Cycle {
+		t.Error("what depends on a circle counts as a part of it")
+	}
 	if p := s.Progress(key("a/web")); !p.Cycle {
 		t.Error("the status cannot tell that it is a cycle")
 	}
