@@ -39,10 +39,13 @@ func (s *State) Listen(timeout time.Duration) { s.clock.listens = s.Clock().Add(
 // heard says whether this leader has listened for long enough.
 func (s *State) heard() bool { return !s.Clock().Before(s.clock.listens) }
 
-// Wake gives the next moment, by the log's clock, at which something can fall due
-// though nothing happens; the zero time: none.
+// Wake gives the next moment, by the log's clock, at which Due has to be asked, for
+// something can fall due though nothing else happens; the zero time: none.
 func (s *State) Wake() time.Time {
 	s.refresh()
+	if len(s.stirred) > 0 {
+		return s.Clock()
+	}
 	var next time.Time
 	consider := func(t time.Time) {
 		if !t.IsZero() && (next.IsZero() || t.Before(next)) {

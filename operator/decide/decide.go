@@ -48,17 +48,23 @@ func Decide(s *State, in Input, now time.Time) ([]eventlog.Draft, error) {
 	}
 }
 
-// Due gives the events that are due of rollouts because of the time alone.
+// Due gives the events that are due of rollouts because of the time alone, or because
+// devices came to match them or no longer do: no device's own turn speaks for a rollout.
 func Due(s *State, now time.Time) ([]eventlog.Draft, error) {
 	s.refresh()
 	var due []eventlog.Draft
 	for _, key := range slices.SortedFunc(maps.Keys(s.placements), fleet.Key.Compare) {
-		if !s.placements[key].phase.at.Moving() {
+		pl := s.placements[key]
+		if _, stirred := s.stirred[pl]; !stirred && !pl.phase.at.Moving() {
 			continue
 		}
+		delete(s.stirred, pl)
 		of, _, err := advance(s.deploymentCase(key, now))
 		if err != nil {
 			return nil, err
+		}
+		if len(of) > 0 {
+			s.stirred[pl] = struct{}{} // asked again once that is folded
 		}
 		due = append(due, of...)
 	}

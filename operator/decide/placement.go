@@ -233,6 +233,7 @@ func (s *State) drop(pl *placement) {
 		}
 	}
 	delete(s.placements, pl.key)
+	delete(s.stirred, pl)
 }
 
 // noteLeaver remembers a device that has yet to take a Deployment off which is not
@@ -314,9 +315,11 @@ func (s *State) put(pl *placement, id string) {
 		p.labels, p.selection = labels, pl.selection
 		p.selected = labels != nil && s.specs[pl.key].Selector.Matches(labels.set)
 	}
+	matched := p.values.matches
 	if !has && !leaving && !s.matches(p, has) {
 		if known {
 			s.take(p)
+			s.stirred[pl] = struct{}{}
 		}
 		return
 	}
@@ -326,6 +329,9 @@ func (s *State) put(pl *placement, id string) {
 		s.placesOf[id] = append(s.placesOf[id], p)
 	}
 	s.classify(p)
+	if p.values.matches != matched {
+		s.stirred[pl] = struct{}{}
+	}
 }
 
 // pair is what the log knows of the Deployment's name on the device; nil: nothing.

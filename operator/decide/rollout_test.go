@@ -446,3 +446,49 @@ func TestRollouts(t *testing.T) {
 		})
 	}
 }
+
+// wake asks about rollouts as the operator does when no input is there: for as long as
+// something falls due now.
+func (s *show) wake() {
+	for range 50 {
+		if at := s.Wake(); at.IsZero() || at.After(s.Clock()) {
+			return
+		}
+		due, err := decide.Due(s.State, s.at())
+		if err != nil {
+			s.Fatalf("%v", err)
+		}
+		s.append(due...)
+		s.settle()
+	}
+	s.Fatalf("the operator wakes up for ever")
+}
+
+// Devices come after the Deployment, as after a GitOps engine filled an empty cluster; or
+// they leave a batch that waits for them. No input is about the Deployment then.
+func TestARolloutHearsThatDevicesCameOrLeft(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 0)
+	s.apply("app:1", `{"batches":[{"size":1,"soak":"0s"},{"soak":"0s"}]}`)
+	s.wake()
+	run := func() *fleet.Run { return &s.View().Deployments[key("a/web")].Run }
+	if run().Phase != fleet.PhaseCompleted || run().Reason != fleet.ReasonNoDeviceMatches {
+		t.Fatalf("without devices the run is %s, %s", run().Phase, run().Reason)
+	}
+	for _, id := range []string{"pi-000", "pi-001"} {
+		s.tell(eventlog.InfoSubject(id), eventlog.InfoReported, eventlog.DeviceInfo{DeviceID: id})
+		s.online(id)
+		s.settle(decide.OfDevice(id), s.label(id, "site", "lab"))
+	}
+	s.wake()
+	if run().Phase != fleet.PhaseProgressing || len(run().Batches) != 2 {
+		t.Fatalf("two devices came, and the run is %s, %s, with batches %v", run().Phase, run().Reason, run().Batches)
+	}
+	for _, id := range []string{"pi-000", "pi-001"} {
+		s.settle(decide.OfDevice(id), s.label(id, "site", "elsewhere"))
+	}
+	s.wake()
+	if run().Phase != fleet.PhaseCompleted || run().Reason != fleet.ReasonNoDeviceMatches {
+		t.Errorf("both devices left, and the run is %s, %s", run().Phase, run().Reason)
+	}
+}

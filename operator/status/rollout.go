@@ -103,10 +103,12 @@ func waitOf(in Deployments) wait {
 // approvedByAnother says what a batch with fourEyes waits for.
 func approvedByAnother(in Deployments) wait {
 	run := &in.Log.Run
-	how := fmt.Sprintf("kubectl annotate --overwrite fleetdep %s -n %s %s=%d.%d.%d",
-		in.Spec.Key.Name, in.Spec.Key.Namespace, v1alpha1.AnnotationPromote, in.Log.Spec.Revision, run.ID, run.Batch)
+	annotate := fmt.Sprintf("kubectl annotate --overwrite fleetdep %s -n %s %s", in.Spec.Key.Name, in.Spec.Key.Namespace, v1alpha1.AnnotationPromote)
+	how := fmt.Sprintf("%s=%d.%d.%d", annotate, in.Log.Spec.Revision, run.ID, run.Batch)
 	if promotes, why := in.Spec.Promotes(in.Log, true); promotes && why != "" {
-		return wait{reason: v1alpha1.ReasonApproverUnknown, message: fmt.Sprintf("batch %d was promoted, and that does not count: %s; then %s", run.Batch, why, how)}
+		// The same value again is no change, and the API server stamps nobody.
+		return wait{reason: v1alpha1.ReasonApproverUnknown, message: fmt.Sprintf(
+			"batch %d was promoted, and that does not count: %s; take the annotation away and set it again: %s- && %s", run.Batch, why, annotate, how)}
 	}
 	return wait{reason: v1alpha1.ReasonAwaitingApproval, message: fmt.Sprintf(
 		"batch %d succeeded and waits for another person than the author of the change: %s", run.Batch, how)}
