@@ -146,7 +146,7 @@ func (r *replica) metric(t *testing.T, name string) float64 {
 	return sum
 }
 
-const timeout = 30 * time.Second
+const timeout = time.Minute
 
 // eventually polls until the condition says nothing against it.
 func eventually(t testing.TB, what string, against func() string) {

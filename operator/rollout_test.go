@@ -1,16 +1,13 @@
 package operator_test
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,105 +15,36 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/devicetest"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator"
+	"fleet.nationtech.io/projections/rollout/rollouttest"
 )
 
-// actors are a fleet of devices which report of each image what the image makes them
-// report, and pulse until an image takes them off the network.
-type actors struct {
-	w      *world
-	mu     sync.Mutex
-	nature map[string]eventlog.Phase // by image
-	brick  string                    // the image that takes a device off the network
-	silent map[string]bool           // devices that are off it
-	runs   map[string]string         // the image of which a device last said that it runs
+// simulated starts devices of that many, with their labels.
+func (w *world) simulated(n int, labels func(i int) map[string]string) *devicetest.Fleet {
+	w.t.Helper()
+	all := map[string]map[string]string{}
+	for i := range n {
+		all[fmt.Sprintf("pi-%03d", i)] = labels(i)
+	}
+	return devicetest.Start(w.t, w.nc, w.js, all)
 }
 
-func (w *world) actors(n int) *actors {
+// lawful holds the log against the laws of a rollout's log: budgets at each grant, soaks
+// at each success, nothing past a failure or a pause.
+func (w *world) lawful() {
 	w.t.Helper()
-	a := &actors{w: w, nature: map[string]eventlog.Phase{}, silent: map[string]bool{}, runs: map[string]string{}}
-	ids := make([]string, n)
-	for i := range ids {
-		id := fmt.Sprintf("pi-%03d", i)
-		ids[i] = id
-		_, err := w.nc.Subscribe(eventlog.LiveSubject(id, "*"), func(m *nats.Msg) { a.told(id, m) })
+	var log []eventlog.Event
+	for e, err := range reader.Read(w.t.Context(), w.js, reader.Options{}) {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		w.json(eventlog.InfoSubject(id), eventlog.DeviceInfo{DeviceID: id, Labels: map[string]string{"site": "lab"}, UpdatedAt: time.Now()})
+		log = append(log, e)
 	}
-	ctx, end := context.WithCancel(context.Background())
-	var pulsing sync.WaitGroup
-	pulsing.Go(func() {
-		for ctx.Err() == nil {
-			for _, id := range ids {
-				a.mu.Lock()
-				silent := a.silent[id]
-				a.mu.Unlock()
-				if !silent {
-					w.json(eventlog.PulseSubject(id), eventlog.Heartbeat{DeviceID: id, At: time.Now()})
-				}
-			}
-			select {
-			case <-ctx.Done():
-			case <-time.After(time.Second):
-			}
-		}
-	})
-	w.t.Cleanup(func() { end(); pulsing.Wait() })
-	return a
-}
-
-// told is what a device does about a live value.
-func (a *actors) told(id string, m *nats.Msg) {
-	_, name, _ := eventlog.ParseDesiredKV(m.Header.Get("Nats-Subject"))
-	if len(m.Data) == 0 {
-		a.w.publish(&nats.Msg{Subject: eventlog.StateSubject(id, name), Header: nats.Header{"KV-Operation": {"DEL"}}})
-		return
+	if err := rollouttest.CheckLog(log); err != nil {
+		w.t.Errorf("the log breaks laws:\n%v", err)
 	}
-	_, rest, _ := strings.Cut(string(m.Data), `"image":"`)
-	image, _, _ := strings.Cut(rest, `"`)
-	a.mu.Lock()
-	phase, known := a.nature[image]
-	if !known {
-		phase = eventlog.PhaseRunning
-	}
-	if image == a.brick {
-		a.silent[id] = true
-	}
-	silent := a.silent[id]
-	if !silent && phase == eventlog.PhaseRunning {
-		a.runs[id] = image
-	}
-	a.mu.Unlock()
-	if silent {
-		return
-	}
-	s := eventlog.DeploymentState{DeviceID: id, Deployment: name, Phase: phase, ScoreHash: eventlog.Hash(m.Data), LastEventAt: time.Now()}
-	if phase == eventlog.PhaseFailed {
-		failure := "it does not start"
-		s.LastError, s.Reason = &failure, "ContainerExited"
-	}
-	a.w.json(eventlog.StateSubject(id, name), s)
-}
-
-// unlike names a device that is on the network and runs another image; empty: none does.
-func (a *actors) unlike(image string) string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for id, runs := range a.runs {
-		if runs != image && !a.silent[id] {
-			return fmt.Sprintf("%s runs %s instead of %s", id, runs, image)
-		}
-	}
-	return ""
-}
-
-func (a *actors) set(image string, phase eventlog.Phase) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	a.nature[image] = phase
 }
 
 // setImage changes the image of a Deployment, as GitOps does.
@@ -224,7 +152,7 @@ func TestRolloutsOfTwoHundredDevices(t *testing.T) {
 	first := w.operate(pulsed)
 	w.logged()
 	const devices = 200
-	fleet := w.actors(devices)
+	fleet := w.simulated(devices, func(int) map[string]string { return map[string]string{"site": "lab"} })
 	ns := w.api.Namespace(t)
 	eventually(t, "all devices are online", func() string {
 		if n := first.metricOf(t, "fleet_operator_devices", "True"); n != devices {
@@ -238,7 +166,7 @@ func TestRolloutsOfTwoHundredDevices(t *testing.T) {
 	w.phase(ns, "web", 1, v1alpha1.RolloutCompleted)
 	w.ready(ns, "web", v1alpha1.ReasonAllSucceeded)
 
-	fleet.set("app:2", eventlog.PhaseFailed)
+	fleet.Set("app:2", devicetest.Fails)
 	w.setImage(ns, "web", "app:2")
 	s := w.phase(ns, "web", 2, v1alpha1.RolloutPaused)
 	if s.Rollout.Reason != v1alpha1.ReasonBatchFailed || s.Rollout.Failed != 2 || s.Rollout.Waiting != devices-2 {
@@ -252,18 +180,14 @@ func TestRolloutsOfTwoHundredDevices(t *testing.T) {
 		t.Errorf("failures %+v", s.Failures)
 	}
 
-	fleet.mu.Lock()
-	fleet.brick = "app:3"
-	fleet.mu.Unlock()
+	fleet.Set("app:3", devicetest.Bricks)
 	w.setImage(ns, "web", "app:3")
 	w.phase(ns, "web", 3, v1alpha1.RolloutPaused)
 	if n := len(w.assignedImages()["app:3"]); n != 2 {
 		t.Errorf("an image that takes devices off the network reached %d devices, want the first batch of 2", n)
 	}
-	fleet.mu.Lock()
-	fleet.brick = ""
-	clear(fleet.silent)
-	fleet.mu.Unlock()
+	fleet.Set("app:3", devicetest.Runs)
+	fleet.On(fleet.Have("app:3")...)
 
 	w.setImage(ns, "web", "app:4")
 	eventually(t, "the first batch is out", func() string {
@@ -301,6 +225,7 @@ func TestRolloutsOfTwoHundredDevices(t *testing.T) {
 	if diff := cmp.Diff(want, w.rollouts(ns, "web")); diff != "" {
 		t.Errorf("rollout events (-want +got):\n%s", diff)
 	}
+	w.lawful()
 	core, err := kubernetes.NewForConfig(w.api.Config)
 	if err != nil {
 		t.Fatal(err)

@@ -20,7 +20,7 @@ import (
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
 
 	"fleet.nationtech.io/crds/v1alpha1"
-	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/devicetest"
 	"fleet.nationtech.io/eventlog/needs"
 )
 
@@ -64,7 +64,7 @@ func TestKubectlWaitAndDiffDuringRollouts(t *testing.T) {
 	first := w.operate(pulsed)
 	w.logged()
 	const devices = 12
-	fleet := w.actors(devices)
+	fleet := w.simulated(devices, func(int) map[string]string { return map[string]string{"site": "lab"} })
 	ns := w.api.Namespace(t)
 	eventually(t, "all devices are online", func() string {
 		if n := first.metricOf(t, "fleet_operator_devices", "True"); n != devices {
@@ -121,14 +121,14 @@ spec:
 	}
 	runs := func(image string) {
 		t.Helper()
-		if said := fleet.unlike(image); said != "" {
+		if said := fleet.Unlike(image); said != "" {
 			t.Errorf("kubectl wait says Ready of %s, and %s", image, said)
 		}
 	}
 	apply("app:1")
 	wait("Ready")
 	runs("app:1")
-	fleet.set("app:2", eventlog.PhaseFailed)
+	fleet.Set("app:2", devicetest.Fails)
 	apply("app:2")
 	wait("Stalled")
 	apply("app:3")
@@ -141,7 +141,7 @@ spec:
 
 // watchPatches reads each status that the API server shows of a namespace's Deployments,
 // as those who wait do. The function it returns ends that, and counts them.
-func (w *world) watchPatches(ns string, fleet *actors) (seen func() int) {
+func (w *world) watchPatches(ns string, fleet *devicetest.Fleet) (seen func() int) {
 	w.t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	client, err := dynamic.NewForConfig(w.api.Config)
@@ -168,7 +168,7 @@ func (w *world) watchPatches(ns string, fleet *actors) (seen func() int) {
 }
 
 // notFooled fails the test where an object looks done and the fleet is not as it says.
-func (w *world) notFooled(o *unstructured.Unstructured, fleet *actors) {
+func (w *world) notFooled(o *unstructured.Unstructured, fleet *devicetest.Fleet) {
 	var d v1alpha1.Deployment
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(o.Object, &d); err != nil {
 		w.t.Errorf("read a Deployment: %v", err)
@@ -189,7 +189,7 @@ func (w *world) notFooled(o *unstructured.Unstructured, fleet *actors) {
 	if !waited || err != nil || now.Generation != d.Generation {
 		return // changed since, so the devices are on their way to something else
 	}
-	if said := fleet.unlike(image); said != "" {
+	if said := fleet.Unlike(image); said != "" {
 		w.t.Errorf("generation %d of %s is ready (%s), and %s", d.Generation, d.Name, ready.Message, said)
 	}
 	if d.Status.ObservedGeneration != d.Generation || d.Status.Rollout == nil || d.Status.Rollout.Phase != v1alpha1.RolloutCompleted {

@@ -11,10 +11,11 @@ import (
 // Laws holds a log against the laws of the design's section 12. It reads the log alone
 // and keeps a history of its own, so what the engine notes for itself proves nothing.
 type Laws struct {
-	log         []Event
-	at          int64 // the highest moment in the log
-	elected     int64 // when the present leader was elected
-	restored    int   // the last sequence that came from an archive
+	log         map[string][]Event // by device
+	at          int64              // the highest moment in the log
+	elected     int64              // when the present leader was elected
+	restored    int                // the last sequence that came from an archive
+	beside      bool               // devices wrote to the log between a decision and its event
 	deployments map[string]*course
 	devices     map[string]*witness
 	budgets     map[string]Budget
@@ -134,7 +135,7 @@ func (w *witness) down() bool {
 
 // NewLaws reads an empty log.
 func NewLaws() *Laws {
-	return &Laws{deployments: map[string]*course{}, devices: map[string]*witness{}, budgets: map[string]Budget{}, annotations: map[string]Annotation{}}
+	return &Laws{log: map[string][]Event{}, deployments: map[string]*course{}, devices: map[string]*witness{}, budgets: map[string]Budget{}, annotations: map[string]Annotation{}}
 }
 
 // Check holds the next event of the log against the laws, and remembers it.
@@ -146,7 +147,9 @@ func (l *Laws) Check(e Event) error {
 		err = fmt.Errorf("event %d, %s of %s %s: %w", e.Sequence, e.Type, e.Deployment, e.Device, err)
 	}
 	l.remember(e)
-	l.log = append(l.log, e)
+	if e.Device != "" {
+		l.log[e.Device] = append(l.log[e.Device], e)
+	}
 	return err
 }
 
@@ -186,7 +189,7 @@ func (l *Laws) check(e Event) error {
 			return fmt.Errorf("batch %d starts without approval", e.Batch)
 		}
 	}
-	if !strings.HasPrefix(string(e.Type), "rollout.") {
+	if l.beside || !strings.HasPrefix(string(e.Type), "rollout.") {
 		return nil
 	}
 	return l.row(c, e)
@@ -343,8 +346,8 @@ func (l *Laws) rolledBack(c *course, e Event) error {
 func (l *Laws) since(e Event, id string, target Target, phase eventlog.Phase) int64 {
 	f := fate{}
 	online, is, at := false, false, int64(0)
-	for _, x := range l.log {
-		if x.Device != id || x.Deployment != "" && nameOf(x.Deployment) != nameOf(e.Deployment) {
+	for _, x := range l.log[id] {
+		if x.Deployment != "" && nameOf(x.Deployment) != nameOf(e.Deployment) {
 			continue
 		}
 		switch x.Type {
