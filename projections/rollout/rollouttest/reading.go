@@ -24,25 +24,25 @@ func CheckLog(log []eventlog.Event) error {
 	labels := map[string]Event{}
 	r := reading{told: map[place]map[string]int{}, deleted: map[string]bool{}}
 	var broken []error
-	for _, real := range log {
-		if id := real.Address.Device; real.Type == eventlog.DeviceRelabeled && labels[id].Device == "" {
-			e, _, err := r.event(real)
+	for _, logged := range log {
+		if id := logged.Address.Device; logged.Type == eventlog.DeviceRelabeled && labels[id].Device == "" {
+			e, _, err := r.event(logged)
 			if err != nil {
 				return err
 			}
 			labels[id] = e
 		}
 	}
-	for _, real := range log {
-		if e, first := labels[real.Address.Device]; first {
+	for _, logged := range log {
+		if e, first := labels[logged.Address.Device]; first {
 			delete(labels, e.Device)
-			e.Sequence = int(real.Sequence)
+			e.Sequence = int(logged.Sequence)
 			laws.remember(e)
 		}
-		e, of, err := r.event(real)
+		e, of, err := r.event(logged)
 		switch {
 		case err != nil:
-			return fmt.Errorf("event %d, %s: %w", real.Sequence, real.Type, err)
+			return fmt.Errorf("event %d, %s: %w", logged.Sequence, logged.Type, err)
 		case !of:
 			continue
 		}
@@ -65,14 +65,14 @@ type reading struct {
 }
 
 // event gives the model's event; of is false where the laws say nothing about it.
-func (r *reading) event(real eventlog.Event) (e Event, of bool, err error) {
-	a := real.Address
-	at := real.Recorded.UnixNano()
-	e = Event{Sequence: int(real.Sequence), At: at, Decided: at, Type: real.Type, Device: a.Device, Batch: real.Batch}
-	switch real.Type {
+func (r *reading) event(logged eventlog.Event) (e Event, of bool, err error) {
+	a := logged.Address
+	at := logged.Recorded.UnixNano()
+	e = Event{Sequence: int(logged.Sequence), At: at, Decided: at, Type: logged.Type, Device: a.Device, Batch: logged.Batch}
+	switch logged.Type {
 	case eventlog.DeviceOnline, eventlog.DeviceOffline:
 	case eventlog.DeviceRelabeled:
-		p, err := eventlog.Payload[eventlog.Labels](real)
+		p, err := eventlog.Payload[eventlog.Labels](logged)
 		e.Labels = Labels{}
 		for k, l := range p.Labels {
 			e.Labels[k] = l.Value
@@ -80,20 +80,20 @@ func (r *reading) event(real eventlog.Event) (e Event, of bool, err error) {
 		return e, true, err
 	case eventlog.StateReported, eventlog.StateCleared:
 		e.Deployment = "/" + a.Deployment
-		if real.Type == eventlog.StateCleared {
+		if logged.Type == eventlog.StateCleared {
 			return e, true, nil
 		}
-		p, err := eventlog.Payload[eventlog.DeploymentState](real)
+		p, err := eventlog.Payload[eventlog.DeploymentState](logged)
 		e.Phase, e.Assignment = p.Phase, r.told[place{a.Device, a.Deployment}][p.ScoreHash]
 		if p.Assignment > 0 && e.Assignment > 0 {
 			e.Assignment = int(p.Assignment)
 		}
 		return e, true, err
 	case eventlog.DesiredAssigned, eventlog.DesiredWithdrawn:
-		e.Deployment = real.Namespace + "/" + a.Deployment
-		if real.Type == eventlog.DesiredAssigned {
-			hash := eventlog.Hash(real.Data)
-			e.Target = Target{Revision: int(real.Revision), Content: Content(hash)}
+		e.Deployment = logged.Namespace + "/" + a.Deployment
+		if logged.Type == eventlog.DesiredAssigned {
+			hash := eventlog.Hash(logged.Data)
+			e.Target = Target{Revision: int(logged.Revision), Content: Content(hash)}
 			at := place{a.Device, a.Deployment}
 			if r.told[at] == nil {
 				r.told[at] = map[string]int{}
@@ -105,7 +105,7 @@ func (r *reading) event(real eventlog.Event) (e Event, of bool, err error) {
 			e.Reason = "Deleted"
 		}
 	case eventlog.BudgetApplied:
-		p, err := eventlog.Payload[eventlog.Budget](real)
+		p, err := eventlog.Payload[eventlog.Budget](logged)
 		if err != nil || p.Problem != "" {
 			return e, false, err
 		}
@@ -126,16 +126,16 @@ func (r *reading) event(real eventlog.Event) (e Event, of bool, err error) {
 		e.Deployment = a.Namespace + "/" + a.Name
 	case eventlog.DeploymentApplied, eventlog.DeploymentOrphaned, eventlog.DeploymentAdopted, eventlog.DeploymentDeleted:
 		e.Deployment = a.Namespace + "/" + a.Name
-		r.deleted[e.Deployment] = real.Type == eventlog.DeploymentDeleted
-		if real.Type == eventlog.DeploymentApplied {
-			e.Spec, err = spec(real)
+		r.deleted[e.Deployment] = logged.Type == eventlog.DeploymentDeleted
+		if logged.Type == eventlog.DeploymentApplied {
+			e.Spec, err = spec(logged)
 		}
 	default:
-		if real.Type.Family() != eventlog.FamilyDeployment {
+		if logged.Type.Family() != eventlog.FamilyDeployment {
 			return e, false, nil
 		}
 		e.Deployment = a.Namespace + "/" + a.Name
-		p, err := eventlog.Payload[eventlog.Rollout](real)
+		p, err := eventlog.Payload[eventlog.Rollout](logged)
 		if p.Restart > 0 {
 			err = errUnreadable
 		}
@@ -150,8 +150,8 @@ func (r *reading) event(real eventlog.Event) (e Event, of bool, err error) {
 }
 
 // spec reads deployment.applied, with the defaults filled in.
-func spec(real eventlog.Event) (Spec, error) {
-	p, err := eventlog.Payload[eventlog.Deployment](real)
+func spec(logged eventlog.Event) (Spec, error) {
+	p, err := eventlog.Payload[eventlog.Deployment](logged)
 	if err == nil && len(p.Selector.MatchExpressions) > 0 {
 		err = errUnreadable
 	}
@@ -171,7 +171,7 @@ func spec(real eventlog.Event) (Spec, error) {
 		OnFailure: set.OnFailure, OfflineDevices: said.OfflineDevices, Paused: set.Paused,
 	}
 	for _, on := range set.DependsOn {
-		sp.DependsOn = append(sp.DependsOn, real.Address.Namespace+"/"+on)
+		sp.DependsOn = append(sp.DependsOn, logged.Address.Namespace+"/"+on)
 	}
 	if len(said.Batches) == 0 {
 		return sp, nil // the first revision is one batch without a soak
