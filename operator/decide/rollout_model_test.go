@@ -41,6 +41,8 @@ type twin struct {
 	gone   map[fleet.Key]bool // the CR is to be removed once it is withdrawn everywhere
 	hashes map[string]string  // of contents with their restarts
 	values map[int]string     // hash by the sequence of the assignment
+	quiet  int                // so many events there were when nothing was due
+	wake   time.Time          // when the engine would have looked again
 	drafts map[string]eventlog.Draft
 
 	changed func() // if set: hears that a CR changed, before the log does
@@ -275,8 +277,15 @@ func (tw *twin) due() []rollouttest.Event {
 		tw.explain()
 		tw.Fatalf("after event %d, at %d, events (-model +engine):\n%s", len(tw.log), tw.Now, diff)
 	}
-	if len(want) == 0 {
+	switch {
+	case len(want) == 0:
 		tw.count()
+		if more, err := decide.Due(tw.engine, now); err != nil || len(more) > 0 {
+			tw.Fatalf("after event %d nothing is due, and by the time it is %v (error %v)", len(tw.log), told(more), err)
+		}
+		tw.quiet, tw.wake = len(tw.log), tw.engine.Wake()
+	case tw.quiet == len(tw.log) && (tw.wake.IsZero() || tw.wake.After(at(tw.Now))):
+		tw.Fatalf("after event %d time alone makes %v due at %s, and the engine would wake up at %s", len(tw.log), wantSaid, at(tw.Now), tw.wake)
 	}
 	return due
 }
