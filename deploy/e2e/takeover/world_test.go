@@ -218,7 +218,7 @@ func (w *world) status(name string) *v1alpha1.RolloutStatus {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if d.Status.Rollout == nil || d.Status.Revision != int64(d.Generation) && d.Status.ObservedGeneration != d.Generation {
+	if d.Status.Rollout == nil || d.Status.ObservedGeneration != d.Generation {
 		return &v1alpha1.RolloutStatus{}
 	}
 	return d.Status.Rollout
