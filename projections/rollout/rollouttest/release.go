@@ -105,14 +105,13 @@ func (s *State) canGrant(d *Deployment) bool {
 	return len(s.ledger().grants(d)) > 0 || slices.ContainsFunc(s.place(d), fresh)
 }
 
-// urgent gives the devices in the order in which they are served: where something is
-// granted, first those on which the name is broken, for it costs nothing; then devices
-// that are down; then by order.
-func (l *ledger) urgent(d *Deployment, granted bool) []*Device {
+// urgent gives the devices in the order in which they are served: first those on which
+// the name is broken, for it costs nothing; then devices that are down; then by order.
+func (l *ledger) urgent(d *Deployment) []*Device {
 	devs := l.devices(d)
 	rank := func(dev *Device) int {
 		switch p := d.held(dev); {
-		case granted && p != nil && (dev.disturbed(p) || p.Failed()):
+		case p != nil && (dev.disturbed(p) || p.Failed()):
 			return 0
 		case l.down[dev.ID]:
 			return 1
@@ -126,7 +125,7 @@ func (l *ledger) urgent(d *Deployment, granted bool) []*Device {
 // grants gives what a Deployment may replace now.
 func (l *ledger) grants(d *Deployment) []Event {
 	var due []Event
-	for _, dev := range l.urgent(d, true) {
+	for _, dev := range l.urgent(d) {
 		p := d.held(dev)
 		to, batch := l.Target(d, dev)
 		if p == nil || to == nil || p.Target.Same(*to) || !l.reachable(d, dev) || l.skipped(d, dev) != "" || l.depends(d, dev) != "" || l.changed[dev.ID] {
@@ -170,7 +169,7 @@ func (d *Deployment) limit(s *State) int { return max(1, d.Spec.MaxUnavailable.O
 func (l *ledger) leaving(d *Deployment) []Event {
 	var due []Event
 	immediate := d.Run.Kind == eventlog.RunImmediate
-	for _, dev := range l.urgent(d, false) {
+	for _, dev := range l.urgent(d) {
 		p := d.held(dev)
 		if p == nil || d.matches(dev) || !dev.Online && !immediate || d.still() || d.Lifecycle != eventlog.DeploymentApplied || l.changed[dev.ID] {
 			continue
