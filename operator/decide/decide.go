@@ -49,17 +49,23 @@ func Decide(s *State, in Input, now time.Time) ([]eventlog.Draft, error) {
 }
 
 // Due gives the events that are due of rollouts because of the time alone, or because
-// devices came to match them or no longer do: no device's own turn speaks for a rollout.
+// devices came to match them or no longer do, or what they depend on changed: no
+// device's own turn speaks for that.
 func Due(s *State, now time.Time) ([]eventlog.Draft, error) {
 	s.refresh()
 	var due []eventlog.Draft
 	for _, key := range slices.SortedFunc(maps.Keys(s.placements), fleet.Key.Compare) {
 		pl := s.placements[key]
-		if _, stirred := s.stirred[pl]; !stirred && !pl.phase.at.Moving() {
+		_, stirred := s.stirred[pl]
+		if !stirred && !pl.phase.at.Moving() {
 			continue
 		}
 		delete(s.stirred, pl)
-		of, _, err := advance(s.deploymentCase(key, now))
+		c := s.deploymentCase(key, now)
+		of, _, err := advance(c)
+		if err == nil && len(of) == 0 && stirred {
+			of, _, err = assignFirst(c)
+		}
 		if err != nil {
 			return nil, err
 		}

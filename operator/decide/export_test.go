@@ -82,3 +82,18 @@ func (s *State) PutBudget(name string, b eventlog.Budget, selector labels.Select
 
 // DropBudget ends one.
 func (s *State) DropBudget(name string) { s.dropBudget(name) }
+
+// Looks counts the devices of a Deployment that are looked at because of what a function
+// does.
+func (s *State) Looks(key fleet.Key, because func()) (n int) {
+	for _, p := range s.placementOf(key).places {
+		p.values.unheard = true // no device that matches is
+	}
+	because()
+	for _, p := range s.placementOf(key).places {
+		if !p.values.unheard {
+			n++
+		}
+	}
+	return n
+}

@@ -140,12 +140,17 @@ func (s *State) replace(key fleet.Key) {
 	spec, exists := s.specs[key]
 	log := s.view.Deployments[key]
 	if !exists || spec.Deleting || spec.Problem != nil || log == nil || log.Lifecycle != fleet.Applied {
-		if pl != nil {
-			s.drop(pl)
+		was, known := s.ended[key]
+		if is := endedOf(log); pl != nil || !known || !reflect.DeepEqual(is, was) { // its end may come into the log later than its placement went
+			s.ended[key] = is
+			if pl != nil {
+				s.drop(pl)
+			}
+			s.touchAllDependents(key.Namespace)
 		}
-		s.touchDependents(key) // its end may come into the log later than its placement went
 		return
 	}
+	delete(s.ended, key)
 	set := rollout.Fill(log.Settings)
 	now := phase{
 		log: log, run: log.Run.ID, batch: log.Run.Batch, batchAt: log.Run.BatchAt, at: log.Run.Phase, held: set.Held(log),
@@ -199,11 +204,7 @@ func (s *State) replace(key fleet.Key) {
 	}
 	switch {
 	case !slices.Equal(depended, set.DependsOn): // a cycle may have come or gone
-		for other, pl := range s.placements {
-			if other.Namespace == key.Namespace && len(pl.set.DependsOn) > 0 {
-				s.classifyAll(pl)
-			}
-		}
+		s.touchAllDependents(key.Namespace)
 	case was.run != now.run || was.at != now.at || was.log != now.log:
 		s.touchDependents(key)
 	}
@@ -216,6 +217,32 @@ func (s *State) touchDependents(key fleet.Key) {
 			s.classifyAll(pl)
 		}
 	}
+}
+
+// touchAllDependents: a cycle may have come or gone, so all of a namespace that wait for
+// others look again. What that sets free has no device that would ask for it.
+func (s *State) touchAllDependents(namespace string) {
+	for other, pl := range s.placements {
+		if other.Namespace == namespace && len(pl.set.DependsOn) > 0 {
+			s.classifyAll(pl)
+			s.stirred[pl] = struct{}{}
+		}
+	}
+}
+
+// ended is what others see of a Deployment that is not placed.
+type ended struct {
+	log       *fleet.Deployment
+	lifecycle fleet.Lifecycle
+	target    string
+	dependsOn []string
+}
+
+func endedOf(log *fleet.Deployment) ended {
+	if log == nil {
+		return ended{}
+	}
+	return ended{log, log.Lifecycle, log.Run.Target.Hash, log.Settings.DependsOn}
 }
 
 // classifyAll looks at a Deployment on each of its devices.

@@ -284,6 +284,9 @@ func (tw *twin) due() []rollouttest.Event {
 			tw.Fatalf("after event %d nothing is due, and by the time it is %v (error %v)", len(tw.log), told(more), err)
 		}
 		tw.quiet, tw.wake = len(tw.log), tw.engine.Wake()
+		if !tw.wake.IsZero() && !tw.wake.After(at(tw.Now)) {
+			tw.Fatalf("after event %d nothing is due, and the engine would look again at once, for ever", len(tw.log))
+		}
 	case tw.quiet == len(tw.log) && (tw.wake.IsZero() || tw.wake.After(at(tw.Now))):
 		tw.Fatalf("after event %d time alone makes %v due at %s, and the engine would wake up at %s", len(tw.log), wantSaid, at(tw.Now), tw.wake)
 	}

@@ -37,7 +37,8 @@ type State struct {
 	stale         map[fleet.Key]struct{}            // Deployments to look at
 	moved         map[string]struct{}               // devices to look at
 	relabelled    map[string]bool                   // of those, the ones whose labels changed
-	stirred       map[*placement]struct{}           // those that devices came to or left: somebody has to ask about them
+	stirred       map[*placement]struct{}           // those that devices came to or left, or whose dependencies changed: somebody has to ask about them
+	ended         map[fleet.Key]ended               // what is not placed, as others that depend on it saw it last
 	outs          map[string]bool                   // devices that were out of the fleet when they were last looked at
 	ledgers       map[string]*budgetLedger
 	budgetChanges uint64
@@ -54,7 +55,7 @@ type State struct {
 func NewState(v *fleet.View) *State {
 	s := &State{
 		view: v, changes: v.Watch(), placements: map[fleet.Key]*placement{}, placesOf: map[string][]*place{}, leavers: map[fleet.Key]map[string]struct{}{},
-		stale: map[fleet.Key]struct{}{}, moved: map[string]struct{}{}, relabelled: map[string]bool{}, stirred: map[*placement]struct{}{}, outs: map[string]bool{}, ledgers: map[string]*budgetLedger{}, eased: map[*budgetGroup]struct{}{},
+		stale: map[fleet.Key]struct{}{}, moved: map[string]struct{}{}, relabelled: map[string]bool{}, stirred: map[*placement]struct{}{}, ended: map[fleet.Key]ended{}, outs: map[string]bool{}, ledgers: map[string]*budgetLedger{}, eased: map[*budgetGroup]struct{}{},
 
 		specs:   map[fleet.Key]Spec{},
 		byName:  map[string]map[fleet.Key]struct{}{},
@@ -83,6 +84,8 @@ func (s *State) SetView(v *fleet.View) {
 	clear(s.placements)
 	clear(s.placesOf)
 	clear(s.outs)
+	clear(s.stirred)
+	clear(s.ended)
 	s.noteLeavers()
 	for _, b := range s.ledgers {
 		clear(b.groups)
