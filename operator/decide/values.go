@@ -110,7 +110,7 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 		v.skipped = v1alpha1.ReasonNameConflict
 	case p.labels == nil || !p.nameable:
 		v.skipped = v1alpha1.ReasonNoDeviceObject
-	default:
+	case !rollout.GoesBack(run, has):
 		v.skipped, v.blocked = s.dependencies(pl, dev)
 	}
 	var standsUntil, classUntil time.Time

@@ -1,6 +1,13 @@
 package rollout
 
-import "fleet.nationtech.io/projections/fleet"
+import (
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// GoesBack says whether a Deployment's run replaces what a device has by what it had. That
+// waits for no other Deployment: what it replaces may be what broke that.
+func GoesBack(run *fleet.Run, has bool) bool { return has && run.Kind == eventlog.RunRollback }
 
 // Dependency says whether the Deployments that one depends on let it go to a device:
 // missing names one that is not there at all, blocked one that is not healthy there on

@@ -135,7 +135,7 @@ func (s *Survey) look(dev *fleet.Device) *Place {
 		p.Skipped = WaitNameConflict
 	case dev.Labels == nil || eventlog.CheckName("device", dev.ID) != nil:
 		p.Skipped = WaitNoDevice
-	default:
+	case !GoesBack(&d.Run, p.Has):
 		p.Skipped, p.Blocked = s.dependencies(dev)
 	}
 	p.Standing, _ = s.set.Stand(d, dev, p.Pair, p.Skipped != "", s.at)

@@ -166,6 +166,9 @@ func (s *State) skipped(d *Deployment, dev *Device) string {
 // depends says why a device must wait for what the Deployment depends on: empty, it
 // need not.
 func (s *State) depends(d *Deployment, dev *Device) string {
+	if d.Run.Kind == eventlog.RunRollback && d.held(dev) != nil {
+		return "" // what it has may be what broke the other
+	}
 	if s.cyclic(d) {
 		return "DependencyCycle"
 	}

@@ -220,6 +220,9 @@ func (l *Laws) grant(c *course, e Event) error {
 		return nil // a new number
 	}
 	for _, on := range c.spec.DependsOn {
+		if c.kind == eventlog.RunRollback && upsets {
+			break
+		}
 		g, dep := w.names[nameOf(on)], l.deployments[on]
 		if g == nil || dep == nil || g.holder != on || !g.target.Same(dep.target) || !g.is(eventlog.PhaseRunning) {
 			return fmt.Errorf("a grant before %s is healthy on the device", on)
@@ -334,7 +337,7 @@ func (l *Laws) rolledBack(c *course, e Event) error {
 			continue
 		}
 		working := !f.is(eventlog.PhaseRunning) && e.Decided-max(f.changedAt, c.began) < c.spec.Deadline
-		if f.target.Same(c.target) && working || !f.target.Same(c.target) && len(c.spec.DependsOn) == 0 {
+		if working || !f.target.Same(c.target) {
 			return fmt.Errorf("it is rolled back, and %s has %+v and is at work: %v", id, f.target, working)
 		}
 	}

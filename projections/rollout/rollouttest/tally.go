@@ -86,6 +86,9 @@ func (l *Laws) skipped(c *course, key string, w *witness) (skipped, ready bool) 
 	if w.labels == nil || f != nil && f.holder != "" && f.holder != key {
 		return true, false
 	}
+	if c.kind == eventlog.RunRollback && f != nil && f.holder == key {
+		return false, true
+	}
 	if l.cyclic(key) {
 		return false, false
 	}
