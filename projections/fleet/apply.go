@@ -121,7 +121,10 @@ func (v *View) applyDeployment(e *eventlog.Event) error {
 			d.Created = e.Time.UTC()
 		}
 		d.Spec, d.Lifecycle, d.Applied, d.Withdraw, d.Refused = spec, Applied, mark, nil, nil
-		d.Settings = settingsOf(spec.Rollout)
+		was := d.Settings.Paused
+		if d.Settings = settingsOf(spec.Rollout); was && !d.Settings.Paused && d.Run.Phase.Moving() {
+			v.renewRun(d)
+		}
 		d.learnContent()
 	case eventlog.DeploymentAdopted:
 		d.Lifecycle, d.Withdraw = Applied, nil

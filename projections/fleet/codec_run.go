@@ -80,11 +80,12 @@ const (
 	isLost
 	isWrittenOff
 	isGone
+	hasReturned
 )
 
 func (w *writer) part(p *Assignment) {
 	var has uint64
-	for bit, is := range [...]bool{p.Upset, p.Lost, p.WrittenOff, p.Gone} {
+	for bit, is := range [...]bool{p.Upset, p.Lost, p.WrittenOff, p.Gone, p.Returned} {
 		if is {
 			has |= 1 << bit
 		}
@@ -98,6 +99,7 @@ func (w *writer) part(p *Assignment) {
 func (r *reader) part(p *Assignment) {
 	has := r.uint()
 	p.Upset, p.Lost, p.WrittenOff, p.Gone = has&isUpset != 0, has&isLost != 0, has&isWrittenOff != 0, has&isGone != 0
+	p.Returned = has&hasReturned != 0
 	if n := r.uint(); n <= maxBatch {
 		p.Batch = int32(n)
 	} else {

@@ -230,6 +230,7 @@ func TestWhatAVersionMakesOfALogStaysAsItIs(t *testing.T) {
 		8:  "cc9c84e7344f3d0a", // when a device's key ends
 		9:  "1163534284b5528f", // runs, holds, requests, and each pair's part in them
 		10: "1163534284b5528f", // the times of a pair are of the years 1678 to 2262
+		11: "1163534284b5528f", // a device that is back, and another deadline after a hold
 	}
 	sum := sha256.Sum256(fleet.Body(told(t).fold(fleet.New())))
 	if got := hex.EncodeToString(sum[:8]); got != want[fleet.FoldVersion] {

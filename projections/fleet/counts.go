@@ -11,7 +11,7 @@ func (v *View) change(p *Assignment, mutate func()) {
 	wasFailed, was := p.Failed(), p.verdict()
 	mutate()
 	if is := p.verdict(); is != was {
-		p.Since = MomentOf(v.Clock)
+		p.Since, p.Returned = MomentOf(v.Clock), false
 		if is == succeeded {
 			p.Lost, p.WrittenOff = false, false
 		}
@@ -81,7 +81,7 @@ func (v *View) turned(p *Assignment, online Online) {
 	if online == OnlineTrue {
 		p.Lost, p.WrittenOff = false, false
 		if p.Succeeded() {
-			p.Since = MomentOf(v.Clock) // what it did unheard does not count
+			p.Since, p.Returned = MomentOf(v.Clock), true // what it did unheard does not count
 		}
 		return
 	}

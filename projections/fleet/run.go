@@ -167,6 +167,8 @@ func (v *View) applyRollout(d *Deployment, e *eventlog.Event, r *eventlog.Rollou
 		d.Hold = nil
 		if run.Phase == PhasePaused {
 			v.resumeRun(d, to)
+		} else if run.Phase.Moving() {
+			v.renewRun(d)
 		}
 	case eventlog.RolloutAborted:
 		to(PhaseAborted)
@@ -279,7 +281,15 @@ func (v *View) resumeRun(d *Deployment, to func(Phase)) {
 		phase = PhaseRollingBack
 	}
 	to(phase)
-	run.BatchAt, run.Failed, run.Resumed, run.StalledAt = v.Clock, false, true, time.Time{}
+	run.Failed, run.Resumed = false, true
+	v.renewRun(d)
+}
+
+// renewRun gives the devices of a run another deadline: while it was held they waited for
+// a person.
+func (v *View) renewRun(d *Deployment) {
+	run := &d.Run
+	run.BatchAt, run.StalledAt = v.Clock, time.Time{}
 	for _, p := range d.pairs {
 		if p.Desired.Hash == run.Target.Hash {
 			if p.Begun = MomentOf(v.Clock); !p.Succeeded() {

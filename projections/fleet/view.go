@@ -267,6 +267,8 @@ type Assignment struct {
 	Lost bool
 	// WrittenOff: it was lost when its batch was judged.
 	WrittenOff bool
+	// Returned: Since began because the device came online again, and ran it already.
+	Returned bool
 	// Gone: it was withdrawn because of labels or the selector, not with its Deployment.
 	Gone bool
 

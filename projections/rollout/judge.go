@@ -54,6 +54,9 @@ func (s *Settings) Classify(p *fleet.Assignment, soak time.Duration, now time.Ti
 		if flaps := deadline.Add(soak); now.Before(flaps) {
 			return Open, earlier(proven, flaps)
 		}
+		if p.Returned { // it was away, and nothing says that it does not run it well
+			return Uncounted, proven
+		}
 		return Flaps, proven
 	case p.Failed():
 		return at(Open, Failed, earlier(p.Since.Add(min(Patience, s.Deadline)), deadline))

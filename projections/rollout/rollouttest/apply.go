@@ -49,7 +49,7 @@ func (s *State) applyDevice(e Event) {
 			}
 			p.Off = false
 			if p.Healthy() {
-				p.Since = s.At // what nobody heard does not count
+				p.Since, p.Back = s.At, true // what nobody heard does not count
 			}
 		}
 	case eventlog.DesiredAssigned:
@@ -59,9 +59,9 @@ func (s *State) applyDevice(e Event) {
 		}
 		if p.Deployment == "" || !p.Target.Same(e.Target) {
 			p.Upset = p.Deployment != "" && dev.Online
-			p.Changed, p.At, p.Since, p.Lost, p.Off = e.Sequence, s.At, s.At, false, false
+			p.Changed, p.At, p.Since, p.Back, p.Lost, p.Off = e.Sequence, s.At, s.At, false, false, false
 		} else if p.Older && p.confirmed() && p.Target != e.Target && p.Phase != eventlog.PhasePending {
-			p.Since = s.At // an older agent has to say the new number, too
+			p.Since, p.Back = s.At, false // an older agent has to say the new number, too
 		}
 		p.Deployment, p.Leaving, p.Target, p.Batch = e.Deployment, "", e.Target, e.Batch
 		p.Run = 0
@@ -84,7 +84,7 @@ func (s *State) applyDevice(e Event) {
 		healthy, failed := p.Healthy(), p.Failed()
 		p.Told, p.Phase, p.Older, p.Spoke, p.ToldAt = e.Assignment, e.Phase, e.Older, e.Target, e.Sequence
 		if healthy != p.Healthy() || failed != p.Failed() {
-			p.Since = s.At
+			p.Since, p.Back = s.At, false
 		}
 		if p.Healthy() {
 			p.Lost, p.Off = false, false
@@ -96,7 +96,7 @@ func (s *State) applyDevice(e Event) {
 			delete(dev.Pairs, name)
 		default:
 			if p.Healthy() || p.Failed() {
-				p.Since = s.At
+				p.Since, p.Back = s.At, false
 			}
 			p.Phase, p.Told = "", 0
 		}
@@ -121,6 +121,9 @@ func (s *State) applyDeployment(e Event) {
 		if d.Spec.Revision != e.Spec.Revision {
 			d.Contents = append(d.Contents, Target{Revision: e.Spec.Revision, Content: e.Spec.Content})
 			d.Contents = d.Contents[max(0, len(d.Contents)-kept):]
+		}
+		if d.Spec.Paused && !e.Spec.Paused && d.Run.Phase == Progressing {
+			s.renew(d)
 		}
 		d.Spec, d.Applied, d.Lifecycle = e.Spec, e.Sequence, e.Type
 	case Annotated:
@@ -173,6 +176,8 @@ func (s *State) applyRollout(d *Deployment, e Event) {
 		d.Hold = false
 		if r.Phase == Paused {
 			s.resume(d)
+		} else if r.Phase == Progressing {
+			s.renew(d)
 		}
 	case eventlog.RolloutAborted:
 		r.Phase = Aborted
@@ -223,7 +228,14 @@ func (s *State) start(d *Deployment, e Event) {
 // resume lets a paused run go on: its devices get another deadline.
 func (s *State) resume(d *Deployment) {
 	r := &d.Run
-	r.Phase, r.Reason, r.Failed, r.Resumed, r.BatchAt, r.Stalled = Progressing, "Requested", false, true, s.At, false
+	r.Phase, r.Reason, r.Failed, r.Resumed = Progressing, "Requested", false, true
+	s.renew(d)
+}
+
+// renew gives the devices of a run another deadline.
+func (s *State) renew(d *Deployment) {
+	r := &d.Run
+	r.BatchAt, r.Stalled = s.At, false
 	for _, dev := range s.Devices {
 		if p := d.held(dev); p != nil && p.Target.Same(r.Target) {
 			p.At = s.At

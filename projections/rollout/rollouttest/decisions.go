@@ -33,4 +33,7 @@ package rollouttest
 //     is paused. Another Deployment of the name gets the device once it is off.
 //   - A run of one batch that was given to nobody, because what it depends on is nowhere,
 //     waits: else it completes without a device, and brings out what nothing has proven.
+//   - A healthy device that was away, and is back when the batch could call it flapping,
+//     counts neither for nor against until it is proven again.
+//   - A hold and spec.paused end with another deadline for each device.
 //   - Devices of a dependency's cycle wait. To skip them would complete the run.

@@ -121,6 +121,9 @@ func (l *Laws) rememberDeployment(c *course, e Event) {
 			c.contents = append(c.contents, Target{Revision: e.Spec.Revision, Content: e.Spec.Content})
 			c.contents = c.contents[max(0, len(c.contents)-kept):]
 		}
+		if c.spec.Paused && !e.Spec.Paused && c.going() && !c.paused {
+			l.renew(c, e)
+		}
 		c.spec, c.applied, c.orphaned, c.deleted = e.Spec, true, false, false
 	case eventlog.DeploymentAdopted:
 		c.applied, c.orphaned = true, false
@@ -149,8 +152,10 @@ func (l *Laws) rememberDeployment(c *course, e Event) {
 	case eventlog.RolloutResumed:
 		c.hold = false
 		if c.paused {
-			c.paused, c.failed, c.resumed, c.stalled, c.began, c.batchAt = false, false, true, false, e.At, e.At
-			l.ours(c, e, func(f *fate) { f.failingAt = e.At })
+			c.paused, c.failed, c.resumed = false, false, true
+			l.renew(c, e)
+		} else if c.going() {
+			l.renew(c, e)
 		}
 	case eventlog.RolloutAborted:
 		if c.kind != eventlog.RunRestart {
@@ -165,6 +170,12 @@ func (l *Laws) rememberDeployment(c *course, e Event) {
 	case eventlog.RolloutRolledBack, eventlog.RolloutSuperseded:
 		c.end, c.paused = e.Type, false
 	}
+}
+
+// renew: "BatchAt and the bad devices' clocks begin anew".
+func (l *Laws) renew(c *course, e Event) {
+	c.stalled, c.began, c.batchAt = false, e.At, e.At
+	l.ours(c, e, func(f *fate) { f.failingAt = e.At })
 }
 
 // ours goes through the devices that have the run's target.

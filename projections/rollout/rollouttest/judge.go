@@ -33,6 +33,7 @@ func (s *State) Judge(d *Deployment, now int64) (v Verdict) {
 			v.Offline++
 		}
 		switch {
+		case given && dev.Online && p.Healthy() && p.Back && now-p.At >= d.Spec.Deadline+soak && now-p.Since < soak: // it was away
 		case given && (dev.Online || p.Upset && !p.Healthy() || p.Failed()):
 			v.Given++
 			switch {

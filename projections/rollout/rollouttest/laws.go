@@ -97,14 +97,17 @@ type fate struct {
 	toldAt          int
 
 	well, failing     bool
+	ran, back         bool  // it ran; it is well because it is online again
 	wellAt, failingAt int64 // since when it is well and online, and since when it fails
 }
 
 // note notes since when a name is as it is.
 func (f *fate) note(online bool, at int64) {
 	if well := online && f.is(eventlog.PhaseRunning); well != f.well {
-		f.well, f.wellAt = well, at
+		f.well, f.wellAt, f.back = well, at, well && f.ran
 	}
+	f.ran = f.is(eventlog.PhaseRunning)
+	f.back = f.back && f.ran
 	if failing := f.is(eventlog.PhaseFailed); failing != f.failing {
 		f.failing, f.failingAt = failing, at
 	}
@@ -314,6 +317,7 @@ func (l *Laws) succeeded(c *course, e Event) error {
 		case l.since(e, id, c.target, eventlog.PhaseRunning) >= soak:
 			proven++
 			count++
+		case f.well && f.back: // it was away, and nothing says that it does not run it well
 		case w.online || f.upset && !f.is(eventlog.PhaseRunning) || f.is(eventlog.PhaseFailed):
 			count++
 			bad++ // whatever is not proven when a batch is judged is bad

@@ -212,6 +212,7 @@ type Pair struct {
 	Run, Batch int   // that gave it
 	Changed    int   // sequence of the assignment that last changed the hash
 	At         int64 // when the device's deadline began
+	Back       bool  // Since began because the device came online again
 	Since      int64 // when the present one of healthy, failed and neither began
 
 	Upset bool // the assignment replaced another hash on a device that was online

@@ -60,6 +60,7 @@ func (l *Laws) tally(c *course, key string, now int64) (t tally) {
 		switch {
 		case f.well && now-f.wellAt >= soak:
 			t.proven++
+		case f.well && f.back && now-begun >= c.spec.Deadline+soak: // it was away
 		case f.well && now-begun >= c.spec.Deadline+soak: // it flaps
 			t.bad++
 		case f.well:
