@@ -29,7 +29,7 @@ type placement struct {
 	offline   int // of the open batch's devices
 	awaited   int // of those, the ones that may still come back and be judged
 	blocked   int // of the open batch's devices: they wait for a Deployment that they depend on
-	missing   int // of the open batch's devices: they are online, and what they depend on is not there
+	missing   int // of the open batch's devices: see placeValues.missing
 	newest    time.Time
 
 	failed       int                            // were given the target and report that they failed

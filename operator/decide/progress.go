@@ -30,7 +30,7 @@ type Progress struct {
 	Open     int  // devices of the open batch that are at work on it or soak
 	Blocked  int  // devices of the open batch that wait for a Deployment that they depend on
 	Parked   int  // devices that wait for a DisruptionBudget
-	Missing  int  // devices that wait until a Deployment comes that they depend on, where nothing else goes on
+	Missing  int  // devices, offline ones too, that wait until a Deployment that they depend on is healthy there, where nobody was given anything
 	Cycle    bool // the Deployment depends on itself, so none of those ever goes on
 	Failures []Failure
 }

@@ -151,3 +151,32 @@ func TestAFirstRevisionWaitsForWhatItDependsOn(t *testing.T) {
 		t.Errorf("all its devices fail, and it is %s (%s)", got.Phase, got.Reason)
 	}
 }
+
+// Devices that go offline (a site's power cut) before what they depend on came, or was
+// healthy, are no reason to call a revision complete and stable that nobody has.
+func TestAFirstRevisionWaitsWhereItsDevicesGoOffline(t *testing.T) {
+	t.Parallel()
+	for name, depends := range map[string]string{"what it depends on is not there": "", "what it depends on is not healthy": `{"strategy":"Immediate"}`, "it depends on itself": `{"dependsOn":["web"]}`} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := newShow(t, 2)
+			s.nature["app:1"] = eventlog.PhaseFailed
+			if depends != "" {
+				s.db(depends)
+			}
+			s.apply("app:1", `{"progressDeadline":"5m","dependsOn":["db"]}`)
+			s.pass(0)
+			for _, id := range s.ids {
+				s.offline(id)
+			}
+			s.pass(time.Minute)
+			if got := s.run(); got.Phase != fleet.PhaseProgressing {
+				t.Errorf("nobody has it, and it is %s; stable %q", got.Phase, s.View().Deployments[key("a/web")].Stable.Content)
+			}
+			s.pass(time.Hour)
+			if said, p := s.stalls(), s.Progress(key("a/web")); len(said) != 1 || p.Missing != 2 {
+				t.Errorf("for an hour it waits, of which %d devices are counted, and says %+v", p.Missing, said)
+			}
+		})
+	}
+}

@@ -26,7 +26,7 @@ type placeValues struct {
 	broken    bool // what it has is unavailable through a rollout, or failed
 	judged    bool
 	awaited   bool // offline, and not lost
-	missing   bool // online, and what it depends on is not there
+	missing   bool // it is given nothing before what it depends on comes, and is not counted as waiting
 	batch     int
 	standing  rollout.Standing
 	class     rollout.Class
@@ -147,7 +147,7 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 	case run.Phase == fleet.PhaseProgressing && v.batch == run.Batch:
 		v.judged = true
 		v.awaited = !v.online && v.skipped == "" && (pair == nil || !pair.Lost)
-		v.missing = v.online && !member && v.skipped == v1alpha1.ReasonDependencyMissing
+		v.missing = !member && v.skipped == v1alpha1.ReasonDependencyMissing && (v.online || !has) || !v.online && !has && v.blocked != ""
 		switch {
 		case member:
 			v.class, classUntil = pl.set.Classify(pair, pl.set.Batch(run, run.Batch).Soak, now)
@@ -183,8 +183,9 @@ func (s *State) dependencies(pl *placement, dev *fleet.Device) (skipped, blocked
 }
 
 // nowhere says whether the run's only batch has nothing to give to anybody before a
-// Deployment comes that it depends on. To succeed would be to complete without a device:
-// what comes then would get it past all judgement.
+// Deployment comes, or is healthy, that it depends on. To succeed would be to complete
+// without a device: what comes then would get it past all judgement. Devices that went
+// offline meanwhile (a site's power cut) change nothing about that.
 func (pl *placement) nowhere() bool {
 	run, given := &pl.phase.log.Run, 0
 	for c := rollout.Waiting; c < rollout.Classes; c++ {

@@ -138,9 +138,12 @@ func progressing(in Deployments, batch string) wait {
 		// itself once what it depends on does.
 		return wait{reason: v1alpha1.ReasonAwaitingDependencies, stalled: p.Open == 0 && !run.StalledAt.IsZero(), message: fmt.Sprintf(
 			"%s; %s wait until what this Deployment depends on is healthy there", said, rollout.DevicesText(n.Waiting))}
+	case p.Missing > 0 && !run.Passed && p.Cycle:
+		return wait{reason: v1alpha1.ReasonDependencyCycle, stalled: true, message: fmt.Sprintf(
+			"%s; %s wait for ever, for this Deployment depends on itself by way of spec.rollout.dependsOn: correct that of one of them", said, rollout.DevicesText(p.Missing))}
 	case p.Missing > 0 && !run.Passed:
 		return wait{reason: v1alpha1.ReasonAwaitingDependencies, stalled: !run.StalledAt.IsZero(), message: fmt.Sprintf(
-			"%s; %s wait until what this Deployment depends on is there", said, rollout.DevicesText(p.Missing))}
+			"%s; %s wait until what this Deployment depends on is healthy there", said, rollout.DevicesText(p.Missing))}
 	case n.Waiting > 0 && p.Open == 0:
 		return wait{reason: v1alpha1.ReasonAwaitingBudget, message: fmt.Sprintf(
 			"%s; %s wait, for no more may be unavailable (%s at a time%s)", said, rollout.DevicesText(n.Waiting), rollout.DevicesText(p.Settings.MostUnavailable(p.Matched)), parkedText(p.Parked))}

@@ -25,11 +25,12 @@ func TestABatchThatWaitsForAnotherDeployment(t *testing.T) {
 		reason   string
 		want     bool
 	}{
-		"within its deadline it goes on":       {time.Time{}, decide.Progress{Blocked: 2}, v1alpha1.ReasonAwaitingDependencies, false},
-		"the log says that it does not get on": {now, decide.Progress{Blocked: 2}, v1alpha1.ReasonAwaitingDependencies, true},
-		"a device is at work again":            {now, decide.Progress{Blocked: 2, Open: 1}, v1alpha1.ReasonAwaitingDependencies, false},
-		"what it depends on is not there":      {now, decide.Progress{Missing: 2}, v1alpha1.ReasonAwaitingDependencies, true},
-		"it depends on itself":                 {time.Time{}, decide.Progress{Blocked: 2, Cycle: true}, v1alpha1.ReasonDependencyCycle, true},
+		"within its deadline it goes on":        {time.Time{}, decide.Progress{Blocked: 2}, v1alpha1.ReasonAwaitingDependencies, false},
+		"the log says that it does not get on":  {now, decide.Progress{Blocked: 2}, v1alpha1.ReasonAwaitingDependencies, true},
+		"a device is at work again":             {now, decide.Progress{Blocked: 2, Open: 1}, v1alpha1.ReasonAwaitingDependencies, false},
+		"what it depends on is not there":       {now, decide.Progress{Missing: 2}, v1alpha1.ReasonAwaitingDependencies, true},
+		"all is offline, and depends on itself": {time.Time{}, decide.Progress{Missing: 2, Cycle: true}, v1alpha1.ReasonDependencyCycle, true},
+		"it depends on itself":                  {time.Time{}, decide.Progress{Blocked: 2, Cycle: true}, v1alpha1.ReasonDependencyCycle, true},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -304,8 +304,11 @@ func (s *Survey) OpenBatch() Wait {
 		s.nameWhere(&w, func(_ Class, p *Place) bool { return s.isAwaited(p) })
 	case s.nowhere(n) > 0 && !run.Full:
 		w.Kind = WaitDependency
-		w.Message = fmt.Sprintf("%s of batch %d %s until what %s depends on is there", DevicesText(s.nowhere(n)), run.Batch, wait(s.nowhere(n)), s.name())
-		s.nameWhere(&w, func(_ Class, p *Place) bool { return p.Online() && p.Skipped == WaitDependency })
+		w.Message = fmt.Sprintf("%s of batch %d %s until what %s depends on is healthy there", DevicesText(s.nowhere(n)), run.Batch, wait(s.nowhere(n)), s.name())
+		if s.cycle {
+			w.Message = s.name() + " depends on itself by way of spec.rollout.dependsOn"
+		}
+		s.nameWhere(&w, func(_ Class, p *Place) bool { return p.missing() })
 	case n.Proven == 0 && run.Batch < len(run.Batches) && run.Batches[run.Batch-1].Size > 0 && !run.Full && !Immediate(run):
 		w.Message = fmt.Sprintf("no device of batch %d has proven revision %d yet", run.Batch, run.Target.Revision)
 	default:
@@ -362,18 +365,24 @@ func (s *Survey) awaited() int {
 	return n
 }
 
-// nowhere is how many devices wait until a Deployment comes that they depend on, where the
-// only batch of the run was given to nobody.
+// nowhere is how many devices wait until a Deployment that they depend on comes or is
+// healthy there, where the only batch of the run was given to nobody.
 func (s *Survey) nowhere(of BatchCounts) (n int) {
 	if len(s.d.Run.Batches) > 1 || of.Given > 0 || Immediate(&s.d.Run) {
 		return 0
 	}
 	for _, p := range s.places {
-		if p.Matches && p.Online() && !p.Member && p.Skipped == WaitDependency {
+		if p.Matches && p.missing() {
 			n++
 		}
 	}
 	return n
+}
+
+// missing says whether a device is given nothing before what it depends on comes, and is
+// not Waiting: it is not there at all, or the device is offline and has nothing.
+func (p *Place) missing() bool {
+	return !p.Member && (p.Online() && p.Skipped == WaitDependency || !p.Online() && !p.Has && p.Blocked != "")
 }
 
 func (s *Survey) isAwaited(p *Place) bool {

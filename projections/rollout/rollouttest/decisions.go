@@ -32,7 +32,8 @@ package rollouttest
 //   - What leaves does so while it is online, within all budgets, and not while anything
 //     is paused. Another Deployment of the name gets the device once it is off.
 //   - A run of one batch that was given to nobody, because what it depends on is nowhere,
-//     waits: else it completes without a device, and brings out what nothing has proven.
+//     or its devices went offline before that was healthy, waits: else it completes without
+//     a device, and brings out what nothing has proven.
 //   - A healthy device that was away, and is back when the batch could call it flapping,
 //     counts neither for nor against until it is proven again.
 //   - A hold and spec.paused end with another deadline for each device.

@@ -13,7 +13,7 @@ type Verdict struct {
 	Waiting                  int   // online, and to be given it
 	Ready                    int   // of them, those whose dependencies are healthy
 	Offline                  int   // may still come back and be judged
-	Missing                  int   // online, and what they depend on is not there
+	Missing                  int   // what they depend on is not there; or they are offline, have nothing, and it is not healthy
 	Newest                   int64 // when the newest deadline began
 }
 
@@ -50,6 +50,8 @@ func (s *State) Judge(d *Deployment, now int64) (v Verdict) {
 				v.Ready++
 			}
 		case !given && dev.Online && s.skipped(d, dev) == "DependencyMissing":
+			v.Missing++
+		case !given && !dev.Online && p == nil && (s.skipped(d, dev) == "DependencyMissing" || s.skipped(d, dev) == "" && s.depends(d, dev) != ""):
 			v.Missing++
 		}
 	}

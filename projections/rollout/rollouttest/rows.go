@@ -164,13 +164,14 @@ func (l *Laws) dueBatch(c *course, key string, now int64) due {
 		return due{"Wait", eventlog.RolloutPaused, "OfflineDevices", ""}
 	case wait:
 		return due{}
-	// A run that nobody was given, for what it depends on is nowhere, is not complete: it
-	// waits, and says so by the rule of section 7.
+	// A run that nobody was given, for what it depends on is not there or its devices went
+	// offline before that was healthy, is not complete: it waits, and says so by the rule
+	// of section 7.
 	case settled && t.counted() == 0 && t.missing > 0 && len(c.plan) == 1:
 		if c.stalled || now-max(c.batchAt, t.newest) < c.spec.Deadline {
 			return due{}
 		}
-		return due{"Stall", eventlog.RolloutStalled, "AwaitingDependencies", ""}
+		return l.dueStall(key)
 	// B10: "nothing open, nothing waiting, and at least one proven, or it is the last batch".
 	case settled && (t.proven > 0 || c.last() || c.plan[c.batch-1].Size == 0):
 		return due{"B10", eventlog.RolloutBatchSucceeded, "", ""}
@@ -191,10 +192,16 @@ func (l *Laws) dueBatch(c *course, key string, now int64) due {
 		return due{"B13", eventlog.RolloutPaused, "BudgetExhausted", ""}
 	case c.stalled:
 		return due{}
-	case l.cyclic(key):
-		return due{"Stall", eventlog.RolloutStalled, "DependencyCycle", ""}
 	}
-	return due{"Stall", eventlog.RolloutStalled, "AwaitingDependencies", ""}
+	return l.dueStall(key)
+}
+
+func (l *Laws) dueStall(key string) due {
+	reason := "AwaitingDependencies"
+	if l.cyclic(key) {
+		reason = "DependencyCycle"
+	}
+	return due{"Stall", eventlog.RolloutStalled, reason, ""}
 }
 
 // Settled holds the log against the laws at a moment at which the engine has nothing to

@@ -279,7 +279,7 @@ func (t turn) judge() []Event {
 	case settled && nowhere(r, v) && (r.Stalled || !over(max(r.BatchAt, v.Newest))):
 		return nil
 	case settled && nowhere(r, v):
-		return t.say("Stall", eventlog.RolloutStalled, Event{Reason: "AwaitingDependencies"})
+		return t.stall()
 	case settled && (v.Proven > 0 || last || r.Plan[r.Batch-1].Size == 0):
 		return t.say("B10", eventlog.RolloutBatchSucceeded, Event{})
 	case settled && over(r.BatchAt):
@@ -289,14 +289,21 @@ func (t turn) judge() []Event {
 	switch {
 	case stuck && v.Ready > 0:
 		return t.pause("B13", "BudgetExhausted")
-	case stuck && !r.Stalled && t.cyclic(d):
-		return t.say("Stall", eventlog.RolloutStalled, Event{Reason: "DependencyCycle"})
 	case stuck && !r.Stalled:
-		return t.say("Stall", eventlog.RolloutStalled, Event{Reason: "AwaitingDependencies"})
+		return t.stall()
 	}
 	return nil
 }
 
-// nowhere: the only batch was given to nobody, and some wait until a Deployment comes that
-// they depend on.
+// stall: what a device could be given waits for another Deployment.
+func (t turn) stall() []Event {
+	reason := "AwaitingDependencies"
+	if t.cyclic(t.d) {
+		reason = "DependencyCycle"
+	}
+	return t.say("Stall", eventlog.RolloutStalled, Event{Reason: reason})
+}
+
+// nowhere: the only batch was given to nobody, and some wait until a Deployment that they
+// depend on comes or is healthy.
 func nowhere(r *Run, v Verdict) bool { return len(r.Plan) == 1 && v.Given == 0 && v.Missing > 0 }

@@ -7,7 +7,7 @@ type tally struct {
 	proven, bad, open int   // of those that were given the target
 	waiting, ready    int   // online, and to be given it; of them, those whose dependencies are healthy
 	offline           int   // may still come back and be judged
-	missing           int   // online, and what they depend on is not there
+	missing           int   // what they depend on is not there; or they are offline, have nothing, and it is not healthy
 	newest            int64 // when the newest deadline began
 }
 
@@ -50,6 +50,8 @@ func (l *Laws) tally(c *course, key string, now int64) (t tally) {
 					t.ready++
 				}
 			case w.online && w.labels != nil && (f == nil || f.holder == "" || f.holder == key):
+				t.missing++
+			case !w.online && w.labels != nil && (f == nil || f.holder == "") && !ready:
 				t.missing++
 			}
 			continue
