@@ -74,7 +74,7 @@ func TestKubectlWaitAndDiffDuringRollouts(t *testing.T) {
 	})
 	file := filepath.Join(t.TempDir(), "web.yaml")
 	watched := w.watchPatches(ns, fleet)
-	apply := func(image string) {
+	apply := func(image, deadline string) {
 		text := fmt.Sprintf(`apiVersion: fleet.nationtech.io/v1alpha1
 kind: Deployment
 metadata: {name: web, namespace: %s, annotations: {kubernetes.io/change-cause: to %s}}
@@ -83,9 +83,9 @@ spec:
   rollout:
     batches: [{size: 1, soak: 2s}, {size: 50%%, soak: 1s}, {soak: 1s}]
     maxUnavailable: 50%%
-    progressDeadline: 6s
+    progressDeadline: %s
   score: {type: PodmanV0, data: {services: [{name: main, image: "%s"}]}}
-`, ns, image, image)
+`, ns, image, deadline, image)
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -125,13 +125,14 @@ spec:
 			t.Errorf("kubectl wait says Ready of %s, and %s", image, said)
 		}
 	}
-	apply("app:1")
+	const ample, soon = "300s", "6s" // a slow machine must not fail the good ones
+	apply("app:1", ample)
 	wait("Ready")
 	runs("app:1")
 	fleet.Set("app:2", devicetest.Fails)
-	apply("app:2")
+	apply("app:2", soon)
 	wait("Stalled")
-	apply("app:3")
+	apply("app:3", ample)
 	wait("Ready")
 	runs("app:3")
 	if n := watched(); n < 10 {
