@@ -147,6 +147,7 @@ const lease = 15 * time.Second
 // took is logged, and fails nothing: it is the machine's time.
 func (w *world) lose(p *process, by syscall.Signal, other *process) {
 	w.t.Helper()
+	w.logPhases()
 	lost := time.Now()
 	p.signal(by)
 	var took time.Duration
@@ -160,6 +161,17 @@ func (w *world) lose(p *process, by syscall.Signal, other *process) {
 		return nil
 	})
 	w.t.Logf("%s leads %s after %s was lost by %s; the lease is %s", other.identity, took, p.identity, by, lease)
+}
+
+// logPhases logs where the rollouts are, so that a reader sees in which phases the leader
+// was lost.
+func (w *world) logPhases() {
+	w.t.Helper()
+	for _, name := range phases {
+		s := w.status(name)
+		w.t.Logf("before the signal %s is %s (%s), in batch %d of %d: %d updating, %d healthy, %d failed, %d waiting",
+			name, s.Phase, s.Reason, s.Batch, s.Batches, s.Updating, s.Healthy, s.Failed, s.Waiting)
+	}
 }
 
 // devices starts the devices and waits until the operator knows them.
