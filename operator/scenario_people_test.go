@@ -25,16 +25,18 @@ func twoPersons(s scenario) {
 			return r.Revision == 2 && r.Batch == batch && r.Reason == reason
 		})
 	}
-	annotate := func(person, value string) {
+	annotate := func(person, value string) *v1alpha1.Deployment {
 		s.t.Helper()
 		merge := fmt.Sprintf(`{"metadata":{"annotations":{%q:%s}}}`, v1alpha1.AnnotationPromote, value)
-		if _, err := s.person(person).FleetV1alpha1().Deployments(s.ns).Patch(s.t.Context(), "web", types.MergePatchType, []byte(merge), metav1.PatchOptions{FieldManager: "kubectl-annotate"}); err != nil {
+		d, err := s.person(person).FleetV1alpha1().Deployments(s.ns).Patch(s.t.Context(), "web", types.MergePatchType, []byte(merge), metav1.PatchOptions{FieldManager: "kubectl-annotate"})
+		if err != nil {
 			s.t.Fatal(err)
 		}
+		return d
 	}
-	promote := func(person string, r *v1alpha1.RolloutStatus) {
+	promote := func(person string, r *v1alpha1.RolloutStatus) *v1alpha1.Deployment {
 		s.t.Helper()
-		annotate(person, fmt.Sprintf(`"%d.%d.%d"`, r.Revision, r.Run, r.Batch))
+		return annotate(person, fmt.Sprintf(`"%d.%d.%d"`, r.Revision, r.Run, r.Batch))
 	}
 	r := waits(1, v1alpha1.ReasonAwaitingApproval)
 	if answer := s.ask(eventlog.RequestPromote, "web", r); answer.Kind != "refused" || answer.Reason != "FourEyes" {
@@ -48,7 +50,11 @@ func twoPersons(s scenario) {
 	if n := s.have("web", "app:2"); n != 2 {
 		s.t.Errorf("%d devices were given what one person alone wanted, want 2", n)
 	}
-	promote("bob", r) // the same again: he is not stamped
+	// The same again: he is not stamped. The status says the same before and after it, so
+	// what the API server stored is looked at.
+	if by := promote("bob", r).Annotations[v1alpha1.AnnotationPromotedBy]; by != "alice" {
+		s.t.Errorf("bob set what alice had set, and the stamp is of %q", by)
+	}
 	if r = waits(1, v1alpha1.ReasonApproverUnknown); !strings.Contains(r.Message, "take the annotation away and set it again") {
 		s.t.Errorf("what to do: %s", r.Message)
 	}
