@@ -53,7 +53,7 @@ func TestABatchThatDoesNotGetOnSaysItOnce(t *testing.T) {
 	if len(said) != 1 {
 		t.Fatalf("it says %d times that it does not get on", len(said))
 	}
-	want := []string{v1alpha1.ReasonAwaitingDependencies, "1 device of batch 1 wait until what it depends on is healthy there; nothing got on for 5m0s", "waits for a/db"}
+	want := []string{v1alpha1.ReasonAwaitingDependencies, "1 device of batch 1 waits until what it depends on is healthy there; nothing got on for 5m0s", "waits for a/db"}
 	if diff := cmp.Diff(want, []string{said[0].Reason, said[0].Message, said[0].Examples[0].Error}); diff != "" {
 		t.Errorf("it says (-want +got):\n%s", diff)
 	}

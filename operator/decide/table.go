@@ -135,7 +135,7 @@ func (c deploymentCase) rollBack() ([]eventlog.Draft, bool, error) {
 	case open == 0 && !c.place.grantable() && !c.Clock().Before(c.place.stuckAt()):
 		return c.event(eventlog.RolloutPaused, eventlog.Rollout{
 			Reason: v1alpha1.ReasonRollbackFailed, Counts: c.counts(), Examples: c.examples(), Message: fmt.Sprintf(
-				"%s still run what is rolled back, and no more may be unavailable; mend the devices that fail, then resume", rollout.DevicesText(left)),
+				"%s still %s what is rolled back, and no more may be unavailable; mend the devices that fail, then resume", rollout.DevicesText(left), rollout.Verb(left, "runs", "run")),
 		})
 	}
 	return nil, false, nil
@@ -171,7 +171,7 @@ func (c deploymentCase) judge() ([]eventlog.Draft, bool, error) {
 	case pl.set.WaitOffline && pl.awaited > 0 && !overdue:
 		return nil, false, nil
 	case pl.set.WaitOffline && pl.awaited > 0:
-		return pause(v1alpha1.ReasonOfflineDevices, fmt.Sprintf("%s of batch %d are offline; bring them back and resume, or promote to go on without them", rollout.DevicesText(pl.awaited), run.Batch))
+		return pause(v1alpha1.ReasonOfflineDevices, fmt.Sprintf("%s of batch %d %s offline; bring %s back and resume, or promote to go on without", rollout.DevicesText(pl.awaited), run.Batch, rollout.Verb(pl.awaited, "is", "are"), rollout.Verb(pl.awaited, "it", "them")))
 	case pl.nowhere():
 		return c.stall(pl.missing)
 	case waiting == 0 && open == 0 && (proven > 0 || last || empty):
@@ -194,7 +194,7 @@ func (c deploymentCase) pauseExhausted() ([]eventlog.Draft, bool, error) {
 	}
 	return c.event(eventlog.RolloutPaused, eventlog.Rollout{
 		Batch: run.Batch, Reason: v1alpha1.ReasonBudgetExhausted, Counts: c.counts(), Examples: c.examples(), Message: fmt.Sprintf(
-			"%s of batch %d wait, and no more may be unavailable; mend what is down, or raise the budget, then resume", rollout.DevicesText(waiting), run.Batch),
+			"%s of batch %d %s, and no more may be unavailable; mend what is down, or raise the budget, then resume", rollout.DevicesText(waiting), run.Batch, rollout.Verb(waiting, "waits", "wait")),
 	})
 }
 
@@ -221,7 +221,7 @@ func (c deploymentCase) stall(devices int) ([]eventlog.Draft, bool, error) {
 	})
 	return c.event(eventlog.RolloutStalled, eventlog.Rollout{
 		Batch: run.Batch, Reason: reason, Counts: c.counts(), Examples: examples, Message: fmt.Sprintf(
-			"%s of batch %d wait %s; nothing got on for %s", rollout.DevicesText(devices), run.Batch, on, pl.set.Deadline),
+			"%s of batch %d %s %s; nothing got on for %s", rollout.DevicesText(devices), run.Batch, rollout.Verb(devices, "waits", "wait"), on, pl.set.Deadline),
 	})
 }
 
@@ -244,8 +244,8 @@ func (c deploymentCase) afterFailure(counts *eventlog.RolloutCounts) ([]eventlog
 	}
 	return c.event(eventlog.RolloutPaused, eventlog.Rollout{
 		Batch: run.Batch, Reason: reason, Counts: counts, Examples: c.examples(), Message: fmt.Sprintf(
-			"batch %d failed: %d devices are bad, at most %d may be; undo it, mend it by a new revision, or give the devices another deadline by retry-failed",
-			run.Batch, counts.Bad, counts.Allowed),
+			"batch %d failed: %s %s bad, at most %d may be; undo it, mend it by a new revision, or give the devices another deadline by retry-failed",
+			run.Batch, rollout.DevicesText(counts.Bad), rollout.Verb(counts.Bad, "is", "are"), counts.Allowed),
 	})
 }
 

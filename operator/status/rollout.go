@@ -132,21 +132,21 @@ func progressing(in Deployments, batch string) wait {
 		return wait{reason: v1alpha1.ReasonProgressing, message: said}
 	case n.Waiting > 0 && p.Blocked == n.Waiting && p.Cycle:
 		return wait{reason: v1alpha1.ReasonDependencyCycle, stalled: true, message: fmt.Sprintf(
-			"%s; %s wait for ever, for this Deployment depends on itself by way of spec.rollout.dependsOn: correct that of one of them", said, rollout.DevicesText(n.Waiting))}
+			"%s; %s for ever, for this Deployment depends on itself by way of spec.rollout.dependsOn: correct that of one of them", said, devicesWait(n.Waiting))}
 	case n.Waiting > 0 && p.Blocked == n.Waiting:
 		// After the batch stood still for a deadline somebody has to look; it goes on by
 		// itself once what it depends on does.
 		return wait{reason: v1alpha1.ReasonAwaitingDependencies, stalled: p.Open == 0 && !run.StalledAt.IsZero(), message: fmt.Sprintf(
-			"%s; %s wait until what this Deployment depends on is healthy there", said, rollout.DevicesText(n.Waiting))}
+			"%s; %s until what this Deployment depends on is healthy there", said, devicesWait(n.Waiting))}
 	case p.Missing > 0 && !run.Passed && p.Cycle:
 		return wait{reason: v1alpha1.ReasonDependencyCycle, stalled: true, message: fmt.Sprintf(
-			"%s; %s wait for ever, for this Deployment depends on itself by way of spec.rollout.dependsOn: correct that of one of them", said, rollout.DevicesText(p.Missing))}
+			"%s; %s for ever, for this Deployment depends on itself by way of spec.rollout.dependsOn: correct that of one of them", said, devicesWait(p.Missing))}
 	case p.Missing > 0 && !run.Passed:
 		return wait{reason: v1alpha1.ReasonAwaitingDependencies, stalled: !run.StalledAt.IsZero(), message: fmt.Sprintf(
-			"%s; %s wait until what this Deployment depends on is healthy there", said, rollout.DevicesText(p.Missing))}
+			"%s; %s until what this Deployment depends on is healthy there", said, devicesWait(p.Missing))}
 	case n.Waiting > 0 && p.Open == 0:
 		return wait{reason: v1alpha1.ReasonAwaitingBudget, message: fmt.Sprintf(
-			"%s; %s wait, for no more may be unavailable (%s at a time%s)", said, rollout.DevicesText(n.Waiting), rollout.DevicesText(p.Settings.MostUnavailable(p.Matched)), parkedText(p.Parked))}
+			"%s; %s, for no more may be unavailable (%s at a time%s)", said, devicesWait(n.Waiting), rollout.DevicesText(p.Settings.MostUnavailable(p.Matched)), parkedText(p.Parked))}
 	case n.Waiting == 0 && p.Open > 0 && p.Standings[rollout.Updating] == 0 && n.Bad == 0:
 		return wait{reason: v1alpha1.ReasonAwaitingSoak, message: fmt.Sprintf("%s; its devices soak for %s", said, settings.Soak)}
 	}
@@ -157,8 +157,11 @@ func parkedText(n int) string {
 	if n == 0 {
 		return ""
 	}
-	return fmt.Sprintf("; %s wait for a DisruptionBudget", rollout.DevicesText(n))
+	return fmt.Sprintf("; %s for a DisruptionBudget", devicesWait(n))
 }
+
+// devicesWait is 1 device waits or 5 devices wait.
+func devicesWait(n int) string { return rollout.DevicesText(n) + rollout.Verb(n, " waits", " wait") }
 
 func healthyText(p *decide.Progress) string {
 	if p == nil {

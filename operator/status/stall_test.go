@@ -27,6 +27,7 @@ func TestABatchThatWaitsForAnotherDeployment(t *testing.T) {
 	}{
 		"within its deadline it goes on":        {time.Time{}, decide.Progress{Blocked: 2}, v1alpha1.ReasonAwaitingDependencies, false},
 		"the log says that it does not get on":  {now, decide.Progress{Blocked: 2}, v1alpha1.ReasonAwaitingDependencies, true},
+		"one device alone waits":                {time.Time{}, decide.Progress{Blocked: 1}, v1alpha1.ReasonAwaitingDependencies, false},
 		"a device is at work again":             {now, decide.Progress{Blocked: 2, Open: 1}, v1alpha1.ReasonAwaitingDependencies, false},
 		"what it depends on is not there":       {now, decide.Progress{Missing: 2}, v1alpha1.ReasonAwaitingDependencies, true},
 		"all is offline, and depends on itself": {time.Time{}, decide.Progress{Missing: 2, Cycle: true}, v1alpha1.ReasonDependencyCycle, true},
@@ -53,6 +54,8 @@ func TestABatchThatWaitsForAnotherDeployment(t *testing.T) {
 			}
 			if c := meta.FindStatusCondition(got.Conditions, v1alpha1.ConditionProgressing); c == nil || c.Reason != tt.reason {
 				t.Errorf("Progressing is %+v, want reason %s", c, tt.reason)
+			} else if waits := map[bool]string{true: "1 device waits ", false: "2 devices wait "}[p.Blocked == 1]; !strings.Contains(c.Message, waits) {
+				t.Errorf("it says %q, want %q in it", c.Message, waits)
 			}
 		})
 	}

@@ -44,7 +44,7 @@ func (g *budgetGroup) wait() Wait {
 	if g.values != "" {
 		of = " of group " + g.values
 	}
-	w.Message = fmt.Sprintf("DisruptionBudget %s allows %s%s to be down, and %d %s", g.of.name, DevicesText(g.most()), of, len(g.down), are(len(g.down)))
+	w.Message = fmt.Sprintf("DisruptionBudget %s allows %s%s to be down, and %d %s", g.of.name, DevicesText(g.most()), of, len(g.down), Verb(len(g.down), "is", "are"))
 	if len(g.down) > 0 {
 		w.Message += ": " + strings.Join(w.Devices, ", ")
 		if more := len(g.down) - len(w.Devices); more > 0 {

@@ -295,16 +295,16 @@ func (s *Survey) OpenBatch() Wait {
 	case run.Failed:
 		return Wait{Kind: WaitOperator, Sequence: run.Sequence, Message: fmt.Sprintf("batch %d failed, and the operator says next what follows", run.Batch)}
 	case n.Waiting > 0:
-		w.Message = fmt.Sprintf("%s of batch %d %s yet to be given revision %d", DevicesText(n.Waiting), run.Batch, have(n.Waiting), run.Target.Revision)
+		w.Message = fmt.Sprintf("%s of batch %d %s yet to be given revision %d", DevicesText(n.Waiting), run.Batch, Verb(n.Waiting, "has", "have"), run.Target.Revision)
 		s.nameWhere(&w, func(c Class, _ *Place) bool { return c == Waiting })
 	case n.Open > 0 && !run.Full:
 		return s.openDevices(n.Open)
 	case s.set.WaitOffline && s.awaited() > 0:
-		w.Message = fmt.Sprintf("%s of batch %d %s offline, and spec.rollout.offlineDevices says to wait for them", DevicesText(s.awaited()), run.Batch, are(s.awaited()))
+		w.Message = fmt.Sprintf("%s of batch %d %s offline, and spec.rollout.offlineDevices says to wait for them", DevicesText(s.awaited()), run.Batch, Verb(s.awaited(), "is", "are"))
 		s.nameWhere(&w, func(_ Class, p *Place) bool { return s.isAwaited(p) })
 	case s.nowhere(n) > 0 && !run.Full:
 		w.Kind = WaitDependency
-		w.Message = fmt.Sprintf("%s of batch %d %s until what %s depends on is healthy there", DevicesText(s.nowhere(n)), run.Batch, wait(s.nowhere(n)), s.name())
+		w.Message = fmt.Sprintf("%s of batch %d %s until what %s depends on is healthy there", DevicesText(s.nowhere(n)), run.Batch, Verb(s.nowhere(n), "waits", "wait"), s.name())
 		if s.cycle {
 			w.Message = s.name() + " depends on itself by way of spec.rollout.dependsOn"
 		}
@@ -337,11 +337,11 @@ func (s *Survey) openDevices(open int) Wait {
 	if soaking < open {
 		w = Wait{Kind: WaitBatch}
 		s.nameWhere(&w, func(c Class, p *Place) bool { return c == Open && !p.Pair.Succeeded() })
-		w.Message = fmt.Sprintf("%s of batch %d %s at work on revision %d", DevicesText(open-soaking), s.d.Run.Batch, are(open-soaking), s.d.Run.Target.Revision)
+		w.Message = fmt.Sprintf("%s of batch %d %s at work on revision %d", DevicesText(open-soaking), s.d.Run.Batch, Verb(open-soaking, "is", "are"), s.d.Run.Target.Revision)
 		return w
 	}
 	w.Until = &until
-	w.Message = fmt.Sprintf("%s of batch %d %s to run revision %d well for %s more", DevicesText(open), s.d.Run.Batch, have(open), s.d.Run.Target.Revision, span(until.Sub(s.at)))
+	w.Message = fmt.Sprintf("%s of batch %d %s to run revision %d well for %s more", DevicesText(open), s.d.Run.Batch, Verb(open, "has", "have"), s.d.Run.Target.Revision, span(until.Sub(s.at)))
 	return w
 }
 
@@ -419,25 +419,12 @@ func DevicesText(n int) string {
 	return fmt.Sprintf("%d devices", n)
 }
 
-func have(n int) string {
+// Verb is the form of a verb that fits a number of devices.
+func Verb(n int, one, many string) string {
 	if n == 1 {
-		return "has"
+		return one
 	}
-	return "have"
-}
-
-func wait(n int) string {
-	if n == 1 {
-		return "waits"
-	}
-	return "wait"
-}
-
-func are(n int) string {
-	if n == 1 {
-		return "is"
-	}
-	return "are"
+	return many
 }
 
 // span is a duration to the second, at least one.
