@@ -11,8 +11,11 @@ const (
 	// ConditionReconciling on a Deployment is True while its rollout progresses, and
 	// absent otherwise: kstatus, and so Flux and Helm, read it as "in progress".
 	ConditionReconciling = "Reconciling"
-	// ConditionStalled on a Deployment is True where nothing goes on without a person,
-	// and absent otherwise: kstatus reads it as "failed".
+	// ConditionStalled on a Deployment is True where somebody has to look, and absent
+	// otherwise: nothing goes on without a person; or, with the reason
+	// AwaitingDependencies, a batch has waited for another Deployment for a whole
+	// progressDeadline, and goes on by itself once that is healthy. kstatus reads it as
+	// "failed".
 	ConditionStalled = "Stalled"
 	// ConditionNameConflict on a Deployment says that on some devices a Deployment of
 	// the same name in another namespace holds the place; it is absent where none does.

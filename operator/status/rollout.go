@@ -58,7 +58,7 @@ func failures(p *decide.Progress) []v1alpha1.DeviceFailures {
 // wait is what a rollout waits for, or how it ended.
 type wait struct {
 	reason, message string
-	stalled         bool // nothing goes on without a person
+	stalled         bool // somebody has to look: nothing goes on without a person, or what is waited for is overdue
 	through         bool // the target of the run is out
 }
 
