@@ -28,7 +28,7 @@ type ShownDevice struct {
 	Class    rollout.Class // of a device that was given the target; else Waiting or Uncounted
 	Soaked   time.Time     // of a healthy one whose soak goes on: when that is over
 	Skipped  string        // why it is not given the target as things stand
-	Blocked  string        // the Deployment that it waits for
+	Blocked  string        // the Deployment that it waits for, or where it is skipped, that is not there
 	Budget   string        // the DisruptionBudget that has no room for it
 	Failure  string        // why it fails: the reason that it reports, or Lost or Silent
 	Error    string        // that it reports

@@ -141,6 +141,16 @@ func TestAFirstRevisionWaitsForWhatItDependsOn(t *testing.T) {
 	if got := s.run(); got.Phase != fleet.PhaseProgressing || len(s.stalls()) != 1 || s.Progress(key("a/web")).Missing != 2 {
 		t.Fatalf("what it depends on is not there, and it is %s, said %+v", got.Phase, s.stalls())
 	}
+	want := eventlog.Rollout{
+		Reason: v1alpha1.ReasonAwaitingDependencies, Message: "2 devices of batch 1 wait until what it depends on is assigned there, and healthy; nothing got on for 5m0s",
+	}
+	for _, e := range s.stalls()[0].Examples {
+		want.Examples = append(want.Examples, eventlog.DeviceExample{Device: e.Device, Reason: v1alpha1.ReasonDependencyMissing, Error: "waits for a/db, which is not assigned there"})
+	}
+	said := s.stalls()[0]
+	if diff := cmp.Diff(want, eventlog.Rollout{Reason: said.Reason, Message: said.Message, Examples: said.Examples}); diff != "" || len(said.Examples) != 2 {
+		t.Errorf("it says (-want +got):\n%s", diff)
+	}
 	s.db(`{"strategy":"Immediate"}`)
 	for _, id := range s.ids {
 		s.report(id, "db", eventlog.PhaseRunning)

@@ -308,7 +308,7 @@ func (l *surveyLaw) agree() {
 		got := decide.Kept{Current: true, Matched: n.Matched, Online: n.Online, Disturbed: n.Disturbed, Standings: n.Standings, Places: map[string]decide.KeptPlace{}}
 		judged := d.Run.Phase == fleet.PhaseProgressing && !rollout.Immediate(&d.Run) && d.Hold == nil && !d.Settings.Paused && !d.Run.Failed
 		for _, p := range s.Places() {
-			place := decide.KeptPlace{Matches: p.Matches, Skipped: p.Skipped != "", Blocked: p.Blocked != "" && p.Skipped == ""}
+			place := decide.KeptPlace{Matches: p.Matches, Skipped: p.Skipped != "", Blocked: p.Blocked != ""}
 			if p.Matches {
 				place.Batch, place.Standing = p.Batch, p.Standing
 				if judged && p.Batch == d.Run.Batch {

@@ -212,11 +212,13 @@ func (c deploymentCase) stall(devices int) ([]eventlog.Draft, bool, error) {
 		reason, on = v1alpha1.ReasonDependencyCycle, "for ever: this Deployment depends on itself by way of spec.rollout.dependsOn"
 	}
 	examples := c.examplesOf(func(v *placeValues) bool { return v.class == rollout.Waiting || v.missing }, func(e *eventlog.DeviceExample, p *place) {
-		switch e.Reason = reason; {
-		case p.values.missing:
-			e.Reason = v1alpha1.ReasonDependencyMissing
-		case p.values.blocked != reason:
+		e.Reason = reason
+		if p.values.blocked != reason {
 			e.Error = "waits for " + c.key.Namespace + "/" + p.values.blocked
+		}
+		if p.values.skipped != "" {
+			e.Reason, on = p.values.skipped, "until what it depends on is assigned there, and healthy"
+			e.Error += ", which is not assigned there"
 		}
 	})
 	return c.event(eventlog.RolloutStalled, eventlog.Rollout{

@@ -31,7 +31,7 @@ type placeValues struct {
 	standing  rollout.Standing
 	class     rollout.Class
 	skipped   string // reason
-	blocked   string // the Deployment that it depends on and that is not healthy there
+	blocked   string // the Deployment that it depends on and that is not healthy there, or where it is skipped, not there
 	until     time.Time
 }
 
@@ -147,7 +147,7 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 	case run.Phase == fleet.PhaseProgressing && v.batch == run.Batch:
 		v.judged = true
 		v.awaited = !v.online && v.skipped == "" && (pair == nil || !pair.Lost)
-		v.missing = !member && v.skipped == v1alpha1.ReasonDependencyMissing && (v.online || !has) || !v.online && !has && v.blocked != ""
+		v.missing = !member && (v.online && v.skipped == v1alpha1.ReasonDependencyMissing || !v.online && !has && v.blocked != "")
 		switch {
 		case member:
 			v.class, classUntil = pl.set.Classify(pair, pl.set.Batch(run, run.Batch).Soak, now)
@@ -166,8 +166,8 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 }
 
 // dependencies says whether the Deployments that a placement depends on let it go to a
-// device: skipped where one is not there at all, blocked by the name of one that is not
-// healthy there on its own target.
+// device: skipped and the name of one that is not there at all, or blocked by the name of
+// one that is not healthy there on its own target.
 func (s *State) dependencies(pl *placement, dev *fleet.Device) (skipped, blocked string) {
 	if len(pl.set.DependsOn) == 0 {
 		return "", ""
@@ -177,7 +177,7 @@ func (s *State) dependencies(pl *placement, dev *fleet.Device) (skipped, blocked
 	}
 	missing, blocked := pl.set.Dependency(s.view, pl.key.Namespace, dev)
 	if missing != "" {
-		return v1alpha1.ReasonDependencyMissing, ""
+		return v1alpha1.ReasonDependencyMissing, missing
 	}
 	return "", blocked
 }
