@@ -28,7 +28,7 @@ type Progress struct {
 	// Batch counts the devices of the open batch; nil where none is judged.
 	Batch    *eventlog.RolloutCounts
 	Open     int  // devices of the open batch that are at work on it or soak
-	Blocked  int  // devices of the open batch that wait for a Deployment that they depend on
+	Blocked  int  // devices of the open batch, or of an Immediate run those online, that wait for a Deployment that they depend on
 	Parked   int  // devices that wait for a DisruptionBudget
 	Missing  int  // devices, offline ones too, that wait until a Deployment that they depend on is healthy there, where nobody was given anything
 	Cycle    bool // the Deployment depends on itself, so none of those ever goes on
@@ -55,7 +55,7 @@ func (s *State) Progress(key fleet.Key) *Progress {
 	}
 	p := &Progress{
 		Settings: pl.set, Matched: pl.matched, Online: pl.online, Standings: pl.standings, Succeeded: pl.standings[rollout.Healthy],
-		Failed: pl.failed, FailedOnline: pl.failedOnline, Offline: pl.absent, Owes: pl.owes(), Open: pl.classes[rollout.Open], Blocked: pl.blocked, Parked: pl.parked,
+		Failed: pl.failed, FailedOnline: pl.failedOnline, Offline: pl.absent, Owes: pl.owes(), Open: pl.classes[rollout.Open], Blocked: pl.blocked + pl.depends, Parked: pl.parked,
 		Cycle: pl.cyclic(s),
 	}
 	if pl.nowhere() {

@@ -190,3 +190,34 @@ func TestAFirstRevisionWaitsWhereItsDevicesGoOffline(t *testing.T) {
 		})
 	}
 }
+
+// What is given to all devices at once waits for what it depends on, too, and the status
+// can say for how many devices: for what is not there, not healthy, or for ever.
+func TestAnImmediateRolloutCountsTheDevicesThatWaitForAnother(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 3)
+	blocked := func(want int) {
+		t.Helper()
+		s.pass(time.Second)
+		if p := s.Progress(key("a/web")); p.Blocked != want {
+			t.Errorf("%d devices wait for another Deployment, want %d", p.Blocked, want)
+		}
+	}
+	s.apply("app:1", `{"strategy":"Immediate","dependsOn":["db"]}`)
+	blocked(3)
+	s.db(`{"strategy":"Immediate"}`)
+	blocked(3)
+	s.report(s.ids[0], "db", eventlog.PhaseRunning)
+	blocked(2)
+	s.offline(s.ids[1]) // it is given it when it is back
+	blocked(1)
+	s.online(s.ids[1])
+	for _, id := range s.ids[1:] {
+		s.report(id, "db", eventlog.PhaseRunning)
+	}
+	blocked(0)
+	s.pass(time.Minute)
+	if got := s.run(); got.Phase != fleet.PhaseCompleted {
+		t.Errorf("what it depends on is healthy, and it is %s", got.Phase)
+	}
+}

@@ -27,6 +27,7 @@ type placeValues struct {
 	judged    bool
 	awaited   bool // offline, and not lost
 	missing   bool // it is given nothing before what it depends on comes, and is not counted as waiting
+	depends   bool // an Immediate run would give it the target, and waits for what it depends on
 	batch     int
 	standing  rollout.Standing
 	class     rollout.Class
@@ -60,6 +61,9 @@ func (p *place) account(n int) {
 		}
 		if v.gone && v.standing != rollout.Healthy {
 			pl.absent += n
+		}
+		if v.depends {
+			pl.depends += n
 		}
 		pl.noteFailure(p, n)
 	}
@@ -132,6 +136,7 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 	waits := v.online && (v.owes || target != nil && !has && v.skipped == "")
 	switch {
 	case rollout.Immediate(run):
+		v.depends = run.Phase == fleet.PhaseProgressing && v.online && !member && v.blocked != ""
 	case run.Phase == fleet.PhaseRollingBack:
 		v.judged = true
 		deadline := time.Time{}

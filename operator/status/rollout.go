@@ -114,11 +114,26 @@ func approvedByAnother(in Deployments) wait {
 		"batch %d succeeded and waits for another person than the author of the change: %s", run.Batch, how)}
 }
 
+// atOnce says what an Immediate rollout waits for. No batch of it stalls; a cycle ends by a
+// person alone.
+func atOnce(run *fleet.Run, p *decide.Progress) wait {
+	said := fmt.Sprintf("revision %d is given to all devices at once%s", run.Target.Revision, healthyText(p))
+	switch {
+	case p == nil || p.Blocked == 0:
+		return wait{reason: v1alpha1.ReasonProgressing, message: said}
+	case p.Cycle:
+		return wait{reason: v1alpha1.ReasonDependencyCycle, stalled: true, message: fmt.Sprintf(
+			"%s; %s for ever, for this Deployment depends on itself by way of spec.rollout.dependsOn: correct that of one of them", said, devicesWait(p.Blocked))}
+	}
+	return wait{reason: v1alpha1.ReasonAwaitingDependencies, message: fmt.Sprintf(
+		"%s; %s until what this Deployment depends on is healthy there", said, devicesWait(p.Blocked))}
+}
+
 // progressing says what an update or a restart that is on its way waits for.
 func progressing(in Deployments, batch string) wait {
 	run, p := &in.Log.Run, in.Progress
 	if p == nil || rollout.Immediate(run) {
-		return wait{reason: v1alpha1.ReasonProgressing, message: fmt.Sprintf("revision %d is given to all devices at once%s", run.Target.Revision, healthyText(p))}
+		return atOnce(run, p)
 	}
 	settings := p.Settings.Batch(run, run.Batch)
 	said := fmt.Sprintf("%s%s", batch, healthyText(p))

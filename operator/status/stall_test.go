@@ -61,6 +61,44 @@ func TestABatchThatWaitsForAnotherDeployment(t *testing.T) {
 	}
 }
 
+// What is given to all devices at once says, too, that it waits for another Deployment.
+func TestAnImmediateRolloutSaysThatItWaitsForAnother(t *testing.T) {
+	t.Parallel()
+	tests := map[string]struct {
+		progress decide.Progress
+		reason   string
+		stalled  bool
+	}{
+		"nothing waits":            {decide.Progress{}, v1alpha1.ReasonProgressing, false},
+		"what it depends on fails": {decide.Progress{Blocked: 3}, v1alpha1.ReasonAwaitingDependencies, false},
+		"it depends on itself":     {decide.Progress{Blocked: 3, Cycle: true}, v1alpha1.ReasonDependencyCycle, true},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := tt.progress
+			p.Matched = 3
+			in := status.Deployments{
+				Spec: spec(), Placed: true, Progress: &p, Previous: v1alpha1.DeploymentStatus{ObservedGeneration: 3},
+				Log: &fleet.Deployment{Counts: fleet.Counts{Matched: 3, Pending: 3}, Spec: eventlog.Deployment{Revision: 7, Generation: 3, ScoreHash: "h"}, Run: fleet.Run{
+					ID: 1, Kind: eventlog.RunImmediate, Target: fleet.Target{Revision: 7, Content: "h"}, Batch: 1, Phase: fleet.PhaseProgressing,
+					Strategy: eventlog.StrategyImmediate, Batches: []eventlog.PlannedBatch{{Size: 3}},
+				}},
+			}
+			got := status.Deployment(in, now)
+			if c := meta.FindStatusCondition(got.Conditions, v1alpha1.ConditionProgressing); c == nil || c.Reason != tt.reason {
+				t.Errorf("Progressing is %+v, want reason %s", c, tt.reason)
+			}
+			if stalled := meta.IsStatusConditionTrue(got.Conditions, v1alpha1.ConditionStalled); stalled != tt.stalled {
+				t.Errorf("Stalled is %v, want %v", stalled, tt.stalled)
+			}
+			if r := got.Rollout; r == nil || r.Reason != tt.reason {
+				t.Errorf("status.rollout is %+v, want reason %s", r, tt.reason)
+			}
+		})
+	}
+}
+
 func TestTheEventOfABatchThatDoesNotGetOn(t *testing.T) {
 	t.Parallel()
 	d, err := eventlog.NewDraft(eventlog.DeploymentSubject("shop", "web"), eventlog.RolloutStalled, now, eventlog.Rollout{
