@@ -174,9 +174,10 @@ func (s *State) applyRollout(d *Deployment, e Event) {
 		r.Phase, r.Reason, r.Failed = Paused, e.Reason, false
 	case eventlog.RolloutResumed:
 		d.Hold = false
-		if r.Phase == Paused {
+		switch r.Phase {
+		case Paused:
 			s.resume(d)
-		} else if r.Phase == Progressing {
+		case Progressing:
 			s.renew(d)
 		}
 	case eventlog.RolloutAborted:
