@@ -2,10 +2,13 @@ package dev
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"fleet.nationtech.io/eventlog"
 )
 
 func (s *story) moveAway(ctx context.Context) error {
@@ -27,6 +30,16 @@ func (s *story) moveAway(ctx context.Context) error {
 
 func (s *story) moveBack(ctx context.Context) error {
 	if err := s.label(ctx, `{"metadata":{"labels":{"site":null}}}`); err != nil {
+		return err
+	}
+	// A label is not of the Deployment's generation: its status may speak of what was
+	// before for a second.
+	err := until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
+		states, err := s.states(ctx)
+		st, there := states[s.devices[0]]
+		return there && st.Phase == eventlog.PhaseRunning, fmt.Sprintf("%s reports %q", s.devices[0], st.Phase), err
+	})
+	if err != nil {
 		return err
 	}
 	if err := s.ready(2)(ctx); err != nil {
