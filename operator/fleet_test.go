@@ -128,6 +128,17 @@ func (r *replica) get(t *testing.T, path string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
+// online waits until the operator hears so many devices.
+func (r *replica) online(t *testing.T, devices int) {
+	t.Helper()
+	eventually(t, "all devices are online", func() string {
+		if n := r.metricOf(t, "fleet_operator_devices", "True"); int(n) != devices {
+			return fmt.Sprint(n)
+		}
+		return ""
+	})
+}
+
 // metric reads one metric, labels summed up.
 func (r *replica) metric(t *testing.T, name string) float64 {
 	t.Helper()

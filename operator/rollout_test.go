@@ -163,12 +163,7 @@ func TestRolloutsOfTwoHundredDevices(t *testing.T) {
 	const devices = 200
 	fleet := w.simulated(devices, func(int) map[string]string { return map[string]string{"site": "lab"} })
 	ns := w.api.Namespace(t)
-	eventually(t, "all devices are online", func() string {
-		if n := first.metricOf(t, "fleet_operator_devices", "True"); n != devices {
-			return fmt.Sprint(n)
-		}
-		return ""
-	})
+	first.online(t, devices)
 	d := deployment(ns, "web", "app:1", map[string]string{"site": "lab"})
 	const ample, soon = "300s", "12s" // a slow machine, or a leader that changes, must not fail the good ones
 	d.Spec.Rollout = shortRollout(t, `{"batches":[{"size":2,"soak":"2s"},{"size":"20%","soak":"1s"},{"soak":"1s"}],"maxUnavailable":"30%","progressDeadline":"`+ample+`"}`)

@@ -66,12 +66,7 @@ func TestKubectlWaitAndDiffDuringRollouts(t *testing.T) {
 	const devices = 12
 	fleet := w.simulated(devices, func(int) map[string]string { return map[string]string{"site": "lab"} })
 	ns := w.api.Namespace(t)
-	eventually(t, "all devices are online", func() string {
-		if n := first.metricOf(t, "fleet_operator_devices", "True"); n != devices {
-			return fmt.Sprint(n)
-		}
-		return ""
-	})
+	first.online(t, devices)
 	file := filepath.Join(t.TempDir(), "web.yaml")
 	watched := w.watchPatches(ns, fleet)
 	apply := func(image, deadline string) {

@@ -80,7 +80,7 @@ func TestACircleThatEndsLetsTheOthersGoOn(t *testing.T) {
 		s.append(due...)
 	}
 	if s.given("app:1") == 0 {
-		t.Errorf("the circle is gone, and nobody is given it: cycle %v, wake %v", s.Progress(key("a/web")).Cycle, s.Wake())
+		t.Errorf("the circle is gone, and the operator gives the Deployment to no device: cycle %v, wake %v", s.Progress(key("a/web")).Cycle, s.Wake())
 	}
 }
 

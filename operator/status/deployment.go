@@ -228,10 +228,7 @@ func condition(st metav1.ConditionStatus, reason, format string, args ...any) me
 }
 
 func offline(n int) string {
-	if n == 1 {
-		return "1 device is offline"
-	}
-	return fmt.Sprintf("%d devices are offline", n)
+	return rollout.DevicesText(n) + rollout.Verb(n, " is offline", " are offline")
 }
 
 func alsoOffline(n int) string {

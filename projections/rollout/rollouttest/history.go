@@ -172,7 +172,8 @@ func (l *Laws) rememberDeployment(c *course, e Event) {
 	}
 }
 
-// renew: "BatchAt and the bad devices' clocks begin anew".
+// renew gives the devices of a run another deadline: "BatchAt and the bad devices' clocks
+// begin anew".
 func (l *Laws) renew(c *course, e Event) {
 	c.stalled, c.began, c.batchAt = false, e.At, e.At
 	l.ours(c, e, func(f *fate) { f.failingAt = e.At })

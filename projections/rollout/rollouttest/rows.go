@@ -222,7 +222,7 @@ func (l *Laws) Settled(now int64) error {
 			continue
 		}
 		if due := l.due(c, key, now); due.typ != "" {
-			return fmt.Errorf("row %s of %s holds, and nothing is said: %s %s; %+v, %+v", due.row, key, due.typ, due.reason, l.tally(c, key, now), *c)
+			return fmt.Errorf("row %s of %s holds, and the engine did not write its event: %s %s; %+v, %+v", due.row, key, due.typ, due.reason, l.tally(c, key, now), *c)
 		}
 		// "a budget never keeps a fix from what is broken", and nothing else keeps what has
 		// room.
