@@ -45,6 +45,7 @@ type RolloutSettings struct {
 	OnFailure        string          `json:"onFailure,omitempty"`
 	Paused           bool            `json:"paused,omitempty"`
 	DependsOn        []string        `json:"dependsOn,omitempty"` // names in the same namespace
+	Windows          []Window        `json:"windows,omitempty"`
 }
 
 // BatchSettings is one batch of a rollout. It has a size, a selector, or (the last
@@ -154,3 +155,10 @@ const (
 	ReasonBudgetDeleted = "CRDeleted"
 	ReasonBudgetMissing = "CRMissing"
 )
+
+// Window is a maintenance window, in the JSON of the custom resource.
+type Window struct {
+	Schedule string   `json:"schedule"`           // cron, five fields
+	TimeZone string   `json:"timeZone,omitempty"` // of the IANA database; empty: UTC
+	Duration Duration `json:"duration"`           // for so long it is open after each start
+}

@@ -18,7 +18,8 @@ import (
 const everythingOfARollout = `{strategy: Batched, batches: [
 	{selector: {matchLabels: {canary: "true"}, matchExpressions: [{key: site, operator: In, values: [lab]}]}, soak: 0s, approval: Manual, fourEyes: true},
 	{size: 3, soak: 1h30m, approval: Automatic, fourEyes: false}, {size: 1%}, {size: 10%}, {soak: 1m}],
-	successThreshold: 95%, maxUnavailable: 10%, progressDeadline: 10m, offlineDevices: Wait, onFailure: Rollback, paused: true, dependsOn: [base, store]}`
+	successThreshold: 95%, maxUnavailable: 10%, progressDeadline: 10m, offlineDevices: Wait, onFailure: Rollback, paused: true, dependsOn: [base, store],
+	windows: [{schedule: "0 22 * * 1-5", timeZone: Europe/Paris, duration: 4h}, {schedule: "@daily", duration: 1h30m}]}`
 
 func batches(n int, batch string) string {
 	return "{batches: [" + strings.Repeat(batch+", ", n) + "{}]}"
@@ -54,6 +55,7 @@ func TestRulesOfARolloutAccept(t *testing.T) {
 		"Immediate, while batches are kept":    "{strategy: Immediate, batches: [{size: 10%}, {}]}",
 		"four eyes that are not asked for":     "{batches: [{size: 1, fourEyes: false}, {}]}",
 		"a soak in milliseconds":               "{batches: [{size: 1, soak: 1500ms}, {}]}",
+		"windows of all forms":                 `{windows: [{schedule: "*/15 0-6,22,23 1,15 * MON-FRI", duration: 1m}, {schedule: "0,30 */2 1-7 jan,12 SUN", timeZone: America/Argentina/Buenos_Aires, duration: 168h}]}`,
 		"the next batch by another unit first": "{batches: [{size: 10%}, {size: 1}, {}]}",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -109,6 +111,18 @@ func TestRulesOfARolloutRefuseWithASentence(t *testing.T) {
 		"it depends on itself":               {"{dependsOn: [base, ok]}", "spec.rollout.dependsOn: Invalid value: a Deployment cannot depend on itself"},
 		"it depends on one twice":            {"{dependsOn: [base, store, base]}", `"base": dependsOn names each Deployment once`},
 		"it depends on what is no name":      {"{dependsOn: [shop/base]}", `"shop/base": dependsOn has names of Deployments in the same namespace`},
+		"a window without a schedule":        {"{windows: [{duration: 1h}]}", "spec.rollout.windows[0].schedule: Required value"},
+		"a window without a duration":        {`{windows: [{schedule: "0 2 * * *"}]}`, "spec.rollout.windows[0].duration: Required value"},
+		"a window of six fields":             {`{windows: [{schedule: "0 0 2 * * *", duration: 1h}]}`, "spec.rollout.windows[0].schedule: Invalid value: schedule is a cron expression of five fields"},
+		"a window in words":                  {`{windows: [{schedule: "at night", duration: 1h}]}`, "schedule is a cron expression of five fields"},
+		"a window at hour 24":                {`{windows: [{schedule: "0 24 * * *", duration: 1h}]}`, "schedule is a cron expression of five fields"},
+		"a window at intervals":              {`{windows: [{schedule: "@every 5m", duration: 1h}]}`, "schedule is a cron expression of five fields"},
+		"a window in no zone":                {`{windows: [{schedule: "0 2 * * *", timeZone: Europe/Pris, duration: 1h}]}`, "timeZone is a name of the IANA database"},
+		"a window in the machine's zone":     {`{windows: [{schedule: "0 2 * * *", timeZone: Local, duration: 1h}]}`, "timeZone is a name of the IANA database"},
+		"a window of seconds":                {`{windows: [{schedule: "0 2 * * *", duration: 59s}]}`, "spec.rollout.windows[0].duration: Invalid value: duration is from 1m to 168h"},
+		"a window of eight days":             {`{windows: [{schedule: "0 2 * * *", duration: 192h}]}`, "duration is from 1m to 168h"},
+		"no window":                          {"{windows: []}", "should have at least 1 items"},
+		"windows of an Immediate rollout":    {`{strategy: Immediate, windows: [{schedule: "0 2 * * *", duration: 1h}]}`, "spec.rollout.windows: Invalid value: an Immediate rollout waits for nothing"},
 		"it depends on nine":                 {"{dependsOn: [a, b, c, d, e, f, g, h, i]}", "must have at most 8 items"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -55,6 +55,9 @@ const (
 	// ReasonInvalidScore (False): no device could run the score; the API refuses
 	// such, so this shows only on objects stored before a rule existed.
 	ReasonInvalidScore = "InvalidScore"
+	// ReasonInvalidRollout (False): spec.rollout cannot be used, such as windows that never
+	// open. What devices run stays.
+	ReasonInvalidRollout = "InvalidRollout"
 	// ReasonInvalidSelector (False): targetSelector isn't one; the API refuses
 	// such, so this shows only on objects stored before a rule existed.
 	ReasonInvalidSelector = "InvalidSelector"
@@ -130,6 +133,8 @@ const (
 	// ReasonAwaitingBudget: devices wait until maxUnavailable or a DisruptionBudget
 	// has room.
 	ReasonAwaitingBudget = "AwaitingBudget"
+	// ReasonAwaitingWindow: the rollout goes on once its next window opens.
+	ReasonAwaitingWindow = "AwaitingWindow"
 	// ReasonAwaitingDependencies: devices wait until a Deployment of dependsOn is
 	// healthy on them.
 	ReasonAwaitingDependencies = "AwaitingDependencies"

@@ -75,6 +75,34 @@ type RolloutSpec struct {
 	// +listType=atomic
 	// +kubebuilder:validation:MaxItems=8
 	DependsOn []string `json:"dependsOn,omitempty"`
+
+	// When devices may be given a change: outside of these, what a device runs is not
+	// replaced and no further batch begins. What was given is judged all the same. A
+	// rollback, the mending of a device on which this Deployment is broken, and a device
+	// that has nothing of it yet do not wait. By default, always.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	Windows []RolloutWindow `json:"windows,omitempty"`
+}
+
+// RolloutWindow is a maintenance window.
+type RolloutWindow struct {
+	// When it opens, as a cron schedule: minute, hour, day of the month, month, day of
+	// the week, such as "0 22 * * 1-5"; or @hourly, @daily, @weekly, @monthly, @yearly.
+	// A start that a change of clocks skips is at the next minute that there is; one
+	// that comes twice counts once.
+	// +required
+	Schedule string `json:"schedule"`
+
+	// In whose time the schedule is, such as "Europe/Paris". By default "UTC".
+	// +optional
+	TimeZone string `json:"timeZone,omitempty"`
+
+	// For how long it is open after each start, such as "4h".
+	// +required
+	Duration metav1.Duration `json:"duration"`
 }
 
 // RolloutBatch is one batch of a rollout.

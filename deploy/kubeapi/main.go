@@ -8,6 +8,7 @@ package main
 
 import (
 	"os"
+	_ "time/tzdata" // as in kube-apiserver: rules of CRDs ask for time zones
 )
 
 func main() {

@@ -56,6 +56,9 @@ func (s *State) Wake() time.Time {
 		if len(pl.due) > 0 {
 			consider(pl.due[0].values.until)
 		}
+		if !pl.hours.Open && (pl.phase.at.Moving() || len(pl.up) > 0) {
+			consider(pl.hours.Until)
+		}
 		if !pl.phase.at.Moving() {
 			continue
 		}
@@ -77,11 +80,14 @@ func (pl *placement) deadlines() []time.Time {
 	return []time.Time{run.BatchAt.Add(pl.set.Deadline), pl.stuckAt()}
 }
 
-// stuckAt is when a batch that waits for budgets alone has waited for too long.
+// stuckAt is when a batch that waits for budgets alone has waited for too long. To wait for
+// a window is no failure.
 func (pl *placement) stuckAt() time.Time {
 	at := pl.phase.log.Run.BatchAt
-	if pl.newest.After(at) {
-		at = pl.newest
+	for _, since := range []time.Time{pl.newest, pl.hours.Since} {
+		if since.After(at) {
+			at = since
+		}
 	}
 	return at.Add(pl.set.Deadline)
 }

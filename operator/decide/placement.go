@@ -7,6 +7,7 @@ import (
 
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
+	"fleet.nationtech.io/projections/window"
 )
 
 // placement is one Deployment on all its devices: an index beside the fold, kept by
@@ -17,6 +18,7 @@ type placement struct {
 	key       fleet.Key
 	phase     phase
 	set       rollout.Settings
+	hours     window.State // how its windows are
 	places    map[string]*place
 	selects   string // its selector, and how often that changed
 	selection int
@@ -128,6 +130,9 @@ func (s *State) refresh() {
 	}
 	s.duesAt = clock
 	for _, pl := range s.placements {
+		if edge := pl.hours.Until; !edge.IsZero() && !edge.After(clock) {
+			pl.hours = pl.set.Hours(&pl.phase.log.Run, clock)
+		}
 		for len(pl.due) > 0 && !pl.due[0].values.until.After(clock) {
 			s.classify(pl.due[0])
 		}
@@ -172,7 +177,7 @@ func (s *State) replace(key fleet.Key) {
 	next := was
 	next.batch, next.batchAt = now.batch, now.batchAt
 	turns := !moves && next == now && reflect.DeepEqual(pl.set, set) // to another batch, and nothing else
-	pl.phase, pl.set, pl.newest = now, set, time.Time{}
+	pl.phase, pl.set, pl.newest, pl.hours = now, set, time.Time{}, set.Hours(&log.Run, s.Clock())
 	switch {
 	case moves:
 		pl.selects = spec.selects

@@ -3,6 +3,7 @@ package decide
 import (
 	"cmp"
 	"slices"
+	"time"
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
@@ -27,11 +28,13 @@ type Progress struct {
 	Owes bool
 	// Batch counts the devices of the open batch; nil where none is judged.
 	Batch    *eventlog.RolloutCounts
-	Open     int  // devices of the open batch that are at work on it or soak
-	Blocked  int  // devices of the open batch, or of an Immediate run those online, that wait for a Deployment that they depend on
-	Parked   int  // devices that wait for a DisruptionBudget
-	Missing  int  // devices, offline ones too, that wait until a Deployment that they depend on is healthy there, where nobody was given anything
-	Cycle    bool // the Deployment depends on itself, so none of those ever goes on
+	Open     int       // devices of the open batch that are at work on it or soak
+	Blocked  int       // devices of the open batch, or of an Immediate run those online, that wait for a Deployment that they depend on
+	Parked   int       // devices that wait for a DisruptionBudget
+	Missing  int       // devices, offline ones too, that wait until a Deployment that they depend on is healthy there, where nobody was given anything
+	Shut     bool      // its windows are closed, and the run waits for them
+	Opens    time.Time // when they open; zero where they never do
+	Cycle    bool      // the Deployment depends on itself, so none of those ever goes on
 	Failures []Failure
 }
 
@@ -56,7 +59,10 @@ func (s *State) Progress(key fleet.Key) *Progress {
 	p := &Progress{
 		Settings: pl.set, Matched: pl.matched, Online: pl.online, Standings: pl.standings, Succeeded: pl.standings[rollout.Healthy],
 		Failed: pl.failed, FailedOnline: pl.failedOnline, Offline: pl.absent, Owes: pl.owes(), Open: pl.classes[rollout.Open], Blocked: pl.blocked + pl.depends, Parked: pl.parked,
-		Cycle: pl.cyclic(s),
+		Cycle: pl.cyclic(s), Shut: !pl.hours.Open,
+	}
+	if p.Shut {
+		p.Opens = pl.hours.Until
 	}
 	if pl.nowhere() {
 		p.Missing = pl.missing

@@ -72,7 +72,8 @@ func (s *State) waiting() []*placement {
 
 // serve grants what a Deployment owes: first where what the device has is broken anyway,
 // which costs no availability, so that maxUnavailable never keeps a mend from what is
-// broken; then what its budgets have room for; then devices that leave.
+// broken; then, while its windows are open, what its budgets have room for; then devices
+// that leave, which a person asked for.
 func (r *release) serve(pl *placement) {
 	c := r.deploymentCase(pl.key, r.now)
 	immediate := rollout.Immediate(&c.log.Run)
@@ -91,7 +92,7 @@ func (r *release) serve(pl *placement) {
 			room-- // it is unavailable through this rollout from now on
 		}
 	}
-	for immediate || room > 0 {
+	for pl.hours.Open && (immediate || room > 0) {
 		p := r.next(&pl.up)
 		if p == nil {
 			break

@@ -225,6 +225,9 @@ func (tw *twin) apply(key fleet.Key, sp rollouttest.Spec) {
 		_, name, _ := strings.Cut(on, "/")
 		set.DependsOn = append(set.DependsOn, name)
 	}
+	if w := sp.Window; w.Every > 0 {
+		set.Windows = []eventlog.Window{{Schedule: fmt.Sprintf("*/%d * * * *", w.Every/60), Duration: *duration(w.For)}}
+	}
 	for i, b := range sp.Batches {
 		bs := eventlog.BatchSettings{Soak: duration(b.Soak), Approval: eventlog.ApprovalAutomatic, FourEyes: b.FourEyes}
 		if b.Manual {

@@ -82,6 +82,12 @@ func drawRollout(t *rapid.T) v1alpha1.RolloutSpec {
 	if there("successThreshold is there") {
 		s.SuccessThreshold = fmt.Sprintf("%d%%", rapid.IntRange(1, 100).Draw(t, "successThreshold"))
 	}
+	for range rapid.IntRange(0, 3).Draw(t, "windows") {
+		s.Windows = append(s.Windows, v1alpha1.RolloutWindow{
+			Schedule: one("schedule", "0 2 * * *", "@daily"), TimeZone: one("timeZone", "UTC", "Europe/Paris"),
+			Duration: metav1.Duration{Duration: time.Duration(rapid.IntRange(1, 168*60).Draw(t, "minutes")) * time.Minute},
+		})
+	}
 	for i := range rapid.IntRange(0, 10).Draw(t, "batches") {
 		what := fmt.Sprintf("batch %d ", i)
 		b := v1alpha1.RolloutBatch{

@@ -14,6 +14,7 @@ import (
 	"fleet.nationtech.io/eventlog/score"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
+	"fleet.nationtech.io/projections/window"
 )
 
 // Spec is a Deployment's CR as a decision sees it: parsed once, when it comes.
@@ -113,6 +114,9 @@ func (s *Spec) readScore(d *v1alpha1.Deployment) error {
 		return &Problem{Reason: v1alpha1.ReasonTooLarge, Message: fmt.Sprintf(
 			"spec.rollout is %d bytes as JSON; at most %d fit into the event log: let the batches select by fewer labels", len(said), MaxRollout)}
 	}
+	if problem := problemOfRollout(said); problem != nil {
+		return problem
+	}
 	if string(said) != "{}" { // what its author did not say is not recorded
 		s.Rollout = said
 	}
@@ -141,6 +145,18 @@ func (s *Spec) readScore(d *v1alpha1.Deployment) error {
 	// unless it was stored before a rule was there.
 	_, err = score.Decode(canonical)
 	return err
+}
+
+// problemOfRollout says what the schema could not check of spec.rollout; nil: all is well.
+func problemOfRollout(said []byte) *Problem {
+	var settings eventlog.RolloutSettings
+	if err := json.Unmarshal(said, &settings); err != nil {
+		return &Problem{Reason: v1alpha1.ReasonInvalidRollout, Message: clip("spec.rollout: "+err.Error(), maxProblem)}
+	}
+	if _, err := window.ParseAll(settings.Windows); err != nil {
+		return &Problem{Reason: v1alpha1.ReasonInvalidRollout, Message: clip("spec.rollout."+err.Error(), maxProblem)}
+	}
+	return nil
 }
 
 // readSelector gives the selector, or what is wrong with it.

@@ -150,6 +150,9 @@ func (c deploymentCase) goOn() ([]eventlog.Draft, bool, error) {
 	if b := c.place.set.Batch(run, run.Batch); b.Manual && !run.Let && !run.Full {
 		return nil, false, nil // until a person promotes it
 	}
+	if !c.place.hours.Open {
+		return nil, false, nil
+	}
 	return c.event(eventlog.RolloutBatchStarted, eventlog.Rollout{Batch: run.Batch + 1})
 }
 
@@ -187,7 +190,7 @@ func (c deploymentCase) pauseExhausted() ([]eventlog.Draft, bool, error) {
 	pl, run := c.place, &c.log.Run
 	waiting := pl.classes[rollout.Waiting]
 	switch {
-	case waiting == 0 || pl.classes[rollout.Open] > 0 || pl.grantable() || c.Clock().Before(pl.stuckAt()):
+	case !pl.hours.Open || waiting == 0 || pl.classes[rollout.Open] > 0 || pl.grantable() || c.Clock().Before(pl.stuckAt()):
 		return nil, false, nil
 	case waiting == pl.blocked:
 		return c.stall(waiting)
@@ -204,7 +207,7 @@ func (c deploymentCase) pauseExhausted() ([]eventlog.Draft, bool, error) {
 // stalled.
 func (c deploymentCase) stall(devices int) ([]eventlog.Draft, bool, error) {
 	pl, run := c.place, &c.log.Run
-	if !run.StalledAt.IsZero() || c.Clock().Before(pl.stuckAt()) {
+	if !pl.hours.Open || !run.StalledAt.IsZero() || c.Clock().Before(pl.stuckAt()) {
 		return nil, false, nil
 	}
 	reason, on := v1alpha1.ReasonAwaitingDependencies, "until what it depends on is healthy there"
@@ -298,7 +301,7 @@ func (c deploymentCase) examplesOf(holds func(*placeValues) bool, tell func(*eve
 // grantable says whether Release can give something of it now, as far as the budgets of
 // the present fold tell.
 func (pl *placement) grantable() bool {
-	return len(pl.broken) > 0 || len(pl.fresh) > 0 || len(pl.up) > 0 && pl.disturbed < pl.set.MostUnavailable(pl.matched)
+	return len(pl.broken) > 0 || len(pl.fresh) > 0 || len(pl.up) > 0 && pl.hours.Open && pl.disturbed < pl.set.MostUnavailable(pl.matched)
 }
 
 // startOf is what a run is started with.

@@ -3,6 +3,7 @@ package status
 import (
 	"fmt"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -145,6 +146,8 @@ func progressing(in Deployments, batch string) wait {
 			"batch %d succeeded and waits for a person: fleetctl rollout promote %s -n %s", run.Batch, in.Spec.Key.Name, in.Spec.Key.Namespace)}
 	case n == nil:
 		return wait{reason: v1alpha1.ReasonProgressing, message: said}
+	case p.Shut && (run.Passed && run.Batch < len(run.Batches) || n.Waiting > p.Blocked && p.Open == 0):
+		return wait{reason: v1alpha1.ReasonAwaitingWindow, message: fmt.Sprintf("%s; %s", said, windowText(p.Opens))}
 	case n.Waiting > 0 && p.Blocked == n.Waiting && p.Cycle:
 		return wait{reason: v1alpha1.ReasonDependencyCycle, stalled: true, message: fmt.Sprintf(
 			"%s; %s for ever, for this Deployment depends on itself by way of spec.rollout.dependsOn: correct that of one of them", said, devicesWait(n.Waiting))}
@@ -166,6 +169,14 @@ func progressing(in Deployments, batch string) wait {
 		return wait{reason: v1alpha1.ReasonAwaitingSoak, message: fmt.Sprintf("%s; its devices soak for %s", said, settings.Soak)}
 	}
 	return wait{reason: v1alpha1.ReasonAwaitingDevices, message: said}
+}
+
+// windowText says until when a rollout waits for its windows.
+func windowText(opens time.Time) string {
+	if opens.IsZero() {
+		return "no window of spec.rollout.windows ever opens: correct them"
+	}
+	return "the next window of spec.rollout.windows opens at " + opens.UTC().Format(time.RFC3339)
 }
 
 func parkedText(n int) string {

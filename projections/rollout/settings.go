@@ -10,6 +10,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/selectors"
+	"fleet.nationtech.io/projections/window"
 )
 
 // Defaults of spec.rollout. They are filled in here and never stored in an object, so
@@ -41,6 +42,7 @@ type Settings struct {
 	OnFailure      string
 	Paused         bool
 	DependsOn      []string
+	Windows        window.Windows
 
 	// Shape is what a plan depends on. Where it differs from that of a run which is on
 	// its way, the run is planned again.
@@ -64,6 +66,10 @@ func Fill(s eventlog.RolloutSettings) Settings {
 		Strategy: s.Strategy, Threshold: DefaultThreshold, MaxUnavailable: DefaultMaxUnavailable, Deadline: DefaultProgressDeadline,
 		WaitOffline: s.OfflineDevices == eventlog.OfflineWait, OnFailure: s.OnFailure, Paused: s.Paused, DependsOn: s.DependsOn,
 		saysBatches: len(s.Batches) > 0, Shape: shape(s),
+	}
+	var err error
+	if f.Windows, err = window.ParseAll(s.Windows); err != nil {
+		f.Windows = window.Windows{window.Never()} // what nobody can read lets nothing through
 	}
 	if f.Strategy == "" {
 		f.Strategy = DefaultStrategy
@@ -145,3 +151,17 @@ func (s *Settings) Allowed(n int) int { return n * (100 - s.Threshold) / 100 }
 
 // MostUnavailable is how many of the devices that match may be unavailable at a time.
 func (s *Settings) MostUnavailable(matched int) int { return max(1, s.MaxUnavailable.Of(matched)) }
+
+// BindsWindows says whether a run waits for its Deployment's windows. A rollback mends
+// what is broken, so it does not.
+func BindsWindows(run *fleet.Run) bool {
+	return run.Kind == eventlog.RunUpdate || run.Kind == eventlog.RunRestart
+}
+
+// Hours tells how the windows are for a run at a moment.
+func (s *Settings) Hours(run *fleet.Run, at time.Time) window.State {
+	if !BindsWindows(run) {
+		return window.State{Open: true}
+	}
+	return s.Windows.At(at)
+}

@@ -2,11 +2,13 @@ package rollout
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/window"
 )
 
 // WaitKind is what a device waits for.
@@ -29,6 +31,7 @@ const (
 	WaitOffline        WaitKind = "Offline"        // the device is offline
 	WaitMaxUnavailable WaitKind = "MaxUnavailable" // as many devices as may be are unavailable through the rollout
 	WaitBudget         WaitKind = "DisruptionBudget"
+	WaitWindow         WaitKind = "Window" // no window of spec.rollout.windows is open
 	WaitReport         WaitKind = "Report" // it was given the target, and does not run it well
 	WaitOperator       WaitKind = "Operator"
 )
@@ -191,7 +194,10 @@ func (s *Survey) whyNotGiven(p *Place) Wait {
 	case !p.Has: // it upsets nothing, so it waits for nothing
 	case !p.Online() && (!Immediate(run) || s.budgeted(p.Device)):
 		return Wait{Kind: WaitOffline, Devices: []string{id}, Message: fmt.Sprintf("%s is offline, and is given revision %d when it is back", id, given)}
-	case !p.Online(), p.Pair.Disturbed(), p.Pair.Failed(): // what it has is down anyway
+	case p.Pair.Disturbed(), p.Pair.Failed(): // what it has is down anyway
+	case !s.hours().Open:
+		return s.whyWindow(fmt.Sprintf("%s is given revision %d", id, given))
+	case !p.Online():
 	case !Immediate(run) && s.counts.Disturbed >= s.counts.MaxUnavailable:
 		return s.whyMaxUnavailable()
 	default:
@@ -226,6 +232,29 @@ func (s *Survey) stopped(has bool) (Wait, bool) {
 		return Wait{Kind: WaitPaused, Sequence: run.Sequence, Message: text}, true
 	}
 	return Wait{}, false
+}
+
+// hours are how the windows are for the run.
+func (s *Survey) hours() window.State { return s.set.Hours(&s.d.Run, s.at) }
+
+// waitsForWindow says whether a device of the open batch waits for the windows, and for no
+// other Deployment first.
+func (s *Survey) waitsForWindow() bool {
+	return !s.hours().Open && slices.ContainsFunc(s.places, func(p *Place) bool {
+		return p.Matches && p.Batch == s.d.Run.Batch && p.Class == Waiting && p.Has && p.Blocked == "" && !p.Pair.Disturbed() && !p.Pair.Failed()
+	})
+}
+
+// whyWindow says until when something waits for the windows.
+func (s *Survey) whyWindow(what string) Wait {
+	w := Wait{Kind: WaitWindow, Sequence: s.d.Applied.Sequence}
+	if opens := s.hours().Until; opens.IsZero() {
+		w.Message = what + " when a window of spec.rollout.windows opens, and none ever does: correct them"
+	} else {
+		w.Until = &opens
+		w.Message = fmt.Sprintf("%s when the next window of spec.rollout.windows opens, at %s, in %s", what, opens.UTC().Format(time.RFC3339), span(opens.Sub(s.at)))
+	}
+	return w
 }
 
 func (s *Survey) whyMaxUnavailable() Wait {
@@ -290,10 +319,16 @@ func (s *Survey) OpenBatch() Wait {
 	case run.Passed && run.Batch < len(run.Batches) && settings.Manual && !run.Let && !run.Full:
 		return Wait{Kind: WaitApproval, Sequence: run.Sequence, Message: fmt.Sprintf(
 			"batch %d succeeded, and a person has to let the rollout go on: fleetctl rollout promote %s -n %s", run.Batch, s.d.Key.Name, s.d.Key.Namespace)}
+	case run.Passed && run.Batch < len(run.Batches) && !s.hours().Open:
+		return s.whyWindow(fmt.Sprintf("batch %d is through, and batch %d begins", run.Batch, run.Batch+1))
 	case run.Passed:
 		return Wait{Kind: WaitOperator, Sequence: run.Sequence, Message: fmt.Sprintf("batch %d is through, and %s", run.Batch, goOn)}
 	case run.Failed:
 		return Wait{Kind: WaitOperator, Sequence: run.Sequence, Message: fmt.Sprintf("batch %d failed, and the operator says next what follows", run.Batch)}
+	case n.Waiting > 0 && n.Open == 0 && s.waitsForWindow():
+		w = s.whyWindow(fmt.Sprintf("%s of batch %d %s given revision %d", DevicesText(n.Waiting), run.Batch, Verb(n.Waiting, "is", "are"), run.Target.Revision))
+		s.nameWhere(&w, func(c Class, _ *Place) bool { return c == Waiting })
+		return w
 	case n.Waiting > 0:
 		w.Message = fmt.Sprintf("%s of batch %d %s yet to be given revision %d", DevicesText(n.Waiting), run.Batch, Verb(n.Waiting, "has", "have"), run.Target.Revision)
 		s.nameWhere(&w, func(c Class, _ *Place) bool { return c == Waiting })

@@ -60,6 +60,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &crdsv1alpha1.RolloutSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RolloutStatus"):
 		return &crdsv1alpha1.RolloutStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RolloutWindow"):
+		return &crdsv1alpha1.RolloutWindowApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ScoreData"):
 		return &crdsv1alpha1.ScoreDataApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Service"):

@@ -12,6 +12,8 @@ const (
 	maxDevices = 1_000_000
 	// maxDuration is the most characters of a duration.
 	maxDuration = 32
+	// maxSchedule and maxZone are the most characters of a window's schedule and zone.
+	maxSchedule, maxZone = 128, 64
 	// longest is the longest soak or deadline there can be.
 	longest = "720h"
 )
@@ -42,6 +44,10 @@ func rolloutPlaces() []place {
 		{"spec.rollout.successThreshold", func(s *schema) { s.MaxLength = ptr(maxDuration) }},
 		{"spec.rollout.progressDeadline", func(s *schema) { s.MaxLength = ptr(maxDuration) }},
 		{"spec.rollout.dependsOn[]", func(s *schema) { s.MaxLength = ptr(maxLabelKey) }},
+		{"spec.rollout.windows[]", func(s *schema) { s.XValidations = Window() }},
+		{"spec.rollout.windows[].schedule", func(s *schema) { s.MaxLength = ptr(maxSchedule) }},
+		{"spec.rollout.windows[].timeZone", func(s *schema) { s.MaxLength = ptr(maxZone) }},
+		{"spec.rollout.windows[].duration", func(s *schema) { s.MaxLength = ptr(maxDuration) }},
 		{"spec.rollout.batches", func(s *schema) { s.XValidations = Batches() }},
 		{"spec.rollout.batches[]", func(s *schema) { s.XValidations = Batch() }},
 		{"spec.rollout.batches[].soak", func(s *schema) { s.MaxLength = ptr(maxDuration) }},
@@ -67,8 +73,36 @@ func Rollout() apiextensionsv1.ValidationRules {
 		rule(".dependsOn", "!has("+dependsOn+") || "+dependsOn+".all(n, "+unique+")",
 			dependsOn+".map(n, !"+unique+", '\"' + n + '\"')[0]",
 			"dependsOn names each Deployment once"),
+		rule(".windows", "!has(self.windows) || !has(self.strategy) || self.strategy != 'Immediate'", "",
+			"an Immediate rollout waits for nothing: take the windows away, or let the strategy be Batched"),
 	}
 }
+
+// Window returns the rules of one window.
+func Window() apiextensionsv1.ValidationRules {
+	return apiextensionsv1.ValidationRules{
+		rule(".schedule", matches("self.schedule", schedulePattern), "",
+			"schedule is a cron expression of five fields (minute hour day month weekday), such as \"0 22 * * 1-5\", or @hourly, @daily, @weekly, @monthly, @yearly"),
+		// A zone that the API server does not know makes the rule fail, and it says which.
+		rule(".timeZone", "!has(self.timeZone) || self.timeZone != '' && self.timeZone != 'Local' && timestamp('2026-01-01T00:00:00Z').getHours(self.timeZone) >= 0", "",
+			"timeZone is a name of the IANA database, such as \"Europe/Paris\" or \"UTC\""),
+		rule(".duration", matches("self.duration", DurationPattern)+" && duration(self.duration) >= duration('1m') && duration(self.duration) <= duration('168h')", "",
+			"duration is from 1m to 168h, such as \"4h\" or \"1h30m\""),
+	}
+}
+
+// schedulePattern is a cron schedule as far as its form goes; the operator reads the rest.
+var schedulePattern = func() string {
+	field := func(value string) string {
+		part := `(\*|\?|` + value + `(-` + value + `)?)(/[1-9][0-9]?)?`
+		return part + `(,` + part + `)*`
+	}
+	fields := []string{
+		field(`[0-5]?[0-9]`), field(`([01]?[0-9]|2[0-3])`), field(`(0?[1-9]|[12][0-9]|3[01])`),
+		field(`(0?[1-9]|1[0-2]|[A-Za-z]{3})`), field(`([0-6]|[A-Za-z]{3})`),
+	}
+	return `^(@(hourly|daily|midnight|weekly|monthly|yearly|annually)|` + strings.Join(fields, ` +`) + `)$`
+}()
 
 // dependsOnItself stands at the root of the schema, as only there the name is known.
 func dependsOnItself() apiextensionsv1.ValidationRule {

@@ -12,6 +12,7 @@ import (
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
+	"fleet.nationtech.io/projections/window"
 )
 
 // Plan is what a rollout would do, or what one that is on its way does.
@@ -293,11 +294,26 @@ func (p *Plan) note(d *fleet.Deployment, set *rollout.Settings) {
 	if p.Matched == 0 {
 		say("no device matches the selector")
 	}
+	if len(set.Windows) > 0 && rollout.BindsWindows(&d.Run) {
+		say("%s; nothing that runs is replaced, and no batch begins, outside of the windows of spec.rollout.windows", hoursText(set.Hours(&d.Run, p.Time)))
+	}
 	for _, name := range set.DependsOn {
 		say("each device waits until deployment/%s is healthy there", name)
 	}
 	if len(d.Run.Batches) == 1 && set.Strategy == eventlog.StrategyBatched && len(d.Settings.Batches) == 0 && d.Run.Kind == eventlog.RunUpdate {
 		say("a first revision without batches is one batch without a soak: there is nothing that it could break")
+	}
+}
+
+// hoursText says whether windows are open, and until when.
+func hoursText(s window.State) string {
+	switch at := s.Until.UTC().Format(time.RFC3339); {
+	case s.Until.IsZero():
+		return "no window ever opens"
+	case s.Open:
+		return "a window is open, at least until " + at
+	default:
+		return "the next window opens at " + at
 	}
 }
 

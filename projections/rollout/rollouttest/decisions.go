@@ -37,4 +37,7 @@ package rollouttest
 //   - A healthy device that was away, and is back when the batch could call it flapping,
 //     counts neither for nor against until it is proven again.
 //   - A hold and spec.paused end with another deadline for each device.
+//   - While its windows are closed a Deployment gives devices nothing but what mends one on
+//     which its name is broken. What leaves by a label or the selector leaves: a person
+//     asked for that. The deadline of B13 begins anew when a window opens.
 //   - Devices of a dependency's cycle wait. To skip them would complete the run.

@@ -56,6 +56,14 @@ type course struct {
 // going says whether the run has not ended.
 func (c *course) going() bool { return c.run > 0 && c.end == "" }
 
+// windowed says whether the run waits for windows.
+func (c *course) windowed() bool {
+	return c.kind == eventlog.RunUpdate || c.kind == eventlog.RunRestart
+}
+
+// shut says whether the run's windows are closed.
+func (c *course) shut(now int64) bool { return c.windowed() && !c.spec.Window.open(now) }
+
 // still says whether nothing may be replaced.
 func (c *course) still() bool { return c.hold || c.paused || c.spec.Paused }
 
@@ -190,6 +198,8 @@ func (l *Laws) check(e Event) error {
 			return fmt.Errorf("batch %d starts after batch %d, which is through: %v", e.Batch, c.batch, c.through())
 		case c.settings().Manual && !c.approved && !c.free:
 			return fmt.Errorf("batch %d starts without approval", e.Batch)
+		case c.shut(e.Decided):
+			return fmt.Errorf("batch %d starts while the windows are closed", e.Batch)
 		}
 	}
 	if l.beside || !strings.HasPrefix(string(e.Type), "rollout.") {
@@ -242,6 +252,9 @@ func (l *Laws) grant(c *course, e Event) error {
 	}
 	if c.hold || c.paused {
 		return fmt.Errorf("law 5: a grant upsets a device while the Deployment is paused")
+	}
+	if c.shut(e.Decided) && !w.disturbed(f) && !f.is(eventlog.PhaseFailed) {
+		return fmt.Errorf("a grant upsets a device while the windows are closed")
 	}
 	if slices.ContainsFunc(c.given[e.Device], e.Target.Same) {
 		return fmt.Errorf("law 4: the device is given the same twice in one run")

@@ -19,6 +19,8 @@ const (
 	Patience = 60
 	// OfflineTimeout is how long a new leader listens before it judges a batch.
 	OfflineTimeout = 90
+	// OfDay is what the clock of the world's hour shows at second 0.
+	OfDay = 180
 	// kept is how many revisions' contents undo --to-revision can go back to.
 	kept = 10
 	// maxRequests bounds the open requests of a Deployment.
@@ -96,6 +98,22 @@ type Spec struct {
 	OnFailure, OfflineDevices string
 	Paused                    bool
 	DependsOn                 []string // keys of Deployments
+	Window                    Window
+}
+
+// Window opens every so many seconds of the clock, for so many; the zero Window is
+// always open.
+type Window struct{ Every, For int64 }
+
+// open says whether a moment is in the window.
+func (w Window) open(now int64) bool { return w.Every == 0 || (now+OfDay)%w.Every < w.For }
+
+// since is when the window opened in which a moment is; 0: it is always open.
+func (w Window) since(now int64) int64 {
+	if w.Every == 0 || w.For >= w.Every {
+		return 0
+	}
+	return now - (now+OfDay)%w.Every
 }
 
 // Budget is a DisruptionBudget. GroupBy is one label's key, or nothing.
@@ -291,6 +309,20 @@ func (d *Deployment) held(dev *Device) *Pair {
 }
 
 func (d *Deployment) selects(dev *Device) bool { return d.Spec.Selector.selects(dev.Labels) }
+
+// shut says whether the run waits for its windows.
+func (d *Deployment) shut(now int64) bool {
+	return (d.Run.Kind == eventlog.RunUpdate || d.Run.Kind == eventlog.RunRestart) && !d.Spec.Window.open(now)
+}
+
+// idle is since when a batch has not got on, as far as time in which it may.
+func (d *Deployment) idle(v Verdict, now int64) int64 {
+	since := max(d.Run.BatchAt, v.Newest)
+	if d.Run.Kind == eventlog.RunUpdate || d.Run.Kind == eventlog.RunRestart {
+		since = max(since, d.Spec.Window.since(now))
+	}
+	return since
+}
 
 // still says whether nothing may be replaced.
 func (d *Deployment) still() bool { return d.Hold || d.Spec.Paused || d.Run.Phase == Paused }

@@ -16,7 +16,7 @@ import (
 // out. What a Device object says the log learns a moment later than the leader: the first
 // labels of a device count from its first event on.
 //
-// It fails on what the model does not have: restarts, selectors with expressions, and
+// It fails on what the model does not have: restarts, windows by the calendar, selectors with expressions, and
 // budgets by several labels.
 func CheckLog(log []eventlog.Event) error {
 	laws := NewLaws()
@@ -163,6 +163,9 @@ func spec(logged eventlog.Event) (Spec, error) {
 		if err := json.Unmarshal(p.Rollout, &said); err != nil {
 			return Spec{}, err
 		}
+	}
+	if len(said.Windows) > 0 {
+		return Spec{}, errUnreadable
 	}
 	set := rollout.Fill(said)
 	sp := Spec{

@@ -87,22 +87,22 @@ func (l *ledger) take(d *Deployment, dev *Device, p *Pair, most int) bool {
 
 // Release gives all that upsets devices: grants, and withdrawals because of labels or
 // selectors. Nothing else does, so no two decisions count on the same room.
-func (s *State) Release() []Event {
+func (s *State) Release(now int64) []Event {
 	l := s.ledger()
 	var due []Event
 	ds := s.ByApplied()
 	slices.SortStableFunc(ds, func(a, b *Deployment) int { return cmp.Compare(a.Run.ID, b.Run.ID) })
 	for _, d := range ds {
-		due = append(due, l.grants(d)...)
+		due = append(due, l.grants(d, now)...)
 		due = append(due, l.leaving(d)...)
 	}
 	return due
 }
 
 // canGrant says whether a Deployment alone could be granted something.
-func (s *State) canGrant(d *Deployment) bool {
+func (s *State) canGrant(d *Deployment, now int64) bool {
 	fresh := func(e Event) bool { return d.held(s.Devices[e.Device]) == nil }
-	return len(s.ledger().grants(d)) > 0 || slices.ContainsFunc(s.place(d), fresh)
+	return len(s.ledger().grants(d, now)) > 0 || slices.ContainsFunc(s.place(d), fresh)
 }
 
 // urgent gives the devices in the order in which they are served: first those on which
@@ -122,13 +122,17 @@ func (l *ledger) urgent(d *Deployment) []*Device {
 	return devs
 }
 
-// grants gives what a Deployment may replace now.
-func (l *ledger) grants(d *Deployment) []Event {
+// grants gives what a Deployment may replace now. While its windows are closed that is what
+// is broken, alone.
+func (l *ledger) grants(d *Deployment, now int64) []Event {
 	var due []Event
 	for _, dev := range l.urgent(d) {
 		p := d.held(dev)
 		to, batch := l.Target(d, dev)
 		if p == nil || to == nil || p.Target.Same(*to) || !l.reachable(d, dev) || l.skipped(d, dev) != "" || l.depends(d, dev) != "" || l.changed[dev.ID] {
+			continue
+		}
+		if d.shut(now) && !dev.disturbed(p) && !p.Failed() {
 			continue
 		}
 		// What is assigned to a device that is offline takes nothing from anybody.

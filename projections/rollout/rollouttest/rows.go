@@ -46,6 +46,15 @@ type due struct {
 	reason, kind string
 }
 
+// idle is since when the batch has not got on, in time that its windows left it.
+func (c *course) idle(t tally, now int64) int64 {
+	since := max(c.batchAt, t.newest)
+	if c.windowed() {
+		since = max(since, c.spec.Window.since(now))
+	}
+	return since
+}
+
 // kind is that of a run of the spec's own content.
 func (sp Spec) kind() string {
 	if sp.Strategy == eventlog.StrategyImmediate {
@@ -96,8 +105,8 @@ func (l *Laws) due(c *course, key string, now int64) due {
 	// B3: "Passed; last batch".
 	case c.through() && c.last():
 		return due{"B3", eventlog.RolloutCompleted, "", ""}
-	// B4: "Passed; next one's approval is there or not needed".
-	case c.through() && (!c.settings().Manual || c.approved || c.free):
+	// B4: "Passed; next one's approval is there or not needed, window open".
+	case c.through() && (!c.settings().Manual || c.approved || c.free) && !c.shut(now):
 		return due{"B4", eventlog.RolloutBatchStarted, "", ""}
 	case c.through():
 		return due{}
@@ -134,7 +143,7 @@ func (l *Laws) dueImmediate(c *course, key string) due {
 // can be granted".
 func (l *Laws) dueRollback(c *course, key string, now int64) due {
 	left, open, newest := l.atWork(c, key, now)
-	switch id, _ := l.owed(c, key); {
+	switch id, _ := l.owed(c, key, now); {
 	case left+open == 0:
 		return due{"B1", eventlog.RolloutRolledBack, "", ""}
 	case open == 0 && id == "" && now-max(c.batchAt, newest) >= c.spec.Deadline:
@@ -168,7 +177,7 @@ func (l *Laws) dueBatch(c *course, key string, now int64) due {
 	// offline before that was healthy, is not complete: it waits, and says so by the rule
 	// of section 7.
 	case settled && t.counted() == 0 && t.missing > 0 && len(c.plan) == 1:
-		if c.stalled || now-max(c.batchAt, t.newest) < c.spec.Deadline {
+		if c.stalled || c.shut(now) || now-c.idle(t, now) < c.spec.Deadline {
 			return due{}
 		}
 		return l.dueStall(key)
@@ -184,8 +193,8 @@ func (l *Laws) dueBatch(c *course, key string, now int64) due {
 	// B13: "something waits, nothing open, nothing can be granted for budgets, for the
 	// deadline"; where all that waits does so for another Deployment, section 7: "written
 	// once a batch that has made no progress for a deadline".
-	id, _ := l.owed(c, key)
-	switch stuck := t.waiting > 0 && t.open == 0 && now-max(c.batchAt, t.newest) >= c.spec.Deadline; {
+	id, _ := l.owed(c, key, now)
+	switch stuck := t.waiting > 0 && t.open == 0 && !c.shut(now) && now-c.idle(t, now) >= c.spec.Deadline; {
 	case !stuck || id != "":
 		return due{}
 	case t.ready > 0:
@@ -226,7 +235,7 @@ func (l *Laws) Settled(now int64) error {
 		}
 		// "a budget never keeps a fix from what is broken", and nothing else keeps what has
 		// room.
-		if id, what := l.owed(c, key); id != "" {
+		if id, what := l.owed(c, key, now); id != "" {
 			return fmt.Errorf("%s on %s %s, and is kept waiting: %+v", key, id, what, *l.devices[id].names[nameOf(key)])
 		}
 	}

@@ -11,7 +11,7 @@ import (
 // leader hears the devices. It is asked again once they are folded, until there are
 // none. Release goes first, then one Deployment after the other.
 func (s *State) Decide(now, listening int64) []Event {
-	if due := s.Release(); len(due) > 0 {
+	if due := s.Release(now); len(due) > 0 {
 		return due
 	}
 	for _, d := range s.ByApplied() {
@@ -226,7 +226,7 @@ func (t turn) judged() []Event {
 		switch {
 		case v.Waiting+v.Open == 0:
 			return t.say("B1", eventlog.RolloutRolledBack, Event{})
-		case v.Open == 0 && idle && !t.canGrant(d):
+		case v.Open == 0 && idle && !t.canGrant(d, t.now):
 			return t.pause("B2", "RollbackFailed")
 		}
 	case d.failed() && t.canRollBack(d):
@@ -237,9 +237,9 @@ func (t turn) judged() []Event {
 		return t.pause("B9", "BatchFailed")
 	case d.passed() && last:
 		return t.say("B3", eventlog.RolloutCompleted, Event{})
-	case d.passed() && (!b.Manual || r.Approved || r.Free):
+	case d.passed() && (!b.Manual || r.Approved || r.Free) && !d.shut(t.now):
 		return t.say("B4", eventlog.RolloutBatchStarted, Event{Batch: r.Batch + 1})
-	case d.passed(): // it waits for a person
+	case d.passed(): // it waits for a person, or for a window
 	case t.matched(d) == 0:
 		return t.say("B5", eventlog.RolloutCompleted, Event{Reason: NoDeviceMatches})
 	}
@@ -276,7 +276,7 @@ func (t turn) judge() []Event {
 		return t.pause("Wait", "OfflineDevices")
 	case v.Offline > 0 && d.Spec.OfflineDevices == eventlog.OfflineWait:
 		return nil
-	case settled && nowhere(r, v) && (r.Stalled || !over(max(r.BatchAt, v.Newest))):
+	case settled && nowhere(r, v) && (r.Stalled || d.shut(t.now) || !over(d.idle(v, t.now))):
 		return nil
 	case settled && nowhere(r, v):
 		return t.stall()
@@ -285,7 +285,7 @@ func (t turn) judge() []Event {
 	case settled && over(r.BatchAt):
 		return t.pause("B11", "NothingProven")
 	}
-	stuck := v.Waiting > 0 && v.Open == 0 && over(max(r.BatchAt, v.Newest)) && !t.canGrant(d)
+	stuck := v.Waiting > 0 && v.Open == 0 && !d.shut(t.now) && over(d.idle(v, t.now)) && !t.canGrant(d, t.now)
 	switch {
 	case stuck && v.Ready > 0:
 		return t.pause("B13", "BudgetExhausted")

@@ -170,7 +170,7 @@ func (l *Laws) wanted(c *course, key, id string, w *witness) *Target {
 
 // owed names a device that could be given something now, or could leave, and what;
 // empty: all that there is room for was done.
-func (l *Laws) owed(c *course, key string) (id, what string) {
+func (l *Laws) owed(c *course, key string, now int64) (id, what string) {
 	name := nameOf(key)
 	for id, w := range l.devices {
 		f := w.names[name]
@@ -194,6 +194,7 @@ func (l *Laws) owed(c *course, key string) (id, what string) {
 		case !has:
 			return id, "has nothing"
 		case !w.online && (c.kind != eventlog.RunImmediate || l.budgeted(w)):
+		case c.shut(now) && !w.disturbed(f) && !f.is(eventlog.PhaseFailed):
 		case !w.online, l.room(c, Event{Type: eventlog.DesiredAssigned, Deployment: key, Device: id, Target: *to}) == nil:
 			return id, "could be given the target"
 		}

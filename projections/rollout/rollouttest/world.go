@@ -347,6 +347,10 @@ func (w *World) apply(key string, content bool) {
 	sp.OfflineDevices = w.pick("offline", eventlog.OfflineSkip, eventlog.OfflineSkip, eventlog.OfflineWait)
 	sp.Strategy = w.pick("strategy", eventlog.StrategyBatched, eventlog.StrategyBatched, eventlog.StrategyBatched, eventlog.StrategyImmediate)
 	sp.Paused = w.chance("paused", 10)
+	sp.Window = Window{}
+	if w.chance("windows", 3) {
+		sp.Window = Window{Every: int64(w.number("every", 600, 1200, 1800)), For: int64(w.number("for", 60, 300, 600, 900))}
+	}
 	if content || w.chance("batches", 3) {
 		sp.Batches = w.batches()
 	}
@@ -545,7 +549,7 @@ func (w *World) fold() *State {
 // run comes to its end: law 8.
 func (w *World) Calm() {
 	w.Behind = 0
-	until := w.Now + 6000
+	until := w.Now + 30000
 	for quiet := 0; quiet < 4; quiet++ {
 		for _, id := range w.ids {
 			if !w.State.Devices[id].Online {
@@ -557,7 +561,7 @@ func (w *World) Calm() {
 			w.all()
 			w.Settle(0)
 		}
-		w.wait(100)
+		w.wait(110) // which meets each window sooner or later
 		w.Settle(0)
 		for _, d := range w.State.Deployments {
 			if w.ended(d) {
@@ -570,12 +574,15 @@ func (w *World) Calm() {
 	}
 }
 
-// ended: the run is over, or waits for a person or a dependency.
+// ended: the run is over, or waits for a person, a dependency or windows.
 func (w *World) ended(d *Deployment) bool {
 	r := &d.Run
 	if r.Phase != Progressing || d.Hold || d.Spec.Paused || d.Lifecycle != eventlog.DeploymentApplied || r.Kind == eventlog.RunImmediate {
 		return r.Phase != Superseded || d.Lifecycle != eventlog.DeploymentApplied
 	}
 	v := w.State.Judge(d, w.Now)
+	if w := d.Spec.Window; w.Every > 0 && w.For <= d.Spec.Deadline && v.Waiting > 0 && v.Open == 0 {
+		return true // no window is long enough for what waits for a budget to be called stuck
+	}
 	return d.passed() && d.batch().Manual || v.Waiting > 0 && v.Ready == 0 || nowhere(r, v)
 }

@@ -46,6 +46,11 @@ type RolloutSpecApplyConfiguration struct {
 	// Deployments of the same namespace that must be healthy on a device before this
 	// one is given to it.
 	DependsOn []string `json:"dependsOn,omitempty"`
+	// When devices may be given a change: outside of these, what a device runs is not
+	// replaced and no further batch begins. What was given is judged all the same. A
+	// rollback, the mending of a device on which this Deployment is broken, and a device
+	// that has nothing of it yet do not wait. By default, always.
+	Windows []RolloutWindowApplyConfiguration `json:"windows,omitempty"`
 }
 
 // RolloutSpecApplyConfiguration constructs a declarative configuration of the RolloutSpec type for use with
@@ -129,6 +134,19 @@ func (b *RolloutSpecApplyConfiguration) WithPaused(value bool) *RolloutSpecApply
 func (b *RolloutSpecApplyConfiguration) WithDependsOn(values ...string) *RolloutSpecApplyConfiguration {
 	for i := range values {
 		b.DependsOn = append(b.DependsOn, values[i])
+	}
+	return b
+}
+
+// WithWindows adds the given value to the Windows field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Windows field.
+func (b *RolloutSpecApplyConfiguration) WithWindows(values ...*RolloutWindowApplyConfiguration) *RolloutSpecApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithWindows")
+		}
+		b.Windows = append(b.Windows, *values[i])
 	}
 	return b
 }

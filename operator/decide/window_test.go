@@ -1,0 +1,85 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/projections/rollout"
+)
+
+// A window that closes in the middle of a rollout: what was given is judged, and the rest
+// waits for the next one, though longer than any deadline.
+func TestAWindowThatClosesInTheMiddleOfARollout(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 5) // at 14:03
+	s.apply("app:1", "{}")
+	s.pass(time.Minute)
+	from := len(s.log)
+	s.nature["app:2"] = eventlog.PhaseRunning
+	s.apply("app:2", `{"batches": [{"size": 1, "soak": "15m"}, {"soak": "1m"}], "maxUnavailable": "100%", "progressDeadline": "10m",
+		"windows": [{"schedule": "30 * * * *", "timeZone": "Asia/Kathmandu", "duration": "10m"}]}`) // there it is 19:49, so they open at a quarter
+	web := key("a/web")
+	says := func(minutes int, given int, waits rollout.WaitKind, sentence string, told ...string) {
+		t.Helper()
+		if at := time.Duration(minutes) * time.Minute; at > s.clock {
+			s.pass(at - s.clock)
+		}
+		if got := s.given("app:2"); got != given {
+			t.Errorf("after %d minutes %d devices were given the new revision, want %d", minutes, got, given)
+		}
+		w := rollout.Look(s.View(), s.View().Deployments[web], now.Add(s.clock)).OpenBatch()
+		if w.Kind != waits || !strings.Contains(w.Message, sentence) {
+			t.Errorf("after %d minutes it waits for %+v, want %s %q", minutes, w, waits, sentence)
+		}
+		if p := s.Progress(web); p.Shut && !p.Opens.After(now.Add(s.clock)) {
+			t.Errorf("after %d minutes it waits until %s", minutes, p.Opens)
+		}
+		if diff := cmp.Diff(told, s.rollouts(from)); diff != "" {
+			t.Errorf("after %d minutes (-want +got):\n%s", minutes, diff)
+		}
+	}
+	says(1, 0, rollout.WaitWindow, "1 device of batch 1 is given revision 2 when the next window of spec.rollout.windows opens, at 2026-11-24T14:45:00Z, in 41m0s", "started Applied")
+	says(41, 0, rollout.WaitWindow, "opens", "started Applied")
+	says(43, 1, rollout.WaitSoak, "batch 1", "started Applied") // 14:46
+	says(60, 1, rollout.WaitWindow, "batch 1 is through, and batch 2 begins when", "started Applied", "batch_succeeded 1")
+	says(101, 1, rollout.WaitWindow, "15:45", "started Applied", "batch_succeeded 1")
+	says(103, 5, rollout.WaitSoak, "batch 2", "started Applied", "batch_succeeded 1", "batch_started 2")
+	says(106, 5, rollout.WaitNothing, "", "started Applied", "batch_succeeded 1", "batch_started 2", "batch_succeeded 2", "completed")
+}
+
+// What mends a device does not wait for a window, and neither does a rollback.
+func TestWhatMendsDoesNotWaitForAWindow(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 4)
+	s.apply("app:1", "{}")
+	s.pass(time.Minute)
+	s.nature["app:2"], s.nature["app:3"] = eventlog.PhaseFailed, eventlog.PhaseRunning
+	settings := `{"batches": [{"size": 2, "soak": "1m"}, {}], "maxUnavailable": 4, "windows": [{"schedule": "0 14 * * *", "duration": "10m"}]}` // until 14:10
+	s.apply("app:2", settings)
+	s.pass(time.Minute)
+	s.pass(2 * time.Minute)
+	if s.given("app:2") != 2 || s.run().Phase != "Paused" {
+		t.Fatalf("%d devices were given a broken revision, and the run is %s", s.given("app:2"), s.run().Phase)
+	}
+	s.pass(10 * time.Minute)
+	s.apply("app:3", settings)
+	s.pass(time.Minute)
+	if got := s.given("app:3"); got != 2 {
+		t.Errorf("outside of the window %d devices were given what mends them, want the 2 broken ones", got)
+	}
+}
+
+// A window that nobody can read is refused with what to write.
+func TestWindowsThatNeverOpenAreAProblem(t *testing.T) {
+	t.Parallel()
+	spec := decide.SpecOf(cr("a", "web", "app:1", site, withRollout(`{"windows": [{"schedule": "0 2 30 2 *", "duration": "1h"}]}`)))
+	if spec.Problem == nil || spec.Problem.Reason != v1alpha1.ReasonInvalidRollout || !strings.Contains(spec.Problem.Message, "spec.rollout.windows[0]: schedule") {
+		t.Errorf("%+v", spec.Problem)
+	}
+}
