@@ -18,6 +18,7 @@ type budgetLedger struct {
 	groupBy  []string
 	groups   map[string]*budgetGroup
 	devices  map[string]*budgetMember
+	blocked  map[string]int            // devices that wait for it, each with the number of Deployments for which it does
 	eased    map[*budgetGroup]struct{} // the state's, of all budgets
 }
 
@@ -59,7 +60,7 @@ func (s *State) putBudget(name string, sel labels.Selector, maxUnavailable, minA
 	}
 	b := &budgetLedger{
 		name: name, selector: sel, max: maxUnavailable, min: minAvailable, groupBy: groupBy,
-		groups: map[string]*budgetGroup{}, devices: map[string]*budgetMember{}, eased: s.eased,
+		groups: map[string]*budgetGroup{}, devices: map[string]*budgetMember{}, blocked: map[string]int{}, eased: s.eased,
 	}
 	s.ledgers[name] = b
 	s.budgetChanges++
@@ -201,6 +202,7 @@ func (g *budgetGroup) park(p *place) {
 	p.wait(h)
 	p.group = g
 	p.of.parked++
+	g.of.blocked[p.id]++
 }
 
 // unpark ends that.
@@ -211,6 +213,9 @@ func (g *budgetGroup) unpark(p *place) {
 	}
 	p.in, p.group = nil, nil
 	p.of.parked--
+	if g.of.blocked[p.id]--; g.of.blocked[p.id] == 0 {
+		delete(g.of.blocked, p.id)
+	}
 	g.drop()
 }
 
@@ -299,28 +304,44 @@ func (s *State) BudgetUse(name string) (u BudgetUse, ok bool) {
 	if b == nil {
 		return u, false
 	}
-	u.Matched, u.Groups = len(b.devices), len(b.groups)
+	u.Matched, u.Groups, u.Blocked = len(b.devices), len(b.groups), len(b.blocked)
 	var tightest *budgetGroup
-	blocked := map[string]struct{}{}
 	for _, g := range b.groups {
 		u.Down += g.down
 		if tightest == nil || g.room() < tightest.room() || g.room() == tightest.room() && g.name < tightest.name {
 			tightest = g
 		}
-		for _, h := range g.parked {
-			for _, p := range *h {
-				blocked[p.id] = struct{}{}
-			}
-		}
 	}
 	if tightest != nil {
 		u.Allowed, u.Remaining, u.Tightest = tightest.allowed(), max(0, tightest.room()), tightest.labels()
 	}
-	u.Blocked = len(blocked)
-	for id := range blocked {
+	for id := range b.blocked {
 		u.Examples = keepFirst(u.Examples, id, maxBlockedExamples)
 	}
 	return u, true
+}
+
+// BudgetFigures is how many devices a DisruptionBudget concerns, all its groups together.
+type BudgetFigures struct {
+	Selected int
+	Down     int
+	Allowed  int // may be down
+	Blocked  int // wait for the budget
+}
+
+// BudgetFigures iterates over the budgets that bind. That costs by group, not by device.
+func (s *State) BudgetFigures(yield func(name string, n BudgetFigures) bool) {
+	s.refresh()
+	for name, b := range s.ledgers {
+		n := BudgetFigures{Selected: len(b.devices), Blocked: len(b.blocked)}
+		for _, g := range b.groups {
+			n.Down += g.down
+			n.Allowed += g.allowed()
+		}
+		if !yield(name, n) {
+			return
+		}
+	}
 }
 
 // maxBlockedExamples is how many of the devices that wait for a budget are named.

@@ -20,6 +20,7 @@ type Progress struct {
 	Standings [rollout.Standings]int
 	Succeeded int // run the target and are well: the standing healthy
 	Failed    int // were given the target and report that they failed
+	Disturbed int // are unavailable through this Deployment
 	// FailedOnline counts the failed ones that are not offline, Offline the devices that
 	// are offline and did not succeed.
 	FailedOnline int
@@ -52,25 +53,11 @@ const (
 
 // Progress gives how a Deployment's rollout gets on; nil where nothing of it is placed.
 func (s *State) Progress(key fleet.Key) *Progress {
-	pl := s.placementOf(key)
-	if pl == nil {
+	p := s.Figures(key)
+	if p == nil {
 		return nil
 	}
-	p := &Progress{
-		Settings: pl.set, Matched: pl.matched, Online: pl.online, Standings: pl.standings, Succeeded: pl.standings[rollout.Healthy],
-		Failed: pl.failed, FailedOnline: pl.failedOnline, Offline: pl.absent, Owes: pl.owes(), Open: pl.classes[rollout.Open], Blocked: pl.blocked + pl.depends, Parked: pl.parked,
-		Cycle: pl.cyclic(s), Shut: !pl.hours.Open,
-	}
-	if p.Shut {
-		p.Opens = pl.hours.Until
-	}
-	if pl.nowhere() {
-		p.Missing = pl.missing
-	}
-	if run := &pl.phase.log.Run; run.Phase.Moving() && !rollout.Immediate(run) {
-		p.Batch = s.deploymentCase(key, s.Clock()).counts()
-	}
-	for reason, devices := range pl.failures {
+	for reason, devices := range s.placements[key].failures {
 		var first []string
 		for d := range devices {
 			first = keepFirst(first, d.id, maxFailureExamples)
@@ -84,6 +71,30 @@ func (s *State) Progress(key fleet.Key) *Progress {
 		return cmp.Compare(a.Reason, b.Reason)
 	})
 	p.Failures = p.Failures[:min(len(p.Failures), maxFailures)]
+	return p
+}
+
+// Figures gives Progress without its failures. That costs the same for a hundred devices
+// and for a hundred thousand; nil where nothing of the Deployment is placed.
+func (s *State) Figures(key fleet.Key) *Progress {
+	pl := s.placementOf(key)
+	if pl == nil {
+		return nil
+	}
+	p := &Progress{
+		Settings: pl.set, Matched: pl.matched, Online: pl.online, Standings: pl.standings, Succeeded: pl.standings[rollout.Healthy],
+		Disturbed: pl.disturbed, Failed: pl.failed, FailedOnline: pl.failedOnline, Offline: pl.absent, Owes: pl.owes(), Open: pl.classes[rollout.Open], Blocked: pl.blocked + pl.depends, Parked: pl.parked,
+		Cycle: pl.cyclic(s), Shut: !pl.hours.Open,
+	}
+	if p.Shut {
+		p.Opens = pl.hours.Until
+	}
+	if pl.nowhere() {
+		p.Missing = pl.missing
+	}
+	if run := &pl.phase.log.Run; run.Phase.Moving() && !rollout.Immediate(run) {
+		p.Batch = s.deploymentCase(key, s.Clock()).counts()
+	}
 	return p
 }
 

@@ -12,9 +12,8 @@ import (
 // those who show it to a person.
 type Shown struct {
 	Progress
-	Disturbed int           // unavailable through this Deployment
-	Clock     time.Time     // the log's, at which all of it holds
-	Devices   []ShownDevice // that match, in the order in which they are given a target
+	Clock   time.Time     // the log's, at which all of it holds
+	Devices []ShownDevice // that match, in the order in which they are given a target
 }
 
 // ShownDevice is a device that matches a Deployment.
@@ -43,7 +42,7 @@ func (s *State) Shown(key fleet.Key) (Shown, bool) {
 	}
 	pl := s.placements[key]
 	c := deploymentCase{State: s, key: key, log: pl.phase.log, place: pl}
-	out := Shown{Progress: *p, Disturbed: pl.disturbed, Clock: s.Clock()}
+	out := Shown{Progress: *p, Clock: s.Clock()}
 	places := make([]*place, 0, pl.matched)
 	for _, p := range pl.places {
 		if p.values.matches {

@@ -90,6 +90,7 @@ func (s *State) SetView(v *fleet.View) {
 	for _, b := range s.ledgers {
 		clear(b.groups)
 		clear(b.devices)
+		clear(b.blocked)
 	}
 	clear(s.eased)
 	s.clock, s.restored, s.duesAt = clock{}, 0, time.Time{}

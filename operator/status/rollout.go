@@ -63,6 +63,16 @@ type wait struct {
 	through         bool // the target of the run is out
 }
 
+// Waits gives the reason of what a rollout that is not through waits for, as
+// status.rollout.reason has it; false where it waits for nothing, for it is through or
+// was ended.
+func Waits(in Deployments) (reason string, waits bool) {
+	if run := &in.Log.Run; !run.Phase.Moving() && run.Phase != fleet.PhasePaused {
+		return "", false
+	}
+	return waitOf(in).reason, true
+}
+
 // waitOf says what a rollout waits for: the first of the list.
 func waitOf(in Deployments) wait {
 	d, run := in.Log, &in.Log.Run

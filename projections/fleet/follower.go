@@ -19,6 +19,7 @@ type Source func(ctx context.Context, after eventlog.Position) iter.Seq2[eventlo
 // Follower keeps one View up to date with the log and shares it.
 type Follower struct {
 	source Source
+	folded func(*View, eventlog.Event) // nil: nobody is told
 
 	mu      sync.Mutex
 	view    *View
@@ -51,6 +52,10 @@ func (f *Follower) Begin(v *View) {
 	f.waiters = release(f.waiters, v.Sequence)
 }
 
+// Observe lets fn be told of each event once it is folded. It runs while nobody else has
+// the view: it must neither keep that nor wait. Not while Run folds.
+func (f *Follower) Observe(fn func(*View, eventlog.Event)) { f.folded = fn }
+
 // Run folds until the context ends (and then returns nil) or the source fails.
 func (f *Follower) Run(ctx context.Context) error {
 	var after eventlog.Position
@@ -64,6 +69,9 @@ func (f *Follower) Run(ctx context.Context) error {
 		}
 		f.mu.Lock()
 		Apply(f.view, e, err)
+		if f.folded != nil {
+			f.folded(f.view, e)
+		}
 		if len(f.waiters) > 0 {
 			f.waiters = release(f.waiters, f.view.Sequence)
 		}

@@ -28,6 +28,7 @@ import (
 	"fleet.nationtech.io/operator/internal/kube"
 	"fleet.nationtech.io/operator/internal/leader"
 	"fleet.nationtech.io/operator/internal/liveness"
+	"fleet.nationtech.io/operator/internal/rolloutmetrics"
 	"fleet.nationtech.io/operator/internal/sealer"
 	"fleet.nationtech.io/operator/internal/state"
 	"fleet.nationtech.io/operator/internal/syncsvc"
@@ -120,7 +121,9 @@ func (a *App) Run(ctx context.Context) error {
 
 	// What is known, and what is to be decided about.
 	queue := decider.NewQueue()
-	known := state.New(state.Options{JS: js, Logger: o.Logger, NoCheckpoints: o.CheckpointEvents < 0})
+	known := state.New(state.Options{
+		JS: js, Logger: o.Logger, NoCheckpoints: o.CheckpointEvents < 0, Witness: rolloutmetrics.NewWitness(o.Registry),
+	})
 	pulse := liveness.NewMonitor(liveness.NATS{Conn: nc}, o.PulseInterval, func(ids []string) { queue.AddPresence(ids...) })
 	deploys, err := deployments.New(informers, deployments.Options{
 		Client: crs, Do: known.Do, Decide: queue.AddDeployment, Events: events,
@@ -193,7 +196,8 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		return ""
 	}}
-	o.Registry.MustRegister(state.Collector{Fold: known, Now: o.Now}) // last: from now on it may be asked
+	measures := rolloutmetrics.New(rolloutmetrics.Options{State: known, Leads: terms.Leads, Now: o.Now})
+	o.Registry.MustRegister(state.Collector{Fold: known, Now: o.Now}, measures) // last: from now on they may be asked
 	listener, err := a.listen(ctx)
 	if err != nil {
 		return err
@@ -226,6 +230,7 @@ func (a *App) Run(ctx context.Context) error {
 		return err
 	})
 	actor(ctx, &g, logSize.Run)
+	actor(ctx, &g, measures.Run)
 	actor(ctx, &g, events.Run)
 	if listener != nil {
 		actor(ctx, &g, func(ctx context.Context) error { return http.serve(ctx, listener) })

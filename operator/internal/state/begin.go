@@ -32,6 +32,9 @@ func (f *Fold) begin(ctx context.Context, log logstream.Info, observer Observer)
 	f.mu.Lock()
 	f.follower.Begin(v)
 	f.follower.Do(f.state.SetView)
+	if f.options.Witness != nil {
+		f.follower.Do(f.options.Witness.Begun)
+	}
 	f.mu.Unlock()
 	f.logger.Info("folding the event log from a checkpoint", "sequence", at, "log", log.ID)
 	observer.Changed(deployments, devices)

@@ -34,6 +34,18 @@ type Options struct {
 	Logger *slog.Logger
 	// NoCheckpoints folds from the log's beginning, whatever is saved.
 	NoCheckpoints bool
+	// Witness is told of each event that is folded; nil: nobody is.
+	Witness Witness
+}
+
+// Witness is told of what is folded, as it is folded. It runs while nobody else has the
+// view: it must not wait.
+type Witness interface {
+	// Begun is told of the view that is folded from now on, in place of any before.
+	Begun(v *fleet.View)
+	// Folded is told of an event that the view has folded; also of foreign ones. live says
+	// that the log did not have it yet when the replica began to follow it.
+	Folded(v *fleet.View, e eventlog.Event, live bool)
 }
 
 // Observer is told of changes.
@@ -63,6 +75,7 @@ type Fold struct {
 	state    *decide.State
 	follower *fleet.Follower
 	logID    string
+	past     uint64        // of the log as it was when this fold began to follow it: its last event
 	current  bool          // caught up with the log as it was when following began
 	arrived  chan struct{} // closes when current becomes true
 	lost     chan struct{} // closes when this fold no longer holds
@@ -195,7 +208,11 @@ func (f *Fold) follow(ctx context.Context, observer Observer) error {
 	defer cancel(nil)
 	f.mu.Lock()
 	follower := f.follower
+	if f.logID == "" {
+		f.past = info.Last
+	}
 	f.logID, f.abort = info.ID, cancel
+	f.witness(f.past)
 	f.mu.Unlock()
 	var done sync.WaitGroup
 	defer done.Wait()
@@ -261,6 +278,19 @@ func (f *Fold) reset() {
 		return reader.Follow(ctx, f.js, reader.Options{After: after, LogID: id})
 	})
 	f.follower.Do(f.state.SetView)
-	f.logID, f.current = "", false
+	if f.options.Witness != nil {
+		f.follower.Do(f.options.Witness.Begun)
+	}
+	f.logID, f.past, f.current = "", 0, false
 	f.arrived, f.lost = make(chan struct{}), make(chan struct{})
+}
+
+// witness tells the witness what the follower folds. past is the last event that is not
+// live.
+func (f *Fold) witness(past uint64) {
+	w := f.options.Witness
+	if w == nil {
+		return
+	}
+	f.follower.Observe(func(v *fleet.View, e eventlog.Event) { w.Folded(v, e, e.Sequence > past) })
 }
