@@ -46,6 +46,7 @@ type RolloutSettings struct {
 	Paused           bool            `json:"paused,omitempty"`
 	DependsOn        []string        `json:"dependsOn,omitempty"` // names in the same namespace
 	Windows          []Window        `json:"windows,omitempty"`
+	Rate             *Rate           `json:"rate,omitempty"`
 }
 
 // BatchSettings is one batch of a rollout. It has a size, a selector, or (the last
@@ -161,4 +162,64 @@ type Window struct {
 	Schedule string   `json:"schedule"`           // cron, five fields
 	TimeZone string   `json:"timeZone,omitempty"` // of the IANA database; empty: UTC
 	Duration Duration `json:"duration"`           // for so long it is open after each start
+}
+
+// Rate is how many devices are given something in how much time, in the JSON of the
+// custom resource.
+type Rate struct {
+	Devices  int           `json:"devices"`
+	Per      *Duration     `json:"per,omitempty"` // DefaultRatePer
+	Increase *RateIncrease `json:"increase,omitempty"`
+}
+
+// RateIncrease lets a rate grow each time that so many more devices succeeded.
+type RateIncrease struct {
+	AfterSucceeded int `json:"afterSucceeded"`
+	Percent        int `json:"percent"`
+	MaxDevices     int `json:"maxDevices,omitempty"` // the most devices in the rate's time; 0: MaxRateDevices
+}
+
+const (
+	// DefaultRatePer is a rate's time where it says none.
+	DefaultRatePer = Duration(time.Minute)
+	// MaxRateDevices is the most devices of a rate.
+	MaxRateDevices = 1_000_000
+	// rateBurst is the time in which devices are given something at once rather than one
+	// after the other.
+	rateBurst = time.Second
+)
+
+// Interval is the time that each device takes of the rate once so many devices
+// succeeded: at least a nanosecond.
+func (r *Rate) Interval(succeeded int) time.Duration {
+	per := DefaultRatePer
+	if r.Per != nil {
+		per = *r.Per
+	}
+	return max(1, time.Duration(per)/time.Duration(r.Now(succeeded)))
+}
+
+// Now is how many devices there are in the rate's time once so many devices succeeded.
+func (r *Rate) Now(succeeded int) int {
+	n := min(max(1, r.Devices), MaxRateDevices)
+	up := r.Increase
+	if up == nil || up.AfterSucceeded < 1 {
+		return n
+	}
+	most := MaxRateDevices
+	if up.MaxDevices > 0 {
+		most = min(most, max(up.MaxDevices, n))
+	}
+	for range succeeded / up.AfterSucceeded {
+		if n >= most {
+			break
+		}
+		n = min(most, max(n+1, n+int(int64(n)*int64(max(0, up.Percent))/100)))
+	}
+	return n
+}
+
+// Burst is how many devices may be given something at once: as many as a second has.
+func (r *Rate) Burst(succeeded int) int {
+	return max(1, int(rateBurst/r.Interval(succeeded)))
 }

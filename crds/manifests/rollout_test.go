@@ -19,7 +19,8 @@ const everythingOfARollout = `{strategy: Batched, batches: [
 	{selector: {matchLabels: {canary: "true"}, matchExpressions: [{key: site, operator: In, values: [lab]}]}, soak: 0s, approval: Manual, fourEyes: true},
 	{size: 3, soak: 1h30m, approval: Automatic, fourEyes: false}, {size: 1%}, {size: 10%}, {soak: 1m}],
 	successThreshold: 95%, maxUnavailable: 10%, progressDeadline: 10m, offlineDevices: Wait, onFailure: Rollback, paused: true, dependsOn: [base, store],
-	windows: [{schedule: "0 22 * * 1-5", timeZone: Europe/Paris, duration: 4h}, {schedule: "@daily", duration: 1h30m}]}`
+	windows: [{schedule: "0 22 * * 1-5", timeZone: Europe/Paris, duration: 4h}, {schedule: "@daily", duration: 1h30m}],
+	rate: {devices: 50, per: 1m30s, increase: {afterSucceeded: 200, percent: 100, maxDevices: 1000}}}`
 
 func batches(n int, batch string) string {
 	return "{batches: [" + strings.Repeat(batch+", ", n) + "{}]}"
@@ -55,6 +56,7 @@ func TestRulesOfARolloutAccept(t *testing.T) {
 		"Immediate, while batches are kept":    "{strategy: Immediate, batches: [{size: 10%}, {}]}",
 		"four eyes that are not asked for":     "{batches: [{size: 1, fourEyes: false}, {}]}",
 		"a soak in milliseconds":               "{batches: [{size: 1, soak: 1500ms}, {}]}",
+		"a rate alone":                         `{rate: {devices: 1}}`,
 		"windows of all forms":                 `{windows: [{schedule: "*/15 0-6,22,23 1,15 * MON-FRI", duration: 1m}, {schedule: "0,30 */2 1-7 jan,12 SUN", timeZone: America/Argentina/Buenos_Aires, duration: 168h}]}`,
 		"the next batch by another unit first": "{batches: [{size: 10%}, {size: 1}, {}]}",
 	} {
@@ -121,6 +123,13 @@ func TestRulesOfARolloutRefuseWithASentence(t *testing.T) {
 		"a window in the machine's zone":     {`{windows: [{schedule: "0 2 * * *", timeZone: Local, duration: 1h}]}`, "timeZone is a name of the IANA database"},
 		"a window of seconds":                {`{windows: [{schedule: "0 2 * * *", duration: 59s}]}`, "spec.rollout.windows[0].duration: Invalid value: duration is from 1m to 168h"},
 		"a window of eight days":             {`{windows: [{schedule: "0 2 * * *", duration: 192h}]}`, "duration is from 1m to 168h"},
+		"a rate of nobody":                   {`{rate: {devices: 0}}`, "spec.rollout.rate.devices"},
+		"a rate without devices":             {`{rate: {per: 1m}}`, "spec.rollout.rate.devices: Required value"},
+		"a rate in no time":                  {`{rate: {devices: 1, per: 0s}}`, "spec.rollout.rate.per: Invalid value: per is from 1s to 24h"},
+		"a rate in two days":                 {`{rate: {devices: 1, per: 48h}}`, "per is from 1s to 24h"},
+		"a rate that grows downwards":        {`{rate: {devices: 10, increase: {afterSucceeded: 5, percent: 10, maxDevices: 9}}}`, "spec.rollout.rate.increase.maxDevices: Invalid value: maxDevices is what the rate grows up to"},
+		"a rate that does not grow":          {`{rate: {devices: 10, increase: {afterSucceeded: 5, percent: 0}}}`, "spec.rollout.rate.increase.percent"},
+		"a rate of an Immediate rollout":     {`{strategy: Immediate, rate: {devices: 1}}`, "spec.rollout.rate: Invalid value: an Immediate rollout waits for nothing"},
 		"no window":                          {"{windows: []}", "should have at least 1 items"},
 		"windows of an Immediate rollout":    {`{strategy: Immediate, windows: [{schedule: "0 2 * * *", duration: 1h}]}`, "spec.rollout.windows: Invalid value: an Immediate rollout waits for nothing"},
 		"it depends on nine":                 {"{dependsOn: [a, b, c, d, e, f, g, h, i]}", "must have at most 8 items"},

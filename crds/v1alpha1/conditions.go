@@ -135,6 +135,8 @@ const (
 	ReasonAwaitingBudget = "AwaitingBudget"
 	// ReasonAwaitingWindow: the rollout goes on once its next window opens.
 	ReasonAwaitingWindow = "AwaitingWindow"
+	// ReasonAwaitingRate: devices wait for spec.rollout.rate.
+	ReasonAwaitingRate = "AwaitingRate"
 	// ReasonAwaitingDependencies: devices wait until a Deployment of dependsOn is
 	// healthy on them.
 	ReasonAwaitingDependencies = "AwaitingDependencies"

@@ -85,6 +85,50 @@ type RolloutSpec struct {
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
 	Windows []RolloutWindow `json:"windows,omitempty"`
+
+	// How many devices are given the change in how much time, devices that have nothing of
+	// this Deployment yet included. A rollback does not keep to it. By default, as many as
+	// the batches and budgets allow.
+	// +optional
+	Rate *RolloutRate `json:"rate,omitempty"`
+}
+
+// RolloutRate is how many devices are given a change in how much time.
+type RolloutRate struct {
+	// How many devices. They are spread over the time: of 60 in a minute, one a second.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	Devices int32 `json:"devices"`
+
+	// In how much time, such as "1m" (the default).
+	// +optional
+	Per *metav1.Duration `json:"per,omitempty"`
+
+	// Lets the rate grow while devices succeed.
+	// +optional
+	Increase *RolloutRateIncrease `json:"increase,omitempty"`
+}
+
+// RolloutRateIncrease lets a rate grow while devices succeed.
+type RolloutRateIncrease struct {
+	// Each time so many more devices of the rollout run the change, the rate grows.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	AfterSucceeded int32 `json:"afterSucceeded"`
+
+	// By how many percent: 100 doubles it.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000
+	Percent int32 `json:"percent"`
+
+	// Up to how many devices.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000
+	MaxDevices int32 `json:"maxDevices,omitempty"`
 }
 
 // RolloutWindow is a maintenance window.

@@ -59,6 +59,9 @@ func (s *State) Wake() time.Time {
 		if !pl.hours.Open && (pl.phase.at.Moving() || len(pl.up) > 0) {
 			consider(pl.hours.Until)
 		}
+		if most, again := pl.set.Pace(&pl.phase.log.Run, s.Clock()); most == 0 && pl.servable() {
+			consider(again)
+		}
 		if !pl.phase.at.Moving() {
 			continue
 		}
@@ -72,6 +75,14 @@ func (s *State) Wake() time.Time {
 		}
 	}
 	return next
+}
+
+// rated says whether a rate bounds what the run gives to devices.
+func (pl *placement) rated() bool { return pl.set.Rate != nil && pl.phase.log.Run.Paced() }
+
+// servable says whether a device waits for nothing but the rate.
+func (pl *placement) servable() bool {
+	return len(pl.broken)+len(pl.first) > 0 || len(pl.up) > 0 && pl.hours.Open && pl.disturbed < pl.set.MostUnavailable(pl.matched)
 }
 
 // deadlines are the moments at which a batch that does not get on is judged for it.

@@ -160,8 +160,9 @@ func advance(c deploymentCase) ([]eventlog.Draft, bool, error) {
 }
 
 // assignFirst: each device that matches and has nothing gets what it should have, and one
-// that has the right content gets its right number. That upsets nothing, so it waits for nothing but what the Deployment depends on. Where
-// another Deployment holds the name, it keeps it.
+// that has the right content gets its right number. That upsets nothing, so it waits for
+// nothing but what the Deployment depends on; and for its rate, see Release. Where another
+// Deployment holds the name, it keeps it.
 func assignFirst(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	if c.place == nil || !c.current(c.spec) {
 		return nil, false, nil

@@ -62,7 +62,7 @@ func assignToDevice(c deviceCase) ([]eventlog.Draft, bool, error) {
 	c.refresh()
 	keys := make([]fleet.Key, 0, len(c.placesOf[c.id]))
 	for _, p := range c.placesOf[c.id] {
-		if p.values.fresh {
+		if p.values.fresh && !p.of.rated() {
 			keys = append(keys, p.of.key)
 		}
 	}

@@ -41,6 +41,7 @@ type placement struct {
 	failures     map[string]map[*place]struct{} // by reason
 
 	fresh    map[*place]struct{} // match, have nothing, and are to get something
+	first    orderHeap           // the same, where a rate bounds how many are given it
 	renumber map[*place]struct{} // have the target's content, under another number
 	broken   orderHeap           // owe a value, and what they have is unavailable or failed
 	up       orderHeap           // owe a value, and what they have may run

@@ -33,6 +33,7 @@ type Progress struct {
 	Blocked  int       // devices of the open batch, or of an Immediate run those online, that wait for a Deployment that they depend on
 	Parked   int       // devices that wait for a DisruptionBudget
 	Missing  int       // devices, offline ones too, that wait until a Deployment that they depend on is healthy there, where nobody was given anything
+	Paced    bool      // the rate of its run lets nothing be given to another device at the moment, and some wait for that
 	Shut     bool      // its windows are closed, and the run waits for them
 	Opens    time.Time // when they open; zero where they never do
 	Cycle    bool      // the Deployment depends on itself, so none of those ever goes on
@@ -89,6 +90,9 @@ func (s *State) Figures(key fleet.Key) *Progress {
 	if p.Shut {
 		p.Opens = pl.hours.Until
 	}
+	if most, _ := pl.set.Pace(&pl.phase.log.Run, s.Clock()); most == 0 {
+		p.Paced = pl.servable()
+	}
 	if pl.nowhere() {
 		p.Missing = pl.missing
 	}
@@ -110,7 +114,7 @@ func keepFirst(first []string, text string, most int) []string {
 
 // owes says whether something is still to be given to devices or taken off them.
 func (pl *placement) owes() bool {
-	return len(pl.fresh)+len(pl.renumber)+pl.strays+len(pl.broken)+len(pl.up)+pl.parked > 0
+	return len(pl.fresh)+len(pl.first)+len(pl.renumber)+pl.strays+len(pl.broken)+len(pl.up)+pl.parked > 0
 }
 
 // failureOf is the reason for which a device fails; empty: it does not.

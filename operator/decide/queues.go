@@ -35,7 +35,8 @@ func (h *orderHeap) Pop() any {
 }
 
 // before orders the places that wait in one Deployment: devices that are down already go
-// first, for they cost no availability.
+// first, for they cost no availability; of those that have nothing of it they go last, for
+// they use a rate up and show nothing.
 func before(a, b *place) int {
 	if a.stray != b.stray { // they wait for the same budget
 		if b.stray {
@@ -44,7 +45,7 @@ func before(a, b *place) int {
 		return 1
 	}
 	if a.values.down != b.values.down {
-		if a.values.down {
+		if a.values.down != a.values.fresh {
 			return -1
 		}
 		return 1
@@ -96,6 +97,8 @@ func (s *State) enqueue(p *place) {
 		if h := pl.leavesBy(v); h != nil {
 			p.wait(h)
 		}
+	case v.fresh && pl.rated():
+		p.wait(&pl.first)
 	case v.fresh:
 		pl.fresh[p] = struct{}{}
 	case v.free:

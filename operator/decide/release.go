@@ -57,7 +57,7 @@ type release struct {
 func (s *State) waiting() []*placement {
 	var pls []*placement
 	for _, pl := range s.placements {
-		if (len(pl.up) > 0 || len(pl.broken) > 0 || len(pl.gone) > 0 || len(pl.leaving) > 0) && s.current(s.specs[pl.key]) {
+		if (len(pl.up) > 0 || len(pl.first) > 0 || len(pl.broken) > 0 || len(pl.gone) > 0 || len(pl.leaving) > 0) && s.current(s.specs[pl.key]) {
 			pls = append(pls, pl)
 		}
 	}
@@ -72,8 +72,9 @@ func (s *State) waiting() []*placement {
 
 // serve grants what a Deployment owes: first where what the device has is broken anyway,
 // which costs no availability, so that maxUnavailable never keeps a mend from what is
-// broken; then, while its windows are open, what its budgets have room for; then devices
-// that leave, which a person asked for.
+// broken; then first assignments of a run with a rate; then, while its windows are open,
+// what its budgets have room for; then devices that leave, which a person asked for. A rate
+// bounds the three first.
 func (r *release) serve(pl *placement) {
 	c := r.deploymentCase(pl.key, r.now)
 	immediate := rollout.Immediate(&c.log.Run)
@@ -86,19 +87,34 @@ func (r *release) serve(pl *placement) {
 			}
 		}
 	}()
-	for p := r.next(&pl.broken); p != nil; p = r.next(&pl.broken) {
+	pace, _ := pl.set.Pace(&c.log.Run, r.Clock())
+	for pace > 0 {
+		p := r.next(&pl.broken)
+		if p == nil {
+			break
+		}
 		r.grant(c, p)
+		pace--
 		if !p.values.disturbed && p.values.online {
 			room-- // it is unavailable through this rollout from now on
 		}
 	}
-	for pl.hours.Open && (immediate || room > 0) {
+	for pace > 0 {
+		p := r.next(&pl.first)
+		if p == nil {
+			break
+		}
+		r.give(p, c.assignedFirst(p, c.cause()))
+		pace--
+	}
+	for pace > 0 && pl.hours.Open && (immediate || room > 0) {
 		p := r.next(&pl.up)
 		if p == nil {
 			break
 		}
 		if r.takeDown(p) {
 			r.grant(c, p)
+			pace--
 			if p.values.online { // else it upsets nothing
 				room--
 			}
@@ -152,7 +168,7 @@ func (r *release) grant(c deploymentCase, p *place) {
 }
 
 func (r *release) give(p *place, d eventlog.Draft) {
-	if p.values.broken || !p.values.online {
+	if p.values.broken || p.values.fresh || !p.values.online {
 		r.due = append(r.due, d)
 	} else {
 		r.costly = append(r.costly, d)

@@ -228,6 +228,12 @@ func (tw *twin) apply(key fleet.Key, sp rollouttest.Spec) {
 	if w := sp.Window; w.Every > 0 {
 		set.Windows = []eventlog.Window{{Schedule: fmt.Sprintf("*/%d * * * *", w.Every/60), Duration: *duration(w.For)}}
 	}
+	if r := sp.Rate; r.Devices > 0 {
+		set.Rate = &eventlog.Rate{Devices: r.Devices, Per: duration(r.Per)}
+		if r.After > 0 {
+			set.Rate.Increase = &eventlog.RateIncrease{AfterSucceeded: r.After, Percent: r.Percent, MaxDevices: r.Max}
+		}
+	}
 	for i, b := range sp.Batches {
 		bs := eventlog.BatchSettings{Soak: duration(b.Soak), Approval: eventlog.ApprovalAutomatic, FourEyes: b.FourEyes}
 		if b.Manual {

@@ -88,6 +88,14 @@ func drawRollout(t *rapid.T) v1alpha1.RolloutSpec {
 			Duration: metav1.Duration{Duration: time.Duration(rapid.IntRange(1, 168*60).Draw(t, "minutes")) * time.Minute},
 		})
 	}
+	if there("rate is there") {
+		s.Rate = &v1alpha1.RolloutRate{Devices: rapid.Int32Range(1, 1_000_000).Draw(t, "devices"), Per: lasts("per")}
+		if there("increase is there") {
+			s.Rate.Increase = &v1alpha1.RolloutRateIncrease{
+				AfterSucceeded: rapid.Int32Range(1, 1000).Draw(t, "afterSucceeded"), Percent: rapid.Int32Range(1, 1000).Draw(t, "percent"), MaxDevices: rapid.Int32Range(0, 1000).Draw(t, "maxDevices"),
+			}
+		}
+	}
 	for i := range rapid.IntRange(0, 10).Draw(t, "batches") {
 		what := fmt.Sprintf("batch %d ", i)
 		b := v1alpha1.RolloutBatch{

@@ -301,7 +301,7 @@ func (c deploymentCase) examplesOf(holds func(*placeValues) bool, tell func(*eve
 // grantable says whether Release can give something of it now, as far as the budgets of
 // the present fold tell.
 func (pl *placement) grantable() bool {
-	return len(pl.broken) > 0 || len(pl.fresh) > 0 || len(pl.up) > 0 && pl.hours.Open && pl.disturbed < pl.set.MostUnavailable(pl.matched)
+	return len(pl.broken) > 0 || len(pl.fresh)+len(pl.first) > 0 || len(pl.up) > 0 && pl.hours.Open && pl.disturbed < pl.set.MostUnavailable(pl.matched)
 }
 
 // startOf is what a run is started with.

@@ -3,8 +3,10 @@ package fleet
 import (
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
+	"time"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -121,8 +123,12 @@ func (v *View) applyDeployment(e *eventlog.Event) error {
 			d.Created = e.Time.UTC()
 		}
 		d.Spec, d.Lifecycle, d.Applied, d.Withdraw, d.Refused = spec, Applied, mark, nil, nil
-		was := d.Settings.Paused
-		if d.Settings = settingsOf(spec.Rollout); was && !d.Settings.Paused && d.Run.Phase.Moving() {
+		was, rate := d.Settings.Paused, d.Settings.Rate
+		d.Settings = settingsOf(spec.Rollout)
+		if !reflect.DeepEqual(rate, d.Settings.Rate) {
+			d.Run.Next = time.Time{} // what the former rate said binds nobody
+		}
+		if was && !d.Settings.Paused && d.Run.Phase.Moving() {
 			v.renewRun(d)
 		}
 		d.learnContent()

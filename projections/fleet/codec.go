@@ -18,7 +18,7 @@ import (
 // FoldVersion numbers what Apply makes of a log, and how it is encoded. Anyone who
 // changes either raises it: then no view is taken from an older program, and the
 // log is folded from the beginning.
-const FoldVersion = 11
+const FoldVersion = 12
 
 // Errors of Decode.
 var (

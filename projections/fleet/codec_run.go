@@ -81,11 +81,12 @@ const (
 	isWrittenOff
 	isGone
 	hasReturned
+	isCounted
 )
 
 func (w *writer) part(p *Assignment) {
 	var has uint64
-	for bit, is := range [...]bool{p.Upset, p.Lost, p.WrittenOff, p.Gone, p.Returned} {
+	for bit, is := range [...]bool{p.Upset, p.Lost, p.WrittenOff, p.Gone, p.Returned, p.Counted} {
 		if is {
 			has |= 1 << bit
 		}
@@ -99,7 +100,7 @@ func (w *writer) part(p *Assignment) {
 func (r *reader) part(p *Assignment) {
 	has := r.uint()
 	p.Upset, p.Lost, p.WrittenOff, p.Gone = has&isUpset != 0, has&isLost != 0, has&isWrittenOff != 0, has&isGone != 0
-	p.Returned = has&hasReturned != 0
+	p.Returned, p.Counted = has&hasReturned != 0, has&isCounted != 0
 	if n := r.uint(); n <= maxBatch {
 		p.Batch = int32(n)
 	} else {

@@ -14,6 +14,7 @@ func (v *View) change(p *Assignment, mutate func()) {
 		p.Since, p.Returned = MomentOf(v.Clock), false
 		if is == succeeded {
 			p.Lost, p.WrittenOff = false, false
+			v.countSuccess(p)
 		}
 	}
 	if d := p.Deployment; d != nil {
@@ -29,6 +30,14 @@ func (v *View) change(p *Assignment, mutate func()) {
 		v.touchDeployment(d)
 	}
 	v.touchDevice(p.Device)
+}
+
+// countSuccess counts a pair that its Deployment's run gave and that succeeded, once.
+func (v *View) countSuccess(p *Assignment) {
+	if d := p.Deployment; d != nil && !p.Counted && p.Desired.Changed > d.Run.ID && d.Run.ID > 0 {
+		p.Counted = true
+		d.Run.Succeeded++
+	}
 }
 
 // verdict is what a pair's report says of what is desired.

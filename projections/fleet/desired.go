@@ -35,6 +35,8 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 			} else {
 				p.Upset = p.Desired.Hash != "" && dev.Presence.Online == OnlineTrue
 				p.Since, p.Begun, p.Lost, p.WrittenOff = MomentOf(v.Clock), MomentOf(v.Clock), false, false
+				p.Counted = false
+				v.pace(d)
 			}
 			p.Batch, p.Gone = int32(min(e.Batch, maxBatch)), false
 			d.attach(p)

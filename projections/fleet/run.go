@@ -61,11 +61,34 @@ type Run struct {
 	Full    bool      // a person let the run go on to its end without a judgement
 	Resumed bool      // a person let the run go on after a pause
 
-	Phase     Phase
-	PhaseAt   time.Time
-	Reason    string
-	Message   string
+	Phase   Phase
+	PhaseAt time.Time
+	Reason  string
+	Message string
+	// Next is when the rate of spec.rollout lets the run give something to a device again:
+	// the theoretical arrival time of a generic cell rate algorithm (ITU-T I.371). Zero: at
+	// once.
+	Next time.Time
+	// Succeeded counts the assignments of the run that were reported to run.
+	Succeeded int
+
 	StalledAt time.Time // when rollout.stalled said that the open batch does not get on; zero: it did not
+}
+
+// Paced says whether a run keeps to the windows and the rate of its Deployment. A rollback
+// mends what is broken, and an Immediate one waits for nothing.
+func (r *Run) Paced() bool { return r.Kind == eventlog.RunUpdate || r.Kind == eventlog.RunRestart }
+
+// pace notes that the run gave something to a device.
+func (v *View) pace(d *Deployment) {
+	rate, run := d.Settings.Rate, &d.Run
+	if rate == nil || !run.Paced() {
+		return
+	}
+	if v.Clock.After(run.Next) {
+		run.Next = v.Clock
+	}
+	run.Next = run.Next.Add(rate.Interval(run.Succeeded))
 }
 
 // Hold is a person's pause. It belongs to the Deployment and survives a new spec.

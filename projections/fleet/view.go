@@ -269,6 +269,8 @@ type Assignment struct {
 	WrittenOff bool
 	// Returned: Since began because the device came online again, and ran it already.
 	Returned bool
+	// Counted: it succeeded, and is among those that its run counted.
+	Counted bool
 	// Gone: it was withdrawn because of labels or the selector, not with its Deployment.
 	Gone bool
 

@@ -4,6 +4,7 @@
 package rollout
 
 import (
+	"math"
 	"strings"
 	"time"
 
@@ -43,6 +44,7 @@ type Settings struct {
 	Paused         bool
 	DependsOn      []string
 	Windows        window.Windows
+	Rate           *eventlog.Rate
 
 	// Shape is what a plan depends on. Where it differs from that of a run which is on
 	// its way, the run is planned again.
@@ -64,7 +66,7 @@ type Batch struct {
 func Fill(s eventlog.RolloutSettings) Settings {
 	f := Settings{
 		Strategy: s.Strategy, Threshold: DefaultThreshold, MaxUnavailable: DefaultMaxUnavailable, Deadline: DefaultProgressDeadline,
-		WaitOffline: s.OfflineDevices == eventlog.OfflineWait, OnFailure: s.OnFailure, Paused: s.Paused, DependsOn: s.DependsOn,
+		WaitOffline: s.OfflineDevices == eventlog.OfflineWait, OnFailure: s.OnFailure, Paused: s.Paused, DependsOn: s.DependsOn, Rate: s.Rate,
 		saysBatches: len(s.Batches) > 0, Shape: shape(s),
 	}
 	var err error
@@ -152,16 +154,22 @@ func (s *Settings) Allowed(n int) int { return n * (100 - s.Threshold) / 100 }
 // MostUnavailable is how many of the devices that match may be unavailable at a time.
 func (s *Settings) MostUnavailable(matched int) int { return max(1, s.MaxUnavailable.Of(matched)) }
 
-// BindsWindows says whether a run waits for its Deployment's windows. A rollback mends
-// what is broken, so it does not.
-func BindsWindows(run *fleet.Run) bool {
-	return run.Kind == eventlog.RunUpdate || run.Kind == eventlog.RunRestart
-}
-
 // Hours tells how the windows are for a run at a moment.
 func (s *Settings) Hours(run *fleet.Run, at time.Time) window.State {
-	if !BindsWindows(run) {
+	if !run.Paced() {
 		return window.State{Open: true}
 	}
 	return s.Windows.At(at)
+}
+
+// Pace gives how many devices a run may give something to at a moment, and, where that is
+// none, when it may again. A run without a rate may give it to all.
+func (s *Settings) Pace(run *fleet.Run, at time.Time) (most int, again time.Time) {
+	switch {
+	case s.Rate == nil || !run.Paced():
+		return math.MaxInt, time.Time{}
+	case at.Before(run.Next):
+		return 0, run.Next
+	}
+	return s.Rate.Burst(run.Succeeded), time.Time{}
 }

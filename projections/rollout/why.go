@@ -32,6 +32,7 @@ const (
 	WaitMaxUnavailable WaitKind = "MaxUnavailable" // as many devices as may be are unavailable through the rollout
 	WaitBudget         WaitKind = "DisruptionBudget"
 	WaitWindow         WaitKind = "Window" // no window of spec.rollout.windows is open
+	WaitRate           WaitKind = "Rate"   // spec.rollout.rate lets nothing be given at the moment
 	WaitReport         WaitKind = "Report" // it was given the target, and does not run it well
 	WaitOperator       WaitKind = "Operator"
 )
@@ -191,12 +192,18 @@ func (s *Survey) whyNotGiven(p *Place) Wait {
 			"it depends on %s/%s, which is not healthy on %s in the revision that its own rollout brings out", s.d.Key.Namespace, p.Blocked, id)}
 	case !p.Has && p.Pair != nil && p.Pair.Leaving():
 		return Wait{Kind: WaitReport, Name: p.Pair.String(), Message: fmt.Sprintf("%s has yet to take %s off", id, p.Pair.Key)}
+	case !p.Has && s.paced():
+		return s.whyRate(id + " waits")
 	case !p.Has: // it upsets nothing, so it waits for nothing
 	case !p.Online() && (!Immediate(run) || s.budgeted(p.Device)):
 		return Wait{Kind: WaitOffline, Devices: []string{id}, Message: fmt.Sprintf("%s is offline, and is given revision %d when it is back", id, given)}
+	case (p.Pair.Disturbed() || p.Pair.Failed()) && s.paced():
+		return s.whyRate(id + " waits")
 	case p.Pair.Disturbed(), p.Pair.Failed(): // what it has is down anyway
 	case !s.hours().Open:
 		return s.whyWindow(fmt.Sprintf("%s is given revision %d", id, given))
+	case s.paced():
+		return s.whyRate(id + " waits")
 	case !p.Online():
 	case !Immediate(run) && s.counts.Disturbed >= s.counts.MaxUnavailable:
 		return s.whyMaxUnavailable()
@@ -243,6 +250,28 @@ func (s *Survey) waitsForWindow() bool {
 	return !s.hours().Open && slices.ContainsFunc(s.places, func(p *Place) bool {
 		return p.Matches && p.Batch == s.d.Run.Batch && p.Class == Waiting && p.Has && p.Blocked == "" && !p.Pair.Disturbed() && !p.Pair.Failed()
 	})
+}
+
+// paced says whether the rate lets nothing be given at the moment.
+func (s *Survey) paced() bool {
+	most, _ := s.set.Pace(&s.d.Run, s.at)
+	return most == 0
+}
+
+// whyRate says when the rate lets something be given again.
+func (s *Survey) whyRate(waits string) Wait {
+	_, again := s.set.Pace(&s.d.Run, s.at)
+	return Wait{Kind: WaitRate, Until: &again, Sequence: s.d.Applied.Sequence, Message: fmt.Sprintf(
+		"%s for spec.rollout.rate, which is %s now; the next device is given it at %s", waits, RateText(s.set.Rate, s.d.Run.Succeeded), again.UTC().Format(time.RFC3339))}
+}
+
+// RateText is 50 devices in 1m0s.
+func RateText(r *eventlog.Rate, succeeded int) string {
+	per := eventlog.DefaultRatePer
+	if r.Per != nil {
+		per = *r.Per
+	}
+	return fmt.Sprintf("%s in %s", DevicesText(r.Now(succeeded)), time.Duration(per))
 }
 
 // whyWindow says until when something waits for the windows.
@@ -327,6 +356,10 @@ func (s *Survey) OpenBatch() Wait {
 		return Wait{Kind: WaitOperator, Sequence: run.Sequence, Message: fmt.Sprintf("batch %d failed, and the operator says next what follows", run.Batch)}
 	case n.Waiting > 0 && n.Open == 0 && s.waitsForWindow():
 		w = s.whyWindow(fmt.Sprintf("%s of batch %d %s given revision %d", DevicesText(n.Waiting), run.Batch, Verb(n.Waiting, "is", "are"), run.Target.Revision))
+		s.nameWhere(&w, func(c Class, _ *Place) bool { return c == Waiting })
+		return w
+	case n.Waiting > 0 && n.Open == 0 && s.paced():
+		w = s.whyRate(fmt.Sprintf("%s of batch %d %s", DevicesText(n.Waiting), run.Batch, Verb(n.Waiting, "waits", "wait")))
 		s.nameWhere(&w, func(c Class, _ *Place) bool { return c == Waiting })
 		return w
 	case n.Waiting > 0:

@@ -56,6 +56,10 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &crdsv1alpha1.ResourceLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RolloutBatch"):
 		return &crdsv1alpha1.RolloutBatchApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RolloutRate"):
+		return &crdsv1alpha1.RolloutRateApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RolloutRateIncrease"):
+		return &crdsv1alpha1.RolloutRateIncreaseApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RolloutSpec"):
 		return &crdsv1alpha1.RolloutSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RolloutStatus"):

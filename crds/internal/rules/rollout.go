@@ -48,6 +48,8 @@ func rolloutPlaces() []place {
 		{"spec.rollout.windows[].schedule", func(s *schema) { s.MaxLength = ptr(maxSchedule) }},
 		{"spec.rollout.windows[].timeZone", func(s *schema) { s.MaxLength = ptr(maxZone) }},
 		{"spec.rollout.windows[].duration", func(s *schema) { s.MaxLength = ptr(maxDuration) }},
+		{"spec.rollout.rate", func(s *schema) { s.XValidations = Rate() }},
+		{"spec.rollout.rate.per", func(s *schema) { s.MaxLength = ptr(maxDuration) }},
 		{"spec.rollout.batches", func(s *schema) { s.XValidations = Batches() }},
 		{"spec.rollout.batches[]", func(s *schema) { s.XValidations = Batch() }},
 		{"spec.rollout.batches[].soak", func(s *schema) { s.MaxLength = ptr(maxDuration) }},
@@ -75,6 +77,18 @@ func Rollout() apiextensionsv1.ValidationRules {
 			"dependsOn names each Deployment once"),
 		rule(".windows", "!has(self.windows) || !has(self.strategy) || self.strategy != 'Immediate'", "",
 			"an Immediate rollout waits for nothing: take the windows away, or let the strategy be Batched"),
+		rule(".rate", "!has(self.rate) || !has(self.strategy) || self.strategy != 'Immediate'", "",
+			"an Immediate rollout waits for nothing: take the rate away, or let the strategy be Batched"),
+	}
+}
+
+// Rate returns the rules of a rate.
+func Rate() apiextensionsv1.ValidationRules {
+	return apiextensionsv1.ValidationRules{
+		rule(".per", "!has(self.per) || self.per != '' && "+matches("self.per", DurationPattern)+" && duration(self.per) >= duration('1s') && duration(self.per) <= duration('24h')", "",
+			"per is from 1s to 24h, such as \"1m\" or \"1h\""),
+		rule(".increase.maxDevices", "!has(self.increase) || !has(self.increase.maxDevices) || self.increase.maxDevices >= self.devices", "",
+			"maxDevices is what the rate grows up to: at least as many as devices"),
 	}
 }
 

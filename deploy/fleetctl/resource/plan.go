@@ -294,8 +294,12 @@ func (p *Plan) note(d *fleet.Deployment, set *rollout.Settings) {
 	if p.Matched == 0 {
 		say("no device matches the selector")
 	}
-	if len(set.Windows) > 0 && rollout.BindsWindows(&d.Run) {
+	if len(set.Windows) > 0 && d.Run.Paced() {
 		say("%s; nothing that runs is replaced, and no batch begins, outside of the windows of spec.rollout.windows", hoursText(set.Hours(&d.Run, p.Time)))
+	}
+	if set.Rate != nil && d.Run.Paced() {
+		say("%s are given it at most%s; for %s that takes at least %s",
+			rollout.RateText(set.Rate, 0), growthText(set.Rate), rollout.DevicesText(p.Disruptions+p.First), leastOf(set.Rate, p.Disruptions+p.First))
 	}
 	for _, name := range set.DependsOn {
 		say("each device waits until deployment/%s is healthy there", name)
@@ -303,6 +307,23 @@ func (p *Plan) note(d *fleet.Deployment, set *rollout.Settings) {
 	if len(d.Run.Batches) == 1 && set.Strategy == eventlog.StrategyBatched && len(d.Settings.Batches) == 0 && d.Run.Kind == eventlog.RunUpdate {
 		say("a first revision without batches is one batch without a soak: there is nothing that it could break")
 	}
+}
+
+func growthText(r *eventlog.Rate) string {
+	if r.Increase == nil {
+		return ""
+	}
+	return fmt.Sprintf(" at first, and %d%% more each time that %s more run it", r.Increase.Percent, rollout.DevicesText(r.Increase.AfterSucceeded))
+}
+
+// leastOf is the shortest time in which a rate lets so many devices be given something:
+// as if each succeeded at once.
+func leastOf(r *eventlog.Rate, devices int) time.Duration {
+	var d time.Duration
+	for n := range max(0, devices-1) {
+		d += r.Interval(n)
+	}
+	return d.Round(time.Second)
 }
 
 // hoursText says whether windows are open, and until when.

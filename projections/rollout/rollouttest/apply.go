@@ -59,7 +59,10 @@ func (s *State) applyDevice(e Event) {
 		}
 		if p.Deployment == "" || !p.Target.Same(e.Target) {
 			p.Upset = p.Deployment != "" && dev.Online
-			p.Changed, p.At, p.Since, p.Back, p.Lost, p.Off = e.Sequence, s.At, s.At, false, false, false
+			p.Changed, p.At, p.Since, p.Back, p.Lost, p.Off, p.Counted = e.Sequence, s.At, s.At, false, false, false, false
+			if d := s.Deployments[e.Deployment]; d.rated() {
+				d.Run.Next = max(d.Run.Next, s.At*1000) + d.Spec.Rate.interval(d.Run.Succeeded)
+			}
 		} else if p.Older && p.confirmed() && p.Target != e.Target && p.Phase != eventlog.PhasePending {
 			p.Since, p.Back = s.At, false // an older agent has to say the new number, too
 		}
@@ -88,6 +91,10 @@ func (s *State) applyDevice(e Event) {
 		}
 		if p.Healthy() {
 			p.Lost, p.Off = false, false
+			if d := s.Deployments[p.Deployment]; !p.Counted && d.Run.ID > 0 && p.Changed > d.Run.ID {
+				p.Counted = true
+				d.Run.Succeeded++
+			}
 		}
 	case eventlog.StateCleared:
 		switch {
@@ -124,6 +131,9 @@ func (s *State) applyDeployment(e Event) {
 		}
 		if d.Spec.Paused && !e.Spec.Paused && d.Run.Phase == Progressing {
 			s.renew(d)
+		}
+		if d.Spec.Rate != e.Spec.Rate {
+			d.Run.Next = 0
 		}
 		d.Spec, d.Applied, d.Lifecycle = e.Spec, e.Sequence, e.Type
 	case Annotated:

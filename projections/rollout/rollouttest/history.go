@@ -62,12 +62,18 @@ func (l *Laws) rememberDevice(e Event) {
 			w.names[name] = f
 		}
 		f.fold(e, w.online)
+		if on := l.deployments[f.holder]; on != nil && on.run > 0 && f.changed > on.run && f.is(eventlog.PhaseRunning) {
+			on.succeeded[f.changed] = true
+		}
 		c := l.deployments[e.Deployment]
 		switch e.Type {
 		case eventlog.DesiredAssigned:
 			delete(c.member, e.Device)
 			if e.Batch > 0 {
 				c.member[e.Device] = e.Batch
+			}
+			if f.changed == e.Sequence && c.rated() {
+				c.next = max(c.next, e.At*1000) + c.spec.Rate.interval(len(c.succeeded))
 			}
 			if f.upset && f.changed == e.Sequence {
 				c.given[e.Device] = append(c.given[e.Device], e.Target)
@@ -123,6 +129,9 @@ func (l *Laws) rememberDeployment(c *course, e Event) {
 		}
 		if c.spec.Paused && !e.Spec.Paused && c.going() && !c.paused {
 			l.renew(c, e)
+		}
+		if c.spec.Rate != e.Spec.Rate {
+			c.next = 0
 		}
 		c.spec, c.applied, c.orphaned, c.deleted = e.Spec, true, false, false
 	case eventlog.DeploymentAdopted:
@@ -220,6 +229,6 @@ func (l *Laws) rememberStart(c *course, e Event) {
 		spec: c.spec, applied: c.applied, orphaned: c.orphaned, hold: c.hold, requests: c.requests, refused: c.refused,
 		stable: c.stable, before: c.before, contents: c.contents, decided: c.decided,
 		run: e.Sequence, batch: 1, batchAt: e.At, kind: e.Kind, target: e.Target, plan: e.Plan, shape: e.Shape, began: e.At,
-		given: map[string][]Target{}, member: map[string]int{},
+		given: map[string][]Target{}, member: map[string]int{}, succeeded: map[int]bool{},
 	}
 }

@@ -49,6 +49,10 @@ type course struct {
 	stable, before Target
 	contents       []Target // of the last revisions
 	refused        Content
+	next           int64               // milliseconds: the rate lets nothing be given before
+	burstAt        int64               // when something was given at once
+	burst          int                 // how many more devices may be, then
+	succeeded      map[int]bool        // assignments of the run that were reported to run
 	given          map[string][]Target // what upset a device in this run
 	member         map[string]int      // batch of the devices that were given the target
 }
@@ -56,13 +60,34 @@ type course struct {
 // going says whether the run has not ended.
 func (c *course) going() bool { return c.run > 0 && c.end == "" }
 
-// windowed says whether the run waits for windows.
-func (c *course) windowed() bool {
+// paced says whether the run keeps to windows and rate.
+func (c *course) paced() bool {
 	return c.kind == eventlog.RunUpdate || c.kind == eventlog.RunRestart
 }
 
 // shut says whether the run's windows are closed.
-func (c *course) shut(now int64) bool { return c.windowed() && !c.spec.Window.open(now) }
+func (c *course) shut(now int64) bool { return c.paced() && !c.spec.Window.open(now) }
+
+// rated says whether a rate bounds what the run gives.
+func (c *course) rated() bool { return c.paced() && c.spec.Rate.Devices > 0 }
+
+// waitsForRate says whether the rate lets nothing be given.
+func (c *course) waitsForRate(now int64) bool { return c.rated() && now*1000 < c.next }
+
+// pace holds an assignment against the rate: a second's devices at once, and then none
+// before their time is over.
+func (c *course) pace(e Event) error {
+	switch {
+	case !c.rated():
+	case !c.waitsForRate(e.Decided):
+		c.burstAt, c.burst = e.Decided, c.spec.Rate.burst(len(c.succeeded))-1
+	case c.burstAt == e.Decided && c.burst > 0:
+		c.burst--
+	default:
+		return fmt.Errorf("the rate lets nothing be given before %d ms", c.next)
+	}
+	return nil
+}
 
 // still says whether nothing may be replaced.
 func (c *course) still() bool { return c.hold || c.paused || c.spec.Paused }
@@ -231,6 +256,9 @@ func (l *Laws) grant(c *course, e Event) error {
 	}
 	if !upsets && f != nil && f.holder != "" {
 		return nil // a new number
+	}
+	if err := c.pace(e); err != nil {
+		return err
 	}
 	for _, on := range c.spec.DependsOn {
 		if c.kind == eventlog.RunRollback && upsets {

@@ -8,6 +8,7 @@ package rollouttest
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"fleet.nationtech.io/eventlog"
@@ -99,7 +100,31 @@ type Spec struct {
 	Paused                    bool
 	DependsOn                 []string // keys of Deployments
 	Window                    Window
+	Rate                      Rate
 }
+
+// Rate is how many devices are given something in so many seconds; the zero Rate does not
+// bound that. Each After successes it grows by Percent, up to Max.
+type Rate struct {
+	Devices             int
+	Per                 int64
+	After, Percent, Max int
+}
+
+// per is how many devices there are in Per seconds once so many succeeded.
+func (r Rate) per(succeeded int) int {
+	n := r.Devices
+	for steps := 0; r.After > 0 && steps < succeeded/r.After && n < r.Max; steps++ {
+		n = min(r.Max, max(n+1, n*(100+r.Percent)/100))
+	}
+	return n
+}
+
+// interval is what each device takes of it, in milliseconds.
+func (r Rate) interval(succeeded int) int64 { return r.Per * 1000 / int64(r.per(succeeded)) }
+
+// burst is how many are given something at once: a second's.
+func (r Rate) burst(succeeded int) int { return int(max(1, 1000/r.interval(succeeded))) }
 
 // Window opens every so many seconds of the clock, for so many; the zero Window is
 // always open.
@@ -203,6 +228,9 @@ type Run struct {
 	Free     bool // promoted in full: what is left is not judged
 	Resumed  bool // a person let the run go on after a pause
 	Stalled  bool // it was said that the batch does not get on
+
+	Next      int64 // milliseconds: when the rate lets it give something again
+	Succeeded int   // assignments of the run that were reported to run
 }
 
 // Deployment is what the log knows of one namespace/name.
@@ -236,6 +264,8 @@ type Pair struct {
 	Upset bool // the assignment replaced another hash on a device that was online
 	Lost  bool // upset, and not healthy when it went offline
 	Off   bool // written off
+
+	Counted bool // among the successes of its run
 
 	Phase eventlog.Phase // of the newest report; empty: none, or cleared
 	Told  int            // the assignment of which that speaks
@@ -310,15 +340,30 @@ func (d *Deployment) held(dev *Device) *Pair {
 
 func (d *Deployment) selects(dev *Device) bool { return d.Spec.Selector.selects(dev.Labels) }
 
+// paced says whether the run keeps to windows and rate.
+func (r *Run) paced() bool { return r.Kind == eventlog.RunUpdate || r.Kind == eventlog.RunRestart }
+
 // shut says whether the run waits for its windows.
-func (d *Deployment) shut(now int64) bool {
-	return (d.Run.Kind == eventlog.RunUpdate || d.Run.Kind == eventlog.RunRestart) && !d.Spec.Window.open(now)
+func (d *Deployment) shut(now int64) bool { return d.Run.paced() && !d.Spec.Window.open(now) }
+
+// rated says whether a rate bounds what the run gives.
+func (d *Deployment) rated() bool { return d.Run.paced() && d.Spec.Rate.Devices > 0 }
+
+// pace is how many devices the run may give something to now.
+func (d *Deployment) pace(now int64) int {
+	switch {
+	case !d.rated():
+		return math.MaxInt
+	case now*1000 < d.Run.Next:
+		return 0
+	}
+	return d.Spec.Rate.burst(d.Run.Succeeded)
 }
 
 // idle is since when a batch has not got on, as far as time in which it may.
 func (d *Deployment) idle(v Verdict, now int64) int64 {
 	since := max(d.Run.BatchAt, v.Newest)
-	if d.Run.Kind == eventlog.RunUpdate || d.Run.Kind == eventlog.RunRestart {
+	if d.Run.paced() {
 		since = max(since, d.Spec.Window.since(now))
 	}
 	return since

@@ -16,7 +16,7 @@ import (
 // out. What a Device object says the log learns a moment later than the leader: the first
 // labels of a device count from its first event on.
 //
-// It fails on what the model does not have: restarts, windows by the calendar, selectors with expressions, and
+// It fails on what the model does not have: restarts, windows by the calendar, rates, selectors with expressions, and
 // budgets by several labels.
 func CheckLog(log []eventlog.Event) error {
 	laws := NewLaws()
@@ -164,7 +164,7 @@ func spec(logged eventlog.Event) (Spec, error) {
 			return Spec{}, err
 		}
 	}
-	if len(said.Windows) > 0 {
+	if len(said.Windows) > 0 || said.Rate != nil {
 		return Spec{}, errUnreadable
 	}
 	set := rollout.Fill(said)

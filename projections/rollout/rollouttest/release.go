@@ -2,6 +2,7 @@ package rollouttest
 
 import (
 	"cmp"
+	"math"
 	"slices"
 
 	"fleet.nationtech.io/eventlog"
@@ -93,7 +94,7 @@ func (s *State) Release(now int64) []Event {
 	ds := s.ByApplied()
 	slices.SortStableFunc(ds, func(a, b *Deployment) int { return cmp.Compare(a.Run.ID, b.Run.ID) })
 	for _, d := range ds {
-		due = append(due, l.grants(d, now)...)
+		due = append(due, l.grants(d, now, d.pace(now))...)
 		due = append(due, l.leaving(d)...)
 	}
 	return due
@@ -102,33 +103,46 @@ func (s *State) Release(now int64) []Event {
 // canGrant says whether a Deployment alone could be granted something.
 func (s *State) canGrant(d *Deployment, now int64) bool {
 	fresh := func(e Event) bool { return d.held(s.Devices[e.Device]) == nil }
-	return len(s.ledger().grants(d, now)) > 0 || slices.ContainsFunc(s.place(d), fresh)
+	return len(s.ledger().grants(d, now, math.MaxInt)) > 0 || slices.ContainsFunc(s.place(d), fresh)
 }
 
 // urgent gives the devices in the order in which they are served: first those on which
-// the name is broken, for it costs nothing; then devices that are down; then by order.
+// the name is broken, for it costs nothing; then devices that have nothing, those
+// that are down last; then devices that are down; then by order.
 func (l *ledger) urgent(d *Deployment) []*Device {
 	devs := l.devices(d)
 	rank := func(dev *Device) int {
 		switch p := d.held(dev); {
 		case p != nil && (dev.disturbed(p) || p.Failed()):
 			return 0
-		case l.down[dev.ID]:
+		case p == nil && !l.down[dev.ID]:
 			return 1
+		case p == nil:
+			return 2
+		case l.down[dev.ID]:
+			return 3
 		}
-		return 2
+		return 4
 	}
 	slices.SortStableFunc(devs, func(a, b *Device) int { return cmp.Compare(rank(a), rank(b)) })
 	return devs
 }
 
 // grants gives what a Deployment may replace now. While its windows are closed that is what
-// is broken, alone.
-func (l *ledger) grants(d *Deployment, now int64) []Event {
+// is broken, alone. A rate bounds it, and then first assignments too, which place gives
+// where there is none.
+func (l *ledger) grants(d *Deployment, now int64, pace int) []Event {
 	var due []Event
 	for _, dev := range l.urgent(d) {
 		p := d.held(dev)
 		to, batch := l.Target(d, dev)
+		if len(due) >= pace {
+			break
+		}
+		if p == nil && d.rated() && l.first(d, dev) && !l.changed[dev.ID] {
+			due = append(due, d.assigned(dev, *to, batch))
+			l.changed[dev.ID] = true
+		}
 		if p == nil || to == nil || p.Target.Same(*to) || !l.reachable(d, dev) || l.skipped(d, dev) != "" || l.depends(d, dev) != "" || l.changed[dev.ID] {
 			continue
 		}
@@ -193,15 +207,24 @@ func (s *State) place(d *Deployment) []Event {
 	var due []Event
 	for _, dev := range s.devices(d) {
 		to, batch := s.Target(d, dev)
-		p := dev.Pairs[d.Name]
+		p := d.held(dev)
 		switch {
 		case to == nil || s.skipped(d, dev) != "":
-		case p != nil && p.Deployment == "" && dev.disturbed(p): // what it had is not off the device
-		case d.held(dev) == nil && s.depends(d, dev) == "", d.held(dev) != nil && p.Target.Same(*to) && p.Target != *to:
+		case p == nil && !d.rated() && s.first(d, dev), p != nil && p.Target.Same(*to) && p.Target != *to:
 			due = append(due, d.assigned(dev, *to, batch))
 		}
 	}
 	return due
+}
+
+// first says whether a device is to be given the Deployment of which it has nothing.
+func (s *State) first(d *Deployment, dev *Device) bool {
+	to, _ := s.Target(d, dev)
+	p := dev.Pairs[d.Name]
+	if to == nil || s.skipped(d, dev) != "" || d.held(dev) != nil || s.depends(d, dev) != "" {
+		return false
+	}
+	return p == nil || p.Deployment != "" || !dev.disturbed(p) // what it had is off the device
 }
 
 // Placed gives what a device gets by its own turn of what replaces

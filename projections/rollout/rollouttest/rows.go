@@ -49,7 +49,7 @@ type due struct {
 // idle is since when the batch has not got on, in time that its windows left it.
 func (c *course) idle(t tally, now int64) int64 {
 	since := max(c.batchAt, t.newest)
-	if c.windowed() {
+	if c.paced() {
 		since = max(since, c.spec.Window.since(now))
 	}
 	return since
@@ -143,7 +143,7 @@ func (l *Laws) dueImmediate(c *course, key string) due {
 // can be granted".
 func (l *Laws) dueRollback(c *course, key string, now int64) due {
 	left, open, newest := l.atWork(c, key, now)
-	switch id, _ := l.owed(c, key, now); {
+	switch id, _ := l.owed(c, key, now, false); {
 	case left+open == 0:
 		return due{"B1", eventlog.RolloutRolledBack, "", ""}
 	case open == 0 && id == "" && now-max(c.batchAt, newest) >= c.spec.Deadline:
@@ -193,7 +193,7 @@ func (l *Laws) dueBatch(c *course, key string, now int64) due {
 	// B13: "something waits, nothing open, nothing can be granted for budgets, for the
 	// deadline"; where all that waits does so for another Deployment, section 7: "written
 	// once a batch that has made no progress for a deadline".
-	id, _ := l.owed(c, key, now)
+	id, _ := l.owed(c, key, now, false)
 	switch stuck := t.waiting > 0 && t.open == 0 && !c.shut(now) && now-c.idle(t, now) >= c.spec.Deadline; {
 	case !stuck || id != "":
 		return due{}
@@ -235,7 +235,7 @@ func (l *Laws) Settled(now int64) error {
 		}
 		// "a budget never keeps a fix from what is broken", and nothing else keeps what has
 		// room.
-		if id, what := l.owed(c, key, now); id != "" {
+		if id, what := l.owed(c, key, now, true); id != "" {
 			return fmt.Errorf("%s on %s %s, and is kept waiting: %+v", key, id, what, *l.devices[id].names[nameOf(key)])
 		}
 	}

@@ -169,8 +169,9 @@ func (l *Laws) wanted(c *course, key, id string, w *witness) *Target {
 }
 
 // owed names a device that could be given something now, or could leave, and what;
-// empty: all that there is room for was done.
-func (l *Laws) owed(c *course, key string, now int64) (id, what string) {
+// empty: all that there is room for was done. rated says that what waits for the rate
+// alone is not meant.
+func (l *Laws) owed(c *course, key string, now int64, rated bool) (id, what string) {
 	name := nameOf(key)
 	for id, w := range l.devices {
 		f := w.names[name]
@@ -189,7 +190,7 @@ func (l *Laws) owed(c *course, key string, now int64) (id, what string) {
 		case has && f.target == *to:
 		case has && f.target.Same(*to):
 			return id, "has what it should, under another number"
-		case !ready:
+		case !ready, rated && c.waitsForRate(now):
 		case !has && f != nil && f.leaving != "" && w.online && f.phase != "": // what it had is not off it
 		case !has:
 			return id, "has nothing"

@@ -351,6 +351,14 @@ func (w *World) apply(key string, content bool) {
 	if w.chance("windows", 3) {
 		sp.Window = Window{Every: int64(w.number("every", 600, 1200, 1800)), For: int64(w.number("for", 60, 300, 600, 900))}
 	}
+	sp.Rate = Rate{}
+	if w.chance("rate", 3) {
+		sp.Rate = Rate{Devices: w.number("at a time", 1, 2, 60, 300), Per: int64(w.number("per", 60, 300))}
+		if w.chance("grows", 2) {
+			sp.Rate.After, sp.Rate.Percent, sp.Rate.Max = w.number("after", 1, 2, 5), w.number("percent", 50, 100, 300), w.number("at most", 300, 2, 5)
+		}
+		sp.Rate.Max = max(sp.Rate.Max, sp.Rate.Devices)
+	}
 	if content || w.chance("batches", 3) {
 		sp.Batches = w.batches()
 	}

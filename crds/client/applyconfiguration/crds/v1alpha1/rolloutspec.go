@@ -51,6 +51,10 @@ type RolloutSpecApplyConfiguration struct {
 	// rollback, the mending of a device on which this Deployment is broken, and a device
 	// that has nothing of it yet do not wait. By default, always.
 	Windows []RolloutWindowApplyConfiguration `json:"windows,omitempty"`
+	// How many devices are given the change in how much time, devices that have nothing of
+	// this Deployment yet included. A rollback does not keep to it. By default, as many as
+	// the batches and budgets allow.
+	Rate *RolloutRateApplyConfiguration `json:"rate,omitempty"`
 }
 
 // RolloutSpecApplyConfiguration constructs a declarative configuration of the RolloutSpec type for use with
@@ -148,5 +152,13 @@ func (b *RolloutSpecApplyConfiguration) WithWindows(values ...*RolloutWindowAppl
 		}
 		b.Windows = append(b.Windows, *values[i])
 	}
+	return b
+}
+
+// WithRate sets the Rate field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Rate field is set to the value of the last call.
+func (b *RolloutSpecApplyConfiguration) WithRate(value *RolloutRateApplyConfiguration) *RolloutSpecApplyConfiguration {
+	b.Rate = value
 	return b
 }
