@@ -25,6 +25,7 @@ type Draft struct {
 	Namespace     string // desired events
 	Revision      uint64 // desired events
 	Batch         int    // desired events: the batch of the run that gave it; 0 outside of one
+	Template      string // desired events: the hash of the score from which Data was rendered; empty where Data is that score
 	Data          []byte
 }
 
@@ -49,7 +50,7 @@ func NewDraft(subject string, t Type, at time.Time, payload any) (Draft, error) 
 
 // Size is what a draft weighs, but for what all events' envelopes have.
 func (d *Draft) Size() int {
-	return len(d.Subject) + len(d.Data) + len(d.CorrelationID) + len(d.CausationID) + len(d.Actor) + len(d.Traceparent) + len(d.Namespace)
+	return len(d.Subject) + len(d.Data) + len(d.CorrelationID) + len(d.CausationID) + len(d.Actor) + len(d.Traceparent) + len(d.Namespace) + len(d.Template)
 }
 
 // Message makes the message that is appended: the envelope in headers, the data
@@ -85,6 +86,7 @@ const (
 	lastNamespace
 	lastRevision
 	lastBatch
+	lastTemplate
 	lastOperation
 )
 
@@ -106,7 +108,7 @@ func (e *Envelopes) Message(d *Draft, id string) *nats.Msg {
 	if e.batched != d.Batch {
 		e.batched, e.last[lastBatch] = d.Batch, []string{strconv.Itoa(d.Batch)}
 	}
-	h := make(nats.Header, 15)
+	h := make(nats.Header, 16)
 	set := func(k string, i int, v string) {
 		if v == "" {
 			return
@@ -132,6 +134,7 @@ func (e *Envelopes) Message(d *Draft, id string) *nats.Msg {
 	if d.Batch > 0 {
 		h[HeaderBatch] = e.last[lastBatch]
 	}
+	set(HeaderTemplate, lastTemplate, d.Template)
 	if d.Type.Removes() {
 		set(HeaderKVOperation, lastOperation, KVDelete)
 	}

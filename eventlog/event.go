@@ -36,7 +36,10 @@ type Event struct {
 	Namespace string // of the Deployment: desired events
 	Revision  uint64 // of the Deployment: desired events
 	Batch     int    // of the run that gave it, from 1: desired events; 0 outside of a run
-	Counter   Counter
+	// Template is the hash of the score from which Data was rendered for the device:
+	// desired events; empty where Data is that score.
+	Template string
+	Counter  Counter
 
 	Data []byte
 
@@ -94,6 +97,7 @@ const (
 	HeaderNamespace = "Fleet-Namespace"
 	HeaderRevision  = "Fleet-Revision"
 	HeaderBatch     = "Fleet-Batch"
+	HeaderTemplate  = "Fleet-Template"
 	HeaderSync      = "Fleet-Sync"
 	HeaderKey       = "Fleet-Key"
 
@@ -143,9 +147,10 @@ func (e *Event) Decode() error {
 // rawHeaders are the header's values that have to be understood before they are
 // part of an event.
 type rawHeaders struct {
-	typ, time, counter, namespace, revision, batch string
-	removal                                        bool
-	copied                                         string // the header by which the message is known as a copy
+	typ, time, counter, namespace, revision, batch, template string
+
+	removal bool
+	copied  string // the header by which the message is known as a copy
 }
 
 // readHeader looks at each field of the header once: asking it for a dozen names
@@ -187,6 +192,8 @@ func (e *Event) readHeader() (said rawHeaders) {
 			said.revision = v
 		case HeaderBatch:
 			said.batch = v
+		case HeaderTemplate:
+			said.template = v
 		case HeaderKVOperation:
 			said.removal = v == KVDelete || v == kvPurge
 		case HeaderStream, HeaderSubject, HeaderSequence:
@@ -239,6 +246,10 @@ func (e *Event) settleType(said rawHeaders) error {
 			}
 			e.Batch = n
 		}
+		if said.template != "" && !IsHash(said.template) {
+			return fmt.Errorf("%w: header %s %q is not a hash", ErrForeign, HeaderTemplate, said.template)
+		}
+		e.Template = said.template
 		e.Namespace = said.namespace
 		if e.Type.Removes() != said.removal {
 			return fmt.Errorf("%w: type %q and header %s do not agree", ErrForeign, e.Type, HeaderKVOperation)

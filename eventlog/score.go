@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/gowebpki/jcs"
 )
@@ -56,5 +57,13 @@ func DecodeScore(b []byte) (Score, error) {
 // bytes as they stand in the log.
 func Hash(b []byte) string {
 	d := sha256.Sum256(b)
-	return "sha256:" + hex.EncodeToString(d[:])
+	return hashPrefix + hex.EncodeToString(d[:])
+}
+
+const hashPrefix = "sha256:"
+
+// IsHash says whether a text has the form that Hash gives.
+func IsHash(s string) bool {
+	digest, ok := strings.CutPrefix(s, hashPrefix)
+	return ok && len(digest) == hex.EncodedLen(sha256.Size) && strings.Trim(digest, "0123456789abcdef") == ""
 }

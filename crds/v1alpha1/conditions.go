@@ -151,6 +151,13 @@ const (
 	ReasonDependencyMissing = "DependencyMissing"
 	// ReasonNoDeviceObject: the device has the Deployment, and no Device object.
 	ReasonNoDeviceObject = "NoDeviceObject"
+	// ReasonTemplateValueMissing: the device has no label that the score names in
+	// $(device.labels.KEY), or only one that it reports itself where that is not enough. It
+	// keeps what it has. It is a reason of Ready and Stalled, too.
+	ReasonTemplateValueMissing = "TemplateValueMissing"
+	// ReasonTemplateValueInvalid: filled in with the device's labels, the score is one that
+	// the device would refuse.
+	ReasonTemplateValueInvalid = "TemplateValueInvalid"
 )
 
 // Reasons of a DisruptionBudget's condition Ready.

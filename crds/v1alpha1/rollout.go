@@ -254,10 +254,16 @@ type RolloutStatus struct {
 	Healthy int32 `json:"healthy"`
 
 	// Devices that are not given it as things stand: another Deployment of that name
-	// holds the place, a Deployment that it depends on is not assigned there, or they
-	// have no Device object.
+	// holds the place, a Deployment that it depends on is not assigned there, they have no
+	// Device object, or a label that the score names.
 	// +required
 	Skipped int32 `json:"skipped"`
+
+	// Why devices are skipped, the most frequent reason first.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MaxItems=10
+	Skips []DeviceFailures `json:"skips,omitempty"`
 
 	// Devices that were given it and failed, stayed silent past the deadline, or went
 	// offline over it.
@@ -286,14 +292,14 @@ type RolloutStatus struct {
 	StartedAt *metav1.Time `json:"startedAt,omitempty"`
 }
 
-// DeviceFailures counts the devices that fail for one reason.
+// DeviceFailures counts the devices that fail, or are skipped, for one reason.
 type DeviceFailures struct {
 	// Why, in one CamelCase word, such as ImagePullFailed.
 	// +required
 	// +kubebuilder:validation:MaxLength=128
 	Reason string `json:"reason"`
 
-	// How many devices fail for this reason.
+	// How many devices there are for this reason.
 	// +required
 	Count int32 `json:"count"`
 

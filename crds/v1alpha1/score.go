@@ -89,7 +89,9 @@ type Service struct {
 	Args []string `json:"args,omitempty"`
 
 	// Environment variables, name to value. Values are strings: quote numbers and
-	// true or false.
+	// true or false. In them, as in image, command, args, volumes and the values of
+	// configs, $(device.id) and $(device.labels.KEY) are filled in for each device;
+	// $$(device. means $(device. itself.
 	// +optional
 	// +kubebuilder:validation:MaxProperties=256
 	Env map[string]EnvValue `json:"env,omitempty"`
@@ -171,7 +173,6 @@ type Service struct {
 // EnvValue is the value of an environment variable. No process can be given a NUL
 // character.
 // +kubebuilder:validation:MaxLength=32768
-// +kubebuilder:validation:Pattern=`^[^\x00]*$`
 type EnvValue string
 
 // LabelValue is the value of a container's label.

@@ -11,24 +11,36 @@ import (
 
 // What a whole score may have, as in the CRD.
 const (
-	maxPorts   = 100
-	maxContent = 190 << 10
+	maxPorts = 100
+	// MaxContent is the most characters that command, args, env, configs and labels have.
+	MaxContent = 190 << 10
+	// MaxBytes is the most that the score weighs as JSON.
+	MaxBytes = 200 << 10
 )
 
 const (
 	saysCapability = "a Linux capability in capitals, such as NET_ADMIN, or ALL"
 	saysProgram    = "the first item is the program to run, which cannot be empty"
+	saysPlace      = "$(device.id) and $(device.labels.KEY) are filled in in image, command, args, volumes and the values of env and configs alone: write them there"
 	saysNUL        = `no process and no file can be given a NUL character (\u0000): leave it out`
 )
 
 // LabelPrefixes are the beginnings of container labels that are the agent's own.
 var LabelPrefixes = []string{"fleet.nationtech.io/", "io.nationtech.fleet."}
 
-func rules() []rule {
-	return slices.Concat(serviceRules(), listRules(), textRules(), fieldRules(), sumRules())
+func rules(f form) []rule {
+	all := slices.Concat(serviceRules(f), listRules(f), textRules(), fieldRules(), sumRules())
+	if f == authored {
+		all = append(all, placeRules()...)
+	}
+	return all
 }
 
-func serviceRules() []rule {
+func serviceRules(f form) []rule {
+	isImage := isImage
+	if f == authored {
+		isImage = isAuthoredImage
+	}
 	return []rule{
 		ofScore(func(services []wire) bool { return len(services) > 0 },
 			"a PodmanV0 score needs at least one service, as in data: {services: [{name: web, image: docker.io/library/nginx:1.27}]}"),
@@ -54,7 +66,11 @@ func serviceRules() []rule {
 	}
 }
 
-func listRules() []rule {
+func listRules(f form) []rule {
+	isVolume := isVolume
+	if f == authored {
+		isVolume = isAuthoredVolume
+	}
 	ports := func(s wire) []string { return s.Ports }
 	volumes := func(s wire) []string { return s.Volumes }
 	return []rule{
@@ -118,6 +134,33 @@ func textRules() []rule {
 		noNUL("env", func(s wire) []string { return keys(s.Env) }),
 		noNUL("configs", func(s wire) []string { return keys(s.Configs) }),
 		noNUL("labels", func(s wire) []string { return slices.AppendSeq(keys(s.Labels), maps.Values(s.Labels)) }),
+	}
+}
+
+// placeRules are about where nothing is filled in for each device.
+func placeRules() []rule {
+	none := func(name string, of func(wire) []string) rule {
+		return everyService(func(s wire) bool {
+			return !slices.ContainsFunc(of(s), func(v string) bool { return strings.Contains(v, PlaceBegins) })
+		}, field(name), saysPlace)
+	}
+	keys := func(m map[string]string) []string { return slices.Collect(maps.Keys(m)) }
+	return []rule{
+		none("env", func(s wire) []string { return keys(s.Env) }),
+		none("configs", func(s wire) []string { return keys(s.Configs) }),
+		none("labels", func(s wire) []string { return slices.AppendSeq(keys(s.Labels), maps.Values(s.Labels)) }),
+		none("healthCheck.exec", func(s wire) []string {
+			if s.HealthCheck == nil {
+				return nil
+			}
+			return s.HealthCheck.Exec
+		}),
+		none("healthCheck.http.path", func(s wire) []string {
+			if s.HealthCheck == nil || s.HealthCheck.HTTP == nil || s.HealthCheck.HTTP.Path == nil {
+				return nil
+			}
+			return []string{*s.HealthCheck.HTTP.Path}
+		}),
 	}
 }
 
@@ -214,7 +257,7 @@ func sumRules() []rule {
 				return hostPortTwice(services)
 			},
 		},
-		ofScore(func(services []wire) bool { return content(services) <= maxContent },
+		ofScore(func(services []wire) bool { return content(services) <= MaxContent },
 			"a whole score must stay under 200 KiB, and the command, args, env, configs and labels alone have more: put large files into the image or a volume"),
 	}
 }

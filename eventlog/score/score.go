@@ -7,7 +7,9 @@
 //
 // Both the operator, before it assigns a score, and the agent read by it. The
 // CRD says the same at kubectl apply; a test in deploy/lint holds the two lists
-// against each other.
+// against each other. The operator reads what an author wrote, in which places are
+// filled in for each device (CheckAuthored); an agent reads what comes of that, in
+// which $(device. means nothing any more (Decode).
 package score
 
 import (
@@ -140,20 +142,48 @@ type HTTPCheck struct {
 	Path string
 }
 
-// Decode reads a desired value and checks it. Every error is a *Refusal.
+// Decode reads a desired value, as a device gets it, and checks it. Every error is a
+// *Refusal.
 func Decode(raw []byte) (PodmanV0, error) {
+	data, err := podmanData(raw)
+	if err != nil {
+		return PodmanV0{}, err
+	}
+	return decode(data)
+}
+
+// CheckAuthored says what is wrong with a score as its author wrote it: there can be
+// places in it that are filled in for each device. Every error is a *Refusal.
+func CheckAuthored(raw []byte) error {
+	data, err := podmanData(raw)
+	if err != nil {
+		return err
+	}
+	_, _, err = check(data, authored)
+	return err
+}
+
+// form is whose text a score is.
+type form int8
+
+const (
+	filledIn form = iota // a device's
+	authored             // an author's, with places that are filled in
+)
+
+func podmanData(raw []byte) (json.RawMessage, error) {
 	tagged, err := eventlog.DecodeScore(raw)
 	if err != nil {
-		return PodmanV0{}, invalid("not a score: %v", err)
+		return nil, invalid("not a score: %v", err)
 	}
 	if tagged.Type != TypePodmanV0 {
-		return PodmanV0{}, &Refusal{
+		return nil, &Refusal{
 			Reason: ReasonUnsupportedScore,
 			Message: fmt.Sprintf("score type %q is not known to this agent, which knows %s: "+
 				"upgrade the agent or change spec.score.type", tagged.Type, TypePodmanV0),
 		}
 	}
-	return decode(tagged.Data)
+	return tagged.Data, nil
 }
 
 // DecodeService reads one service from its own part of a score, as Service.Raw
@@ -174,12 +204,9 @@ func DecodeService(raw []byte) (Service, error) {
 
 // decode reads a score's data and checks it. Every error is a *Refusal.
 func decode(raw json.RawMessage) (PodmanV0, error) {
-	data, parts, err := read(raw)
+	data, parts, err := check(raw, filledIn)
 	if err != nil {
-		return PodmanV0{}, invalid("%v", err)
-	}
-	if p := problems(data.Services, 1); len(p) > 0 {
-		return PodmanV0{}, invalid("%s", p[0])
+		return PodmanV0{}, err
 	}
 	var score PodmanV0
 	for i, w := range data.Services {
@@ -196,8 +223,20 @@ func decode(raw json.RawMessage) (PodmanV0, error) {
 	return score, nil
 }
 
-// Problems are all the sentences for which a PodmanV0 score is refused; of a score of
-// another type there are none.
+// check reads a score's services and the JSON of each. Every error is a *Refusal.
+func check(raw json.RawMessage, f form) (wireData, []json.RawMessage, error) {
+	data, parts, err := read(raw, f)
+	if err != nil {
+		return data, nil, invalid("%v", err)
+	}
+	if p := problems(data.Services, rules(f), 1); len(p) > 0 {
+		return data, nil, invalid("%s", p[0])
+	}
+	return data, parts, nil
+}
+
+// Problems are all the sentences for which a PodmanV0 score is refused as its author
+// wrote it; of a score of another type there are none.
 func Problems(raw []byte) []string {
 	tagged, err := eventlog.DecodeScore(raw)
 	if err != nil {
@@ -206,17 +245,18 @@ func Problems(raw []byte) []string {
 	if tagged.Type != TypePodmanV0 {
 		return nil
 	}
-	data, _, err := read(tagged.Data)
+	data, _, err := read(tagged.Data, authored)
 	if err != nil {
 		return []string{err.Error()}
 	}
-	return problems(data.Services, len(rules()))
+	all := rules(authored)
+	return problems(data.Services, all, len(all))
 }
 
 // problems are the sentences of the first rules that are broken.
-func problems(services []wire, most int) []string {
+func problems(services []wire, rules []rule, most int) []string {
 	var found []string
-	for _, r := range rules() {
+	for _, r := range rules {
 		if p, broken := r.problem(services); broken && len(found) < most {
 			found = append(found, p)
 		}
@@ -226,7 +266,7 @@ func problems(services []wire, most int) []string {
 
 // read gives a score's services, and the JSON of each. It fails where that does not
 // have the shape of PodmanV0.
-func read(raw json.RawMessage) (wireData, []json.RawMessage, error) {
+func read(raw json.RawMessage, f form) (wireData, []json.RawMessage, error) {
 	var data wireData
 	var fields map[string]json.RawMessage
 	var parts []json.RawMessage
@@ -234,7 +274,7 @@ func read(raw json.RawMessage) (wireData, []json.RawMessage, error) {
 	if err != nil {
 		return data, nil, fmt.Errorf("spec.score.data: %w", err)
 	}
-	shape := Data()
+	shape := shapeOfData(f)
 	if p := shape.problem("spec.score.data", v); p != "" {
 		return data, nil, errors.New(p)
 	}

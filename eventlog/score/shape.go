@@ -26,16 +26,18 @@ type Shape struct {
 	Fields map[string]*Shape // of an object with fields; nil for a map
 }
 
-// Data is the shape of a PodmanV0 score's data.
-func Data() *Shape { return shapeOf(reflect.TypeFor[wireData](), "") }
+// Data is the shape of a PodmanV0 score's data as its author writes it.
+func Data() *Shape { return shapeOfData(authored) }
 
-func shapeOf(t reflect.Type, tag reflect.StructTag) *Shape {
+func shapeOfData(f form) *Shape { return shapeOf(reflect.TypeFor[wireData](), "", f) }
+
+func shapeOf(t reflect.Type, tag reflect.StructTag, form form) *Shape {
 	number := func(key string) int { n, _ := strconv.Atoi(tag.Get(key)); return n }
 	switch t.Kind() {
 	case reflect.Pointer:
-		return shapeOf(t.Elem(), tag)
+		return shapeOf(t.Elem(), tag, form)
 	case reflect.Slice, reflect.Map:
-		s := &Shape{Kind: "object", Items: number("items"), Each: shapeOf(t.Elem(), tag)}
+		s := &Shape{Kind: "object", Items: number("items"), Each: shapeOf(t.Elem(), tag, form)}
 		if t.Kind() == reflect.Slice {
 			s.Kind = "array"
 		}
@@ -43,7 +45,7 @@ func shapeOf(t reflect.Type, tag reflect.StructTag) *Shape {
 	case reflect.Struct:
 		s := &Shape{Kind: "object", Fields: map[string]*Shape{}}
 		for f := range t.Fields() {
-			s.Fields[f.Tag.Get("json")] = shapeOf(f.Type, f.Tag)
+			s.Fields[f.Tag.Get("json")] = shapeOf(f.Type, f.Tag, form)
 		}
 		return s
 	case reflect.Bool:
@@ -52,8 +54,13 @@ func shapeOf(t reflect.Type, tag reflect.StructTag) *Shape {
 		return &Shape{Kind: "integer", Bits: t.Bits()}
 	default:
 		s := &Shape{Kind: "string", Chars: number("chars")}
-		if pattern := tag.Get("pattern"); pattern != "" {
-			s.Match = regexp.MustCompile(pattern)
+		switch texts := tag.Get("text"); {
+		case texts == "plain" && form == authored:
+			s.Match = isAuthoredPlain
+		case texts == "plain":
+			s.Match = isPlain
+		case texts == "places" && form == authored:
+			s.Match = isAuthored
 		}
 		return s
 	}

@@ -9,12 +9,12 @@ import (
 // it was written at all.
 type wire struct {
 	Name          *string           `json:"name" chars:"63"`
-	Image         *string           `json:"image" chars:"1024"`
+	Image         *string           `json:"image" chars:"1024" text:"places"`
 	Ports         []string          `json:"ports" items:"20" chars:"64"`
-	Command       []string          `json:"command" items:"64" chars:"4096"`
-	Args          []string          `json:"args" items:"128" chars:"4096"`
-	Env           map[string]string `json:"env" items:"256" chars:"32768" pattern:"^[^\\x00]*$"`
-	Volumes       []string          `json:"volumes" items:"20" chars:"256"`
+	Command       []string          `json:"command" items:"64" chars:"4096" text:"places"`
+	Args          []string          `json:"args" items:"128" chars:"4096" text:"places"`
+	Env           map[string]string `json:"env" items:"256" chars:"32768" text:"plain"`
+	Volumes       []string          `json:"volumes" items:"20" chars:"256" text:"places"`
 	Network       *string           `json:"network" chars:"63"`
 	RestartPolicy *string           `json:"restartPolicy" chars:"63"`
 	Resources     *wireResources    `json:"resources"`
@@ -25,7 +25,7 @@ type wire struct {
 	User          *string           `json:"user" chars:"128"`
 	Labels        map[string]string `json:"labels" items:"64" chars:"4096"`
 	PullPolicy    *string           `json:"pullPolicy" chars:"63"`
-	Configs       map[string]string `json:"configs" items:"32" chars:"131072"`
+	Configs       map[string]string `json:"configs" items:"32" chars:"131072" text:"places"`
 }
 
 type wireResources struct {

@@ -169,28 +169,23 @@ func assignFirst(c deploymentCase) ([]eventlog.Draft, bool, error) {
 	}
 	due := make([]eventlog.Draft, 0, len(c.place.fresh))
 	for p := range c.place.fresh {
-		due = append(due, c.assignedFirst(p, c.cause()))
+		if d, ok := c.assignedFirst(p, c.cause()); ok {
+			due = append(due, d)
+		}
 	}
 	for p := range c.place.renumber {
 		target := c.place.set.Target(c.log, true, p.values.batch)
-		due = append(due, c.assigned(p.id, c.cause(), target, p.batchOf(target)))
+		if d, ok := c.assigned(p, c.cause(), target, p.batchOf(target)); ok {
+			due = append(due, d)
+		}
 	}
 	sortBySubject(due)
 	return due, false, nil
 }
 
-func (c deploymentCase) assignedFirst(p *place, cause string) eventlog.Draft {
+func (c deploymentCase) assignedFirst(p *place, cause string) (eventlog.Draft, bool) {
 	target := c.place.set.Target(c.log, false, p.values.batch)
-	return c.assigned(p.id, cause, target, p.batchOf(target))
-}
-
-// assigned gives a device a target, as of a batch (0: outside of a run).
-func (c deploymentCase) assigned(device, cause string, t *fleet.Target, batch int) eventlog.Draft {
-	return eventlog.Draft{
-		Subject: eventlog.DesiredSubject(device, c.key.Name), Type: eventlog.DesiredAssigned, Time: c.now,
-		CorrelationID: correlation(c.key, t.Revision), CausationID: cause,
-		Namespace: c.key.Namespace, Revision: t.Revision, Batch: batch, Data: t.Score,
-	}
+	return c.assigned(p, cause, target, p.batchOf(target))
 }
 
 func (c deploymentCase) withdrawn(p *fleet.Assignment, cause string) eventlog.Draft {

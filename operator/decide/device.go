@@ -74,8 +74,10 @@ func assignToDevice(c deviceCase) ([]eventlog.Draft, bool, error) {
 		if dc.place == nil || claimed[key.Name] || !c.current(dc.spec) {
 			continue // the Deployment's own turn will come
 		}
-		due = append(due, dc.assignedFirst(dc.place.places[c.id], c.dev.LabelsID))
-		claimed[key.Name] = true
+		if d, ok := dc.assignedFirst(dc.place.places[c.id], c.dev.LabelsID); ok {
+			due = append(due, d)
+			claimed[key.Name] = true
+		}
 	}
 	return due, false, nil
 }

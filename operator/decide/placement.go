@@ -35,10 +35,11 @@ type placement struct {
 	depends   int // online devices that an Immediate run would give its target to, and that wait for what it depends on
 	newest    time.Time
 
-	failed       int                            // were given the target and report that they failed
-	failedOnline int                            // of those, the ones that are not offline
-	absent       int                            // are offline and did not succeed
-	failures     map[string]map[*place]struct{} // by reason
+	failed       int // were given the target and report that they failed
+	failedOnline int // of those, the ones that are not offline
+	absent       int // are offline and did not succeed
+	failures     byReason
+	skips        byReason
 
 	fresh    map[*place]struct{} // match, have nothing, and are to get something
 	first    orderHeap           // the same, where a rate bounds how many are given it
@@ -50,6 +51,8 @@ type placement struct {
 	leaving  orderHeap           // of those, the ones that it costs
 	parked   int                 // wait for a DisruptionBudget
 	due      dueHeap
+
+	cuts [2]cut // of the run's target, and of the stable one
 }
 
 // phase is what all of a placement was classified by. Where it differs, all is
@@ -81,6 +84,7 @@ type place struct {
 	selected  bool          // by the selector of the Deployment
 	selection int           // when that was found out
 	nameable  bool
+	rendered  *rendered // nil: nothing is filled in for each device
 
 	in       *orderHeap   // where it waits
 	index    int          // there
@@ -93,7 +97,7 @@ type place struct {
 func newPlacement(key fleet.Key) *placement {
 	return &placement{
 		key: key, places: map[string]*place{}, fresh: map[*place]struct{}{},
-		renumber: map[*place]struct{}{}, failures: map[string]map[*place]struct{}{},
+		renumber: map[*place]struct{}{}, failures: byReason{}, skips: byReason{},
 	}
 }
 

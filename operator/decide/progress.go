@@ -38,13 +38,16 @@ type Progress struct {
 	Opens    time.Time // when they open; zero where they never do
 	Cycle    bool      // the Deployment depends on itself, so none of those ever goes on
 	Failures []Failure
+	Skips    []Failure // why devices are skipped
 }
 
-// Failure counts the devices that fail for one reason.
+// Failure counts the devices that fail, or are skipped, for one reason.
 type Failure struct {
 	Reason   string
 	Devices  int
 	Examples []string
+	// Message says of the first one what to do, where a value that is filled in is missing.
+	Message string
 }
 
 const (
@@ -58,21 +61,52 @@ func (s *State) Progress(key fleet.Key) *Progress {
 	if p == nil {
 		return nil
 	}
-	for reason, devices := range s.placements[key].failures {
+	pl := s.placements[key]
+	p.Failures, p.Skips = pl.failures.first(), pl.skips.first()
+	for i := range p.Skips {
+		if first := pl.places[p.Skips[i].Examples[0]]; first.unfilled() != "" {
+			p.Skips[i].Message = first.id + ": " + first.unfilled()
+		}
+	}
+	return p
+}
+
+// byReason has places by why something is wrong with them.
+type byReason map[string]map[*place]struct{}
+
+// note adds a place, or takes it away.
+func (m byReason) note(p *place, reason string, n int) {
+	switch {
+	case reason == "":
+	case n > 0:
+		if m[reason] == nil {
+			m[reason] = map[*place]struct{}{}
+		}
+		m[reason][p] = struct{}{}
+	default:
+		delete(m[reason], p)
+		if len(m[reason]) == 0 {
+			delete(m, reason)
+		}
+	}
+}
+
+// first gives the reasons of most places, with the first of these.
+func (m byReason) first() (all []Failure) {
+	for reason, devices := range m {
 		var first []string
 		for d := range devices {
 			first = keepFirst(first, d.id, maxFailureExamples)
 		}
-		p.Failures = append(p.Failures, Failure{Reason: reason, Devices: len(devices), Examples: first})
+		all = append(all, Failure{Reason: reason, Devices: len(devices), Examples: first})
 	}
-	slices.SortFunc(p.Failures, func(a, b Failure) int {
+	slices.SortFunc(all, func(a, b Failure) int {
 		if c := cmp.Compare(b.Devices, a.Devices); c != 0 {
 			return c
 		}
 		return cmp.Compare(a.Reason, b.Reason)
 	})
-	p.Failures = p.Failures[:min(len(p.Failures), maxFailures)]
-	return p
+	return all[:min(len(all), maxFailures)]
 }
 
 // Figures gives Progress without its failures. That costs the same for a hundred devices
@@ -130,23 +164,4 @@ func failureOf(pair *fleet.Assignment, standing rollout.Standing) string {
 		return rollout.Lost.String()
 	}
 	return rollout.Silent.String()
-}
-
-// noteFailure adds a place to the failures of its placement, or takes it away.
-func (pl *placement) noteFailure(p *place, n int) {
-	reason := p.values.failure
-	if reason == "" {
-		return
-	}
-	if n < 0 {
-		delete(pl.failures[reason], p)
-		if len(pl.failures[reason]) == 0 {
-			delete(pl.failures, reason)
-		}
-		return
-	}
-	if pl.failures[reason] == nil {
-		pl.failures[reason] = map[*place]struct{}{}
-	}
-	pl.failures[reason][p] = struct{}{}
 }

@@ -104,7 +104,9 @@ func (r *release) serve(pl *placement) {
 		if p == nil {
 			break
 		}
-		r.give(p, c.assignedFirst(p, c.cause()))
+		if d, ok := c.assignedFirst(p, c.cause()); ok {
+			r.give(p, d)
+		}
 		pace--
 	}
 	for pace > 0 && pl.hours.Open && (immediate || room > 0) {
@@ -164,7 +166,9 @@ func (r *release) grant(c deploymentCase, p *place) {
 	if target == nil {
 		return
 	}
-	r.give(p, c.assigned(p.id, c.cause(), target, p.batchOf(target)))
+	if d, ok := c.assigned(p, c.cause(), target, p.batchOf(target)); ok {
+		r.give(p, d)
+	}
 }
 
 func (r *release) give(p *place, d eventlog.Draft) {

@@ -13,6 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 	"pgregory.net/rapid"
 
+	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
@@ -133,6 +134,9 @@ func (tw *twin) input(e rollouttest.Event) eventlog.Draft {
 		owned := map[string]eventlog.OwnedLabel{}
 		for k, v := range e.Labels {
 			owned[k] = eventlog.OwnedLabel{Value: v, Owner: eventlog.OwnerDevice}
+			if k == "zone" && !strings.HasPrefix(v, rollouttest.Owned) {
+				owned[k] = eventlog.OwnedLabel{Value: v, Owner: "ada"}
+			}
 		}
 		tw.engine.SetDevice(e.Device, owned)
 		return tw.draft(eventlog.DeviceSubject(e.Device), e.Type, eventlog.Labels{Labels: owned})
@@ -211,7 +215,10 @@ func (tw *twin) apply(key fleet.Key, sp rollouttest.Spec) {
 		delete(tw.gone, key)
 		was.UID += "+"
 	}
-	spec := decide.SpecOf(cr(key.Namespace, key.Name, "app:"+string(sp.Content), sp.Selector))
+	spec := decide.SpecOf(crOf(key, sp))
+	if spec.Problem != nil {
+		tw.Fatalf("%s: %v", sp.Content, spec.Problem)
+	}
 	spec.UID, spec.Generation, spec.Promotion, spec.AuthoredBy = was.UID, was.Generation+1, was.Promotion, was.AuthoredBy
 	duration := func(seconds int64) *eventlog.Duration {
 		d := eventlog.Duration(time.Duration(seconds) * time.Second)
@@ -253,6 +260,22 @@ func (tw *twin) apply(key fleet.Key, sp rollouttest.Spec) {
 	}
 	tw.specs[key] = spec
 	tw.engine.SetDeployment(spec)
+}
+
+// crOf is the CR of a content: what is after its '@' is filled in, in an image after '!'
+// and in a variable without that.
+func crOf(key fleet.Key, sp rollouttest.Spec) *v1alpha1.Deployment {
+	base, label, filled := strings.Cut(string(sp.Content), "@")
+	image, chosen := "app:"+base, strings.HasPrefix(label, "!")
+	place := "$(device.labels." + strings.TrimPrefix(label, "!") + ")"
+	if chosen {
+		image += "-" + place
+	}
+	d := cr(key.Namespace, key.Name, image, sp.Selector)
+	if filled && !chosen {
+		d.Spec.Score.Data.Services[0].Env = map[string]v1alpha1.EnvValue{"VALUE": v1alpha1.EnvValue(place)}
+	}
+	return d
 }
 
 // due asks both, compares, and gives the model's events in the engine's order.
@@ -461,7 +484,7 @@ func sentence(e rollouttest.Event) string {
 	s := fmt.Sprint(e.Type, " ", e.Deployment)
 	switch e.Type {
 	case eventlog.DesiredAssigned:
-		return fmt.Sprint(s, " ", e.Device, " revision ", e.Target.Revision, " batch ", e.Batch, " ", e.Target.Content, "#", e.Target.Restart)
+		return fmt.Sprint(s, " ", e.Device, " revision ", e.Target.Revision, " batch ", e.Batch, " ", e.Target.Content, "#", e.Target.Restart, " ", e.Target.Value)
 	case eventlog.DesiredWithdrawn:
 		return fmt.Sprint(s, " ", e.Device)
 	case eventlog.RolloutRequestRefused:
@@ -520,6 +543,7 @@ func (tw *twin) target(revision uint64, value []byte) rollouttest.Target {
 		Data struct {
 			Services []struct {
 				Image  string            `json:"image"`
+				Env    map[string]string `json:"env"`
 				Labels map[string]string `json:"labels"`
 			} `json:"services"`
 		} `json:"data"`
@@ -528,7 +552,18 @@ func (tw *twin) target(revision uint64, value []byte) rollouttest.Target {
 		tw.Fatalf("%v", err)
 	}
 	svc := score.Data.Services[0]
-	to.Content = rollouttest.Content(strings.TrimPrefix(svc.Image, "app:"))
+	base, filled, chosen := strings.Cut(strings.TrimPrefix(svc.Image, "app:"), "-")
+	to.Content = rollouttest.Content(base)
+	switch variable, ok := svc.Env["VALUE"]; {
+	case chosen:
+		to.Content += "@!zone"
+	case ok:
+		to.Content += "@zone"
+		filled = variable
+	}
+	if !strings.HasPrefix(filled, "$(") { // else it is what the author wrote
+		to.Value = filled
+	}
 	if n := svc.Labels[decide.LabelRestart]; n != "" {
 		if _, err := fmt.Sscan(n, &to.Restart); err != nil {
 			tw.Fatalf("%v", err)

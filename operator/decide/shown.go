@@ -27,6 +27,7 @@ type ShownDevice struct {
 	Class    rollout.Class // of a device that was given the target; else Waiting or Uncounted
 	Soaked   time.Time     // of a healthy one whose soak goes on: when that is over
 	Skipped  string        // why it is not given the target as things stand
+	Unfilled string        // where it is skipped for a value that is filled in: which, and what to do
 	Blocked  string        // the Deployment that it waits for, or where it is skipped, that is not there
 	Budget   string        // the DisruptionBudget that has no room for it
 	Failure  string        // why it fails: the reason that it reports, or Lost or Silent
@@ -62,7 +63,8 @@ func (c deploymentCase) shown(p *place) ShownDevice {
 	pair := p.pair()
 	d := ShownDevice{ID: p.id, Online: v.online, Batch: v.batch, Standing: v.standing, Skipped: v.skipped, Blocked: v.blocked, Failure: v.failure}
 	d.Has = pair != nil && pair.Deployment == c.log
-	d.Given = d.Has && run.ID > 0 && pair.Desired.Hash == run.Target.Hash
+	d.Given = v.on
+	d.Unfilled = p.unfilled()
 	if d.Failure != "" && pair.Failed() {
 		d.Error = pair.Reported.Error
 	}

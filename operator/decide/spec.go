@@ -143,8 +143,7 @@ func (s *Spec) readScore(d *v1alpha1.Deployment) error {
 	s.Unknown = score.Unknown(canonical)
 	// What the devices would refuse goes to none of them. The API refuses it too,
 	// unless it was stored before a rule was there.
-	_, err = score.Decode(canonical)
-	return err
+	return score.CheckAuthored(canonical)
 }
 
 // problemOfRollout says what the schema could not check of spec.rollout; nil: all is well.

@@ -12,6 +12,7 @@ import (
 // placeValues are what a place adds to its placement's counts.
 type placeValues struct {
 	matches   bool
+	on        bool // it has the run's target, as it is filled in for it now
 	online    bool
 	gone      bool // the log says that it is offline
 	down      bool
@@ -23,6 +24,7 @@ type placeValues struct {
 	fresh     bool
 	owes      bool
 	free      bool // it has the target's content under another number
+	unlearnt  bool // what it is to get follows from labels that the log does not have yet
 	broken    bool // what it has is unavailable through a rollout, or failed
 	judged    bool
 	awaited   bool // offline, and not lost
@@ -65,7 +67,10 @@ func (p *place) account(n int) {
 		if v.depends {
 			pl.depends += n
 		}
-		pl.noteFailure(p, n)
+		pl.failures.note(p, v.failure, n)
+		if v.standing == rollout.Skipped {
+			pl.skips.note(p, v.skipped, n)
+		}
 	}
 	if v.judged {
 		pl.classes[v.class] += n
@@ -107,8 +112,11 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 		v.unheard = v.stray && pair.Reported.Sequence == 0
 		return v
 	}
-	member := rollout.Member(log, pair)
 	v.batch = pl.set.BatchOn(log, p.order, pair, p.labelSet())
+	target := pl.set.Target(log, has, v.batch)
+	gets, learnt := s.rendering(p, target)
+	on := gets.On(log, pair)
+	v.on = on
 	switch {
 	case pair != nil && pair.Assigned() && !has:
 		v.skipped = v1alpha1.ReasonNameConflict
@@ -117,50 +125,54 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 	case !rollout.GoesBack(run, has):
 		v.skipped, v.blocked = s.dependencies(pl, dev)
 	}
+	if reason := gets.Skips(); v.skipped == "" && learnt && reason != "" {
+		v.skipped, v.blocked = reason, ""
+	}
 	var standsUntil, classUntil time.Time
-	v.standing, standsUntil = pl.set.Stand(log, dev, pair, v.skipped != "", now)
-	v.failed = member && pair.Failed()
+	v.standing, standsUntil = pl.set.Stand(dev, pair, on, v.skipped != "", now)
+	v.failed = on && pair.Failed()
 	v.failure = failureOf(pair, v.standing)
-	target := pl.set.Target(log, has, v.batch)
 	if target != nil && v.skipped == "" {
-		differs := !has || pair.Desired.Hash != target.Hash
+		differs := !has || pair.Desired.Hash != gets.Hash
 		switch {
+		case !learnt: // the log learns the labels first
+			v.unlearnt = true
 		case !has: // what another Deployment of the name has just let go, it gets once the device took that off
 			v.fresh = v.blocked == "" && !s.outOf(p) && (pair == nil || !pair.Leaving())
 		case differs:
 			v.owes = v.online || rollout.Immediate(run) && !s.budgeted(p.id)
 		default:
-			v.free = pair.Desired.Revision != target.Revision
+			v.free = pair.Desired.Revision != target.Revision || !pair.Has(target)
 		}
 	}
-	waits := v.online && (v.owes || target != nil && !has && v.skipped == "")
+	waits := v.online && (v.owes || v.unlearnt || v.free && !on || target != nil && !has && v.skipped == "")
 	switch {
 	case rollout.Immediate(run):
-		v.depends = run.Phase == fleet.PhaseProgressing && v.online && !member && v.blocked != ""
+		v.depends = run.Phase == fleet.PhaseProgressing && v.online && !on && v.blocked != ""
 	case run.Phase == fleet.PhaseRollingBack:
 		v.judged = true
 		deadline := time.Time{}
-		if member {
+		if on {
 			deadline = pair.Begun.Add(pl.set.Deadline)
 		}
 		switch {
 		case waits && has:
 			v.class = rollout.Waiting
-		case member && v.online && !pair.Succeeded() && now.Before(deadline):
+		case on && v.online && !pair.Succeeded() && now.Before(deadline):
 			v.class, classUntil = rollout.Open, deadline
 		}
 	case run.Phase == fleet.PhaseProgressing && v.batch == run.Batch:
 		v.judged = true
 		v.awaited = !v.online && v.skipped == "" && (pair == nil || !pair.Lost)
-		v.missing = !member && (v.online && v.skipped == v1alpha1.ReasonDependencyMissing || !v.online && !has && v.blocked != "")
+		v.missing = !on && (v.online && v.skipped == v1alpha1.ReasonDependencyMissing || !v.online && !has && v.blocked != "")
 		switch {
-		case member:
+		case on:
 			v.class, classUntil = pl.set.Classify(pair, pl.set.Batch(run, run.Batch).Soak, now)
 		case waits:
 			v.class = rollout.Waiting
 		}
 	}
-	if v.judged && member && pair.Begun.After(pl.newest) {
+	if v.judged && rollout.Member(log, pair) && pair.Begun.After(pl.newest) {
 		pl.newest = pair.Begun.Time()
 	}
 	v.until = standsUntil

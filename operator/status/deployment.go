@@ -46,7 +46,10 @@ func Deployment(in Deployments, now time.Time) v1alpha1.DeploymentStatus {
 	if in.Log != nil {
 		s.Revision = int64(in.Log.Spec.Revision)
 		s.Aggregate = aggregate(in, in.Previous.Aggregate)
-		s.Rollout, s.Failures = rolloutStatus(in), failures(in.Progress)
+		s.Rollout = rolloutStatus(in)
+		if in.Progress != nil {
+			s.Failures = failures(in.Progress.Failures)
+		}
 	}
 	ready := Ready(in)
 	ready.Type = v1alpha1.ConditionReady
@@ -190,10 +193,32 @@ func byCounts(in Deployments) metav1.Condition {
 	case n.FailedOnline > 0:
 		return condition(metav1.ConditionFalse, v1alpha1.ReasonDeviceFailed, "%d of %s failed%s",
 			n.Failed, rollout.DevicesText(n.Matched), newestError(in.Log))
-	default:
-		return condition(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "%d of %s succeeded, %d pending%s",
-			n.Succeeded, rollout.DevicesText(n.Matched), n.Pending, alsoOffline(n.Offline))
 	}
+	if skip := skippedForValues(in.Progress); skip != nil && (in.Log.Run.Phase == fleet.PhaseCompleted || rollout.Immediate(&in.Log.Run)) {
+		return condition(metav1.ConditionFalse, skip.Reason, "%d of %s succeeded, and %s skipped: %s",
+			n.Succeeded, rollout.DevicesText(n.Matched), rollout.DevicesText(skip.Devices)+rollout.Verb(skip.Devices, " is", " are"), skip.Message)
+	}
+	return condition(metav1.ConditionFalse, v1alpha1.ReasonProgressing, "%d of %s succeeded, %d pending%s",
+		n.Succeeded, rollout.DevicesText(n.Matched), n.Pending, alsoOffline(n.Offline))
+}
+
+// unfilled says whether a reason is that a value cannot be filled in for devices.
+func unfilled(reason string) bool {
+	return reason == v1alpha1.ReasonTemplateValueMissing || reason == v1alpha1.ReasonTemplateValueInvalid
+}
+
+// skippedForValues gives the devices that are skipped because a value cannot be filled in
+// for them; nil: there are none.
+func skippedForValues(p *decide.Progress) *decide.Failure {
+	if p == nil {
+		return nil
+	}
+	for i := range p.Skips {
+		if unfilled(p.Skips[i].Reason) {
+			return &p.Skips[i]
+		}
+	}
+	return nil
 }
 
 // Reasons of the condition Ready that lie with the log.

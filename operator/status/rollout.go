@@ -41,16 +41,14 @@ func rolloutStatus(in Deployments) *v1alpha1.RolloutStatus {
 	r.Paused = p.Settings.Paused
 	n := &p.Standings
 	r.Healthy, r.Skipped, r.Failed = int32(n[rollout.Healthy]), int32(n[rollout.Skipped]), int32(n[rollout.StandsFailed])
+	r.Skips = failures(p.Skips)
 	r.Offline, r.Updating, r.Waiting = int32(n[rollout.Offline]), int32(n[rollout.Updating]), int32(n[rollout.StandsWaiting])
 	return r
 }
 
-func failures(p *decide.Progress) []v1alpha1.DeviceFailures {
-	if p == nil {
-		return nil
-	}
+func failures(of []decide.Failure) []v1alpha1.DeviceFailures {
 	var out []v1alpha1.DeviceFailures
-	for _, f := range p.Failures {
+	for _, f := range of {
 		out = append(out, v1alpha1.DeviceFailures{Reason: f.Reason, Count: int32(f.Devices), Devices: f.Examples})
 	}
 	return out
@@ -229,7 +227,10 @@ func conditions(in Deployments, ready metav1.Condition) (set []metav1.Condition,
 		w := waitOf(in)
 		progress.Reason, progress.Message = w.reason, w.message
 		stalled = w.stalled
-		reconciling = !w.stalled && (!w.through || ready.Status != metav1.ConditionTrue)
+		if unfilled(ready.Reason) {
+			stalled, progress.Reason, progress.Message = true, ready.Reason, ready.Message
+		}
+		reconciling = !stalled && (!w.through || ready.Status != metav1.ConditionTrue)
 		if rollout.Immediate(&in.Log.Run) && ready.Status == metav1.ConditionTrue {
 			reconciling = false // what is offline follows when it is back
 		}

@@ -101,7 +101,11 @@ func (c placement) waiting(w rollout.Wait) Sentence {
 
 // specOnDevice says whether the device has the spec's content, under whatever number.
 func (c placement) specOnDevice() bool {
-	return c.assigned() && c.d != nil && c.p.Desired.Hash == c.d.Spec.ScoreHash
+	if !c.assigned() || c.d == nil {
+		return false
+	}
+	spec := c.d.SpecTarget()
+	return c.p.Has(&spec)
 }
 
 // heldBack: something has to happen before the Deployment goes to the device, and not

@@ -234,6 +234,7 @@ const (
 	hasReported
 	isToldHash // what it reports is the hash that it was told
 	isOld      // what it reports
+	isRendered // what is desired, for the device
 )
 
 // phases numbers what a report can say.
@@ -256,13 +257,21 @@ func (w *writer) pair(p *Assignment) {
 	if p.old {
 		has |= isOld
 	}
+	if p.Desired.Template != "" {
+		has |= isRendered
+	}
 	w.word(p.Namespace)
 	w.word(p.Name)
 	w.uint(has)
 	if d := &p.Desired; has&hasDesired != 0 {
 		w.uint(d.Sequence)
 		w.uint(d.Sequence - d.Changed)
-		w.word(d.Hash)
+		if has&isRendered != 0 {
+			w.text(d.Hash) // few devices share it
+			w.word(d.Template)
+		} else {
+			w.word(d.Hash)
+		}
 		w.uint(d.Revision)
 		w.moment(d.At)
 		w.moment(d.Recorded)
@@ -290,7 +299,12 @@ func (r *reader) pair(v *View, dev *Device) *Assignment {
 		p.Desired = Desired{Sequence: r.uint()}
 		d := &p.Desired
 		d.Changed = d.Sequence - r.uint()
-		d.Hash, d.Revision, d.At, d.Recorded = r.word(), r.uint(), r.moment(), r.moment()
+		if has&isRendered != 0 {
+			d.Hash, d.Template = r.text(), r.word()
+		} else {
+			d.Hash = r.word()
+		}
+		d.Revision, d.At, d.Recorded = r.uint(), r.moment(), r.moment()
 	}
 	if has&hasReported != 0 {
 		s := &p.Reported

@@ -23,7 +23,7 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 	case eventlog.DesiredAssigned:
 		d := v.deployment(key)
 		hash := d.Spec.ScoreHash
-		if hash == "" || !bytes.Equal(e.Data, d.Spec.Score) {
+		if hash == "" || e.Template != "" || !bytes.Equal(e.Data, d.Spec.Score) {
 			hash = eventlog.Hash(e.Data)
 		}
 		v.change(p, func() {
@@ -32,6 +32,9 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 			changed := e.Sequence
 			if p.Desired.Hash == hash {
 				changed = p.Desired.Changed
+				if p.Desired.Template != e.Template { // it has the target from now on, as if the run had found it there
+					p.Begun = MomentOf(v.Clock)
+				}
 			} else {
 				p.Upset = p.Desired.Hash != "" && dev.Presence.Online == OnlineTrue
 				p.Since, p.Begun, p.Lost, p.WrittenOff = MomentOf(v.Clock), MomentOf(v.Clock), false, false
@@ -40,7 +43,10 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 			}
 			p.Batch, p.Gone = int32(min(e.Batch, maxBatch)), false
 			d.attach(p)
-			p.Desired = Desired{Sequence: e.Sequence, Changed: changed, Hash: v.intern(hash), Revision: e.Revision, At: MomentOf(e.Time), Recorded: MomentOf(e.Recorded)}
+			if e.Template == "" { // else few devices share it
+				hash = v.intern(hash)
+			}
+			p.Desired = Desired{Sequence: e.Sequence, Changed: changed, Hash: hash, Template: v.intern(e.Template), Revision: e.Revision, At: MomentOf(e.Time), Recorded: MomentOf(e.Recorded)}
 		})
 	case eventlog.DesiredWithdrawn:
 		v.change(p, func() {

@@ -246,7 +246,7 @@ func (d *Deployment) settle() {
 }
 
 func (v *View) startRun(d *Deployment, e *eventlog.Event, r *eventlog.Rollout) {
-	if old := &d.Run; old.Kind == eventlog.RunImmediate && old.Phase != PhaseCompleted && d.holdAll(old.Target.Hash) {
+	if old := &d.Run; old.Kind == eventlog.RunImmediate && old.Phase != PhaseCompleted && d.holdAll(&old.Target) {
 		d.settle()
 	}
 	t := d.SpecTarget()
@@ -276,7 +276,7 @@ func (v *View) startRun(d *Deployment, e *eventlog.Event, r *eventlog.Rollout) {
 		d.Run.Batches = []eventlog.PlannedBatch{{Cut: LastCut, Size: r.Devices}}
 	}
 	for _, p := range d.pairs {
-		if p.Desired.Hash == t.Hash { // it has the target already: a member at once
+		if p.Has(&t) { // it has the target already: a member at once
 			p.Begun = MomentOf(v.Clock)
 			v.touchDevice(p.Device)
 		}
@@ -286,10 +286,10 @@ func (v *View) startRun(d *Deployment, e *eventlog.Event, r *eventlog.Rollout) {
 // LastCut is the cut of a run's last batch: no order is above it.
 const LastCut = ^uint64(0)
 
-// holdAll says whether the Deployment has devices, and all of them were given a hash.
-func (d *Deployment) holdAll(hash string) bool {
+// holdAll says whether the Deployment has devices, and all of them were given a target.
+func (d *Deployment) holdAll(t *Target) bool {
 	for _, p := range d.pairs {
-		if p.Desired.Hash != hash {
+		if !p.Has(t) {
 			return false
 		}
 	}
@@ -314,7 +314,7 @@ func (v *View) renewRun(d *Deployment) {
 	run := &d.Run
 	run.BatchAt, run.StalledAt = v.Clock, time.Time{}
 	for _, p := range d.pairs {
-		if p.Desired.Hash == run.Target.Hash {
+		if p.Has(&run.Target) {
 			if p.Begun = MomentOf(v.Clock); !p.Succeeded() {
 				p.Since = p.Begun
 			}
@@ -327,7 +327,7 @@ func (v *View) renewRun(d *Deployment) {
 // as unavailable through the rollout, until they are back.
 func (v *View) writeOff(d *Deployment) {
 	for _, p := range d.pairs {
-		if p.Desired.Hash == d.Run.Target.Hash && p.Lost {
+		if p.Lost && p.Has(&d.Run.Target) {
 			p.WrittenOff = true
 			v.touchDevice(p.Device)
 		}

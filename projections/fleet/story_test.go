@@ -77,6 +77,15 @@ func (s *story) assign(device, ns, name, image string, revision uint64) uint64 {
 	return s.add(d.Message("test", fmt.Sprintf("ID-%d", len(s.events)+1)))
 }
 
+// render assigns what a template came to on the device.
+func (s *story) render(device, ns, name, image, template string, revision uint64) uint64 {
+	d := eventlog.Draft{
+		Subject: eventlog.DesiredSubject(device, name), Type: eventlog.DesiredAssigned, Time: s.now(),
+		Namespace: ns, Revision: revision, Template: template, Data: score(image),
+	}
+	return s.add(d.Message("test", fmt.Sprintf("ID-%d", len(s.events)+1)))
+}
+
 func (s *story) withdraw(device, ns, name string) uint64 {
 	d := eventlog.Draft{Subject: eventlog.DesiredSubject(device, name), Type: eventlog.DesiredWithdrawn, Time: s.now(), Namespace: ns}
 	return s.add(d.Message("test", fmt.Sprintf("ID-%d", len(s.events)+1)))

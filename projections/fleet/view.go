@@ -288,6 +288,7 @@ type Desired struct {
 	// of the same hash, with another number, unsettles no device.
 	Changed  uint64
 	Hash     string // empty once withdrawn
+	Template string // the hash of the score from which it was rendered for the device; empty where all devices get the same
 	Revision uint64
 	At       Moment // by the operator's clock
 	Recorded Moment // by the log's
@@ -306,6 +307,15 @@ type Reported struct {
 	Assignment uint64
 	At         Moment // by the device's clock
 	Recorded   Moment // by the log's
+}
+
+// Has says whether what is assigned there came from a target, whichever values were
+// filled in for the device. It is so for what is literally the target's too.
+func (p *Assignment) Has(t *Target) bool {
+	if p.Desired.Template != "" {
+		return p.Desired.Template == t.Hash
+	}
+	return p.Desired.Hash == t.Hash
 }
 
 // Assigned says whether the log wants the Deployment on the device.

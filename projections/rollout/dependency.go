@@ -22,7 +22,7 @@ func (s *Settings) Dependency(v *fleet.View, namespace string, dev *fleet.Device
 		switch {
 		case other == nil || p == nil || p.Deployment != other:
 			return name, ""
-		case blocked == "" && (!p.Succeeded() || p.Desired.Hash != other.Run.Target.Hash):
+		case blocked == "" && (!p.Succeeded() || !p.Has(&other.Run.Target)):
 			blocked = name
 		}
 	}

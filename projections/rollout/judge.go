@@ -95,10 +95,10 @@ var standingNames = [Standings]string{"healthy", "skipped", "failed", "offline",
 func (s Standing) String() string { return standingNames[s] }
 
 // Stand gives the standing of a device that matches. p is its pair, nil where it has
-// none; skipped says that as things stand it will not be given the target. until is
-// when the standing changes if nothing happens, zero: never.
-func (s *Settings) Stand(d *fleet.Deployment, dev *fleet.Device, p *fleet.Assignment, skipped bool, now time.Time) (st Standing, until time.Time) {
-	on := Member(d, p)
+// none; on says whether it has the target as it is filled in for the device now, skipped
+// that as things stand it will not be given that. until is when the standing changes if
+// nothing happens, zero: never.
+func (s *Settings) Stand(dev *fleet.Device, p *fleet.Assignment, on, skipped bool, now time.Time) (st Standing, until time.Time) {
 	online := dev != nil && dev.Presence.Online == fleet.OnlineTrue
 	switch {
 	case on && p.Succeeded():

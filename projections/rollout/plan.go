@@ -95,10 +95,11 @@ func FirstCuts(devices int) []eventlog.PlannedBatch {
 	return []eventlog.PlannedBatch{{Cut: fleet.LastCut, Size: devices}}
 }
 
-// Member says whether what a pair has is the target of the Deployment's present run,
-// however it came there. The pair may be nil.
+// Member says whether what a pair has came from the target of the Deployment's present
+// run, however it came there, and whichever values were filled in for the device. The
+// pair may be nil.
 func Member(d *fleet.Deployment, p *fleet.Assignment) bool {
-	return p != nil && p.Deployment == d && d.Run.ID > 0 && p.Desired.Hash == d.Run.Target.Hash
+	return p != nil && p.Deployment == d && d.Run.ID > 0 && p.Has(&d.Run.Target)
 }
 
 // BatchOn gives the batch of the present run, from 1, that a device is in: that by which

@@ -8,6 +8,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/selectors"
+	"fleet.nationtech.io/projections/template"
 )
 
 // Survey is a Deployment on all the devices that it concerns, at one moment. It is found
@@ -21,12 +22,14 @@ type Survey struct {
 	set  Settings
 	at   time.Time
 
-	byID    map[string]*Place
-	places  []*Place // the first in the Deployment's order first
-	counts  Counts
-	cycle   bool // the Deployment depends on itself
-	budgets []*budgetUse
-	counted bool // the budgets are
+	byID   map[string]*Place
+	places []*Place // the first in the Deployment's order first
+	counts Counts
+	cycle  bool // the Deployment depends on itself
+	// What is filled in for each device, by the hash of the target; nil: nothing is.
+	templates map[string]*template.Template
+	budgets   []*budgetUse
+	counted   bool // the budgets are
 }
 
 // Place is a Deployment on one device.
@@ -35,7 +38,7 @@ type Place struct {
 	Pair    *fleet.Assignment // nil: nothing of the name was ever there
 	Matches bool
 	Has     bool // the Deployment is assigned there
-	Member  bool // what is assigned there is the run's target
+	Member  bool // what is assigned there is the run's target, as it is filled in for the device now
 	Batch   int  // of the run, from 1
 	// Standing is how it fares, where it matches.
 	Standing Standing
@@ -46,8 +49,9 @@ type Place struct {
 	// Blocked is the Deployment that it depends on and that is not healthy there.
 	Blocked string
 
-	order uint64
-	until time.Time // when Class changes if nothing happens
+	rendering Rendering // of what it should have, else of the run's target
+	order     uint64
+	until     time.Time // when Class changes if nothing happens
 }
 
 // Online says whether the log has the device as online.
@@ -82,7 +86,7 @@ func Count(v *fleet.View, d *fleet.Deployment, at time.Time) Counts { return Loo
 
 // Look surveys a Deployment at a moment of the log's clock.
 func Look(v *fleet.View, d *fleet.Deployment, at time.Time) *Survey {
-	s := &Survey{view: v, d: d, set: Fill(d.Settings), at: at, byID: map[string]*Place{}}
+	s := &Survey{view: v, d: d, set: Fill(d.Settings), at: at, byID: map[string]*Place{}, templates: map[string]*template.Template{}}
 	s.cycle = Cyclic(v, d.Key)
 	s.counts.Batches = make([]BatchCounts, len(d.Run.Batches))
 	for _, dev := range v.Devices {
@@ -128,7 +132,6 @@ func (s *Survey) look(dev *fleet.Device) *Place {
 	if p.Matches = matches(d, dev, labels, p.Has); !p.Matches {
 		return p
 	}
-	p.Member = Member(d, p.Pair)
 	p.Batch = s.set.BatchOn(d, p.order, p.Pair, labels)
 	switch {
 	case p.Pair != nil && p.Pair.Assigned() && !p.Has:
@@ -138,7 +141,16 @@ func (s *Survey) look(dev *fleet.Device) *Place {
 	case !GoesBack(&d.Run, p.Has):
 		p.Skipped, p.Blocked = s.dependencies(dev)
 	}
-	p.Standing, _ = s.set.Stand(d, dev, p.Pair, p.Skipped != "", s.at)
+	to := s.set.Target(d, p.Has, p.Batch)
+	if to == nil {
+		to = &d.Run.Target
+	}
+	p.rendering = Render(s.template(to), to, dev)
+	p.Member = p.rendering.On(d, p.Pair)
+	if reason := p.rendering.Skips(); p.Skipped == "" && reason != "" {
+		p.Skipped, p.Blocked = WaitKind(reason), ""
+	}
+	p.Standing, _ = s.set.Stand(dev, p.Pair, p.Member, p.Skipped != "", s.at)
 	switch {
 	case p.Member:
 		p.Class, p.until = s.set.Classify(p.Pair, s.soak(p.Batch), s.at)
@@ -146,6 +158,16 @@ func (s *Survey) look(dev *fleet.Device) *Place {
 		p.Class = Waiting
 	}
 	return p
+}
+
+// template gives what of a target is filled in for each device.
+func (s *Survey) template(t *fleet.Target) *template.Template {
+	tmpl, known := s.templates[t.Hash]
+	if !known {
+		tmpl = template.Of(t.Score)
+		s.templates[t.Hash] = tmpl
+	}
+	return tmpl
 }
 
 // matches says whether a Deployment is for a device: its labels match, or it has the

@@ -1,6 +1,7 @@
 package rollout
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/template"
 	"fleet.nationtech.io/projections/window"
 )
 
@@ -17,19 +19,21 @@ type WaitKind string
 // What a device can wait for. Each names the first thing only: what comes after that is
 // not known before.
 const (
-	WaitNothing        WaitKind = ""               // it has what it should have
-	WaitNameConflict   WaitKind = "NameConflict"   // another Deployment of the name holds the device
-	WaitNoDevice       WaitKind = "NoDeviceObject" // there is no Device object that the selector could match
-	WaitRefused        WaitKind = "Refused"        // the content is not tried again
-	WaitHold           WaitKind = "Hold"           // a person paused the Deployment
-	WaitSpecPaused     WaitKind = "SpecPaused"     // spec.rollout.paused is true
-	WaitPaused         WaitKind = "Paused"         // the run is paused
-	WaitBatch          WaitKind = "Batch"          // an earlier batch is open
-	WaitSoak           WaitKind = "Soak"           // devices have yet to prove that they run well
-	WaitApproval       WaitKind = "Approval"       // a person has to let the run go on
-	WaitDependency     WaitKind = "Dependency"     // a Deployment that it depends on is not healthy there
-	WaitOffline        WaitKind = "Offline"        // the device is offline
-	WaitMaxUnavailable WaitKind = "MaxUnavailable" // as many devices as may be are unavailable through the rollout
+	WaitNothing        WaitKind = ""                     // it has what it should have
+	WaitNameConflict   WaitKind = "NameConflict"         // another Deployment of the name holds the device
+	WaitNoDevice       WaitKind = "NoDeviceObject"       // there is no Device object that the selector could match
+	WaitRefused        WaitKind = "Refused"              // the content is not tried again
+	WaitHold           WaitKind = "Hold"                 // a person paused the Deployment
+	WaitSpecPaused     WaitKind = "SpecPaused"           // spec.rollout.paused is true
+	WaitPaused         WaitKind = "Paused"               // the run is paused
+	WaitBatch          WaitKind = "Batch"                // an earlier batch is open
+	WaitSoak           WaitKind = "Soak"                 // devices have yet to prove that they run well
+	WaitApproval       WaitKind = "Approval"             // a person has to let the run go on
+	WaitDependency     WaitKind = "Dependency"           // a Deployment that it depends on is not healthy there
+	WaitValue          WaitKind = template.ReasonMissing // it has no value for a place that is filled in
+	WaitValueInvalid   WaitKind = template.ReasonInvalid // what is filled in for it makes a score that it would refuse
+	WaitOffline        WaitKind = "Offline"              // the device is offline
+	WaitMaxUnavailable WaitKind = "MaxUnavailable"       // as many devices as may be are unavailable through the rollout
 	WaitBudget         WaitKind = "DisruptionBudget"
 	WaitWindow         WaitKind = "Window" // no window of spec.rollout.windows is open
 	WaitRate           WaitKind = "Rate"   // spec.rollout.rate lets nothing be given at the moment
@@ -53,7 +57,7 @@ type Wait struct {
 	Revision uint64 `json:"revision,omitempty"`
 	// Until is when it ends if nothing else happens; nil: nobody knows.
 	Until *time.Time `json:"until,omitempty"`
-	// Name is the Deployment or the DisruptionBudget that it waits for, Group the group
+	// Name is the Deployment, the DisruptionBudget or the label that it waits for, Group the group
 	// of that budget, Devices the first of the devices that it waits for.
 	Name    string   `json:"name,omitempty"`
 	Group   string   `json:"group,omitempty"`
@@ -177,13 +181,15 @@ func (s *Survey) whyNotGiven(p *Place) Wait {
 		return Wait{Kind: WaitNoDevice, Message: "the log has no labels of " + id + ", so no Device object says that it is the fleet's"}
 	case p.Skipped == WaitDependency:
 		return Wait{Kind: WaitDependency, Name: p.Blocked, Message: fmt.Sprintf("it depends on %s/%s, which is not assigned to %s", s.d.Key.Namespace, p.Blocked, id)}
+	case p.Skipped == WaitValue || p.Skipped == WaitValueInvalid:
+		return s.whyUnfilled(p)
 	case run.Phase == fleet.PhaseAborted && target == nil:
 		return s.refused()
 	case target == nil && run.Phase == fleet.PhaseProgressing && p.Batch > run.Batch:
 		return s.whyBatch(p)
 	case target == nil:
 		return Wait{Kind: WaitOperator, Sequence: run.Sequence, Message: "the operator says next how the rollout goes on"}
-	case p.Has && p.Pair.Desired.Hash == target.Hash:
+	case p.Has && p.rendering.Err == nil && p.Pair.Desired.Hash == p.rendering.Hash:
 		return Wait{Message: fmt.Sprintf("%s has revision %d, which is what it should have", id, given)}
 	case p.Blocked != "" && s.cycle:
 		return Wait{Kind: WaitDependency, Name: p.Blocked, Message: s.name() + " depends on itself by way of spec.rollout.dependsOn"}
@@ -212,7 +218,24 @@ func (s *Survey) whyNotGiven(p *Place) Wait {
 			return full.wait()
 		}
 	}
+	if p.Has && p.Pair.Has(target) {
+		return Wait{Kind: WaitOperator, Message: fmt.Sprintf("the labels of %s changed, which are filled in in revision %d: the operator gives it what comes of that next", id, given)}
+	}
 	return Wait{Kind: WaitOperator, Message: fmt.Sprintf("nothing holds revision %d back: the operator gives it to %s next", given, id)}
+}
+
+// whyUnfilled: the target cannot be filled in for the device.
+func (s *Survey) whyUnfilled(p *Place) Wait {
+	id := p.Device.ID
+	text := fmt.Sprintf("revision %d cannot be filled in for %s: ", s.d.Run.Target.Revision, id)
+	w := Wait{Kind: p.Skipped, Devices: []string{id}, Message: text + Unfilled(p.rendering.Err, id)}
+	if missing := (*template.Missing)(nil); errors.As(p.rendering.Err, &missing) {
+		w.Name = missing.Label
+	}
+	if p.Has {
+		w.Message += fmt.Sprintf("; what it has of revision %d stays", p.Pair.Desired.Revision)
+	}
+	return w
 }
 
 // stopped gives what keeps all devices as they are; one that has nothing gets what is

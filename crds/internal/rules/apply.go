@@ -20,7 +20,7 @@ func Apply(crd *apiextensionsv1.CustomResourceDefinition) error {
 		"Deployment": append([]place{
 			{"spec.targetSelector", func(s *schema) { putSelector(s, boundsOfTarget, everyDevice) }},
 			{"spec.score", func(s *schema) { s.XValidations = Score() }},
-		}, rolloutPlaces()...),
+		}, append(filledIn(), rolloutPlaces()...)...),
 		"DisruptionBudget": budgetPlaces(),
 	}[crd.Spec.Names.Kind]
 	if !known {
@@ -42,7 +42,7 @@ func Apply(crd *apiextensionsv1.CustomResourceDefinition) error {
 type schema = apiextensionsv1.JSONSchemaProps
 
 // place is where in a schema something is put: a path such as spec.rollout.batches[].
-// Where it ends in [], the list's items are meant.
+// Where it ends in [], the list's items are meant; in {}, the map's values.
 type place struct {
 	path string
 	put  func(*schema)
@@ -51,6 +51,7 @@ type place struct {
 func (p place) in(s *schema) error {
 	name, below, deeper := strings.Cut(p.path, ".")
 	name, items := strings.CutSuffix(name, "[]")
+	name, values := strings.CutSuffix(name, "{}")
 	field, found := s.Properties[name]
 	if !found {
 		return fmt.Errorf("no %s in the schema", p.path)
@@ -61,6 +62,12 @@ func (p place) in(s *schema) error {
 			return fmt.Errorf("no list %s in the schema", p.path)
 		}
 		target = field.Items.Schema
+	}
+	if values {
+		if field.AdditionalProperties == nil || field.AdditionalProperties.Schema == nil {
+			return fmt.Errorf("no map %s in the schema", p.path)
+		}
+		target = field.AdditionalProperties.Schema
 	}
 	if deeper {
 		if err := (place{below, p.put}).in(target); err != nil {

@@ -6,13 +6,24 @@ const (
 	LabelPattern = `[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?`
 
 	// ImagePattern is an image reference as github.com/distribution/reference
-	// defines it: any of them, with registry, port, tag and digest or without.
+	// defines it: any of them, with registry, port, tag and digest or without. A place
+	// that is filled in for each device can stand where a digit can, but in a digest.
 	ImagePattern = `(?:` + imageDomain + `/)?` + imagePart + `(?:/` + imagePart + `)*` +
-		`(?::\w[\w.-]{0,127})?` + // tag
+		`(?::(?:\w|` + somePlace + `)(?:[\w.-]|` + somePlace + `){0,127})?` + // tag
 		`(?:@[A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,})?` // digest
-	imageDomain = `(?:` + imageLabel + `(?:\.` + imageLabel + `)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?`
-	imageLabel  = `[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?`
-	imagePart   = `[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*`
+	imageDomain = `(?:` + imageLabel + `(?:\.` + imageLabel + `)*|\[[a-fA-F0-9:]+\])(?::(?:[0-9]|` + somePlace + `)+)?`
+	imageLabel  = `(?:[a-zA-Z0-9]|` + somePlace + `)(?:(?:[a-zA-Z0-9-]|` + somePlace + `)*(?:[a-zA-Z0-9]|` + somePlace + `))?`
+	imagePart   = `(?:[a-z0-9]|` + somePlace + `)+(?:(?:\.|_|__|-+)(?:[a-z0-9]|` + somePlace + `)+)*`
+
+	// somePlace is what looks like a place that is filled in for each device. FilledPattern
+	// says what it has to be.
+	somePlace = `\$\(device\.[\w./-]+\)`
+
+	// FilledPattern is a text in which places are filled in for each device:
+	// $(device.id) and $(device.labels.KEY). What else begins with $(device. is refused;
+	// with another $ before it, it means itself.
+	FilledPattern = `[^$]*(?:\$(?:\$+[^$]*|\(device\.(?:id|labels\.` + LabelKeyPattern + `)\)[^$]*|[^$(][^$]*|` +
+		`\((?:[^$d][^$]*|d(?:[^$e][^$]*|e(?:[^$v][^$]*|v(?:[^$i][^$]*|i(?:[^$c][^$]*|c(?:[^$e][^$]*|e(?:[^$.][^$]*)?)?)?)?)?)?)?)?)*`
 
 	// PortPattern is CONTAINER, HOST:CONTAINER or IP:HOST:CONTAINER, each port
 	// from 1 to 65535.
@@ -22,7 +33,7 @@ const (
 	octet       = `(?:25[0-5]|2[0-4][0-9]|1[0-9]{2}|[1-9]?[0-9])`
 
 	// VolumePattern is NAME:/path or /host/path:/path, and options.
-	VolumePattern = `(?:/[^:]*|[a-zA-Z0-9][a-zA-Z0-9_.-]{0,62}):/[^:]+(?::` + volumeOption + `(?:,` + volumeOption + `)*)?`
+	VolumePattern = `(?:/[^:]*|(?:[a-zA-Z0-9]|` + somePlace + `)(?:[a-zA-Z0-9_.-]|` + somePlace + `){0,62}):/[^:]+(?::` + volumeOption + `(?:,` + volumeOption + `)*)?`
 	volumeOption  = `(?:r[ow]|[zZ]|(?:no)?(?:exec|suid|dev|copy)|r?(?:shared|slave|private|bind))`
 
 	// UncleanPattern is in a volume's path in the container that is not written the

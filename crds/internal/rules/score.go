@@ -24,7 +24,7 @@ const nameOf = "(has(s.name) && s.name != '' ? s.name : '(no name)')"
 // with the same words, by which the operator and the agents read a score: what is
 // changed here is changed there. A test in deploy/lint holds them against each other.
 func Score() apiextensionsv1.ValidationRules {
-	return slices.Concat(podmanServices(), podmanLists(), podmanTexts(), podmanFields(), podmanSums())
+	return slices.Concat(podmanServices(), podmanLists(), podmanTexts(), podmanFields(), podmanSums(), podmanPlaces())
 }
 
 // everyService makes a rule that each service must keep. ok is CEL about s;
@@ -163,6 +163,40 @@ func podmanTexts() apiextensionsv1.ValidationRules {
 		without("configs"),
 		everyService("!has(s.labels) || s.labels.all(k, !k.contains('\\u0000') && !s.labels[k].contains('\\u0000'))", "', labels'", nul),
 	}
+}
+
+// podmanPlaces are about where nothing is filled in for each device. What is filled in
+// has a pattern in the schema, for there is too much of it for a rule.
+func podmanPlaces() apiextensionsv1.ValidationRules {
+	const says = "$(device.id) and $(device.labels.KEY) are filled in in image, command, args, volumes and the values of env and configs alone: write them there"
+	const begins = ".contains('$(device.')"
+	none := func(field, ok string) apiextensionsv1.ValidationRule {
+		return everyService("!"+present(field)+" || "+ok, "', "+field+"'", says)
+	}
+	return apiextensionsv1.ValidationRules{
+		none("env", "s.env.all(k, !k"+begins+")"),
+		none("configs", "s.configs.all(k, !k"+begins+")"),
+		none("labels", "s.labels.all(k, !k"+begins+" && !s.labels[k]"+begins+")"),
+		none("healthCheck.exec", "s.healthCheck.exec.all(i, !i"+begins+")"),
+		none("healthCheck.http.path", "!s.healthCheck.http.path"+begins),
+	}
+}
+
+// filledIn are the fields whose text is filled in for each device.
+func filledIn() []place {
+	var places []place
+	put := func(pattern string) func(*schema) {
+		return func(s *schema) { s.Pattern = "^(?:" + pattern + ")$" }
+	}
+	for _, field := range []string{"image", "command[]", "args[]", "volumes[]", "configs{}"} {
+		places = append(places, inService(field, put(FilledPattern)))
+	}
+	// No process can be given a NUL.
+	return append(places, inService("env{}", put(strings.ReplaceAll(FilledPattern, "[^$", `[^\x00$`))))
+}
+
+func inService(field string, put func(*schema)) place {
+	return place{"spec.score.data.services[]." + field, put}
 }
 
 func podmanFields() apiextensionsv1.ValidationRules {

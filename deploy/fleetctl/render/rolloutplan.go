@@ -52,7 +52,11 @@ func RolloutPlan(s cli.Streams, p resource.Plan) {
 		w.plannedBatch(i, len(p.Batches), b, p.Kind != eventlog.RunImmediate)
 	}
 	for _, k := range p.Skipped {
-		w.hang("  skipped  ", 11, fmt.Sprintf("%s, %s: %s", Plural(uint64(k.Count), "device", "devices"), k.Reason, named(k.Devices, k.Count)), "")
+		text := fmt.Sprintf("%s, %s: %s", Plural(uint64(k.Count), "device", "devices"), k.Reason, named(k.Devices, k.Count))
+		if k.Message != "" && len(k.Devices) > 0 {
+			text += fmt.Sprintf(" (%s: %s)", k.Devices[0], k.Message)
+		}
+		w.hang("  skipped  ", 11, text, "")
 	}
 	if len(p.Defaults) == 0 {
 		return

@@ -58,7 +58,7 @@ func tallyOf(d *fleet.Deployment) tally {
 	n.succeeded, n.failed, n.pending = 0, 0, 0
 	for p := range d.Assigned {
 		switch {
-		case p.Desired.Hash != d.Run.Target.Hash:
+		case !p.Has(&d.Run.Target):
 			n.waiting++
 		case p.Succeeded():
 			n.succeeded++

@@ -14,6 +14,8 @@ import (
 func whyDevice(d *fleet.Deployment, dev *decide.ShownDevice, shown *decide.Shown) string {
 	run := &d.Run
 	switch {
+	case dev.Skipped != "" && dev.Unfilled != "":
+		return dev.Skipped + ": " + dev.Unfilled
 	case dev.Skipped != "":
 		return dev.Skipped
 	case !dev.Soaked.IsZero():

@@ -75,6 +75,7 @@ type PlannedBatch struct {
 // SkippedByWhy are devices that would not be given it.
 type SkippedByWhy struct {
 	Reason  string   `json:"reason"`
+	Message string   `json:"message,omitempty"` // of the first device: what to do
 	Count   int      `json:"count"`
 	Devices []string `json:"devices"`
 }
@@ -223,7 +224,7 @@ func (p *Plan) count(dev *decide.ShownDevice, most int) {
 		i := slices.IndexFunc(p.Skipped, func(s SkippedByWhy) bool { return s.Reason == dev.Skipped })
 		if i < 0 {
 			i = len(p.Skipped)
-			p.Skipped = append(p.Skipped, SkippedByWhy{Reason: dev.Skipped})
+			p.Skipped = append(p.Skipped, SkippedByWhy{Reason: dev.Skipped, Message: dev.Unfilled})
 		}
 		s := &p.Skipped[i]
 		if s.Count++; len(s.Devices) < most {

@@ -37,7 +37,7 @@ func (s *State) applyDevice(e Event) {
 	p := dev.Pairs[name]
 	switch e.Type {
 	case eventlog.DeviceRelabeled:
-		dev.Labels = e.Labels
+		dev.Labels, dev.Known = e.Labels, e.Labels
 	case DeviceGone:
 		dev.Labels = nil
 	case eventlog.DeviceOnline, eventlog.DeviceOffline:
@@ -57,7 +57,7 @@ func (s *State) applyDevice(e Event) {
 			p = &Pair{}
 			dev.Pairs[name] = p
 		}
-		if p.Deployment == "" || !p.Target.Same(e.Target) {
+		if p.Deployment == "" || !p.Target.Same(e.Target) || p.Target.Value != e.Target.Value {
 			p.Upset = p.Deployment != "" && dev.Online
 			p.Changed, p.At, p.Since, p.Back, p.Lost, p.Off, p.Counted = e.Sequence, s.At, s.At, false, false, false, false
 			if d := s.Deployments[e.Deployment]; d.rated() {

@@ -46,7 +46,7 @@ func (l *Laws) rememberDevice(e Event) {
 	}()
 	switch e.Type {
 	case eventlog.DeviceRelabeled:
-		w.labels = e.Labels
+		w.labels, w.known = e.Labels, e.Labels
 	case DeviceGone:
 		w.labels = nil
 	case eventlog.DeviceOnline, eventlog.DeviceOffline:
@@ -88,7 +88,7 @@ func (l *Laws) rememberDevice(e Event) {
 func (f *fate) fold(e Event, online bool) {
 	switch e.Type {
 	case eventlog.DesiredAssigned:
-		if f.holder != e.Deployment || !f.target.Same(e.Target) {
+		if f.holder != e.Deployment || !f.target.Same(e.Target) || f.target.Value != e.Target.Value {
 			f.upset, f.lost, f.off = f.holder != "" && online, false, false
 			f.changed, f.changedAt = e.Sequence, e.At
 		}

@@ -25,8 +25,8 @@ func (s *State) Judge(d *Deployment, now int64) (v Verdict) {
 			continue
 		}
 		p := d.held(dev)
-		given := p != nil && p.Target.Same(d.Run.Target)
-		if given {
+		given := d.on(dev)
+		if p != nil && p.Target.Same(d.Run.Target) {
 			v.Newest = max(v.Newest, p.At)
 		}
 		if !dev.Online && s.skipped(d, dev) == "" && (p == nil || !p.Lost) {
@@ -77,7 +77,10 @@ func (s *State) rollback(d *Deployment, now int64) (v Verdict) {
 		p := d.held(dev)
 		switch {
 		case p == nil || !d.matches(dev) || !dev.Online:
-		case !p.Target.Same(d.Run.Target):
+		case !d.on(dev):
+			if p.Target.Same(d.Run.Target) {
+				v.Newest = max(v.Newest, p.At)
+			}
 			if s.skipped(d, dev) == "" {
 				v.Waiting++
 			}
@@ -125,7 +128,7 @@ const (
 // Standing is how a device fares: the first that holds.
 func (s *State) Standing(d *Deployment, dev *Device, now int64) string {
 	p := d.held(dev)
-	on := p != nil && d.Run.ID > 0 && p.Target.Same(d.Run.Target)
+	on := d.on(dev)
 	switch {
 	case on && p.Healthy():
 		return Healthy
@@ -162,6 +165,13 @@ func (s *State) skipped(d *Deployment, dev *Device) string {
 		return "NameConflict"
 	case s.depends(d, dev) == "DependencyMissing":
 		return "DependencyMissing"
+	}
+	to, _ := s.Target(d, dev)
+	if to == nil {
+		to = &d.Run.Target
+	}
+	if _, ok := to.Content.value(dev.Known); !ok {
+		return "TemplateValueMissing"
 	}
 	return ""
 }

@@ -2,7 +2,6 @@ package rollouttest
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"fleet.nationtech.io/eventlog"
@@ -111,7 +110,8 @@ func (c *course) settings() Batch {
 
 // witness is what the log said of a device.
 type witness struct {
-	labels Labels
+	labels Labels // nil: it has no Device object
+	known  Labels // what the log last said of them
 	online bool
 	names  map[string]*fate
 }
@@ -151,6 +151,12 @@ func (f *fate) is(p eventlog.Phase) bool {
 		return f.holder != "" && f.spoke == f.target && f.toldAt > f.changed && f.phase == p
 	}
 	return f.holder != "" && f.told >= f.changed && f.phase == p
+}
+
+// fits says whether the value that was filled in is the one that would be now.
+func (f *fate) fits(w *witness) bool {
+	value, filled := f.target.Content.value(w.known)
+	return filled && f.target.Value == value
 }
 
 func (w *witness) disturbed(f *fate) bool {
@@ -237,8 +243,11 @@ func (l *Laws) check(e Event) error {
 func (l *Laws) grant(c *course, e Event) error {
 	w := l.devices[e.Device]
 	f := w.names[nameOf(e.Deployment)]
-	upsets := f != nil && f.holder == e.Deployment && !f.target.Same(e.Target)
+	upsets := f != nil && f.holder == e.Deployment && (!f.target.Same(e.Target) || f.target.Value != e.Target.Value)
+	value, filled := e.Target.Content.value(w.known)
 	switch {
+	case !filled || value != e.Target.Value:
+		return fmt.Errorf("section 8: %q is filled in, and the device has the labels %v", e.Target.Value, w.known)
 	case !c.applied || !c.spec.Selector.selects(w.labels):
 		return fmt.Errorf("the Deployment does not select the device")
 	case f != nil && f.holder != "" && f.holder != e.Deployment:
@@ -284,8 +293,10 @@ func (l *Laws) grant(c *course, e Event) error {
 	if c.shut(e.Decided) && !w.disturbed(f) && !f.is(eventlog.PhaseFailed) {
 		return fmt.Errorf("a grant upsets a device while the windows are closed")
 	}
-	if slices.ContainsFunc(c.given[e.Device], e.Target.Same) {
-		return fmt.Errorf("law 4: the device is given the same twice in one run")
+	for i, t := range c.given[e.Device] { // where other labels came between, it may be
+		if t.Same(e.Target) && (t.Value == "" || t.Value == e.Target.Value && i == len(c.given[e.Device])-1) {
+			return fmt.Errorf("law 4: the device is given the same twice in one run")
+		}
 	}
 	return l.room(c, e)
 }
@@ -354,7 +365,7 @@ func (l *Laws) succeeded(c *course, e Event) error {
 		}
 		f := w.names[nameOf(e.Deployment)]
 		switch {
-		case f == nil || f.holder != e.Deployment || !f.target.Same(c.target):
+		case f == nil || f.holder != e.Deployment || !f.target.Same(c.target) || !f.fits(w):
 		case l.since(e, id, c.target, eventlog.PhaseRunning) >= soak:
 			proven++
 			count++
@@ -382,7 +393,10 @@ func (l *Laws) rolledBack(c *course, e Event) error {
 			continue
 		}
 		working := !f.is(eventlog.PhaseRunning) && e.Decided-max(f.changedAt, c.began) < c.spec.Deadline
-		if working || !f.target.Same(c.target) {
+		if _, filled := c.target.Content.value(w.known); !filled {
+			continue // it can be given nothing
+		}
+		if working || !f.target.Same(c.target) || !f.fits(w) {
 			return fmt.Errorf("it is rolled back, and %s has %+v and is at work: %v", id, f.target, working)
 		}
 	}

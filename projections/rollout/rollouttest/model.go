@@ -10,6 +10,7 @@ import (
 	"cmp"
 	"math"
 	"slices"
+	"strings"
 
 	"fleet.nationtech.io/eventlog"
 )
@@ -50,18 +51,37 @@ type Annotation struct {
 	By, Author           string
 }
 
-// Content stands for the canonical bytes of a score; the empty Content is none.
+// Content stands for the canonical bytes of a score; the empty Content is none. What is
+// after a '@' in it is the key of a label whose value is filled in; after '@!', in a place
+// in which only labels are taken that the device does not own itself.
 type Content string
+
+// Owned begins the values of the labels that a device owns itself.
+const Owned = "own-"
+
+// value is what is filled in for a device with these labels; false: it has no such value.
+// Where nothing is filled in it is empty.
+func (c Content) value(labels Labels) (string, bool) {
+	_, key, templated := strings.Cut(string(c), "@")
+	if !templated {
+		return "", true
+	}
+	key, chosen := strings.CutPrefix(key, "!")
+	v, ok := labels[key]
+	return v, ok && !(chosen && strings.HasPrefix(v, Owned))
+}
 
 // Target is what a run gives to devices.
 type Target struct {
 	Revision int
 	Content  Content
 	Restart  int // rendered into the value: another number is another hash
+	// Value is what is filled in for the device, of what a device is given: see Content.value.
+	Value string
 }
 
-// Same says whether two targets are rendered to the same bytes. They may differ in
-// the revision's number.
+// Same says whether two targets are of the same bytes before anything is filled in. They
+// may differ in the revision's number.
 func (t Target) Same(o Target) bool { return t.Content == o.Content && t.Restart == o.Restart }
 
 // Labels are a device's labels, or what a selector wants of them. Empty ones select
@@ -292,6 +312,7 @@ func (p *Pair) Failed() bool { return p.confirmed() && p.Phase == eventlog.Phase
 type Device struct {
 	ID     string
 	Labels Labels // nil: it has no Device object
+	Known  Labels // what the log last said of them
 	Online bool
 	Pairs  map[string]*Pair  // by the Deployment's name
 	orders map[string]uint64 // by the Deployment's key
@@ -336,6 +357,18 @@ func (d *Deployment) held(dev *Device) *Pair {
 		return p
 	}
 	return nil
+}
+
+// on says whether a device has the run's target, as it is filled in for it now.
+func (d *Deployment) on(dev *Device) bool {
+	p := d.held(dev)
+	return p != nil && d.Run.ID > 0 && p.Target.Same(d.Run.Target) && p.fits(dev)
+}
+
+// fits says whether what the device has is what would be filled in for it now.
+func (p *Pair) fits(dev *Device) bool {
+	value, ok := p.Target.Content.value(dev.Known)
+	return ok && p.Target.Value == value
 }
 
 func (d *Deployment) selects(dev *Device) bool { return d.Spec.Selector.selects(dev.Labels) }

@@ -92,6 +92,9 @@ func (r *reading) event(logged eventlog.Event) (e Event, of bool, err error) {
 	case eventlog.DesiredAssigned, eventlog.DesiredWithdrawn:
 		e.Deployment = logged.Namespace + "/" + a.Deployment
 		if logged.Type == eventlog.DesiredAssigned {
+			if logged.Template != "" {
+				return e, false, errUnreadable
+			}
 			hash := eventlog.Hash(logged.Data)
 			e.Target = Target{Revision: int(logged.Revision), Content: Content(hash)}
 			at := place{a.Device, a.Deployment}

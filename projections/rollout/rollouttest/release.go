@@ -143,7 +143,7 @@ func (l *ledger) grants(d *Deployment, now int64, pace int) []Event {
 			due = append(due, d.assigned(dev, *to, batch))
 			l.changed[dev.ID] = true
 		}
-		if p == nil || to == nil || p.Target.Same(*to) || !l.reachable(d, dev) || l.skipped(d, dev) != "" || l.depends(d, dev) != "" || l.changed[dev.ID] {
+		if p == nil || to == nil || p.Target.Same(*to) && p.fits(dev) || !l.reachable(d, dev) || l.skipped(d, dev) != "" || l.depends(d, dev) != "" || l.changed[dev.ID] {
 			continue
 		}
 		if d.shut(now) && !dev.disturbed(p) && !p.Failed() {
@@ -210,7 +210,7 @@ func (s *State) place(d *Deployment) []Event {
 		p := d.held(dev)
 		switch {
 		case to == nil || s.skipped(d, dev) != "":
-		case p == nil && !d.rated() && s.first(d, dev), p != nil && p.Target.Same(*to) && p.Target != *to:
+		case p == nil && !d.rated() && s.first(d, dev), p != nil && p.Target.Same(*to) && p.fits(dev) && p.Target.Revision != to.Revision:
 			due = append(due, d.assigned(dev, *to, batch))
 		}
 	}
@@ -241,6 +241,7 @@ func (s *State) Placed(device string) (due []Event) {
 }
 
 func (d *Deployment) assigned(dev *Device, to Target, batch int) Event {
+	to.Value, _ = to.Content.value(dev.Known)
 	return Event{Type: eventlog.DesiredAssigned, Deployment: d.Key, Device: dev.ID, Target: to, Batch: batch}
 }
 

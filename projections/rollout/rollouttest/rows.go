@@ -128,7 +128,7 @@ func (l *Laws) dueImmediate(c *course, key string) due {
 			continue
 		}
 		n++
-		if f := w.names[nameOf(key)]; f == nil || f.holder != key || !f.target.Same(c.target) || !f.is(eventlog.PhaseRunning) {
+		if f := w.names[nameOf(key)]; f == nil || f.holder != key || !f.target.Same(c.target) || !f.fits(w) || !f.is(eventlog.PhaseRunning) {
 			return due{}
 		}
 	}

@@ -37,8 +37,14 @@ func (l *Laws) tally(c *course, key string, now int64) (t tally) {
 			continue
 		}
 		f := w.names[nameOf(key)]
-		given := f != nil && f.holder == key && f.target.Same(c.target)
+		ours := f != nil && f.holder == key && f.target.Same(c.target)
+		given := ours && f.fits(w)
+		if ours {
+			t.newest = max(t.newest, f.changedAt, c.began)
+		}
 		skipped, ready := l.skipped(c, key, w)
+		unfilled := !skipped && l.unfilled(c, key, id, w)
+		skipped = skipped || unfilled
 		if !w.online && !skipped && (f == nil || f.holder != key || !f.lost) {
 			t.offline++
 		}
@@ -49,6 +55,7 @@ func (l *Laws) tally(c *course, key string, now int64) (t tally) {
 				if ready {
 					t.ready++
 				}
+			case unfilled:
 			case w.online && w.labels != nil && (f == nil || f.holder == "" || f.holder == key):
 				t.missing++
 			case !w.online && w.labels != nil && (f == nil || f.holder == "") && !ready:
@@ -57,7 +64,6 @@ func (l *Laws) tally(c *course, key string, now int64) (t tally) {
 			continue
 		}
 		begun := max(f.changedAt, c.began)
-		t.newest = max(t.newest, begun)
 		late := now-begun >= c.spec.Deadline
 		switch {
 		case f.well && now-f.wellAt >= soak:
@@ -82,8 +88,19 @@ func (l *Laws) tally(c *course, key string, now int64) (t tally) {
 	return t
 }
 
-// skipped says whether a device will not be given the Deployment as things stand; ready,
-// whether all that it depends on is healthy there.
+// unfilled says whether a device has no value for what is filled in in what it should
+// have, else in the run's target.
+func (l *Laws) unfilled(c *course, key, id string, w *witness) bool {
+	to := l.wanted(c, key, id, w)
+	if to == nil {
+		to = &c.target
+	}
+	_, filled := to.Content.value(w.known)
+	return !filled
+}
+
+// skipped says whether a device will not be given the Deployment as things stand, but for
+// what is filled in; ready, whether all that it depends on is healthy there.
 func (l *Laws) skipped(c *course, key string, w *witness) (skipped, ready bool) {
 	f := w.names[nameOf(key)]
 	if w.labels == nil || f != nil && f.holder != "" && f.holder != key {
@@ -129,19 +146,21 @@ func (l *Laws) cyclic(key string) bool {
 // atWork counts the devices of a rollback that it has still to go to, and those that are
 // at work on it within their deadline.
 func (l *Laws) atWork(c *course, key string, now int64) (left, open int, newest int64) {
-	for _, w := range l.devices {
+	for id, w := range l.devices {
 		f := w.names[nameOf(key)]
 		if f == nil || f.holder != key || !w.online || !l.matches(c, key, w) {
 			continue
 		}
-		if !f.target.Same(c.target) {
-			if skipped, _ := l.skipped(c, key, w); !skipped {
+		begun := max(f.changedAt, c.began)
+		if f.target.Same(c.target) {
+			newest = max(newest, begun)
+		}
+		if !f.target.Same(c.target) || !f.fits(w) {
+			if skipped, _ := l.skipped(c, key, w); !skipped && !l.unfilled(c, key, id, w) {
 				left++
 			}
 			continue
 		}
-		begun := max(f.changedAt, c.began)
-		newest = max(newest, begun)
 		if !f.is(eventlog.PhaseRunning) && now-begun < c.spec.Deadline {
 			open++
 		}
@@ -186,9 +205,9 @@ func (l *Laws) owed(c *course, key string, now int64, rated bool) (id, what stri
 		to := l.wanted(c, key, id, w)
 		skipped, ready := l.skipped(c, key, w)
 		switch {
-		case to == nil || skipped:
-		case has && f.target == *to:
-		case has && f.target.Same(*to):
+		case to == nil || skipped || l.unfilled(c, key, id, w):
+		case has && f.target.Same(*to) && f.fits(w) && f.target.Revision == to.Revision:
+		case has && f.target.Same(*to) && f.fits(w):
 			return id, "has what it should, under another number"
 		case !ready, rated && c.waitsForRate(now):
 		case !has && f != nil && f.leaving != "" && w.online && f.phase != "": // what it had is not off it
@@ -208,8 +227,9 @@ func (l *Laws) owed(c *course, key string, now int64, rated bool) (id, what stri
 func (l *Laws) Standing(key, id string, now int64) string {
 	c, w := l.deployments[key], l.devices[id]
 	f := w.names[nameOf(key)]
-	on := c.run > 0 && f != nil && f.holder == key && f.target.Same(c.target)
+	on := c.run > 0 && f != nil && f.holder == key && f.target.Same(c.target) && f.fits(w)
 	skipped, _ := l.skipped(c, key, w)
+	skipped = skipped || l.unfilled(c, key, id, w)
 	silent := on && w.online && now-max(f.changedAt, c.began) >= c.spec.Deadline
 	switch {
 	case on && f.is(eventlog.PhaseRunning):

@@ -58,6 +58,7 @@ type running struct {
 	sequence   int    // of the desired value
 	before     int    // of the one before it
 	content    Content
+	value      string // that was filled in
 	upset      bool
 	told       eventlog.Phase // its newest report; empty: none about the desired value
 	reported   bool           // device-state has something of it
@@ -76,8 +77,8 @@ func NewWorld(t *rapid.T) *World {
 // Populate makes the devices and what each content does to them.
 func (w *World) Populate() {
 	w.natures["c1"] = "good"
-	for i := 2; i < 8; i++ {
-		w.natures[Content(fmt.Sprint("c", i))] = w.pick("nature", natures...)
+	for _, c := range []Content{"c2", "c3", "c4", "c5@zone", "c6@zone", "c7@!zone"} {
+		w.natures[c] = w.pick("nature", natures...)
 	}
 	w.elect()
 	for i := range rapid.IntRange(1, 14).Draw(w.T, "devices") {
@@ -104,6 +105,17 @@ func (w *World) label(id string) {
 	w.Append(Event{Type: eventlog.DeviceRelabeled, Device: id, Labels: Labels{
 		"all": "yes", "site": w.pick("site", "1", "2"), "canary": w.pick("canary", "yes", "no", "no"),
 	}})
+	w.value(id)
+}
+
+// value changes, or takes away, the labels of a device whose values are filled in.
+func (w *World) value(id string) {
+	labels := maps.Clone(w.State.Devices[id].Known)
+	delete(labels, "zone")
+	if zone := w.pick("zone", "a", "a", "b", Owned+"a", ""); zone != "" {
+		labels["zone"] = zone
+	}
+	w.Append(Event{Type: eventlog.DeviceRelabeled, Device: id, Labels: labels})
 }
 
 // Append puts an event into the log, where the laws hold.
@@ -156,7 +168,8 @@ func (w *World) hear(e Event) {
 			r = &running{}
 			names[nameOf(e.Deployment)] = r
 		}
-		r.upset = r.deployment != "" && r.content != e.Target.Content
+		r.upset = r.deployment != "" && (r.content != e.Target.Content || r.value != e.Target.Value)
+		r.value = e.Target.Value
 		r.deployment, r.before, r.sequence, r.content, r.told = e.Deployment, r.sequence, e.Sequence, e.Target.Content, ""
 	case eventlog.DesiredWithdrawn:
 		r.deployment, r.told = "", ""
@@ -245,7 +258,7 @@ func (w *World) report(id string, r *running, assignment int) {
 func (w *World) Step() {
 	key, id := w.pick("deployment", Keys...), w.pick("device", w.ids...)
 	dev, d := w.State.Devices[id], w.State.Deployments[key]
-	switch w.pick("do", "apply", "apply", "settings", "act", "act", "all", "all", "all", "tick", "tick", "tick", "clock", "offline", "online", "online", "label", "late", "ask", "ask", "annotate", "gone", "lead", "budget", "end", "restore") {
+	switch w.pick("do", "apply", "apply", "settings", "act", "act", "all", "all", "all", "tick", "tick", "tick", "clock", "offline", "online", "online", "label", "value", "value", "late", "ask", "ask", "annotate", "gone", "lead", "budget", "end", "restore") {
 	case "apply":
 		w.apply(key, true)
 	case "settings":
@@ -268,6 +281,8 @@ func (w *World) Step() {
 		}
 	case "label":
 		w.label(id)
+	case "value":
+		w.value(id)
 	case "late":
 		if r := w.devices[id]["web"]; r != nil && r.deployment != "" && r.before > 0 && r.told == "" {
 			r.told = eventlog.PhaseRunning
@@ -319,7 +334,7 @@ func (w *World) apply(key string, content bool) {
 		return // adoption comes first
 	}
 	if content || sp.Revision == 0 {
-		c := Content(w.pick("content", "c1", "c2", "c3", "c4", "c5", "c6", "c7"))
+		c := Content(w.pick("content", "c1", "c2", "c3", "c4", "c5@zone", "c6@zone", "c7@!zone"))
 		if sp.Revision == 0 {
 			c = "c1"
 		}

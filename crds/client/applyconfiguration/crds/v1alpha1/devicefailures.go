@@ -5,11 +5,11 @@ package v1alpha1
 // DeviceFailuresApplyConfiguration represents a declarative configuration of the DeviceFailures type for use
 // with apply.
 //
-// DeviceFailures counts the devices that fail for one reason.
+// DeviceFailures counts the devices that fail, or are skipped, for one reason.
 type DeviceFailuresApplyConfiguration struct {
 	// Why, in one CamelCase word, such as ImagePullFailed.
 	Reason *string `json:"reason,omitempty"`
-	// How many devices fail for this reason.
+	// How many devices there are for this reason.
 	Count *int32 `json:"count,omitempty"`
 	// Some of them, three at most.
 	Devices []string `json:"devices,omitempty"`

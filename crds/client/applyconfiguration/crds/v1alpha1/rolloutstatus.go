@@ -39,9 +39,11 @@ type RolloutStatusApplyConfiguration struct {
 	// Devices that run the rollout's revision and are healthy.
 	Healthy *int32 `json:"healthy,omitempty"`
 	// Devices that are not given it as things stand: another Deployment of that name
-	// holds the place, a Deployment that it depends on is not assigned there, or they
-	// have no Device object.
+	// holds the place, a Deployment that it depends on is not assigned there, they have no
+	// Device object, or a label that the score names.
 	Skipped *int32 `json:"skipped,omitempty"`
+	// Why devices are skipped, the most frequent reason first.
+	Skips []DeviceFailuresApplyConfiguration `json:"skips,omitempty"`
 	// Devices that were given it and failed, stayed silent past the deadline, or went
 	// offline over it.
 	Failed *int32 `json:"failed,omitempty"`
@@ -165,6 +167,19 @@ func (b *RolloutStatusApplyConfiguration) WithHealthy(value int32) *RolloutStatu
 // If called multiple times, the Skipped field is set to the value of the last call.
 func (b *RolloutStatusApplyConfiguration) WithSkipped(value int32) *RolloutStatusApplyConfiguration {
 	b.Skipped = &value
+	return b
+}
+
+// WithSkips adds the given value to the Skips field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Skips field.
+func (b *RolloutStatusApplyConfiguration) WithSkips(values ...*DeviceFailuresApplyConfiguration) *RolloutStatusApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithSkips")
+		}
+		b.Skips = append(b.Skips, *values[i])
+	}
 	return b
 }
 

@@ -27,7 +27,9 @@ type ServiceApplyConfiguration struct {
 	// Arguments, in place of the image's own.
 	Args []string `json:"args,omitempty"`
 	// Environment variables, name to value. Values are strings: quote numbers and
-	// true or false.
+	// true or false. In them, as in image, command, args, volumes and the values of
+	// configs, $(device.id) and $(device.labels.KEY) are filled in for each device;
+	// $$(device. means $(device. itself.
 	Env map[string]crdsv1alpha1.EnvValue `json:"env,omitempty"`
 	// What is mounted, each "NAME:/path" (a volume that Podman keeps on the
 	// device) or "/host/path:/path", and optionally options after it, as in
