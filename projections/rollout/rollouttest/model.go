@@ -68,7 +68,7 @@ func (c Content) value(labels Labels) (string, bool) {
 	}
 	key, chosen := strings.CutPrefix(key, "!")
 	v, ok := labels[key]
-	return v, ok && !(chosen && strings.HasPrefix(v, Owned))
+	return v, ok && (!chosen || !strings.HasPrefix(v, Owned))
 }
 
 // Target is what a run gives to devices.
