@@ -24,7 +24,7 @@ GO_TEST      = CGO_ENABLED=$(if $(RACE),1,0) go test -trimpath $(RACE)
 TESTFLAGS   ?=
 BENCH       ?= .
 
-GO_SOURCES := $(shell git ls-files '*.go' '*.mod' '*.yaml' 2>/dev/null | grep -v '^deploy/kubeapi/')
+GO_SOURCES := $(shell git ls-files '*.go' '*.mod' '*.yaml' 2>/dev/null | grep -v -e '^deploy/kubeapi/' -e '^deploy/grafana/promtest/')
 BINARIES   := fleet-operator fleet-agent fleet-callout fleetctl fleet-dev fleet-hello
 
 ##@ Use
@@ -80,6 +80,7 @@ bin/kubeapi: $(KUBEAPI_SOURCES)
 test: bin/kubeapi bin/fleet-hello ## Run the tests of all modules (those on Podman where it is there; RACE=-race as CI does)
 	$(GO_TEST) -p 2 -timeout 20m -shuffle=on -tags "$(TAGS)" $(TESTFLAGS) work
 	cd deploy/kubeapi && GOWORK=off CGO_ENABLED=0 go test -trimpath -timeout 10m -shuffle=on $(TESTFLAGS) ./...
+	cd deploy/grafana/promtest && GOWORK=off CGO_ENABLED=0 go test -trimpath -timeout 10m -shuffle=on $(TESTFLAGS) ./...
 
 # Devices are 32-bit machines too. What is pure runs as on one of them here, and
 # what runs on a device is built for it, and begins there.
@@ -106,9 +107,10 @@ lint: ## Vet, format and lint, with the rule of who may import whom
 	tools/lint.sh "$(TAGS)"
 
 .PHONY: generate
-generate: ## Make the CRDs, the clients and the reference of fleetctl anew
+generate: ## Make the CRDs, the clients, the reference of fleetctl and Grafana's files anew
 	crds/hack/generate.sh
 	tools/clidoc.sh "$(TAGS)"
+	tools/grafana.sh
 
 .PHONY: verify
 verify: ## Fail where generated files or go.mod files are not what the sources say

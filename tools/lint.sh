@@ -29,4 +29,6 @@ for m in eventlog projections crds callout agent operator deploy; do
   echo "lint: $m"
   ( cd "$m" && CGO_ENABLED=0 "$bin/golangci-lint" run --config "$root/.golangci.yml" ./... ) || status=1
 done
+echo "lint: deploy/grafana/promtest"
+( cd deploy/grafana/promtest && GOWORK=off CGO_ENABLED=0 "$bin/golangci-lint" run --config "$root/.golangci.yml" ./... ) || status=1
 exit $status

@@ -9,7 +9,8 @@ state() { git status --porcelain; git diff; }
 before=$(state)
 crds/hack/generate.sh
 tools/clidoc.sh "$1"
-for m in eventlog projections crds callout agent operator deploy; do
+tools/grafana.sh
+for m in eventlog projections crds callout agent operator deploy deploy/grafana/promtest; do
   ( cd "$m" && GOWORK=off go mod tidy -diff )
 done
 # kubeapi is a module outside the workspace. What both make Kubernetes' clients of

@@ -115,6 +115,7 @@ func upCommand(out, _ io.Writer) *cobra.Command {
 				if f.Auth == AuthOIDC {
 					fmt.Fprint(out, f.identityHints())
 				}
+				fmt.Fprint(out, f.observabilityHints())
 				<-ctx.Done()
 				fmt.Fprintln(out, "stopping; containers go on running, and `fleet-dev up` finds them again")
 				return ctx.Err()
@@ -123,6 +124,8 @@ func upCommand(out, _ io.Writer) *cobra.Command {
 	}
 	o.flags(c)
 	c.Flags().StringVar(&o.DataDir, "data-dir", ".fleet", "where everything is kept")
+	c.Flags().BoolVar(&o.Observability, "observability", false, "run this machine's Prometheus on the fleet, with its rules and alerts")
+	c.Flags().IntVar(&o.PrometheusPort, "prometheus-port", 0, "port of Prometheus with --observability (0: a free one, remembered)")
 	c.Flags().StringSliceVar(&o.Legacy, "legacy", nil, "device id of an older agent that may connect by the KV API alone (may be given again)")
 	c.Flags().StringVar(&o.Restore, "restore", "", "put this archive into NATS before the operator starts (fleetctl archive wrote it)")
 	return c

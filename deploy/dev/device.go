@@ -124,7 +124,9 @@ func (r *runner) upAgents(ctx context.Context, users accounts.Users) error {
 			return fmt.Errorf("device %s: %w", d.ID, err)
 		}
 		r.fleet.engines[d.ID] = e
-		a, err := agent.New(c, agent.Options{Engine: e, Logger: r.Logger.With("component", "agent", "device", d.ID)})
+		a, err := agent.New(c, agent.Options{
+			Engine: e, Logger: r.Logger.With("component", "agent", "device", d.ID), Registry: r.registry(jobAgent, d.ID),
+		})
 		if err != nil {
 			return fmt.Errorf("device %s: %w", d.ID, err)
 		}

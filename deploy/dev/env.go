@@ -21,7 +21,9 @@ type Env struct {
 	Password     string
 	MetricsURL   string
 	DashboardURL string
-	SealKey      string // public, of the seals of the log
+	// PrometheusURL is empty where no Prometheus runs.
+	PrometheusURL string
+	SealKey       string // public, of the seals of the log
 	// The lab user that simulated devices may share, in the account DEVICES.
 	LabUser     string
 	LabPassword string
@@ -47,6 +49,7 @@ func (e Env) write(file string) error {
 		{"FLEET_NATS_PASSWORD", e.Password},
 		{"FLEET_METRICS_URL", e.MetricsURL},
 		{"FLEET_DASHBOARD_URL", e.DashboardURL},
+		{"FLEET_PROMETHEUS_URL", e.PrometheusURL},
 		{"FLEET_SEAL_KEY", e.SealKey},
 		{"FLEET_LAB_USER", e.LabUser},
 		{"FLEET_LAB_PASSWORD", e.LabPassword},

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/prometheus/client_golang/prometheus"
+	metrics "github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 
 	"fleet.nationtech.io/agent"
 	"fleet.nationtech.io/callout/service"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/dev/authority"
+	"fleet.nationtech.io/deploy/dev/prometheus"
 	"fleet.nationtech.io/deploy/dev/provider"
 	"fleet.nationtech.io/operator"
 )
@@ -35,6 +36,10 @@ type Fleet struct {
 	EngineWhy  string // why it is memory, where nobody asked for that
 	Socket     string // of Podman
 	Auth       string // AuthPassword or AuthOIDC
+	// Targets are what Prometheus scrapes, with Options.Observability, and Registries
+	// what a part of each job registers.
+	Targets    []prometheus.Target
+	Registries map[string]*metrics.Registry
 
 	engines map[string]agent.Engine // by device
 	configs map[string]agent.Config // by device
@@ -69,6 +74,7 @@ func Run(ctx context.Context, o Options, use func(context.Context, *Fleet) error
 	}
 	r := &runner{Options: o, began: time.Now(), fleet: &Fleet{
 		Devices: devices(o.Prefix, o.Devices), Auth: o.Auth, engines: map[string]agent.Engine{}, configs: map[string]agent.Config{},
+		Registries: map[string]*metrics.Registry{},
 	}}
 	asked := ctx
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -98,6 +104,8 @@ type runner struct {
 	fleet *Fleet
 	began time.Time
 	fail  context.CancelCauseFunc
+
+	observed []observed // with Observability: what serves its metrics by this process
 
 	policies <-chan error // ends once changes of Deployments are named, or will not be
 
@@ -164,6 +172,9 @@ func (r *runner) up(ctx context.Context) error {
 	if err := r.upAgents(ctx, users); err != nil {
 		return err
 	}
+	if err := r.upObservability(ctx); err != nil {
+		return err
+	}
 	if err := <-r.policies; err != nil {
 		return err
 	}
@@ -222,7 +233,7 @@ func (r *runner) upOperator(ctx context.Context, remembered ports, users account
 		NATSOptions: append(r.fleet.Env.NATSOptions(), nats.UserInfo(userOperator, users.Operator.Password), nats.Name("fleet-operator")),
 		RestConfig:  r.fleet.RestConfig, Identity: "fleet-dev",
 		SealKeyFile: r.path("seal.nk"), SealInterval: sealInterval, LogMaxBytes: r.LogMaxBytes, PulseInterval: r.PulseInterval, AdoptCluster: r.AdoptCluster,
-		Listener: l, Logger: r.Logger.With("component", "operator"), Registry: prometheus.NewRegistry(),
+		Listener: l, Logger: r.Logger.With("component", "operator"), Registry: r.registry(jobOperator, ""),
 	})
 	if err != nil {
 		return err

@@ -110,7 +110,7 @@ func (r *runner) upCallouts(ctx context.Context, users accounts.Users) error {
 			Issuer: r.fleet.provider.Issuer(), IssuerCA: r.ca.PEM(), Project: provider.Project,
 			DeviceOrganization: provider.DeviceOrganization, DeviceRole: provider.DeviceRole,
 			Organizations: []string{provider.PeopleOrganization}, Roles: service.DefaultRoles(),
-			Logger: r.Logger.With("component", "callout", "replica", n+1),
+			Logger: r.Logger.With("component", "callout", "replica", n+1), Registry: r.registry(jobCallout, fmt.Sprintf("callout-%d", n+1)),
 		})
 		if err != nil {
 			return err

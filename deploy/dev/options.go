@@ -49,8 +49,13 @@ type Options struct {
 	// for none.
 	Restore string
 	// Ports that are 0 are free ones, remembered in DataDir.
-	NATSPort    int
-	MetricsPort int
+	NATSPort       int
+	MetricsPort    int
+	PrometheusPort int
+
+	// Observability serves the metrics of agents and callouts too, and runs the
+	// machine's Prometheus on the fleet where it is installed.
+	Observability bool
 
 	PulseInterval time.Duration
 	LogMaxBytes   int64

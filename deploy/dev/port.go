@@ -20,6 +20,8 @@ type ports struct {
 	Provider int `json:"provider,omitempty"` // its address is its name, which devices are configured with
 
 	WebSocket int `json:"websocket,omitempty"` // of the NATS server
+
+	Prometheus int `json:"prometheus,omitempty"`
 }
 
 func loadPorts(file string) (ports, error) {
