@@ -17,6 +17,7 @@ type question struct {
 	from     uint64    // first sequence; 0 means the beginning, or since
 	since    time.Time // first moment; used when from is 0
 	until    uint64    // last sequence; 0 means none
+	most     int       // messages to ask for at a time; 0 means as many as can be held
 	follow   bool      // wait for what comes, in place of errIdle
 	// kept says that the stream keeps its messages, so that each answer can begin with
 	// the message that was read last: that proves that it is still the same stream.
@@ -62,6 +63,9 @@ func newDirect(js jetstream.JetStream, stream string, q question) (*direct, erro
 			return nil, fmt.Errorf("read stream %s: %w", stream, err)
 		}
 		c.next, c.since, c.until = q.from, q.since, q.until
+		if q.most > 0 {
+			c.batch.Batch = min(c.batch.Batch, q.most)
+		}
 		if q.from == 0 && q.since.IsZero() {
 			c.next = 1
 		}

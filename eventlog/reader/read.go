@@ -23,6 +23,12 @@ type Options struct {
 	// went before; it is used when From, Since and After are zero, and needs Subjects.
 	// Account PEOPLE cannot read so.
 	LastPerSubject bool
+	// Direct reads by direct gets, as account PEOPLE does: it leaves the server no consumer
+	// to make and to forget. It suits a few events; LastPerSubject cannot be read so.
+	Direct bool
+	// Most is about how many events are wanted, where they are read by direct gets: no more
+	// are asked for at a time. 0 means all.
+	Most int
 	// After is the message that was read last, by whom reads on from there; it is
 	// used when From is 0. A log that does not hold it any more is ErrLogReset,
 	// also where it comes back changed before anything more was read.

@@ -170,13 +170,13 @@ func (r *reader) session(ctx context.Context, yield func(eventlog.Event, error) 
 
 // feed opens the feed of one session.
 func (r *reader) feed(ctx context.Context) (feed, error) {
-	if !isPeoples(r.js) {
+	if !isPeoples(r.js) && !r.o.Direct {
 		return newPull(ctx, r.js, eventlog.LogStream, r.o.consumer(r.sequence))
 	}
 	if r.o.LastPerSubject {
-		return nil, errors.New("account PEOPLE has no consumer, and the last event of each subject is read by one")
+		return nil, errors.New("the last event of each subject is read by a consumer, which account PEOPLE has not, and not by direct gets")
 	}
-	q := question{subjects: r.o.Subjects, from: r.sequence + 1, until: r.o.Until, confirm: r.verify, kept: true, follow: r.target == 0}
+	q := question{subjects: r.o.Subjects, from: r.sequence + 1, until: r.o.Until, confirm: r.verify, kept: true, follow: r.target == 0, most: r.o.Most}
 	if r.sequence == 0 {
 		q.from, q.since = r.o.From, r.o.Since
 	}

@@ -36,6 +36,7 @@ type settings struct {
 	deviceLabels                                       string
 	adoptCluster                                       bool
 	listen                                             string
+	eventsAPI                                          bool
 	logLevel                                           slog.Level
 }
 
@@ -64,7 +65,8 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.DurationVar(&s.pulseInterval, "pulse-interval", operator.DefaultPulseInterval, "how often a device pulses; three missed ones mean offline")
 	f.StringVar(&s.deviceLabels, "device-labels", string(operator.LabelsReported), "which labels select: reported (by the agents, and set by persons) or registered (set by persons alone)")
 	f.BoolVar(&s.adoptCluster, "adopt-cluster", false, "take over an event log that belongs to another cluster")
-	f.StringVar(&s.listen, "listen", ":18080", "address of /metrics, /healthz and /readyz; empty for none")
+	f.StringVar(&s.listen, "listen", ":18080", "address of /metrics, /healthz, /readyz and /api/v1/events; empty for none")
+	f.BoolVar(&s.eventsAPI, "events-api", true, "serve the events of the log at /api/v1/events, to whoever reaches --listen")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "DEBUG, INFO, WARN or ERROR")
 	showVersion := f.Bool("version", false, "print the version and end")
 
@@ -134,7 +136,7 @@ func (s settings) options(logger *slog.Logger, registry *prometheus.Registry) (o
 		Replicas: s.replicas, LogMaxBytes: s.logMaxBytes, CheckpointEvents: checkpointEvents,
 		SealKeyFile: s.sealKeyFile, SealEvents: s.sealEvents, SealInterval: s.sealInterval,
 		PulseInterval: s.pulseInterval, DeviceLabels: operator.DeviceLabels(s.deviceLabels), AdoptCluster: s.adoptCluster,
-		ListenAddr: s.listen, Logger: logger, Registry: registry,
+		ListenAddr: s.listen, NoEventsAPI: !s.eventsAPI, Logger: logger, Registry: registry,
 	}, nil
 }
 

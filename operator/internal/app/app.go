@@ -24,6 +24,7 @@ import (
 	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/deployments"
 	"fleet.nationtech.io/operator/internal/devices"
+	"fleet.nationtech.io/operator/internal/eventsapi"
 	"fleet.nationtech.io/operator/internal/health"
 	"fleet.nationtech.io/operator/internal/kube"
 	"fleet.nationtech.io/operator/internal/leader"
@@ -87,6 +88,7 @@ func (a *App) Addr(ctx context.Context) net.Addr {
 //	                             │ while the Lease is held
 //	                          leader
 //
+//	GET /api/v1/events ──▶ eventsapi ──▶ event log, by direct gets
 //	fleet.sync.<device> ──▶ syncsvc ──▶ bucket desired-state, checked against the state's position
 //
 // Every replica watches, folds and answers sync; the one that leads a term decides
@@ -196,6 +198,9 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		return ""
 	}}
+	if !o.NoEventsAPI {
+		http.events = eventsapi.New(eventsapi.Options{JS: js, Registry: o.Registry, Logger: o.Logger})
+	}
 	measures := rolloutmetrics.New(rolloutmetrics.Options{State: known, Leads: terms.Leads, Now: o.Now})
 	o.Registry.MustRegister(state.Collector{Fold: known, Now: o.Now}, measures) // last: from now on they may be asked
 	listener, err := a.listen(ctx)

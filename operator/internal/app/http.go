@@ -12,12 +12,15 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"fleet.nationtech.io/operator/internal/eventsapi"
 )
 
-// server answers /metrics, /healthz (the process lives) and /readyz (it knows what it
-// is to know, whether it leads or stands by).
+// server answers /metrics, /healthz (the process lives), /readyz (it knows what it is to
+// know, whether it leads or stands by) and /api/v1/events.
 type server struct {
 	gatherer prometheus.Gatherer
+	events   http.Handler  // nil: not served
 	unready  func() string // why the replica is of no use yet; empty when it is
 	logger   *slog.Logger
 }
@@ -34,7 +37,12 @@ func (s server) serve(ctx context.Context, l net.Listener) error {
 		}
 		answer(w, http.StatusOK, "ok")
 	})
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	if s.events != nil {
+		mux.Handle("GET "+eventsapi.Path, s.events)
+	}
+	server := &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx },
+	}
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()

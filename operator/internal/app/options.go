@@ -82,10 +82,12 @@ type Options struct {
 	RenewDeadline time.Duration
 	RetryPeriod   time.Duration
 
-	// ListenAddr serves /metrics, /healthz and /readyz; empty serves nothing.
-	// Listener, where given, is used instead and closed at the end.
+	// ListenAddr serves /metrics, /healthz, /readyz and /api/v1/events; empty serves
+	// nothing. Listener, where given, is used instead and closed at the end.
 	ListenAddr string
 	Listener   net.Listener
+	// NoEventsAPI leaves /api/v1/events out.
+	NoEventsAPI bool
 
 	Logger   *slog.Logger
 	Registry *prometheus.Registry

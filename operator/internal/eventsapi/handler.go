@@ -1,0 +1,206 @@
+// Package eventsapi gives events of the log over HTTP as JSON, by Deployment, device, type
+// and time: for dashboards and scripts, which may read and nothing else.
+package eventsapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fleet.nationtech.io/eventlog/logstream"
+)
+
+// Path is where the API is.
+const Path = "/api/v1/events"
+
+const (
+	atOnce      = 4                // requests that read the log at a time
+	patience    = 2 * time.Second  // for which another one waits
+	requestTime = 10 * time.Second // that one may take to read
+	writeTime   = 30 * time.Second // that a client may take to read the answer
+)
+
+// Options wire a Handler.
+type Options struct {
+	JS       jetstream.JetStream
+	Registry prometheus.Registerer
+	Logger   *slog.Logger
+}
+
+// Handler answers requests. It reads the log itself, by direct gets, and so needs no
+// leader among the replicas and keeps nothing between two requests.
+type Handler struct {
+	js      jetstream.JetStream
+	logger  *slog.Logger
+	metrics *metrics
+	slots   chan struct{}
+}
+
+var _ http.Handler = (*Handler)(nil)
+
+// New wires a handler and registers its metrics.
+func New(o Options) *Handler {
+	return &Handler{js: o.JS, logger: o.Logger, metrics: newMetrics(o.Registry), slots: make(chan struct{}, atOnce)}
+}
+
+// answer is the body of an answer with events.
+type answer struct {
+	Events []Row `json:"events"`
+	// Next is the cursor of the next page, for before, or with order=asc for after; empty
+	// where there is none.
+	Next string `json:"next"`
+	// Last is the sequence up to which the log was looked at: who asks again and again for
+	// what is new gives it as after.
+	Last uint64 `json:"last"`
+	// Partial says that the page ended early, for the search took long or the data is
+	// much: go on with Next.
+	Partial bool `json:"partial"`
+}
+
+// failure is an error with the code of its answer.
+type failure struct {
+	code int
+	text string
+}
+
+// Error implements error.
+func (f failure) Error() string { return f.text }
+
+// ServeHTTP implements http.Handler.
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := time.Now()
+	code, events := h.serve(w, r)
+	h.metrics.answered(code, events, time.Since(began))
+}
+
+func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (code, events int) {
+	a, tag, err := h.answer(r.Context(), r.URL.RawQuery, r.Header.Get("If-None-Match"))
+	if deadline := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)); deadline != nil && !errors.Is(deadline, http.ErrNotSupported) {
+		h.logger.Debug("an answer has no deadline", "error", deadline)
+	}
+	w.Header().Set("Cache-Control", "no-cache")
+	if tag != "" {
+		w.Header().Set("ETag", tag)
+	}
+	var f failure
+	switch {
+	case errors.As(err, &f):
+		if f.code == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", "1")
+		}
+		return write(w, f.code, map[string]string{"error": f.text}), 0
+	case a == nil:
+		w.WriteHeader(http.StatusNotModified)
+		return http.StatusNotModified, 0
+	}
+	return write(w, http.StatusOK, a), len(a.Events)
+}
+
+func write(w http.ResponseWriter, code int, body any) int {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(code)
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	_ = encoder.Encode(body) // who asked has gone away: nobody to tell
+	return code
+}
+
+// answer reads the log. It gives nothing where the client has the answer by its tag
+// already. Its errors are failures.
+func (h *Handler) answer(ctx context.Context, rawQuery, has string) (a *answer, tag string, err error) {
+	values, err := url.ParseQuery(rawQuery)
+	if err != nil {
+		return nil, "", failure{http.StatusBadRequest, "the query cannot be read: " + err.Error()}
+	}
+	q, err := parse(values)
+	if err != nil {
+		return nil, "", failure{http.StatusBadRequest, err.Error()}
+	}
+	if !h.js.Conn().IsConnected() {
+		return nil, "", failure{http.StatusServiceUnavailable, "the operator is not connected to NATS"}
+	}
+	release, err := h.slot(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	defer release()
+	ctx, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	where, err := locate(ctx, h.js, &q)
+	if err != nil {
+		return nil, "", h.failed(err)
+	}
+	tag = tagOf(where, q.asked)
+	if strings.Contains(has, tag) {
+		return nil, tag, nil
+	}
+	p, err := where.read(ctx, h.js, &q)
+	if err != nil {
+		return nil, "", h.failed(err)
+	}
+	a = &answer{Events: p.rows, Last: p.last, Partial: p.early}
+	if a.Events == nil {
+		a.Events = []Row{}
+	}
+	if p.next > 0 {
+		a.Next = strconv.FormatUint(p.next, 10)
+	}
+	if p.early {
+		tag = "" // another time it may read further
+	}
+	return a, tag, nil
+}
+
+// slot waits until one may read.
+func (h *Handler) slot(ctx context.Context) (release func(), err error) {
+	t := time.NewTimer(patience)
+	defer t.Stop()
+	select {
+	case h.slots <- struct{}{}:
+		return func() { <-h.slots }, nil
+	case <-t.C:
+		return nil, failure{http.StatusServiceUnavailable, fmt.Sprintf("%d requests read the event log already; ask again", atOnce)}
+	case <-ctx.Done():
+		return nil, failure{statusClientGone, "the client went away"}
+	}
+}
+
+// statusClientGone is what nginx logs where nobody waits for the answer any more.
+const statusClientGone = 499
+
+// failed says in the words of HTTP why the log could not be read.
+func (h *Handler) failed(err error) error {
+	switch {
+	case errors.Is(err, errNothing):
+		return failure{http.StatusBadRequest, err.Error()}
+	case errors.Is(err, context.Canceled):
+		return failure{statusClientGone, "the client went away"}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errTooSlow):
+		return failure{http.StatusGatewayTimeout, errTooSlow.Error()}
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return failure{http.StatusServiceUnavailable, "there is no event log yet"}
+	case errors.Is(err, logstream.ErrRestoring):
+		return failure{http.StatusServiceUnavailable, "the event log is being restored"}
+	}
+	h.logger.Warn("cannot read the event log for a request", "error", err)
+	return failure{http.StatusServiceUnavailable, "the event log cannot be read now: " + err.Error()}
+}
+
+// tagOf is the entity tag of an answer. The log is only appended to, so an answer stays
+// the same until another event comes on the same subjects.
+func tagOf(s span, query string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(query))
+	return fmt.Sprintf(`W/"%s-%d-%x"`, s.log.ID, s.newest, h.Sum64())
+}
