@@ -275,7 +275,7 @@ func payloadOf(t Type) any {
 		return &Refusal{}
 	case RolloutStarted, RolloutBatchStarted, RolloutBatchSucceeded, RolloutPaused, RolloutResumed,
 		RolloutStalled, RolloutAborted, RolloutRolledBack, RolloutCompleted,
-		RolloutBatchFailed, RolloutPromoted, RolloutSuperseded, RolloutRequestRefused:
+		RolloutBatchFailed, RolloutPromoted, RolloutSuperseded, RolloutRequestRefused, RolloutGateMeasured:
 		return &Rollout{}
 	case BudgetApplied:
 		return &Budget{}

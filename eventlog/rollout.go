@@ -29,6 +29,7 @@ type Rollout struct {
 	Full     bool            `json:"full,omitempty"` // of rollout.promoted: what is left is not judged
 	Counts   *RolloutCounts  `json:"counts,omitempty"`
 	Examples []DeviceExample `json:"examples,omitempty"` // at most 10
+	Gate     *GateAnswer     `json:"gate,omitempty"`     // of rollout.gate_measured
 
 	// Of rollout.started.
 	Kind    string `json:"kind,omitempty"`
@@ -58,6 +59,26 @@ type DeviceExample struct {
 	Device string `json:"device"`
 	Reason string `json:"reason"`
 	Error  string `json:"error,omitempty"`
+}
+
+// Verdicts of a gate's answer.
+const (
+	GatePass = "pass"
+	GateFail = "fail"
+	GateNone = "none" // the answer is no value
+)
+
+// GateAnswer is what a gate's server answered once.
+type GateAnswer struct {
+	Name    string   `json:"name"`
+	Digest  string   `json:"digest"` // of the gate's definition
+	Server  string   `json:"server"`
+	Verdict string   `json:"verdict"`
+	Value   *float64 `json:"value,omitempty"`
+	Error   string   `json:"error,omitempty"` // why there is no value
+	// Every is the time until the gate is asked again. Two answers that are further apart
+	// than twice that are not one stretch.
+	Every Duration `json:"every"`
 }
 
 // PlannedBatch is one batch as it was frozen when its run started.

@@ -57,6 +57,23 @@ type BatchSettings struct {
 	Soak     *Duration `json:"soak,omitempty"`
 	Approval string    `json:"approval,omitempty"`
 	FourEyes bool      `json:"fourEyes,omitempty"`
+	Gates    []Gate    `json:"gates,omitempty"`
+}
+
+// Gate is a question that must be answered well before a batch succeeds.
+type Gate struct {
+	Name       string          `json:"name"` // unique in its batch
+	Prometheus *PrometheusGate `json:"prometheus,omitempty"`
+}
+
+// PrometheusGate asks a Prometheus server. At least one of Max and Min is set; they are
+// numbers in decimal.
+type PrometheusGate struct {
+	Server string    `json:"server"` // by the name that the operator gave it
+	Query  string    `json:"query"`
+	Max    string    `json:"max,omitempty"`
+	Min    string    `json:"min,omitempty"`
+	For    *Duration `json:"for,omitempty"` // for so long it must hold; nil: projections/rollout's default
 }
 
 // Amount is a number of devices, or a percentage: in JSON 5 or "10%".

@@ -33,6 +33,7 @@ const (
 	RolloutPromoted       Type = "rollout.promoted"
 	RolloutSuperseded     Type = "rollout.superseded"
 	RolloutRequestRefused Type = "rollout.request_refused"
+	RolloutGateMeasured   Type = "rollout.gate_measured"
 
 	DesiredAssigned  Type = "desired.assigned"
 	DesiredWithdrawn Type = "desired.withdrawn"
@@ -94,6 +95,7 @@ var familyOf = map[Type]Family{
 	RolloutPromoted:       FamilyDeployment,
 	RolloutSuperseded:     FamilyDeployment,
 	RolloutRequestRefused: FamilyDeployment,
+	RolloutGateMeasured:   FamilyDeployment,
 	DesiredAssigned:       FamilyDesired,
 	DesiredWithdrawn:      FamilyDesired,
 	DeviceRegistered:      FamilyDevice,

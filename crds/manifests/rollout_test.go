@@ -16,7 +16,8 @@ import (
 
 // everythingOfARollout has each field of spec.rollout.
 const everythingOfARollout = `{strategy: Batched, batches: [
-	{selector: {matchLabels: {canary: "true"}, matchExpressions: [{key: site, operator: In, values: [lab]}]}, soak: 0s, approval: Manual, fourEyes: true},
+	{selector: {matchLabels: {canary: "true"}, matchExpressions: [{key: site, operator: In, values: [lab]}]}, soak: 0s, approval: Manual, fourEyes: true,
+		gates: [{name: errors, prometheus: {server: main, query: "sum(rate(errors_total[5m]))", max: "0.05", min: "-1e3", for: 5m}}, {name: up, prometheus: {server: main, query: up, min: "1"}}]},
 	{size: 3, soak: 1h30m, approval: Automatic, fourEyes: false}, {size: 1%}, {size: 10%}, {soak: 1m}],
 	successThreshold: 95%, maxUnavailable: 10%, progressDeadline: 10m, offlineDevices: Wait, onFailure: Rollback, paused: true, dependsOn: [base, store],
 	windows: [{schedule: "0 22 * * 1-5", timeZone: Europe/Paris, duration: 4h}, {schedule: "@daily", duration: 1h30m}],
@@ -130,6 +131,16 @@ func TestRulesOfARolloutRefuseWithASentence(t *testing.T) {
 		"a rate that grows downwards":        {`{rate: {devices: 10, increase: {afterSucceeded: 5, percent: 10, maxDevices: 9}}}`, "spec.rollout.rate.increase.maxDevices: Invalid value: maxDevices is what the rate grows up to"},
 		"a rate that does not grow":          {`{rate: {devices: 10, increase: {afterSucceeded: 5, percent: 0}}}`, "spec.rollout.rate.increase.percent"},
 		"a rate of an Immediate rollout":     {`{strategy: Immediate, rate: {devices: 1}}`, "spec.rollout.rate: Invalid value: an Immediate rollout waits for nothing"},
+		"a gate without a query":             {`{batches: [{gates: [{name: a, prometheus: {server: main, max: "1"}}]}]}`, "spec.rollout.batches[0].gates[0].prometheus.query: Required value"},
+		"a gate with an empty query":         {`{batches: [{gates: [{name: a, prometheus: {server: main, query: " ", max: "1"}}]}]}`, "query is empty"},
+		"a gate without a bound":             {`{batches: [{gates: [{name: a, prometheus: {server: main, query: up}}]}]}`, "a gate needs max, min or both"},
+		"a gate with a missing argument":     {`{batches: [{gates: [{name: a, prometheus: {server: main, query: "up{job='{{args.service}}'}", max: "1"}}]}]}`, "it has no arguments"},
+		"a gate without a server":            {`{batches: [{gates: [{name: a, prometheus: {query: up, max: "1"}}]}]}`, "server: Required value"},
+		"a gate with a URL":                  {`{batches: [{gates: [{name: a, prometheus: {server: "http://prometheus:9090", query: up, max: "1"}}]}]}`, "a server's name is a label"},
+		"a gate with a word for a number":    {`{batches: [{gates: [{name: a, prometheus: {server: main, query: up, max: low}}]}]}`, `max is a number as text, such as "0.05"`},
+		"a gate that asks nobody":            {`{batches: [{gates: [{name: a}]}]}`, "prometheus: Required value"},
+		"two gates of one name":              {`{batches: [{gates: [{name: a, prometheus: {server: main, query: up, max: "1"}}, {name: a, prometheus: {server: main, query: up, max: "1"}}]}]}`, "Duplicate value"},
+		"six gates":                          {`{batches: [{gates: [` + strings.Repeat(`{name: a, prometheus: {server: main, query: up, max: "1"}},`, 6) + `]}]}`, "must have at most 5 items"},
 		"no window":                          {"{windows: []}", "should have at least 1 items"},
 		"windows of an Immediate rollout":    {`{strategy: Immediate, windows: [{schedule: "0 2 * * *", duration: 1h}]}`, "spec.rollout.windows: Invalid value: an Immediate rollout waits for nothing"},
 		"it depends on nine":                 {"{dependsOn: [a, b, c, d, e, f, g, h, i]}", "must have at most 8 items"},

@@ -100,6 +100,12 @@ const (
 	// ReasonOfflineDevices: offlineDevices is Wait, and a device of the batch stayed
 	// offline for one progressDeadline.
 	ReasonOfflineDevices = "OfflineDevices"
+	// ReasonGateFailed: for one progressDeadline, a gate of the batch was answered with
+	// values that it does not let pass.
+	ReasonGateFailed = "GateFailed"
+	// ReasonGateUnanswered: for one progressDeadline, a gate of the batch was not answered
+	// with a value.
+	ReasonGateUnanswered = "GateUnanswered"
 	// ReasonRollingBack: the devices are given back what ran before.
 	ReasonRollingBack = "RollingBack"
 	// ReasonRolledBack: the devices run what ran before, and the spec's content is not
@@ -137,6 +143,9 @@ const (
 	ReasonAwaitingWindow = "AwaitingWindow"
 	// ReasonAwaitingRate: devices wait for spec.rollout.rate.
 	ReasonAwaitingRate = "AwaitingRate"
+	// ReasonAwaitingGate: the devices of the batch are through, and a gate of it does not
+	// hold.
+	ReasonAwaitingGate = "AwaitingGate"
 	// ReasonAwaitingDependencies: devices wait until a Deployment of dependsOn is
 	// healthy on them.
 	ReasonAwaitingDependencies = "AwaitingDependencies"

@@ -176,6 +176,50 @@ type RolloutBatch struct {
 	// go on.
 	// +optional
 	FourEyes bool `json:"fourEyes,omitempty"`
+
+	// Questions that must be answered well before the batch succeeds. They are asked once
+	// its devices are through.
+	// +optional
+	// +listType=map
+	// +listMapKey=name
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=5
+	Gates []RolloutGate `json:"gates,omitempty"`
+}
+
+// RolloutGate is a question that must be answered well before a batch succeeds.
+type RolloutGate struct {
+	// What people call it, such as error-rate.
+	// +required
+	Name string `json:"name"`
+
+	// Asks a Prometheus server.
+	// +required
+	Prometheus PrometheusGate `json:"prometheus"`
+}
+
+// PrometheusGate asks a Prometheus server for one number.
+type PrometheusGate struct {
+	// Which server, by the name that the operator was given for it: --prometheus name=URL.
+	// +required
+	Server string `json:"server"`
+
+	// A query in PromQL that gives exactly one sample, such as
+	// sum(rate(errors_total[5m])) / sum(rate(requests_total[5m])).
+	// +required
+	Query string `json:"query"`
+
+	// The highest value that lets the batch go on, such as "0.05".
+	// +optional
+	Max string `json:"max,omitempty"`
+
+	// The lowest value that lets the batch go on.
+	// +optional
+	Min string `json:"min,omitempty"`
+
+	// For how long the answers must be so, such as "1m" (the default).
+	// +optional
+	For *metav1.Duration `json:"for,omitempty"`
 }
 
 // RolloutPhase is how far a rollout has got.

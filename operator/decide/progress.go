@@ -33,6 +33,7 @@ type Progress struct {
 	Blocked  int       // devices of the open batch, or of an Immediate run those online, that wait for a Deployment that they depend on
 	Parked   int       // devices that wait for a DisruptionBudget
 	Missing  int       // devices, offline ones too, that wait until a Deployment that they depend on is healthy there, where nobody was given anything
+	Gate     string    // what the open batch waits for, where that is a gate; empty: it waits for none
 	Paced    bool      // the rate of its run lets nothing be given to another device at the moment, and some wait for that
 	Shut     bool      // its windows are closed, and the run waits for them
 	Opens    time.Time // when they open; zero where they never do
@@ -123,6 +124,11 @@ func (s *State) Figures(key fleet.Key) *Progress {
 	}
 	if p.Shut {
 		p.Opens = pl.hours.Until
+	}
+	if run := &pl.phase.log.Run; len(pl.set.Batch(run, run.Batch).Gates) > 0 {
+		if c := s.deploymentCase(key, s.Clock()); c.gated() {
+			p.Gate = pl.set.NotHolding(run, s.Clock()).Tells(run)
+		}
 	}
 	if most, _ := pl.set.Pace(&pl.phase.log.Run, s.Clock()); most == 0 {
 		p.Paced = pl.servable()

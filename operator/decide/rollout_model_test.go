@@ -170,6 +170,8 @@ func (tw *twin) input(e rollouttest.Event) eventlog.Draft {
 	case eventlog.BudgetDeleted:
 		tw.engine.RemoveBudget(e.Budget, true)
 		return tw.draft(eventlog.BudgetSubject(e.Budget), e.Type, eventlog.BudgetEnd{})
+	case eventlog.RolloutGateMeasured:
+		return tw.measured(key, e)
 	case eventlog.DeploymentApplied:
 		tw.apply(key, e.Spec)
 	case eventlog.DeploymentOrphaned:
@@ -185,6 +187,30 @@ func (tw *twin) input(e rollouttest.Event) eventlog.Draft {
 		tw.Fatalf("event %d: the engine did not decide %s", e.Sequence, sentence(e))
 	}
 	return tw.lifecycle(key, e)
+}
+
+// measured has the engine take an answer about a gate that it asks.
+func (tw *twin) measured(key fleet.Key, e rollouttest.Event) eventlog.Draft {
+	tw.tick()
+	for _, q := range tw.engine.Questions() {
+		if q.Key != key || q.Gate != e.Gate.Name {
+			continue
+		}
+		if q.At.After(at(tw.Now)) {
+			tw.Fatalf("event %d: the engine asks gate %s of %s at %s only", e.Sequence, q.Gate, key, q.At)
+		}
+		a := decide.Answer{Question: q, Value: map[string]float64{eventlog.GatePass: 1, eventlog.GateFail: 2}[e.Verdict]}
+		if e.Verdict == eventlog.GateNone {
+			a.Error = "there is no sample"
+		}
+		due, err := decide.Measured(tw.engine, a, now)
+		if err != nil || len(due) != 1 {
+			tw.Fatalf("event %d: of an answer about gate %s of %s follows %v (error %v)", e.Sequence, q.Gate, key, told(due), err)
+		}
+		return due[0]
+	}
+	tw.Fatalf("event %d: the engine does not ask gate %s of %s", e.Sequence, e.Gate.Name, key)
+	return eventlog.Draft{}
 }
 
 // lifecycle asks the engine for the event that follows from a change of the CR.
@@ -243,6 +269,9 @@ func (tw *twin) apply(key fleet.Key, sp rollouttest.Spec) {
 	}
 	for i, b := range sp.Batches {
 		bs := eventlog.BatchSettings{Soak: duration(b.Soak), Approval: eventlog.ApprovalAutomatic, FourEyes: b.FourEyes}
+		for _, g := range b.Gates {
+			bs.Gates = append(bs.Gates, eventlog.Gate{Name: g.Name, Prometheus: &eventlog.PrometheusGate{Server: "main", Query: "up", Max: "1", For: duration(g.For)}})
+		}
 		if b.Manual {
 			bs.Approval = eventlog.ApprovalManual
 		}
@@ -312,6 +341,7 @@ func (tw *twin) due() []rollouttest.Event {
 	switch {
 	case len(want) == 0:
 		tw.count()
+		tw.asks()
 		if more, err := decide.Due(tw.engine, now); err != nil || len(more) > 0 {
 			tw.Fatalf("after event %d nothing is due, and by the time it is %v (error %v)", len(tw.log), told(more), err)
 		}
@@ -323,6 +353,22 @@ func (tw *twin) due() []rollouttest.Event {
 		tw.Fatalf("after event %d time alone makes %v due at %s, and the engine would wake up at %s", len(tw.log), wantSaid, at(tw.Now), tw.wake)
 	}
 	return due
+}
+
+// asks: both ask the same gates.
+func (tw *twin) asks() {
+	want, got := map[string]bool{}, map[string]bool{}
+	for _, k := range rollouttest.Keys {
+		for _, g := range tw.State.Asks(k, tw.Now, tw.Listening) {
+			want[k+" "+g.Name] = true
+		}
+	}
+	for _, q := range tw.engine.Questions() {
+		got[q.Key.String()+" "+q.Gate] = true
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		tw.Fatalf("after event %d, at %d, gates that are asked (-model +engine):\n%s", len(tw.log), tw.Now, diff)
+	}
 }
 
 // deviceTurn asks about a single device, as the operator does when its label or its

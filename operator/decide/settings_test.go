@@ -113,6 +113,11 @@ func drawRollout(t *rapid.T) v1alpha1.RolloutSpec {
 				})
 			}
 		}
+		for j := range rapid.IntRange(0, 2).Draw(t, what+"gates") {
+			b.Gates = append(b.Gates, v1alpha1.RolloutGate{Name: fmt.Sprint("gate-", j), Prometheus: v1alpha1.PrometheusGate{
+				Server: one("server", "main"), Query: one("query", "up"), Max: one("max", "0.5"), Min: one("min", "1e-3"), For: lasts("for"),
+			}})
+		}
 		s.Batches = append(s.Batches, b)
 	}
 	return s

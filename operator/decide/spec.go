@@ -112,7 +112,7 @@ func (s *Spec) readScore(d *v1alpha1.Deployment) error {
 	}
 	if len(said) > MaxRollout {
 		return &Problem{Reason: v1alpha1.ReasonTooLarge, Message: fmt.Sprintf(
-			"spec.rollout is %d bytes as JSON; at most %d fit into the event log: let the batches select by fewer labels", len(said), MaxRollout)}
+			"spec.rollout is %d bytes as JSON; at most %d fit into the event log: let the batches select by fewer labels, and shorten the queries of gates", len(said), MaxRollout)}
 	}
 	if problem := problemOfRollout(said); problem != nil {
 		return problem
@@ -153,6 +153,9 @@ func problemOfRollout(said []byte) *Problem {
 		return &Problem{Reason: v1alpha1.ReasonInvalidRollout, Message: clip("spec.rollout: "+err.Error(), maxProblem)}
 	}
 	if _, err := window.ParseAll(settings.Windows); err != nil {
+		return &Problem{Reason: v1alpha1.ReasonInvalidRollout, Message: clip("spec.rollout."+err.Error(), maxProblem)}
+	}
+	if err := rollout.CheckGates(settings.Batches); err != nil {
 		return &Problem{Reason: v1alpha1.ReasonInvalidRollout, Message: clip("spec.rollout."+err.Error(), maxProblem)}
 	}
 	return nil

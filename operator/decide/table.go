@@ -156,30 +156,67 @@ func (c deploymentCase) goOn() ([]eventlog.Draft, bool, error) {
 	return c.event(eventlog.RolloutBatchStarted, eventlog.Rollout{Batch: run.Batch + 1})
 }
 
-// judge (B7 to B13).
-func (c deploymentCase) judge() ([]eventlog.Draft, bool, error) {
+// judgement is how an open batch fares: the first that holds.
+type judgement int8
+
+const (
+	batchWaits         judgement = iota // devices wait or are at work
+	batchFails                          // B7 to B9: more are bad than may be
+	batchAwaitsOffline                  // a member is offline, and may still come back
+	batchLacksOffline                   // it did not
+	batchNowhere                        // nobody is given anything before a Deployment comes
+	batchThrough                        // B10, B12: all are judged, so its gates decide
+	batchUnproven                       // B11: all are judged, and none has proven it
+)
+
+// judgement tells how the open batch fares.
+func (c deploymentCase) judgement(counts *eventlog.RolloutCounts) judgement {
 	pl, run := c.place, &c.log.Run
 	n := &pl.classes
-	waiting, open, proven := n[rollout.Waiting], n[rollout.Open], n[rollout.Proven]
-	counts := c.counts()
+	settled := n[rollout.Waiting]+n[rollout.Open] == 0
 	last := run.Batch >= len(run.Batches)
 	overdue := !c.Clock().Before(run.BatchAt.Add(pl.set.Deadline))
+	empty := run.Batch <= len(run.Batches) && run.Batches[run.Batch-1].Size == 0 // a small fleet has no device for it
+	switch {
+	case counts.Bad > counts.Allowed && (pl.set.OnFailure != eventlog.OnFailureContinue || settled):
+		return batchFails
+	case pl.set.WaitOffline && pl.awaited > 0 && !overdue:
+		return batchAwaitsOffline
+	case pl.set.WaitOffline && pl.awaited > 0:
+		return batchLacksOffline
+	case pl.nowhere():
+		return batchNowhere
+	case settled && (n[rollout.Proven] > 0 || last || empty):
+		return batchThrough
+	case settled && overdue:
+		return batchUnproven
+	}
+	return batchWaits
+}
+
+// judge (B7 to B13).
+func (c deploymentCase) judge() ([]eventlog.Draft, bool, error) {
+	pl, run, counts := c.place, &c.log.Run, c.counts()
 	pause := func(reason, message string) ([]eventlog.Draft, bool, error) {
 		return c.event(eventlog.RolloutPaused, eventlog.Rollout{Batch: run.Batch, Reason: reason, Message: message, Counts: counts, Examples: c.examples()})
 	}
-	empty := run.Batch <= len(run.Batches) && run.Batches[run.Batch-1].Size == 0 // a small fleet has no device for it
-	switch {
-	case counts.Bad > counts.Allowed && (pl.set.OnFailure != eventlog.OnFailureContinue || open+waiting == 0):
+	switch c.judgement(counts) {
+	case batchFails:
 		return c.fail(counts)
-	case pl.set.WaitOffline && pl.awaited > 0 && !overdue:
+	case batchAwaitsOffline:
 		return nil, false, nil
-	case pl.set.WaitOffline && pl.awaited > 0:
+	case batchLacksOffline:
 		return pause(v1alpha1.ReasonOfflineDevices, fmt.Sprintf("%s of batch %d %s offline; bring %s back and resume, or promote to go on without", rollout.DevicesText(pl.awaited), run.Batch, rollout.Verb(pl.awaited, "is", "are"), rollout.Verb(pl.awaited, "it", "them")))
-	case pl.nowhere():
+	case batchNowhere:
 		return c.stall(pl.missing)
-	case waiting == 0 && open == 0 && (proven > 0 || last || empty):
-		return c.event(eventlog.RolloutBatchSucceeded, eventlog.Rollout{Batch: run.Batch, Counts: counts})
-	case waiting == 0 && open == 0 && overdue:
+	case batchThrough:
+		switch gate := pl.set.NotHolding(run, c.Clock()); {
+		case gate == nil:
+			return c.event(eventlog.RolloutBatchSucceeded, eventlog.Rollout{Batch: run.Batch, Counts: counts})
+		default:
+			return c.pauseGated(pause)
+		}
+	case batchUnproven:
 		return pause(v1alpha1.ReasonNothingProven, fmt.Sprintf("no device of batch %d ran the new revision for its soak; promote to go on without a proof, or undo", run.Batch))
 	}
 	return c.pauseExhausted()

@@ -170,6 +170,8 @@ func progressing(in Deployments, batch string) wait {
 	case p.Missing > 0 && !run.Passed:
 		return wait{reason: v1alpha1.ReasonAwaitingDependencies, stalled: !run.StalledAt.IsZero(), message: fmt.Sprintf(
 			"%s; %s until what this Deployment depends on is healthy there", said, devicesWait(p.Missing))}
+	case p.Gate != "":
+		return wait{reason: v1alpha1.ReasonAwaitingGate, message: said + "; " + p.Gate}
 	case n.Waiting > 0 && p.Paced:
 		return wait{reason: v1alpha1.ReasonAwaitingRate, message: fmt.Sprintf(
 			"%s; %s for spec.rollout.rate, which is %s now", said, devicesWait(n.Waiting), rollout.RateText(p.Settings.Rate, run.Succeeded))}

@@ -153,7 +153,7 @@ func (v *View) applyDeployment(e *eventlog.Event) error {
 		if err != nil {
 			return err
 		}
-		if e.Type != eventlog.RolloutRequestRefused {
+		if e.Type != eventlog.RolloutRequestRefused && e.Type != eventlog.RolloutGateMeasured {
 			d.Rollout = Rollout{Last: e.Type, Revision: r.Revision, Reason: r.Reason, Devices: r.Devices, Strategy: r.Strategy, At: e.Time.UTC()}
 		}
 		v.applyRollout(d, e, &r)

@@ -72,8 +72,57 @@ type Run struct {
 	// Succeeded counts the assignments of the run that were reported to run.
 	Succeeded int
 
+	// Gates are the last answers of the open batch's gates, in the order of their first.
+	Gates []GateState `json:",omitempty"`
+
 	StalledAt time.Time // when rollout.stalled said that the open batch does not get on; zero: it did not
 }
+
+// GateState is how a gate of the open batch was answered.
+type GateState struct {
+	eventlog.GateAnswer
+	Answers int       // about the open batch
+	Since   time.Time // when the stretch of answers began that pass, or that do not
+	Last    time.Time
+}
+
+// Passes says whether the last answer lets the batch go on.
+func (g *GateState) Passes() bool { return g.Verdict == eventlog.GatePass }
+
+// Stale says whether the last answer is too old to say how the gate is.
+func (g *GateState) Stale(at time.Time) bool { return at.Sub(g.Last) > 2*time.Duration(g.Every) }
+
+// Gate gives how a gate of the open batch was answered; nil: it was not, or its
+// definition was another one.
+func (r *Run) Gate(name, digest string) *GateState {
+	for i := range r.Gates {
+		if g := &r.Gates[i]; g.Name == name && g.Digest == digest {
+			return g
+		}
+	}
+	return nil
+}
+
+// measure notes an answer about a gate of the open batch.
+func (r *Run) measure(a eventlog.GateAnswer, at time.Time) {
+	g := r.Gate(a.Name, a.Digest)
+	if g == nil {
+		if len(r.Gates) >= maxGates {
+			return
+		}
+		r.Gates = append(r.Gates, GateState{GateAnswer: a})
+		g = &r.Gates[len(r.Gates)-1]
+	}
+	if g.Answers == 0 || g.Passes() != (a.Verdict == eventlog.GatePass) || g.Stale(at) {
+		g.Since = at
+	}
+	g.GateAnswer, g.Last = a, at
+	g.Answers++
+}
+
+// maxGates bounds the gates of a batch whose answers are kept: more than a batch has, as
+// definitions may change while it is open.
+const maxGates = 32
 
 // Paced says whether a run keeps to the windows and the rate of its Deployment. A rollback
 // mends what is broken, and an Immediate one waits for nothing.
@@ -169,7 +218,7 @@ func (v *View) applyRollout(d *Deployment, e *eventlog.Event, r *eventlog.Rollou
 	case eventlog.RolloutStarted:
 		v.startRun(d, e, r)
 	case eventlog.RolloutBatchStarted:
-		run.Batch, run.BatchAt, run.Passed, run.Let, run.Failed, run.StalledAt = r.Batch, now, false, false, false, time.Time{}
+		run.Batch, run.BatchAt, run.Passed, run.Let, run.Failed, run.StalledAt, run.Gates = r.Batch, now, false, false, false, time.Time{}, nil
 	case eventlog.RolloutBatchSucceeded:
 		run.Passed = true
 		v.writeOff(d)
@@ -212,6 +261,11 @@ func (v *View) applyRollout(d *Deployment, e *eventlog.Event, r *eventlog.Rollou
 		}
 	case eventlog.RolloutStalled:
 		run.StalledAt = now
+	case eventlog.RolloutGateMeasured:
+		if r.Gate != nil && r.Run == run.ID && r.Batch == run.Batch {
+			run.measure(*r.Gate, now)
+		}
+		return // it decides nothing
 	}
 	if r.Request > 0 {
 		d.answer(r.Request)
@@ -312,7 +366,7 @@ func (v *View) resumeRun(d *Deployment, to func(Phase)) {
 // a person.
 func (v *View) renewRun(d *Deployment) {
 	run := &d.Run
-	run.BatchAt, run.StalledAt = v.Clock, time.Time{}
+	run.BatchAt, run.StalledAt, run.Gates = v.Clock, time.Time{}, nil
 	for _, p := range d.pairs {
 		if p.Has(&run.Target) {
 			if p.Begun = MomentOf(v.Clock); !p.Succeeded() {

@@ -60,6 +60,7 @@ type Batch struct {
 	Soak     time.Duration
 	Manual   bool // a person lets the run go on after it
 	FourEyes bool
+	Gates    []Gate
 }
 
 // Fill fills the defaults in.
@@ -108,7 +109,7 @@ func Fill(s eventlog.RolloutSettings) Settings {
 			soak = time.Duration(*b.Soak)
 		}
 		f.Batches = append(f.Batches, Batch{
-			Size: b.Size, Selector: b.Selector, Soak: soak, Manual: b.Approval == eventlog.ApprovalManual, FourEyes: b.FourEyes,
+			Size: b.Size, Selector: b.Selector, Soak: soak, Manual: b.Approval == eventlog.ApprovalManual, FourEyes: b.FourEyes, Gates: fillGates(b.Gates),
 		})
 	}
 	return f

@@ -37,6 +37,7 @@ const (
 	WaitBudget         WaitKind = "DisruptionBudget"
 	WaitWindow         WaitKind = "Window" // no window of spec.rollout.windows is open
 	WaitRate           WaitKind = "Rate"   // spec.rollout.rate lets nothing be given at the moment
+	WaitGate           WaitKind = "Gate"   // a gate of the open batch does not hold
 	WaitReport         WaitKind = "Report" // it was given the target, and does not run it well
 	WaitOperator       WaitKind = "Operator"
 )
@@ -402,6 +403,9 @@ func (s *Survey) OpenBatch() Wait {
 		s.nameWhere(&w, func(_ Class, p *Place) bool { return p.missing() })
 	case n.Proven == 0 && run.Batch < len(run.Batches) && run.Batches[run.Batch-1].Size > 0 && !run.Full && !Immediate(run):
 		w.Message = fmt.Sprintf("no device of batch %d has proven revision %d yet", run.Batch, run.Target.Revision)
+	case s.judges() && !run.Full && s.set.NotHolding(run, s.at) != nil:
+		g := s.set.NotHolding(run, s.at)
+		return Wait{Kind: WaitGate, Name: g.Name, Sequence: run.Sequence, Message: fmt.Sprintf("the devices of batch %d are through, and %s", run.Batch, g.Tells(run))}
 	default:
 		return Wait{Kind: WaitOperator, Message: fmt.Sprintf("all devices of batch %d are through, and %s", run.Batch, goOn)}
 	}

@@ -64,10 +64,24 @@ func RolloutText(t eventlog.Type, r eventlog.Rollout, batches int) string {
 		return fmt.Sprintf("the %s of revision %d completed", what, r.Revision)
 	case eventlog.RolloutStalled:
 		return "the rollout does not get on" + because(r.Reason) + colon(r.Message)
+	case eventlog.RolloutGateMeasured:
+		return batch + ": " + gateText(r.Gate)
 	case eventlog.RolloutRequestRefused:
 		return "the request to " + r.Verb + " it was refused" + because(r.Reason) + colon(r.Message)
 	}
 	return strings.ReplaceAll(strings.TrimPrefix(string(t), "rollout."), "_", " ")
+}
+
+func gateText(g *eventlog.GateAnswer) string {
+	switch {
+	case g == nil:
+		return "a gate was measured"
+	case g.Value == nil:
+		return fmt.Sprintf("gate %s has no answer: %s", g.Name, g.Error)
+	case g.Verdict == eventlog.GatePass:
+		return fmt.Sprintf("gate %s passes with %g", g.Name, *g.Value)
+	}
+	return fmt.Sprintf("gate %s does not let it go on: its value is %g", g.Name, *g.Value)
 }
 
 func startedText(r eventlog.Rollout) string {

@@ -50,12 +50,16 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &crdsv1alpha1.InventorySnapshotApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("LabelConflict"):
 		return &crdsv1alpha1.LabelConflictApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("PrometheusGate"):
+		return &crdsv1alpha1.PrometheusGateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ReconcileScore"):
 		return &crdsv1alpha1.ReconcileScoreApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ResourceLimits"):
 		return &crdsv1alpha1.ResourceLimitsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RolloutBatch"):
 		return &crdsv1alpha1.RolloutBatchApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RolloutGate"):
+		return &crdsv1alpha1.RolloutGateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RolloutRate"):
 		return &crdsv1alpha1.RolloutRateApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("RolloutRateIncrease"):

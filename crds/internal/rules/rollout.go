@@ -14,6 +14,8 @@ const (
 	maxDuration = 32
 	// maxSchedule and maxZone are the most characters of a window's schedule and zone.
 	maxSchedule, maxZone = 128, 64
+	// maxQuery is the most characters of a gate's query.
+	maxQuery = 1024
 	// longest is the longest soak or deadline there can be.
 	longest = "720h"
 )
@@ -53,6 +55,13 @@ func rolloutPlaces() []place {
 		{"spec.rollout.batches", func(s *schema) { s.XValidations = Batches() }},
 		{"spec.rollout.batches[]", func(s *schema) { s.XValidations = Batch() }},
 		{"spec.rollout.batches[].soak", func(s *schema) { s.MaxLength = ptr(maxDuration) }},
+		{"spec.rollout.batches[].gates[].name", func(s *schema) { s.MaxLength, s.XValidations = ptr(maxLabelKey), label("a gate's name") }},
+		{"spec.rollout.batches[].gates[].prometheus", func(s *schema) { s.XValidations = PrometheusGate() }},
+		{"spec.rollout.batches[].gates[].prometheus.server", func(s *schema) { s.MaxLength, s.XValidations = ptr(maxLabelKey), label("a server's name") }},
+		{"spec.rollout.batches[].gates[].prometheus.query", func(s *schema) { s.MaxLength = ptr(maxQuery) }},
+		{"spec.rollout.batches[].gates[].prometheus.max", func(s *schema) { s.MaxLength = ptr(maxDuration) }},
+		{"spec.rollout.batches[].gates[].prometheus.min", func(s *schema) { s.MaxLength = ptr(maxDuration) }},
+		{"spec.rollout.batches[].gates[].prometheus.for", func(s *schema) { s.MaxLength = ptr(maxDuration) }},
 		{"spec.rollout.batches[].selector", func(s *schema) { putSelector(s, boundsOfPin, noDevice) }},
 	}
 }
@@ -79,6 +88,31 @@ func Rollout() apiextensionsv1.ValidationRules {
 			"an Immediate rollout waits for nothing: take the windows away, or let the strategy be Batched"),
 		rule(".rate", "!has(self.rate) || !has(self.strategy) || self.strategy != 'Immediate'", "",
 			"an Immediate rollout waits for nothing: take the rate away, or let the strategy be Batched"),
+	}
+}
+
+// label is the rule of a name that is a label.
+func label(what string) apiextensionsv1.ValidationRules {
+	return apiextensionsv1.ValidationRules{rule("", matches("self", LabelPattern), "",
+		what+" is a label of lower-case letters, digits and '-', a letter or digit first and last")}
+}
+
+// PrometheusGate returns the rules of a gate that asks Prometheus.
+func PrometheusGate() apiextensionsv1.ValidationRules {
+	number := func(field string) apiextensionsv1.ValidationRule {
+		v := "self." + field
+		return rule("."+field, "!has("+v+") || "+matches(v, `^[+-]?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?$`), "",
+			field+" is a number as text, such as \"0.05\"")
+	}
+	return apiextensionsv1.ValidationRules{
+		rule("", "has(self.max) || has(self.min)", "",
+			"a gate needs max, min or both: without, every value would let the batch go on"),
+		number("max"), number("min"),
+		rule(".query", "self.query.trim() != ''", "",
+			"query is empty: write one that gives one sample, such as sum(rate(errors_total[5m]))"),
+		rule(".query", "!self.query.contains('{{')", "",
+			"query is PromQL as it is: it has no arguments, so nothing would take the place of what is in {{ }}"),
+		lasts(".for", "self.for", "0s", "for is a duration from 0s to "+longest+", such as \"1m\""),
 	}
 }
 

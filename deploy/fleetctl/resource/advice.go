@@ -96,6 +96,8 @@ func PausedTodo(reason string) string {
 		return "undo goes back; a new revision mends it; retry-failed gives the devices another deadline; promote goes on all the same"
 	case v1alpha1.ReasonNothingProven:
 		return "undo goes back; promote goes on without a proof"
+	case v1alpha1.ReasonGateFailed, v1alpha1.ReasonGateUnanswered:
+		return "look at what the gate asks; then fleetctl rollout resume, undo, or promote to go on without it"
 	case v1alpha1.ReasonBudgetExhausted:
 		return "mend what is down, or raise the budget; then resume"
 	case v1alpha1.ReasonOfflineDevices:

@@ -155,7 +155,7 @@ func (s *State) applyDeployment(e Event) {
 }
 
 func (s *State) applyRollout(d *Deployment, e Event) {
-	if e.Type != eventlog.RolloutRequestRefused {
+	if e.Type != eventlog.RolloutRequestRefused && e.Type != eventlog.RolloutGateMeasured {
 		d.Decided = e.Sequence
 	}
 	d.Requests = slices.DeleteFunc(d.Requests, func(q Request) bool { return q.Sequence == e.Answers })
@@ -164,7 +164,9 @@ func (s *State) applyRollout(d *Deployment, e Event) {
 	case eventlog.RolloutStarted:
 		s.start(d, e)
 	case eventlog.RolloutBatchStarted:
-		r.Batch, r.BatchAt, r.Passed, r.Failed, r.Approved, r.Stalled = e.Batch, s.At, false, false, false, false
+		r.Batch, r.BatchAt, r.Passed, r.Failed, r.Approved, r.Stalled, r.Answered = e.Batch, s.At, false, false, false, false, nil
+	case eventlog.RolloutGateMeasured:
+		r.measure(e.Gate, e.Verdict, s.At)
 	case eventlog.RolloutStalled:
 		r.Stalled = true
 	case eventlog.RolloutBatchSucceeded:
@@ -207,6 +209,23 @@ func (s *State) applyRollout(d *Deployment, e Event) {
 	}
 }
 
+// measure notes an answer about a gate.
+func (r *Run) measure(g Gate, verdict string, at int64) {
+	a := r.gate(g)
+	if a == nil {
+		a = &Answered{Gate: g}
+		if r.Answered == nil {
+			r.Answered = map[string]*Answered{}
+		}
+		r.Answered[g.Name] = a
+	}
+	if a.Answers == 0 || a.passes() != (verdict == eventlog.GatePass) || a.stale(at) {
+		a.Since = at
+	}
+	a.Answers++
+	a.Verdict, a.Last = verdict, at
+}
+
 func (d *Deployment) stabilize(t Target) {
 	if d.Stable.Content != "" && d.Stable.Content != t.Content {
 		d.Before = d.Stable
@@ -246,7 +265,7 @@ func (s *State) resume(d *Deployment) {
 // renew gives the devices of a run another deadline.
 func (s *State) renew(d *Deployment) {
 	r := &d.Run
-	r.BatchAt, r.Stalled = s.At, false
+	r.BatchAt, r.Stalled, r.Answered = s.At, false, nil
 	for _, dev := range s.Devices {
 		if p := d.held(dev); p != nil && p.Target.Same(r.Target) {
 			p.At = s.At

@@ -44,4 +44,7 @@ package rollouttest
 //     nothing before their time is over. It counts what changes a hash, first assignments
 //     too, and never a new number. It grows with assignments of the run that succeeded,
 //     each counted once. Another rate begins at once.
+//   - Gates are asked while a batch waits for nothing else, and all must hold at once. What
+//     a gate came to is decided as of its last answer, so time alone pauses nobody; an
+//     answer that is older than two questions says nothing. A resume forgets the answers.
 //   - Devices of a dependency's cycle wait. To skip them would complete the run.

@@ -109,7 +109,7 @@ func (f *fate) fold(e Event, online bool) {
 }
 
 func (l *Laws) rememberDeployment(c *course, e Event) {
-	if strings.HasPrefix(string(e.Type), "rollout.") && e.Type != eventlog.RolloutRequestRefused {
+	if strings.HasPrefix(string(e.Type), "rollout.") && e.Type != eventlog.RolloutRequestRefused && e.Type != eventlog.RolloutGateMeasured {
 		c.decided = e.Sequence
 	}
 	c.requests = slices.DeleteFunc(c.requests, func(q Request) bool { return q.Sequence == e.Answers })
@@ -143,7 +143,9 @@ func (l *Laws) rememberDeployment(c *course, e Event) {
 	case eventlog.RolloutStarted:
 		l.rememberStart(c, e)
 	case eventlog.RolloutBatchStarted:
-		c.batch, c.batchAt, c.passed, c.failed, c.approved, c.stalled = e.Batch, e.At, false, false, false, false
+		c.batch, c.batchAt, c.passed, c.failed, c.approved, c.stalled, c.answers = e.Batch, e.At, false, false, false, false, nil
+	case eventlog.RolloutGateMeasured:
+		c.answers = append(c.answers, e)
 	case eventlog.RolloutBatchSucceeded, eventlog.RolloutBatchFailed:
 		c.failed = c.failed || e.Type == eventlog.RolloutBatchFailed
 		c.passed = c.passed || e.Type == eventlog.RolloutBatchSucceeded
@@ -184,7 +186,7 @@ func (l *Laws) rememberDeployment(c *course, e Event) {
 // renew gives the devices of a run another deadline: "BatchAt and the bad devices' clocks
 // begin anew".
 func (l *Laws) renew(c *course, e Event) {
-	c.stalled, c.began, c.batchAt = false, e.At, e.At
+	c.stalled, c.began, c.batchAt, c.answers = false, e.At, e.At, nil
 	l.ours(c, e, func(f *fate) { f.failingAt = e.At })
 }
 

@@ -48,6 +48,7 @@ type course struct {
 	stable, before Target
 	contents       []Target // of the last revisions
 	refused        Content
+	answers        []Event             // about gates of the open batch
 	next           int64               // milliseconds: the rate lets nothing be given before
 	burstAt        int64               // when something was given at once
 	burst          int                 // how many more devices may be, then
@@ -233,7 +234,7 @@ func (l *Laws) check(e Event) error {
 			return fmt.Errorf("batch %d starts while the windows are closed", e.Batch)
 		}
 	}
-	if l.beside || !strings.HasPrefix(string(e.Type), "rollout.") {
+	if l.beside || !strings.HasPrefix(string(e.Type), "rollout.") || e.Type == eventlog.RolloutGateMeasured {
 		return nil
 	}
 	return l.row(c, e)

@@ -104,7 +104,34 @@ type Batch struct {
 	Pin              Labels
 	Soak             int64
 	Manual, FourEyes bool
+	Gates            []Gate
 }
+
+// Gate is a question that has to be answered well for so many seconds.
+type Gate struct {
+	Name string
+	For  int64
+}
+
+// every is the time between two questions of a gate, once so many were answered.
+func (g Gate) every(answers int) int64 {
+	if answers >= 64 {
+		return max(15, g.For/8, 300)
+	}
+	return max(15, g.For/8)
+}
+
+// Answered is how a gate of the open batch was answered.
+type Answered struct {
+	Gate    Gate
+	Verdict string
+	Answers int
+	Since   int64 // the stretch of answers began that pass, or that do not
+	Last    int64
+}
+
+func (a *Answered) passes() bool         { return a.Verdict == eventlog.GatePass }
+func (a *Answered) stale(now int64) bool { return now-a.Last > 2*a.Gate.every(a.Answers) }
 
 // Spec is what deployment.applied says.
 type Spec struct {
@@ -202,6 +229,8 @@ type Event struct {
 	Reason  string
 	Full    bool
 	Answers int // the sequence of the request that it answers
+	Gate    Gate
+	Verdict string // of rollout.gate_measured
 
 	// Not parts of the log: the row of the design's table that gave the event, and the
 	// leader's clock when it did.
@@ -251,6 +280,36 @@ type Run struct {
 
 	Next      int64 // milliseconds: when the rate lets it give something again
 	Succeeded int   // assignments of the run that were reported to run
+
+	Answered map[string]*Answered // by the name of the open batch's gate
+}
+
+// gate gives how a gate was answered; nil: it was not, or it was another gate.
+func (r *Run) gate(g Gate) *Answered {
+	if a := r.Answered[g.Name]; a != nil && a.Gate == g {
+		return a
+	}
+	return nil
+}
+
+// holding says whether all gates of the open batch hold.
+func (d *Deployment) holding(now int64) bool {
+	for _, g := range d.batch().Gates {
+		if a := d.Run.gate(g); a == nil || !a.passes() || a.stale(now) || a.Last-a.Since < g.For {
+			return false
+		}
+	}
+	return true
+}
+
+// overdue gives how a gate was answered that did not pass for a whole deadline; nil: none.
+func (d *Deployment) overdue() *Answered {
+	for _, g := range d.batch().Gates {
+		if a := d.Run.gate(g); a != nil && !a.passes() && a.Last-a.Since >= d.Spec.Deadline {
+			return a
+		}
+	}
+	return nil
 }
 
 // Deployment is what the log knows of one namespace/name.

@@ -16,7 +16,7 @@ import (
 // out. What a Device object says the log learns a moment later than the leader: the first
 // labels of a device count from its first event on.
 //
-// It fails on what the model does not have: restarts, windows by the calendar, rates, selectors with expressions, and
+// It fails on what the model does not have: restarts, windows by the calendar, rates, gates, selectors with expressions, and
 // budgets by several labels.
 func CheckLog(log []eventlog.Event) error {
 	laws := NewLaws()
@@ -183,6 +183,9 @@ func spec(logged eventlog.Event) (Spec, error) {
 		return sp, nil // the first revision is one batch without a soak
 	}
 	for _, b := range set.Batches {
+		if len(b.Gates) > 0 {
+			return sp, errUnreadable
+		}
 		m := Batch{Soak: int64(b.Soak), Manual: b.Manual, FourEyes: b.FourEyes}
 		if b.Size != nil {
 			m.Size = *b.Size

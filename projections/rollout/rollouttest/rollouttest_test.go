@@ -30,7 +30,7 @@ func TestTheModelObeysTheLaws(t *testing.T) {
 func TestTheWorldReachesEveryRowOfTheTable(t *testing.T) {
 	t.Parallel()
 	missing := map[string]bool{}
-	for _, row := range strings.Fields("R1 R2 R3 R4 R5 R6 R7 R8 S2 S3 S4 Pin B0a B1 B2 B3 B4 B5 B7 B8 B9 B10 B11 B13 Stall Wait Leave Delete") {
+	for _, row := range strings.Fields("R1 R2 R3 R4 R5 R6 R7 R8 S2 S3 S4 Pin B0a B1 B2 B3 B4 B5 B7 B8 B9 B10 B11 B12 B13 Stall Wait Leave Delete") {
 		missing[row] = true
 	}
 	lives := rapid.Custom(func(rt *rapid.T) map[string]int {

@@ -143,10 +143,10 @@ func (l *Laws) dueImmediate(c *course, key string) due {
 // can be granted".
 func (l *Laws) dueRollback(c *course, key string, now int64) due {
 	left, open, newest := l.atWork(c, key, now)
-	switch id, _ := l.owed(c, key, now, false); {
+	switch {
 	case left+open == 0:
 		return due{"B1", eventlog.RolloutRolledBack, "", ""}
-	case open == 0 && id == "" && now-max(c.batchAt, newest) >= c.spec.Deadline:
+	case open == 0 && !l.grantable(c, key, now) && now-max(c.batchAt, newest) >= c.spec.Deadline:
 		return due{"B2", eventlog.RolloutPaused, "RollbackFailed", ""}
 	}
 	return due{}
@@ -181,9 +181,10 @@ func (l *Laws) dueBatch(c *course, key string, now int64) due {
 			return due{}
 		}
 		return l.dueStall(key)
-	// B10: "nothing open, nothing waiting, and at least one proven, or it is the last batch".
+	// B10: "nothing open, nothing waiting, gates hold, and at least one proven, or it is the
+	// last batch"; B12: "a gate says no or nothing for the deadline".
 	case settled && (t.proven > 0 || c.last() || c.plan[c.batch-1].Size == 0):
-		return due{"B10", eventlog.RolloutBatchSucceeded, "", ""}
+		return c.dueGates(now)
 	// B11: "nothing given, nothing waiting, BatchAt + deadline passed".
 	case settled && overdue:
 		return due{"B11", eventlog.RolloutPaused, "NothingProven", ""}
@@ -193,9 +194,8 @@ func (l *Laws) dueBatch(c *course, key string, now int64) due {
 	// B13: "something waits, nothing open, nothing can be granted for budgets, for the
 	// deadline"; where all that waits does so for another Deployment, section 7: "written
 	// once a batch that has made no progress for a deadline".
-	id, _ := l.owed(c, key, now, false)
 	switch stuck := t.waiting > 0 && t.open == 0 && !c.shut(now) && now-c.idle(t, now) >= c.spec.Deadline; {
-	case !stuck || id != "":
+	case !stuck || l.grantable(c, key, now):
 		return due{}
 	case t.ready > 0:
 		return due{"B13", eventlog.RolloutPaused, "BudgetExhausted", ""}
@@ -211,6 +211,57 @@ func (l *Laws) dueStall(key string) due {
 		reason = "DependencyCycle"
 	}
 	return due{"Stall", eventlog.RolloutStalled, reason, ""}
+}
+
+// dueGates is B10 and B12 of a batch that waits for its gates alone.
+func (c *course) dueGates(now int64) due {
+	gates := c.settings().Gates
+	if !slices.ContainsFunc(gates, func(g Gate) bool { return c.lasts(g, true, now) < g.For }) {
+		return due{"B10", eventlog.RolloutBatchSucceeded, "", ""}
+	}
+	for _, g := range gates {
+		if c.lasts(g, false, -1) < c.spec.Deadline {
+			continue
+		}
+		reason := "GateFailed"
+		if c.newest(g).Verdict == eventlog.GateNone {
+			reason = "GateUnanswered"
+		}
+		return due{"B12", eventlog.RolloutPaused, reason, ""}
+	}
+	return due{}
+}
+
+// newest gives the last answer about a gate.
+func (c *course) newest(g Gate) (e Event) {
+	for _, a := range c.answers {
+		if a.Gate == g {
+			e = a
+		}
+	}
+	return e
+}
+
+// lasts is for how long all answers about a gate passed, or did not, up to its last one,
+// with none further apart than two questions; -1: the last one says otherwise, or is older
+// than that at a moment (-1: whenever).
+func (c *course) lasts(g Gate, pass bool, now int64) int64 {
+	var of []Event
+	for _, a := range c.answers {
+		if a.Gate == g {
+			of = append(of, a)
+		}
+	}
+	apart := func(n int, later int64) bool { return later-of[n-1].At > 2*g.every(n) }
+	n := len(of)
+	if n == 0 || (of[n-1].Verdict == eventlog.GatePass) != pass || now >= 0 && apart(n, now) {
+		return -1
+	}
+	first := n
+	for first > 1 && (of[first-2].Verdict == eventlog.GatePass) == pass && !apart(first-1, of[first-1].At) {
+		first--
+	}
+	return of[n-1].At - of[first-1].At
 }
 
 // Settled holds the log against the laws at a moment at which the engine has nothing to
@@ -235,7 +286,7 @@ func (l *Laws) Settled(now int64) error {
 		}
 		// "a budget never keeps a fix from what is broken", and nothing else keeps what has
 		// room.
-		if id, what := l.owed(c, key, now, true); id != "" {
+		if id, what := l.owed(c, key, now); id != "" {
 			return fmt.Errorf("%s on %s %s, and is kept waiting: %+v", key, id, what, *l.devices[id].names[nameOf(key)])
 		}
 	}

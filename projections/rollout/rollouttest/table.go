@@ -263,7 +263,6 @@ func (t turn) judge() []Event {
 	over := func(since int64) bool { return t.now-since >= d.Spec.Deadline }
 	failed := v.Bad > (v.Given+v.Waiting)*(100-d.Spec.Threshold)/100
 	goOn := d.Spec.OnFailure == eventlog.OnFailureContinue
-	last := r.Batch >= len(r.Plan)
 	switch {
 	case r.Free && v.Waiting == 0:
 		return t.say("B10", eventlog.RolloutBatchSucceeded, Event{})
@@ -280,8 +279,17 @@ func (t turn) judge() []Event {
 		return nil
 	case settled && nowhere(r, v):
 		return t.stall()
-	case settled && (v.Proven > 0 || last || r.Plan[r.Batch-1].Size == 0):
+	case t.through(v) && d.holding(t.now):
 		return t.say("B10", eventlog.RolloutBatchSucceeded, Event{})
+	case t.through(v):
+		switch a := d.overdue(); {
+		case a == nil:
+			return nil
+		case a.Verdict == eventlog.GateNone:
+			return t.pause("B12", "GateUnanswered")
+		default:
+			return t.pause("B12", "GateFailed")
+		}
 	case settled && over(r.BatchAt):
 		return t.pause("B11", "NothingProven")
 	}
@@ -293,6 +301,30 @@ func (t turn) judge() []Event {
 		return t.stall()
 	}
 	return nil
+}
+
+// through says whether all of the batch are judged, so that its gates decide.
+func (t turn) through(v Verdict) bool {
+	r := &t.d.Run
+	return v.Open+v.Waiting == 0 && (v.Proven > 0 || r.Batch >= len(r.Plan) || r.Plan[r.Batch-1].Size == 0)
+}
+
+// Asks gives the gates that are to be asked: those of a batch that waits for nothing else.
+func (s *State) Asks(key string, now, listening int64) []Gate {
+	d := s.Deployments[key]
+	if d == nil || d.Lifecycle != eventlog.DeploymentApplied {
+		return nil
+	}
+	t, r := turn{s, d, now, listening}, &d.Run
+	if r.ID == 0 || d.still() || r.Phase != Progressing || !r.paced() || d.passed() || d.failed() || r.Free || s.matched(d) == 0 || now-listening < OfflineTimeout {
+		return nil
+	}
+	v := s.Judge(d, now)
+	waitsFor := v.Offline > 0 && d.Spec.OfflineDevices == eventlog.OfflineWait || nowhere(r, v)
+	if v.Bad > (v.Given+v.Waiting)*(100-d.Spec.Threshold)/100 || waitsFor || !t.through(v) || d.holding(now) {
+		return nil
+	}
+	return d.batch().Gates
 }
 
 // stall: what a device could be given waits for another Deployment.

@@ -188,38 +188,60 @@ func (l *Laws) wanted(c *course, key, id string, w *witness) *Target {
 }
 
 // owed names a device that could be given something now, or could leave, and what;
-// empty: all that there is room for was done. rated says that what waits for the rate
-// alone is not meant.
-func (l *Laws) owed(c *course, key string, now int64, rated bool) (id, what string) {
-	name := nameOf(key)
-	for id, w := range l.devices {
-		f := w.names[name]
-		has := f != nil && f.holder == key
-		if !l.matches(c, key, w) {
-			leave := Event{Type: eventlog.DesiredWithdrawn, Deployment: key, Device: id}
-			if has && !c.still() && (w.online || c.kind == eventlog.RunImmediate) && (!w.online || f.phase == "" || l.room(c, leave) == nil) {
-				return id, "could leave"
-			}
-			continue
-		}
-		to := l.wanted(c, key, id, w)
-		skipped, ready := l.skipped(c, key, w)
-		switch {
-		case to == nil || skipped || l.unfilled(c, key, id, w):
-		case has && f.target.Same(*to) && f.fits(w) && f.target.Revision == to.Revision:
-		case has && f.target.Same(*to) && f.fits(w):
-			return id, "has what it should, under another number"
-		case !ready, rated && c.waitsForRate(now):
-		case !has && f != nil && f.leaving != "" && w.online && f.phase != "": // what it had is not off it
-		case !has:
-			return id, "has nothing"
-		case !w.online && (c.kind != eventlog.RunImmediate || l.budgeted(w)):
-		case c.shut(now) && !w.disturbed(f) && !f.is(eventlog.PhaseFailed):
-		case !w.online, l.room(c, Event{Type: eventlog.DesiredAssigned, Deployment: key, Device: id, Target: *to}) == nil:
-			return id, "could be given the target"
+// empty: all that there is room for was done. What waits for the rate alone is not owed.
+func (l *Laws) owed(c *course, key string, now int64) (id, what string) {
+	return l.look(c, key, now, func(what string) bool {
+		return what == couldLeave || what == renumbered || !c.waitsForRate(now)
+	})
+}
+
+// grantable says whether a device could be given the target as budgets stand: "nothing can
+// be granted for budgets".
+func (l *Laws) grantable(c *course, key string, now int64) bool {
+	id, _ := l.look(c, key, now, func(what string) bool { return what != couldLeave && what != renumbered })
+	return id != ""
+}
+
+const couldLeave, renumbered = "could leave", "has what it should, under another number"
+
+func (l *Laws) look(c *course, key string, now int64, counts func(what string) bool) (id, what string) {
+	for id := range l.devices {
+		if what := l.owes(c, key, id, now); what != "" && counts(what) {
+			return id, what
 		}
 	}
 	return "", ""
+}
+
+// owes says what a device could be given now; empty: nothing.
+func (l *Laws) owes(c *course, key, id string, now int64) string {
+	name, w := nameOf(key), l.devices[id]
+	f := w.names[name]
+	has := f != nil && f.holder == key
+	if !l.matches(c, key, w) {
+		leave := Event{Type: eventlog.DesiredWithdrawn, Deployment: key, Device: id}
+		if has && !c.still() && (w.online || c.kind == eventlog.RunImmediate) && (!w.online || f.phase == "" || l.room(c, leave) == nil) {
+			return couldLeave
+		}
+		return ""
+	}
+	to := l.wanted(c, key, id, w)
+	skipped, ready := l.skipped(c, key, w)
+	switch {
+	case to == nil || skipped || l.unfilled(c, key, id, w):
+	case has && f.target.Same(*to) && f.fits(w) && f.target.Revision == to.Revision:
+	case has && f.target.Same(*to) && f.fits(w):
+		return renumbered
+	case !ready:
+	case !has && f != nil && f.leaving != "" && w.online && f.phase != "": // what it had is not off it
+	case !has:
+		return "has nothing"
+	case !w.online && (c.kind != eventlog.RunImmediate || l.budgeted(w)):
+	case c.shut(now) && !w.disturbed(f) && !f.is(eventlog.PhaseFailed):
+	case !w.online, l.room(c, Event{Type: eventlog.DesiredAssigned, Deployment: key, Device: id, Target: *to}) == nil:
+		return "could be given the target"
+	}
+	return ""
 }
 
 // Standing is "Standing: the partition (first that holds)" of section 1 for one device, by

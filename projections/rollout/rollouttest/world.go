@@ -258,7 +258,7 @@ func (w *World) report(id string, r *running, assignment int) {
 func (w *World) Step() {
 	key, id := w.pick("deployment", Keys...), w.pick("device", w.ids...)
 	dev, d := w.State.Devices[id], w.State.Deployments[key]
-	switch w.pick("do", "apply", "apply", "settings", "act", "act", "all", "all", "all", "tick", "tick", "tick", "clock", "offline", "online", "online", "label", "value", "value", "late", "ask", "ask", "annotate", "gone", "lead", "budget", "end", "restore") {
+	switch w.pick("do", "apply", "apply", "settings", "act", "act", "all", "all", "all", "tick", "tick", "tick", "clock", "offline", "online", "online", "label", "value", "value", "late", "ask", "ask", "annotate", "gate", "gate", "gates", "gone", "lead", "budget", "end", "restore") {
 	case "apply":
 		w.apply(key, true)
 	case "settings":
@@ -293,6 +293,13 @@ func (w *World) Step() {
 		w.ask(d)
 	case "annotate":
 		w.annotate(d)
+	case "gate":
+		w.measure(key, w.pick("verdict", eventlog.GatePass, eventlog.GatePass, eventlog.GatePass, eventlog.GateFail, eventlog.GateNone))
+	case "gates": // for as long as they are asked, at most a deadline and a bit
+		for verdict := w.pick("verdict", eventlog.GatePass, eventlog.GateFail, eventlog.GateNone); w.State.Asks(key, w.Now, w.Listening) != nil; w.wait(15) {
+			w.measure(key, verdict)
+			w.Settle(0)
+		}
 	case "gone":
 		if dev.Labels != nil {
 			w.Append(Event{Type: DeviceGone, Device: id})
@@ -388,6 +395,9 @@ func (w *World) batches() []Batch {
 	for k := range n {
 		b := Batch{Size: eventlog.Amount{N: 1 + 3*k}, Soak: int64(w.number("soak", 0, 10, 100, 200)), Manual: w.chance("manual", 4)}
 		b.FourEyes = b.Manual && w.chance("four eyes", 4)
+		for range w.number("gates", 0, 0, 0, 1, 2) {
+			b.Gates = append(b.Gates, Gate{Name: fmt.Sprint("gate-", len(b.Gates)), For: int64(w.number("holds for", 0, 30, 60, 200))})
+		}
 		if w.chance("percent", 3) {
 			b.Size = eventlog.Amount{N: 20 * (k + 1), Percent: true}
 		}
@@ -400,6 +410,24 @@ func (w *World) batches() []Batch {
 		return nil
 	}
 	return append(bs, Batch{Soak: int64(w.number("soak", 0, 10))})
+}
+
+// measure is an answer about each gate that is to be asked.
+func (w *World) measure(key, verdict string) {
+	for _, g := range w.State.Asks(key, w.Now, w.Listening) {
+		if w.Now >= w.asked(key, g) && len(w.State.Asks(key, w.Now, w.Listening)) > 0 {
+			w.Append(Event{Type: eventlog.RolloutGateMeasured, Deployment: key, Batch: w.State.Deployments[key].Run.Batch, Gate: g, Verdict: verdict})
+		}
+	}
+}
+
+// asked is when a gate is to be asked next.
+func (w *World) asked(key string, g Gate) int64 {
+	a := w.State.Deployments[key].Run.gate(g)
+	if a == nil {
+		return 0
+	}
+	return a.Last + g.every(a.Answers)
 }
 
 // ask is a person who asks, most often about what is there now.
@@ -583,6 +611,13 @@ func (w *World) Calm() {
 		for range 3 {
 			w.all()
 			w.Settle(0)
+		}
+		for range 14 {
+			for _, key := range Keys {
+				w.measure(key, eventlog.GatePass)
+			}
+			w.Settle(0)
+			w.wait(15)
 		}
 		w.wait(110) // which meets each window sooner or later
 		w.Settle(0)

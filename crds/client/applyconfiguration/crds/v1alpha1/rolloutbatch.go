@@ -28,6 +28,9 @@ type RolloutBatchApplyConfiguration struct {
 	// With approval Manual: somebody else than the author of the change must let it
 	// go on.
 	FourEyes *bool `json:"fourEyes,omitempty"`
+	// Questions that must be answered well before the batch succeeds. They are asked once
+	// its devices are through.
+	Gates []RolloutGateApplyConfiguration `json:"gates,omitempty"`
 }
 
 // RolloutBatchApplyConfiguration constructs a declarative configuration of the RolloutBatch type for use with
@@ -73,5 +76,18 @@ func (b *RolloutBatchApplyConfiguration) WithApproval(value string) *RolloutBatc
 // If called multiple times, the FourEyes field is set to the value of the last call.
 func (b *RolloutBatchApplyConfiguration) WithFourEyes(value bool) *RolloutBatchApplyConfiguration {
 	b.FourEyes = &value
+	return b
+}
+
+// WithGates adds the given value to the Gates field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Gates field.
+func (b *RolloutBatchApplyConfiguration) WithGates(values ...*RolloutGateApplyConfiguration) *RolloutBatchApplyConfiguration {
+	for i := range values {
+		if values[i] == nil {
+			panic("nil value passed to WithGates")
+		}
+		b.Gates = append(b.Gates, *values[i])
+	}
 	return b
 }
