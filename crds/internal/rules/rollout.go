@@ -112,7 +112,7 @@ func PrometheusGate() apiextensionsv1.ValidationRules {
 			"query is empty: write one that gives one sample, such as sum(rate(errors_total[5m]))"),
 		rule(".query", "!self.query.contains('{{')", "",
 			"query is PromQL as it is: it has no arguments, so nothing would take the place of what is in {{ }}"),
-		lasts(".for", "self.for", "0s", "for is a duration from 0s to "+longest+", such as \"1m\""),
+		lasts(".for", "self.__for__", "0s", "for is a duration from 0s to "+longest+", such as \"1m\""),
 	}
 }
 

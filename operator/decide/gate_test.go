@@ -1,0 +1,128 @@
+package decide_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/projections/rollout"
+)
+
+const gated = `{"batches": [{"size": 1, "soak": "1m", "gates": [{"name": "errors", "prometheus": {"server": "main", "query": "errors", "max": "0.05", "for": "1m"}}]}, {"soak": "1m"}],
+	"progressDeadline": "5m", "maxUnavailable": "100%"}`
+
+// answer has the server of the open batch's gate answer, and lets the time to the next
+// question go by. It says whether the gate is still asked.
+func (s *show) answer(value float64, problem string) bool {
+	asked := s.Questions()
+	for _, q := range asked {
+		due, err := decide.Measured(s.State, decide.Answer{Question: q, Value: value, Error: problem}, now)
+		if err != nil || len(due) != 1 {
+			s.Fatalf("of an answer follows %v (error %v)", told(due), err)
+		}
+		s.append(due...)
+	}
+	s.pass(15 * time.Second)
+	return len(asked) > 0
+}
+
+func soaked(t *testing.T) *show {
+	s := newShow(t, 4)
+	s.apply("app:1", "{}")
+	s.pass(time.Minute)
+	s.nature["app:2"] = eventlog.PhaseRunning
+	s.apply("app:2", gated)
+	s.pass(time.Second)
+	if asked := s.Questions(); len(asked) > 0 {
+		t.Fatalf("gates are asked before the devices have proven it: %+v", asked)
+	}
+	s.pass(time.Minute)
+	return s
+}
+
+// A gate is asked once the devices are through, and must hold without a gap.
+func TestAGateHolds(t *testing.T) {
+	t.Parallel()
+	s := soaked(t)
+	from := len(s.log)
+	web := key("a/web")
+	waits := func(sentence string) {
+		t.Helper()
+		w := rollout.Look(s.View(), s.View().Deployments[web], now.Add(s.clock)).OpenBatch()
+		if w.Kind != rollout.WaitGate || w.Name != "errors" || !strings.Contains(w.Message, sentence) {
+			t.Errorf("it waits for %+v, want %q", w, sentence)
+		}
+		if got := s.Progress(web).Gate; !strings.Contains(got, sentence) {
+			t.Errorf("the status says %q, want %q", got, sentence)
+		}
+	}
+	waits("gate errors has yet to be answered by Prometheus server main")
+	s.answer(0, "Prometheus server main is away")
+	waits("gate errors has no answer: Prometheus server main is away")
+	s.answer(0.2, "")
+	waits("its value is 0.2, and has to be at most 0.05 for 1m0s")
+	for range 4 {
+		s.answer(0.01, "")
+	}
+	waits("gate errors passes with 0.01, which has to be so for 1m0s")
+	s.pass(2 * time.Minute) // nobody asks, for the leader is gone
+	s.answer(0.01, "")      // where the gap did not count this would be more than a minute
+	waits("gate errors passes")
+	for range 4 {
+		s.answer(0.05, "")
+	}
+	if got := s.rollouts(from); got[len(got)-1] != "batch_started 2" || got[len(got)-2] != "batch_succeeded 1" {
+		t.Errorf("after a minute of answers it goes on: %v", got)
+	}
+	if s.answer(0.05, "") {
+		t.Errorf("a gate is asked about a batch that is through")
+	}
+}
+
+// A gate that says no, or nothing, for a whole deadline pauses the rollout; a resume asks
+// anew.
+func TestAGateThatDoesNotHoldPauses(t *testing.T) {
+	t.Parallel()
+	for reason, problem := range map[string]string{v1alpha1.ReasonGateFailed: "", v1alpha1.ReasonGateUnanswered: "there is no sample"} {
+		t.Run(reason, func(t *testing.T) {
+			t.Parallel()
+			s := soaked(t)
+			asked := 0
+			for s.answer(0.2, problem) {
+				asked++
+			}
+			if run := s.run(); run.Phase != "Paused" || run.Reason != reason || asked != 21 || !strings.Contains(run.Message, "gate errors") {
+				t.Errorf("after %d answers: %+v", asked, run)
+			}
+			s.tell(eventlog.RequestSubject("ada", "a", "web"), eventlog.RequestMade, eventlog.Request{Verb: eventlog.RequestResume, Revision: 2, Run: s.run().ID, Batch: 1})
+			s.pass(time.Second)
+			for range 6 {
+				s.answer(0.01, "")
+			}
+			if run := s.run(); run.Batch != 2 {
+				t.Errorf("after a resume and good answers: %+v", run)
+			}
+		})
+	}
+}
+
+// An answer that comes late, or about another definition of the gate, is dropped.
+func TestAnAnswerThatIsAboutNothingIsDropped(t *testing.T) {
+	t.Parallel()
+	s := soaked(t)
+	q := s.Questions()[0]
+	for name, a := range map[string]decide.Answer{
+		"of another run":        {Question: decide.Question{Key: q.Key, Run: q.Run - 1, Batch: q.Batch, Gate: q.Gate, Digest: q.Digest}},
+		"of another batch":      {Question: decide.Question{Key: q.Key, Run: q.Run, Batch: q.Batch + 1, Gate: q.Gate, Digest: q.Digest}},
+		"of another gate":       {Question: decide.Question{Key: q.Key, Run: q.Run, Batch: q.Batch, Gate: "latency", Digest: q.Digest}},
+		"of another definition": {Question: decide.Question{Key: q.Key, Run: q.Run, Batch: q.Batch, Gate: q.Gate, Digest: "other"}},
+		"of nothing":            {Question: decide.Question{Key: key("a/none")}},
+	} {
+		if due, err := decide.Measured(s.State, a, now); err != nil || len(due) > 0 {
+			t.Errorf("%s: %v (error %v)", name, told(due), err)
+		}
+	}
+}
