@@ -15,7 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	metrics "github.com/prometheus/client_golang/prometheus"
 
 	"fleet.nationtech.io/eventlog/needs"
@@ -65,8 +64,8 @@ func registered(t *testing.T, job string, r *metrics.Registry) []string {
 	return all
 }
 
-// The dashboards' tests read a file, since they are a module of their own. It is what
-// the operator, the callout and an agent register.
+// The dashboards' tests read a file, since they are a module of their own. What it has
+// is registered by the operator, the callout and an agent.
 func TestDashboardsKnowWhatTheBinariesRegister(t *testing.T) {
 	t.Parallel()
 	var all []string
@@ -91,8 +90,10 @@ func TestDashboardsKnowWhatTheBinariesRegister(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(string(known), text); diff != "" {
-		t.Errorf("go test ./deploy/dev -run %s -update writes it anew (-known +registered):\n%s", t.Name(), diff)
+	for line := range strings.Lines(string(known)) { // a metric that no dashboard shows may be missing there
+		if line = strings.TrimSpace(line); !slices.Contains(all, line) {
+			t.Errorf("the dashboards take %q for registered, and it is not; mend them, then: go test ./deploy/dev -run %s -update", line, t.Name())
+		}
 	}
 }
 

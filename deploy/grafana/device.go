@@ -16,7 +16,7 @@ func deviceDashboard() *dashboard.DashboardBuilder {
 			DefaultValue(dashboard.StringOrMap{String: new(string)})).
 		WithVariable(choice("instance", "Agent", "The agent as Prometheus knows it, for its metrics.", "label_values(fleet_agent_engine_up, instance)")).
 		WithRow(dashboard.NewRowBuilder("Its events")).
-		WithPanel(eventGrid("Events of this device", "What happened on this device and to it, newest first, from the log itself. Write its id above.", "device=${device}")).
+		WithPanel(eventGrid("Events of this device", "What happened on this device and to it, newest first, from the log itself. Write its id above; while none is there, the table has the events of all.", "device=${device}")).
 		WithRow(dashboard.NewRowBuilder("Is its agent well?")).
 		WithPanel(figure("Container engine", "Whether Podman answers the agent.", units.Short, value("fleet_agent_engine_up"+agent, "")).
 			Mappings(yesNo("answers", green, "silent", red))).

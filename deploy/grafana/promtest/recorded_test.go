@@ -14,7 +14,7 @@ import (
 )
 
 // recordedFile has the series of a rollout of 200 agents: a canary that fails, a
-// rollback, a second try. go run ./deploy/grafana/record writes it.
+// rollback, a second try. make record writes it.
 const recordedFile = "testdata/rollout.series"
 
 // recording is what was recorded, in Prometheus' storage.

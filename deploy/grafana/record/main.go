@@ -1,6 +1,6 @@
 // Command record records the series of a real rollout for the tests of the dashboards:
 // it runs a fleet of 200 agents through a story, scrapes it as Prometheus does, and
-// writes what it saw in the notation of Prometheus' own tests.
+// writes what it saw in the notation of Prometheus' own tests. `make record` runs it.
 package main
 
 import (
