@@ -45,7 +45,7 @@ func (c *Canvas) Chart(b Box, g Chart) {
 			top = max(top, p.Value)
 		}
 	}
-	top = nice(top * 0.999) // what is a hair more than the top is drawn at the top
+	top = nice(top * 0.98) // what is a little more than the top is drawn at the top
 	x := func(at float64) float64 { return in.X + in.W*at/g.Lasts }
 	y := func(v float64) float64 { return in.Y + in.H - in.H*v/top }
 	for i := range 5 {
