@@ -55,7 +55,7 @@ func fleetDashboard() *dashboard.DashboardBuilder {
 		WithPanel(bars("Disruption budgets", "Of each DisruptionBudget: devices that it selects, that are down, that may go down now, and that wait for it.", units.Short,
 			value("max by (disruption_budget, state) (fleet_disruption_budget_devices)", "{{disruption_budget}}: {{state}}")).Span(24)).
 		WithRow(dashboard.NewRowBuilder("How fast changes reach devices"))
-	for _, p := range speed() {
+	for _, p := range append(objective(), speed()...) {
 		d = d.WithPanel(p)
 	}
 	d = d.WithRow(dashboard.NewRowBuilder("Events")).

@@ -33,6 +33,11 @@ func platformDashboard() *dashboard.DashboardBuilder {
 		WithPanel(graph("Time of an answer to a sync", "Time to gather and send a complete answer.", units.Seconds,
 			series("histogram_quantile(0.5, sum by (le) (rate(fleet_operator_sync_answer_seconds_bucket[$__rate_interval])))", "half"),
 			series("histogram_quantile(0.99, sum by (le) (rate(fleet_operator_sync_answer_seconds_bucket[$__rate_interval])))", "99 of 100"))).
+		WithPanel(graph("Requests for events", "Requests to /api/v1/events, which the tables of events make, by the code of the answer.", units.EventsPerSecond,
+			series("sum by (code) (rate(fleet_events_api_requests_total[$__rate_interval]))", "{{code}}"))).
+		WithPanel(graph("Time of a request for events", "Time that a request to /api/v1/events took.", units.Seconds,
+			series("histogram_quantile(0.5, sum by (le) (rate(fleet_events_api_request_seconds_bucket[$__rate_interval])))", "half"),
+			series("histogram_quantile(0.99, sum by (le) (rate(fleet_events_api_request_seconds_bucket[$__rate_interval])))", "99 of 100"))).
 		WithRow(dashboard.NewRowBuilder("Event log on NATS, as the operator sees it")).
 		WithPanel(graph("Size of the log", "Size of the event log on disk.", units.BytesIEC, series("max(fleet_operator_log_bytes)", "log"))).
 		WithPanel(graph("Growth of the log", "Messages that the log gets.", units.EventsPerSecond,

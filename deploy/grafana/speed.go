@@ -6,7 +6,22 @@ import (
 	"github.com/grafana/grafana-foundation-sdk/go/cog"
 	"github.com/grafana/grafana-foundation-sdk/go/dashboard"
 	"github.com/grafana/grafana-foundation-sdk/go/units"
+
+	"fleet.nationtech.io/deploy/grafana/rules"
 )
+
+// objective are the panels of the objective of propagation, on which there are alerts.
+func objective() []cog.Builder[dashboard.Panel] {
+	slow := func(window string) string { return "1 - " + rules.InTime(window) }
+	return []cog.Builder[dashboard.Panel]{
+		figure("In time", fmt.Sprintf("The share of assignments to online devices that were running within %d s, in the time range. The objective is %g %%.", rules.Within, 100*rules.Objective),
+			units.PercentUnit, value(rules.InTime("$__range"), "")).
+			Decimals(2).Thresholds(steps(red, step{rules.Objective, green})).NoValue("no assignment").Span(12).Height(high),
+		graph("Burn of the objective", "How many times faster than it may the budget of slow assignments is used up. Above 14.4 over an hour a person is called.", units.Short,
+			series(fmt.Sprintf("(%s) / %g", slow("1h"), 1-rules.Objective), "over 1 hour"),
+			series(fmt.Sprintf("(%s) / %g", slow("6h"), 1-rules.Objective), "over 6 hours")),
+	}
+}
 
 // speed are the panels of how long changes take.
 func speed() []cog.Builder[dashboard.Panel] {

@@ -189,7 +189,7 @@ func (a *artist) chart(c *draw.Canvas, b draw.Box, title string, stacked bool) {
 			name := legend(q.LegendFormat, s.Metric)
 			line := draw.Series{Name: name, Colour: p.colour(name)}
 			for _, f := range s.Floats {
-				if at := float64(f.T)/1000 - a.from.Seconds(); at >= 0 {
+				if at := float64(f.T)/1000 - a.from.Seconds(); at >= 0 && !math.IsNaN(f.F) {
 					line.Points = append(line.Points, draw.Point{At: at, Value: f.F})
 				}
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,6 +14,7 @@ import (
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/dev"
+	"fleet.nationtech.io/deploy/dev/prometheus"
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 )
@@ -84,6 +86,7 @@ func (s *story) tell(ctx context.Context) error {
 			}
 			return s.phase(ctx, "web", 3, v1alpha1.RolloutCompleted)
 		}},
+		{"a look at the events", s.events},
 		{"a quiet while", func(ctx context.Context) error {
 			select {
 			case <-time.After(20 * time.Second): // graphs need some of it
@@ -103,6 +106,26 @@ func (s *story) tell(ctx context.Context) error {
 		fmt.Println("record:", step.what)
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("%s: %w", step.what, err)
+		}
+	}
+	return nil
+}
+
+// events asks the operator for events a few times, as the tables of a dashboard do.
+func (s *story) events(ctx context.Context) error {
+	operator := prometheus.Target{Address: strings.TrimPrefix(s.fleet.Env.DashboardURL, "http://"), Path: "/api/v1/events?type=rollout."}
+	for range 5 {
+		body, err := get(ctx, operator)
+		if err != nil {
+			return err
+		}
+		if err := body.Close(); err != nil {
+			return err
+		}
+		select {
+		case <-time.After(interval):
+		case <-ctx.Done():
+			return ctx.Err()
 		}
 	}
 	return nil

@@ -33,10 +33,14 @@ func records() []Rule {
 		},
 	}
 	for _, w := range windows {
-		// Prometheus 3 writes the bound of a bucket as 300.0, and Prometheus 2 as 300.
-		all = append(all, Rule{Record: slowShare(w), Expr: fmt.Sprintf(
-			`1 - sum(rate(fleet_assignment_running_seconds_bucket{le=~"%d(\\.0)?"}[%s])) / (sum(rate(fleet_assignment_running_seconds_count[%s])) > 0)`,
-			Within, w, w)})
+		all = append(all, Rule{Record: slowShare(w), Expr: "1 - " + InTime(w)})
 	}
 	return all
+}
+
+// InTime is the share of assignments that were running within the objective's time,
+// over a window. Prometheus 3 writes the bound of a bucket as 300.0, Prometheus 2 as 300.
+func InTime(window string) string {
+	return fmt.Sprintf(`sum(rate(fleet_assignment_running_seconds_bucket{le=~"%d(\\.0)?"}[%s])) / (sum(rate(fleet_assignment_running_seconds_count[%s])) > 0)`,
+		Within, window, window)
 }
