@@ -87,6 +87,10 @@ func (c placement) waiting(w rollout.Wait) Sentence {
 		return c.citing(c.marks.desired, text)
 	case rollout.WaitOffline:
 		return c.citing(c.presence, text)
+	case rollout.WaitValue, rollout.WaitValueInvalid:
+		if c.labels != nil {
+			return c.citing(c.labels, text)
+		}
 	}
 	for _, m := range c.rollouts {
 		if m.Sequence == w.Sequence && w.Sequence > 0 {
