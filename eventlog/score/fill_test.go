@@ -13,13 +13,13 @@ import (
 func TestPlacesOfAText(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string][]score.Place{
-		"":                                        nil,
-		"$(device.id)":                            {{Begin: 0, End: 12}},
-		"a$(device.labels.x.example/y_z-1)b":      {{Begin: 1, End: 33, Label: "x.example/y_z-1"}},
-		"$(device.id)$(device.labels.a)":          {{Begin: 0, End: 12}, {Begin: 12, End: 30, Label: "a"}},
-		"$$(device.id)":                           {{Begin: 0, End: 10, Literal: true}},
-		"$$$(device.":                             {{Begin: 1, End: 11, Literal: true}},
-		"$$(device.$(device.id)":                  {{Begin: 0, End: 10, Literal: true}, {Begin: 10, End: 22}},
+		"":                                   nil,
+		"$(device.id)":                       {{Begin: 0, End: 12}},
+		"a$(device.labels.x.example/y_z-1)b": {{Begin: 1, End: 33, Label: "x.example/y_z-1"}},
+		"$(device.id)$(device.labels.a)":     {{Begin: 0, End: 12}, {Begin: 12, End: 30, Label: "a"}},
+		"$$(device.id)":                      {{Begin: 0, End: 10, Literal: true}},
+		"$$$(device.":                        {{Begin: 1, End: 11, Literal: true}},
+		"$$(device.$(device.id)":             {{Begin: 0, End: 10, Literal: true}, {Begin: 10, End: 22}},
 		"$(date) $(device $(devices.id) $device.": nil,
 	} {
 		t.Run(text, func(t *testing.T) {
