@@ -54,7 +54,8 @@ func (c placement) wait() rollout.Wait {
 // what it waits for.
 func dependsOnOthers(k rollout.WaitKind) bool {
 	switch k {
-	case rollout.WaitBatch, rollout.WaitSoak, rollout.WaitDependency, rollout.WaitMaxUnavailable, rollout.WaitBudget, rollout.WaitOperator:
+	case rollout.WaitBatch, rollout.WaitSoak, rollout.WaitDependency, rollout.WaitMaxUnavailable, rollout.WaitBudget, rollout.WaitOperator,
+		rollout.WaitWindow, rollout.WaitRate, rollout.WaitGate:
 		return true
 	}
 	return false
