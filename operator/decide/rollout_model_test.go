@@ -449,9 +449,7 @@ func (tw *twin) tells(d eventlog.Draft, e rollouttest.Event) {
 		case eventlog.RolloutPaused, eventlog.RolloutBatchFailed:
 			want.Examples = min(v.Bad, 10)
 		case eventlog.RolloutStalled:
-			if want.Examples = min(v.Waiting+v.Missing, 10); e.Reason == "TemplateValueMissing" {
-				want.Examples = min(v.Unfilled, 10)
-			}
+			want.Examples = min(v.Waiting+v.Missing, 10)
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
