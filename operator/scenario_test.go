@@ -50,9 +50,11 @@ var scenarios = map[string]struct {
 	"a broken one blocks no other":       {10, aBrokenOneBlocksNoOther},
 	"back in mid-batch":                  {10, backInMidBatch},
 	"applied before its devices":         {0, appliedBeforeItsDevices},
+	"a window closes in mid-rollout":     {20, aWindowClosesInMidRollout},
+	"a rate grows":                       {200, aRateGrows},
 }
 
-// One operator, 400 devices, and at the same time all that people, GitOps and devices do
+// One operator, 600 devices, and at the same time all that people, GitOps and devices do
 // to rollouts, and what other fleets' tools were caught at. At the end the whole log
 // obeys the laws, and no status that was ever seen had standings that do not add up.
 func TestRolloutScenarios(t *testing.T) {

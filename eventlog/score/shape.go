@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"unicode/utf8"
 )
 
@@ -29,7 +30,13 @@ type Shape struct {
 // Data is the shape of a PodmanV0 score's data as its author writes it.
 func Data() *Shape { return shapeOfData(authored) }
 
-func shapeOfData(f form) *Shape { return shapeOf(reflect.TypeFor[wireData](), "", f) }
+// shapes are made once: they are looked at for each device, and never changed.
+var shapes = [...]func() *Shape{
+	filledIn: sync.OnceValue(func() *Shape { return shapeOf(reflect.TypeFor[wireData](), "", filledIn) }),
+	authored: sync.OnceValue(func() *Shape { return shapeOf(reflect.TypeFor[wireData](), "", authored) }),
+}
+
+func shapeOfData(f form) *Shape { return shapes[f]() }
 
 func shapeOf(t reflect.Type, tag reflect.StructTag, form form) *Shape {
 	number := func(key string) int { n, _ := strconv.Atoi(tag.Get(key)); return n }
@@ -84,6 +91,9 @@ func (s *Shape) problem(at string, v any) string {
 	case string:
 		if n := utf8.RuneCountInString(v); s.Chars > 0 && n > s.Chars {
 			return fmt.Sprintf("%s: it has %d characters, and may have %d", at, n, s.Chars)
+		}
+		if (s.Match == isAuthored || s.Match == isAuthoredPlain) && !isAuthored.MatchString(v) {
+			return at + `: it has a "$(device." that is neither $(device.id) nor $(device.labels.KEY): correct it, or write $$(device. for the text itself`
 		}
 		if s.Match != nil && !s.Match.MatchString(v) {
 			return fmt.Sprintf("%s in body should match '%s'", at, s.Match)

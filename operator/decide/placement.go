@@ -32,6 +32,7 @@ type placement struct {
 	awaited   int // of those, the ones that may still come back and be judged
 	blocked   int // of the open batch's devices: they wait for a Deployment that they depend on
 	missing   int // of the open batch's devices: see placeValues.missing
+	unfilled  int // of the open batch's devices: see placeValues.unfilled
 	depends   int // online devices that an Immediate run would give its target to, and that wait for what it depends on
 	newest    time.Time
 

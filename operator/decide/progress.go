@@ -35,6 +35,7 @@ type Progress struct {
 	Missing  int       // devices, offline ones too, that wait until a Deployment that they depend on is healthy there, where nobody was given anything
 	Gate     string    // what the open batch waits for, where that is a gate; empty: it waits for none
 	Paced    bool      // the rate of its run lets nothing be given to another device at the moment, and some wait for that
+	Unfilled int       // where that is nobody, online devices that wait for labels that are filled in, and nobody was given anything
 	Shut     bool      // its windows are closed, and the run waits for them
 	Opens    time.Time // when they open; zero where they never do
 	Cycle    bool      // the Deployment depends on itself, so none of those ever goes on
@@ -134,7 +135,9 @@ func (s *State) Figures(key fleet.Key) *Progress {
 		p.Paced = pl.servable()
 	}
 	if pl.nowhere() {
-		p.Missing = pl.missing
+		if p.Missing = pl.missing; p.Missing == 0 {
+			p.Unfilled = pl.unfilled
+		}
 	}
 	if run := &pl.phase.log.Run; run.Phase.Moving() && !rollout.Immediate(run) {
 		p.Batch = s.deploymentCase(key, s.Clock()).counts()

@@ -449,7 +449,9 @@ func (tw *twin) tells(d eventlog.Draft, e rollouttest.Event) {
 		case eventlog.RolloutPaused, eventlog.RolloutBatchFailed:
 			want.Examples = min(v.Bad, 10)
 		case eventlog.RolloutStalled:
-			want.Examples = min(v.Waiting+v.Missing, 10)
+			if want.Examples = min(v.Waiting+v.Missing, 10); e.Reason == "TemplateValueMissing" {
+				want.Examples = min(v.Unfilled, 10)
+			}
 		}
 	}
 	if diff := cmp.Diff(want, got); diff != "" {

@@ -164,7 +164,7 @@ const (
 	batchFails                          // B7 to B9: more are bad than may be
 	batchAwaitsOffline                  // a member is offline, and may still come back
 	batchLacksOffline                   // it did not
-	batchNowhere                        // nobody is given anything before a Deployment comes
+	batchNowhere                        // nobody is given anything before a Deployment comes, or before a device has the labels that are filled in
 	batchThrough                        // B10, B12: all are judged, so its gates decide
 	batchUnproven                       // B11: all are judged, and none has proven it
 )
@@ -208,6 +208,9 @@ func (c deploymentCase) judge() ([]eventlog.Draft, bool, error) {
 	case batchLacksOffline:
 		return pause(v1alpha1.ReasonOfflineDevices, fmt.Sprintf("%s of batch %d %s offline; bring %s back and resume, or promote to go on without", rollout.DevicesText(pl.awaited), run.Batch, rollout.Verb(pl.awaited, "is", "are"), rollout.Verb(pl.awaited, "it", "them")))
 	case batchNowhere:
+		if pl.missing == 0 {
+			return c.stallUnfilled()
+		}
 		return c.stall(pl.missing)
 	case batchThrough:
 		switch gate := pl.set.NotHolding(run, c.Clock()); {
@@ -264,6 +267,23 @@ func (c deploymentCase) stall(devices int) ([]eventlog.Draft, bool, error) {
 	return c.event(eventlog.RolloutStalled, eventlog.Rollout{
 		Batch: run.Batch, Reason: reason, Counts: c.counts(), Examples: examples, Message: fmt.Sprintf(
 			"%s of batch %d %s %s; nothing got on for %s", rollout.DevicesText(devices), run.Batch, rollout.Verb(devices, "waits", "wait"), on, pl.set.Deadline),
+	})
+}
+
+// stallUnfilled: for a whole deadline there was no device that has the labels which are
+// filled in. That is said once a batch, and the run goes on as soon as there is one.
+func (c deploymentCase) stallUnfilled() ([]eventlog.Draft, bool, error) {
+	pl, run := c.place, &c.log.Run
+	if !pl.hours.Open || !run.StalledAt.IsZero() || c.Clock().Before(pl.stuckAt()) {
+		return nil, false, nil
+	}
+	examples := c.examplesOf(func(v *placeValues) bool { return v.unfilled }, func(e *eventlog.DeviceExample, p *place) {
+		e.Reason, e.Error = p.values.skipped, clip(p.unfilled(), maxRequester)
+	})
+	return c.event(eventlog.RolloutStalled, eventlog.Rollout{
+		Batch: run.Batch, Reason: examples[0].Reason, Counts: c.counts(), Examples: examples, Message: fmt.Sprintf(
+			"%s of batch %d %s until the labels that the score names are there: %s; nothing got on for %s",
+			rollout.DevicesText(pl.unfilled), run.Batch, rollout.Verb(pl.unfilled, "waits", "wait"), examples[0].Error, pl.set.Deadline),
 	})
 }
 

@@ -29,6 +29,7 @@ type placeValues struct {
 	judged    bool
 	awaited   bool // offline, and not lost
 	missing   bool // it is given nothing before what it depends on comes, and is not counted as waiting
+	unfilled  bool // it is online, and given nothing before it has the labels that are filled in
 	depends   bool // an Immediate run would give it the target, and waits for what it depends on
 	batch     int
 	standing  rollout.Standing
@@ -85,6 +86,9 @@ func (p *place) account(n int) {
 		}
 		if v.missing {
 			pl.missing += n
+		}
+		if v.unfilled {
+			pl.unfilled += n
 		}
 	}
 	if v.disturbed {
@@ -164,6 +168,7 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 	case run.Phase == fleet.PhaseProgressing && v.batch == run.Batch:
 		v.judged = true
 		v.awaited = !v.online && v.skipped == "" && (pair == nil || !pair.Lost)
+		v.unfilled = !on && v.online && v.skipped != "" && v.skipped == gets.Skips()
 		v.missing = !on && (v.online && v.skipped == v1alpha1.ReasonDependencyMissing || !v.online && !has && v.blocked != "")
 		switch {
 		case on:
@@ -200,7 +205,8 @@ func (s *State) dependencies(pl *placement, dev *fleet.Device) (skipped, blocked
 }
 
 // nowhere says whether the run's only batch has nothing to give to anybody before a
-// Deployment comes, or is healthy, that it depends on. To succeed would be to complete
+// Deployment comes, or is healthy, that it depends on, or before a device has the labels
+// that are filled in. To succeed would be to complete
 // without a device: what comes then would get it past all judgement. Devices that went
 // offline meanwhile (a site's power cut) change nothing about that.
 func (pl *placement) nowhere() bool {
@@ -208,7 +214,7 @@ func (pl *placement) nowhere() bool {
 	for c := rollout.Waiting; c < rollout.Classes; c++ {
 		given += pl.classes[c]
 	}
-	return pl.missing > 0 && given == 0 && len(run.Batches) == 1
+	return pl.missing+pl.unfilled > 0 && given == 0 && len(run.Batches) == 1
 }
 
 // cyclic says whether the Deployment depends on itself.

@@ -316,3 +316,29 @@ func TestTheBoundsOfAScoreAreThoseOfTheAPI(t *testing.T) {
 		t.Errorf("a score may weigh %d bytes, and by the API %d", score.MaxBytes, v1alpha1.MaxScoreBytes)
 	}
 }
+
+// A first revision that nobody was given shows nothing, so it is not through: else it would
+// be what a rollback goes back to.
+func TestARolloutThatNobodyHasTheLabelsForWaits(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 3)
+	s.apply("app:1", `{"batches":[{"soak":"1m"}]}`, withEnv(zones))
+	for range 60 {
+		s.pass(time.Minute)
+	}
+	if diff := cmp.Diff([]string{"started Applied", "stalled 1 TemplateValueMissing"}, s.rollouts(0)); diff != "" {
+		t.Errorf("the rollout says (-want +got):\n%s", diff)
+	}
+	d := s.View().Deployments[key("a/web")]
+	if w := rollout.Look(s.View(), d, s.View().Clock).OpenBatch(); w.Kind != rollout.WaitValue || len(w.Devices) != 3 {
+		t.Errorf("the batch waits for %+v", w)
+	}
+	s.zone("pi-001", "a", "ada")
+	for range 5 {
+		s.pass(time.Minute)
+	}
+	s.wants("nothing a nothing")
+	if s.run().Phase != fleet.PhaseCompleted {
+		t.Errorf("one device proved it, and the rollout is %s", s.run().Phase)
+	}
+}

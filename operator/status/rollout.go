@@ -170,6 +170,13 @@ func progressing(in Deployments, batch string) wait {
 	case p.Missing > 0 && !run.Passed:
 		return wait{reason: v1alpha1.ReasonAwaitingDependencies, stalled: !run.StalledAt.IsZero(), message: fmt.Sprintf(
 			"%s; %s until what this Deployment depends on is healthy there", said, devicesWait(p.Missing))}
+	case p.Unfilled > 0 && !run.Passed:
+		message := fmt.Sprintf("%s; %s until the labels that the score names are there", said, devicesWait(p.Unfilled))
+		reason := v1alpha1.ReasonTemplateValueMissing
+		if skip := skippedForValues(p); skip != nil {
+			reason, message = skip.Reason, message+": "+skip.Message
+		}
+		return wait{reason: reason, stalled: !run.StalledAt.IsZero(), message: message}
 	case p.Gate != "":
 		return wait{reason: v1alpha1.ReasonAwaitingGate, message: said + "; " + p.Gate}
 	case n.Waiting > 0 && p.Paced:

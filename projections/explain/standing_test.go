@@ -151,6 +151,22 @@ func TestExplainADeploymentThatIsNotAssigned(t *testing.T) {
 			},
 			explain.StateHeldBack, "Refused", "is not assigned there: the rollout of revision 1 was aborted", "until a person lets the rollout go on", nil,
 		},
+		"it matches, and has no label that is filled in": {
+			func(w *storytest.Story) {
+				w.Device(d, map[string]string{"site": "lab"})
+				w.Apply(storytest.Till, 1, storytest.Podman("a:$(device.labels.zone)"))
+				w.Rollout(storytest.Till, eventlog.RolloutStarted, 1, 2)
+			},
+			explain.StateHeldBack, "TemplateValueMissing", "it has no label zone, which image names: kubectl label device kasse-1 zone=VALUE", "until the labels of kasse-1 change", nil,
+		},
+		"it matches, and reports a label that is filled in itself": {
+			func(w *storytest.Story) {
+				w.Device(d, map[string]string{"site": "lab", "zone": "a"})
+				w.Apply(storytest.Till, 1, storytest.Podman("a:$(device.labels.zone)"))
+				w.Rollout(storytest.Till, eventlog.RolloutStarted, 1, 2)
+			},
+			explain.StateHeldBack, "TemplateValueMissing", "it reports label zone itself, and image takes only labels that somebody else set", "until the labels of kasse-1 change", nil,
+		},
 		"it matches, and is an orphan": {
 			func(w *storytest.Story) {
 				w.Apply(storytest.Till, 1, storytest.Podman("a"))

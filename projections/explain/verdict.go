@@ -191,6 +191,9 @@ func heldBack(c placement) verdict {
 	if w.Kind == rollout.WaitRefused || w.Kind == rollout.WaitPaused {
 		next.Text = "nothing, until a person lets the rollout go on or another revision is applied"
 	}
+	if w.Kind == rollout.WaitValue || w.Kind == rollout.WaitValueInvalid {
+		next.Text = "nothing, until the labels of " + c.id + " change or another revision is applied"
+	}
 	why.Text = c.name() + " matches " + c.id + ", and is not assigned there: " + why.Text
 	return verdict{reason: string(w.Kind), summary: why, next: []Sentence{next}}
 }

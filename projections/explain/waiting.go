@@ -54,7 +54,8 @@ func (c placement) wait() rollout.Wait {
 // what it waits for.
 func dependsOnOthers(k rollout.WaitKind) bool {
 	switch k {
-	case rollout.WaitBatch, rollout.WaitSoak, rollout.WaitDependency, rollout.WaitMaxUnavailable, rollout.WaitBudget, rollout.WaitOperator:
+	case rollout.WaitBatch, rollout.WaitSoak, rollout.WaitDependency, rollout.WaitMaxUnavailable, rollout.WaitBudget, rollout.WaitOperator,
+		rollout.WaitWindow, rollout.WaitRate, rollout.WaitGate:
 		return true
 	}
 	return false
@@ -87,6 +88,10 @@ func (c placement) waiting(w rollout.Wait) Sentence {
 		return c.citing(c.marks.desired, text)
 	case rollout.WaitOffline:
 		return c.citing(c.presence, text)
+	case rollout.WaitValue, rollout.WaitValueInvalid:
+		if c.labels != nil {
+			return c.citing(c.labels, text)
+		}
 	}
 	for _, m := range c.rollouts {
 		if m.Sequence == w.Sequence && w.Sequence > 0 {

@@ -401,6 +401,10 @@ func (s *Survey) OpenBatch() Wait {
 			w.Message = s.name() + " depends on itself by way of spec.rollout.dependsOn"
 		}
 		s.nameWhere(&w, func(_ Class, p *Place) bool { return p.missing() })
+	case s.unfilled(n) > 0 && !run.Full:
+		w.Kind = WaitValue
+		w.Message = fmt.Sprintf("%s of batch %d %s until the labels that the score names are there", DevicesText(s.unfilled(n)), run.Batch, Verb(s.unfilled(n), "waits", "wait"))
+		s.nameWhere(&w, func(_ Class, p *Place) bool { return p.unfilled() })
 	case n.Proven == 0 && run.Batch < len(run.Batches) && run.Batches[run.Batch-1].Size > 0 && !run.Full && !Immediate(run):
 		w.Message = fmt.Sprintf("no device of batch %d has proven revision %d yet", run.Batch, run.Target.Revision)
 	case s.judges() && !run.Full && s.set.NotHolding(run, s.at) != nil:
@@ -462,16 +466,28 @@ func (s *Survey) awaited() int {
 
 // nowhere is how many devices wait until a Deployment that they depend on comes or is
 // healthy there, where the only batch of the run was given to nobody.
-func (s *Survey) nowhere(of BatchCounts) (n int) {
+func (s *Survey) nowhere(of BatchCounts) int { return s.whereNobody(of, (*Place).missing) }
+
+// unfilled is how many devices wait for labels that are filled in, where the only batch of
+// the run was given to nobody.
+func (s *Survey) unfilled(of BatchCounts) int { return s.whereNobody(of, (*Place).unfilled) }
+
+func (s *Survey) whereNobody(of BatchCounts, waits func(*Place) bool) (n int) {
 	if len(s.d.Run.Batches) > 1 || of.Given > 0 || Immediate(&s.d.Run) {
 		return 0
 	}
 	for _, p := range s.places {
-		if p.Matches && p.missing() {
+		if p.Matches && waits(p) {
 			n++
 		}
 	}
 	return n
+}
+
+// unfilled says whether an online device is given nothing before it has the labels that
+// are filled in.
+func (p *Place) unfilled() bool {
+	return !p.Member && p.Online() && (p.Skipped == WaitValue || p.Skipped == WaitValueInvalid)
 }
 
 // missing says whether a device is given nothing before what it depends on comes, and is

@@ -16,11 +16,7 @@ import (
 func BenchmarkRender(b *testing.B) {
 	const devices, rounds = 100_000, 9
 	raw := []byte(service(`"args":["--id","$(device.id)","--site=$(device.labels.site)"],"configs":{"/etc/app.conf":"` +
-		strings.Repeat("key = value of some length\\n", 20) + `[site]\nname = $(device.labels.site)\n"},"env":{"DEVICE":"$(device.id)","SITE":"$(device.labels.site)","TZ":"Europe/Berlin"},"image":"registry.example.org/team/app:1.27.3","name":"web","ports":["8080:80"],"restartPolicy":"Always","volumes":["data:/data","/srv/$(device.id):/srv:ro"]`))
-	if _, err := template.Of(raw).Render("d1", labels("site", "x")); err != nil {
-		b.Fatal(err)
-	}
-	raw = []byte(strings.ReplaceAll(string(raw), "/srv/$(device.id)", "/srv")) // what needs no look at each device's
+		strings.Repeat("key = value of some length\\n", 20) + `[site]\nname = $(device.labels.site)\n"},"env":{"DEVICE":"$(device.id)","SITE":"$(device.labels.site)","TZ":"Europe/Berlin"},"image":"registry.example.org/team/$(device.labels.site):1.27.3","name":"web","ports":["8080:80"],"restartPolicy":"Always","volumes":["data:/data","/srv/$(device.id):/srv:ro"]`))
 	tmpl := template.Of(raw)
 	ids, has, values := make([]string, devices), make([]map[string]eventlog.OwnedLabel, devices), make([][]byte, devices)
 	for i := range ids {

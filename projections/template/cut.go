@@ -42,8 +42,12 @@ func Of(canonical []byte) *Template {
 	for _, p := range t.parts {
 		t.length += len(p)
 	}
-	if t.length+len(t.places)*maxValue > score.MaxContent {
-		t.checks = true
+	long := t.length+len(t.places)*maxValue > score.MaxContent
+	for i := range t.places {
+		p := &t.places[i]
+		if p.risky = p.risky || long; p.risky && t.checked == nil {
+			t.checked = map[string]*Invalid{}
+		}
 	}
 	return t
 }
@@ -56,7 +60,8 @@ type cutter struct {
 	t     *Template
 }
 
-// cut cuts the string between two offsets, with its quotes, that is the value of a field.
+// cut cuts the string between two offsets, with its quotes, that is the value of a field,
+// and says which of its places are risky.
 func (c *cutter) cut(begin, end int, f field) {
 	if !f.filled() {
 		return
@@ -66,7 +71,7 @@ func (c *cutter) cut(begin, end int, f field) {
 	if f.name == "volumes" && text[1] == '/' {
 		host = bytes.IndexByte(c.whole[begin:end], ':')
 	}
-	places := 0
+	first := len(c.t.places)
 	for _, p := range score.Places(text) {
 		c.part = append(c.part, c.whole[c.from:begin+p.Begin]...)
 		c.from = begin + p.End
@@ -74,17 +79,16 @@ func (c *cutter) cut(begin, end int, f field) {
 			c.part = append(c.part, score.PlaceBegins...)
 			continue
 		}
-		places++
 		c.t.parts = append(c.t.parts, c.part)
 		c.part = nil
 		c.t.places = append(c.t.places, place{label: p.Label, field: f.name, chosen: f.name == "image" || p.Begin < host})
 	}
-	if places == 0 {
-		return
-	}
-	program := f.name == "command" && f.index == 0
-	if f.name == "image" || f.name == "volumes" || program || utf8.RuneCountInString(text)+places*maxValue > f.chars() {
-		c.t.checks = true
+	places := c.t.places[first:]
+	long := len(places) > 0 && utf8.RuneCountInString(text)+len(places)*maxValue > f.chars()
+	for i := range places {
+		p := &places[i]
+		harmless := p.label == "" && p.chosen && f.name == "volumes" // an id in a path of the host
+		p.risky = long || f.name == "image" || f.name == "volumes" && !harmless || f.name == "command" && f.index == 0
 	}
 }
 

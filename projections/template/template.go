@@ -59,14 +59,18 @@ func Reason(err error) string {
 // maxValue is the most characters of a device's id, and of a label's value.
 const maxValue = 63
 
-// Template is a score that was cut at the places where it is filled in.
+// maxChecked is how many values are remembered of which it is known whether they are good.
+const maxChecked = 1024
+
+// Template is a score that was cut at the places where it is filled in. It is not safe for
+// concurrent use.
 type Template struct {
 	parts  [][]byte // between the places, one more than there are of those
 	places []place
 	length int // of the parts
-	// checks says that a device's values can make the score one that it would refuse: a
-	// label in an image's repository that has a capital letter.
-	checks bool
+	// checked has, by the values of all risky places, what a device would say of the score;
+	// nil where no place is risky.
+	checked map[string]*Invalid
 }
 
 // place is where a value is filled in.
@@ -74,6 +78,9 @@ type place struct {
 	label  string // its key; empty: the device's id
 	field  string
 	chosen bool // the device must not choose the value
+	// risky: a value can make the score one that the device would refuse, as a capital
+	// letter does in an image's repository.
+	risky bool
 }
 
 // Render gives the score for a device, in canonical form. labels are those that the log
@@ -86,6 +93,7 @@ func (t *Template) Render(device string, labels map[string]eventlog.OwnedLabel) 
 
 // Append is Render into dst, which is empty and may have room.
 func (t *Template) Append(dst []byte, device string, labels map[string]eventlog.OwnedLabel) ([]byte, error) {
+	var risky []byte // the values
 	dst = append(dst, t.parts[0]...)
 	for i := range t.places {
 		p := &t.places[i]
@@ -100,17 +108,37 @@ func (t *Template) Append(dst []byte, device string, labels map[string]eventlog.
 		if !plain(value) {
 			return nil, &Invalid{fmt.Sprintf("%q cannot be the value of a label", value)}
 		}
+		if p.risky {
+			risky = append(append(risky, value...), 0)
+		}
 		dst = append(append(dst, value...), t.parts[i+1]...)
 	}
 	if len(dst) > score.MaxBytes {
 		return nil, &Invalid{fmt.Sprintf("filled in, the score is %d bytes, and %d at most fit into the event log", len(dst), score.MaxBytes)}
 	}
-	if t.checks {
-		if _, err := score.Decode(dst); err != nil {
-			return nil, &Invalid{"filled in, " + err.Error()}
+	if t.checked != nil {
+		if invalid := t.check(dst, risky); invalid != nil {
+			return nil, invalid
 		}
 	}
 	return dst, nil
+}
+
+// check says what a device would say of the score, which has these values in risky places.
+// Many devices have the same.
+func (t *Template) check(filled, risky []byte) *Invalid {
+	invalid, known := t.checked[string(risky)]
+	if known {
+		return invalid
+	}
+	if _, err := score.Decode(filled); err != nil {
+		invalid = &Invalid{"filled in, " + err.Error()}
+	}
+	if len(t.checked) == maxChecked {
+		clear(t.checked)
+	}
+	t.checked[string(risky)] = invalid
+	return invalid
 }
 
 // plain says whether a value is one that a label can have: it needs no escape in JSON.

@@ -204,6 +204,9 @@ func TestWhatIsSplicedIsWhatAFullRenderGives(t *testing.T) {
 		if tmpl == nil {
 			return
 		}
+		for _, other := range []string{"UP", "", "a.b"} { // what is remembered of others changes nothing
+			_, _ = tmpl.Render("d0", labels("site", other, "x.y/z", "1", "own", other))
+		}
 		want := canonical(t, whole)
 		got, err := tmpl.Render("d1", has)
 		var missing *template.Missing

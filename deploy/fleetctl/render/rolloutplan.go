@@ -83,6 +83,9 @@ func (p textWriter) plannedBatch(i, n int, b resource.PlannedBatch, judged bool)
 	if judged {
 		parts = append(parts, fmt.Sprintf("%d may be bad", b.Allowed), "soak "+brief(time.Duration(b.Soak)))
 	}
+	for _, gate := range b.Gates {
+		parts = append(parts, "then gate "+gate)
+	}
 	if b.Approval != eventlog.ApprovalAutomatic && i < n-1 {
 		parts = append(parts, fmt.Sprintf("then approval (%s)", b.Approval))
 	}

@@ -8,6 +8,7 @@ import (
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
+	"fleet.nationtech.io/projections/window"
 )
 
 // whyDevice says in a few words what a device waits for, or what is wrong with it.
@@ -46,6 +47,10 @@ func whyDevice(d *fleet.Deployment, dev *decide.ShownDevice, shown *decide.Shown
 		return fmt.Sprintf("deployment/%s is not healthy there yet", dev.Blocked)
 	case dev.Batch > run.Batch && run.Phase == fleet.PhaseProgressing:
 		return fmt.Sprintf("batch %d is not open yet", dev.Batch)
+	case shown.Shut:
+		return hoursText(window.State{Until: shown.Opens})
+	case shown.Paced:
+		return "spec.rollout.rate lets no more be given it at the moment"
 	case dev.Budget != "":
 		return fmt.Sprintf("DisruptionBudget %s has no room", dev.Budget)
 	case shown.Disturbed >= shown.Settings.MostUnavailable(shown.Matched) && run.Phase.Moving():

@@ -68,6 +68,7 @@ type PlannedBatch struct {
 	Waves       int               `json:"waves"` // of at most max_unavailable devices
 	Allowed     int               `json:"allowed_bad"`
 	Soak        eventlog.Duration `json:"soak"`
+	Gates       []string          `json:"gates,omitempty"`
 	Approval    string            `json:"approval"`
 	Names       []string          `json:"names"` // the first of the devices, in their order
 }
@@ -207,7 +208,7 @@ func (c *Catalog) planned(key fleet.Key, of string, run uint64, most int) Plan {
 	}
 	for i := range d.Run.Batches {
 		b := set.Batch(&d.Run, i+1)
-		p.Batches = append(p.Batches, PlannedBatch{Number: i + 1, Size: sizeText(b), Soak: eventlog.Duration(b.Soak), Approval: approvalOf(b), Names: []string{}})
+		p.Batches = append(p.Batches, PlannedBatch{Number: i + 1, Size: sizeText(b), Soak: eventlog.Duration(b.Soak), Gates: gateTexts(b.Gates), Approval: approvalOf(b), Names: []string{}})
 	}
 	for i := range shown.Devices {
 		p.count(&shown.Devices[i], most)
@@ -325,6 +326,14 @@ func leastOf(r *eventlog.Rate, devices int) time.Duration {
 		d += r.Interval(n)
 	}
 	return d.Round(time.Second)
+}
+
+// gateTexts says what each gate asks.
+func gateTexts(gates []rollout.Gate) (texts []string) {
+	for _, g := range gates {
+		texts = append(texts, fmt.Sprintf("%s of Prometheus server %s: %s for %s", g.Name, g.Server, g.Wants(), g.For))
+	}
+	return texts
 }
 
 // hoursText says whether windows are open, and until when.

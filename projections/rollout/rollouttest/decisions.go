@@ -34,6 +34,10 @@ package rollouttest
 //   - A run of one batch that was given to nobody, because what it depends on is nowhere,
 //     or its devices went offline before that was healthy, waits: else it completes without
 //     a device, and brings out what nothing has proven.
+//   - The same where its online devices lack the label that is filled in. In all other runs
+//     such a device is skipped. What has the run's target with a value that is not the
+//     present one does not stand on it, and is owed the present one like another target,
+//     also after the run.
 //   - A healthy device that was away, and is back when the batch could call it flapping,
 //     counts neither for nor against until it is proven again.
 //   - A hold and spec.paused end with another deadline for each device.

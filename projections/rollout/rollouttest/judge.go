@@ -14,6 +14,7 @@ type Verdict struct {
 	Ready                    int   // of them, those whose dependencies are healthy
 	Offline                  int   // may still come back and be judged
 	Missing                  int   // what they depend on is not there; or they are offline, have nothing, and it is not healthy
+	Unfilled                 int   // online, and without the label that is filled in
 	Newest                   int64 // when the newest deadline began
 }
 
@@ -51,6 +52,8 @@ func (s *State) Judge(d *Deployment, now int64) (v Verdict) {
 			}
 		case !given && dev.Online && s.skipped(d, dev) == "DependencyMissing":
 			v.Missing++
+		case !given && dev.Online && s.skipped(d, dev) == "TemplateValueMissing":
+			v.Unfilled++
 		case !given && !dev.Online && p == nil && (s.skipped(d, dev) == "DependencyMissing" || s.skipped(d, dev) == "" && s.depends(d, dev) != ""):
 			v.Missing++
 		}

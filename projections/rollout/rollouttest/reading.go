@@ -16,7 +16,8 @@ import (
 // out. What a Device object says the log learns a moment later than the leader: the first
 // labels of a device count from its first event on.
 //
-// It fails on what the model does not have: restarts, windows by the calendar, rates, gates, selectors with expressions, and
+// It says nothing about windows, rates and gates, which the model has in another form, and
+// fails on what that does not have at all: restarts, selectors with expressions, and
 // budgets by several labels.
 func CheckLog(log []eventlog.Event) error {
 	laws := NewLaws()
@@ -167,9 +168,6 @@ func spec(logged eventlog.Event) (Spec, error) {
 			return Spec{}, err
 		}
 	}
-	if len(said.Windows) > 0 || said.Rate != nil {
-		return Spec{}, errUnreadable
-	}
 	set := rollout.Fill(said)
 	sp := Spec{
 		Revision: int(p.Revision), Content: Content(p.ScoreHash), Selector: p.Selector.MatchLabels, Strategy: set.Strategy,
@@ -183,9 +181,6 @@ func spec(logged eventlog.Event) (Spec, error) {
 		return sp, nil // the first revision is one batch without a soak
 	}
 	for _, b := range set.Batches {
-		if len(b.Gates) > 0 {
-			return sp, errUnreadable
-		}
 		m := Batch{Soak: int64(b.Soak), Manual: b.Manual, FourEyes: b.FourEyes}
 		if b.Size != nil {
 			m.Size = *b.Size

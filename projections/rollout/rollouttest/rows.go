@@ -176,9 +176,12 @@ func (l *Laws) dueBatch(c *course, key string, now int64) due {
 	// A run that nobody was given, for what it depends on is not there or its devices went
 	// offline before that was healthy, is not complete: it waits, and says so by the rule
 	// of section 7.
-	case settled && t.counted() == 0 && t.missing > 0 && len(c.plan) == 1:
+	case settled && t.counted() == 0 && t.missing+t.unfilled > 0 && len(c.plan) == 1:
 		if c.stalled || c.shut(now) || now-c.idle(t, now) < c.spec.Deadline {
 			return due{}
+		}
+		if t.missing == 0 {
+			return due{"Stall", eventlog.RolloutStalled, "TemplateValueMissing", ""}
 		}
 		return l.dueStall(key)
 	// B10: "nothing open, nothing waiting, gates hold, and at least one proven, or it is the

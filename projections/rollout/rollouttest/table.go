@@ -277,6 +277,8 @@ func (t turn) judge() []Event {
 		return nil
 	case settled && nowhere(r, v) && (r.Stalled || d.shut(t.now) || !over(d.idle(v, t.now))):
 		return nil
+	case settled && nowhere(r, v) && v.Missing == 0:
+		return t.say("Stall", eventlog.RolloutStalled, Event{Reason: "TemplateValueMissing"})
 	case settled && nowhere(r, v):
 		return t.stall()
 	case t.through(v) && d.holding(t.now):
@@ -337,5 +339,7 @@ func (t turn) stall() []Event {
 }
 
 // nowhere: the only batch was given to nobody, and some wait until a Deployment that they
-// depend on comes or is healthy.
-func nowhere(r *Run, v Verdict) bool { return len(r.Plan) == 1 && v.Given == 0 && v.Missing > 0 }
+// depend on comes or is healthy, or until they have the label that is filled in.
+func nowhere(r *Run, v Verdict) bool {
+	return len(r.Plan) == 1 && v.Given == 0 && v.Missing+v.Unfilled > 0
+}

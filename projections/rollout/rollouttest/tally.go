@@ -8,6 +8,7 @@ type tally struct {
 	waiting, ready    int   // online, and to be given it; of them, those whose dependencies are healthy
 	offline           int   // may still come back and be judged
 	missing           int   // what they depend on is not there; or they are offline, have nothing, and it is not healthy
+	unfilled          int   // online, and without the label that is filled in
 	newest            int64 // when the newest deadline began
 }
 
@@ -55,6 +56,8 @@ func (l *Laws) tally(c *course, key string, now int64) (t tally) {
 				if ready {
 					t.ready++
 				}
+			case unfilled && w.online:
+				t.unfilled++
 			case unfilled:
 			case w.online && w.labels != nil && (f == nil || f.holder == "" || f.holder == key):
 				t.missing++
