@@ -59,6 +59,14 @@ func budget(w *storytest.Story, most int) {
 	})
 }
 
+// settings applies revision 2 once more, with more in spec.rollout.
+func settings(w *storytest.Story, more string) {
+	w.Apply(storytest.Till, 2, storytest.Podman("nginx:2"), func(d *eventlog.Deployment) {
+		storytest.Batched(d)
+		d.Rollout = []byte(strings.Replace(string(d.Rollout), `{`, `{`+more, 1))
+	})
+}
+
 // A device that runs what was before because its batch is not open is no fault: it runs
 // as it should, and what comes next says what it waits for.
 func TestWhatADeviceWaitsForInARollout(t *testing.T) {
@@ -148,6 +156,48 @@ func TestWhatADeviceWaitsForInARollout(t *testing.T) {
 				})
 			},
 			rollout.WaitDependency, explain.StateRunning, "it depends on shop/db, which is not assigned to kasse-1",
+		},
+		"no window is open": {
+			func(w *storytest.Story) {
+				opened(w)
+				settings(w, `"windows":[{"schedule":"30 3 1 1 *","duration":"1h"}],`)
+			},
+			rollout.WaitWindow, explain.StateRunning, "kasse-1 is given revision 2 when the next window of spec.rollout.windows opens, at ",
+		},
+		"no window is open for the next batch": {
+			func(w *storytest.Story) {
+				inBatches(w)
+				settings(w, `"windows":[{"schedule":"30 3 1 1 *","duration":"1h"}],`)
+				w.Report(canary, storytest.Till, eventlog.PhaseRunning, "", 2)
+				asked := w.Ask("alice", storytest.Till, eventlog.Request{Verb: eventlog.RequestPromote, Revision: 2, Batch: 1})
+				w.Run(storytest.Till, eventlog.RolloutPromoted, of(eventlog.Rollout{Batch: 1, Request: asked}), storytest.By("alice"))
+			},
+			rollout.WaitWindow, explain.StateRunning, "batch 1 is through, and batch 2 begins when the next window of spec.rollout.windows opens",
+		},
+		"the rate lets nothing be given": {
+			func(w *storytest.Story) {
+				inBatches(w)
+				w.Report(canary, storytest.Till, eventlog.PhaseRunning, "", 2)
+				settings(w, `"rate":{"devices":1,"per":"24h"},`)
+				w.Device("kasse-9", map[string]string{"site": "lab", "zone": "c"})
+				w.Online("kasse-9")
+				w.Give("kasse-9", storytest.Till, 2, 1, 1)
+				w.Report("kasse-9", storytest.Till, eventlog.PhaseRunning, "", 2)
+				w.Run(storytest.Till, eventlog.RolloutBatchStarted, of(eventlog.Rollout{Batch: 2}))
+			},
+			rollout.WaitRate, explain.StateRunning, "kasse-1 waits for spec.rollout.rate, which is 1 device in 24h0m0s now; the next device is given it at ",
+		},
+		"a gate of the open batch does not hold": {
+			func(w *storytest.Story) {
+				inBatches(w)
+				w.Apply(storytest.Till, 2, storytest.Podman("nginx:2"), func(d *eventlog.Deployment) {
+					d.Rollout = []byte(`{"batches":[{"size":1,"gates":[{"name":"errors","prometheus":{"server":"main","query":"errors","max":"0.05"}}]},{}]}`)
+				})
+				w.Report(canary, storytest.Till, eventlog.PhaseRunning, "", 2)
+				w.Wait(6 * time.Minute)
+				w.Online(kasse)
+			},
+			rollout.WaitGate, explain.StateRunning, "the devices of batch 1 are through, and gate errors has yet to be answered by Prometheus server main",
 		},
 		"the operator gives it next": {
 			opened,
