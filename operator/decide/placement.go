@@ -29,6 +29,7 @@ type placement struct {
 	online    int // of those that match
 	disturbed int // unavailable through this Deployment
 	offline   int // of the open batch's devices
+	failing   int // of the open batch's devices: they fail, and not for long enough to be believed
 	awaited   int // of those, the ones that may still come back and be judged
 	blocked   int // of the open batch's devices: they wait for a Deployment that they depend on
 	missing   int // of the open batch's devices: see placeValues.missing

@@ -30,6 +30,7 @@ type Progress struct {
 	// Batch counts the devices of the open batch; nil where none is judged.
 	Batch    *eventlog.RolloutCounts
 	Open     int       // devices of the open batch that are at work on it or soak
+	Failing  int       // of those, the ones that fail, and not for long enough to be believed
 	Blocked  int       // devices of the open batch, or of an Immediate run those online, that wait for a Deployment that they depend on
 	Parked   int       // devices that wait for a DisruptionBudget
 	Missing  int       // devices, offline ones too, that wait until a Deployment that they depend on is healthy there, where nobody was given anything
@@ -120,7 +121,7 @@ func (s *State) Figures(key fleet.Key) *Progress {
 	}
 	p := &Progress{
 		Settings: pl.set, Matched: pl.matched, Online: pl.online, Standings: pl.standings, Succeeded: pl.standings[rollout.Healthy],
-		Disturbed: pl.disturbed, Failed: pl.failed, FailedOnline: pl.failedOnline, Offline: pl.absent, Owes: pl.owes(), Open: pl.classes[rollout.Open], Blocked: pl.blocked + pl.depends, Parked: pl.parked,
+		Disturbed: pl.disturbed, Failed: pl.failed, FailedOnline: pl.failedOnline, Offline: pl.absent, Owes: pl.owes(), Open: pl.classes[rollout.Open], Failing: pl.failing, Blocked: pl.blocked + pl.depends, Parked: pl.parked,
 		Cycle: pl.cyclic(s), Shut: !pl.hours.Open,
 	}
 	if p.Shut {

@@ -78,6 +78,9 @@ func (p *place) account(n int) {
 		if !v.online {
 			pl.offline += n
 		}
+		if v.class == rollout.Open && v.failed {
+			pl.failing += n
+		}
 		if v.awaited {
 			pl.awaited += n
 		}

@@ -62,8 +62,11 @@ func TestWhatMendsDoesNotWaitForAWindow(t *testing.T) {
 	s.nature["app:2"], s.nature["app:3"] = eventlog.PhaseFailed, eventlog.PhaseRunning
 	settings := `{"batches": [{"size": 2, "soak": "1m"}, {}], "maxUnavailable": 4, "windows": [{"schedule": "0 14 * * *", "duration": "10m"}]}` // until 14:10
 	s.apply("app:2", settings)
+	s.pass(30 * time.Second)
+	if p := s.Progress(key("a/web")); p.Failing != 2 || p.Open != 2 || p.Batch.Bad != 0 {
+		t.Errorf("within a minute %d of %d devices fail, and %d are bad", p.Failing, p.Open, p.Batch.Bad)
+	}
 	s.pass(time.Minute)
-	s.pass(2 * time.Minute)
 	if s.given("app:2") != 2 || s.run().Phase != "Paused" {
 		t.Fatalf("%d devices were given a broken revision, and the run is %s", s.given("app:2"), s.run().Phase)
 	}

@@ -185,8 +185,11 @@ func progressing(in Deployments, batch string) wait {
 	case n.Waiting > 0 && p.Open == 0:
 		return wait{reason: v1alpha1.ReasonAwaitingBudget, message: fmt.Sprintf(
 			"%s; %s, for no more may be unavailable (%s at a time%s)", said, devicesWait(n.Waiting), rollout.DevicesText(p.Settings.MostUnavailable(p.Matched)), parkedText(p.Parked))}
-	case n.Waiting == 0 && p.Open > 0 && p.Standings[rollout.Updating] == 0 && n.Bad == 0:
+	case n.Waiting == 0 && p.Open > 0 && p.Standings[rollout.Updating] == 0 && n.Bad == 0 && p.Failing == 0:
 		return wait{reason: v1alpha1.ReasonAwaitingSoak, message: fmt.Sprintf("%s; its devices soak for %s", said, settings.Soak)}
+	}
+	if p.Failing > 0 {
+		said += fmt.Sprintf("; %s, which counts against the batch after %s", devicesFail(p.Failing), min(rollout.Patience, p.Settings.Deadline))
 	}
 	return wait{reason: v1alpha1.ReasonAwaitingDevices, message: said}
 }
@@ -205,6 +208,9 @@ func parkedText(n int) string {
 	}
 	return fmt.Sprintf("; %s for a DisruptionBudget", devicesWait(n))
 }
+
+// devicesFail is 1 device fails or 5 devices fail.
+func devicesFail(n int) string { return rollout.DevicesText(n) + rollout.Verb(n, " fails", " fail") }
 
 // devicesWait is 1 device waits or 5 devices wait.
 func devicesWait(n int) string { return rollout.DevicesText(n) + rollout.Verb(n, " waits", " wait") }
