@@ -19,7 +19,7 @@ import (
 func OfDeployment(events iter.Seq2[eventlog.Event, error], key fleet.Key, o Options) (*History, error) {
 	f := &deploymentTimeline{
 		h:   &History{Kind: KindDeployment, Namespace: key.Namespace, Name: key.Name, AsHappened: o.AsHappened},
-		key: key, o: o, view: fleet.New(), ids: map[string]uint64{}, held: map[string]struct{}{},
+		key: key, o: o, view: fleet.New(), ids: map[string]uint64{}, held: map[string]struct{}{}, gates: map[string]string{},
 	}
 	if err := o.Each(events, f.fold); err != nil {
 		return nil, err
@@ -48,6 +48,7 @@ type deploymentTimeline struct {
 	last  Record
 	// batches is how many the run has.
 	batches int
+	gates   map[string]string // the last verdicts about the open batch, by the gate's name
 }
 
 // reign is the time in which one change holds.

@@ -188,6 +188,16 @@ func atOnce(t eventlog.Type, kind string) bool {
 }
 
 // rollout tells an event of a rollout.
+// turns says whether an answer about a gate is another than the one before it. A gate is
+// asked for hours, and a history tells when it turned.
+func (f *deploymentTimeline) turns(a *eventlog.GateAnswer) bool {
+	if a == nil || f.gates[a.Name] == a.Verdict {
+		return false
+	}
+	f.gates[a.Name] = a.Verdict
+	return true
+}
+
 func (f *deploymentTimeline) rollout(r Record) {
 	p, err := eventlog.Payload[eventlog.Rollout](r.Event)
 	if err != nil || r.Type.Family() != eventlog.FamilyDeployment || f.reign == nil {
@@ -197,6 +207,11 @@ func (f *deploymentTimeline) rollout(r Record) {
 	after := Between(g.at, r.At)
 	if r.Type == eventlog.RolloutStarted {
 		f.batches = len(p.Batches)
+	}
+	if r.Type != eventlog.RolloutGateMeasured {
+		clear(f.gates)
+	} else if !f.turns(p.Gate) {
+		return
 	}
 	if r.Type != eventlog.RolloutRequestRefused {
 		f.h.Entries[g.entry].Rollout = append(f.h.Entries[g.entry].Rollout,

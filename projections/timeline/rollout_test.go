@@ -71,6 +71,24 @@ func TestAHistoryTellsARolloutBatchByBatch(t *testing.T) {
 				"14 the rollout of revision 1 was aborted; devices keep what they have by bob",
 			},
 		},
+		"a gate is answered": {
+			func(w *storytest.Story) {
+				measured := func(verdict string, value *float64, problem string) {
+					w.Run(storytest.Till, eventlog.RolloutGateMeasured, eventlog.Rollout{Kind: eventlog.RunUpdate, Revision: 1, Batch: 1, Gate: &eventlog.GateAnswer{
+						Name: "errors", Server: "main", Verdict: verdict, Value: value, Error: problem,
+					}})
+				}
+				high, low := 0.2, 0.01
+				measured(eventlog.GateNone, nil, "Prometheus server main does not answer")
+				measured(eventlog.GateNone, nil, "Prometheus server main does not answer") // which nobody has to read again
+				measured(eventlog.GateFail, &high, "")
+				measured(eventlog.GatePass, &low, "")
+			},
+			[]string{
+				"3 batch 1 of 2: gate errors has no answer: Prometheus server main does not answer",
+				"5 batch 1 of 2: gate errors does not let it go on: its value is 0.2", "6 batch 1 of 2: gate errors passes with 0.01",
+			},
+		},
 		"the next revision takes its place": {
 			func(w *storytest.Story) {
 				w.Run(storytest.Till, eventlog.RolloutStalled, eventlog.Rollout{Kind: eventlog.RunUpdate, Revision: 1, Batch: 1, Reason: "BudgetExhausted", Message: "1 device waits"})
