@@ -71,36 +71,50 @@ func (r *runner) upObservability(ctx context.Context) error {
 	r.fleet.Targets = targets
 	r.background(ctx, "metrics of agents", func(ctx context.Context) error { return serve(ctx, l, mux) })
 
-	remembered, err := loadPorts(r.path("ports.json"))
-	if err != nil {
-		return err
-	}
-	if remembered.Prometheus, err = pick(ctx, r.PrometheusPort, remembered.Prometheus); err != nil {
-		return fmt.Errorf("prometheus: %w", err)
-	}
+	return r.upPrometheus(ctx, targets)
+}
+
+// upPrometheus starts Prometheus on the port that was asked for, the remembered one or a
+// free one, and tries another where that is taken just then.
+func (r *runner) upPrometheus(ctx context.Context, targets []prometheus.Target) error {
 	file, err := rules.File(rules.DefaultRunbooks)
 	if err != nil {
 		return err
 	}
-	address := loopback(remembered.Prometheus)
-	server, err := prometheus.Start(prometheus.Options{
-		Dir: r.path("prometheus"), Address: address, Interval: "5s", Targets: targets, Rules: file,
-	})
-	if errors.Is(err, prometheus.ErrNotInstalled) {
-		r.say("Prometheus      %v; the fleet runs without it", err)
-		return nil
-	}
+	remembered, err := loadPorts(r.path("ports.json"))
 	if err != nil {
 		return err
 	}
-	r.background(ctx, "Prometheus", server.Run)
-	if err := r.await(ctx, "http://"+address+"/-/ready", prometheusReady); err != nil {
-		return fmt.Errorf("prometheus: %w", err)
+	const tries = 5
+	for try := 1; ; try++ {
+		if remembered.Prometheus, err = pick(ctx, r.PrometheusPort, remembered.Prometheus); err != nil {
+			return fmt.Errorf("prometheus: %w", err)
+		}
+		address := loopback(remembered.Prometheus)
+		server, err := prometheus.Start(prometheus.Options{
+			Dir: r.path("prometheus"), Address: address, Interval: "5s", Targets: targets, Rules: file,
+		})
+		if errors.Is(err, prometheus.ErrNotInstalled) {
+			r.say("Prometheus      %v; the fleet runs without it", err)
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = server.Await(ctx, prometheusReady)
+		if errors.Is(err, prometheus.ErrPortTaken) && try < tries {
+			continue
+		}
+		if err != nil {
+			return fmt.Errorf("prometheus: %w", err)
+		}
+		r.background(ctx, "Prometheus", server.Run)
+		r.fleet.Env.PrometheusURL = "http://" + address
+		break
 	}
 	if err := remembered.save(r.path("ports.json")); err != nil {
 		return err
 	}
-	r.fleet.Env.PrometheusURL = "http://" + address
 	r.say("Prometheus      %s", r.fleet.Env.PrometheusURL)
 	return nil
 }

@@ -22,7 +22,15 @@ func marks(where string) []cog.Builder[dashboard.AnnotationQuery] {
 		return all
 	}
 	return append(all, dashboard.NewAnnotationQueryBuilder().Name("Events of the log").Datasource(eventSource()).Enable(false).
-		IconColor(orange).Target(events("namespace=${namespace}&deployment=${deployment}&type=rollout.")))
+		IconColor(orange).Target(events("namespace=${namespace}&deployment=${deployment}&type=rollout.")).
+		Mappings(map[string]cog.Builder[dashboard.AnnotationEventFieldMapping]{
+			"time": field("Time"), "title": field("Event"), "text": field("Message"), "tags": field("Reason"),
+		}))
+}
+
+// field takes a part of a mark from a column of the events.
+func field(column string) cog.Builder[dashboard.AnnotationEventFieldMapping] {
+	return dashboard.NewAnnotationEventFieldMappingBuilder().Source("field").Value(column)
 }
 
 func mark(name, colour, expr, title, tags string) *dashboard.AnnotationQueryBuilder {
