@@ -18,8 +18,9 @@ import (
 // BenchmarkEventsAPI is what the first page costs over a log of two million events of ten
 // thousand devices, beside a bare read of the same messages by a consumer that is told
 // where they begin: of a Deployment with all that its devices report, of its own events
-// alone, of a Deployment that has one event in each twenty thousand, of a device, of a
-// type, and of all. $FLEET_BENCH_EVENTS makes the log shorter.
+// alone, of one with ten rollouts that lie far apart, of one that has an event in each
+// twenty thousand, of a device, of a type, and of all. $FLEET_BENCH_EVENTS makes the log
+// shorter.
 func BenchmarkEventsAPI(b *testing.B) {
 	const devices, rounds, rare = 10_000, 9, 100
 	events := 2_000_000
@@ -34,8 +35,14 @@ func BenchmarkEventsAPI(b *testing.B) {
 	life := asoftest.NewLife(b, js, devices)
 	l := serve(b, js)
 	begun := time.Now()
-	for range rare {
+	for i := range rare {
 		l.say(eventlog.DeploymentSubject("shop", "rare"), eventlog.RolloutStarted, eventlog.Rollout{Revision: 1, Kind: eventlog.RunUpdate})
+		if i%10 == 0 {
+			for range 10 {
+				l.say(eventlog.DeploymentSubject("shop", "ten"), eventlog.RolloutBatchStarted, eventlog.Rollout{Revision: 1, Batch: 1})
+				life.Append(50)
+			}
+		}
 		life.Append(events/rare - 1)
 	}
 	b.Logf("%d events appended in %s", events, time.Since(begun).Round(time.Second))
@@ -43,6 +50,7 @@ func BenchmarkEventsAPI(b *testing.B) {
 		"a Deployment with its devices":    "namespace=shop&deployment=app-1",
 		"a Deployment's own events":        "namespace=shop&deployment=app-1&type=deployment.&type=rollout.",
 		"a Deployment that is rarely told": "namespace=shop&deployment=rare&type=rollout.&type=deployment.",
+		"a Deployment with ten rollouts":   "namespace=shop&deployment=ten&type=rollout.",
 		"a device":                         "device=device-000017",
 		"a type, of all Deployments":       "type=deployment.applied",
 		"all":                              "",
