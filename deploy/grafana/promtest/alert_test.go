@@ -52,7 +52,7 @@ func TestEachAlertFiresAndClears(t *testing.T) {
 			if s.step == 0 {
 				s.step = time.Minute
 			}
-			at := evaluate(t, s)
+			at := evaluate(t, fmt.Sprintf("load %s\n%s\n", s.step, strings.TrimSpace(s.load)), 0, s.step)
 			if got := at(s.quiet)[name]; got != nil {
 				t.Errorf("after %s it fires already: %v", s.quiet, got)
 			}
@@ -75,21 +75,21 @@ func TestEachAlertFiresAndClears(t *testing.T) {
 // firing is an alert that fires.
 type firing struct{ summary, description string }
 
-// evaluate lets Prometheus evaluate all rules over a story, and gives what fires at a
-// moment. Moments are asked in order.
-func evaluate(t *testing.T, s story) func(at time.Duration) map[string][]firing {
+// evaluate lets Prometheus evaluate all rules over series, at each step from a moment on,
+// and gives what fires at a moment. Moments are asked in order.
+func evaluate(t *testing.T, series string, from, step time.Duration) func(at time.Duration) map[string][]firing {
 	t.Helper()
-	suite, err := promqltest.NewLazyLoader(fmt.Sprintf("load %s\n%s\n", s.step, strings.TrimSpace(s.load)), promqltest.LazyLoaderOpts{EnableAtModifier: true})
+	suite, err := promqltest.NewLazyLoader(series, promqltest.LazyLoaderOpts{EnableAtModifier: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = suite.Close() })
-	suite.SubqueryInterval = s.step
+	suite.SubqueryInterval = step
 	manager := rules.NewManager(&rules.ManagerOptions{
 		QueryFunc: rules.EngineQueryFunc(suite.QueryEngine(), suite.Storage()), AppendableV2: suite.Storage(), Context: t.Context(),
 		NotifyFunc: func(context.Context, string, ...*rules.Alert) {}, Logger: promslog.NewNopLogger(), Parser: language,
 	})
-	groups, errs := manager.LoadGroups(s.step, labels.EmptyLabels(), "", nil, false, ruleFile)
+	groups, errs := manager.LoadGroups(step, labels.EmptyLabels(), "", nil, false, ruleFile)
 	if errs != nil {
 		t.Fatal(errs)
 	}
@@ -97,9 +97,9 @@ func evaluate(t *testing.T, s story) func(at time.Duration) map[string][]firing 
 	for _, g := range ruleGroups(t) {
 		names = append(names, rules.GroupKey(ruleFile, g.Name))
 	}
-	next := time.Duration(0)
+	next := from
 	return func(at time.Duration) map[string][]firing {
-		for ; next <= at; next += s.step {
+		for ; next <= at; next += step {
 			moment := time.Unix(0, 0).UTC().Add(next)
 			suite.WithSamplesTill(moment, func(err error) {
 				if err != nil {
@@ -128,6 +128,29 @@ func evaluate(t *testing.T, s story) func(at time.Duration) map[string][]firing 
 			}
 		}
 		return all
+	}
+}
+
+// In a real rollout the alert fires that should, and no other does.
+func TestInTheRecordedRolloutTheRightAlertFires(t *testing.T) {
+	text, err := os.ReadFile(recordedFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := recorded(t)
+	const step = 10 * time.Second
+	at := evaluate(t, string(text), lead+step, step)
+	fired := map[string]bool{}
+	for moment := lead + step; moment <= r.lasts; moment += step {
+		for _, all := range at(moment) {
+			for _, a := range all {
+				fired[a.summary] = true
+			}
+		}
+	}
+	want := []string{"The rollout of default/cart is paused: BatchFailed."}
+	if got := slices.Sorted(maps.Keys(fired)); !slices.Equal(got, want) {
+		t.Errorf("in the recorded rollout these alerts fired: %q, want %q", got, want)
 	}
 }
 

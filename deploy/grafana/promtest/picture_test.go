@@ -86,7 +86,7 @@ func newArtist(t *testing.T, r recording, dashboard string) *artist {
 	if err := json.Unmarshal(b, &d); err != nil {
 		t.Fatal(err)
 	}
-	a := &artist{t: t, r: r, panels: map[string]view{}, from: 5 * time.Minute, lasts: (r.lasts - 5*time.Minute).Seconds()}
+	a := &artist{t: t, r: r, panels: map[string]view{}, from: lead, lasts: (r.lasts - lead).Seconds()}
 	for _, p := range d.Panels {
 		a.panels[p.Title] = p
 	}

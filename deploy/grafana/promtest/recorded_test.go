@@ -18,6 +18,9 @@ import (
 // rollback, a second try. make record writes it.
 const recordedFile = "testdata/rollout.series"
 
+// lead is what is empty at the beginning of the recording.
+const lead = 5 * time.Minute
+
 // recording is what was recorded, in Prometheus' storage.
 type recording struct {
 	storage *teststorage.TestStorage

@@ -26,6 +26,13 @@ fleet_rollout_waiting{` + of + `,instance="a",reason="RollbackFailed"} _x5 1x20 
 		quiet: 4 * time.Minute, fires: 8 * time.Minute, clears: 30 * time.Minute,
 		summary: "The rollback of shop/web failed: devices are not well on what they were given back either.",
 	},
+	"FleetRolloutRolledBack": {
+		load: `
+fleet_rollout_phase{` + of + `,instance="a",phase="RolledBack"} 0x9 1x30 0x20
+fleet_rollout_phase{` + of + `,instance="b",phase="RolledBack"} 0x9 1x30 0x20`,
+		quiet: 20 * time.Minute, fires: 30 * time.Minute, clears: 42 * time.Minute,
+		summary: "The rollout of shop/web went back to what ran before, and the spec is not tried again until it changes.",
+	},
 	"FleetRolloutStalled": {
 		load: `
 fleet_rollout_waiting{` + of + `,instance="a",reason="AwaitingDevices"} 1x100

@@ -27,6 +27,12 @@ max by (` + of + `, reason) (fleet_rollout_waiting{reason!="RollbackFailed"})
 			act:     "Mend the devices that fleetctl rollout status " + itsFlags + " names, then run fleetctl rollout resume " + itsFlags + ".",
 		},
 		{
+			name: "FleetRolloutRolledBack", severity: Warning, lasts: "15m",
+			expr:    `max by (` + of + `) (fleet_rollout_phase{phase="RolledBack"}) == 1`,
+			summary: "The rollout of " + its + " went back to what ran before, and the spec is not tried again until it changes.",
+			act:     "Run fleetctl rollout history " + itsFlags + " to see why it went back, then apply a revision that mends it, or run fleetctl rollout retry " + itsFlags + ".",
+		},
+		{
 			// Reasons that are not in the list end by themselves, or have an alert of their own.
 			name: "FleetRolloutStalled", severity: Critical, lasts: "5m",
 			expr: `
