@@ -126,6 +126,7 @@ func upCommand(out, _ io.Writer) *cobra.Command {
 	c.Flags().StringVar(&o.DataDir, "data-dir", ".fleet", "where everything is kept")
 	c.Flags().BoolVar(&o.Observability, "observability", false, "run this machine's Prometheus on the fleet, with its rules and alerts")
 	c.Flags().IntVar(&o.PrometheusPort, "prometheus-port", 0, "port of Prometheus with --observability (0: a free one, remembered)")
+	c.Flags().StringSliceVar(&o.Prometheus, "prometheus", nil, "`name=URL` of a Prometheus server that the gates of rollouts may ask by that name (may be given again)")
 	c.Flags().StringSliceVar(&o.Legacy, "legacy", nil, "device id of an older agent that may connect by the KV API alone (may be given again)")
 	c.Flags().StringVar(&o.Restore, "restore", "", "put this archive into NATS before the operator starts (fleetctl archive wrote it)")
 	return c

@@ -45,6 +45,8 @@ type Fleet struct {
 	configs map[string]agent.Config // by device
 	// provider is what gives devices their tokens, with AuthOIDC.
 	provider *provider.Provider
+	// gateServers are what gates of rollouts may ask.
+	gateServers []operator.PrometheusServer
 }
 
 // Run brings a fleet up in the order of its needs, calls use once all is ready,
@@ -106,6 +108,8 @@ type runner struct {
 	fail  context.CancelCauseFunc
 
 	observed []observed // with Observability: what serves its metrics by this process
+	// askedByGates is where gates ask the fleet's own Prometheus; empty: they do not.
+	askedByGates string
 
 	policies <-chan error // ends once changes of Deployments are named, or will not be
 
@@ -218,6 +222,9 @@ func (r *runner) upOperator(ctx context.Context, remembered ports, users account
 		return err
 	}
 	remembered.Metrics = portOf(l)
+	if r.fleet.gateServers, err = r.gateServers(ctx, &remembered); err != nil {
+		return err
+	}
 	if err := remembered.save(r.path("ports.json")); err != nil {
 		return err
 	}
@@ -232,7 +239,7 @@ func (r *runner) upOperator(ctx context.Context, remembered ports, users account
 		URL:         r.fleet.Env.NATSURL,
 		NATSOptions: append(r.fleet.Env.NATSOptions(), nats.UserInfo(userOperator, users.Operator.Password), nats.Name("fleet-operator")),
 		RestConfig:  r.fleet.RestConfig, Identity: "fleet-dev",
-		SealKeyFile: r.path("seal.nk"), SealInterval: sealInterval, LogMaxBytes: r.LogMaxBytes, PulseInterval: r.PulseInterval, AdoptCluster: r.AdoptCluster,
+		SealKeyFile: r.path("seal.nk"), SealInterval: sealInterval, LogMaxBytes: r.LogMaxBytes, Prometheus: r.fleet.gateServers, PulseInterval: r.PulseInterval, AdoptCluster: r.AdoptCluster,
 		Listener: l, Logger: r.Logger.With("component", "operator"), Registry: r.registry(jobOperator, ""),
 	})
 	if err != nil {

@@ -16,6 +16,7 @@ import (
 
 	"fleet.nationtech.io/deploy/dev/prometheus"
 	"fleet.nationtech.io/deploy/grafana/rules"
+	"fleet.nationtech.io/operator"
 )
 
 // Jobs, as the dashboards and the rules name them.
@@ -51,6 +52,26 @@ type observed struct {
 
 func (o observed) path() string { return "/" + o.job + "/" + o.instance + "/metrics" }
 
+// gatesServer is the name by which gates ask the fleet's own Prometheus.
+const gatesServer = "main"
+
+// gateServers are the servers that gates may ask: those that a person named, and the
+// fleet's own, whose port is chosen before it runs.
+func (r *runner) gateServers(ctx context.Context, remembered *ports) ([]operator.PrometheusServer, error) {
+	servers, err := operator.PrometheusServers(r.Prometheus, nil)
+	if err != nil || !r.Observability {
+		return servers, err
+	}
+	if slices.ContainsFunc(servers, func(s operator.PrometheusServer) bool { return s.Name == gatesServer }) {
+		return servers, nil // a person named another so
+	}
+	if remembered.Prometheus, err = pick(ctx, r.PrometheusPort, remembered.Prometheus); err != nil {
+		return nil, fmt.Errorf("prometheus: %w", err)
+	}
+	r.askedByGates = "http://" + loopback(remembered.Prometheus)
+	return append(servers, operator.PrometheusServer{Name: gatesServer, URL: r.askedByGates}), nil
+}
+
 // upObservability serves the metrics of agents and callouts, and runs Prometheus on the
 // fleet. Where Prometheus is not installed it says so, and the fleet goes on without.
 func (r *runner) upObservability(ctx context.Context) error {
@@ -62,8 +83,8 @@ func (r *runner) upObservability(ctx context.Context) error {
 		return fmt.Errorf("metrics of agents: %w", err)
 	}
 	mux := http.NewServeMux()
-	operator := strings.TrimPrefix(r.fleet.Env.DashboardURL, "http://")
-	targets := []prometheus.Target{{Job: jobOperator, Instance: operator, Address: operator}}
+	address := strings.TrimPrefix(r.fleet.Env.DashboardURL, "http://")
+	targets := []prometheus.Target{{Job: jobOperator, Instance: address, Address: address}}
 	for _, o := range r.observed {
 		mux.Handle("GET "+o.path(), promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{}))
 		targets = append(targets, prometheus.Target{Job: o.job, Instance: o.instance, Address: l.Addr().String(), Path: o.path()})
@@ -116,6 +137,9 @@ func (r *runner) upPrometheus(ctx context.Context, targets []prometheus.Target) 
 		return err
 	}
 	r.say("Prometheus      %s", r.fleet.Env.PrometheusURL)
+	if r.askedByGates != "" && r.askedByGates != r.fleet.Env.PrometheusURL {
+		r.say("gates cannot ask it, for its port was taken meanwhile: start fleet-dev again")
+	}
 	return nil
 }
 
@@ -142,6 +166,7 @@ func (f *Fleet) observabilityHints() string {
 		}
 	}
 	return fmt.Sprintf(`  Prometheus %[1]s scrapes %[2]s, and has the rules and alerts.
+  Gates of rollouts ask it as server main.
   A Grafana with the dashboards, where Docker or Podman Compose is there:
 
   FLEET_PROMETHEUS_URL=%[1]s FLEET_OPERATOR_URL=%[3]s \

@@ -19,6 +19,7 @@ import (
 
 	"fleet.nationtech.io/deploy/grafana"
 	"fleet.nationtech.io/eventlog/needs"
+	"fleet.nationtech.io/operator"
 )
 
 var update = flag.Bool("update", false, "write what is registered into the file that the tests of the dashboards read")
@@ -171,6 +172,9 @@ func TestPrometheusWatchesALocalFleet(t *testing.T) {
 			}
 			if len(online.Result) != 1 || online.Result[0].Value[1] != "1" {
 				return false, fmt.Sprintf("the record of devices that are online is %+v", online.Result), nil
+			}
+			if i := slices.IndexFunc(f.gateServers, func(s operator.PrometheusServer) bool { return s.Name == "main" }); i < 0 || f.gateServers[i].URL != f.Env.PrometheusURL {
+				return false, "", fmt.Errorf("gates ask %v, and Prometheus is at %s", f.gateServers, f.Env.PrometheusURL)
 			}
 			return true, "", nil
 		})

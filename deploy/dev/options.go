@@ -57,6 +57,10 @@ type Options struct {
 	// machine's Prometheus on the fleet where it is installed.
 	Observability bool
 
+	// Prometheus are servers that the gates of rollouts may ask, as name=URL. With
+	// Observability the fleet's own is one of them, too, by the name main.
+	Prometheus []string
+
 	PulseInterval time.Duration
 	LogMaxBytes   int64
 

@@ -33,11 +33,28 @@ type settings struct {
 	sealEvents                                         int
 	sealInterval                                       time.Duration
 	pulseInterval                                      time.Duration
+	prometheus, prometheusTokens                       list
 	deviceLabels                                       string
 	adoptCluster                                       bool
 	listen                                             string
 	eventsAPI                                          bool
 	logLevel                                           slog.Level
+}
+
+// list is a flag that may be given again; one value may have several, comma separated.
+type list []string
+
+// String implements flag.Value.
+func (l *list) String() string { return strings.Join(*l, ",") }
+
+// Set implements flag.Value.
+func (l *list) Set(text string) error {
+	for part := range strings.SplitSeq(text, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			*l = append(*l, part)
+		}
+	}
+	return nil
 }
 
 var errHelp = errors.New("help was asked for")
@@ -63,6 +80,8 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.IntVar(&s.sealEvents, "seal-events", seal.DefaultEvents, "events after which the log is sealed")
 	f.DurationVar(&s.sealInterval, "seal-interval", seal.DefaultInterval, "how long an event waits for a seal at most")
 	f.DurationVar(&s.pulseInterval, "pulse-interval", operator.DefaultPulseInterval, "how often a device pulses; three missed ones mean offline")
+	f.Var(&s.prometheus, "prometheus", "`name=URL` of a Prometheus server that the gates of rollouts may ask by that name; may be given again")
+	f.Var(&s.prometheusTokens, "prometheus-token-file", "`name=FILE` with the bearer token for the Prometheus server of that name, read anew for each question; may be given again")
 	f.StringVar(&s.deviceLabels, "device-labels", string(operator.LabelsReported), "which labels select: reported (by the agents, and set by persons) or registered (set by persons alone)")
 	f.BoolVar(&s.adoptCluster, "adopt-cluster", false, "take over an event log that belongs to another cluster")
 	f.StringVar(&s.listen, "listen", ":18080", "address of /metrics, /healthz, /readyz and /api/v1/events; empty for none")
@@ -82,6 +101,8 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	if bad != nil {
 		return s, bad
 	}
+	servers, tokens := s.prometheus, s.prometheusTokens // of the environment, which is weaker
+	s.prometheus, s.prometheusTokens = nil, nil
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		f.SetOutput(stderr)
@@ -92,6 +113,12 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 		return s, fmt.Errorf("%w; see fleet-operator --help", err)
 	case f.NArg() > 0:
 		return s, fmt.Errorf("unexpected argument %q; see fleet-operator --help", f.Arg(0))
+	}
+	if s.prometheus == nil {
+		s.prometheus = servers
+	}
+	if s.prometheusTokens == nil {
+		s.prometheusTokens = tokens
 	}
 	if *showVersion {
 		_, _ = fmt.Fprintln(stderr, version.Version)
@@ -126,6 +153,18 @@ func (s settings) options(logger *slog.Logger, registry *prometheus.Registry) (o
 			return operator.Options{}, fmt.Errorf("--seal-key-file: %w", err)
 		}
 	}
+	servers, err := operator.PrometheusServers(s.prometheus, s.prometheusTokens)
+	if err != nil {
+		return operator.Options{}, err
+	}
+	for _, server := range servers {
+		if server.TokenFile == "" {
+			continue
+		}
+		if _, err := os.Stat(server.TokenFile); err != nil {
+			return operator.Options{}, fmt.Errorf("--prometheus-token-file %s: %w", server.Name, err)
+		}
+	}
 	checkpointEvents := int(min(s.checkpointEvents, math.MaxInt))
 	if checkpointEvents == 0 {
 		checkpointEvents = -1
@@ -135,7 +174,7 @@ func (s settings) options(logger *slog.Logger, registry *prometheus.Registry) (o
 		Identity: s.identity, Namespace: s.namespace,
 		Replicas: s.replicas, LogMaxBytes: s.logMaxBytes, CheckpointEvents: checkpointEvents,
 		SealKeyFile: s.sealKeyFile, SealEvents: s.sealEvents, SealInterval: s.sealInterval,
-		PulseInterval: s.pulseInterval, DeviceLabels: operator.DeviceLabels(s.deviceLabels), AdoptCluster: s.adoptCluster,
+		Prometheus: servers, PulseInterval: s.pulseInterval, DeviceLabels: operator.DeviceLabels(s.deviceLabels), AdoptCluster: s.adoptCluster,
 		ListenAddr: s.listen, NoEventsAPI: !s.eventsAPI, Logger: logger, Registry: registry,
 	}, nil
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fleet.nationtech.io/operator"
@@ -29,6 +30,9 @@ func TestExit(t *testing.T) { // not parallel: run sets the process's logger
 		"a label source that is not known": {args: []string{"--device-labels", "any"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: `must be "reported" or "registered"`},
 		"a seal key that is not there":     {args: []string{"--seal-key-file", "/nowhere"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "--seal-key-file: stat /nowhere"},
 		"a negative seal interval":         {args: []string{"--seal-interval", "-1s"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "cannot be negative"},
+		"a Prometheus server without name": {args: []string{"--prometheus", "http://a"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "write name=URL"},
+		"a password in the environment":    {env: map[string]string{"KUBECONFIG": "testdata/kubeconfig", "FLEET_PROMETHEUS": "main=http://me:geheim@a"}, code: 2, says: "no user or password"},
+		"a token file that is not there":   {args: []string{"--prometheus", "a=http://a", "--prometheus-token-file", "a=/nowhere"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "--prometheus-token-file a: stat /nowhere"},
 		"a NATS server that is not there":  {args: []string{"--nats-url", "nats://127.0.0.1:1"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 1, says: "connect to NATS at nats://127.0.0.1:1"},
 	}
 	for name, tt := range tests {
@@ -67,6 +71,38 @@ func TestCheckpointEvents(t *testing.T) {
 			}
 			if o.CheckpointEvents != tt.want {
 				t.Errorf("CheckpointEvents is %d, want %d", o.CheckpointEvents, tt.want)
+			}
+		})
+	}
+}
+
+func TestPrometheusServers(t *testing.T) {
+	t.Parallel()
+	a := operator.PrometheusServer{Name: "a", URL: "http://a"}
+	b := operator.PrometheusServer{Name: "b", URL: "https://b", TokenFile: "testdata/kubeconfig"}
+	tests := map[string]struct {
+		args []string
+		env  map[string]string
+		want []operator.PrometheusServer
+	}{
+		"none":                   {},
+		"given again":            {args: []string{"--prometheus", "a=http://a", "--prometheus", "b=https://b", "--prometheus-token-file", "b=testdata/kubeconfig"}, want: []operator.PrometheusServer{a, b}},
+		"by the environment":     {env: map[string]string{"FLEET_PROMETHEUS": "a=http://a, b=https://b", "FLEET_PROMETHEUS_TOKEN_FILE": "b=testdata/kubeconfig"}, want: []operator.PrometheusServer{a, b}},
+		"flags are the stronger": {args: []string{"--prometheus=a=http://a"}, env: map[string]string{"FLEET_PROMETHEUS": "c=http://c"}, want: []operator.PrometheusServer{a}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, err := parse(append(tt.args, "--kubeconfig", "testdata/kubeconfig"), func(k string) string { return tt.env[k] }, io.Discard)
+			if err != nil {
+				t.Fatal(err)
+			}
+			o, err := s.options(slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, o.Prometheus); diff != "" {
+				t.Errorf("servers (-want +got):\n%s", diff)
 			}
 		})
 	}

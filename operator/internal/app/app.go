@@ -25,6 +25,7 @@ import (
 	"fleet.nationtech.io/operator/internal/deployments"
 	"fleet.nationtech.io/operator/internal/devices"
 	"fleet.nationtech.io/operator/internal/eventsapi"
+	"fleet.nationtech.io/operator/internal/gates"
 	"fleet.nationtech.io/operator/internal/health"
 	"fleet.nationtech.io/operator/internal/kube"
 	"fleet.nationtech.io/operator/internal/leader"
@@ -74,6 +75,7 @@ func (a *App) Addr(ctx context.Context) net.Addr {
 //	             │                                   ▼                      ▼
 //	             │      ┌──────────────────────────────────────────────────────┐   a seal is due
 //	             │      │                        queue                         │ ◀─────────────── sealer
+//	             │      │                                                      │ ◀─────────────── gates ◀── Prometheus servers
 //	             │      └─────────────────────────┬────────────────────────────┘
 //	             ▼                                ▼
 //	       ┌───────────────────────────────────────────┐   drafts   ┌──────────┐
@@ -167,10 +169,14 @@ func (a *App) Run(ctx context.Context) error {
 		Queue: queue, State: known, Verdict: pulse.Verdict, Seal: seals.Due, AwaitingFinalizer: deploys.AwaitingFinalizer,
 		Now: o.Now, Logger: o.Logger,
 	})
+	asker := gates.New(gates.Options{
+		Servers: o.Prometheus, State: known, Answered: queue.AddAnswer,
+		Metrics: gates.NewMetrics(o.Registry, o.Prometheus), Now: o.Now, Logger: o.Logger,
+	})
 	terms := term.NewLeader(term.Parts{
 		NATS: nc, JS: js, Kube: core, Appender: log,
 		State: known, Queue: queue, Decider: decides, Pulse: pulse, Deployments: deploys, Devices: devs, Budgets: bounds,
-		Checkpointer: checkpoints, Sealer: seals, Events: events, Metrics: term.NewMetrics(o.Registry),
+		Checkpointer: checkpoints, Sealer: seals, Gates: asker, Events: events, Metrics: term.NewMetrics(o.Registry),
 		Buckets: health.Options{JS: js, Replicas: o.Replicas, Events: events, Metrics: healths, Logger: o.Logger},
 	}, term.Settings{
 		Identity: o.Identity, Replicas: o.Replicas, LogMaxBytes: o.LogMaxBytes, AdoptCluster: o.AdoptCluster,

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 
+	"fleet.nationtech.io/operator/internal/gates"
 	"fleet.nationtech.io/operator/internal/kube"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/seal"
@@ -37,6 +38,9 @@ const (
 	// the agent reports is shown in the status.
 	LabelsRegistered = kube.LabelsRegistered
 )
+
+// PrometheusServer is a server that the gates of rollouts may ask.
+type PrometheusServer = gates.Server
 
 // Options wire a replica. The zero value of each field is usable but for the
 // connection to NATS and RestConfig.
@@ -69,6 +73,9 @@ type Options struct {
 	// SealKeyFile holds the nkey's seed by which it is; without it, a Secret in
 	// Namespace does, made on first use.
 	SealKeyFile string
+
+	// Prometheus are the servers that the gates of rollouts may ask.
+	Prometheus []PrometheusServer
 
 	PulseInterval time.Duration
 	DeviceLabels  DeviceLabels
@@ -108,6 +115,9 @@ func (o *Options) complete() error {
 	case LabelsReported, LabelsRegistered:
 	default:
 		return fmt.Errorf("operator: device labels %q: must be %q or %q", o.DeviceLabels, LabelsReported, LabelsRegistered)
+	}
+	if err := gates.CheckServers(o.Prometheus); err != nil {
+		return fmt.Errorf("operator: %w", err)
 	}
 	if o.Identity == "" {
 		host, err := os.Hostname()

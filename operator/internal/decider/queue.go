@@ -10,17 +10,29 @@ import (
 )
 
 // Input is what one decision is about: an input of Decide, a device whose pulse
-// began or ended, or the log's next seal.
+// began or ended, the log's next seal, or what a gate's server answered.
 type Input struct {
 	decide.Input
 	Presence string
 	Seal     bool
-	Wake     bool // the log's clock reached a moment at which something falls due
+	Wake     bool           // the log's clock reached a moment at which something falls due
+	Answer   *decide.Answer // each is an input of its own; nil: none
 }
 
 // ofObject says whether the input is about an object of the Kubernetes API, whose
 // status can say how the decision went.
-func (in Input) ofObject() bool { return in.Presence == "" && !in.Seal && !in.Wake }
+func (in Input) ofObject() bool {
+	return in.Presence == "" && !in.Seal && !in.Wake && in.Answer == nil
+}
+
+// next is what is asked once the events of an input are folded: the same again, but for an
+// answer, which is one event: the rollout that it is about can go on by it.
+func (in Input) next() Input {
+	if in.Answer != nil {
+		return Input{Input: decide.OfProgress(in.Answer.Key)}
+	}
+	return in
+}
 
 // Queue takes what is to be decided about, from all who notice that something
 // changed. While no Decider runs it forgets what it is given: the next run begins
@@ -83,6 +95,9 @@ func (q *Queue) AddPresence(ids ...string) {
 	}
 	q.Add(ins...)
 }
+
+// AddAnswer gives what a gate's server answered.
+func (q *Queue) AddAnswer(a decide.Answer) { q.Add(Input{Answer: &a}) }
 
 // AddSeal asks for the log's next seal.
 func (q *Queue) AddSeal() { q.Add(Input{Seal: true}) }

@@ -34,6 +34,9 @@ func (r *run) round(ctx context.Context, batch []Input) (open map[Input]struct{}
 				wait = 0
 			}
 			for _, in := range batch {
+				if in.Answer != nil {
+					continue // it grows old; its gate is asked again
+				}
 				open[in] = struct{}{}
 				r.queue.AddAfter(in, wait)
 			}
@@ -95,7 +98,7 @@ func (r *run) oneByOne(ctx context.Context, batch []Input, refused error) (open 
 // fail notes why the decision about an input failed, and gives what records it.
 func (r *run) fail(s *decide.State, in Input, err error, now time.Time) []eventlog.Draft {
 	if !in.ofObject() {
-		r.Logger.Error("decision failed; the device's presence or the log's seal is not recorded", "input", in, "error", err)
+		r.Logger.Error("decision failed; the device's presence, the log's seal or the gate's answer is not recorded", "input", in, "error", err)
 		return nil
 	}
 	p := decide.ProblemOf(err)
@@ -188,7 +191,7 @@ func (r *run) decide(batch []Input) findings {
 				} else {
 					f.drafts = append(f.drafts, due...)
 				}
-				f.again = append(f.again, in)
+				f.again = append(f.again, in.next())
 			}
 		}
 	})
@@ -221,6 +224,8 @@ func (r *run) due(s *decide.State, in Input, now time.Time) ([]eventlog.Draft, e
 		return r.Seal(now)
 	case in.Wake:
 		return decide.Due(s, now)
+	case in.Answer != nil:
+		return decide.Measured(s, *in.Answer, now)
 	case r.crMissing(s, in):
 		return nil, nil
 	}

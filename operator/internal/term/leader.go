@@ -22,6 +22,7 @@ import (
 	"fleet.nationtech.io/operator/internal/decider"
 	"fleet.nationtech.io/operator/internal/deployments"
 	"fleet.nationtech.io/operator/internal/devices"
+	"fleet.nationtech.io/operator/internal/gates"
 	"fleet.nationtech.io/operator/internal/health"
 	"fleet.nationtech.io/operator/internal/kube"
 	"fleet.nationtech.io/operator/internal/liveness"
@@ -52,6 +53,7 @@ type Parts struct {
 	Budgets      *budgets.Controller
 	Checkpointer *checkpointer.Checkpointer
 	Sealer       *sealer.Sealer
+	Gates        *gates.Asker
 
 	Events  *kube.Events
 	Metrics *Metrics

@@ -114,6 +114,7 @@ func (t *Term) decide(ctx context.Context) error {
 		func(onReady func()) { onReady(); t.requestResyncs(ctx, kept.ResyncDue()) },
 		func(onReady func()) { onReady(); t.Checkpointer.Run(ctx) },
 		func(onReady func()) { onReady(); t.Sealer.Lead(ctx, t.token) },
+		func(onReady func()) { onReady(); t.Gates.Run(ctx) },
 	}
 	done := make(chan struct{}, len(actors))
 	for _, actor := range actors {
