@@ -213,12 +213,10 @@ func (c deploymentCase) judge() ([]eventlog.Draft, bool, error) {
 		}
 		return c.stall(pl.missing)
 	case batchThrough:
-		switch gate := pl.set.NotHolding(run, c.Clock()); {
-		case gate == nil:
-			return c.event(eventlog.RolloutBatchSucceeded, eventlog.Rollout{Batch: run.Batch, Counts: counts})
-		default:
+		if pl.set.NotHolding(run, c.Clock()) != nil {
 			return c.pauseGated(pause)
 		}
+		return c.event(eventlog.RolloutBatchSucceeded, eventlog.Rollout{Batch: run.Batch, Counts: counts})
 	case batchUnproven:
 		return pause(v1alpha1.ReasonNothingProven, fmt.Sprintf("no device of batch %d ran the new revision for its soak; promote to go on without a proof, or undo", run.Batch))
 	}
