@@ -166,7 +166,7 @@ func (r *release) grant(c deploymentCase, p *place) {
 	if target == nil {
 		return
 	}
-	if d, ok := c.assigned(p, c.cause(), target, p.batchOf(target)); ok {
+	if d, ok := c.assigned(p, c.causeOf(p, target), target, p.batchOf(target)); ok {
 		r.give(p, d)
 	}
 }

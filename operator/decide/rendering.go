@@ -71,6 +71,15 @@ func (p *place) unfilled() string {
 	return rollout.Unfilled(p.rendered.Err, p.id)
 }
 
+// causeOf is the event because of which a device is given a target: the one that told its
+// labels, where it has the target with other values.
+func (c deploymentCase) causeOf(p *place, t *fleet.Target) string {
+	if pair := p.pair(); pair != nil && pair.Has(t) {
+		return p.dev.LabelsID
+	}
+	return c.cause()
+}
+
 // assigned gives the device of a place a target, filled in for it, as of a batch (0:
 // outside of a run). false: it cannot be filled in, which a look at the place has shown
 // before.

@@ -147,6 +147,12 @@ func TestAChangeOfLabelsIsReleasedUnderMaxUnavailable(t *testing.T) {
 	if most > 2 {
 		t.Errorf("%d devices were unavailable at a time", most)
 	}
+	for _, id := range s.ids[:5] {
+		dev := s.View().Devices[id]
+		if cause := s.log[dev.Pair("web").Desired.Sequence-1].CausationID; cause != dev.LabelsID {
+			t.Errorf("%s was given its value because of %s, and its labels came by %s", id, cause, dev.LabelsID)
+		}
+	}
 	if said := s.rollouts(from); len(said) > 0 {
 		t.Errorf("a change of labels began a rollout: %v", said)
 	}
