@@ -122,6 +122,8 @@ type runner struct {
 
 	mu   sync.Mutex // parts come up side by side
 	undo []func() error
+
+	saying sync.Mutex // Out need not be for many at a time
 }
 
 func (r *runner) down() error {
@@ -135,6 +137,8 @@ func (r *runner) down() error {
 
 // say tells the person that a component is up.
 func (r *runner) say(format string, args ...any) {
+	r.saying.Lock()
+	defer r.saying.Unlock()
 	fmt.Fprintf(r.Out, "  %5.1fs  %s\n", time.Since(r.began).Seconds(), fmt.Sprintf(format, args...))
 }
 
