@@ -71,6 +71,10 @@ func rolloutsDashboard() *dashboard.DashboardBuilder {
 			series("max by (reason) (fleet_rollout_waiting"+chosen+")", "{{reason}}"))).
 		WithPanel(bars("Disruption budgets that block", "Devices that wait for a DisruptionBudget, of all Deployments.", units.Short,
 			value(`max by (disruption_budget) (fleet_disruption_budget_devices{state="blocked"})`, "{{disruption_budget}}"))).
+		WithPanel(graph("Answers to gates", "Questions of gates to Prometheus servers, of all Deployments, by what came of them. A gate that has no value holds its batch.", units.EventsPerSecond,
+			series("sum by (server, result) (rate(fleet_operator_gate_queries_total[$__rate_interval]))", "{{server}}: {{result}}"))).
+		WithPanel(graph("Time of an answer to a gate", "How long Prometheus servers took for the questions of gates.", units.Seconds,
+			series("histogram_quantile(0.99, sum by (server, le) (rate(fleet_operator_gate_query_seconds_bucket[$__rate_interval])))", "{{server}}: 99 of 100"))).
 		WithRow(dashboard.NewRowBuilder("How fast changes reach devices, of the whole fleet"))
 	for _, p := range speed() {
 		d = d.WithPanel(p)
