@@ -300,7 +300,7 @@ func (p *Plan) note(d *fleet.Deployment, set *rollout.Settings) {
 		say("%s; nothing that runs is replaced, and no batch begins, outside of the windows of spec.rollout.windows", hoursText(set.Hours(&d.Run, p.Time)))
 	}
 	if set.Rate != nil && d.Run.Paced() {
-		say("%s are given it at most%s; for %s that takes at least %s",
+		say("the rate is %s%s; for %s that takes at least %s",
 			rollout.RateText(set.Rate, 0), growthText(set.Rate), rollout.DevicesText(p.Disruptions+p.First), leastOf(set.Rate, p.Disruptions+p.First))
 	}
 	for _, name := range set.DependsOn {
@@ -315,7 +315,7 @@ func growthText(r *eventlog.Rate) string {
 	if r.Increase == nil {
 		return ""
 	}
-	return fmt.Sprintf(" at first, and %d%% more each time that %s more run it", r.Increase.Percent, rollout.DevicesText(r.Increase.AfterSucceeded))
+	return fmt.Sprintf(" at first, and %d%% more after each %s that run it", r.Increase.Percent, rollout.DevicesText(r.Increase.AfterSucceeded))
 }
 
 // leastOf is the shortest time in which a rate lets so many devices be given something:

@@ -10,11 +10,14 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -118,6 +121,33 @@ func TestHowARolloutStandsIsDrawnAsATree(t *testing.T) {
 			w.settle()
 			w.run()
 		},
+		"awaits-window": func(w *world) {
+			w.apply("app:1")
+			w.run()
+			w.apply("app:2", sized, nightly)
+			w.after(time.Minute)
+		},
+		"awaits-rate": func(w *world) {
+			w.apply("app:1")
+			w.run()
+			w.apply("app:2", sized, slowly)
+			w.report(eventlog.PhaseRunning, "")
+			w.after(time.Second)
+		},
+		"awaits-gate": func(w *world) {
+			w.apply("app:1")
+			w.run()
+			w.apply("app:2", sized, watched)
+			w.report(eventlog.PhaseRunning, "")
+			w.after(6 * time.Minute)
+			for _, q := range w.state.Questions() {
+				due, err := decide.Measured(w.state, decide.Answer{Question: q, Value: 0.2}, w.now)
+				if err != nil {
+					w.t.Fatal(err)
+				}
+				w.append(due...)
+			}
+		},
 		"request-open": func(w *world) {
 			w.apply("app:1")
 			w.ask("alice", eventlog.RequestPause, "look at this")
@@ -147,15 +177,16 @@ func TestAPlanShowsTheBatchesThatTheOperatorFreezes(t *testing.T) {
 		before   func(w *world)
 		manifest *v1alpha1.Deployment
 	}{
-		"of-a-first-revision":   {func(*world) {}, ptr(manifest("app:1"))},
-		"of-a-new-revision":     {func(w *world) { w.apply("app:1"); w.run(); w.offline("edge-003") }, ptr(manifest("app:2", sized))},
-		"of-the-same":           {func(w *world) { w.apply("app:1"); w.run() }, ptr(manifest("app:1"))},
-		"of-what-was-refused":   {refuse, ptr(manifest("app:2"))},
-		"of-the-next-revision":  {func(w *world) { w.apply("app:1"); w.run() }, nil},
-		"of-a-run-on-its-way":   {func(w *world) { w.apply("app:1"); w.run(); w.apply("app:2") }, nil},
-		"with-immediate":        {func(w *world) { w.apply("app:1"); w.run() }, ptr(manifest("app:2", immediate))},
-		"with-a-pin-of-nothing": {func(w *world) { w.apply("app:1"); w.run() }, ptr(manifest("app:2", pinned("none")))},
-		"with-canaries":         {func(w *world) { w.apply("app:1"); w.run() }, ptr(manifest("app:2", pinned("canary")))},
+		"of-a-first-revision":             {func(*world) {}, ptr(manifest("app:1"))},
+		"of-a-new-revision":               {func(w *world) { w.apply("app:1"); w.run(); w.offline("edge-003") }, ptr(manifest("app:2", sized))},
+		"of-the-same":                     {func(w *world) { w.apply("app:1"); w.run() }, ptr(manifest("app:1"))},
+		"of-what-was-refused":             {refuse, ptr(manifest("app:2"))},
+		"of-the-next-revision":            {func(w *world) { w.apply("app:1"); w.run() }, nil},
+		"of-a-run-on-its-way":             {func(w *world) { w.apply("app:1"); w.run(); w.apply("app:2") }, nil},
+		"with-immediate":                  {func(w *world) { w.apply("app:1"); w.run() }, ptr(manifest("app:2", immediate))},
+		"with-a-pin-of-nothing":           {func(w *world) { w.apply("app:1"); w.run() }, ptr(manifest("app:2", pinned("none")))},
+		"with-a-window-a-rate-and-a-gate": {func(w *world) { w.apply("app:1"); w.run() }, ptr(manifest("app:2", sized, nightly, slowly, watched))},
+		"with-canaries":                   {func(w *world) { w.apply("app:1"); w.run() }, ptr(manifest("app:2", pinned("canary")))},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -194,6 +225,21 @@ func TestAPlanShowsTheBatchesThatTheOperatorFreezes(t *testing.T) {
 			}
 		})
 	}
+}
+
+// nightly gives a manifest a window that is closed by day.
+func nightly(o *v1alpha1.Deployment) {
+	o.Spec.Rollout.Windows = []v1alpha1.RolloutWindow{{Schedule: "0 22 * * 1-5", TimeZone: "Europe/Paris", Duration: metav1.Duration{Duration: 6 * time.Hour}}}
+}
+
+// slowly gives it a rate of one device a minute.
+func slowly(o *v1alpha1.Deployment) {
+	o.Spec.Rollout.Rate = &v1alpha1.RolloutRate{Devices: 1, Increase: &v1alpha1.RolloutRateIncrease{AfterSucceeded: 10, Percent: 100}}
+}
+
+// watched gives its first batch a gate.
+func watched(o *v1alpha1.Deployment) {
+	o.Spec.Rollout.Batches[0].Gates = []v1alpha1.RolloutGate{{Name: "errors", Prometheus: v1alpha1.PrometheusGate{Server: "main", Query: "errors", Max: "0.05"}}}
 }
 
 func ptr[T any](v T) *T { return &v }
