@@ -10,6 +10,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
+	"fleet.nationtech.io/projections/template"
 )
 
 // Reasons of the events of a rollout that no status has.
@@ -388,7 +389,7 @@ func (c deploymentCase) start(o startOf) ([]eventlog.Draft, bool, error) {
 		r.Batches = rollout.FirstCuts(c.place.matched)
 	} else {
 		var err error
-		if r.Batches, err = set.Cuts(c.candidates()); err != nil && !errors.Is(err, rollout.ErrPinMatchesNothing) {
+		if r.Batches, err = set.Cuts(c.candidates(&o.target)); err != nil && !errors.Is(err, rollout.ErrPinMatchesNothing) {
 			return nil, true, err
 		}
 	}
@@ -401,14 +402,21 @@ func (c deploymentCase) start(o startOf) ([]eventlog.Draft, bool, error) {
 	return c.answered(eventlog.RolloutStarted, r, o.request)
 }
 
-// candidates are the devices that match, for a plan.
-func (c deploymentCase) candidates() []rollout.Candidate {
+// candidates are the devices that match, for a plan. One for which the target cannot be
+// filled in is no canary: it would be given nothing.
+func (c deploymentCase) candidates(t *fleet.Target) []rollout.Candidate {
+	tmpl := template.Of(t.Score)
 	cs := make([]rollout.Candidate, 0, c.place.matched)
 	for _, p := range c.place.places {
 		if !p.values.matches {
 			continue
 		}
-		cs = append(cs, rollout.Candidate{Order: p.order, Pin: c.place.set.Pin(p.labelSet()), Online: p.values.online})
+		answers := p.values.online
+		if tmpl != nil && answers {
+			r := rollout.Render(tmpl, t, p.dev)
+			answers = r.Err == nil
+		}
+		cs = append(cs, rollout.Candidate{Order: p.order, Pin: c.place.set.Pin(p.labelSet()), Online: answers})
 	}
 	return cs
 }

@@ -323,6 +323,24 @@ func TestTheBoundsOfAScoreAreThoseOfTheAPI(t *testing.T) {
 	}
 }
 
+// A device for which nothing can be filled in shows nothing as a canary.
+func TestTheFirstBatchIsOfDevicesThatHaveTheLabels(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 10)
+	s.apply("app:1", `{}`)
+	s.pass(time.Hour)
+	s.zone("pi-007", "a", "ada")
+	s.apply("app:1", `{"batches":[{"size":1,"soak":"1m"},{"soak":"1m"}]}`, withEnv(zones))
+	s.pass(time.Second)
+	s.wants("- - - - - - - a - -")
+	for range 5 {
+		s.pass(time.Minute)
+	}
+	if s.run().Phase != fleet.PhaseCompleted || s.Progress(key("a/web")).Standings[rollout.Skipped] != 9 {
+		t.Errorf("the rollout is %s, standings %v", s.run().Phase, s.Progress(key("a/web")).Standings)
+	}
+}
+
 // A first revision that nobody was given shows nothing, so it is not through: else it would
 // be what a rollback goes back to.
 func TestARolloutThatNobodyHasTheLabelsForWaits(t *testing.T) {

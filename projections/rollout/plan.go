@@ -16,8 +16,8 @@ var ErrPinMatchesNothing = errors.New("the selector of a batch selects no device
 // Candidate is a device that matches, before a plan is made.
 type Candidate struct {
 	Order  uint64
-	Pin    int // index of the batch whose selector selects it; -1: none does
-	Online bool
+	Pin    int  // index of the batch whose selector selects it; -1: none does
+	Online bool // and can be given it
 }
 
 // Pin gives the index of the first batch whose selector selects a device with these

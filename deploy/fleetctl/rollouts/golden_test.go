@@ -242,6 +242,20 @@ func watched(o *v1alpha1.Deployment) {
 	o.Spec.Rollout.Batches[0].Gates = []v1alpha1.RolloutGate{{Name: "errors", Prometheus: v1alpha1.PrometheusGate{Server: "main", Query: "errors", Max: "0.05"}}}
 }
 
+func TestAPlanSaysWhichLabelsAreMissing(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, 40)
+	w.apply("app:1")
+	w.run()
+	p, err := w.catalog().PlanManifest(manifest("app:$(device.labels.ring)"), 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	render.RolloutPlan(streams(&b, false), p)
+	golden(t, "plan-with-missing-labels", b.String())
+}
+
 func ptr[T any](v T) *T { return &v }
 
 func immediate(o *v1alpha1.Deployment) { o.Spec.Rollout.Strategy = v1alpha1.RolloutImmediate }

@@ -99,16 +99,16 @@ func (d *Deployment) batchOf(dev *Device) int {
 
 // plan freezes the batches of a run over the devices that are online, or over all where
 // fewer are online than the first batch takes: a canary is a device that can answer. A
-// pinned batch has what it pins, and a sized one as many of the others, in their order,
+// device without the value that is filled in is none. A pinned batch has what it pins, and a sized one as many of the others, in their order,
 // as its size lacks with what is pinned before it.
-func (s *State) plan(d *Deployment, kind string) []Planned {
+func (s *State) plan(d *Deployment, kind string, target Target) []Planned {
 	var pool, all []*Device
 	first := d.Stable.Content == "" && len(d.Spec.Batches) == 0
 	for _, dev := range s.devices(d) {
 		first = first && d.held(dev) == nil
 		if d.matches(dev) {
 			all = append(all, dev)
-			if dev.Online {
+			if _, filled := target.Content.value(dev.Known); dev.Online && filled {
 				pool = append(pool, dev)
 			}
 		}

@@ -81,7 +81,7 @@ func (t turn) pause(row, reason string) []Event {
 }
 
 func (t turn) start(row, kind string, target Target, e Event) []Event {
-	e.Kind, e.Target, e.Plan, e.Shape = kind, target, t.plan(t.d, kind), t.d.Spec.shape()
+	e.Kind, e.Target, e.Plan, e.Shape = kind, target, t.plan(t.d, kind, target), t.d.Spec.shape()
 	return t.say(row, eventlog.RolloutStarted, e)
 }
 
