@@ -88,17 +88,25 @@ func (pl *placement) servable() bool {
 // deadlines are the moments at which a batch that does not get on is judged for it.
 func (pl *placement) deadlines() []time.Time {
 	run := &pl.phase.log.Run
-	return []time.Time{run.BatchAt.Add(pl.set.Deadline), pl.stuckAt()}
+	return []time.Time{run.BatchAt.Add(pl.set.Deadline), pl.unprovenAt(), pl.stuckAt()}
+}
+
+// unprovenAt is when a batch of which nobody has proven anything has had time enough. While
+// its windows were closed nobody could.
+func (pl *placement) unprovenAt() time.Time {
+	at := pl.phase.log.Run.BatchAt
+	if pl.hours.Since.After(at) {
+		at = pl.hours.Since
+	}
+	return at.Add(pl.set.Deadline)
 }
 
 // stuckAt is when a batch that waits for budgets alone has waited for too long. To wait for
 // a window is no failure.
 func (pl *placement) stuckAt() time.Time {
-	at := pl.phase.log.Run.BatchAt
-	for _, since := range []time.Time{pl.newest, pl.hours.Since} {
-		if since.After(at) {
-			at = since
-		}
+	at := pl.unprovenAt()
+	if newest := pl.newest.Add(pl.set.Deadline); newest.After(at) {
+		at = newest
 	}
-	return at.Add(pl.set.Deadline)
+	return at
 }

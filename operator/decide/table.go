@@ -189,7 +189,7 @@ func (c deploymentCase) judgement(counts *eventlog.RolloutCounts) judgement {
 		return batchNowhere
 	case settled && (n[rollout.Proven] > 0 || last || empty):
 		return batchThrough
-	case settled && overdue:
+	case settled && pl.hours.Open && !c.Clock().Before(pl.unprovenAt()):
 		return batchUnproven
 	}
 	return batchWaits

@@ -86,3 +86,29 @@ func TestWindowsThatNeverOpenAreAProblem(t *testing.T) {
 		t.Errorf("%+v", spec.Problem)
 	}
 }
+
+// A canary that is off the network for a moment while its batch waits for a window pauses
+// nothing, neither then nor when the window opens: it could not have proven anything yet.
+func TestACanaryThatIsOfflineWhileItsBatchWaitsForAWindow(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 2) // at 14:03
+	s.apply("app:1", "{}")
+	s.pass(time.Minute)
+	s.nature["app:2"] = eventlog.PhaseRunning
+	s.apply("app:2", `{"batches": [{"size": 1, "soak": "1m"}, {"soak": "1m"}], "windows": [{"schedule": "0 22 * * *", "duration": "2h"}]}`)
+	says := func(after time.Duration, phase, reason string) {
+		t.Helper()
+		s.pass(after - s.clock)
+		if run := s.run(); string(run.Phase) != phase || run.Reason != reason {
+			t.Fatalf("after %s it is %s %s (%s), want %s %s", after, run.Phase, run.Reason, run.Message, phase, reason)
+		}
+	}
+	says(time.Hour, "Progressing", "Applied")
+	for _, id := range s.ids {
+		s.offline(id)
+	}
+	says(time.Hour+time.Minute, "Progressing", "Applied")
+	says(7*time.Hour+58*time.Minute, "Progressing", "Applied") // 22:01
+	says(8*time.Hour+6*time.Minute, "Progressing", "Applied")
+	says(8*time.Hour+8*time.Minute, "Paused", "NothingProven") // a whole deadline within the window
+}

@@ -43,7 +43,7 @@ package rollouttest
 //   - A hold and spec.paused end with another deadline for each device.
 //   - While its windows are closed a Deployment gives devices nothing but what mends one on
 //     which its name is broken. What leaves by a label or the selector leaves: a person
-//     asked for that. The deadline of B13 begins anew when a window opens.
+//     asked for that. The deadlines of B11 and B13 begin anew when a window opens.
 //   - A rate lets as many devices be given something at once as fit into a second, and then
 //     nothing before their time is over. It counts what changes a hash, first assignments
 //     too, and never a new number. It grows with assignments of the run that succeeded,

@@ -454,11 +454,15 @@ func (d *Deployment) pace(now int64) int {
 
 // idle is since when a batch has not got on, as far as time in which it may.
 func (d *Deployment) idle(v Verdict, now int64) int64 {
-	since := max(d.Run.BatchAt, v.Newest)
-	if d.Run.paced() {
-		since = max(since, d.Spec.Window.since(now))
+	return max(d.Run.BatchAt, v.Newest, d.opened(now))
+}
+
+// opened is when the windows of the run opened; 0: they are closed, or it has none.
+func (d *Deployment) opened(now int64) int64 {
+	if !d.Run.paced() {
+		return 0
 	}
-	return since
+	return d.Spec.Window.since(now)
 }
 
 // still says whether nothing may be replaced.

@@ -48,11 +48,15 @@ type due struct {
 
 // idle is since when the batch has not got on, in time that its windows left it.
 func (c *course) idle(t tally, now int64) int64 {
-	since := max(c.batchAt, t.newest)
-	if c.paced() {
-		since = max(since, c.spec.Window.since(now))
+	return max(c.batchAt, t.newest, c.opened(now))
+}
+
+// opened is when the run's windows opened; 0: they are closed, or it has none.
+func (c *course) opened(now int64) int64 {
+	if !c.paced() {
+		return 0
 	}
-	return since
+	return c.spec.Window.since(now)
 }
 
 // kind is that of a run of the spec's own content.
@@ -188,8 +192,8 @@ func (l *Laws) dueBatch(c *course, key string, now int64) due {
 	// last batch"; B12: "a gate says no or nothing for the deadline".
 	case settled && (t.proven > 0 || c.last() || c.plan[c.batch-1].Size == 0):
 		return c.dueGates(now)
-	// B11: "nothing given, nothing waiting, BatchAt + deadline passed".
-	case settled && overdue:
+	// B11: "nothing given, nothing waiting, BatchAt + deadline passed", in one window.
+	case settled && !c.shut(now) && now-max(c.batchAt, c.opened(now)) >= c.spec.Deadline:
 		return due{"B11", eventlog.RolloutPaused, "NothingProven", ""}
 	case settled:
 		return due{}

@@ -292,7 +292,7 @@ func (t turn) judge() []Event {
 		default:
 			return t.pause("B12", "GateFailed")
 		}
-	case settled && over(r.BatchAt):
+	case settled && !d.shut(t.now) && over(max(r.BatchAt, d.opened(t.now))):
 		return t.pause("B11", "NothingProven")
 	}
 	stuck := v.Waiting > 0 && v.Open == 0 && !d.shut(t.now) && over(d.idle(v, t.now)) && !t.canGrant(d, t.now)

@@ -639,8 +639,8 @@ func (w *World) ended(d *Deployment) bool {
 		return r.Phase != Superseded || d.Lifecycle != eventlog.DeploymentApplied
 	}
 	v := w.State.Judge(d, w.Now)
-	if w := d.Spec.Window; w.Every > 0 && w.For <= d.Spec.Deadline && v.Waiting > 0 && v.Open == 0 {
-		return true // no window is long enough for what waits for a budget to be called stuck
+	if w := d.Spec.Window; w.Every > 0 && w.For <= d.Spec.Deadline && v.Open == 0 && (v.Waiting > 0 || v.Proven == 0) {
+		return true // no window is long enough for what waits for a budget to be called stuck, or for a batch to be called unproven
 	}
 	return d.passed() && d.batch().Manual || v.Waiting > 0 && v.Ready == 0 || nowhere(r, v)
 }
