@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
 	"fleet.nationtech.io/projections/window"
@@ -17,6 +18,7 @@ import (
 type placement struct {
 	key       fleet.Key
 	phase     phase
+	said      eventlog.RolloutSettings // what set was filled in from
 	set       rollout.Settings
 	hours     window.State // how its windows are
 	places    map[string]*place
@@ -164,12 +166,18 @@ func (s *State) replace(key fleet.Key) {
 		return
 	}
 	delete(s.ended, key)
-	set := rollout.Fill(log.Settings)
+	same := pl != nil && reflect.DeepEqual(pl.said, log.Settings)
+	var set rollout.Settings
+	if same {
+		set = pl.set // to read windows costs more than all else that a report does
+	} else {
+		set = rollout.Fill(log.Settings)
+	}
 	now := phase{
 		log: log, run: log.Run.ID, batch: log.Run.Batch, batchAt: log.Run.BatchAt, at: log.Run.Phase, held: set.Held(log),
 		failed: log.Run.Failed, stable: log.Stable.Hash, rejected: log.Rejected, budgets: s.budgetChanges,
 	}
-	if pl != nil && pl.phase == now && pl.selects == spec.selects && reflect.DeepEqual(pl.set, set) {
+	if pl != nil && pl.phase == now && pl.selects == spec.selects && same {
 		return
 	}
 	moves := pl == nil || pl.selects != spec.selects || pl.phase.log != log
@@ -183,8 +191,8 @@ func (s *State) replace(key fleet.Key) {
 	}
 	next := was
 	next.batch, next.batchAt = now.batch, now.batchAt
-	turns := !moves && next == now && reflect.DeepEqual(pl.set, set) // to another batch, and nothing else
-	pl.phase, pl.set, pl.newest, pl.hours = now, set, time.Time{}, set.Hours(&log.Run, s.Clock())
+	turns := !moves && next == now && same // to another batch, and nothing else
+	pl.phase, pl.said, pl.set, pl.newest, pl.hours = now, log.Settings, set, time.Time{}, set.Hours(&log.Run, s.Clock())
 	switch {
 	case moves:
 		pl.selects = spec.selects

@@ -112,3 +112,24 @@ func TestACanaryThatIsOfflineWhileItsBatchWaitsForAWindow(t *testing.T) {
 	says(8*time.Hour+6*time.Minute, "Progressing", "Applied")
 	says(8*time.Hour+8*time.Minute, "Paused", "NothingProven") // a whole deadline within the window
 }
+
+// A report costs the same whether a Deployment has windows or none: they are read once a
+// spec.
+func TestAReportReadsNoWindows(t *testing.T) {
+	costs := func(settings string) float64 {
+		s := newShow(t, 4)
+		s.apply("app:1", settings)
+		s.pass(time.Minute)
+		n := 0
+		return testing.AllocsPerRun(100, func() {
+			n++
+			s.report(s.ids[0], "web", []eventlog.Phase{eventlog.PhaseRunning, eventlog.PhasePending}[n%2])
+			s.Progress(key("a/web"))
+		})
+	}
+	w := `{"schedule": "0 22 * * 1-5", "timeZone": "Europe/Paris", "duration": "6h"}`
+	without, with := costs("{}"), costs(`{"windows": [`+strings.Repeat(w+",", 15)+w+`]}`)
+	if with > without+5 {
+		t.Errorf("a report allocates %.0f times with 16 windows, and %.0f times with none", with, without)
+	}
+}
