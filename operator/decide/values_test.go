@@ -107,7 +107,7 @@ func TestEachDeviceIsGivenItsOwnValues(t *testing.T) {
 	}
 	s.zone("pi-002", "c", eventlog.OwnerDevice)
 	s.wants("pi-000 in a pi-001 in b pi-002 in c")
-	if b := s.View().Devices["pi-002"].Pair("web").Desired; b.Template != d.Spec.ScoreHash || b.Hash == b.Template {
+	if b := s.View().Devices["pi-002"].Pair("web").Desired; b.Template == nil || *b.Template != d.Spec.ScoreHash || b.Hash == *b.Template {
 		t.Errorf("it is assigned %+v, and the spec's score is %s", b, d.Spec.ScoreHash)
 	}
 }

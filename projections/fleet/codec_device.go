@@ -257,7 +257,7 @@ func (w *writer) pair(p *Assignment) {
 	if p.old {
 		has |= isOld
 	}
-	if p.Desired.Template != "" {
+	if p.Desired.Template != nil {
 		has |= isRendered
 	}
 	w.word(p.Namespace)
@@ -268,7 +268,7 @@ func (w *writer) pair(p *Assignment) {
 		w.uint(d.Sequence - d.Changed)
 		if has&isRendered != 0 {
 			w.text(d.Hash) // few devices share it
-			w.word(d.Template)
+			w.word(*d.Template)
 		} else {
 			w.word(d.Hash)
 		}
@@ -300,7 +300,8 @@ func (r *reader) pair(v *View, dev *Device) *Assignment {
 		d := &p.Desired
 		d.Changed = d.Sequence - r.uint()
 		if has&isRendered != 0 {
-			d.Hash, d.Template = r.text(), r.word()
+			hash, template := r.text(), r.word()
+			d.Hash, d.Template = hash, &template
 		} else {
 			d.Hash = r.word()
 		}

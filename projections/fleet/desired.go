@@ -32,7 +32,7 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 			changed := e.Sequence
 			if p.Desired.Hash == hash {
 				changed = p.Desired.Changed
-				if p.Desired.Template != e.Template { // it has the target from now on, as if the run had found it there
+				if textOf(p.Desired.Template) != e.Template { // it has the target from now on, as if the run had found it there
 					p.Begun = MomentOf(v.Clock)
 				}
 			} else {
@@ -43,10 +43,14 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 			}
 			p.Batch, p.Gone = int32(min(e.Batch, maxBatch)), false
 			d.attach(p)
-			if e.Template == "" { // else few devices share it
+			var template *string
+			if e.Template == "" {
 				hash = v.intern(hash)
+			} else { // few devices share the hash
+				text := v.intern(e.Template)
+				template = &text
 			}
-			p.Desired = Desired{Sequence: e.Sequence, Changed: changed, Hash: hash, Template: v.intern(e.Template), Revision: e.Revision, At: MomentOf(e.Time), Recorded: MomentOf(e.Recorded)}
+			p.Desired = Desired{Sequence: e.Sequence, Changed: changed, Hash: hash, Template: template, Revision: e.Revision, At: MomentOf(e.Time), Recorded: MomentOf(e.Recorded)}
 		})
 	case eventlog.DesiredWithdrawn:
 		v.change(p, func() {
@@ -58,6 +62,13 @@ func (v *View) applyDesired(e *eventlog.Event) error {
 		})
 	}
 	return nil
+}
+
+func textOf(s *string) string {
+	if s == nil {
+		return ""
+	}
+	return *s
 }
 
 // maxBatch bounds what a header can make of a batch's number.

@@ -261,6 +261,8 @@ type Assignment struct {
 	Since Moment // when the present verdict began: succeeded, failed or neither
 	Begun Moment // when its deadline began
 	Batch int32  // of the run that gave it, as the assignment says; 0: outside of one
+	// place is where the Deployment holds the pair.
+	place int32
 	// Upset: what is desired replaced another content there while the device was online.
 	Upset bool
 	// Lost: it was upset, and went offline before it succeeded.
@@ -273,9 +275,6 @@ type Assignment struct {
 	Counted bool
 	// Gone: it was withdrawn because of labels or the selector, not with its Deployment.
 	Gone bool
-
-	// place is where the Deployment holds the pair.
-	place int32
 	// old: what was reported names no hash, and happened before what is desired
 	// was, though the log has it after.
 	old bool
@@ -286,9 +285,12 @@ type Desired struct {
 	Sequence uint64 // 0: the log never knew it
 	// Changed is the sequence of the assignment that brought the hash: a later one
 	// of the same hash, with another number, unsettles no device.
-	Changed  uint64
-	Hash     string // empty once withdrawn
-	Template string // the hash of the score from which it was rendered for the device; empty where all devices get the same
+	Changed uint64
+	Hash    string // empty once withdrawn
+	// Template is the hash of the score from which it was rendered for the device; nil
+	// where all devices get the same. Few pairs have one, and a nil takes half of an empty
+	// text.
+	Template *string
 	Revision uint64
 	At       Moment // by the operator's clock
 	Recorded Moment // by the log's
@@ -312,8 +314,8 @@ type Reported struct {
 // Has says whether what is assigned there came from a target, whichever values were
 // filled in for the device. It is so for what is literally the target's too.
 func (p *Assignment) Has(t *Target) bool {
-	if p.Desired.Template != "" {
-		return p.Desired.Template == t.Hash
+	if from := p.Desired.Template; from != nil {
+		return *from == t.Hash
 	}
 	return p.Desired.Hash == t.Hash
 }
