@@ -1,6 +1,8 @@
 package decide_test
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -123,6 +125,80 @@ func TestAnAnswerThatIsAboutNothingIsDropped(t *testing.T) {
 	} {
 		if due, err := decide.Measured(s.State, a, now); err != nil || len(due) > 0 {
 			t.Errorf("%s: %v (error %v)", name, told(due), err)
+		}
+	}
+}
+
+// A gate that held, and was not asked since, lets nothing through once another one holds:
+// nobody knows how it is now.
+func TestAnOldAnswerLetsNoBatchThrough(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 4)
+	s.apply("app:1", "{}")
+	s.pass(time.Minute)
+	s.nature["app:2"] = eventlog.PhaseRunning
+	s.apply("app:2", `{"batches": [{"size": 1, "soak": "1m", "gates": [
+		{"name": "errors", "prometheus": {"server": "main", "query": "errors", "max": "0.05", "for": "0s"}},
+		{"name": "latency", "prometheus": {"server": "main", "query": "latency", "max": "0.05", "for": "0s"}}]}, {}]}`)
+	s.pass(time.Second)
+	s.pass(time.Minute)
+	from := len(s.log)
+	says := func(gate string, value float64) {
+		t.Helper()
+		for _, q := range s.Questions() {
+			if q.Gate != gate {
+				continue
+			}
+			due, err := decide.Measured(s.State, decide.Answer{Question: q, Value: value}, now)
+			if err != nil || len(due) != 1 {
+				t.Fatalf("of an answer of %s follows %v (error %v)", gate, told(due), err)
+			}
+			s.append(due...)
+		}
+		s.pass(time.Second)
+	}
+	says("errors", 0.01)
+	says("latency", 0.2)
+	s.pass(2 * time.Minute) // no replica leads
+	says("latency", 0.01)
+	if got := s.rollouts(from); slices.Contains(got, "batch_succeeded 1") {
+		t.Fatalf("the last answer about errors is two minutes old: %v", got)
+	}
+	says("errors", 0.01)
+	if got := s.rollouts(from); !slices.Contains(got, "batch_succeeded 1") {
+		t.Errorf("both gates hold, and the batch is not through: %v", got)
+	}
+}
+
+// However often the definitions of gates change while a batch is open, the present one's
+// answers count.
+func TestAGateThatIsCorrectedManyTimesIsHeard(t *testing.T) {
+	t.Parallel()
+	s := soaked(t)
+	for i := range 40 {
+		s.apply("app:2", strings.ReplaceAll(gated, `"query": "errors"`, fmt.Sprintf(`"query": "errors + %d"`, i)))
+		s.answer(0.2, "")
+	}
+	for range 6 {
+		s.answer(0.01, "")
+	}
+	if run := s.run(); run.Batch != 2 {
+		t.Errorf("the last definition of the gate held for a minute, and batch %d is open: %+v", run.Batch, s.Questions())
+	}
+}
+
+// Answers that are no further apart than two intervals are one stretch; a longer gap begins
+// a gate's time anew.
+func TestAGapOfMoreThanTwoIntervalsBeginsAnew(t *testing.T) {
+	t.Parallel()
+	for gap, want := range map[time.Duration]int{30 * time.Second: 2, 31 * time.Second: 1} {
+		s := soaked(t)
+		for range 3 { // the next one is due after two gaps
+			s.answer(0.01, "")
+			s.pass(gap - 15*time.Second)
+		}
+		if got := s.run().Batch; got != want {
+			t.Errorf("with answers each %s for a minute batch %d is open, want %d", gap, got, want)
 		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
+	"slices"
 	"strings"
 	"time"
 
@@ -108,7 +109,13 @@ func (r *Run) measure(a eventlog.GateAnswer, at time.Time) {
 	g := r.Gate(a.Name, a.Digest)
 	if g == nil {
 		if len(r.Gates) >= maxGates {
-			return
+			oldest := 0
+			for i := range r.Gates {
+				if r.Gates[i].Last.Before(r.Gates[oldest].Last) {
+					oldest = i
+				}
+			}
+			r.Gates = slices.Delete(r.Gates, oldest, oldest+1)
 		}
 		r.Gates = append(r.Gates, GateState{GateAnswer: a})
 		g = &r.Gates[len(r.Gates)-1]
@@ -121,7 +128,8 @@ func (r *Run) measure(a eventlog.GateAnswer, at time.Time) {
 }
 
 // maxGates bounds the gates of a batch whose answers are kept: more than a batch has, as
-// definitions may change while it is open.
+// definitions may change while it is open. Beyond that the answer that is the oldest is
+// forgotten.
 const maxGates = 32
 
 // Paced says whether a run keeps to the windows and the rate of its Deployment. A rollback
