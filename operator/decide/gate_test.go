@@ -202,3 +202,12 @@ func TestAGapOfMoreThanTwoIntervalsBeginsAnew(t *testing.T) {
 		}
 	}
 }
+
+// A gate that no value could pass is refused with what is wrong.
+func TestAGateThatNoValuePassesIsAProblem(t *testing.T) {
+	t.Parallel()
+	spec := decide.SpecOf(cr("a", "web", "app:1", site, withRollout(`{"batches": [{"gates": [{"name": "load", "prometheus": {"server": "main", "query": "load", "min": "5", "max": "1"}}]}]}`)))
+	if spec.Problem == nil || spec.Problem.Reason != v1alpha1.ReasonInvalidRollout || !strings.Contains(spec.Problem.Message, `gate "load" wants at least 5 and at most 1`) {
+		t.Errorf("%+v", spec.Problem)
+	}
+}

@@ -59,3 +59,31 @@ func TestARateThatGrows(t *testing.T) {
 		t.Errorf("it ended by %v", got)
 	}
 }
+
+// The rate holds nothing back where nothing could be given anyway: then the status names
+// what does.
+func TestTheRateIsNotBlamedForAWindowOrABudget(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		settings string
+		given    int
+		blamed   bool
+	}{
+		"the rate alone":                       {`"maxUnavailable": 2`, 1, true},
+		"as many are unavailable as may be":    {`"maxUnavailable": 1`, 1, false},
+		"the windows closed after a first one": {`"maxUnavailable": 2, "windows": [{"schedule": "0 14 * * *", "duration": "5m"}]`, 1, false}, // until 14:05
+	} {
+		s := newShow(t, 3)
+		s.apply("app:1", "{}")
+		s.pass(time.Second)
+		s.apply("app:2", `{"batches": [{}], "rate": {"devices": 1, "per": "1h"}, `+c.settings+`}`) // of which devices say nothing
+		s.pass(time.Second)
+		s.pass(3 * time.Minute)
+		if got := s.given("app:2"); got != c.given {
+			t.Errorf("%s: %d devices were given it, want %d", name, got, c.given)
+		}
+		if got := s.Progress(key("a/web")).Paced; got != c.blamed {
+			t.Errorf("%s: the rate is blamed: %v, want %v", name, got, c.blamed)
+		}
+	}
+}

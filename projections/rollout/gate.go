@@ -87,6 +87,9 @@ func gateOf(s eventlog.Gate) (Gate, error) {
 		}
 		*bound.to = n
 	}
+	if g.Min > g.Max {
+		return g, fmt.Errorf("gate %q wants at least %s and at most %s: no value is both", s.Name, p.Min, p.Max)
+	}
 	return g, nil
 }
 
