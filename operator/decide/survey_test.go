@@ -159,6 +159,9 @@ func (l *surveyLaw) put(i int, k fleet.Key) {
 	d := cr(k.Namespace, k.Name, l.pick("image", "app:1", "app:2", "app:3"), nil)
 	site := rapid.SliceOfNDistinct(rapid.SampledFrom([]string{"x", "y"}), 1, 2, rapid.ID[string]).Draw(l.rt, "site")
 	expression("site", metav1.LabelSelectorOpIn, site...)(d)
+	if value := l.pick("value", "", "", "$(device.labels.site)", "$(device.labels.rack)"); value != "" {
+		d.Spec.Score.Data.Services[0].Env = map[string]v1alpha1.EnvValue{"VALUE": v1alpha1.EnvValue(value)}
+	}
 	r := &d.Spec.Rollout
 	if r.Strategy = v1alpha1.RolloutBatched; rapid.IntRange(0, 5).Draw(l.rt, "immediate") == 0 {
 		r.Strategy = v1alpha1.RolloutImmediate
@@ -178,6 +181,12 @@ func (l *surveyLaw) put(i int, k fleet.Key) {
 		r.OnFailure = l.pick("onFailure", "Pause", "Rollback", "Continue")
 		r.OfflineDevices = l.pick("offlineDevices", "Skip", "Skip", "Wait")
 		r.Paused = rapid.IntRange(0, 7).Draw(l.rt, "paused") == 0
+		if rapid.IntRange(0, 2).Draw(l.rt, "windows") == 0 {
+			r.Windows = []v1alpha1.RolloutWindow{{Schedule: "*/10 * * * *", Duration: metav1.Duration{Duration: time.Duration(rapid.IntRange(1, 11).Draw(l.rt, "open")) * time.Minute}}}
+		}
+		if rapid.IntRange(0, 2).Draw(l.rt, "rate") == 0 {
+			r.Rate = &v1alpha1.RolloutRate{Devices: int32(rapid.IntRange(1, 6).Draw(l.rt, "a minute"))}
+		}
 	}
 	if k.Name == "web" && rapid.Bool().Draw(l.rt, "depends") {
 		r.DependsOn = []string{"db"}
