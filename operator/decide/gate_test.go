@@ -211,3 +211,52 @@ func TestAGateThatNoValuePassesIsAProblem(t *testing.T) {
 		t.Errorf("%+v", spec.Problem)
 	}
 }
+
+// While a person holds the rollout no gate is asked, and an answer that was on its way
+// counts for nothing; after it the gate's time begins anew.
+func TestAHoldAsksNoGate(t *testing.T) {
+	t.Parallel()
+	for name, hold := range map[string]struct{ begin, end func(*show) }{
+		"a pause": {
+			func(s *show) { s.request(eventlog.RequestPause) },
+			func(s *show) { s.request(eventlog.RequestResume) },
+		},
+		"spec.rollout.paused": {
+			func(s *show) { s.apply("app:2", strings.Replace(gated, "{", `{"paused": true, `, 1)) },
+			func(s *show) { s.apply("app:2", gated) },
+		},
+	} {
+		s := soaked(t)
+		for range 3 {
+			s.answer(0.01, "")
+		}
+		asked := s.Questions()
+		hold.begin(s)
+		s.pass(time.Second)
+		if len(asked) != 1 || len(s.Questions()) > 0 {
+			t.Fatalf("%s: before it %d gates were asked, want 1, and while it holds %d, want none", name, len(asked), len(s.Questions()))
+		}
+		if due, err := decide.Measured(s.State, decide.Answer{Question: asked[0], Value: 0.01}, now); err != nil || len(due) > 0 {
+			t.Errorf("%s: of an answer follows %v (error %v)", name, told(due), err)
+		}
+		hold.end(s)
+		s.pass(time.Second)
+		for range 4 {
+			s.answer(0.01, "")
+		}
+		if got := s.run().Batch; got != 1 {
+			t.Errorf("%s: a gate that has to hold for 1m was asked for 45s after it, and batch %d is open", name, got)
+		}
+		s.answer(0.01, "")
+		if got := s.run().Batch; got != 2 {
+			t.Errorf("%s: the gate held for 1m after it, and batch %d is open", name, got)
+		}
+	}
+}
+
+// request has ada ask for something about the present run.
+func (s *show) request(verb string) {
+	run := s.run()
+	s.tell(eventlog.RequestSubject("ada", "a", "web"), eventlog.RequestMade, eventlog.Request{Verb: verb, Revision: run.Target.Revision, Run: run.ID, Batch: run.Batch})
+	s.settle(decide.OfDeployment(key("a/web")))
+}
