@@ -138,6 +138,7 @@ func TestRulesOfARolloutRefuseWithASentence(t *testing.T) {
 		"a gate without a server":            {`{batches: [{gates: [{name: a, prometheus: {query: up, max: "1"}}]}]}`, "server: Required value"},
 		"a gate with a URL":                  {`{batches: [{gates: [{name: a, prometheus: {server: "http://prometheus:9090", query: up, max: "1"}}]}]}`, "a server's name is a label"},
 		"a gate with a word for a number":    {`{batches: [{gates: [{name: a, prometheus: {server: main, query: up, max: low}}]}]}`, `max is a number as text, such as "0.05"`},
+		"a gate that no value can pass":      {`{batches: [{gates: [{name: a, prometheus: {server: main, query: up, max: "1", min: "1.5"}}]}]}`, "min is above max"},
 		"a gate that asks nobody":            {`{batches: [{gates: [{name: a}]}]}`, "prometheus: Required value"},
 		"two gates of one name":              {`{batches: [{gates: [{name: a, prometheus: {server: main, query: up, max: "1"}}, {name: a, prometheus: {server: main, query: up, max: "1"}}]}]}`, "Duplicate value"},
 		"six gates":                          {`{batches: [{gates: [` + strings.Repeat(`{name: a, prometheus: {server: main, query: up, max: "1"}},`, 6) + `]}]}`, "must have at most 5 items"},

@@ -14,6 +14,17 @@ import (
 	"fleet.nationtech.io/projections/rollout"
 )
 
+// inItsFirstBatch is a Deployment on three devices, of which two are in the open batch.
+func inItsFirstBatch(p *decide.Progress) status.Deployments {
+	return status.Deployments{
+		Spec: spec(), Placed: true, Progress: p, Previous: v1alpha1.DeploymentStatus{ObservedGeneration: 3},
+		Log: &fleet.Deployment{Counts: fleet.Counts{Matched: 3}, Spec: eventlog.Deployment{Revision: 7, Generation: 3, ScoreHash: "h"}, Run: fleet.Run{
+			ID: 1, Kind: eventlog.RunUpdate, Target: fleet.Target{Revision: 7, Content: "h"}, Batch: 1, Phase: fleet.PhaseProgressing,
+			Batches: []eventlog.PlannedBatch{{Size: 2}, {Size: 1}},
+		}},
+	}
+}
+
 // What a batch waits for is one word and one sentence, in status.rollout and in the
 // condition Progressing.
 func TestWhatAnOpenBatchWaitsFor(t *testing.T) {
@@ -42,13 +53,8 @@ func TestWhatAnOpenBatchWaitsFor(t *testing.T) {
 			p := tt.progress
 			p.Matched, p.Batch = 3, &eventlog.RolloutCounts{Waiting: tt.waiting}
 			p.Settings = rollout.Fill(eventlog.RolloutSettings{Rate: &eventlog.Rate{Devices: 5}})
-			in := status.Deployments{
-				Spec: spec(), Placed: true, Progress: &p, Previous: v1alpha1.DeploymentStatus{ObservedGeneration: 3},
-				Log: &fleet.Deployment{Counts: fleet.Counts{Matched: 3}, Spec: eventlog.Deployment{Revision: 7, Generation: 3, ScoreHash: "h"}, Run: fleet.Run{
-					ID: 1, Kind: eventlog.RunUpdate, Target: fleet.Target{Revision: 7, Content: "h"}, Batch: 1, Phase: fleet.PhaseProgressing, Passed: tt.passed,
-					Batches: []eventlog.PlannedBatch{{Size: 2}, {Size: 1}},
-				}},
-			}
+			in := inItsFirstBatch(&p)
+			in.Log.Run.Passed = tt.passed
 			got := status.Deployment(in, now)
 			if r := got.Rollout; r.Reason != tt.reason || !strings.Contains(r.Message, tt.says) {
 				t.Errorf("status.rollout says %s: %q, want %s and %q", r.Reason, r.Message, tt.reason, tt.says)

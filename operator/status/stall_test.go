@@ -38,13 +38,8 @@ func TestABatchThatWaitsForAnotherDeployment(t *testing.T) {
 			t.Parallel()
 			p := tt.progress
 			p.Matched, p.Batch, p.Settings = 3, &eventlog.RolloutCounts{Waiting: p.Blocked}, rollout.Fill(eventlog.RolloutSettings{})
-			in := status.Deployments{
-				Spec: spec(), Placed: true, Progress: &p, Previous: v1alpha1.DeploymentStatus{ObservedGeneration: 3},
-				Log: &fleet.Deployment{Counts: fleet.Counts{Matched: 3}, Spec: eventlog.Deployment{Revision: 7, Generation: 3, ScoreHash: "h"}, Run: fleet.Run{
-					ID: 1, Kind: eventlog.RunUpdate, Target: fleet.Target{Revision: 7, Content: "h"}, Batch: 1, Phase: fleet.PhaseProgressing, StalledAt: tt.stalled,
-					Batches: []eventlog.PlannedBatch{{Size: 2}, {Size: 1}},
-				}},
-			}
+			in := inItsFirstBatch(&p)
+			in.Log.Run.StalledAt = tt.stalled
 			got := status.Deployment(in, now)
 			if stalled := meta.IsStatusConditionTrue(got.Conditions, v1alpha1.ConditionStalled); stalled != tt.want {
 				t.Errorf("Stalled is %v, want %v", stalled, tt.want)

@@ -108,6 +108,8 @@ func PrometheusGate() apiextensionsv1.ValidationRules {
 		rule("", "has(self.max) || has(self.min)", "",
 			"a gate needs max, min or both: without, every value would let the batch go on"),
 		number("max"), number("min"),
+		rule(".min", "!has(self.min) || !has(self.max) || double(self.min) <= double(self.max)", "",
+			"min is above max: no value could let the batch go on"),
 		rule(".query", "self.query.trim() != ''", "",
 			"query is empty: write one that gives one sample, such as sum(rate(errors_total[5m]))"),
 		rule(".query", "!self.query.contains('{{')", "",
