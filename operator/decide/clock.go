@@ -102,9 +102,12 @@ func (pl *placement) unprovenAt() time.Time {
 }
 
 // stuckAt is when a batch that waits for budgets alone has waited for too long. To wait for
-// a window is no failure.
+// a window is no failure, and while the rate lets nothing be given, no budget is tried.
 func (pl *placement) stuckAt() time.Time {
 	at := pl.unprovenAt()
+	if next := pl.phase.log.Run.Next; pl.rated() && next.After(at) {
+		at = next
+	}
 	if newest := pl.newest.Add(pl.set.Deadline); newest.After(at) {
 		at = newest
 	}

@@ -47,7 +47,8 @@ package rollouttest
 //   - A rate lets as many devices be given something at once as fit into a second, and then
 //     nothing before their time is over. It counts what changes a hash, first assignments
 //     too, and never a new number. It grows with assignments of the run that succeeded,
-//     each counted once. Another rate begins at once.
+//     each counted once. Another rate begins at once. While it lets nothing be given, nothing
+//     is stuck for a budget.
 //   - Gates are asked while a batch waits for nothing else, and all must hold at once. What
 //     a gate came to is decided as of its last answer, so time alone pauses nobody; an
 //     answer that is older than two questions says nothing. A resume forgets the answers.

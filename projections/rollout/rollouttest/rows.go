@@ -181,7 +181,7 @@ func (l *Laws) dueBatch(c *course, key string, now int64) due {
 	// offline before that was healthy, is not complete: it waits, and says so by the rule
 	// of section 7.
 	case settled && t.counted() == 0 && t.missing+t.unfilled > 0 && len(c.plan) == 1:
-		if c.stalled || c.shut(now) || now-c.idle(t, now) < c.spec.Deadline {
+		if c.stalled || c.shut(now) || c.waitsForRate(now) || now-c.idle(t, now) < c.spec.Deadline {
 			return due{}
 		}
 		if t.missing == 0 {
@@ -201,7 +201,7 @@ func (l *Laws) dueBatch(c *course, key string, now int64) due {
 	// B13: "something waits, nothing open, nothing can be granted for budgets, for the
 	// deadline"; where all that waits does so for another Deployment, section 7: "written
 	// once a batch that has made no progress for a deadline".
-	switch stuck := t.waiting > 0 && t.open == 0 && !c.shut(now) && now-c.idle(t, now) >= c.spec.Deadline; {
+	switch stuck := t.waiting > 0 && t.open == 0 && !c.shut(now) && !c.waitsForRate(now) && now-c.idle(t, now) >= c.spec.Deadline; {
 	case !stuck || l.grantable(c, key, now):
 		return due{}
 	case t.ready > 0:

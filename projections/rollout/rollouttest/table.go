@@ -275,7 +275,7 @@ func (t turn) judge() []Event {
 		return t.pause("Wait", "OfflineDevices")
 	case v.Offline > 0 && d.Spec.OfflineDevices == eventlog.OfflineWait:
 		return nil
-	case settled && nowhere(r, v) && (r.Stalled || d.shut(t.now) || !over(d.idle(v, t.now))):
+	case settled && nowhere(r, v) && (r.Stalled || d.shut(t.now) || d.pace(t.now) == 0 || !over(d.idle(v, t.now))):
 		return nil
 	case settled && nowhere(r, v) && v.Missing == 0:
 		return t.say("Stall", eventlog.RolloutStalled, Event{Reason: "TemplateValueMissing"})
@@ -295,7 +295,7 @@ func (t turn) judge() []Event {
 	case settled && !d.shut(t.now) && over(max(r.BatchAt, d.opened(t.now))):
 		return t.pause("B11", "NothingProven")
 	}
-	stuck := v.Waiting > 0 && v.Open == 0 && !d.shut(t.now) && over(d.idle(v, t.now)) && !t.canGrant(d, t.now)
+	stuck := v.Waiting > 0 && v.Open == 0 && !d.shut(t.now) && d.pace(t.now) > 0 && over(d.idle(v, t.now)) && !t.canGrant(d, t.now)
 	switch {
 	case stuck && v.Ready > 0:
 		return t.pause("B13", "BudgetExhausted")

@@ -120,8 +120,9 @@ func (w *World) value(id string) {
 
 // Append puts an event into the log, where the laws hold.
 func (w *World) Append(es ...Event) {
+	decided := w.Now // all of a round, though a server whose clock is ahead may record it later
 	for _, e := range es {
-		e.Sequence, e.At, e.Decided = len(w.Log)+1, w.Now-w.Behind, w.Now
+		e.Sequence, e.At, e.Decided = len(w.Log)+1, w.Now-w.Behind, decided
 		if err := w.Laws.Check(e); err != nil {
 			w.Fatalf("row %s: %v", e.Row, err)
 		}
@@ -612,7 +613,10 @@ func (w *World) Calm() {
 			w.all()
 			w.Settle(0)
 		}
-		for range 14 {
+		for range 30 { // the longest soak of a device that flaps, and the longest gate
+			if !w.gated() {
+				break
+			}
 			for _, key := range Keys {
 				w.measure(key, eventlog.GatePass)
 			}
@@ -630,6 +634,16 @@ func (w *World) Calm() {
 			}
 		}
 	}
+}
+
+// gated says whether a batch with gates is open.
+func (w *World) gated() bool {
+	for _, d := range w.State.Deployments {
+		if d.Run.Phase == Progressing && !d.passed() && len(d.batch().Gates) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // ended: the run is over, or waits for a person, a dependency or windows.
