@@ -1,6 +1,10 @@
 package decide
 
-import "time"
+import (
+	"time"
+
+	"fleet.nationtech.io/projections/fleet"
+)
 
 // clock is the log's clock: the highest time at which the log recorded an event that
 // is folded, plus what has gone by since. It never falls: where a server's clock is
@@ -108,8 +112,31 @@ func (pl *placement) stuckAt() time.Time {
 	if next := pl.phase.log.Run.Next; pl.rated() && next.After(at) {
 		at = next
 	}
-	if newest := pl.newest.Add(pl.set.Deadline); newest.After(at) {
+	if newest := pl.newestBegun().Add(pl.set.Deadline); newest.After(at) {
 		at = newest
 	}
 	return at
+}
+
+// noteBegun adds a device's deadline to those of the open batch, or takes it away.
+func (pl *placement) noteBegun(begun fleet.Moment, n int) {
+	switch {
+	case begun == 0:
+	case n > 0 && begun >= pl.newest:
+		pl.newest, pl.newestLeft = begun, false
+	case n < 0 && begun == pl.newest:
+		pl.newestLeft = true // unless it comes back, or another began with it
+	}
+}
+
+// newestBegun is when the newest deadline of the open batch's devices began; the zero time:
+// there is none. Devices are looked through only where the one with that deadline left.
+func (pl *placement) newestBegun() time.Time {
+	if pl.newestLeft {
+		pl.newest, pl.newestLeft = 0, false
+		for _, p := range pl.places {
+			pl.newest = max(pl.newest, p.values.begun)
+		}
+	}
+	return pl.newest.Time()
 }

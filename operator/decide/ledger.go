@@ -32,8 +32,17 @@ type budgetGroup struct {
 	spent   int // by the present call of Release
 	// parked are the places that wait until it has room, of each Deployment in the order
 	// in which they are served.
-	parked map[*placement]*orderHeap
+	parked map[waiters]*orderHeap
 }
+
+// waiters are the places of a Deployment that wait for a group: those that are to be given
+// something, or those that leave, whom neither windows nor rate hold back.
+type waiters struct {
+	of    *placement
+	stray bool
+}
+
+func (p *place) waiters() waiters { return waiters{p.of, p.stray} }
 
 type budgetMember struct {
 	group  *budgetGroup
@@ -133,7 +142,7 @@ func (s *State) moveInBudget(b *budgetLedger, id string) {
 	name := groupName(b.groupBy, ls.set)
 	g := b.groups[name]
 	if g == nil {
-		g = &budgetGroup{of: b, name: name, parked: map[*placement]*orderHeap{}}
+		g = &budgetGroup{of: b, name: name, parked: map[waiters]*orderHeap{}}
 		b.groups[name] = g
 	}
 	m := &budgetMember{group: g, labels: ls, down: s.down(id)}
@@ -194,10 +203,10 @@ func (s *State) spend(id string) {
 
 // park lets a place wait until a group has room.
 func (g *budgetGroup) park(p *place) {
-	h := g.parked[p.of]
+	h := g.parked[p.waiters()]
 	if h == nil {
 		h = &orderHeap{}
-		g.parked[p.of] = h
+		g.parked[p.waiters()] = h
 	}
 	p.wait(h)
 	p.group = g
@@ -209,7 +218,7 @@ func (g *budgetGroup) park(p *place) {
 func (g *budgetGroup) unpark(p *place) {
 	heap.Remove(p.in, p.index)
 	if len(*p.in) == 0 {
-		delete(g.parked, p.of)
+		delete(g.parked, p.waiters())
 	}
 	p.in, p.group = nil, nil
 	p.of.parked--
@@ -237,9 +246,9 @@ func (g *budgetGroup) ease() {
 // release lets the first places of a Deployment go on that wait for the group, as many
 // as it has room for. Where one of them waits for something else as well, another goes on
 // for it: see refill.
-func (g *budgetGroup) release(pl *placement, most int) {
+func (g *budgetGroup) release(w waiters, most int) {
 	for range most {
-		h := g.parked[pl]
+		h := g.parked[w]
 		if h == nil {
 			return
 		}
@@ -247,9 +256,9 @@ func (g *budgetGroup) release(pl *placement, most int) {
 		g.unpark(p)
 		p.from = g
 		if p.stray {
-			p.wait(&pl.leaving)
+			p.wait(&w.of.leaving)
 		} else {
-			p.wait(&pl.up)
+			p.wait(&w.of.up)
 		}
 	}
 }
@@ -259,8 +268,8 @@ func (s *State) unpark() {
 	for g := range s.eased {
 		delete(s.eased, g)
 		if room := g.room(); room > 0 {
-			for pl := range g.parked {
-				g.release(pl, room)
+			for w := range g.parked {
+				g.release(w, room)
 			}
 		}
 	}

@@ -25,19 +25,20 @@ type placement struct {
 	selects   string // its selector, and how often that changed
 	selection int
 
-	standings [rollout.Standings]int
-	classes   [rollout.Classes]int // of the open batch's devices
-	matched   int
-	online    int // of those that match
-	disturbed int // unavailable through this Deployment
-	offline   int // of the open batch's devices
-	failing   int // of the open batch's devices: they fail, and not for long enough to be believed
-	awaited   int // of those, the ones that may still come back and be judged
-	blocked   int // of the open batch's devices: they wait for a Deployment that they depend on
-	missing   int // of the open batch's devices: see placeValues.missing
-	unfilled  int // of the open batch's devices: see placeValues.unfilled
-	depends   int // online devices that an Immediate run would give its target to, and that wait for what it depends on
-	newest    time.Time
+	standings  [rollout.Standings]int
+	classes    [rollout.Classes]int // of the open batch's devices
+	matched    int
+	online     int          // of those that match
+	disturbed  int          // unavailable through this Deployment
+	offline    int          // of the open batch's devices
+	failing    int          // of the open batch's devices: they fail, and not for long enough to be believed
+	awaited    int          // of those, the ones that may still come back and be judged
+	blocked    int          // of the open batch's devices: they wait for a Deployment that they depend on
+	missing    int          // of the open batch's devices: see placeValues.missing
+	unfilled   int          // of the open batch's devices: see placeValues.unfilled
+	depends    int          // online devices that an Immediate run would give its target to, and that wait for what it depends on
+	newest     fleet.Moment // when the newest deadline of the open batch's devices began: see newestBegun
+	newestLeft bool
 
 	failed       int // were given the target and report that they failed
 	failedOnline int // of those, the ones that are not offline
@@ -192,7 +193,7 @@ func (s *State) replace(key fleet.Key) {
 	next := was
 	next.batch, next.batchAt = now.batch, now.batchAt
 	turns := !moves && next == now && same // to another batch, and nothing else
-	pl.phase, pl.said, pl.set, pl.newest, pl.hours = now, log.Settings, set, time.Time{}, set.Hours(&log.Run, s.Clock())
+	pl.phase, pl.said, pl.set, pl.newestLeft, pl.hours = now, log.Settings, set, true, set.Hours(&log.Run, s.Clock())
 	switch {
 	case moves:
 		pl.selects = spec.selects

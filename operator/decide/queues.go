@@ -38,12 +38,6 @@ func (h *orderHeap) Pop() any {
 // first, for they cost no availability; of those that have nothing of it they go last, for
 // they use a rate up and show nothing.
 func before(a, b *place) int {
-	if a.stray != b.stray { // they wait for the same budget
-		if b.stray {
-			return -1
-		}
-		return 1
-	}
 	if a.values.down != b.values.down {
 		if a.values.down != a.values.fresh {
 			return -1
@@ -131,15 +125,15 @@ func (p *place) wait(h *orderHeap) {
 func (p *place) leaveQueues() {
 	delete(p.of.fresh, p)
 	delete(p.of.renumber, p)
-	if p.stray {
-		p.of.strays--
-		p.stray = false
-	}
 	if p.group != nil {
 		p.group.unpark(p)
 	} else if p.in != nil {
 		heap.Remove(p.in, p.index)
 		p.in = nil
+	}
+	if p.stray {
+		p.of.strays--
+		p.stray = false
 	}
 	if p.from != nil {
 		p.from.ease() // another may go on for it

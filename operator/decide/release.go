@@ -144,7 +144,7 @@ func (r *release) next(h *orderHeap) *place {
 // where the group has room that this one does not use.
 func refill(p *place) {
 	if g := p.from; g != nil && g.room() > 0 {
-		g.release(p.of, 1)
+		g.release(p.waiters(), 1)
 	}
 }
 

@@ -37,6 +37,7 @@ type placeValues struct {
 	skipped   string // reason
 	blocked   string // the Deployment that it depends on and that is not healthy there, or where it is skipped, not there
 	until     time.Time
+	begun     fleet.Moment // of a device that the open batch gave the target: when its deadline began
 }
 
 // classify finds out how a device stands now, and changes the counts accordingly.
@@ -94,6 +95,7 @@ func (p *place) account(n int) {
 			pl.unfilled += n
 		}
 	}
+	pl.noteBegun(v.begun, n)
 	if v.disturbed {
 		pl.disturbed += n
 	}
@@ -180,8 +182,8 @@ func (s *State) valuesOf(p *place) (v placeValues) {
 			v.class = rollout.Waiting
 		}
 	}
-	if v.judged && rollout.Member(log, pair) && pair.Begun.After(pl.newest) {
-		pl.newest = pair.Begun.Time()
+	if v.judged && rollout.Member(log, pair) && (v.online || run.Phase != fleet.PhaseRollingBack) {
+		v.begun = pair.Begun
 	}
 	v.until = standsUntil
 	if v.until.IsZero() || !classUntil.IsZero() && classUntil.Before(v.until) {

@@ -7,6 +7,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"k8s.io/apimachinery/pkg/labels"
+
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
@@ -131,5 +133,33 @@ func TestAReportReadsNoWindows(t *testing.T) {
 	without, with := costs("{}"), costs(`{"windows": [`+strings.Repeat(w+",", 15)+w+`]}`)
 	if with > without+5 {
 		t.Errorf("a report allocates %.0f times with 16 windows, and %.0f times with none", with, without)
+	}
+}
+
+// Devices that leave and devices that wait for a window may wait for one DisruptionBudget:
+// once that has room, the first go, whatever the time is.
+func TestAClosedWindowKeepsNoDeviceFromLeaving(t *testing.T) {
+	t.Parallel()
+	s := newShow(t, 3)
+	s.SetBudget(decide.BudgetSpec{Name: "one", Selector: labels.Everything(), Recorded: eventlog.Budget{MaxUnavailable: &eventlog.Amount{N: 1}}})
+	s.apply("app:1", "{}")
+	s.pass(time.Minute)
+	s.nature["app:2"] = eventlog.PhaseRunning
+	s.offline("pi-000") // all that the budget allows
+	s.apply("app:2", `{"batches": [{}], "maxUnavailable": "100%", "windows": [{"schedule": "0 14 * * *", "duration": "10m"}]}`)
+	s.pass(time.Minute)
+	s.pass(10 * time.Minute) // closed
+	s.settle(s.label("pi-002", "site", "elsewhere"))
+	s.pass(time.Second)
+	if p := s.View().Devices["pi-002"].Pair("web"); !p.Assigned() || s.given("app:2") > 0 {
+		t.Fatalf("the budget is used up, and it did not hold")
+	}
+	s.online("pi-000")
+	s.pass(time.Second)
+	if p := s.View().Devices["pi-002"].Pair("web"); p != nil && p.Assigned() {
+		t.Errorf("a device that no longer matches waits for a window")
+	}
+	if got := s.given("app:2"); got > 0 {
+		t.Errorf("in closed hours %d devices were given the new revision", got)
 	}
 }
