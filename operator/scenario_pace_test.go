@@ -32,6 +32,7 @@ func aWindowClosesInMidRollout(s scenario) {
 		}
 	}
 	waits(0, first)
+	time.Sleep(time.Until(first)) // longer than anything else is waited for
 	s.until("web", "gives it to the first batch", func(r *v1alpha1.RolloutStatus) bool { return r.Updating == 5 })
 	time.Sleep(time.Until(first.Add(time.Minute + time.Second))) // until the window is closed
 	s.fleet.Set(s.image("app:2"), devicetest.Runs)
@@ -39,6 +40,7 @@ func aWindowClosesInMidRollout(s scenario) {
 	if said := strings.Join(s.newest("web"), " "); !strings.HasSuffix(said, "batch_succeeded 1") {
 		s.t.Errorf("in closed hours the first batch is judged, and the log says %s", said)
 	}
+	time.Sleep(time.Until(second))
 	s.completes("web", 2, len(s.ids))
 	s.onceEach("web")
 	for _, e := range s.events(eventlog.FamilySubjects(eventlog.FamilyDesired)) {

@@ -160,9 +160,12 @@ func (s *stage) whole(when string) {
 		}
 		return err
 	})
-	if diff := cmp.Diff(s.want, contents(s.T, s.js, eventlog.BucketState)); diff != "" {
-		s.Errorf("%s (-want +got):\n%s", when, diff)
-	}
+	s.until(when+": contents", func() error { // another server than the leader may answer, a moment later
+		if diff := cmp.Diff(s.want, contents(s.T, s.js, eventlog.BucketState)); diff != "" {
+			return fmt.Errorf("(-want +got):\n%s", diff)
+		}
+		return nil
+	})
 	s.until(when+": check", func() error {
 		found, err := buckets.Check(s.Context(), s.js, eventlog.BucketState)
 		if err == nil && found != buckets.Sound {
