@@ -246,7 +246,7 @@ func (c deploymentCase) pauseExhausted() ([]eventlog.Draft, bool, error) {
 // stalled.
 func (c deploymentCase) stall(devices int) ([]eventlog.Draft, bool, error) {
 	pl, run := c.place, &c.log.Run
-	if !pl.hours.Open || !run.StalledAt.IsZero() || c.Clock().Before(pl.stuckAt()) {
+	if !c.stalls() {
 		return nil, false, nil
 	}
 	reason, on := v1alpha1.ReasonAwaitingDependencies, "until what it depends on is healthy there"
@@ -269,11 +269,17 @@ func (c deploymentCase) stall(devices int) ([]eventlog.Draft, bool, error) {
 	})
 }
 
+// stalls says whether the open batch has not got on for a whole deadline, and the log does
+// not say so yet.
+func (c deploymentCase) stalls() bool {
+	return c.place.hours.Open && c.log.Run.StalledAt.IsZero() && !c.Clock().Before(c.place.stuckAt())
+}
+
 // stallUnfilled: for a whole deadline there was no device that has the labels which are
 // filled in. That is said once a batch, and the run goes on as soon as there is one.
 func (c deploymentCase) stallUnfilled() ([]eventlog.Draft, bool, error) {
 	pl, run := c.place, &c.log.Run
-	if !pl.hours.Open || !run.StalledAt.IsZero() || c.Clock().Before(pl.stuckAt()) {
+	if !c.stalls() {
 		return nil, false, nil
 	}
 	examples := c.examplesOf(func(v *placeValues) bool { return v.unfilled }, func(e *eventlog.DeviceExample, p *place) {
@@ -357,7 +363,7 @@ func (c deploymentCase) examplesOf(holds func(*placeValues) bool, tell func(*eve
 // grantable says whether Release can give something of it now, as far as the budgets of
 // the present fold tell.
 func (pl *placement) grantable() bool {
-	return len(pl.broken) > 0 || len(pl.fresh)+len(pl.first) > 0 || len(pl.up) > 0 && pl.hours.Open && pl.disturbed < pl.set.MostUnavailable(pl.matched)
+	return len(pl.fresh) > 0 || pl.servable()
 }
 
 // startOf is what a run is started with.

@@ -9,6 +9,7 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/selectors"
 	"fleet.nationtech.io/projections/template"
+	"fleet.nationtech.io/projections/window"
 )
 
 // Survey is a Deployment on all the devices that it concerns, at one moment. It is found
@@ -21,6 +22,8 @@ type Survey struct {
 	d    *fleet.Deployment
 	set  Settings
 	at   time.Time
+
+	hours window.State // how the windows are for the run
 
 	byID   map[string]*Place
 	places []*Place // the first in the Deployment's order first
@@ -88,6 +91,7 @@ func Count(v *fleet.View, d *fleet.Deployment, at time.Time) Counts { return Loo
 func Look(v *fleet.View, d *fleet.Deployment, at time.Time) *Survey {
 	s := &Survey{view: v, d: d, set: Fill(d.Settings), at: at, byID: map[string]*Place{}, templates: map[string]*template.Template{}}
 	s.cycle = Cyclic(v, d.Key)
+	s.hours = s.set.Hours(&d.Run, at)
 	s.counts.Batches = make([]BatchCounts, len(d.Run.Batches))
 	for _, dev := range v.Devices {
 		p := s.look(dev)

@@ -10,7 +10,6 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/template"
-	"fleet.nationtech.io/projections/window"
 )
 
 // WaitKind is what a device waits for.
@@ -207,7 +206,7 @@ func (s *Survey) whyNotGiven(p *Place) Wait {
 	case (p.Pair.Disturbed() || p.Pair.Failed()) && s.paced():
 		return s.whyRate(id + " waits")
 	case p.Pair.Disturbed(), p.Pair.Failed(): // what it has is down anyway
-	case !s.hours().Open:
+	case !s.hours.Open:
 		return s.whyWindow(fmt.Sprintf("%s is given revision %d", id, given))
 	case s.paced():
 		return s.whyRate(id + " waits")
@@ -265,13 +264,10 @@ func (s *Survey) stopped(has bool) (Wait, bool) {
 	return Wait{}, false
 }
 
-// hours are how the windows are for the run.
-func (s *Survey) hours() window.State { return s.set.Hours(&s.d.Run, s.at) }
-
 // waitsForWindow says whether a device of the open batch waits for the windows, and for no
 // other Deployment first.
 func (s *Survey) waitsForWindow() bool {
-	return !s.hours().Open && slices.ContainsFunc(s.places, func(p *Place) bool {
+	return !s.hours.Open && slices.ContainsFunc(s.places, func(p *Place) bool {
 		return p.Matches && p.Batch == s.d.Run.Batch && p.Class == Waiting && p.Has && p.Blocked == "" && !p.Pair.Disturbed() && !p.Pair.Failed()
 	})
 }
@@ -301,7 +297,7 @@ func RateText(r *eventlog.Rate, succeeded int) string {
 // whyWindow says until when something waits for the windows.
 func (s *Survey) whyWindow(what string) Wait {
 	w := Wait{Kind: WaitWindow, Sequence: s.d.Applied.Sequence}
-	if opens := s.hours().Until; opens.IsZero() {
+	if opens := s.hours.Until; opens.IsZero() {
 		w.Message = what + " when a window of spec.rollout.windows opens, and none ever does: correct them"
 	} else {
 		w.Until = &opens
@@ -372,7 +368,7 @@ func (s *Survey) OpenBatch() Wait {
 	case run.Passed && run.Batch < len(run.Batches) && settings.Manual && !run.Let && !run.Full:
 		return Wait{Kind: WaitApproval, Sequence: run.Sequence, Message: fmt.Sprintf(
 			"batch %d succeeded, and a person has to let the rollout go on: fleetctl rollout promote %s -n %s", run.Batch, s.d.Key.Name, s.d.Key.Namespace)}
-	case run.Passed && run.Batch < len(run.Batches) && !s.hours().Open:
+	case run.Passed && run.Batch < len(run.Batches) && !s.hours.Open:
 		return s.whyWindow(fmt.Sprintf("batch %d is through, and batch %d begins", run.Batch, run.Batch+1))
 	case run.Passed:
 		return Wait{Kind: WaitOperator, Sequence: run.Sequence, Message: fmt.Sprintf("batch %d is through, and %s", run.Batch, goOn)}

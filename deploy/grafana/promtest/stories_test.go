@@ -116,7 +116,7 @@ fleet_operator_log_reserve_open{instance="a"} 0x9 1x20 0x20`,
 	"FleetBucketStalled": {
 		load:  `fleet_operator_bucket_stalled{instance="a",bucket="device-state"} 0x9 1x20 0x20`,
 		quiet: 11 * time.Minute, fires: 15 * time.Minute, clears: 32 * time.Minute,
-		summary: "NATS does not copy the log into the bucket device-state, so whoever reads it sees the past.",
+		summary: "NATS does not copy the log into the bucket device-state, so all that read it see the past.",
 	},
 	"FleetBucketOutOfService": {
 		load:  `fleet_operator_bucket_out_of_service{instance="a",bucket="desired-state"} 0x9 1x20 0x20`,

@@ -17,7 +17,7 @@ func logAlerts() []alert {
 		{
 			name: "FleetBucketStalled", severity: Critical, lasts: "3m",
 			expr:    "max by (bucket) (fleet_operator_bucket_stalled) == 1",
-			summary: "NATS does not copy the log into the bucket {{ $labels.bucket }}, so whoever reads it sees the past.",
+			summary: "NATS does not copy the log into the bucket {{ $labels.bucket }}, so all that read it see the past.",
 			act:     "The operator moves a bucket past a message that the server refuses within a minute. As it has not, look at the NATS servers' logs and disks, then run fleetctl rebuild {{ $labels.bucket }}.",
 		},
 		{

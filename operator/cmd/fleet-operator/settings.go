@@ -81,11 +81,11 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.DurationVar(&s.sealInterval, "seal-interval", seal.DefaultInterval, "how long an event waits for a seal at most")
 	f.DurationVar(&s.pulseInterval, "pulse-interval", operator.DefaultPulseInterval, "how often a device pulses; three missed ones mean offline")
 	f.Var(&s.prometheus, "prometheus", "`name=URL` of a Prometheus server that the gates of rollouts may ask by that name; may be given again")
-	f.Var(&s.prometheusTokens, "prometheus-token-file", "`name=FILE` with the bearer token for the Prometheus server of that name, read anew for each question; may be given again")
+	f.Var(&s.prometheusTokens, "prometheus-token-file", "`name=FILE` with the bearer token for the Prometheus server of that name, read again for each question; may be given again")
 	f.StringVar(&s.deviceLabels, "device-labels", string(operator.LabelsReported), "which labels select: reported (by the agents, and set by persons) or registered (set by persons alone)")
 	f.BoolVar(&s.adoptCluster, "adopt-cluster", false, "take over an event log that belongs to another cluster")
 	f.StringVar(&s.listen, "listen", ":18080", "address of /metrics, /healthz, /readyz and /api/v1/events; empty for none")
-	f.BoolVar(&s.eventsAPI, "events-api", true, "serve the events of the log at /api/v1/events, to whoever reaches --listen")
+	f.BoolVar(&s.eventsAPI, "events-api", true, "serve the events of the log at /api/v1/events, to each client that reaches --listen")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "DEBUG, INFO, WARN or ERROR")
 	showVersion := f.Bool("version", false, "print the version and end")
 
