@@ -12,18 +12,18 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 )
 
-// EnsureLog makes the event log, or ends the test. The first stream of a young
-// cluster may have to wait for its peers, so it tries again for half a minute.
+// EnsureLog makes the event log, or ends the test. A young cluster may lose a request
+// or its answer, so each is waited for 5 s, and is sent again for a minute.
 func EnsureLog(t testing.TB, js jetstream.JetStream, replicas int) logstream.Info {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
-	defer cancel()
-	for {
+	for deadline := time.Now().Add(time.Minute); ; {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		info, err := logstream.Ensure(ctx, js, logstream.Config{Replicas: replicas})
+		cancel()
 		if err == nil {
 			return info
 		}
-		if ctx.Err() != nil || replicas < 2 {
+		if t.Context().Err() != nil || replicas < 2 || time.Now().After(deadline) {
 			t.Fatal(err)
 		}
 	}
