@@ -34,7 +34,7 @@ for arch in arm arm64; do
   agent=("$qemu" "$dir/fleet-agent")
   key="$dir/$arch-key.json"
   want 0 --version
-  echo "fleet-agent $(cat "$dir/out") runs on $arch"
+  echo "fleet-agent $(head -n 1 "$dir/out") runs on $arch"
   want 3 key show --key-file "$key"
   want 0 key create --key-file "$key"
   grep -q 'BEGIN PUBLIC KEY' "$dir/out"

@@ -38,6 +38,7 @@ func Main(args []string, out, errOut io.Writer) int {
 		SilenceUsage:  true,
 		SilenceErrors: true,
 	}
+	root.SetVersionTemplate("fleet-dev version " + version.Read().Text())
 	usage := false
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		usage = true

@@ -119,7 +119,7 @@ func (w *world) Run(_ context.Context, c machine.Command) (machine.Result, error
 	case strings.Contains(c.Script, "key show"):
 		out = fmt.Sprintf("{\"key_id\":%q}\n", w.keyID)
 	case strings.Contains(c.Script, "--version"):
-		out = "v2\n"
+		out = "v2\ncommit 80805f9, go1.26, linux/arm64\n"
 	case strings.Contains(c.Script, "podman.socket"):
 		err = w.call("podman.socket", func() { w.socket = true })
 	case strings.Contains(c.Script, "mkdir"):

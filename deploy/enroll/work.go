@@ -67,7 +67,7 @@ func (w *work) binary(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	version := machine.LastLine(r.Stdout)
+	version := machine.FirstLine(r.Stdout) // the next line has the commit
 	if was := w.facts.AgentVersion; was != "" {
 		return fmt.Sprintf("version %s, sha256 %.12s; it was version %s", version, w.known.Binary.Sum, was), nil
 	}

@@ -14,6 +14,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/enrolling"
 	"fleet.nationtech.io/deploy/fleetctl/provider"
 	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/release"
 	"fleet.nationtech.io/deploy/fleetctl/rollouts"
 	"fleet.nationtech.io/eventlog/version"
 )
@@ -57,6 +58,7 @@ ends what follows the log with 0.`,
 		SilenceUsage:  true,
 		Annotations:   map[string]string{cobra.CommandDisplayNameAnnotation: s.Program()},
 	}
+	root.SetVersionTemplate(s.Program() + " version " + version.Read().Text())
 	settings := access.Bind(root, s)
 	c.Find = settings.Target
 	root.PersistentPreRun = func(cmd *cobra.Command, _ []string) { c.Until = cmd.Context() }
@@ -86,6 +88,7 @@ ends what follows the log with 0.`,
 		}),
 		enrolling.NewUnenroll(s, settings, &c, decommissioner(s, &c)),
 		newVerify(s, &c),
+		release.NewVersion(s),
 		newWithdraw(s, &c),
 		provider.NewZitadel(s, settings),
 	)

@@ -84,7 +84,7 @@ help: RestartPreventExitStatus=78).`,
 			return runDaemon(cmd.Context(), path, level, stderr)
 		},
 	}
-	root.SetVersionTemplate("{{.Version}}\n")
+	root.SetVersionTemplate(version.Read().Text())
 	flags := root.Flags()
 	flags.StringVar(&path, "config", config.DefaultPath, "the configuration `file`")
 	flags.TextVar(&level, "log-level", slog.LevelInfo, "DEBUG, INFO, WARN or ERROR")

@@ -48,7 +48,7 @@ func TestExit(t *testing.T) {
 		says string
 	}{
 		"help is no failure":                    {args: []string{"--help"}, code: 0, says: "$FLEET_NATS_URL"},
-		"version is no failure":                 {args: []string{"--version"}, code: 0},
+		"version is no failure":                 {args: []string{"--version"}, code: 0, says: ", go1."},
 		"an unknown flag":                       {args: []string{"--isuer"}, code: 2, says: "not defined"},
 		"an argument":                           {args: []string{"start"}, code: 2, says: `unexpected argument "start"`},
 		"nothing at all":                        {code: 2, says: "--issuer is missing"},

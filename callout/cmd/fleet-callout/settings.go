@@ -93,7 +93,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 		return s, fmt.Errorf("unexpected argument %q; see fleet-callout --help", f.Arg(0))
 	}
 	if *showVersion {
-		_, _ = fmt.Fprintln(stderr, version.Version)
+		_, _ = fmt.Fprint(stderr, version.Read().Text())
 		return s, errHelp
 	}
 	return s, weaker(f, config, getenv)

@@ -72,15 +72,25 @@ func (r Result) Check(doing string) error {
 	return &ScriptError{Doing: doing, Code: r.Code, Stderr: LastLine(r.Stderr)}
 }
 
+// FirstLine is the first line that is not empty, without what a terminal would not show.
+func FirstLine(text []byte) string {
+	first, _, _ := strings.Cut(strings.TrimSpace(string(text)), "\n")
+	return visible(first)
+}
+
 // LastLine is the last line that is not empty, without what a terminal would not show.
 func LastLine(text []byte) string {
 	lines := strings.Split(strings.TrimSpace(string(text)), "\n")
+	return visible(lines[len(lines)-1])
+}
+
+func visible(line string) string {
 	return strings.Map(func(r rune) rune {
 		if r < ' ' || r == 0x7f || r == '\uFFFD' {
 			return -1
 		}
 		return r
-	}, strings.TrimSpace(lines[len(lines)-1]))
+	}, strings.TrimSpace(line))
 }
 
 // bounded keeps the beginning of what is written to it.

@@ -121,7 +121,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 		s.prometheusTokens = tokens
 	}
 	if *showVersion {
-		_, _ = fmt.Fprintln(stderr, version.Version)
+		_, _ = fmt.Fprint(stderr, version.Read().Text())
 		return s, errHelp
 	}
 	return s, nil
