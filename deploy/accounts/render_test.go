@@ -1,10 +1,12 @@
 package accounts_test
 
 import (
+	"crypto/tls"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -51,7 +53,12 @@ func TestTheServerReadsWhatIsRendered(t *testing.T) {
 	server := accounts.Server{
 		Name: "n1", Host: "127.0.0.1", Port: 4222, HTTPPort: 8222, StoreDir: t.TempDir(), SyncAlways: true,
 		TLS: &accounts.TLS{CertFile: certFile, KeyFile: keyFile}, WebSocketPort: 4443,
-		Cluster: &accounts.Cluster{Name: "c", Host: "127.0.0.1", Port: 6222, Routes: []string{"nats://127.0.0.1:6223"}},
+		MaxFile: "5Gi", MaxMemory: "64Mi", LameDuck: "2m",
+		Limits: accounts.Limits{MaxConnections: "1000", MaxPayload: "2MB", WriteDeadline: 7 * time.Second, PingInterval: 20 * time.Second, MaxPings: 3},
+		Cluster: &accounts.Cluster{
+			Name: "c", Host: "127.0.0.1", Port: 6222, Routes: []string{"nats://127.0.0.1:6223"}, NoAdvertise: true,
+			TLS: &accounts.TLS{CertFile: certFile, KeyFile: keyFile, CAFile: ca.File()},
+		},
 	}
 	o, err := accounts.Parse(append(server.Render(), text...))
 	if err != nil {
@@ -68,7 +75,36 @@ func TestTheServerReadsWhatIsRendered(t *testing.T) {
 	if o.TLSConfig == nil || len(o.TLSConfig.Certificates) != 1 || o.TLSTimeout != 5 || o.Websocket.Port != 4443 || o.Websocket.Host != "127.0.0.1" || o.Websocket.TLSConfig == nil {
 		t.Errorf("the server understood another TLS: %+v, timeout %v", o.TLSConfig, o.TLSTimeout)
 	}
+	if o.JetStreamMaxStore != 5<<30 || o.JetStreamMaxMemory != 64<<20 || o.LameDuckDuration != 2*time.Minute ||
+		o.MaxConn != 1000 || o.MaxPayload != 2<<20 || o.WriteDeadline != 7*time.Second || o.PingInterval != 20*time.Second || o.MaxPingsOut != 3 {
+		t.Errorf("the server understood other limits: %+v", o)
+	}
+	if c := o.Cluster; !c.NoAdvertise || c.TLSConfig == nil || c.TLSConfig.ClientAuth != tls.RequireAndVerifyClientCert || c.TLSTimeout != 5 {
+		t.Errorf("the server understood another cluster: %+v", o.Cluster)
+	}
 	golden(t, text)
+}
+
+// A proxy that ends TLS speaks WebSocket in clear to the server; without TLS and without
+// such a proxy there is no WebSocket.
+func TestWebSocketInClearIsServedOnlyWhereItIsSaid(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		server accounts.Server
+		port   int
+		noTLS  bool
+	}{
+		"behind a proxy":      {accounts.Server{Name: "n", Port: 4222, StoreDir: "/data", WebSocketPort: 8080, WebSocketPlain: true}, 8080, true},
+		"no TLS and no proxy": {accounts.Server{Name: "n", Port: 4222, StoreDir: "/data", WebSocketPort: 8080}, 0, false},
+	} {
+		o, err := accounts.Parse(tt.server.Render())
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if o.Websocket.Port != tt.port || o.Websocket.NoTLS != tt.noTLS {
+			t.Errorf("%s: the server understood %+v", name, o.Websocket)
+		}
+	}
 }
 
 func golden(t *testing.T, got []byte) {
