@@ -107,10 +107,11 @@ lint: ## Vet, format and lint, with the rule of who may import whom
 	tools/lint.sh "$(TAGS)"
 
 .PHONY: generate
-generate: ## Make the CRDs, the clients, the reference of fleetctl and Grafana's files anew
+generate: ## Make the CRDs, the clients, the reference of fleetctl, Grafana's files and the chart's anew
 	crds/hack/generate.sh
 	tools/clidoc.sh "$(TAGS)"
 	tools/grafana.sh
+	tools/chart.sh
 
 .PHONY: record
 record: bin/kubeapi ## Record the series of a rollout of 200 agents anew, for the tests of the dashboards (4 minutes)

@@ -10,6 +10,7 @@ before=$(state)
 crds/hack/generate.sh
 tools/clidoc.sh "$1"
 tools/grafana.sh
+tools/chart.sh
 for m in eventlog projections crds callout agent operator deploy deploy/grafana/promtest; do
   ( cd "$m" && GOWORK=off go mod tidy -diff )
 done
