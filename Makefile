@@ -24,7 +24,7 @@ GO_TEST      = CGO_ENABLED=$(if $(RACE),1,0) go test -trimpath $(RACE)
 TESTFLAGS   ?=
 BENCH       ?= .
 
-GO_SOURCES := $(shell git ls-files '*.go' '*.mod' '*.yaml' 2>/dev/null | grep -v -e '^deploy/kubeapi/' -e '^deploy/grafana/promtest/')
+GO_SOURCES := $(shell git ls-files '*.go' '*.mod' '*.yaml' 2>/dev/null | grep -v -e '^deploy/kubeapi/' -e '^deploy/coredns/' -e '^deploy/grafana/promtest/')
 BINARIES   := fleet-operator fleet-agent fleet-callout fleetctl fleet-dev fleet-hello
 
 ##@ Use
@@ -68,12 +68,34 @@ bin/kubectl-fleet bin/kubectl_complete-fleet: bin/fleetctl
 	@ln -sf fleetctl $@
 
 # Kubernetes' API server compiles in a module of its own. It takes long once.
-KUBEAPI_SOURCES := $(shell git ls-files deploy/kubeapi 2>/dev/null)
+KUBEAPI_SOURCES := $(shell git ls-files deploy/kubeapi 2>/dev/null | grep -v -e '^deploy/kubeapi/kubenode/' -e '^deploy/kubeapi/pause/')
 bin/kubeapi: $(KUBEAPI_SOURCES)
 	@echo "build $@ (4 to 12 minutes on 2 cores the first time, seconds after)"
 	@mkdir -p bin
 	@cd deploy/kubeapi && GOWORK=off ../../tools/beat.sh "still compiling Kubernetes' API server" \
 	go build -trimpath -ldflags "$(KUBE_LDFLAGS)" -o ../../bin/kubeapi .
+
+# What a whole Kubernetes node for tests takes, beside Debian's containerd. kubenode is
+# of kubeapi's module, so that the two share what they are compiled of.
+NODE_SOURCES := $(shell git ls-files deploy/kubeapi/go.mod deploy/kubeapi/kubenode deploy/kubeapi/pause 2>/dev/null)
+bin/kubenode bin/pause &: $(NODE_SOURCES)
+	@echo "build bin/kubenode bin/pause (4 to 30 minutes on 2 cores the first time, half a minute after)"
+	@mkdir -p bin
+	@cd deploy/kubeapi && GOWORK=off ../../tools/beat.sh "still compiling Kubernetes' programs" \
+	go build -trimpath -ldflags "$(KUBE_LDFLAGS)" -o ../../bin/ ./kubenode ./pause
+	@touch bin/kubenode bin/pause
+
+bin/coredns: $(shell git ls-files deploy/coredns 2>/dev/null)
+	@echo "build $@ (1 to 3 minutes on 2 cores the first time, seconds after)"
+	@mkdir -p bin
+	@cd deploy/coredns && GOWORK=off ../../tools/beat.sh "still compiling CoreDNS" \
+	go build -trimpath -ldflags "-s -w" -o ../../bin/coredns .
+
+# The version is the one that the tests' own servers have.
+bin/nats-server: deploy/go.mod
+	@echo "build $@"
+	@mkdir -p bin
+	@go build -trimpath -ldflags "-s -w" -o $@ github.com/nats-io/nats-server/v2
 
 ##@ Test
 .PHONY: test
@@ -96,6 +118,11 @@ test-arm: ## Run the agent of 32-bit and of 64-bit ARM under qemu-user
 .PHONY: e2e
 e2e: build ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman, real systemd devices
 	$(GO_TEST) -count=1 -p 1 -timeout 40m -tags "$(TAGS) e2e" $(TESTFLAGS) ./deploy/e2e/...
+
+# Its build takes long once, so it is not of e2e.
+.PHONY: e2e-cluster
+e2e-cluster: build bin/kubenode bin/pause bin/coredns bin/nats-server ## Run the server side as pods of a real Kubernetes node (as root on Debian; needs containerd)
+	$(GO_TEST) -count=1 -p 1 -timeout 20m -tags "$(TAGS) e2ecluster" $(TESTFLAGS) ./deploy/e2e/clustertest ./deploy/e2e/cluster
 
 .PHONY: bench
 bench: bin/kubeapi ## Print each benchmark beside the bare alternative, and the ratio
@@ -126,7 +153,7 @@ verify: ## Fail where generated files or go.mod files are not what the sources s
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*##"; print "Usage: make <target>"} \
 	  /^##@/ {printf "\n%s\n", substr($$0, 5)} \
-	  /^[a-zA-Z0-9_-]+:.*##/ {printf "  %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	  /^[a-zA-Z0-9_-]+:.*##/ {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: clean
 clean: ## Remove bin/ and the local fleet's data
