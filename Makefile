@@ -62,6 +62,14 @@ bin/fleet-agent-linux-%: $(GO_SOURCES)
 	@mkdir -p bin
 	@GOOS=linux GOARCH=$* GOARM=7 go build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o $@ ./agent/cmd/fleet-agent
 
+# Each agent is linked again, so that its version is the packages' own.
+MAINTAINER ?= Harmony Fleet maintainers <maintainers@fleet.invalid>
+.PHONY: packages
+packages: ## Put the agent's deb and rpm for each architecture into dist/packages/ (MAINTAINER="Jane Doe <jane@example.org>")
+	@$(MAKE) --no-print-directory -B agents
+	@go run -trimpath -tags "$(TAGS)" ./deploy/packages/write -version "$(VERSION)" -date "$$(git log -1 --format=%ct)" \
+	-maintainer "$(MAINTAINER)" $(foreach a,amd64 arm64 arm,$(a)=bin/fleet-agent-linux-$(a))
+
 # kubectl finds plugins, and what completes them, by their names: `kubectl fleet`
 # is fleetctl.
 bin/kubectl-fleet bin/kubectl_complete-fleet: bin/fleetctl
@@ -156,5 +164,5 @@ help: ## List the targets
 	  /^[a-zA-Z0-9_-]+:.*##/ {printf "  %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: clean
-clean: ## Remove bin/ and the local fleet's data
-	rm -rf bin .fleet
+clean: ## Remove bin/, dist/ and the local fleet's data
+	rm -rf bin dist .fleet

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/deploy/enroll/machine"
+	"fleet.nationtech.io/deploy/enroll/unit"
 )
 
 // errCut is what a world says that is broken off.
@@ -141,12 +142,12 @@ func (w *world) answer() string {
 	for k, v := range w.probe {
 		said[k] = v
 	}
-	for path, name := range map[string]string{"/etc/fleet-agent/config.toml": "config", caPath: "ca", providerCAPath: "provider_ca", UnitPath: "unit"} {
+	for path, name := range map[string]string{"/etc/fleet-agent/config.toml": "config", caPath: "ca", providerCAPath: "provider_ca", unit.Path: "unit"} {
 		if content, ok := w.files[path]; ok {
 			said[name] = content
 		}
 	}
-	if agent, ok := w.files[AgentPath]; ok {
+	if agent, ok := w.files[unit.AgentPath]; ok {
 		sum := sha256.Sum256([]byte(agent))
 		said["agent_sum"], said["agent_version"] = hex.EncodeToString(sum[:]), "v2"
 	}

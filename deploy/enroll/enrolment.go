@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/deploy/enroll/machine"
+	"fleet.nationtech.io/deploy/enroll/unit"
 )
 
 // Enrolment is the enrolment of one device.
@@ -228,7 +229,7 @@ func (e *Enrolment) carryOut(ctx context.Context, out Outcome, plan Plan, f Fact
 		StepCA:         w.file(machine.File{Path: caPath, Mode: 0o644, Content: e.Wish.NATS.CA}),
 		StepProviderCA: w.file(machine.File{Path: providerCAPath, Mode: 0o644, Content: e.Wish.Auth.CA}),
 		StepConfig:     w.config, StepKey: w.key,
-		StepUnit:    w.file(machine.File{Path: UnitPath, Mode: 0o644, Content: unit}),
+		StepUnit:    w.file(machine.File{Path: unit.Path, Mode: 0o644, Content: unit.Enrolled()}),
 		StepService: w.service,
 	}
 	for _, s := range plan.Steps {

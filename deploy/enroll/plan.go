@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fleet.nationtech.io/deploy/enroll/unit"
 )
 
 // State is what a step has to do, or did.
@@ -140,11 +142,11 @@ func planBinary(f Facts, k Known) Step {
 	case f.AgentSum != "" && f.AgentSum == k.Binary.Sum:
 		return ok(StepBinary, "already version %s", f.AgentVersion)
 	case f.AgentSum == "":
-		return change(StepBinary, "%s is installed", AgentPath)
+		return change(StepBinary, "%s is installed", unit.AgentPath)
 	case f.AgentVersion == "":
-		return change(StepBinary, "%s is replaced", AgentPath)
+		return change(StepBinary, "%s is replaced", unit.AgentPath)
 	}
-	return change(StepBinary, "%s is replaced; it was version %s", AgentPath, f.AgentVersion)
+	return change(StepBinary, "%s is replaced; it was version %s", unit.AgentPath, f.AgentVersion)
 }
 
 // planFile plans a CA file. Where none is wished, the configuration names none, and one
@@ -163,12 +165,12 @@ func planFile(name Name, path string, is, wish []byte) (Step, bool) {
 
 func planUnit(f Facts) Step {
 	switch {
-	case bytes.Equal(f.Unit, unit):
+	case bytes.Equal(f.Unit, unit.Enrolled()):
 		return ok(StepUnit, "%s", unitName)
 	case f.Unit == nil:
-		return change(StepUnit, "%s is written", UnitPath)
+		return change(StepUnit, "%s is written", unit.Path)
 	}
-	return change(StepUnit, "%s is replaced", UnitPath)
+	return change(StepUnit, "%s is replaced", unit.Path)
 }
 
 // restarts says whether an agent that is active reads what it runs with again.

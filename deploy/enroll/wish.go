@@ -3,7 +3,6 @@ package enroll
 import (
 	"bytes"
 	"crypto/sha256"
-	_ "embed"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,17 +12,16 @@ import (
 	"strings"
 
 	"fleet.nationtech.io/agent/config"
+	"fleet.nationtech.io/deploy/enroll/unit"
 )
 
 // Where things are on a device, beside what package config names.
 const (
-	AgentPath      = "/usr/local/bin/fleet-agent"
-	UnitPath       = "/etc/systemd/system/fleet-agent.service"
 	configDir      = "/etc/fleet-agent"
 	caPath         = configDir + "/ca.crt"
 	providerCAPath = configDir + "/provider-ca.crt"
 	restartOwed    = "/run/fleet-enroll.restart"
-	unitName       = "fleet-agent.service"
+	unitName       = unit.Name
 )
 
 // Flavour is how an enrolled device proves who it is.
@@ -78,9 +76,6 @@ type Key struct {
 	Content    []byte
 	ID, UserID string
 }
-
-//go:embed unit.service
-var unit []byte
 
 // onTop is the wish with the labels that the device has already: an enrolment that does
 // not name them must not take its Deployments from a device.

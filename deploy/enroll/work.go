@@ -6,6 +6,7 @@ import (
 
 	"fleet.nationtech.io/agent/config"
 	"fleet.nationtech.io/deploy/enroll/machine"
+	"fleet.nationtech.io/deploy/enroll/unit"
 )
 
 // work is what a plan's actions share.
@@ -59,11 +60,11 @@ func (w *work) file(f machine.File) action {
 }
 
 func (w *work) binary(ctx context.Context) (string, error) {
-	write := w.file(machine.File{Path: AgentPath, Mode: 0o755, Content: w.known.Binary.Content})
+	write := w.file(machine.File{Path: unit.AgentPath, Mode: 0o755, Content: w.known.Binary.Content})
 	if _, err := write(ctx); err != nil {
 		return "", err
 	}
-	r, err := w.run(ctx, "run the agent on the device", `"$1" --version`, AgentPath)
+	r, err := w.run(ctx, "run the agent on the device", `"$1" --version`, unit.AgentPath)
 	if err != nil {
 		return "", err
 	}
