@@ -70,6 +70,16 @@ packages: ## Put the agent's deb and rpm for each architecture into dist/package
 	@go run -trimpath -tags "$(TAGS)" ./deploy/packages/write -version "$(VERSION)" -date "$$(git log -1 --format=%ct)" \
 	-maintainer "$(MAINTAINER)" $(foreach a,amd64 arm64 arm,$(a)=bin/fleet-agent-linux-$(a))
 
+# Container images, from scratch and without a container engine.
+IMAGES_REPOSITORY ?= localhost
+PLATFORMS         ?= linux/amd64,linux/arm/v7,linux/arm64
+PUSH              ?=
+.PHONY: images
+images: ## Put images of the programs, SBOMs and archives into dist/images/ (IMAGES_REPOSITORY=registry.example/fleet PLATFORMS=linux/amd64 PUSH=1)
+	@echo "images for $(PLATFORMS) (some 5 minutes a platform on 2 cores the first time)"
+	@tools/beat.sh "still making the images" go run -trimpath -tags "$(TAGS)" ./deploy/images/build --tags "$(TAGS)" --ldflags "$(LDFLAGS)" \
+	--version "$(VERSION)" --repository "$(IMAGES_REPOSITORY)" --platforms "$(PLATFORMS)" $(if $(PUSH),--push) $(IMAGES_FLAGS)
+
 # kubectl finds plugins, and what completes them, by their names: `kubectl fleet`
 # is fleetctl.
 bin/kubectl-fleet bin/kubectl_complete-fleet: bin/fleetctl
