@@ -12,6 +12,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/enrolling"
+	"fleet.nationtech.io/deploy/fleetctl/importing"
 	"fleet.nationtech.io/deploy/fleetctl/provider"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/release"
@@ -50,9 +51,9 @@ For another one: fleetctl login, or fleetctl context add.
 
 Exit codes: 0 done, 1 it did not work (or differs, where that is asked), 2 the
 command line was wrong, 3 (ping) nobody answered, 4 (verify) all agrees but
-foreign messages were found, 5 to 9 as fleetctl rollout says, 130 interrupted
-before the end, 141 the reader of the output stopped, as in "| head". Ctrl-C
-ends what follows the log with 0.`,
+foreign messages were found, or (import) entries were refused, 5 to 9 as fleetctl
+rollout says, 130 interrupted before the end, 141 the reader of the output
+stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		Version:       version.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -75,6 +76,7 @@ ends what follows the log with 0.`,
 		newExplain(s, &c),
 		newGet(s, &c),
 		newHistory(s, &c),
+		importing.New(s, &c),
 		newLint(s),
 		newLog(s, &c),
 		newPing(s, &c),

@@ -52,6 +52,7 @@ func TestMain(m *testing.M) {
 //	seal [forged]      append a seal over the log, by the fleet's key ($KEY) or by $OTHER_KEY
 //	server stop|start  end the NATS server, or start it again with what it had
 //	lose STREAM…       remove streams; "all" removes all there are
+//	original           start a server with a fleet of the original design, at $OLD
 //	await FILE REGEXP  wait until a file that is being written has a match
 func TestStories(t *testing.T) {
 	t.Parallel()
@@ -90,6 +91,14 @@ func scripts(t *testing.T, user string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"seal": sealCommand,
+			"original": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 0 {
+					ts.Fatalf("usage: original")
+				}
+				url, err := originalFleet(t)
+				ts.Check(err)
+				ts.Setenv("OLD", url)
+			},
 			"story": func(ts *testscript.TestScript, neg bool, args []string) {
 				if neg || len(args) != 1 || stories()[args[0]] == nil {
 					ts.Fatalf("usage: story NAME")

@@ -1,0 +1,121 @@
+package migration
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/util/validation"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+)
+
+// Ways in which a selector was found. All of them select the devices that have the
+// Deployment, and no others.
+const (
+	ByLabels  = "labels"  // labels that the devices report
+	ByIDs     = "ids"     // a list of the devices' ids
+	ByMarking = "marking" // a label that the import gives to these devices
+)
+
+// markingPrefix begins the label that marks the devices of one Deployment.
+const markingPrefix = "import.fleet.nationtech.io/"
+
+// What a guessed selector may hold: as many values as a person can review.
+const (
+	maxValues = 32
+	maxIDs    = 200
+)
+
+// fleetLabels are the labels by which devices can be selected: those that they report
+// and an operator takes.
+type fleetLabels map[string]map[string]string
+
+// selectable gives the labels of what a device reports that select.
+func selectable(reported map[string]string) map[string]string {
+	out := map[string]string{}
+	for k, v := range reported {
+		if k == v1alpha1.LabelDevice || strings.HasPrefix(k, v1alpha1.RestrictedLabelPrefix) ||
+			len(validation.IsQualifiedName(k)) > 0 || len(validation.IsValidLabelValue(v)) > 0 {
+			continue
+		}
+		out[k] = v
+	}
+	return out
+}
+
+// guess finds a selector for the devices of a Deployment, which the buckets do not say.
+// members is not empty.
+func guess(name string, members map[string]bool, all fleetLabels) (sel eventlog.Selector, how string) {
+	ids := slices.Sorted(maps.Keys(members))
+	common := maps.Clone(all[ids[0]])
+	for _, d := range ids[1:] {
+		for k, v := range common {
+			if w, ok := all[d][k]; !ok || w != v {
+				delete(common, k)
+			}
+		}
+	}
+	for _, k := range slices.Sorted(maps.Keys(common)) {
+		if one := map[string]string{k: common[k]}; all.exact(members, one) {
+			return eventlog.Selector{MatchLabels: one}, ByLabels
+		}
+	}
+	if len(common) > 1 && all.exact(members, common) {
+		return eventlog.Selector{MatchLabels: common}, ByLabels
+	}
+	if r, ok := all.byOneKey(members, ids); ok {
+		return eventlog.Selector{MatchExpressions: []eventlog.SelectorRequirement{r}}, ByLabels
+	}
+	if len(ids) <= maxIDs {
+		return eventlog.Selector{MatchExpressions: []eventlog.SelectorRequirement{
+			{Key: v1alpha1.LabelDevice, Operator: "In", Values: ids},
+		}}, ByIDs
+	}
+	return eventlog.Selector{MatchLabels: map[string]string{markingPrefix + name: "true"}}, ByMarking
+}
+
+// exact says whether labels select the members and nobody else.
+func (all fleetLabels) exact(members map[string]bool, want map[string]string) bool {
+	for d, has := range all {
+		selected := true
+		for k, v := range want {
+			w, ok := has[k]
+			selected = selected && ok && w == v
+		}
+		if selected != members[d] {
+			return false
+		}
+	}
+	return true
+}
+
+// byOneKey finds a label whose values part the members from all others.
+func (all fleetLabels) byOneKey(members map[string]bool, ids []string) (eventlog.SelectorRequirement, bool) {
+	for _, k := range slices.Sorted(maps.Keys(all[ids[0]])) {
+		values := map[string]bool{}
+		for _, d := range ids {
+			v, ok := all[d][k]
+			if !ok || len(values) > maxValues {
+				values = nil
+				break
+			}
+			values[v] = true
+		}
+		if len(values) == 0 || len(values) > maxValues {
+			continue
+		}
+		exact := true
+		for d, has := range all {
+			if v, ok := has[k]; ok && !members[d] && values[v] {
+				exact = false
+				break
+			}
+		}
+		if exact {
+			return eventlog.SelectorRequirement{Key: k, Operator: "In", Values: slices.Sorted(maps.Keys(values))}, true
+		}
+	}
+	return eventlog.SelectorRequirement{}, false
+}
