@@ -13,6 +13,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/enrolling"
 	"fleet.nationtech.io/deploy/fleetctl/importing"
+	"fleet.nationtech.io/deploy/fleetctl/installing"
 	"fleet.nationtech.io/deploy/fleetctl/provider"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/release"
@@ -77,6 +78,7 @@ stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 		newGet(s, &c),
 		newHistory(s, &c),
 		importing.New(s, &c),
+		installing.NewInstall(s),
 		newLint(s),
 		newLog(s, &c),
 		newPing(s, &c),
@@ -89,6 +91,8 @@ stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
 			Moments: func(cmd *cobra.Command, flag string) { completeMoments(cmd, flag, &c) },
 		}),
 		enrolling.NewUnenroll(s, settings, &c, decommissioner(s, &c)),
+		installing.NewUninstall(s),
+		installing.NewUpgrade(s),
 		newVerify(s, &c),
 		release.NewVersion(s),
 		newWithdraw(s, &c),

@@ -1,0 +1,216 @@
+package cluster
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// Level is how much a finding matters.
+type Level string
+
+// The levels.
+const (
+	Refuse Level = "refuse" // nothing is installed
+	Warn   Level = "warn"   // it is installed, and a person should know
+	Note   Level = "note"   // what was found and will be used
+)
+
+// Finding is one thing that preflight has to say.
+type Finding struct {
+	Level    Level  `json:"level"`
+	Sentence string `json:"sentence"`
+	Remedy   string `json:"remedy,omitempty"`
+}
+
+// Expose is how devices outside reach NATS.
+type Expose string
+
+// The ways.
+const (
+	ExposeRoute        Expose = "route"
+	ExposeIngress      Expose = "ingress"
+	ExposeHTTPRoute    Expose = "httpRoute"
+	ExposeLoadBalancer Expose = "loadBalancer"
+	ExposeNodePort     Expose = "nodePort"
+	ExposeNone         Expose = "none"
+)
+
+// Wish is what an installation needs of the cluster.
+type Wish struct {
+	Servers       int    // NATS servers, each on a node of its own
+	StorageClass  string // of their claims; empty: the cluster's default one
+	Storage       bool   // claims are made at all
+	Expose        Expose
+	IngressClass  string   // empty: the cluster's default one
+	Architectures []string // of which there are images; empty: not known
+	Lacking       []Right
+}
+
+const (
+	// The CRDs' rules need CEL, general since 1.29; the policies 1.30.
+	leastMajor, leastMinor = 1, 30
+	// Tokens and certificates are judged by clocks.
+	mostSkew = 5 * time.Second
+)
+
+// Preflight says what of a cluster stands in the way of a wish, what a person should
+// know, and what will be used. The gravest come first.
+func Preflight(f Facts, w Wish) []Finding {
+	var all []Finding
+	say := func(level Level, remedy, format string, args ...any) {
+		all = append(all, Finding{level, fmt.Sprintf(format, args...), remedy})
+	}
+	say(Note, "", "The cluster at %s is %s %s.", f.Server, f.Distribution, f.Version)
+	if f.Major < leastMajor || f.Major == leastMajor && f.Minor < leastMinor {
+		say(Refuse, fmt.Sprintf("Upgrade the cluster to Kubernetes %d.%d or newer.", leastMajor, leastMinor),
+			"The cluster's version is %s. The CRDs need Kubernetes %d.%d or newer.", f.Version, leastMajor, leastMinor)
+	}
+	rights(w, say)
+	namespace(f, say)
+	nodes(f, w, say)
+	storage(f, w, say)
+	exposure(f, w, say)
+	if f.Skew.Abs() > mostSkew {
+		say(Warn, "Have both follow a time server: tokens and certificates are judged by clocks.",
+			"The API server's clock is %s %s this machine's.", f.Skew.Abs().Round(time.Second), direction(f.Skew))
+	}
+	for _, u := range f.Unread {
+		say(Warn, "Ask the cluster's administrator for the right to read it, or make sure of it yourself.", "The cluster's %s could not be read: %v.", u.What, u.Err)
+	}
+	order := []Level{Refuse, Warn, Note}
+	slices.SortStableFunc(all, func(a, b Finding) int { return slices.Index(order, a.Level) - slices.Index(order, b.Level) })
+	return all
+}
+
+type sayer func(level Level, remedy, format string, args ...any)
+
+func direction(skew time.Duration) string {
+	if skew > 0 {
+		return "ahead of"
+	}
+	return "behind"
+}
+
+func rights(w Wish, say sayer) {
+	for _, r := range w.Lacking {
+		say(Refuse, "Ask the cluster's administrator for it, or install as somebody who has it; a cluster-admin has all of them.", "You lack the right to %s.", r)
+	}
+}
+
+func namespace(f Facts, say sayer) {
+	switch n := f.Namespace; {
+	case n.Ending:
+		say(Refuse, "Wait until it is gone, then install again.", "Namespace %s is being deleted.", n.Name)
+	case n.Name == "default" || strings.HasPrefix(n.Name, "kube-") || strings.HasPrefix(n.Name, "openshift-"):
+		say(Refuse, "Use a namespace of the fleet's own: --namespace fleet-system.", "Namespace %s is the cluster's own.", n.Name)
+	}
+}
+
+func nodes(f Facts, w Wish, say sayer) {
+	have := f.Schedulable()
+	switch {
+	case len(f.Nodes) == 0: // not readable; said already
+	case have == 0:
+		say(Refuse, "Make a node ready, or uncordon one: kubectl get nodes.", "None of the cluster's nodes takes pods.")
+	case have < w.Servers:
+		say(Warn, "For production add nodes. For a lab use --profile lab.",
+			"%s for %d NATS servers. Servers that share a node are lost with it together.", count(have, "node takes pods", "nodes take pods"), w.Servers)
+	default:
+		say(Note, "", "%s.", count(have, "node takes pods", "nodes take pods"))
+	}
+	if len(w.Architectures) == 0 {
+		return
+	}
+	for _, a := range f.Architectures() {
+		if !slices.Contains(w.Architectures, a) {
+			say(Refuse, "Build the images for it: make images PLATFORMS=linux/"+a+".", "Nodes of the cluster are %s, and the images are for %s.", a, strings.Join(w.Architectures, ", "))
+		}
+	}
+}
+
+func storage(f Facts, w Wish, say sayer) {
+	if !w.Storage || f.unread("storage classes") {
+		return
+	}
+	names := make([]string, len(f.StorageClasses))
+	for i, c := range f.StorageClasses {
+		names[i] = c.Name
+	}
+	found := "The cluster has none."
+	if len(names) > 0 {
+		found = "The cluster has " + strings.Join(names, ", ") + "."
+	}
+	class, isDefault := f.DefaultStorage()
+	switch {
+	case w.StorageClass != "" && !slices.Contains(names, w.StorageClass):
+		say(Refuse, "Name one that is there: --set nats.storage.class=NAME.", "There is no storage class %s. %s", w.StorageClass, found)
+		return
+	case w.StorageClass != "":
+		class = f.StorageClasses[slices.Index(names, w.StorageClass)]
+	case !isDefault && len(names) == 0:
+		say(Refuse, "Install a provisioner of volumes, such as local-path-provisioner for a lab.",
+			"The cluster has no storage class, and NATS keeps the event log on a volume.")
+		return
+	case !isDefault:
+		say(Refuse, "Choose one: --set nats.storage.class="+names[0]+".", "None of the cluster's storage classes is the default one. %s", found)
+		return
+	}
+	say(Note, "", "NATS keeps the event log on volumes of storage class %s.", class.Name)
+	if class.Provisioner == "rancher.io/local-path" {
+		say(Warn, "For production use a storage class whose volumes can move, or three nodes with a server each.",
+			"Storage class %s binds each volume to one node and does not enforce sizes: a NATS server cannot move with its data, and a full disk of the node is a full event log.", class.Name)
+	}
+}
+
+func exposure(f Facts, w Wish, say sayer) {
+	switch w.Expose {
+	case ExposeRoute:
+		if !f.Has(GroupRoute) {
+			say(Refuse, "Use --set devices.expose=ingress, loadBalancer or nodePort.", "The cluster serves no Routes.")
+		}
+	case ExposeHTTPRoute:
+		if !f.Has(GroupGateway) {
+			say(Refuse, "Install a Gateway API implementation, or use --set devices.expose=ingress, loadBalancer or nodePort.", "The cluster serves no HTTPRoutes.")
+		}
+	case ExposeIngress:
+		ingress(f, w, say)
+	case ExposeNone:
+		say(Note, "", "Devices outside the cluster cannot reach NATS: nothing exposes it.")
+	case ExposeLoadBalancer, ExposeNodePort:
+	}
+}
+
+func ingress(f Facts, w Wish, say sayer) {
+	if f.unread("ingress classes") {
+		return
+	}
+	names := make([]string, len(f.IngressClasses))
+	def := ""
+	for i, c := range f.IngressClasses {
+		names[i] = c.Name
+		if c.Default {
+			def = c.Name
+		}
+	}
+	switch {
+	case len(names) == 0:
+		say(Refuse, "Install an ingress controller, or use --set devices.expose=nodePort or loadBalancer.", "The cluster has no ingress controller.")
+	case w.IngressClass != "" && !slices.Contains(names, w.IngressClass):
+		say(Refuse, "Name one that is there: --set devices.ingress.className=NAME.", "There is no ingress class %s. The cluster has %s.", w.IngressClass, strings.Join(names, ", "))
+	case w.IngressClass == "" && def == "":
+		say(Refuse, "Choose one: --set devices.ingress.className="+names[0]+".", "None of the cluster's ingress classes is the default one. The cluster has %s.", strings.Join(names, ", "))
+	}
+}
+
+func (f Facts) unread(what string) bool {
+	return slices.ContainsFunc(f.Unread, func(u Unread) bool { return u.What == what })
+}
+
+func count(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return fmt.Sprintf("%d %s", n, many)
+}

@@ -1,0 +1,244 @@
+package install
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"fmt"
+	"maps"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"fleet.nationtech.io/deploy/accounts"
+	"fleet.nationtech.io/deploy/authority"
+	"fleet.nationtech.io/deploy/chart/names"
+	"fleet.nationtech.io/deploy/install/apply"
+	"fleet.nationtech.io/deploy/install/credentials"
+)
+
+const (
+	typeOpaque = "Opaque"
+	typeTLS    = "kubernetes.io/tls"
+	// configAnnotation on the NATS pods has them restarted, one after the other, where
+	// their accounts or their certificate are others.
+	accountsAnnotation    = "fleet.nationtech.io/accounts"
+	certificateAnnotation = "fleet.nationtech.io/certificate"
+)
+
+// credentials makes what is made once, and what follows from it.
+func (r *run) credentials(ctx context.Context) error {
+	s, err := r.settings()
+	if err != nil {
+		return err
+	}
+	if r.secrets, err = r.once(ctx); err != nil {
+		return err
+	}
+	users, err := r.secrets.Users(s.Callout.Enabled)
+	if err != nil {
+		return err
+	}
+	text, err := accounts.Render(users, accounts.RenderOptions{})
+	if err != nil {
+		return err
+	}
+	derived := []*unstructured.Unstructured{secret(r.Namespace, names.SecretAccounts, typeOpaque, map[string][]byte{names.KeyAccounts: text})}
+	annotations := map[string]string{accountsAnnotation: digest(text)}
+	if s.NATS.TLS.ClientsSecret == names.SecretTLS || s.NATS.TLS.RoutesSecret == names.SecretTLS {
+		objects, certificate, err := r.certificate(ctx, s)
+		if err != nil {
+			return err
+		}
+		derived = append(derived, objects...)
+		annotations[certificateAnnotation] = digest(certificate)
+	}
+	if err := r.put(ctx, "credentials", derived...); err != nil {
+		return err
+	}
+	return r.annotate(annotations)
+}
+
+// once reads what was made once, makes what is missing, and overwrites nothing.
+func (r *run) once(ctx context.Context) (credentials.Secrets, error) {
+	there := credentials.Secrets{}
+	objects := map[string]*unstructured.Unstructured{}
+	for _, name := range credentials.Names() {
+		o, err := r.applier.Get(ctx, Ref{"v1", "Secret", r.Namespace, name}.Object())
+		if err != nil {
+			return nil, err
+		}
+		if o == nil {
+			continue
+		}
+		if there[name], err = data(o); err != nil {
+			return nil, err
+		}
+		objects[name] = o
+	}
+	filled, err := credentials.Fill(there)
+	if err != nil {
+		return nil, err
+	}
+	for _, name := range credentials.Names() {
+		switch o := objects[name]; {
+		case o == nil:
+			made, change, err := r.applier.Create(ctx, secret(r.Namespace, name, typeOpaque, filled[name]))
+			if err != nil {
+				return nil, err
+			}
+			// Where another run was faster, what it made holds.
+			if filled[name], err = data(made); err != nil {
+				return nil, err
+			}
+			r.note(made, change)
+			r.say("credentials", "%s %s.", apply.Name(made), change)
+		case !sameData(there[name], filled[name]):
+			setData(o, filled[name])
+			if err := r.applier.Update(ctx, o); err != nil {
+				return nil, err
+			}
+			r.note(o, apply.Changed)
+			r.say("credentials", "%s got the keys that it lacked.", apply.Name(o))
+		default:
+			r.note(o, apply.Unchanged)
+		}
+	}
+	return filled, nil
+}
+
+// certificate gives the Secret with the servers' certificate, and the ConfigMap by
+// which the fleet's own pods trust it.
+func (r *run) certificate(ctx context.Context, s settings) (objects []*unstructured.Unstructured, certificate []byte, err error) {
+	ca, err := r.authority(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	there, err := r.applier.Get(ctx, Ref{"v1", "Secret", r.Namespace, names.SecretTLS}.Object())
+	if err != nil {
+		return nil, nil, err
+	}
+	var present authority.Pair
+	if there != nil {
+		values, err := data(there)
+		if err != nil {
+			return nil, nil, err
+		}
+		present = authority.Pair{Certificate: values[names.KeyCert], Key: values[names.KeyKey]}
+	}
+	hosts := credentials.Hosts{Namespace: r.Namespace}
+	if s.Devices.Host != "" {
+		hosts.Outside = []string{s.Devices.Host}
+	}
+	pair, why, err := credentials.Certificate(ca, present, hosts, r.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	if why != "" {
+		r.say("credentials", "The NATS servers get a certificate of the fleet's own authority: %s.", why)
+	}
+	root := ca.Pair().Certificate
+	trusted := Ref{"v1", "ConfigMap", r.Namespace, names.ConfigMapCA}.Object()
+	trusted.SetLabels(labels())
+	trusted.Object["data"] = map[string]any{names.KeyCA: string(root)}
+	return []*unstructured.Unstructured{
+		secret(r.Namespace, names.SecretTLS, typeTLS, map[string][]byte{names.KeyCert: pair.Certificate, names.KeyKey: pair.Key, names.KeyCA: root}),
+		trusted,
+	}, pair.Certificate, nil
+}
+
+// authority is the fleet's own certificate authority, made once.
+func (r *run) authority(ctx context.Context) (*authority.Authority, error) {
+	there, err := r.applier.Get(ctx, Ref{"v1", "Secret", r.Namespace, credentials.SecretAuthority}.Object())
+	if err != nil {
+		return nil, err
+	}
+	if there == nil {
+		made, err := authority.New("Harmony Fleet, "+r.Namespace, r.Now())
+		if err != nil {
+			return nil, err
+		}
+		change := apply.Change("")
+		there, change, err = r.applier.Create(ctx, secret(r.Namespace, credentials.SecretAuthority, typeTLS, map[string][]byte{
+			names.KeyCert: made.Pair().Certificate, names.KeyKey: made.Pair().Key,
+		}))
+		if err != nil {
+			return nil, err
+		}
+		r.note(there, change)
+		r.say("credentials", "%s %s.", apply.Name(there), change)
+	}
+	values, err := data(there)
+	if err != nil {
+		return nil, err
+	}
+	ca, err := authority.Parse(authority.Pair{Certificate: values[names.KeyCert], Key: values[names.KeyKey]})
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w; put the right one back from a backup", apply.Name(there), err)
+	}
+	return ca, nil
+}
+
+// annotate marks the NATS pods with what they have read at their start.
+func (r *run) annotate(annotations map[string]string) error {
+	for _, s := range r.objects.Workloads {
+		if s.Part != NATS {
+			continue
+		}
+		path := []string{"spec", "template", "metadata", "annotations"}
+		all, _, err := unstructured.NestedStringMap(s.Object.Object, path...)
+		if err != nil {
+			return fmt.Errorf("%s: %w", apply.Name(s.Object), err)
+		}
+		if all == nil {
+			all = map[string]string{}
+		}
+		maps.Copy(all, annotations)
+		if err := unstructured.SetNestedStringMap(s.Object.Object, all, path...); err != nil {
+			return fmt.Errorf("%s: %w", apply.Name(s.Object), err)
+		}
+	}
+	return nil
+}
+
+func digest(b []byte) string {
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:8])
+}
+
+func labels() map[string]string {
+	return map[string]string{"app.kubernetes.io/name": appName, "app.kubernetes.io/managed-by": apply.FieldManager}
+}
+
+func secret(namespace, name, kind string, values map[string][]byte) *unstructured.Unstructured {
+	o := Ref{"v1", "Secret", namespace, name}.Object()
+	o.SetLabels(labels())
+	o.Object["type"] = kind
+	setData(o, values)
+	return o
+}
+
+func setData(o *unstructured.Unstructured, values map[string][]byte) {
+	text := map[string]any{}
+	for key, value := range values {
+		text[key] = base64.StdEncoding.EncodeToString(value)
+	}
+	o.Object["data"] = text
+}
+
+func data(o *unstructured.Unstructured) (map[string][]byte, error) {
+	text, _, err := unstructured.NestedStringMap(o.Object, "data")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", apply.Name(o), err)
+	}
+	values := map[string][]byte{}
+	for key, value := range text {
+		if values[key], err = base64.StdEncoding.DecodeString(value); err != nil {
+			return nil, fmt.Errorf("%s, key %s: %w", apply.Name(o), key, err)
+		}
+	}
+	return values, nil
+}
+
+func sameData(a, b map[string][]byte) bool { return maps.EqualFunc(a, b, slices.Equal[[]byte]) }
