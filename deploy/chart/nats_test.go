@@ -27,6 +27,7 @@ import (
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/chart"
 	"fleet.nationtech.io/deploy/chart/names"
+	"fleet.nationtech.io/deploy/rolling"
 	"fleet.nationtech.io/eventlog/natstest"
 )
 
@@ -116,6 +117,20 @@ func newLayout(t *testing.T, a *authority, o chart.Options) *layout {
 	return l
 }
 
+// usersOf is accounts.conf with these devices.
+func usersOf(t *testing.T, devices ...string) []byte {
+	t.Helper()
+	u := accounts.Users{Operator: accounts.Login{User: "operator", Password: "o"}, System: accounts.Login{User: "sys", Password: "s"}}
+	for _, id := range devices {
+		u.Devices = append(u.Devices, accounts.Device{ID: id, Password: "p"})
+	}
+	text, err := accounts.Render(u, accounts.RenderOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
 // nodes writes the files of n servers. Only what the loopback does not have is changed: the
 // addresses, the folders, and the names of pods in the routes.
 func (l *layout) nodes(t *testing.T, n int) []string {
@@ -124,13 +139,7 @@ func (l *layout) nodes(t *testing.T, n int) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	users, err := accounts.Render(accounts.Users{
-		Operator: accounts.Login{User: "operator", Password: "o"}, System: accounts.Login{User: "sys", Password: "s"},
-		Devices: []accounts.Device{{ID: "pi-01", Password: "p"}},
-	}, accounts.RenderOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	users := usersOf(t, "pi-01")
 	for range n {
 		l.routes = append(l.routes, natstest.FreePort(t))
 	}
@@ -217,6 +226,34 @@ func TestThreeRenderedServersAreOneClusterOverTLS(t *testing.T) {
 		nc.Close()
 		t.Error("a wrong password is let in")
 	}
+	// Another accounts.conf is in force once each server was reloaded, one after the other.
+	login := []nats.Option{nats.UserInfo(accounts.DeviceUser("pi-02"), "p"), nats.RootCAs(a.file)}
+	if nc, err := nats.Connect(url, login...); err == nil {
+		nc.Close()
+		t.Error("a device is let in that is in no accounts.conf yet")
+	}
+	for _, file := range files {
+		if err := os.WriteFile(filepath.Join(filepath.Dir(file), names.KeyAccounts), usersOf(t, "pi-01", "pi-02"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	system, err := nats.Connect(url, nats.UserInfo("sys", "s"), nats.RootCAs(a.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer system.Close()
+	if err := rolling.Change(t.Context(), rolling.Options{Conn: system, Servers: 3}); err != nil {
+		t.Fatal(err)
+	}
+	for _, at := range strings.Split(url, ",") {
+		nc, err := nats.Connect(at, login...)
+		if err != nil {
+			t.Errorf("%s after the reload: %v", at, err)
+			continue
+		}
+		nc.Close()
+	}
+
 	stranger := newAuthority(t)
 	for what, dir := range map[string]string{
 		"of another authority": stranger.secret(t, x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth),

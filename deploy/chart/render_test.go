@@ -83,7 +83,7 @@ func everything() chart.Values {
 	maps.Copy(v["callout"].(chart.Values), provider()["callout"].(chart.Values))
 	maps.Copy(v["callout"].(chart.Values), chart.Values{
 		"roles": []any{"viewer=person:viewer"}, "deviceRole": "edge", "deviceID": "device_id", "keysURL": "https://auth.example.com:9443/keys",
-		"issuerCA": true, "introspection": true, "env": []any{chart.Values{"name": "A", "value": "b"}},
+		"issuerCA": true, "introspection": true, "previousSeeds": true, "env": []any{chart.Values{"name": "A", "value": "b"}},
 		"hostAliases": []any{chart.Values{"ip": "10.0.0.1", "hostnames": []any{"auth.example.com"}}},
 	})
 	return v
@@ -281,8 +281,9 @@ func TestPodsNeedOnlyWhatIsListed(t *testing.T) {
 	t.Parallel()
 	want := []string{
 		"ConfigMap fleet-ca", "ConfigMap fleet-callout", "ConfigMap fleet-issuer-ca", "ConfigMap fleet-nats",
-		"Secret fleet-callout-introspection key.json", "Secret fleet-callout-nats auth-password", "Secret fleet-callout-nats issuer.seed",
-		"Secret fleet-callout-nats log-password", "Secret fleet-callout-nats sys-password", "Secret fleet-callout-nats xkey.seed",
+		"Secret fleet-callout-introspection key.json", "Secret fleet-callout-nats auth-password", "Secret fleet-callout-nats issuer-previous.seed",
+		"Secret fleet-callout-nats issuer.seed", "Secret fleet-callout-nats log-password", "Secret fleet-callout-nats sys-password",
+		"Secret fleet-callout-nats xkey-previous.seed", "Secret fleet-callout-nats xkey.seed",
 		"Secret fleet-nats-accounts", "Secret fleet-nats-tls", "Secret fleet-operator-nats password", "Secret fleet-operator-nats user",
 		"Secret prometheus-token token", "Secret routes",
 	}

@@ -53,6 +53,10 @@ const (
 	KeySysPassword  = "sys-password"
 	KeyIssuerSeed   = "issuer.seed"
 	KeyXKeySeed     = "xkey.seed"
+	// With callout.previousSeeds: those of before, by which servers are answered that do not
+	// have the new ones yet.
+	KeyPreviousIssuerSeed = "issuer-previous.seed"
+	KeyPreviousXKeySeed   = "xkey-previous.seed"
 
 	ConfigMapIssuerCA = "fleet-issuer-ca" // KeyCA of the identity provider; with callout.issuerCA
 

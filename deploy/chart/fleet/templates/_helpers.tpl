@@ -125,8 +125,8 @@ imagePullSecrets:
 {{- $c := .Values.callout -}}
 nats-url = {{ printf "tls://fleet-nats.%s.svc:4222" .Release.Namespace | quote }}
 nats-ca-file = "/etc/fleet/ca/ca.crt"
-issuer-seed-file = "/etc/fleet/seeds/issuer.seed"
-xkey-seed-file = "/etc/fleet/seeds/xkey.seed"
+issuer-seed-file = "/etc/fleet/seeds/issuer.seed{{ if $c.previousSeeds }},/etc/fleet/seeds/issuer-previous.seed{{ end }}"
+xkey-seed-file = "/etc/fleet/seeds/xkey.seed{{ if $c.previousSeeds }},/etc/fleet/seeds/xkey-previous.seed{{ end }}"
 issuer = {{ $c.issuer | toJson }}
 project = {{ $c.project | toJson }}
 device-organization = {{ $c.deviceOrganization | toJson }}
