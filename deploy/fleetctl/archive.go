@@ -5,14 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
 	"syscall"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/backup"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
@@ -26,13 +25,14 @@ type archiveFlags struct {
 	check, force bool
 	publicKey    string
 	output       string
+	backupFlags
 }
 
 func newArchive(s cli.Streams, c *query.Connection) *cobra.Command {
 	var f archiveFlags
 	cmd := &cobra.Command{
-		Use:   "archive FILE",
-		Short: "Put the whole event log into one file that can be restored",
+		Use:   "archive FILE | DIRECTORY | s3://BUCKET/PREFIX",
+		Short: "Put the whole event log into one file that can be restored, or into a place for backups",
 		Long: `Put the whole event log into one file that can be restored.
 
 The file holds every event with its sequence, its time, its headers and its data,
@@ -52,15 +52,46 @@ beginning, so that saves the disk, not the network.
 written, and whether the seals in it (fleetctl verify) vouch for its events;
 restore checks the file too before it touches anything.
 
+Into a directory, or an S3-compatible store, archive makes a backup. It names the file
+itself (fleet-LOG-TIME.archive), checks it with its seals, stores it, reads it back from
+the place and compares it, and marks it as verified (NAME.verified). Then it removes
+what --keep and --keep-for let go: verified archives of the same log that are neither
+among the newest so many nor younger than that. It never removes the newest verified
+one, and no file of another name. Where a backup fails nothing is removed. For a
+store the archive is made in --work-dir first.
+
+The store's settings come from the environment, as other tools for S3 read it:
+$` + backup.EnvEndpoint + ` (https://s3.example.org), $` + backup.EnvRegion + `, $` + backup.EnvCA + `, and the
+credentials $` + backup.EnvAccessKey + ` and $` + backup.EnvSecretKey + `, or a file:
+$` + backup.EnvFile + `.
+
+For a CronJob: the exit code is 0 once the archive is verified, 4 where it is and an
+older one could not be removed, else 1; -o json says when, how large and what was
+removed.
+
 An archive can hold secrets: whatever people put into Deployments is in the log.
 Only its owner can read it (mode 0600). It takes the whole JetStream API.`,
 		Example: `  fleetctl archive fleet-$(date +%F).archive
-  fleetctl archive --check fleet-2026-11-24.archive`,
+  fleetctl archive --check fleet-2026-11-24.archive
+  fleetctl archive /backups/ --keep 7 --keep-for 720h -o json
+  fleetctl archive s3://backups/fleet --keep 7 --keep-for 720h -o json`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			write, err := render.ArchiveWriter(s, f.output)
 			if err != nil {
 				return cli.Misused(err, "-o text or -o json")
+			}
+			place := backup.IsPlace(args[0])
+			if err := f.backupFlags.check(place && !f.check); err != nil {
+				return err
+			}
+			switch {
+			case f.check && place:
+				return withFetched(cmd.Context(), s, args[0], f.workDir, func(file string) error {
+					return checkArchive(cmd.Context(), s, file, f.publicKey, write)
+				})
+			case place:
+				return backupLog(cmd.Context(), s, c, args[0], f)
 			}
 			if f.check {
 				return checkArchive(cmd.Context(), s, args[0], f.publicKey, write)
@@ -69,17 +100,15 @@ Only its owner can read it (mode 0600). It takes the whole JetStream API.`,
 		},
 	}
 	cmd.Flags().BoolVar(&f.check, "check", false, "only say whether FILE is whole and sound; needs no server")
-	cmd.Flags().StringVar(&f.publicKey, "public-key", "", "with --check: public key of the seals; default $"+query.EnvSealKey)
+	cmd.Flags().StringVar(&f.publicKey, "public-key", "", "with --check, or for a backup: public key of the seals; default $"+query.EnvSealKey)
 	cmd.Flags().BoolVar(&f.force, "force", false, "replace FILE where it is there")
-	cmd.Flags().StringVarP(&f.output, "output", "o", "", "text or json, the manifest (default text)")
+	f.bind(cmd)
+	cmd.Flags().StringVarP(&f.output, "output", "o", "", "text or json: the manifest, or what came of the backup (default text)")
 	complete.Flag(cmd, "output", complete.Words([]string{render.OutputText, render.OutputJSON}))
 	return cmd
 }
 
 func archiveLog(ctx context.Context, s cli.Streams, c *query.Connection, file string, f archiveFlags, write func(archive.Index, string) error) error {
-	if stat, err := os.Stat(file); err == nil && stat.IsDir() {
-		return cli.Misused(fmt.Errorf("%s is a directory", file), s.Program()+" archive "+filepath.Join(file, "fleet.archive"))
-	}
 	nc, _, err := c.OpenAdmin("archive")
 	if err != nil {
 		return err

@@ -5,9 +5,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/backup"
 	"fleet.nationtech.io/deploy/fleetctl/access"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/clidoc"
+	"fleet.nationtech.io/deploy/fleetctl/importing"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 )
 
@@ -42,7 +44,7 @@ func guide() clidoc.Guide {
 			{Code: cli.ExitFailed, Meaning: "it was tried and did not work, or differs where that is asked; the message says what to try"},
 			{Code: cli.ExitUsage, Meaning: "the command line cannot be understood"},
 			{Code: cli.ExitNoAnswer, Meaning: "nobody answered", Of: []string{"ping"}},
-			{Code: cli.ExitForeign, Meaning: "all agrees, and foreign messages were found", Of: []string{"verify"}},
+			{Code: cli.ExitForeign, Meaning: "it is done, and there is something to look at: foreign messages were found, entries were refused, an older archive could not be removed", Of: []string{"verify", "import", "archive"}},
 			{Code: cli.ExitInterrupted, Meaning: "Ctrl-C or SIGTERM came before the end"},
 			{Code: cli.ExitCut, Meaning: "the reader of the output stopped, as in “| head”"},
 		},
@@ -59,6 +61,8 @@ func guide() clidoc.Guide {
 			{Name: access.EnvPlaintext, Meaning: "set to anything: a token is shown over connections that are not encrypted, too"},
 			{Name: "XDG_CONFIG_HOME", Meaning: "below it, in fleet/, are contexts and cached tokens, and in nats/ the contexts of the nats CLI; default: the user's configuration directory"},
 			{Name: query.EnvSealKey, Meaning: "the public key that seals are checked with, where --public-key is not given"},
+			{Name: importing.EnvSource, Meaning: "NATS servers of the fleet to import, where --nats is not given"},
+			{Name: backup.EnvEndpoint, Meaning: "URL of the store of s3://…; " + backup.EnvRegion + ", " + backup.EnvAccessKey + ", " + backup.EnvSecretKey + ", " + backup.EnvFile + " and " + backup.EnvCA + " are read as by other tools for S3"},
 			{Name: "NO_COLOR", Meaning: "no colours, where it is set to anything (no-color.org)"},
 			{Name: "TERM", Meaning: "dumb: no colours, and replay prints lines"},
 			{Name: "TZ", Meaning: "the zone of times that people read and type"},

@@ -52,9 +52,10 @@ For another one: fleetctl login, or fleetctl context add.
 
 Exit codes: 0 done, 1 it did not work (or differs, where that is asked), 2 the
 command line was wrong, 3 (ping) nobody answered, 4 (verify) all agrees but
-foreign messages were found, or (import) entries were refused, 5 to 9 as fleetctl
-rollout says, 130 interrupted before the end, 141 the reader of the output
-stopped, as in "| head". Ctrl-C ends what follows the log with 0.`,
+foreign messages were found, (import) entries were refused, or (archive) an older
+archive could not be removed, 5 to 9 as fleetctl rollout says, 130 interrupted
+before the end, 141 the reader of the output stopped, as in "| head". Ctrl-C ends
+what follows the log with 0.`,
 		Version:       version.Version,
 		SilenceErrors: true,
 		SilenceUsage:  true,

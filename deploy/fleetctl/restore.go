@@ -26,12 +26,13 @@ type restoreFlags struct {
 	crs      bool
 	at       string
 	replicas int
+	workDir  string
 }
 
 func newRestore(s cli.Streams, c *query.Connection) *cobra.Command {
 	var f restoreFlags
 	cmd := &cobra.Command{
-		Use:   "restore FILE | --crs [FILE]",
+		Use:   "restore FILE | PLACE | --crs [FILE | PLACE]",
 		Short: "Restore the event log from an archive, or Kubernetes' objects from the log",
 		Long: `Restore the event log from an archive, or Kubernetes' objects from the log.
 
@@ -42,6 +43,10 @@ notice that it is another. Nothing is forced: where the server has a log with
 events, or buckets of another log, it says what to do and changes nothing. A log
 in which an operator was elected and nothing else happened gives way; it is
 surer to stop the operators first.
+
+A PLACE is a directory or s3://BUCKET/PREFIX, where fleetctl archive made backups: the
+newest verified archive there is restored, or the one that s3://BUCKET/PREFIX/NAME
+names. It is fetched into --work-dir and compared with its mark first.
 
 Run the same command again to resume after an interruption. Where the log had not
 arrived whole it is sent again from its beginning, since the server takes
@@ -59,11 +64,16 @@ it), or out of an archive: the Deployments that have not ended, and the labels
 that persons set on Devices. Applied to an empty cluster they are the same
 revisions, so nothing restarts; the operator is started with --adopt-cluster.`,
 		Example: `  fleetctl restore fleet-2026-11-24.archive --replicas 3
+  fleetctl restore s3://backups/fleet --replicas 3
   fleetctl restore --crs | kubectl apply --server-side -f -
   fleetctl restore --crs --at -1h`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			switch {
+			case f.crs && len(args) > 0:
+				return withFetched(cmd.Context(), s, args[0], f.workDir, func(file string) error {
+					return restoreObjects(cmd.Context(), s, c, f.at, []string{file})
+				})
 			case f.crs:
 				return restoreObjects(cmd.Context(), s, c, f.at, args)
 			case len(args) == 0:
@@ -73,12 +83,15 @@ revisions, so nothing restarts; the operator is started with --adopt-cluster.`,
 			case f.replicas < 1 || f.replicas > 5:
 				return cli.Misused(fmt.Errorf("--replicas %d: between 1 and 5", f.replicas), "--replicas 3")
 			}
-			return restoreLog(cmd.Context(), s, c, args[0], f.replicas)
+			return withFetched(cmd.Context(), s, args[0], f.workDir, func(file string) error {
+				return restoreLog(cmd.Context(), s, c, file, f.replicas)
+			})
 		},
 	}
 	cmd.Flags().BoolVar(&f.crs, "crs", false, "write Kubernetes' objects out of the log instead, as YAML")
 	cmd.Flags().StringVar(&f.at, "at", "", "with --crs: as they were at a moment: a sequence (1234), a time (14:03, RFC 3339) or how long ago (-15m)")
 	cmd.Flags().IntVar(&f.replicas, "replicas", 1, "of the log and the buckets: 1 on one server, 3 in production")
+	cmd.Flags().StringVar(&f.workDir, "work-dir", "", "directory for the archive that is fetched from a store; default: the system's for temporary files")
 	completeMoments(cmd, "at", c)
 	return cmd
 }

@@ -52,6 +52,7 @@ func TestMain(m *testing.M) {
 //	seal [forged]      append a seal over the log, by the fleet's key ($KEY) or by $OTHER_KEY
 //	server stop|start  end the NATS server, or start it again with what it had
 //	lose STREAM…       remove streams; "all" removes all there are
+//	store              start an S3-compatible store with the bucket backups
 //	original           start a server with a fleet of the original design, at $OLD
 //	await FILE REGEXP  wait until a file that is being written has a match
 func TestStories(t *testing.T) {
@@ -91,6 +92,14 @@ func scripts(t *testing.T, user string) testscript.Params {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"seal": sealCommand,
+			"store": func(ts *testscript.TestScript, neg bool, args []string) {
+				if neg || len(args) != 0 {
+					ts.Fatalf("usage: store")
+				}
+				url, err := fakeStore(t)
+				ts.Check(err)
+				ts.Setenv("AWS_ENDPOINT_URL_S3", url)
+			},
 			"original": func(ts *testscript.TestScript, neg bool, args []string) {
 				if neg || len(args) != 0 {
 					ts.Fatalf("usage: original")
