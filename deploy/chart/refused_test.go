@@ -50,6 +50,9 @@ func TestWrongValuesAreRefusedWithASentence(t *testing.T) {
 		"a role of a robot":                  {callout("roles", []any{"x=robot:viewer"}), []string{"value callout.roles.0", "kind is person or service"}},
 		"a Prometheus server with password":  {in("operator", chart.Values{"prometheus": []any{chart.Values{"name": "a", "url": "http://me:geheim@a"}}}), []string{"value operator.prometheus.0.url", "without user and password"}},
 		"a Prometheus server without URL":    {in("operator", chart.Values{"prometheus": []any{chart.Values{"name": "a"}}}), []string{"value operator.prometheus.0", "'url'"}},
+		"a backup to nowhere":                {in("backup", chart.Values{"enabled": true}), []string{"backup.store or backup.claim is missing"}},
+		"a backup to two places":             {in("backup", chart.Values{"enabled": true, "store": "s3://b", "claim": "c"}), []string{"or both are there"}},
+		"a backup at no time":                {in("backup", chart.Values{"schedule": "at night"}), []string{"value backup.schedule", "as cron has it"}},
 		"openshift: yes":                     {chart.Values{"openshift": "yes"}, []string{"value openshift", "true, false or auto"}},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -14,6 +14,7 @@ import (
 	"helm.sh/helm/v3/pkg/lint"
 	"helm.sh/helm/v3/pkg/lint/support"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -53,6 +54,7 @@ func renderings() map[string]chart.Options {
 		"by Ingress":            {Profile: "production", Values: provider(exposed("ingress", "devices.example.com"))},
 		"Kubernetes 1.30":       {Profile: "production", Values: provider(), KubeVersion: "v1.30.0"},
 		"another namespace":     {Profile: "production", Values: provider(), Namespace: "edge", Release: "edge"},
+		"backups on a volume":   {Profile: "production", Values: provider(chart.Values{"backup": chart.Values{"enabled": true, "claim": "backups", "keepFor": "720h"}})},
 		"all that can be given": {Profile: "production", Values: everything(), APIVersions: monitored},
 	}
 }
@@ -74,6 +76,10 @@ func everything() chart.Values {
 		"devices":       chart.Values{"expose": "loadBalancer", "loadBalancer": chart.Values{"class": "x.example.com/lb", "sourceRanges": []any{"10.0.0.0/8"}, "annotations": chart.Values{"a": "b"}}},
 		"networkPolicy": chart.Values{"clients": []any{chart.Values{"podSelector": chart.Values{}}}, "devices": []any{chart.Values{"ipBlock": chart.Values{"cidr": "10.0.0.0/8"}}}},
 		"monitoring":    chart.Values{"labels": chart.Values{"release": "prometheus"}},
+		"backup": chart.Values{
+			"enabled": true, "store": "s3://backups/fleet", "credentialsSecret": "store", "serviceAccountAnnotations": chart.Values{"a": "b"},
+			"env": []any{chart.Values{"name": "AWS_ENDPOINT_URL_S3", "value": "https://s3.example.org"}},
+		},
 	}
 	maps.Copy(v["nats"].(chart.Values), chart.Values{"storage": chart.Values{"class": "fast", "size": "1Ti", "maxFile": "900Gi"}, "tls": chart.Values{"routesSecret": "routes"}})
 	maps.Copy(v["operator"].(chart.Values), chart.Values{
@@ -117,6 +123,8 @@ func pods(t *testing.T, objects []*unstructured.Unstructured) map[string]corev1.
 			all[o.GetName()] = typed[appsv1.Deployment](t, o).Spec.Template
 		case "StatefulSet":
 			all[o.GetName()] = typed[appsv1.StatefulSet](t, o).Spec.Template
+		case "CronJob":
+			all[o.GetName()] = typed[batchv1.CronJob](t, o).Spec.JobTemplate.Spec.Template
 		}
 	}
 	return all
@@ -283,8 +291,8 @@ func TestPodsNeedOnlyWhatIsListed(t *testing.T) {
 		"Secret fleet-callout-introspection key.json", "Secret fleet-callout-nats auth-password", "Secret fleet-callout-nats issuer-previous.seed",
 		"Secret fleet-callout-nats issuer.seed", "Secret fleet-callout-nats log-password", "Secret fleet-callout-nats sys-password",
 		"Secret fleet-callout-nats xkey-previous.seed", "Secret fleet-callout-nats xkey.seed",
-		"Secret fleet-nats-accounts", "Secret fleet-nats-tls", "Secret fleet-operator-nats password", "Secret fleet-operator-nats user",
-		"Secret prometheus-token token", "Secret routes",
+		"Secret fleet-nats-accounts", "Secret fleet-nats-admin password", "Secret fleet-nats-admin user", "Secret fleet-nats-tls", "Secret fleet-operator-nats password", "Secret fleet-operator-nats user",
+		"Secret prometheus-token token", "Secret routes", "Secret store",
 	}
 	needed := map[string]bool{}
 	for _, p := range pods(t, render(t, renderings()["all that can be given"])) {
@@ -310,6 +318,9 @@ func TestPodsNeedOnlyWhatIsListed(t *testing.T) {
 					}
 				}
 			}
+		}
+		for _, e := range p.Spec.Containers[0].EnvFrom {
+			needed["Secret "+e.SecretRef.Name] = true
 		}
 		for _, e := range p.Spec.Containers[0].Env {
 			if e.ValueFrom != nil && e.ValueFrom.SecretKeyRef != nil {

@@ -20,7 +20,7 @@ import (
 // kinds that the chart makes, of Kubernetes' own.
 var kinds = map[string]bool{
 	"v1 ConfigMap": true, "v1 Namespace": true, "v1 Service": true, "v1 ServiceAccount": true,
-	"apps/v1 Deployment": true, "apps/v1 StatefulSet": true, "policy/v1 PodDisruptionBudget": true,
+	"batch/v1 CronJob": true, "apps/v1 Deployment": true, "apps/v1 StatefulSet": true, "policy/v1 PodDisruptionBudget": true,
 	"networking.k8s.io/v1 NetworkPolicy": true, "networking.k8s.io/v1 Ingress": true,
 	"rbac.authorization.k8s.io/v1 ClusterRole": true, "rbac.authorization.k8s.io/v1 ClusterRoleBinding": true,
 	"rbac.authorization.k8s.io/v1 Role": true, "rbac.authorization.k8s.io/v1 RoleBinding": true,

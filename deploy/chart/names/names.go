@@ -44,6 +44,7 @@ const (
 
 	SecretOperator = "fleet-operator-nats" // the operator's user in account FLEET
 	SecretSystem   = "fleet-nats-system"   // a user in the system account, to reload servers; no pod has it
+	SecretAdmin    = "fleet-nats-admin"    // an administrator's login; the CronJob of backups has it
 	KeyUser        = "user"
 	KeyPassword    = "password"
 

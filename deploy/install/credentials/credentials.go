@@ -18,9 +18,9 @@ import (
 // Secrets is what Secrets hold, by their names and keys.
 type Secrets map[string]map[string][]byte
 
-// SecretAdmin has the login of an administrator, for when no provider can be asked. No
-// pod has it.
-const SecretAdmin = "fleet-nats-admin"
+// SecretAdmin has the login of an administrator, for when no provider can be asked. The
+// CronJob of backups is the only pod that has it.
+const SecretAdmin = names.SecretAdmin
 
 // SecretAuthority has the certificate authority of the fleet's own, with its key.
 const SecretAuthority = "fleet-ca"
