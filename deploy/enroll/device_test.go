@@ -15,6 +15,9 @@ import (
 	"fleet.nationtech.io/deploy/enroll/unit"
 )
 
+// packagedSum is of the program in the package of these tests.
+const packagedSum = "sum-of-the-packaged-agent"
+
 // errCut is what a world says that is broken off.
 var errCut = errors.New("cut")
 
@@ -35,6 +38,7 @@ type world struct {
 	enabled    bool
 	socket     bool
 	invocation int
+	pkg        string // the version of the agent's package
 	journal    []string
 
 	user      User
@@ -108,6 +112,19 @@ func (w *world) Run(_ context.Context, c machine.Command) (machine.Result, error
 			state, status = "failed", exitConfig
 		}
 		out = fmt.Sprintf("ActiveState=%s\nSubState=running\nExecMainStatus=%s\nInvocationID=%d\n", state, status, w.invocation)
+	case c.Script == installScript:
+		err = w.call("dpkg -i", func() {
+			delete(w.files, packagePath)
+			w.pkg, w.enabled = "2-1", true
+			w.probe["packaged_sum"] = packagedSum
+			if w.active {
+				w.invocation++
+			}
+		})
+	case c.Script == unhideScript:
+		err = w.call("unhide", func() { delete(w.files, unit.Path) })
+	case strings.HasSuffix(c.Script, "# the former agent"):
+		err = w.call("former", func() { delete(w.files, unit.AgentPath) })
 	case strings.HasPrefix(c.Script, "journalctl"):
 		out = w.agentSays
 	case strings.Contains(c.Script, "key create"):
@@ -150,6 +167,9 @@ func (w *world) answer() string {
 	if agent, ok := w.files[unit.AgentPath]; ok {
 		sum := sha256.Sum256([]byte(agent))
 		said["agent_sum"], said["agent_version"] = hex.EncodeToString(sum[:]), "v2"
+	}
+	if w.pkg != "" {
+		said["package"] = w.pkg
 	}
 	if w.etc {
 		said["etc_mode"] = "drwx------ 0"

@@ -20,8 +20,9 @@ type Enrolment struct {
 	Machine  machine.Machine
 	Wish     Wish
 	Binaries *Binaries
-	Provider Provider // nil where the flavour needs none
-	Fleet    Fleet    // nil: whether the device is in is not asked of the fleet
+	Packages *Packages // nil: none is installed
+	Provider Provider  // nil where the flavour needs none
+	Fleet    Fleet     // nil: whether the device is in is not asked of the fleet
 	DryRun   bool
 
 	// Show is told of each step when it is known, and again when it was done.
@@ -134,6 +135,7 @@ func (e *Enrolment) known(ctx context.Context, f Facts) (Known, error) {
 	k := Known{Now: e.Now()}
 	if arch := f.Arch(); arch != "" {
 		k.Binary, k.NoBin = e.Binaries.For(arch)
+		k.Package, k.NoPackage = e.Packages.For(f)
 	}
 	if e.Fleet != nil {
 		d, err := e.Fleet.Standing(ctx, e.Wish.ID)
@@ -210,7 +212,7 @@ const (
 // within does a step within its bound.
 func within(ctx context.Context, name Name, do action) (string, error) {
 	bound := stepTimeout
-	if name == StepBinary {
+	if name == StepBinary || name == StepPackage {
 		bound = binaryTimeout
 	}
 	bounded, cancel := context.WithTimeout(ctx, bound)
@@ -225,12 +227,15 @@ func within(ctx context.Context, name Name, do action) (string, error) {
 func (e *Enrolment) carryOut(ctx context.Context, out Outcome, plan Plan, f Facts, k Known) (Outcome, error) {
 	w := &work{Enrolment: e, facts: f, known: k, plan: plan}
 	actions := map[Name]action{
-		StepSocket: w.socket, StepID: w.user, StepDirectory: w.directory, StepBinary: w.binary,
+		StepSocket: w.socket, StepID: w.user, StepDirectory: w.directory, StepPackage: w.install, StepBinary: w.binary,
 		StepCA:         w.file(machine.File{Path: caPath, Mode: 0o644, Content: e.Wish.NATS.CA}),
 		StepProviderCA: w.file(machine.File{Path: providerCAPath, Mode: 0o644, Content: e.Wish.Auth.CA}),
 		StepConfig:     w.config, StepKey: w.key,
 		StepUnit:    w.file(machine.File{Path: unit.Path, Mode: 0o644, Content: unit.Enrolled()}),
 		StepService: w.service,
+	}
+	if wayOf(f, k) != byBinary {
+		actions[StepUnit], actions[StepBinary] = w.unhide, w.former
 	}
 	for _, s := range plan.Steps {
 		if s.State == Change {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/deploy/enroll/machine"
+	"fleet.nationtech.io/deploy/packages/pkgfile"
 )
 
 // Facts are what was found on a device.
@@ -28,7 +29,13 @@ type Facts struct {
 	Disks    []Disk
 	ReadOnly []string // directories that cannot be written
 
-	AgentSum, AgentVersion string
+	AgentSum, AgentVersion string // of an agent that an enrolment installed
+
+	Manager                      pkgfile.Format // what the package manager installs; empty: there is none
+	PodmanPackaged               bool           // Podman is of that manager
+	Package                      string         // the version of the agent's package; empty: it is not installed
+	PackagedSum, PackagedVersion string         // of the agent in it
+
 	Config, CA, ProviderCA []byte // nil: there is no such file
 	Unit                   []byte
 	EtcMode, ConfigMode    string // as ls shows them, and the owner's number
@@ -157,6 +164,16 @@ func (f *Facts) set(name string, value []byte, before, after time.Time) {
 		f.AgentSum = text
 	case "agent_version":
 		f.AgentVersion = text
+	case "manager":
+		f.Manager = pkgfile.Format(text)
+	case "podman_packaged":
+		f.PodmanPackaged = true
+	case "package":
+		f.Package = text
+	case "packaged_sum":
+		f.PackagedSum = text
+	case "packaged_version":
+		f.PackagedVersion = text
 	case "config":
 		f.Config = bytes.Clone(value)
 	case "ca":

@@ -20,6 +20,12 @@ for path in /usr/local/bin/fleet-agent /etc/systemd/system/fleet-agent.service /
   /etc/fleet-agent /var/lib/fleet-agent /run/fleet-enroll.restart /usr/local/bin/.fleet-agent.fleet-new; do
   [ -e "$path" ] && emit path "$path"
 done
+if [ -s /var/lib/dpkg/status ] && there dpkg-query; then
+  state=$(dpkg-query -W -f '${db:Status-Status} ${Version}' fleet-agent 2>/dev/null)
+  case $state in "installed "*) emit package "deb ${state#installed }" ;; esac
+elif there rpm; then
+  state=$(rpm -q --qf '%{VERSION}-%{RELEASE}' fleet-agent 2>/dev/null) && emit package "rpm $state"
+fi
 if [ -d /run/systemd/system ] && there systemctl; then
   emit service "$(systemctl show -p LoadState -p ActiveState -p UnitFileState fleet-agent.service 2>/dev/null)"
 fi

@@ -12,7 +12,6 @@ import (
 	"fleet.nationtech.io/agent/config"
 	"fleet.nationtech.io/deploy/enroll/machine"
 	"fleet.nationtech.io/deploy/enroll/rotate"
-	"fleet.nationtech.io/deploy/enroll/unit"
 )
 
 // KeyEnd is when a key ends that is made now: a new one of a device that is enrolled
@@ -45,7 +44,7 @@ func (w *work) mint(ctx context.Context) (string, error) {
 	if err := w.owe(ctx); err != nil {
 		return "", err
 	}
-	r, err := w.run(ctx, "make a key on the device", `"$1" key create --key-file "$2"`, unit.AgentPath, config.DefaultKeyFile)
+	r, err := w.run(ctx, "make a key on the device", `"$1" key create --key-file "$2"`, w.agent(), config.DefaultKeyFile)
 	if err != nil {
 		return "", err
 	}
@@ -59,7 +58,7 @@ func (w *work) mint(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("register the device's key at the provider: %w", err)
 	}
 	_, err = w.run(ctx, "adopt the key on the device", `"$1" key adopt --key-id "$2" --user-id "$3" --expires "$4" --key-file "$5"`,
-		unit.AgentPath, id, w.Wish.ID, ends.Format(time.RFC3339), config.DefaultKeyFile)
+		w.agent(), id, w.Wish.ID, ends.Format(time.RFC3339), config.DefaultKeyFile)
 	if err != nil {
 		return "", err
 	}
@@ -120,7 +119,7 @@ func (w *work) oldKeys(ctx context.Context) (Step, error) {
 
 // currentKey asks the device for the key that it has now.
 func (w *work) currentKey(ctx context.Context) (string, error) {
-	r, err := w.run(ctx, "look at the device's key", `"$1" key show --key-file "$2"`, unit.AgentPath, config.DefaultKeyFile)
+	r, err := w.run(ctx, "look at the device's key", `"$1" key show --key-file "$2"`, w.agent(), config.DefaultKeyFile)
 	if err != nil {
 		return "", err
 	}

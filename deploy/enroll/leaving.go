@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"fleet.nationtech.io/deploy/enroll/machine"
+	"fleet.nationtech.io/deploy/packages/pkgfile"
 )
 
 // off plans what goes from the device itself.
@@ -64,8 +65,18 @@ fi
 rm -rf -- /etc/fleet-agent`, r.Paths...),
 		}
 	}
-	return append(steps, files)
+	steps = append(steps, files)
+	if r.Package != "" {
+		steps = append(steps, departing{Step: Step{
+			Name: StepPackage, State: Kept,
+			Detail: fmt.Sprintf("%s %s is left to the package manager: %s removes it", pkgfile.Name, r.Package, removal[r.Manager]),
+		}})
+	}
+	return steps
 }
+
+// removal is how a person removes the agent's package.
+var removal = map[pkgfile.Format]string{pkgfile.Deb: "apt-get purge " + pkgfile.Name, pkgfile.RPM: "dnf remove " + pkgfile.Name}
 
 func removed(all []Container) string {
 	names := make([]string, len(all))

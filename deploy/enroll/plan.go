@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/deploy/enroll/unit"
+	"fleet.nationtech.io/deploy/packages/pkgfile"
 )
 
 // State is what a step has to do, or did.
@@ -40,6 +41,7 @@ const (
 
 	StepSocket     Name = "podman-socket"
 	StepDirectory  Name = "directory"
+	StepPackage    Name = "package"
 	StepBinary     Name = "binary"
 	StepCA         Name = "ca"
 	StepProviderCA Name = "provider-ca"
@@ -86,6 +88,9 @@ type Known struct {
 	Binary Binary // for the device's architecture
 	NoBin  error  // why there is none
 
+	Package   *pkgfile.Package // for the device; nil: none is at hand
+	NoPackage error            // why the one that was named does not do
+
 	User   *User        // at the provider; nil: it was not asked
 	Device *FleetDevice // nil: the fleet was not asked
 	Pongs  []Pong       // of all who answer under this id
@@ -99,7 +104,7 @@ func NewPlan(f Facts, w Wish, k Known) Plan {
 	p.Steps = append(p.Steps, planArch(f, k), planSystemd(f), planPodman(f), planDisk(f), planClock(f))
 	p.Steps = append(p.Steps, planReach(f, w)...)
 	p.Steps = append(p.Steps, planID(f, w, k))
-	p.Steps = append(p.Steps, planSocket(f), planDirectory(f), planBinary(f, k))
+	p.Steps = append(p.Steps, planSocket(f), planDirectory(f), planAgent(f, k))
 	if s, ok := planFile(StepCA, caPath, f.CA, w.NATS.CA); ok {
 		p.Steps = append(p.Steps, s)
 	}
@@ -110,7 +115,10 @@ func NewPlan(f Facts, w Wish, k Known) Plan {
 	if w.Auth.Flavour != Shared {
 		p.Steps = append(p.Steps, planKey(f, w, k))
 	}
-	p.Steps = append(p.Steps, planUnit(f))
+	p.Steps = append(p.Steps, planUnit(f, k))
+	if s, ok := planFormer(f, k); ok {
+		p.Steps = append(p.Steps, s)
+	}
 	p.Steps = append(p.Steps, planService(f, p))
 	return p
 }
@@ -163,8 +171,12 @@ func planFile(name Name, path string, is, wish []byte) (Step, bool) {
 	return change(name, "%s is replaced", path), true
 }
 
-func planUnit(f Facts) Step {
+func planUnit(f Facts, k Known) Step {
 	switch {
+	case wayOf(f, k) != byBinary && f.Unit == nil:
+		return ok(StepUnit, "%s of the package", unitName)
+	case wayOf(f, k) != byBinary:
+		return change(StepUnit, "%s is removed: it hides the unit of the package", unit.Path)
 	case bytes.Equal(f.Unit, unit.Enrolled()):
 		return ok(StepUnit, "%s", unitName)
 	case f.Unit == nil:
@@ -175,7 +187,7 @@ func planUnit(f Facts) Step {
 
 // restarts says whether an agent that is active reads what it runs with again.
 func restarts(f Facts, p Plan) bool {
-	return f.RestartOwed || slices.ContainsFunc([]Name{StepBinary, StepCA, StepProviderCA, StepConfig, StepKey, StepUnit}, p.changes)
+	return f.RestartOwed || slices.ContainsFunc([]Name{StepPackage, StepBinary, StepCA, StepProviderCA, StepConfig, StepKey, StepUnit}, p.changes)
 }
 
 // planService restarts the agent where something changed that it reads when it starts,

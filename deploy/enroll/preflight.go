@@ -23,7 +23,7 @@ func planArch(f Facts, k Known) Step {
 		return refuse(StepArch, "enrol a device that runs Linux", "the device runs %s, and the agent needs Linux", f.Kernel)
 	case arch == "":
 		return refuse(StepArch, "use a device of architecture x86_64, aarch64 or armv7l", "the agent is not made for the architecture %s", f.Machine)
-	case k.NoBin != nil:
+	case k.NoBin != nil && wayOf(f, k) == byBinary:
 		return refuse(StepArch, "name it by --agent FILE, or a directory that has "+BinaryName(arch), "there is no agent for %s: %v", f.Machine, k.NoBin)
 	}
 	return ok(StepArch, "%s, %s", f.Machine, f.OS)
@@ -71,7 +71,7 @@ func planDisk(f Facts) Step {
 		return Step{Name: StepDisk, State: Unknown, Detail: "df does not say how much is free"}
 	}
 	needed := minFreeMB
-	if f.AgentSum != "" {
+	if f.AgentSum != "" || f.PackagedSum != "" {
 		needed = minUpdateMB
 	}
 	least := slices.MinFunc(f.Disks, func(a, b Disk) int { return a.FreeMB - b.FreeMB })

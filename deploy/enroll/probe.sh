@@ -35,6 +35,24 @@ if [ -f "$agent" ]; then
   there sha256sum && emit agent_sum "$(sha256sum "$agent" | cut -d ' ' -f 1)"
   emit agent_version "$("$agent" --version 2>/dev/null | head -n 1)"
 fi
+packaged=/usr/bin/fleet-agent
+if [ -f "$packaged" ]; then
+  there sha256sum && emit packaged_sum "$(sha256sum "$packaged" | cut -d ' ' -f 1)"
+  emit packaged_version "$("$packaged" --version 2>/dev/null | head -n 1)"
+fi
+# Who installs packages. The agent's depends on the one of Podman. A system whose /usr is
+# an image (ostree) takes none at run time.
+if [ -e /run/ostree-booted ]; then :
+elif [ -s /var/lib/dpkg/status ] && there dpkg-query; then
+  emit manager deb
+  [ "$(dpkg-query -W -f '${db:Status-Status}' podman 2>/dev/null)" = installed ] && emit podman_packaged yes
+  state=$(dpkg-query -W -f '${db:Status-Status} ${Version}' fleet-agent 2>/dev/null)
+  case $state in "installed "*) emit package "${state#installed }" ;; esac
+elif there rpm && rpm -q rpm >/dev/null 2>&1; then
+  emit manager rpm
+  rpm -q podman >/dev/null 2>&1 && emit podman_packaged yes
+  state=$(rpm -q --qf '%{VERSION}-%{RELEASE}' fleet-agent 2>/dev/null) && emit package "$state"
+fi
 emit_file config /etc/fleet-agent/config.toml
 emit_file ca /etc/fleet-agent/ca.crt
 emit_file provider_ca /etc/fleet-agent/provider-ca.crt

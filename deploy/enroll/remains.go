@@ -14,6 +14,7 @@ import (
 	"fleet.nationtech.io/agent/config"
 	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/deploy/enroll/machine"
+	"fleet.nationtech.io/deploy/packages/pkgfile"
 )
 
 // Remains are what an enrolment, and the agent since, left on a device.
@@ -22,6 +23,8 @@ type Remains struct {
 	Mode      config.Mode
 	KeyUser   string
 	Paths     []string
+	Manager   pkgfile.Format // of the agent's package
+	Package   string         // its version; empty: it is not installed
 	Service   map[string]string
 	Elsewhere []string // files that the configuration names at places of its own
 	Ours      []Container
@@ -70,6 +73,9 @@ func parseRemains(text []byte) (Remains, error) {
 			r.setElsewhere(c)
 		case "key_user":
 			r.KeyUser = text
+		case "package":
+			manager, version, _ := strings.Cut(text, " ")
+			r.Manager, r.Package = pkgfile.Format(manager), version
 		case "path":
 			r.Paths = append(r.Paths, text)
 		case "service":

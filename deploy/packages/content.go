@@ -98,5 +98,5 @@ func script(f pkgfile.Format, name string) []byte {
 	if err != nil && scriptNames[f] != nil { // they are embedded
 		panic(err)
 	}
-	return []byte(strings.NewReplacer("@ORIGIN@", unit.Origin, "@BARE@", unit.AgentPath).Replace(string(text)))
+	return []byte(strings.NewReplacer("@ORIGIN@", unit.Origin, "@BARE@", unit.AgentPath, "@UNIT@", unit.PackagedPath).Replace(string(text)))
 }

@@ -14,10 +14,25 @@ import (
 	"fleet.nationtech.io/deploy/e2e/systemdtest"
 )
 
-// The life of a deb on a device. Its container is the same from beginning to end.
-func TestADebIsInstalledUpgradedRemovedAndPurged(t *testing.T) {
-	w := newWorld(t, "deb-01")
-	d := w.devices[0]
+// Two devices at the same time: an administrator installs, upgrades, removes and purges
+// the deb on one, and fleetctl enrols the other by it.
+func TestADebOnADevice(t *testing.T) {
+	w := newWorld(t, "deb-01", "enrol-01")
+	w.step("the devices run")
+	t.Run("installed, upgraded, removed and purged by dpkg", func(t *testing.T) {
+		t.Parallel()
+		w.in(t).byHand(w.devices[0].In(t))
+	})
+	t.Run("installed by an enrolment", func(t *testing.T) {
+		t.Parallel()
+		w.in(t).byEnrolment(w.devices[1].In(t))
+	})
+}
+
+// byHand is the life of a deb on a device. Its container is the same from beginning to
+// end.
+func (w *world) byHand(d *systemdtest.Device) {
+	t := w.t
 	blank := d.Files()
 	loadImage(t, d)
 	first, second := deb(t, "v1.0.0"), deb(t, "v1.1.0")

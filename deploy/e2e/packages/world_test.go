@@ -54,11 +54,19 @@ type world struct {
 	fleet   *nats.Conn
 	kube    *versioned.Clientset
 	began   time.Time
+	home    string // of the person who enrols
+}
+
+// in gives the world to a test within the one that made it.
+func (w *world) in(t *testing.T) *world {
+	of := *w
+	of.t = t
+	return &of
 }
 
 func newWorld(t *testing.T, names ...string) *world {
 	t.Helper()
-	w := &world{t: t, lab: systemdtest.New(t), began: time.Now()}
+	w := &world{t: t, lab: systemdtest.New(t), began: time.Now(), home: t.TempDir()}
 	w.devices = w.lab.Start(names...)
 	gateway := net.IP(w.lab.Gateway().AsSlice())
 	var err error
@@ -100,6 +108,7 @@ func newWorld(t *testing.T, names ...string) *world {
 		}
 	})
 	w.apply()
+	w.writeSSHConfig()
 	return w
 }
 

@@ -42,6 +42,7 @@ type enrollCommand struct {
 
 	context  contexts.Context
 	binaries *enroll.Binaries
+	packages *enroll.Packages
 	asJSON   bool
 }
 
@@ -59,6 +60,10 @@ way to the servers. That is checked first, and nothing is changed where it does 
 hold. Then the agent is installed with its configuration, its key and its unit, and
 started; the command ends once the device is in the fleet and answers. Run again, it
 changes what differs and nothing else; broken off, it goes on where it stopped.
+
+Where a package of the agent is at hand (--package, or beside this program) and the
+device has dpkg or rpm, the package is installed, and otherwise the binary. A device
+that has the package already keeps it.
 
 How the device proves who it is (--auth):
 
@@ -114,7 +119,7 @@ func (e *enrollCommand) run(ctx context.Context, args []string) error {
 	}
 	e.context = e.provider.Complete(chosen)
 	e.terminal.Many = e.inventory != ""
-	e.binaries = e.wish.Binaries()
+	e.binaries, e.packages = e.wish.Binaries(), e.wish.Packages()
 	if err := e.reach.Prepare(e.streams, &e.terminal); err != nil {
 		return err
 	}
@@ -131,7 +136,7 @@ func (e *enrollCommand) enrol(ctx context.Context, h inventory.Host, open func(c
 	if err != nil {
 		return out, err
 	}
-	job := enroll.Enrolment{Wish: w, Binaries: e.binaries, DryRun: e.dryRun, Show: show, Wait: e.timeout, Now: e.streams.Now}
+	job := enroll.Enrolment{Wish: w, Binaries: e.binaries, Packages: e.packages, DryRun: e.dryRun, Show: show, Wait: e.timeout, Now: e.streams.Now}
 	if w.Auth.Flavour == enroll.Zitadel {
 		if job.Provider, err = e.provider.SignIn(ctx, e.streams, e.context); err != nil {
 			return out, err

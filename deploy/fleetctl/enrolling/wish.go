@@ -25,7 +25,7 @@ type WishFlags struct {
 	auth   string
 
 	key, deviceUser, passwordFile        string
-	url, caFile, agent                   string
+	url, caFile, agent, pkg              string
 	plaintext, overwriteConfig, replaces bool
 	overwriteKey, dropLabels             bool
 }
@@ -43,6 +43,7 @@ func (f *WishFlags) Bind(cmd *cobra.Command) {
 	flags.StringVar(&f.caFile, "device-ca-file", "", "PEM file of the CAs that signed their certificates (default the context's)")
 	flags.BoolVar(&f.plaintext, "device-plaintext", false, "let the device speak to servers over connections that are not encrypted")
 	flags.StringVar(&f.agent, "agent", "", "the agent's binary, or a directory with "+enroll.BinaryName("ARCH")+" (default the directory of this program)")
+	flags.StringVar(&f.pkg, "package", "", "the agent's deb or rpm, or a directory with such, for devices with dpkg or rpm; "+noPackage+" installs the binary (default the directory of this program)")
 	flags.BoolVar(&f.overwriteConfig, "overwrite-config", false, "replace a configuration that was changed by hand on the device")
 	flags.BoolVar(&f.overwriteKey, "overwrite-key", false, "with --auth zitadel-jwt: replace a key of the same user on the device, which a rotation may have made")
 	flags.BoolVar(&f.dropLabels, "drop-labels", false, "remove the labels that the device has and that are not given")
@@ -85,14 +86,39 @@ func (f *WishFlags) Fill(h inventory.Host, dir string) inventory.Host {
 func (f *WishFlags) Binaries() *enroll.Binaries {
 	place := f.agent
 	if place == "" {
-		if self, err := os.Executable(); err == nil {
-			if whole, err := filepath.EvalSymlinks(self); err == nil {
-				self = whole
-			}
-			place = filepath.Dir(self)
-		}
+		place = beside()
 	}
 	return &enroll.Binaries{Place: place}
+}
+
+// noPackage is the value of --package by which the binary is installed.
+const noPackage = "none"
+
+// Packages are the agent's packages at hand; nil: none is installed. A binary that was
+// named is the one to install, where no package was.
+func (f *WishFlags) Packages() *enroll.Packages {
+	switch {
+	case f.pkg == noPackage, f.pkg == "" && f.agent != "":
+		return nil
+	case f.pkg != "":
+		return &enroll.Packages{Place: f.pkg}
+	}
+	if place := beside(); place != "" {
+		return &enroll.Packages{Place: place}
+	}
+	return nil
+}
+
+// beside is the directory of this program.
+func beside() string {
+	self, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	if whole, err := filepath.EvalSymlinks(self); err == nil {
+		self = whole
+	}
+	return filepath.Dir(self)
 }
 
 // Wish is what a host should be, in the fleet of a context. providerCA is the file of the
