@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"debug/elf"
 	"encoding/hex"
@@ -27,6 +28,9 @@ func BinaryName(arch string) string { return "fleet-agent-linux-" + arch }
 type Binaries struct {
 	// Place is the agent itself, or a directory that has fleet-agent-linux-ARCH.
 	Place string
+	// Bundled gives the agent for a platform such as linux/arm/v7 out of a bundle. Where it
+	// is set, Place is only what the bundle is called.
+	Bundled func(platform string) ([]byte, error)
 
 	mu   sync.Mutex
 	read map[string]Binary
@@ -42,6 +46,28 @@ func (b *Binaries) For(arch string) (Binary, error) {
 	if found, ok := b.read[arch]; ok {
 		return found, nil
 	}
+	found, err := b.find(arch)
+	if err != nil {
+		return Binary{}, err
+	}
+	if b.read == nil {
+		b.read = map[string]Binary{}
+	}
+	b.read[arch] = found
+	return found, nil
+}
+
+// platforms are the architectures as bundles name them.
+var platforms = map[string]string{"amd64": "linux/amd64", "arm64": "linux/arm64", "arm": "linux/arm/v7"}
+
+func (b *Binaries) find(arch string) (Binary, error) {
+	if b.Bundled != nil {
+		content, err := b.Bundled(platforms[arch])
+		if err != nil {
+			return Binary{}, err
+		}
+		return newBinary(b.Place, content, arch)
+	}
 	info, err := os.Stat(b.Place)
 	if err != nil {
 		return Binary{}, err
@@ -55,10 +81,6 @@ func (b *Binaries) For(arch string) (Binary, error) {
 	for _, file := range files {
 		found, err := readBinary(file, arch)
 		if err == nil {
-			if b.read == nil {
-				b.read = map[string]Binary{}
-			}
-			b.read[arch] = found
 			return found, nil
 		}
 		if !errors.Is(err, fs.ErrNotExist) {
@@ -76,7 +98,12 @@ func readBinary(file, arch string) (Binary, error) {
 	if err != nil {
 		return Binary{}, err
 	}
-	f, err := elf.Open(file)
+	return newBinary(file, content, arch)
+}
+
+// newBinary refuses what does not run on a device of the architecture.
+func newBinary(file string, content []byte, arch string) (Binary, error) {
+	f, err := elf.NewFile(bytes.NewReader(content))
 	if err != nil {
 		return Binary{}, fmt.Errorf("%s is not a program for Linux", file)
 	}

@@ -24,7 +24,7 @@ func planArch(f Facts, k Known) Step {
 	case arch == "":
 		return refuse(StepArch, "use a device of architecture x86_64, aarch64 or armv7l", "the agent is not made for the architecture %s", f.Machine)
 	case k.NoBin != nil && wayOf(f, k) == byBinary:
-		return refuse(StepArch, "name it by --agent FILE, or a directory that has "+BinaryName(arch), "there is no agent for %s: %v", f.Machine, k.NoBin)
+		return refuse(StepArch, "name it by --agent FILE, or a directory that has "+BinaryName(arch)+", or by --bundle", "there is no agent for %s: %v", f.Machine, k.NoBin)
 	}
 	return ok(StepArch, "%s, %s", f.Machine, f.OS)
 }

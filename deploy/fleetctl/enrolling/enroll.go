@@ -79,6 +79,7 @@ not say it. Exits with 1 where a device is not in.`,
 		Example: `  fleetctl enroll ssh://pi@10.0.0.5 --id pi-01 -l site=lab
   fleetctl enroll local --id kiosk-7 --auth zitadel-jwt --key kiosk-7.json
   fleetctl enroll --inventory hosts.yaml --parallel 20
+  fleetctl enroll ssh://pi@10.0.0.5 --id pi-01 --bundle fleet.bundle
   fleetctl enroll ssh://pi@10.0.0.5 --id pi-01 --dry-run`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error { return e.run(cmd.Context(), args) },
@@ -119,7 +120,12 @@ func (e *enrollCommand) run(ctx context.Context, args []string) error {
 	}
 	e.context = e.provider.Complete(chosen)
 	e.terminal.Many = e.inventory != ""
-	e.binaries, e.packages = e.wish.Binaries(), e.wish.Packages()
+	binaries, done, err := e.wish.Binaries(ctx, e.streams)
+	if err != nil {
+		return err
+	}
+	defer done()
+	e.binaries, e.packages = binaries, e.wish.Packages()
 	if err := e.reach.Prepare(e.streams, &e.terminal); err != nil {
 		return err
 	}

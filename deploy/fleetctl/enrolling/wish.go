@@ -12,10 +12,12 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/accounts"
+	"fleet.nationtech.io/deploy/bundle"
 	"fleet.nationtech.io/deploy/enroll"
 	"fleet.nationtech.io/deploy/enroll/inventory"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/contexts"
+	"fleet.nationtech.io/deploy/fleetctl/render"
 )
 
 // WishFlags are what a device should be.
@@ -25,7 +27,7 @@ type WishFlags struct {
 	auth   string
 
 	key, deviceUser, passwordFile        string
-	url, caFile, agent, pkg              string
+	url, caFile, agent, pkg, bundle      string
 	plaintext, overwriteConfig, replaces bool
 	overwriteKey, dropLabels             bool
 }
@@ -44,6 +46,7 @@ func (f *WishFlags) Bind(cmd *cobra.Command) {
 	flags.BoolVar(&f.plaintext, "device-plaintext", false, "let the device speak to servers over connections that are not encrypted")
 	flags.StringVar(&f.agent, "agent", "", "the agent's binary, or a directory with "+enroll.BinaryName("ARCH")+" (default the directory of this program)")
 	flags.StringVar(&f.pkg, "package", "", "the agent's deb or rpm, or a directory with such, for devices with dpkg or rpm; "+noPackage+" installs the binary (default the directory of this program)")
+	flags.StringVar(&f.bundle, "bundle", "", "take the agent's binary out of this `file`, which fleetctl bundle create made")
 	flags.BoolVar(&f.overwriteConfig, "overwrite-config", false, "replace a configuration that was changed by hand on the device")
 	flags.BoolVar(&f.overwriteKey, "overwrite-key", false, "with --auth zitadel-jwt: replace a key of the same user on the device, which a rotation may have made")
 	flags.BoolVar(&f.dropLabels, "drop-labels", false, "remove the labels that the device has and that are not given")
@@ -82,23 +85,43 @@ func (f *WishFlags) Fill(h inventory.Host, dir string) inventory.Host {
 	return h
 }
 
-// Binaries are the agents at hand.
-func (f *WishFlags) Binaries() *enroll.Binaries {
+// Binaries are the agents at hand, until done is called.
+func (f *WishFlags) Binaries(ctx context.Context, s cli.Streams) (at *enroll.Binaries, done func(), err error) {
+	if f.bundle != "" {
+		return f.bundled(ctx, s)
+	}
 	place := f.agent
 	if place == "" {
 		place = beside()
 	}
-	return &enroll.Binaries{Place: place}
+	return &enroll.Binaries{Place: place}, func() {}, nil
+}
+
+// bundled are the agents of a bundle.
+func (f *WishFlags) bundled(ctx context.Context, s cli.Streams) (at *enroll.Binaries, done func(), err error) {
+	if f.agent != "" {
+		return nil, nil, cli.Misused(errors.New("--bundle and --agent both name the agent"), "one of the two")
+	}
+	p := render.NewProgress(s, "checking "+f.bundle)
+	b, err := bundle.Open(ctx, f.bundle, p.Report)
+	p.End()
+	if err != nil {
+		return nil, nil, cli.Failed(err, s.Program()+" bundle verify "+f.bundle)
+	}
+	return &enroll.Binaries{
+		Place:   "the agent of " + f.bundle,
+		Bundled: func(platform string) ([]byte, error) { return b.Program("fleet-agent", platform) },
+	}, func() { _ = b.Close() }, nil
 }
 
 // noPackage is the value of --package by which the binary is installed.
 const noPackage = "none"
 
 // Packages are the agent's packages at hand; nil: none is installed. A binary that was
-// named is the one to install, where no package was.
+// named, or a bundle, is what to install, where no package was.
 func (f *WishFlags) Packages() *enroll.Packages {
 	switch {
-	case f.pkg == noPackage, f.pkg == "" && f.agent != "":
+	case f.pkg == noPackage, f.pkg == "" && (f.agent != "" || f.bundle != ""):
 		return nil
 	case f.pkg != "":
 		return &enroll.Packages{Place: f.pkg}

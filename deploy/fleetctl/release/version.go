@@ -1,5 +1,5 @@
 // Package release has the commands of fleetctl about the release that it is of:
-// version.
+// version and bundle.
 package release
 
 import (

@@ -21,12 +21,13 @@ func (s *settings) goBuild(ctx context.Context, p v1.Platform) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
-	args := []string{"build", "-trimpath", "-tags", s.tags, "-ldflags", s.ldflags, "-o", dir + string(os.PathSeparator)}
+	args := []string{"build", "-trimpath", "-buildvcs=auto", "-tags", s.tags, "-ldflags", s.ldflags, "-o", dir + string(os.PathSeparator)}
 	for _, program := range images.Programs() {
 		args = append(args, program.Package)
 	}
 	cmd := exec.CommandContext(ctx, "go", args...)
-	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=", "GOOS="+p.OS, "GOARCH="+p.Architecture)
+	// GOFLAGS is set, as the go command has other flags where a machine's settings have them.
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOFLAGS=-trimpath", "GOOS="+p.OS, "GOARCH="+p.Architecture)
 	// Each level of a processor's instructions is other bytes; the lowest runs everywhere.
 	switch p.Architecture {
 	case "amd64":
