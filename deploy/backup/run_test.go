@@ -3,10 +3,12 @@ package backup_test
 import (
 	"bytes"
 	"errors"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -206,6 +208,92 @@ func TestAConnectionThatIsCutIsGoneOnWith(t *testing.T) {
 	if stored < 2 {
 		t.Errorf("it was stored %d times; it was to be cut", stored)
 	}
+}
+
+func TestAFileOfSeveralPartsIsStoredThoughAConnectionIsCut(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	p := backup.Impatient(s.place("s3://backups/f"), 10*time.Second) // what the store makes of a part takes a second here
+	file := filepath.Join(t.TempDir(), "large")
+	content := make([]byte, 35<<20)
+	for i := range content {
+		content[i] = byte(i >> 12)
+	}
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	parts, reading := map[string]int{}, cut(20<<20, 1)
+	var mu sync.Mutex
+	s.behave(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+		if n := r.URL.Query().Get("partNumber"); n != "" {
+			mu.Lock()
+			parts[n]++
+			first := n == "2" && parts[n] == 1
+			mu.Unlock()
+			if first {
+				_, _ = r.Body.Read(make([]byte, 1<<20))
+				panic(http.ErrAbortHandler)
+			}
+		}
+		return reading(w, r, next)
+	})
+	if err := p.Put(t.Context(), "large.archive", file, nil); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(map[string]int{"1": 1, "2": 2, "3": 1}, parts); diff != "" {
+		t.Errorf("how often each part was sent (-want +got):\n%s", diff)
+	}
+	var got bytes.Buffer
+	if err := p.Get(t.Context(), "large.archive", &got, nil); err != nil || !bytes.Equal(got.Bytes(), content) {
+		t.Errorf("%v, %d bytes", err, got.Len())
+	}
+}
+
+// A slow line sends for longer than it may be silent.
+func TestASlowStoreIsWaitedForAsLongAsBytesFlow(t *testing.T) {
+	t.Parallel()
+	s := newStore(t)
+	p := backup.Impatient(s.place("s3://backups/f"), 4*time.Second)
+	file := filepath.Join(t.TempDir(), "slow")
+	content := bytes.Repeat([]byte("x"), 14<<20)
+	if err := os.WriteFile(file, content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.behave(func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+		if r.Method == http.MethodPut {
+			r.Body = &slowBody{r.Body, 14, 400 * time.Millisecond}
+		}
+		return false
+	})
+	began := time.Now()
+	if err := p.Put(t.Context(), "slow.archive", file, nil); err != nil {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+	if took := time.Since(began); took < 5*time.Second {
+		t.Errorf("it took %v, which is not slow", took)
+	}
+}
+
+// slowBody pauses so many times, each after a MiB.
+type slowBody struct {
+	io.ReadCloser
+	pauses int
+	pause  time.Duration
+}
+
+func (b *slowBody) Read(p []byte) (int, error) {
+	if len(p) > 1<<20 {
+		p = p[:1<<20]
+	}
+	n, err := io.ReadFull(b.ReadCloser, p)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		err = io.EOF
+	}
+	if b.pauses > 0 {
+		b.pauses--
+		time.Sleep(b.pause)
+	}
+	return n, err
 }
 
 func TestAnOldArchiveThatStaysIsNoFailureOfTheBackup(t *testing.T) {

@@ -119,6 +119,7 @@ func transportOf(ca string) (*transport, error) {
 		return nil, fmt.Errorf("%w: %w", ErrSettings, err)
 	}
 	t := &transport{base, silence}
+	t.IdleConnTimeout = silence / 4 // before the connection gives itself up
 	dialer := &net.Dialer{Timeout: 15 * time.Second, KeepAlive: 15 * time.Second}
 	t.DialContext = func(ctx context.Context, network, address string) (net.Conn, error) {
 		c, err := dialer.DialContext(ctx, network, address)
@@ -142,21 +143,22 @@ func transportOf(ca string) (*transport, error) {
 	return t, nil
 }
 
-// impatient ends a connection that carries nothing for too long.
+// impatient ends a connection that carries nothing, neither in nor out, for too long:
+// while a large part is sent no answer comes.
 type impatient struct {
 	net.Conn
 	silence time.Duration
 }
 
 func (c *impatient) Read(p []byte) (int, error) {
-	if err := c.SetReadDeadline(time.Now().Add(c.silence)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(c.silence)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Read(p)
 }
 
 func (c *impatient) Write(p []byte) (int, error) {
-	if err := c.SetWriteDeadline(time.Now().Add(c.silence)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(c.silence)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(p)
@@ -174,7 +176,12 @@ func (s *s3) Put(ctx context.Context, name, file string, progress func(done, tot
 	}
 	defer f.Close()
 	total := sizeOf(f)
-	o := minio.PutObjectOptions{ContentType: "application/x-tar", PartSize: partSize, NumThreads: 1, Progress: &meter{total: total, report: progress}}
+	o := minio.PutObjectOptions{
+		ContentType: "application/x-tar", PartSize: partSize, NumThreads: 1, Progress: &meter{total: total, report: progress},
+		// Each part has its MD5 in a header, which the store checks. The alternative, bodies
+		// signed in chunks, not all stores understand for parts.
+		SendContentMd5: true, DisableContentSha256: true,
+	}
 	_, err = s.client.PutObject(ctx, s.bucket, s.key(name), f, int64(total), o)
 	return s.explain("store "+name, err)
 }

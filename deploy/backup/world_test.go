@@ -67,7 +67,7 @@ func (s *store) place(text string) backup.Place {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return backup.Impatient(p, 500*time.Millisecond)
+	return backup.Impatient(p, time.Second)
 }
 
 func (s *store) env(k string) string {

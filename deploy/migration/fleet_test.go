@@ -32,6 +32,7 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/export"
+	"fleet.nationtech.io/deploy/migration"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
@@ -343,23 +344,7 @@ spec:
         image: hello:1
         name: hello
 `))
-	operatorNC, _ := server.Connect(t, nats.UserInfo("operator", "p"))
-	op, err := operator.New(operator.Options{
-		Conn: operatorNC, RestConfig: api.Config, Identity: "op", LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 200 * time.Millisecond,
-		PulseInterval: time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- op.Run(ctx) }()
-	defer func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("operator: %v", err)
-		}
-	}()
+	operate(t, server, api)
 	placed := func(name string) {
 		t.Helper()
 		eventually(t, name+" is on all its devices", func() string {
@@ -368,7 +353,7 @@ spec:
 				return err.Error()
 			}
 			c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionReady)
-			if a := d.Status.Aggregate; c == nil || a.MatchedDeviceCount != 6 || a.Succeeded != 6 {
+			if a := d.Status.Aggregate; c == nil || a == nil || a.MatchedDeviceCount != 6 || a.Succeeded != 6 {
 				return fmt.Sprintf("%+v %+v", c, a) // the operator's own rollout soaks for minutes, and gives no device anything
 			}
 			return ""
@@ -422,6 +407,96 @@ spec:
 	got, err := verify.Run(t.Context(), js, verify.Options{})
 	if err != nil || got.Differences() > 0 {
 		t.Errorf("verify: %v, %+v", err, got)
+	}
+}
+
+// operate runs an operator until the test ends.
+func operate(t *testing.T, server *natstest.Server, api *localapitest.Cluster) {
+	t.Helper()
+	nc, _ := server.Connect(t, nats.UserInfo("operator", "p"))
+	op, err := operator.New(operator.Options{
+		Conn: nc, RestConfig: api.Config, Identity: "op", LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 200 * time.Millisecond,
+		PulseInterval: time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- op.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("operator: %v", err)
+		}
+	})
+}
+
+// Nothing that the devices report tells those with the Deployment from the others, so
+// all hangs on the labels that the import gives to them.
+func TestDevicesThatAreMarkedKeepTheirDeployment(t *testing.T) {
+	t.Parallel()
+	const all, members = 215, 205
+	source := newOriginal(t)
+	for i := range all {
+		id := deviceID(i)
+		source.put(eventlog.BucketInfo, eventlog.InfoKey(id), eventlog.DeviceInfo{DeviceID: id, Labels: map[string]string{"site": "lab"}})
+		if i < members {
+			source.put(eventlog.BucketDesired, eventlog.DesiredKey(id, "hello"), scoreOn("hello", "hello:1"))
+		}
+	}
+	source.settle()
+	server := newTarget(t, nil, nil)
+	nc, js := server.Connect(t, nats.UserInfo("operator", "p"))
+	r := run(t, source.read(), nc, js)
+	if len(r.Deployments) != 1 || r.Deployments[0].Guessed != migration.ByMarking {
+		t.Fatalf("%+v", r.Deployments)
+	}
+	imported, err := logstream.Inspect(t.Context(), js)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v, err := asof.At(t.Context(), js, asof.Moment{}, asof.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects, err := export.Of(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	api := localapitest.Private(t)
+	crs, err := versioned.NewForConfig(api.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The Deployments alone: the Devices with their labels the operator makes.
+	applyObjects(t, api, crs, bytes.Join(slices.DeleteFunc(splitYAML(objects.YAML), func(doc []byte) bool { return bytes.Contains(doc, []byte("kind: Device\n")) }), []byte("---\n")))
+	operate(t, server, api)
+	eventually(t, "all devices are there, and the marked ones are selected", func() string {
+		marked, err := crs.FleetV1alpha1().Devices().List(t.Context(), metav1.ListOptions{LabelSelector: "import.fleet.nationtech.io/hello=true"})
+		if err != nil {
+			return err.Error()
+		}
+		every, err := crs.FleetV1alpha1().Devices().List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		d, err := crs.FleetV1alpha1().Deployments("shop").Get(t.Context(), "hello", metav1.GetOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		if d.Status.Aggregate == nil {
+			return "no status yet"
+		}
+		return cmp.Diff([]int{all, members, members}, []int{len(every.Items), len(marked.Items), int(d.Status.Aggregate.MatchedDeviceCount)})
+	})
+	for e, err := range reader.Read(t.Context(), js, reader.Options{From: imported.Last + 1}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if e.Address.Family == eventlog.FamilyDesired {
+			t.Errorf("the operator told a device something: %s on %s", e.Type, e.Subject)
+		}
 	}
 }
 

@@ -85,7 +85,7 @@ func TestAFleetOfAThousandDevicesIsImported(t *testing.T) {
 func TestAnImportThatIsCutAnywhereGoesOnToTheSameLog(t *testing.T) {
 	t.Parallel()
 	source := newOriginal(t)
-	source.fill(150)
+	source.fill(80)
 	source.put(eventlog.BucketDesired, eventlog.DesiredKey(deviceID(7), "hello"), score("hello:2"))
 	source.remove(eventlog.BucketDesired, eventlog.DesiredKey(deviceID(8), "camera"))
 	s := source.read()
@@ -103,7 +103,7 @@ func TestAnImportThatIsCutAnywhereGoesOnToTheSameLog(t *testing.T) {
 		nc, js := server.Connect(t, nats.NoReconnect(), nats.SetCustomDialer(line), nats.ClosedHandler(func(*nats.Conn) { cancel() }))
 		o := options()
 		if try < 15 {
-			o.Elected = func(uint64) { line.cutAfter(rand.Int64N(sent / 5)) }
+			o.Elected = func(uint64) { line.cutAfter(rand.Int64N(sent / 3)) }
 		}
 		_, err := migration.Import(ctx, s, nc, js, o)
 		cancel()
