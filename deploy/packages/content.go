@@ -92,8 +92,9 @@ var scriptNames = map[pkgfile.Format]map[string]string{
 	pkgfile.RPM: {"postinst": "rpm.post", "prerm": "rpm.preun", "postrm": "rpm.postun"},
 }
 
-// script is a maintainer's script, named as Debian names it.
-func script(f pkgfile.Format, name string) []byte {
+// Script is a maintainer's script of a format, named as Debian names it: postinst, prerm
+// or postrm. An rpm runs them as %post, %preun and %postun.
+func Script(f pkgfile.Format, name string) []byte {
 	text, err := scripts.ReadFile("scripts/" + scriptNames[f][name])
 	if err != nil && scriptNames[f] != nil { // they are embedded
 		panic(err)

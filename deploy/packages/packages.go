@@ -143,6 +143,6 @@ func (s *stage) add(info *nfpm.Info, c content) {
 
 func (s *stage) scripts(info *nfpm.Info, f pkgfile.Format) {
 	for name, path := range map[string]*string{"postinst": &info.Scripts.PostInstall, "prerm": &info.Scripts.PreRemove, "postrm": &info.Scripts.PostRemove} {
-		*path = s.write(script(f, name))
+		*path = s.write(Script(f, name))
 	}
 }

@@ -103,6 +103,7 @@ func (w *world) byHand(d *systemdtest.Device) {
 	}
 	d.Run("podman rm -f -t 0 -a")
 	w.step("purged: nothing is left but its container")
+	w.asRPM(d)
 }
 
 // maxExposure is what docs/packages.md says of the unit.
