@@ -173,17 +173,18 @@ func (b *backup) store(ctx context.Context) error {
 	return nil
 }
 
-// mark writes beside the archive that it is verified.
-func (b *backup) mark(ctx context.Context, m mark) (err error) {
+// mark writes beside the archive that it is verified. Its file is made where the archive
+// was: a pod may have no other place to write to.
+func (b *backup) mark(ctx context.Context, m mark) error {
 	content, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
-	f, err := os.CreateTemp("", "fleet-mark-*")
+	f, err := os.CreateTemp(filepath.Dir(b.file), ".fleet-mark-*")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.Remove(f.Name())) }()
+	defer os.Remove(f.Name()) // fails where it was renamed into its place
 	_, err = f.Write(append(content, '\n'))
 	if err = errors.Join(err, f.Close()); err != nil {
 		return err
