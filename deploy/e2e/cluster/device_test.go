@@ -1,0 +1,205 @@
+//go:build e2ecluster
+
+package cluster_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"fleet.nationtech.io/agent/sampleimage"
+	"fleet.nationtech.io/deploy/devprovider"
+	"fleet.nationtech.io/deploy/e2e/built"
+	"fleet.nationtech.io/deploy/e2e/clustertest"
+	"fleet.nationtech.io/deploy/e2e/systemdtest"
+)
+
+// person is one who enrols devices: a home with what SSH needs.
+type person struct {
+	f    *fleet
+	home string
+}
+
+func newPerson(f *fleet, lab *systemdtest.Lab, devices []*systemdtest.Device) *person {
+	f.t.Helper()
+	p := &person{f: f, home: f.t.TempDir()}
+	dir := filepath.Join(p.home, ".ssh")
+	f.must(os.Mkdir(dir, 0o700))
+	known := ""
+	for _, d := range devices {
+		known += d.KnownHost()
+	}
+	f.must(os.WriteFile(filepath.Join(dir, "known_hosts"), []byte(known), 0o600))
+	f.must(os.WriteFile(filepath.Join(dir, "config"), fmt.Appendf(nil, "Host *\n  IdentityFile %s\n", lab.KeyFile), 0o600))
+	return p
+}
+
+// fleetctl runs a command line as the fleet's administrator, by the node's port.
+func (p *person) fleetctl(args ...string) (string, error) {
+	ctx, cancel := context.WithTimeout(p.f.t.Context(), clustertest.Timeout)
+	defer cancel()
+	c := exec.CommandContext(ctx, built.Program(p.f.t, "fleetctl"), args...)
+	admin := p.f.users.People[0]
+	c.Env = []string{
+		"HOME=" + p.home, "PATH=" + os.Getenv("PATH"), "NO_COLOR=1",
+		"FLEET_NATS_URL=tls://" + p.f.at(natsPort), "FLEET_NATS_CA=" + p.f.ca,
+		"FLEET_NATS_USER=" + admin.User, "FLEET_NATS_PASSWORD=" + admin.Password,
+	}
+	c.WaitDelay = time.Second
+	var out, said bytes.Buffer
+	c.Stdout, c.Stderr = &out, &said
+	err := c.Run()
+	if err != nil {
+		err = fmt.Errorf("fleetctl %v: %w: %s%s", args, err, &out, &said)
+	}
+	return out.String(), err
+}
+
+// events are the lines of the event log.
+func (p *person) events() []string {
+	p.f.t.Helper()
+	out, err := p.fleetctl("log", "-o", "json")
+	p.f.must(err)
+	return strings.Split(strings.TrimSpace(out), "\n")
+}
+
+// at is a port of the node's.
+func (f *fleet) at(port int) string {
+	return net.JoinHostPort(f.node.Address.String(), strconv.Itoa(port))
+}
+
+// agrees is fleetctl verify, for which all must agree.
+func (p *person) agrees() {
+	p.f.t.Helper()
+	eventually(p.f.t, "the log, its seals and the buckets agree", func(context.Context) error {
+		_, err := p.fleetctl("verify")
+		return err
+	})
+}
+
+// forward gives devices a way to a port of the node's: they reach nothing but this
+// machine, at that address. It ends with the test.
+func (f *fleet) forward(from netip.Addr, port int) string {
+	f.t.Helper()
+	listener, err := (&net.ListenConfig{}).Listen(f.t.Context(), "tcp", net.JoinHostPort(from.String(), "0"))
+	f.must(err)
+	ctx, cancel := context.WithCancel(context.Background())
+	var relaying sync.WaitGroup
+	relaying.Go(func() {
+		for {
+			device, err := listener.Accept()
+			if err != nil {
+				return // the test has ended
+			}
+			relaying.Go(func() { relay(ctx, device, f.at(port)) })
+		}
+	})
+	f.t.Cleanup(func() {
+		cancel()
+		_ = listener.Close()
+		relaying.Wait()
+	})
+	return listener.Addr().String()
+}
+
+// relay connects a device with the node until one of them has enough.
+func relay(ctx context.Context, device net.Conn, to string) {
+	defer device.Close()
+	node, err := (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, "tcp", to)
+	if err != nil {
+		return // the device finds its connection closed
+	}
+	defer node.Close()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	for _, way := range [][2]net.Conn{{device, node}, {node, device}} {
+		go func() {
+			defer cancel()
+			_, _ = io.Copy(way[0], way[1]) // the end of the other way ends it too
+		}()
+	}
+	<-ctx.Done()
+}
+
+// loadImages puts the samples' images into a device's own Podman.
+func loadImages(t *testing.T, devices ...*systemdtest.Device) {
+	t.Helper()
+	content, err := os.ReadFile(built.Program(t, "fleet-hello"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tag := range sampleimage.Tags() {
+		file, _, err := sampleimage.Archive(content, tag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range devices {
+			d.Feed(file, "podman load --quiet")
+		}
+	}
+}
+
+// containers gives what would be another one if a container of a device had been
+// started again.
+func containers(t *testing.T, devices ...*systemdtest.Device) map[string]string {
+	t.Helper()
+	all := map[string]string{}
+	for _, d := range devices {
+		all[d.Name] = d.Run("podman ps --no-trunc --format '{{.ID}} {{.Image}} {{.StartedAt}}'")
+		if all[d.Name] == "" {
+			t.Fatal(errors.New(d.Name + " runs no container"))
+		}
+	}
+	return all
+}
+
+// enrol enrols devices at the same time, each with its own flags beside those of all.
+func (p *person) enrol(devices []*systemdtest.Device, flags map[string][]string) {
+	p.f.t.Helper()
+	var enrolling sync.WaitGroup
+	for _, d := range devices {
+		enrolling.Go(func() {
+			target := "ssh://" + systemdtest.User + "@" + d.SSH()
+			if _, err := p.fleetctl(append([]string{"enroll", target, "--id", d.Name, "-l", "site=lab"}, flags[d.Name]...)...); err != nil {
+				p.f.t.Error(err)
+			}
+		})
+	}
+	enrolling.Wait()
+	if p.f.t.Failed() {
+		p.f.t.FailNow()
+	}
+}
+
+// sharedFlags have a device come in by a user and a password of the servers'.
+func (f *fleet) sharedFlags(id string) []string {
+	f.t.Helper()
+	password, _ := f.users.DevicePassword(id)
+	file := filepath.Join(f.t.TempDir(), "password")
+	f.must(os.WriteFile(file, []byte(password+"\n"), 0o600))
+	return []string{"--auth", "shared", "--device-password-file", file}
+}
+
+// tokenFlags have a device come in by a key of the provider's.
+func (f *fleet) tokenFlags(provider *devprovider.Provider, id string) []string {
+	f.t.Helper()
+	_, err := provider.AddUser(devprovider.User{ID: id, Organization: devicesOrganization, Machine: true, TokenType: devprovider.JWT})
+	f.must(err)
+	key, err := provider.AddKey(id, time.Now().AddDate(1, 0, 0))
+	f.must(err)
+	file := filepath.Join(f.t.TempDir(), id+".json")
+	f.must(os.WriteFile(file, key, 0o600))
+	return []string{"--auth", "zitadel-jwt", "--key", file, "--issuer", provider.Issuer(), "--project", project}
+}
