@@ -100,6 +100,10 @@ func TestABundleThatIsNotWholeIsRefused(t *testing.T) {
 			e[1].h.Typeflag, e[1].h.Linkname, e[1].content = tar.TypeSymlink, "/etc/passwd", nil
 			return e
 		}), "stands where bundle.json has the file"},
+		"a header of its own": {change(func(_ *Index, e []tarEntry) []tarEntry {
+			e[1].h.PAXRecords, e[1].h.Format = map[string]string{"VENDOR.hole": "1"}, tar.FormatPAX
+			return e
+		}), "has an extended header"},
 		"a way out":       {change(func(x *Index, e []tarEntry) []tarEntry { last(x).Path = "programs/../../etc/passwd"; return e }), "leads out of the bundle"},
 		"a way to a root": {change(func(x *Index, e []tarEntry) []tarEntry { last(x).Path = "/etc/passwd"; return e }), "leads out of the bundle"},
 		"another folder":  {change(func(x *Index, e []tarEntry) []tarEntry { last(x).Path = "etc/passwd"; return e }), "leads out of the bundle or to no place in it"},

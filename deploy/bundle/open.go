@@ -86,6 +86,8 @@ func (b *Bundle) read(ctx context.Context, progress func(done, total uint64)) er
 			return fmt.Errorf("part %s: %w", part.Path, err)
 		case h.Typeflag != tar.TypeReg || h.Name != part.Path:
 			return fmt.Errorf("%.200q stands where bundle.json has the file %s", h.Name, part.Path)
+		case len(h.PAXRecords) > 0: // such a header can make holes, which are not in the file
+			return fmt.Errorf("the part %s has an extended header, which no part of a bundle has", part.Path)
 		case h.Size != part.Size:
 			return fmt.Errorf("the part %s has %d bytes, and bundle.json says %d", part.Path, h.Size, part.Size)
 		}
