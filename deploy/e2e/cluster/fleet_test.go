@@ -13,6 +13,7 @@ import (
 	"slices"
 	"testing"
 
+	v1 "github.com/google/go-containerregistry/pkg/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -29,6 +30,7 @@ import (
 	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/e2e/built"
 	"fleet.nationtech.io/deploy/e2e/clustertest"
+	"fleet.nationtech.io/deploy/images"
 )
 
 // Ports of the node by which devices come in, as the chart has them.
@@ -56,9 +58,7 @@ type fleet struct {
 func newFleet(t *testing.T, node *clustertest.Node, namespace string, hasCallout bool, shared []string, at netip.Addr) *fleet {
 	t.Helper()
 	f := &fleet{t: t, node: node, namespace: namespace, seeds: t.TempDir()}
-	for image, program := range images() {
-		node.Import(t, clustertest.Program{Image: image, File: built.Program(t, program), Path: "/" + program, User: "65532"})
-	}
+	f.importImages()
 	restrictedNamespace(t, node, f.namespace)
 	t.Cleanup(f.remove)
 	f.must(install.Install(t.Context(), node.Config))
@@ -95,18 +95,40 @@ func newFleet(t *testing.T, node *clustertest.Node, namespace string, hasCallout
 	return f
 }
 
-// images are the server side's, with the programs in them.
-func images() map[string]string {
-	return map[string]string{
-		"localhost/fleet-operator:test": "fleet-operator", "localhost/fleet-callout:test": "fleet-callout", "localhost/nats:test": "nats-server",
+// version is the tag of the images.
+const version = "test"
+
+// importImages puts the images into the node's store: those of the operator and the
+// callout as a release has them, and one of NATS laid out as the official one.
+func (f *fleet) importImages() {
+	f.t.Helper()
+	f.node.Import(f.t, clustertest.Program{Image: "localhost/nats:" + version, File: built.Program(f.t, "nats-server"), Path: "/nats-server", User: "65532"})
+	builder, err := images.NewBuilder(images.Release{Version: version})
+	f.must(err)
+	var set images.Set
+	var platform v1.Platform
+	for _, program := range images.Programs() {
+		if program.Name != names.Operator && program.Name != names.Callout {
+			continue
+		}
+		file := built.Program(f.t, program.Name)
+		platform, _, err = images.Inspect(file)
+		f.must(err)
+		image, _, err := builder.Build(program, []string{file})
+		f.must(err)
+		set = append(set, image)
 	}
+	archive, err := os.Create(filepath.Join(f.t.TempDir(), "images.tar"))
+	f.must(err)
+	f.must(errors.Join(set.WriteArchive(archive, platform, images.LocalRepository), archive.Close()))
+	f.node.ImportArchive(f.t, archive.Name())
 }
 
 // small are values by which a fleet fits on the node, and devices come in by its ports.
 func small(node *clustertest.Node) chart.Values {
 	resources := chart.Values{"requests": chart.Values{"cpu": "20m", "memory": "32Mi"}, "limits": chart.Values{"memory": "512Mi"}}
 	return chart.Values{
-		"images":   chart.Values{"operator": "localhost/fleet-operator:test", "callout": "localhost/fleet-callout:test", "nats": "localhost/nats:test"},
+		"images":   chart.Values{"operator": "localhost/fleet-operator:" + version, "callout": "localhost/fleet-callout:" + version, "nats": "localhost/nats:" + version},
 		"nats":     chart.Values{"spread": "ScheduleAnyway", "storage": chart.Values{"size": "1Gi"}, "goMemLimit": "400MiB", "resources": resources},
 		"operator": chart.Values{"pulseInterval": "1s", "resources": resources},
 		"callout":  chart.Values{"resources": resources},

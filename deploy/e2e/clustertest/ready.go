@@ -50,8 +50,8 @@ func (n *Node) ready(ctx context.Context, began time.Time) error {
 		return err
 	}
 	for _, c := range node.Status.Conditions {
-		// Kubernetes counts whole seconds.
-		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue && !c.LastHeartbeatTime.Time.Before(began.Truncate(time.Second)) {
+		// Kubernetes counts whole seconds: what it says of the same one may be older.
+		if c.Type == corev1.NodeReady && c.Status == corev1.ConditionTrue && c.LastHeartbeatTime.After(began) {
 			return nil
 		}
 	}
