@@ -60,7 +60,8 @@ func (r *run) check(ctx context.Context) error {
 			"Read the operator's log: kubectl -n " + r.Namespace + " logs deployment/" + names.Operator + ". Then install again, or use --skip-check.",
 		}
 	}
-	for _, url := range outsideURLs(s) {
+	urls := outsideURLs(s)
+	for _, url := range urls {
 		if err := r.checkOutside(ctx, url, admin, roots); err != nil {
 			return &CheckError{
 				"the NATS servers cannot be reached at " + url, err,
@@ -68,6 +69,15 @@ func (r *run) check(ctx context.Context) error {
 			}
 		}
 		r.say("check", "The NATS servers answer at %s.", url)
+	}
+	if s.Callout.Enabled && r.Probe != nil && len(urls) > 0 {
+		if err := r.Probe(ctx, urls[0], roots); err != nil {
+			return &CheckError{
+				"a device's identity does not get in", err,
+				"Read the callout's log: kubectl -n " + r.Namespace + " logs deployment/" + names.Callout + ". Then install again, or use --skip-check.",
+			}
+		}
+		r.say("check", "A device's identity was made at the provider, got in at %s, and was deleted.", urls[0])
 	}
 	return nil
 }

@@ -6,12 +6,14 @@ package install
 import (
 	"cmp"
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"maps"
 	"slices"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
@@ -30,7 +32,10 @@ type Options struct {
 	Namespace string
 	Profile   string
 	Values    chart.Values // over the profile's
+	Provider  *Provider    // nil: what Values say, or what is installed
 	Version   string       // of the fleet, for the record
+	// Architectures are those of the images; empty: not known.
+	Architectures []string
 	// Keep has the values that are installed stay, below Values.
 	Keep bool
 	// Upgrade takes an installed fleet to another version, and fails where there is none.
@@ -38,6 +43,9 @@ type Options struct {
 
 	DryRun bool // look and check, and change nothing
 	Force  bool // take fields over that another field manager owns
+	// Probe checks the way of a device into the fleet, at one of the URLs; nil: that is
+	// left out.
+	Probe func(ctx context.Context, url string, roots *x509.CertPool) error
 	// SkipCheck leaves out the check at the end.
 	SkipCheck bool
 	// Timeout is how long each part may take to be ready.
@@ -107,6 +115,7 @@ type run struct {
 	objects Ordered
 	refs    []Ref // of the chart's objects
 	secrets credentials.Secrets
+	unread  error // why what is installed could not be read
 }
 
 // Install installs a fleet, or brings an installed one to what is wished.
@@ -157,6 +166,10 @@ func (r *run) look(ctx context.Context) error {
 		return err
 	}
 	there, err := r.applier.Get(ctx, Ref{"v1", "ConfigMap", r.Namespace, RecordName}.Object())
+	if apierrors.IsForbidden(err) {
+		r.unread = err // preflight says which rights are missing, this one among them
+		return nil
+	}
 	if err != nil || there == nil {
 		return err
 	}
@@ -182,6 +195,7 @@ func (r *run) settle(context.Context) error {
 	case b.Version != r.Version && (b.State == Installed || b.Before != r.Version):
 		return &VersionError{Sentence: fmt.Sprintf("version %s is installed, and this is %s", b.Version, r.Version), Remedy: "fleetctl upgrade"}
 	}
+	r.Values = Merged(r.Provider.values(), r.Values)
 	if b != nil {
 		r.Profile = cmp.Or(r.Profile, b.Profile)
 		if r.Keep {
@@ -214,10 +228,11 @@ func (r *run) chartOptions() chart.Options {
 }
 
 func (r *run) preflight(ctx context.Context) error {
-	wish, err := r.wish()
+	s, err := r.settings()
 	if err != nil {
 		return err
 	}
+	wish := r.wish(s)
 	rights, err := r.rights()
 	if err != nil {
 		return err
@@ -225,12 +240,21 @@ func (r *run) preflight(ctx context.Context) error {
 	if wish.Lacking, err = cluster.Lacking(ctx, r.Config, rights); err != nil {
 		return err
 	}
-	findings := cluster.Preflight(r.result.Facts, wish)
-	claims, err := r.claims(ctx)
-	if err != nil {
-		return err
+	r.result.Findings = cluster.Preflight(r.result.Facts, wish)
+	if len(wish.Lacking) == 0 { // what follows reads the cluster's objects
+		if r.unread != nil {
+			return r.unread
+		}
+		claims, err := r.claims(ctx)
+		if err != nil {
+			return err
+		}
+		provider, err := r.provided(ctx, s)
+		if err != nil {
+			return err
+		}
+		r.result.Findings = slices.Concat(claims, provider, r.result.Findings)
 	}
-	r.result.Findings = slices.Concat(claims, findings)
 	r.Found(r.result.Findings)
 	var refused []cluster.Finding
 	for _, f := range r.result.Findings {

@@ -15,11 +15,12 @@ import (
 type Part string
 
 // The parts with workloads, in the order in which they begin: each needs the one
-// before it.
+// before it. The operator makes the event log, and the callout lets nobody in before it
+// has read there whose access is revoked.
 const (
 	NATS     Part = "nats"
-	Callout  Part = "callout"
 	Operator Part = "operator"
+	Callout  Part = "callout"
 )
 
 // Labels of the chart.
@@ -64,7 +65,7 @@ func (s Started) Workload() health.Workload {
 func Order(objects []*unstructured.Unstructured) (Ordered, error) {
 	var o Ordered
 	seen := map[string]bool{}
-	parts := []Part{NATS, Callout, Operator}
+	parts := []Part{NATS, Operator, Callout}
 	for _, object := range objects {
 		name := apply.Name(object)
 		if seen[name] {

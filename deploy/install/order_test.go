@@ -41,7 +41,7 @@ func TestPartsBeginAfterWhatTheyNeed(t *testing.T) {
 	if d := cmp.Diff([]string{"ServiceAccount/fleet-operator", "Role/a", "Role/b", "Service/nats", "Route/devices"}, first); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff([]string{"fleet-nats", "fleet-callout", "fleet-operator", "exporter"}, then); d != "" {
+	if d := cmp.Diff([]string{"fleet-nats", "fleet-operator", "fleet-callout", "exporter"}, then); d != "" {
 		t.Error(d)
 	}
 }
@@ -71,7 +71,7 @@ func TestTheChartsPartsAreFound(t *testing.T) {
 		for _, s := range o.Workloads {
 			parts = append(parts, s.Part)
 		}
-		if d := cmp.Diff([]install.Part{install.NATS, install.Callout, install.Operator}, parts); d != "" {
+		if d := cmp.Diff([]install.Part{install.NATS, install.Operator, install.Callout}, parts); d != "" {
 			t.Errorf("%s: %s", profile, d)
 		}
 	}

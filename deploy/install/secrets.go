@@ -54,6 +54,7 @@ func (r *run) credentials(ctx context.Context) error {
 		derived = append(derived, objects...)
 		annotations[certificateAnnotation] = digest(certificate)
 	}
+	derived = append(derived, r.Provider.objects(r.Namespace)...)
 	if err := r.put(ctx, "credentials", derived...); err != nil {
 		return err
 	}

@@ -26,10 +26,13 @@ func Uninstall(ctx context.Context, o Options, deleteData bool) (Result, error) 
 	if err := r.look(ctx); err != nil {
 		return r.result, err
 	}
+	if r.unread != nil {
+		return r.result, r.unread
+	}
 	if r.before == nil {
 		return r.result, ErrNothingInstalled
 	}
-	// The way back is that of the installation: operator, callout, NATS, and then what they use.
+	// The way back is that of the installation: callout, operator, NATS, and then what they use.
 	for _, ref := range slices.Backward(inOrder(r.before.Objects)) {
 		if err := r.remove(ctx, ref); err != nil {
 			return r.result, err
@@ -45,7 +48,7 @@ func Uninstall(ctx context.Context, o Options, deleteData bool) (Result, error) 
 
 // inOrder sorts objects as Install applies them.
 func inOrder(refs []Ref) []Ref {
-	parts := []string{names.NATS, names.Callout, names.Operator}
+	parts := []string{names.NATS, names.Operator, names.Callout}
 	place := func(ref Ref) int {
 		if ref.Kind != "Deployment" && ref.Kind != "StatefulSet" {
 			return -1

@@ -30,7 +30,10 @@ type settings struct {
 		} `json:"tls"`
 	} `json:"nats"`
 	Callout struct {
-		Enabled bool `json:"enabled"`
+		Enabled       bool   `json:"enabled"`
+		Issuer        string `json:"issuer"`
+		Introspection bool   `json:"introspection"`
+		IssuerCA      bool   `json:"issuerCA"`
 	} `json:"callout"`
 	Devices struct {
 		Expose  cluster.Expose `json:"expose"`
@@ -65,16 +68,12 @@ func (r *run) settings() (settings, error) {
 }
 
 // wish is what the values need of the cluster.
-func (r *run) wish() (cluster.Wish, error) {
-	s, err := r.settings()
-	if err != nil {
-		return cluster.Wish{}, err
-	}
+func (r *run) wish(s settings) cluster.Wish {
 	r.result.URLs = outsideURLs(s)
 	return cluster.Wish{
-		Servers: s.NATS.Replicas, Storage: true, StorageClass: s.NATS.Storage.Class,
+		Servers: s.NATS.Replicas, Storage: true, StorageClass: s.NATS.Storage.Class, Architectures: r.Architectures,
 		Expose: s.Devices.Expose, IngressClass: s.Devices.Ingress.ClassName,
-	}, nil
+	}
 }
 
 // rights are what the installation does in the cluster.

@@ -3,19 +3,32 @@
 package cluster_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/e2e/built"
@@ -23,6 +36,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/install"
+	"fleet.nationtech.io/deploy/zitadel/setup"
 	"fleet.nationtech.io/eventlog/logstream"
 )
 
@@ -39,10 +53,14 @@ type fleetctlRun struct {
 
 func runFleetctl(t *testing.T, node *clustertest.Node, args ...string) fleetctlRun {
 	t.Helper()
+	return runProgram(t, append([]string{args[0], "--kubeconfig", node.Kubeconfig}, args[1:]...)...)
+}
+
+func runProgram(t *testing.T, args ...string) fleetctlRun {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*clustertest.Timeout) // also for what cleans up
 	defer cancel()
 	var out, warn bytes.Buffer
-	args = append([]string{args[0], "--kubeconfig", node.Kubeconfig}, args[1:]...)
 	code := fleetctl.Run(ctx, cli.Streams{Out: &out, Err: &warn, Getenv: func(string) string { return "" }, Now: time.Now, Name: "fleetctl"}, args)
 	t.Logf("fleetctl %s: %d\n%s%s", strings.Join(args, " "), code, &out, &warn)
 	return fleetctlRun{code, out.String(), warn.String()}
@@ -112,6 +130,95 @@ func clusterName(t *testing.T, node *clustertest.Node) string {
 	return config.Contexts[config.CurrentContext].Cluster
 }
 
+// withoutRights gives a kubeconfig of an account that has none.
+func withoutRights(t *testing.T, node *clustertest.Node) string {
+	t.Helper()
+	accounts := node.Client.CoreV1().ServiceAccounts("default")
+	token, err := accounts.CreateToken(t.Context(), "default", &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	config, err := clientcmd.LoadFromFile(node.Kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range config.AuthInfos {
+		config.AuthInfos[name] = &clientcmdapi.AuthInfo{Token: token.Status.Token}
+	}
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	if err := clientcmd.WriteToFile(*config, file); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// defaultStorageClass changes whether the class is the default one, and names it.
+func defaultStorageClass(t *testing.T, node *clustertest.Node, from, to string) string {
+	t.Helper()
+	const annotation = "storageclass.kubernetes.io/is-default-class"
+	classes := node.Client.StorageV1().StorageClasses()
+	all, err := classes.List(t.Context(), metav1.ListOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range all.Items {
+		if c.Annotations[annotation] != from {
+			continue
+		}
+		patch := fmt.Appendf(nil, `{"metadata":{"annotations":{%q:%q}}}`, annotation, to)
+		if _, err := classes.Patch(t.Context(), c.Name, types.MergePatchType, patch, metav1.PatchOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		return c.Name
+	}
+	t.Fatalf("no storage class has %s=%s", annotation, from)
+	return ""
+}
+
+// providerOf gives a directory as fleetctl zitadel setup writes it.
+func providerOf(t *testing.T, issuer string) string {
+	t.Helper()
+	dir := t.TempDir()
+	outcome := setup.Outcome{Project: "3012", DeviceOrganization: "3000", PeopleOrganization: "4000"}
+	if err := errors.Join(outcome.Save(dir, issuer), os.WriteFile(filepath.Join(dir, "callout-key.json"), []byte("{}"), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func pemOf(t *testing.T, certificate *x509.Certificate) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "ca.crt")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// killInstall kills a fleetctl that installs, as soon as the NATS servers are begun.
+func killInstall(t *testing.T, node *clustertest.Node) {
+	t.Helper()
+	args := append(lab(node), "--kubeconfig", node.Kubeconfig)
+	c := exec.CommandContext(t.Context(), built.Program(t, "fleetctl"), args...)
+	out, err := c.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		if strings.Contains(lines.Text(), "StatefulSet") {
+			break
+		}
+	}
+	if err := c.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = c.Wait() // it was killed
+}
+
 // A lab is installed where something stands in the way first, is installed again
 // without a change, is taken out, and goes on with its log.
 func TestALabIsInstalledAndKept(t *testing.T) {
@@ -124,7 +231,39 @@ func TestALabIsInstalledAndKept(t *testing.T) {
 	if _, err := node.Client.CoreV1().Namespaces().Get(t.Context(), names.Namespace, metav1.GetOptions{}); err == nil {
 		t.Fatal("the dry run made the namespace")
 	}
+	t.Run("without rights", func(t *testing.T) {
+		nobody := *node
+		nobody.Kubeconfig = withoutRights(t, node)
+		runFleetctl(t, &nobody, lab(node)...).wants(t, 1, "You lack rights in the whole cluster", "get and patch namespaces", "You lack rights in namespace fleet-system", "a cluster-admin has all of them")
+	})
 	runFleetctl(t, node, lab(node, "--set", "nats.storage.class=fast")...).wants(t, 1, "There is no storage class fast", "Name one that is there")
+	t.Run("without a default storage class", func(t *testing.T) {
+		name := defaultStorageClass(t, node, "true", "false")
+		defer defaultStorageClass(t, node, "false", "true")
+		runFleetctl(t, node, lab(node)...).wants(t, 1, "None of the cluster's storage classes is the default one", "nats.storage.class="+name)
+	})
+	t.Run("with a provider that is another", func(t *testing.T) {
+		provider := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, `{"issuer": "https://auth.example.com"}`)
+		}))
+		defer provider.Close()
+		runFleetctl(t, node, append(lab(node), "--provider", providerOf(t, provider.URL), "--provider-ca-file", pemOf(t, provider.Certificate()),
+			"--set", "callout.enabled=true")...).wants(t, 1,
+			fmt.Sprintf("its issuer is \"https://auth.example.com\", and callout.issuer is %q", provider.URL), "--set callout.issuer=https://auth.example.com")
+	})
+	t.Run("with a port that is taken", func(t *testing.T) {
+		taken := &corev1.Service{ObjectMeta: metav1.ObjectMeta{Name: "taken"}}
+		taken.Spec.Type, taken.Spec.Ports = corev1.ServiceTypeNodePort, []corev1.ServicePort{{Port: 80, NodePort: 30443}}
+		services := node.Client.CoreV1().Services("default")
+		if _, err := services.Create(t.Context(), taken, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		runFleetctl(t, node, lab(node)...).wants(t, 1, "provided port is already allocated", "Choose other ports of the nodes")
+		if err := services.Delete(t.Context(), "taken", metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	})
+	t.Run("killed in the middle", func(t *testing.T) { killInstall(t, node) })
 	runFleetctl(t, node, lab(node, "--set", "images.operator=localhost/none:1", "--timeout", "30s")...).wants(t, 1,
 		"cannot have its image localhost/none:1", "Check --set images", "it goes on where it stopped")
 

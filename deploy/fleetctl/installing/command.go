@@ -27,7 +27,7 @@ func NewInstall(s cli.Streams) *cobra.Command {
 
 It finds out what the cluster is, says what stands in the way before it changes
 anything, and then makes, in this order: the namespace, the CRDs, Secrets and
-certificates, and the NATS servers, the auth callout and the operator, each once the one
+certificates, and the NATS servers, the operator and the auth callout, each once the one
 before it is ready. Where a part does not become ready it says why, in the words of its
 pods and their events. At the end it connects to the NATS servers as devices do.
 
@@ -39,7 +39,8 @@ a field it stops and names them.
 
 docs/install.md explains what is made, and docs/kubernetes.md the values, and fleetctl uninstall takes it out again.`,
 		Example: `  fleetctl install --profile lab --set callout.enabled=false --dry-run
-  fleetctl install --profile production -f fleet.yaml
+  fleetctl install --profile production --provider fleet-keys -f fleet.yaml
+  fleetctl install --bundle fleet.bundle --registry registry.example.com/fleet
   fleetctl install --set devices.expose=loadBalancer,devices.host=devices.example.com`,
 		Args:              cobra.NoArgs,
 		ValidArgsFunction: cobra.NoFileCompletions,
@@ -56,7 +57,7 @@ func NewUpgrade(s cli.Streams) *cobra.Command {
 		Use:   "upgrade",
 		Short: "Bring an installed fleet to this version of fleetctl",
 		Long: `Bring an installed fleet to this version of fleetctl: the CRDs first, then the NATS
-servers, the auth callout and the operator, each once the one before it is ready.
+servers, the operator and the auth callout, each once the one before it is ready.
 
 The values are those that are installed, with --set and --values over them. Versions are
 taken one minor at a time. Where a part does not become healthy the upgrade stops there:
@@ -81,13 +82,22 @@ func (w *wanted) install(ctx context.Context, s cli.Streams, upgrade bool) error
 	if err != nil {
 		return err
 	}
+	found, architectures, err := w.images.found(ctx, s, w.dryRun)
+	if err != nil {
+		return err
+	}
+	values = install.Merged(found, values)
+	provider, probe, err := w.identity(s.Now)
+	if err != nil {
+		return err
+	}
 	config, _, err := w.config()
 	if err != nil {
 		return err
 	}
 	r := report{streams: s, asJSON: w.output == render.OutputJSON, dryRun: w.dryRun, namespace: w.namespace}
 	result, err := install.Install(ctx, install.Options{
-		Config: config, Namespace: w.namespace, Profile: w.profile, Values: values, Version: version.Version, Keep: !w.reset, Upgrade: upgrade,
+		Config: config, Namespace: w.namespace, Profile: w.profile, Values: values, Provider: provider, Probe: probe, Architectures: architectures, Version: version.Version, Keep: !w.reset, Upgrade: upgrade,
 		DryRun: w.dryRun, Force: w.force, SkipCheck: w.skipCheck, Timeout: w.timeout, Now: s.Now, Tell: r.progress, Found: r.findings,
 	})
 	switch {
@@ -101,7 +111,10 @@ func (w *wanted) install(ctx context.Context, s cli.Streams, upgrade bool) error
 
 // explain adds what to do to an error of an installation.
 func explain(err error, program string) error {
-	const again = "the same command again, once that is mended: it goes on where it stopped"
+	const (
+		again     = "the same command again, once that is mended: it goes on where it stopped"
+		thenAgain = " Then the same command again: it goes on where it stopped."
+	)
 	var refused *install.RefusedError
 	var unready *health.NotReady
 	var conflict *apply.Conflict
@@ -115,11 +128,13 @@ func explain(err error, program string) error {
 	case errors.As(err, &refused):
 		return cli.Failed(err, again)
 	case errors.As(err, &unready) && unready.Remedy() != "":
-		return cli.Failed(err, unready.Remedy()+" Then the same command again: it goes on where it stopped.")
+		return cli.Failed(err, unready.Remedy()+thenAgain)
 	case errors.As(err, &conflict):
 		return cli.Failed(err, "--force-conflicts, to take these fields over; or set the values as the others did")
 	case errors.As(err, &check):
 		return cli.Failed(err, check.Remedy)
+	case install.Remedy(err) != "":
+		return cli.Failed(err, install.Remedy(err)+thenAgain)
 	}
 	return cli.Failed(err, again)
 }

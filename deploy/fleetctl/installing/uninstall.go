@@ -19,7 +19,7 @@ func NewUninstall(s cli.Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "uninstall",
 		Short: "Take the fleet's server side out of a Kubernetes cluster",
-		Long: `Take the fleet's server side out of a Kubernetes cluster: operator, auth callout and NATS
+		Long: `Take the fleet's server side out of a Kubernetes cluster: auth callout, operator and NATS
 servers, in this order, and what belongs to them.
 
 These stay: the volumes with the event log; the Secrets that are made once; the CRDs, as

@@ -1,6 +1,9 @@
 package installing
 
 import (
+	"context"
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"os"
 	"time"
@@ -13,12 +16,17 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/install"
+	"fleet.nationtech.io/deploy/install/probe"
+	"fleet.nationtech.io/deploy/zitadel/setup"
 )
 
 // wanted is what a person asks for.
 type wanted struct {
 	place
+	images    imageFlags
 	profile   string
+	provider  string
+	caFile    string
 	set       []string
 	files     []string
 	reset     bool
@@ -33,8 +41,11 @@ const defaultTimeout = 10 * time.Minute
 
 func (w *wanted) bind(cmd *cobra.Command) {
 	w.place.bind(cmd)
+	w.images.bind(cmd)
 	f := cmd.Flags()
 	f.StringVar(&w.profile, "profile", "", "lab (one small NATS server) or production (three); default what is installed, else production")
+	f.StringVar(&w.provider, "provider", "", "directory that fleetctl zitadel setup wrote: the fleet's identity provider")
+	f.StringVar(&w.caFile, "provider-ca-file", "", "PEM file of the CA that signed the provider's certificate, where it is none that the public trusts")
 	f.StringArrayVar(&w.set, "set", nil, "a value of the chart, as NAME=VALUE; may be repeated, and takes a list after commas")
 	f.StringArrayVarP(&w.files, "values", "f", nil, "YAML file of values of the chart; may be repeated, the last is the strongest")
 	f.BoolVar(&w.reset, "reset-values", false, "forget the values that are installed, and take those given alone")
@@ -46,8 +57,10 @@ func (w *wanted) bind(cmd *cobra.Command) {
 	for _, flag := range []string{"set", "timeout"} {
 		complete.Flag(cmd, flag, cobra.NoFileCompletions)
 	}
-	if err := cmd.MarkFlagFilename("values", "yaml", "yml"); err != nil {
-		panic(err) // a flag that is misspelt above
+	for _, err := range []error{cmd.MarkFlagFilename("values", "yaml", "yml"), cmd.MarkFlagDirname("provider"), cmd.MarkFlagFilename("provider-ca-file")} {
+		if err != nil {
+			panic(err) // a flag that is misspelt above
+		}
 	}
 	complete.BindOutput(cmd, &w.output)
 }
@@ -72,4 +85,35 @@ func (w *wanted) values() (chart.Values, error) {
 		}
 	}
 	return all, nil
+}
+
+// probeFunc is install.Options.Probe.
+type probeFunc = func(ctx context.Context, url string, roots *x509.CertPool) error
+
+// identity reads what is given of the identity provider, and how the way of a device
+// into the fleet is checked by it; nil where nothing is.
+func (w *wanted) identity(now func() time.Time) (*install.Provider, probeFunc, error) {
+	if w.provider == "" {
+		if w.caFile != "" {
+			return nil, nil, cli.Misused(errors.New("--provider-ca-file is of a provider, and none is given"), "--provider DIRECTORY")
+		}
+		return nil, nil, nil
+	}
+	saved, key, err := setup.Load(w.provider)
+	if err != nil {
+		return nil, nil, cli.Misused(fmt.Errorf("--provider: %w", err), "")
+	}
+	p := &install.Provider{
+		Issuer: saved.Issuer, Project: saved.Project, DeviceOrganization: saved.DeviceOrganization, Organizations: []string{saved.PeopleOrganization}, Key: key,
+	}
+	if w.caFile != "" {
+		if p.CA, err = os.ReadFile(w.caFile); err != nil {
+			return nil, nil, cli.Misused(fmt.Errorf("--provider-ca-file: %w", err), "")
+		}
+	}
+	return p, func(ctx context.Context, url string, roots *x509.CertPool) error {
+		return probe.Device(ctx, probe.Options{
+			Provider: saved, AdminKeyFile: setup.AccountKeyFile(w.provider), CAFile: w.caFile, URL: url, Roots: roots, Now: now,
+		})
+	}, nil
 }

@@ -137,7 +137,9 @@ func (c *setupCommand) run(ctx context.Context) error {
 	if c.dryRun {
 		out, err = s.Look(ctx)
 	} else {
-		out, err = s.Carry(ctx, r.step)
+		if out, err = s.Carry(ctx, r.step); err == nil {
+			err = out.Save(c.dir, at.Issuer)
+		}
 	}
 	switch {
 	case ctx.Err() != nil:

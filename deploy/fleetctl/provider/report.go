@@ -2,6 +2,7 @@ package provider
 
 import (
 	"encoding/json"
+	"path/filepath"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/zitadel/setup"
@@ -69,7 +70,8 @@ func (r report) outcome(o setup.Outcome) error {
 	r.streams.Tell("\nKeys, of mode 0600, that are shown nowhere. Back them up.\n\n  %s\n  %s\n", o.CalloutKeyFile, o.AccountKeyFile)
 	tell := r.streams.Tell
 	tell("\nNext, with the addresses of your NATS servers:\n\n")
-	tell("  fleet-callout --nats-url tls://nats.example.org:4222 --issuer %s \\\n    --project %s --device-organization %s --organizations %s \\\n    --introspection-key-file %s …\n",
+	tell("  %s install --provider %s\n", r.streams.Program(), filepath.Dir(o.CalloutKeyFile))
+	tell("or, without Kubernetes:\n  fleet-callout --nats-url tls://nats.example.org:4222 --issuer %s \\\n    --project %s --device-organization %s --organizations %s \\\n    --introspection-key-file %s …\n",
 		r.issuer, o.Project, o.DeviceOrganization, o.PeopleOrganization, o.CalloutKeyFile)
 	tell("  %s context add NAME --url wss://nats.example.org:443 --issuer %s \\\n    --client-id %s --project %s\n", r.streams.Program(), r.issuer, o.CLIClient, o.Project)
 	tell("  %s enroll ssh://pi@10.0.0.5 --id pi-01 --organization %s \\\n    --admin-key-file %s\n", r.streams.Program(), o.DeviceOrganization, o.AccountKeyFile)

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -94,8 +95,24 @@ func direction(skew time.Duration) string {
 }
 
 func rights(w Wish, say sayer) {
+	scopes := map[string]map[string][]string{} // by namespace and resource: verbs
 	for _, r := range w.Lacking {
-		say(Refuse, "Ask the cluster's administrator for it, or install as somebody who has it; a cluster-admin has all of them.", "You lack the right to %s.", r)
+		if scopes[r.Namespace] == nil {
+			scopes[r.Namespace] = map[string][]string{}
+		}
+		scopes[r.Namespace][r.what()] = append(scopes[r.Namespace][r.what()], r.Verb)
+	}
+	for _, namespace := range slices.Sorted(maps.Keys(scopes)) {
+		var lacking []string
+		for _, what := range slices.Sorted(maps.Keys(scopes[namespace])) {
+			lacking = append(lacking, strings.Join(scopes[namespace][what], " and ")+" "+what)
+		}
+		where := "in the whole cluster"
+		if namespace != "" {
+			where = "in namespace " + namespace
+		}
+		say(Refuse, "Ask the cluster's administrator for these rights, or install as somebody who has them; a cluster-admin has all of them.",
+			"You lack rights %s: %s.", where, strings.Join(lacking, ", "))
 	}
 }
 

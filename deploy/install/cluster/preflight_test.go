@@ -48,8 +48,10 @@ func TestPreflightSaysWhatStandsInTheWay(t *testing.T) {
 		says  string // part of the sentence
 		does  string // part of the remedy
 	}{
-		"an old cluster":            {func(f *cluster.Facts) { f.Minor, f.Version = 28, "v1.28.4" }, nil, cluster.Refuse, "v1.28.4", "1.30"},
-		"a missing right":           {nil, func(w *cluster.Wish) { w.Lacking = []cluster.Right{{Verb: "create", Resource: "namespaces"}} }, cluster.Refuse, "create namespaces", "cluster-admin"},
+		"an old cluster": {func(f *cluster.Facts) { f.Minor, f.Version = 28, "v1.28.4" }, nil, cluster.Refuse, "v1.28.4", "1.30"},
+		"a missing right": {nil, func(w *cluster.Wish) {
+			w.Lacking = []cluster.Right{{Verb: "get", Resource: "namespaces"}, {Verb: "patch", Resource: "namespaces"}}
+		}, cluster.Refuse, "You lack rights in the whole cluster: get and patch namespaces.", "cluster-admin"},
 		"no storage class":          {func(f *cluster.Facts) { f.StorageClasses = nil }, nil, cluster.Refuse, "no storage class", "provisioner"},
 		"no default storage class":  {func(f *cluster.Facts) { f.StorageClasses[1].Default = false }, nil, cluster.Refuse, "slow, fast", "nats.storage.class=slow"},
 		"a storage class misspelt":  {nil, func(w *cluster.Wish) { w.StorageClass = "fats" }, cluster.Refuse, "no storage class fats", "nats.storage.class"},

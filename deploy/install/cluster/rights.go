@@ -19,7 +19,8 @@ type Right struct {
 	Namespace             string // empty: in the whole cluster
 }
 
-func (r Right) String() string {
+// what is the resource as kubectl names it.
+func (r Right) what() string {
 	what := r.Resource
 	if r.Subresource != "" {
 		what += "/" + r.Subresource
@@ -27,10 +28,14 @@ func (r Right) String() string {
 	if r.Group != "" {
 		what += "." + r.Group
 	}
+	return what
+}
+
+func (r Right) String() string {
 	if r.Namespace == "" {
-		return r.Verb + " " + what
+		return r.Verb + " " + r.what()
 	}
-	return r.Verb + " " + what + " in namespace " + r.Namespace
+	return r.Verb + " " + r.what() + " in namespace " + r.Namespace
 }
 
 // Lacking asks the API server which of the rights the present user does not have.

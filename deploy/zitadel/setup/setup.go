@@ -77,7 +77,7 @@ func (s *Setup) Carry(ctx context.Context, tell func(Step)) (Outcome, error) {
 func (s *Setup) outcome(steps []Step) Outcome {
 	o := Outcome{
 		Steps: steps, Changed: Changes(steps), DeviceOrganization: s.found.DeviceOrganization, PeopleOrganization: s.found.PeopleOrganization,
-		Project: s.found.Project.ID, CalloutKeyFile: filepath.Join(s.Dir, calloutFile), AccountKeyFile: filepath.Join(s.Dir, accountFile),
+		Project: s.found.Project.ID, CalloutKeyFile: filepath.Join(s.Dir, calloutFile), AccountKeyFile: AccountKeyFile(s.Dir),
 	}
 	cliApp, _ := s.found.application(cli)
 	dashboardApp, _ := s.found.application(dashboard)
