@@ -38,7 +38,7 @@ func TestThreeBlankDevicesJoinWorkAndLeave(t *testing.T) {
 	flags := map[string][]string{
 		shared.Name:  w.sharedFlags(shared.Name),
 		premade.Name: w.premadeFlags(premade.Name),
-		minted.Name:  append(w.mintedFlags(), "--device-url", w.webSocket),
+		minted.Name:  append(w.mintedFlags(), "--device-url", w.webSocket, "--bundle", bundled(t)),
 	}
 	enrol := func(d *systemdtest.Device, more ...string) result {
 		return w.fleetctl(append(append([]string{"enroll", target(d), "--id", d.Name, "-l", "site=lab"}, flags[d.Name]...), more...)...)
