@@ -118,34 +118,35 @@ func TestABackupThatFailsRemovesNothingAndSaysWhy(t *testing.T) {
 	t.Parallel()
 	_, nc := aLog(t)
 	for what, c := range map[string]struct {
-		fault func(http.ResponseWriter, *http.Request, http.Handler) bool
-		want  []error
+		fault   func(http.ResponseWriter, *http.Request, http.Handler) bool
+		want    []error
+		silence time.Duration // that the run with the fault bears; 0: as in production
 	}{
-		"403": {denied, []error{backup.ErrDenied}},
-		"403 when it stores": {func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
+		"403": {fault: denied, want: []error{backup.ErrDenied}},
+		"403 when it stores": {fault: func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 			return r.Method == http.MethodPut && denied(w, r, next)
-		}, []error{backup.ErrDenied}},
-		"no answer": {stalled, []error{backup.ErrUnreachable}},
+		}, want: []error{backup.ErrDenied}},
+		"no answer": {stalled, []error{backup.ErrUnreachable}, time.Second},
 		"no answer when it stores": {func(w http.ResponseWriter, r *http.Request, next http.Handler) bool {
 			return r.Method == http.MethodPut && stalled(w, r, next)
-		}, []error{backup.ErrUnreachable}},
-		"a connection that is cut each time it stores": {func(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+		}, []error{backup.ErrUnreachable}, time.Second},
+		"a connection that is cut each time it stores": {fault: func(_ http.ResponseWriter, r *http.Request, _ http.Handler) bool {
 			if r.Method == http.MethodPut {
 				_, _ = r.Body.Read(make([]byte, 4096))
 				panic(http.ErrAbortHandler)
 			}
 			return false
-		}, []error{backup.ErrUnreachable}},
-		"what is read back differs":         {damage, []error{backup.ErrNotVerified}},
-		"what is read back is cut for ever": {cut(0, 1000), []error{backup.ErrUnreachable}},
-		"the new archive is not listed": {func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
+		}, want: []error{backup.ErrUnreachable}},
+		"what is read back differs":         {fault: damage, want: []error{backup.ErrNotVerified}},
+		"what is read back is cut for ever": {fault: cut(0, 1000), want: []error{backup.ErrUnreachable}},
+		"the new archive is not listed": {fault: func(w http.ResponseWriter, r *http.Request, _ http.Handler) bool {
 			if r.Method == http.MethodGet && r.URL.Query().Has("list-type") {
 				w.Header().Set("Content-Type", "application/xml")
 				_, _ = w.Write([]byte(`<ListBucketResult><Name>backups</Name><IsTruncated>false</IsTruncated></ListBucketResult>`))
 				return true
 			}
 			return false
-		}, []error{backup.ErrNotVerified}},
+		}, want: []error{backup.ErrNotVerified}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
@@ -159,7 +160,11 @@ func TestABackupThatFailsRemovesNothingAndSaysWhy(t *testing.T) {
 			clk.pass(24 * time.Hour)
 			before := names(t, p)
 			s.behave(c.fault)
-			_, err := backup.Run(t.Context(), nc, p, o)
+			faulty := s.place("s3://backups/f")
+			if c.silence > 0 {
+				faulty = backup.Impatient(faulty, c.silence)
+			}
+			_, err := backup.Run(t.Context(), nc, faulty, o)
 			if !either(err, c.want...) {
 				t.Errorf("got %v, want %v", err, c.want)
 			}
@@ -213,7 +218,7 @@ func TestAConnectionThatIsCutIsGoneOnWith(t *testing.T) {
 func TestAFileOfSeveralPartsIsStoredThoughAConnectionIsCut(t *testing.T) {
 	t.Parallel()
 	s := newStore(t)
-	p := backup.Impatient(s.place("s3://backups/f"), 10*time.Second) // what the store makes of a part takes a second here
+	p := s.place("s3://backups/f")
 	file := filepath.Join(t.TempDir(), "large")
 	content := make([]byte, 35<<20)
 	for i := range content {

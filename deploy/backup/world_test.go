@@ -67,7 +67,7 @@ func (s *store) place(text string) backup.Place {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	return backup.Impatient(p, time.Second)
+	return p
 }
 
 func (s *store) env(k string) string {
