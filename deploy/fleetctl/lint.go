@@ -38,7 +38,7 @@ func newLint(s cli.Streams) *cobra.Command {
 		Short: "Check files before they are applied",
 		Long: `Check files before they are applied, without a connection to anything.
 
-What is found in Deployments and Devices:
+What is found in Deployments, Devices and DisruptionBudgets:
 
   Invalid  what the API server, the operator or each device would refuse, in the
            words in which they would
@@ -86,7 +86,7 @@ func lintFiles(s cli.Streams, stdin io.Reader, f lintFlags) error {
 			s.Tell("%s: %s: %s\n", render.Printable(found.File), render.Printable(found.Object), render.Printable(found.Message))
 		}
 		if len(r.Findings) == 0 {
-			s.Tell("nothing found in %d Deployments and Devices\n", r.Objects)
+			s.Tell("nothing found in %d Deployments, Devices and DisruptionBudgets\n", r.Objects)
 		}
 	}
 	if len(r.Findings) > 0 {

@@ -41,7 +41,7 @@ type Finding struct {
 
 // Report is what was found in some files.
 type Report struct {
-	Objects  int       `json:"objects"` // Deployments and Devices that were looked at
+	Objects  int       `json:"objects"` // Deployments, Devices and DisruptionBudgets that were looked at
 	Findings []Finding `json:"findings"`
 }
 
@@ -134,6 +134,11 @@ func (r *Report) object(at place, object map[string]any) {
 		}
 	case gvk.Kind == "Device":
 		at.decode(raw, &v1alpha1.Device{})
+	case gvk.Kind == "DisruptionBudget":
+		var b v1alpha1.DisruptionBudget
+		if at.decode(raw, &b) {
+			at.budget(&b)
+		}
 	default:
 		at.find(Invalid, fmt.Sprintf("kind %q of group %s is not known to this version", gvk.Kind, gvk.Group))
 	}
@@ -151,6 +156,13 @@ func (p place) decode(raw []byte, into any) bool {
 		p.find(Invalid, e.Error()+": kubectl apply refuses it")
 	}
 	return true
+}
+
+// budget finds why the operator would let a budget bind nothing.
+func (p place) budget(b *v1alpha1.DisruptionBudget) {
+	if problem := decide.BudgetSpecOf(b).Problem; problem != nil {
+		p.find(Invalid, problem.Message)
+	}
 }
 
 // deployment finds what the operator would not assign, and what nobody reads.
