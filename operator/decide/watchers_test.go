@@ -1,28 +1,23 @@
 package decide_test
 
 import (
-	"context"
-	"encoding/json"
 	"fmt"
 	"reflect"
 	"testing"
-	"time"
 
-	lua "github.com/yuin/gopher-lua"
-	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"pgregory.net/rapid"
 	"sigs.k8s.io/cli-utils/pkg/kstatus/status"
-	"sigs.k8s.io/yaml"
 
 	"fleet.nationtech.io/crds/manifests"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
 	fleetstatus "fleet.nationtech.io/operator/status"
+	"fleet.nationtech.io/operator/status/argocdtest"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
 	"fleet.nationtech.io/projections/rollout/rollouttest"
@@ -50,7 +45,7 @@ func TestWhatWaitsForADeploymentIsNeverFooled(t *testing.T) {
 // watchers are those who wait for the Deployments of a world.
 type watchers struct {
 	*twin
-	health  *health
+	health  *argocdtest.Rule
 	written map[fleet.Key]v1alpha1.DeploymentStatus
 }
 
@@ -93,12 +88,12 @@ func (w *watchers) read(d *rollouttest.Deployment, spec decide.Spec, s v1alpha1.
 	if err != nil {
 		w.Fatalf("kstatus: %v", err)
 	}
-	argo := w.health.of(w.T, o)
+	argo := w.health.Of(w.T, o)
 	ready := meta.FindStatusCondition(s.Conditions, v1alpha1.ConditionReady)
 	waited := ready != nil && ready.Status == metav1.ConditionTrue && ready.ObservedGeneration == spec.Generation
 	complain := func(what string) {
 		w.explain()
-		w.Fatalf("%s %s: Ready %+v, kstatus %s (%s), Argo CD %s (%s)\n%+v", spec.Key, what, ready, by.Status, by.Message, argo.status, argo.message, s)
+		w.Fatalf("%s %s: Ready %+v, kstatus %s (%s), Argo CD %s (%s)\n%+v", spec.Key, what, ready, by.Status, by.Message, argo.Status, argo.Message, s)
 	}
 	if sum := s.Rollout; sum != nil && s.ObservedGeneration == spec.Generation && w.engine.Progress(spec.Key) != nil {
 		total := sum.Healthy + sum.Skipped + sum.Failed + sum.Offline + sum.Updating + sum.Waiting
@@ -106,19 +101,19 @@ func (w *watchers) read(d *rollouttest.Deployment, spec decide.Spec, s v1alpha1.
 			complain("has numbers that do not add up")
 		}
 	}
-	if waited != (by.Status == status.CurrentStatus) || waited != (argo.status == "Healthy") {
+	if waited != (by.Status == status.CurrentStatus) || waited != (argo.Status == "Healthy") {
 		complain("is ready for one and not for another")
 	}
 	stalled := meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionStalled) && s.ObservedGeneration == spec.Generation
 	if (stalled && !waited) != (by.Status == status.FailedStatus) {
 		complain("has failed for one and not for another")
 	}
-	if stalled && !waited && argo.status != "Degraded" {
+	if stalled && !waited && argo.Status != "Degraded" {
 		complain("is stalled, and Argo CD does not say so")
 	}
 	log := w.engine.View().Deployments[spec.Key] // nil: the log has not heard of it
 	recorded := log != nil && log.Spec.Generation == spec.Generation
-	if recorded && argo.status == "Suspended" && d.Run.Phase == rollouttest.Progressing && !d.Hold && !d.Spec.Paused && !d.Run.Passed {
+	if recorded && argo.Status == "Suspended" && d.Run.Phase == rollouttest.Progressing && !d.Hold && !d.Spec.Paused && !d.Run.Passed {
 		complain("is suspended, and no person is waited for")
 	}
 	if stalled && waited {
@@ -180,84 +175,14 @@ func object(t *rapid.T, spec decide.Spec, s v1alpha1.DeploymentStatus) *unstruct
 	return &unstructured.Unstructured{Object: content}
 }
 
-// health is Argo CD's rule for a kind: Lua, in the small interpreter that Argo CD gives
-// such a script (the base and the table library, one second).
-type health struct{ script *lua.FunctionProto }
-
-type argoHealth struct{ status, message string }
-
-func newHealth(t testing.TB, kind string) *health {
+// newHealth is Argo CD's rule for a kind of ours.
+func newHealth(t testing.TB, kind string) *argocdtest.Rule {
 	t.Helper()
-	var cm corev1.ConfigMap
-	if err := yaml.UnmarshalStrict(manifests.ArgoHealth(), &cm); err != nil {
-		t.Fatal(err)
-	}
-	text, ok := cm.Data["resource.customizations.health.fleet.nationtech.io_"+kind]
-	if !ok {
+	rule := argocdtest.Rules(t, manifests.ArgoHealth())["fleet.nationtech.io_"+kind]
+	if rule == nil {
 		t.Fatalf("Argo CD's ConfigMap has no health of kind %s", kind)
 	}
-	l := lua.NewState(lua.Options{SkipOpenLibs: true})
-	defer l.Close()
-	fn, err := l.LoadString(text)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &health{script: fn.Proto}
-}
-
-func (h *health) of(t interface{ Fatalf(string, ...any) }, o *unstructured.Unstructured) argoHealth {
-	l := lua.NewState(lua.Options{SkipOpenLibs: true})
-	defer l.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	l.SetContext(ctx)
-	for name, open := range map[string]lua.LGFunction{lua.BaseLibName: lua.OpenBase, lua.TabLibName: lua.OpenTable} {
-		l.Push(l.NewFunction(open))
-		l.Push(lua.LString(name))
-		l.Call(1, 0)
-	}
-	raw, err := o.MarshalJSON()
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-	var decoded any
-	if err := json.Unmarshal(raw, &decoded); err != nil {
-		t.Fatalf("%v", err)
-	}
-	l.SetGlobal("obj", luaValue(l, decoded))
-	l.Push(l.NewFunctionFromProto(h.script))
-	if err := l.PCall(0, 1, nil); err != nil {
-		t.Fatalf("Argo CD's health check: %v", err)
-	}
-	table, ok := l.Get(-1).(*lua.LTable)
-	if !ok {
-		t.Fatalf("Argo CD's health check gave %v", l.Get(-1))
-	}
-	return argoHealth{status: table.RawGetString("status").String(), message: table.RawGetString("message").String()}
-}
-
-func luaValue(l *lua.LState, v any) lua.LValue {
-	switch v := v.(type) {
-	case map[string]any:
-		t := l.NewTable()
-		for k, item := range v {
-			t.RawSetString(k, luaValue(l, item))
-		}
-		return t
-	case []any:
-		t := l.NewTable()
-		for _, item := range v {
-			t.Append(luaValue(l, item))
-		}
-		return t
-	case string:
-		return lua.LString(v)
-	case float64:
-		return lua.LNumber(v)
-	case bool:
-		return lua.LBool(v)
-	}
-	return lua.LNil
+	return rule
 }
 
 func TestArgoReadsTheHealthOfADisruptionBudget(t *testing.T) {
@@ -292,8 +217,8 @@ func TestArgoReadsTheHealthOfADisruptionBudget(t *testing.T) {
 				t.Fatal(err)
 			}
 			o := &unstructured.Unstructured{Object: content}
-			if got := h.of(t, o); got.status != tt.argo {
-				t.Errorf("Argo CD says %s (%s), want %s", got.status, got.message, tt.argo)
+			if got := h.Of(t, o); got.Status != tt.argo {
+				t.Errorf("Argo CD says %s (%s), want %s", got.Status, got.Message, tt.argo)
 			}
 			by, err := status.Compute(o)
 			if err != nil {
