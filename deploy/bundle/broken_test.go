@@ -3,14 +3,20 @@ package bundle
 import (
 	"archive/tar"
 	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/google/go-containerregistry/pkg/v1/empty"
+	"github.com/google/go-containerregistry/pkg/v1/mutate"
 
 	"fleet.nationtech.io/deploy/images"
 	"fleet.nationtech.io/deploy/images/imagestest"
@@ -76,6 +82,7 @@ func TestABundleThatIsNotWholeIsRefused(t *testing.T) {
 	t.Parallel()
 	file := write(t, contents(t, images.Platforms()[0]))
 	change := func(f func(x *Index, e []tarEntry) []tarEntry) string { return rewrite(t, file, f) }
+	another := "sha256:" + strings.Repeat("0", 64)
 	last := func(x *Index) *Part { return &x.Parts[len(x.Parts)-1] }
 	whole, err := os.ReadFile(file)
 	if err != nil {
@@ -114,7 +121,32 @@ func TestABundleThatIsNotWholeIsRefused(t *testing.T) {
 		"a huge program":  {change(func(x *Index, e []tarEntry) []tarEntry { x.Programs[0].Size = 1 << 50; return e }), "has no part, an impossible name or more than"},
 		"a program's way": {change(func(x *Index, e []tarEntry) []tarEntry { x.Programs[0].Name = "../x"; return e }), "an impossible name"},
 		"no chart":        {change(func(x *Index, e []tarEntry) []tarEntry { x.Chart = "chart/none.tgz"; return e }), "is no part"},
-		"too many parts":  {change(func(x *Index, e []tarEntry) []tarEntry { x.Parts = make([]Part, maxParts+1); return e }), "a bundle has at most"},
+		"a program twice": {change(func(x *Index, e []tarEntry) []tarEntry { x.Programs = append(x.Programs, x.Programs[0]); return e }), "is listed twice"},
+
+		"another digest in bundle.json": {change(func(x *Index, e []tarEntry) []tarEntry { x.Images[0].Digest = another; return e }), "bundle.json says that the digest of the image fleet-test is"},
+		"another digest of a platform": {change(func(x *Index, e []tarEntry) []tarEntry {
+			x.Images[0].Manifests[0].Digest = another
+			return e
+		}), "other digests of platforms than its index has"},
+		"another name of an image":       {change(func(x *Index, e []tarEntry) []tarEntry { x.Images[0].Name = "fleet-agent"; return e }), `lists the image "fleet-agent:v1.2.3" where the image layout has "fleet-test:v1.2.3"`},
+		"another tag of an image":        {change(func(x *Index, e []tarEntry) []tarEntry { x.Images[0].Tag = "v9"; return e }), `lists the image "fleet-test:v9"`},
+		"an image that is not listed":    {change(func(x *Index, e []tarEntry) []tarEntry { x.Images = nil; return e }), "lists 0 images, and the image layout has 1"},
+		"an image that is listed only":   {change(func(x *Index, e []tarEntry) []tarEntry { x.Images = append(x.Images, x.Images[0]); return e }), "lists 2 images, and the image layout has 1"},
+		"a platform that no image is of": {change(func(x *Index, e []tarEntry) []tarEntry { x.Platforms = append(x.Platforms, "linux/s390x"); return e }), "the image fleet-test is not for it"},
+		"a platform that is none":        {change(func(x *Index, e []tarEntry) []tarEntry { x.Platforms = []string{"linux"}; return e }), "which is none"},
+		"a blob in place of another": {change(func(x *Index, e []tarEntry) []tarEntry {
+			i := slices.IndexFunc(x.Parts, func(p Part) bool { return strings.HasPrefix(p.Path, "images/blobs/sha256/") })
+			e[i+1].content = append([]byte("x"), e[i+1].content...)
+			sum := sha256.Sum256(e[i+1].content)
+			x.Parts[i].Size, x.Parts[i].SHA256 = int64(len(e[i+1].content)), hex.EncodeToString(sum[:])
+			return e
+		}), "and is called by another"},
+		"no image layout": {change(func(x *Index, e []tarEntry) []tarEntry {
+			i := slices.IndexFunc(x.Parts, func(p Part) bool { return p.Path == "images/oci-layout" })
+			x.Parts = slices.Delete(x.Parts, i, i+1)
+			return slices.Delete(e, i+1, i+2)
+		}), "no OCI image layout"},
+		"too many parts": {change(func(x *Index, e []tarEntry) []tarEntry { x.Parts = make([]Part, maxParts+1); return e }), "a bundle has at most"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -139,6 +171,9 @@ func TestAProgramThatUnpacksToMoreThanItSaysIsRefused(t *testing.T) {
 	if _, err := b.Program(imagestest.Name, "linux/amd64"); err == nil || !strings.Contains(err.Error(), "is not what bundle.json says of it") {
 		t.Errorf("got %v", err)
 	}
+	if err := b.CheckPrograms(t.Context()); err == nil || !strings.Contains(err.Error(), "is not what bundle.json says of it") {
+		t.Errorf("all of them: %v", err)
+	}
 }
 
 func TestThePartsAreFiles(t *testing.T) {
@@ -158,23 +193,25 @@ func TestThePartsAreFiles(t *testing.T) {
 // Whatever stands in a bundle's file, Open ends with an error or with a bundle that can
 // be read.
 func FuzzOpen(f *testing.F) {
-	var b bytes.Buffer
-	w := tar.NewWriter(&b)
-	part := Part{chartFile, 2, "8f434346648f6b96df89dda901c5176b10a6d83961dd3c1ac88b59b2dc327aa4"}
-	index, err := json.Marshal(Index{Schema: Schema, Chart: chartFile, Parts: []Part{part}})
-	if err != nil {
+	dir := f.TempDir()
+	set := images.Set{{Name: "fleet-test", Tag: "v1", Index: mutate.AppendManifests(empty.Index, mutate.IndexAddendum{Add: empty.Image})}}
+	if err := set.WriteLayout(filepath.Join(dir, imagesDir), images.LocalRepository); err != nil {
 		f.Fatal(err)
 	}
-	for name, text := range map[string]string{indexFile: string(index)} {
-		if err := entry(w, name, int64(len(text)), strings.NewReader(text)); err != nil {
-			f.Fatal(err)
-		}
+	w := writer{dir: dir, index: Index{Schema: Schema, Chart: chartFile}}
+	if err := errors.Join(w.put(chartFile, []byte("hi")), w.sum()); err != nil {
+		f.Fatal(err)
 	}
-	if err := errors.Join(entry(w, chartFile, 2, strings.NewReader("hi")), w.Close()); err != nil {
+	var err error
+	if w.index.Images, err = describe(set); err != nil {
+		f.Fatal(err)
+	}
+	var b bytes.Buffer
+	if err := w.write(f.Context(), &b, nil); err != nil {
 		f.Fatal(err)
 	}
 	f.Add(b.Bytes())
-	f.Add(b.Bytes()[:600])
+	f.Add(b.Bytes()[:b.Len()/2])
 	f.Add([]byte("bundle.json"))
 	f.Fuzz(func(t *testing.T, content []byte) {
 		file := filepath.Join(t.TempDir(), "b")

@@ -2,8 +2,8 @@
 // programs and the Helm chart, with a checksum of each part; and reads it.
 //
 // The file is a tar. Its first entry, bundle.json, lists all others in their order, with
-// size and SHA-256. The parts are compressed already. The same contents give the same
-// bytes.
+// size and SHA-256, so that its own SHA-256 is one of all the bundle. The parts are
+// compressed already. The same contents give the same bytes.
 package bundle
 
 import (
@@ -45,14 +45,24 @@ type Index struct {
 	Programs  []Program `json:"programs,omitempty"`
 	Chart     string    `json:"chart,omitempty"` // the part with the Helm chart; empty where there is none
 	Parts     []Part    `json:"parts"`
+
+	// SHA256 is of bundle.json itself, and so stands for every part. Write and Open tell it.
+	SHA256 string `json:"-"`
 }
 
 // Image is an image of a bundle.
 type Image struct {
-	Name   string `json:"name"`
-	Tag    string `json:"tag"`
-	Digest string `json:"digest"`           // of the index in the bundle
-	Source string `json:"source,omitempty"` // where another's image was pulled from
+	Name      string     `json:"name"`
+	Tag       string     `json:"tag"`
+	Digest    string     `json:"digest"`           // of the index in the bundle; with other platforms it is another
+	Manifests []Manifest `json:"manifests"`        // the same in a bundle with fewer platforms
+	Source    string     `json:"source,omitempty"` // where another's image was pulled from
+}
+
+// Manifest is the image of one platform.
+type Manifest struct {
+	Platform string `json:"platform"`
+	Digest   string `json:"digest"`
 }
 
 // Program is a compressed program of a bundle.
@@ -100,7 +110,12 @@ func (x *Index) check() error {
 		}
 		seen[p.Path] = true
 	}
+	programs := map[[2]string]bool{}
 	for _, p := range x.Programs {
+		if programs[[2]string{p.Name, p.Platform}] {
+			return fmt.Errorf("the program %.100q for %.100q is listed twice", p.Name, p.Platform)
+		}
+		programs[[2]string{p.Name, p.Platform}] = true
 		if !seen[p.Part] || p.Name == "" || strings.ContainsAny(p.Name, "/\\") || !fs.ValidPath(p.Name) || p.Size < 0 || p.Size > maxProgram {
 			return fmt.Errorf("the program %.100q for %.100q has no part, an impossible name or more than %d bytes", p.Name, p.Platform, int64(maxProgram))
 		}

@@ -5,6 +5,8 @@ import (
 	"bytes"
 	"compress/gzip"
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"io"
 	"log"
@@ -90,8 +92,15 @@ func open(t *testing.T, file string) *Bundle {
 func TestABundleIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
 	c := contents(t, images.Platforms()...)
-	file := write(t, c)
+	file := filepath.Join(t.TempDir(), "fleet.bundle")
+	written, err := Write(t.Context(), file, c, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
 	b := open(t, file)
+	if sum := sha256.Sum256(entryOf(t, file, indexFile)); b.Index().SHA256 != hex.EncodeToString(sum[:]) || b.Index().SHA256 != written.SHA256 {
+		t.Errorf("bundle.json has the SHA-256 %s, and Write says %s", b.Index().SHA256, written.SHA256)
+	}
 	if x := b.Index(); x.Version != "v1.2.3" || len(x.Images) != 1 || len(x.Programs) != 3 {
 		t.Errorf("it holds %+v", x)
 	}
@@ -157,6 +166,50 @@ func checkChart(t *testing.T, b *Bundle) {
 	}
 }
 
+// entryOf is an entry of a bundle as tar has it.
+func entryOf(t *testing.T, file, name string) []byte {
+	t.Helper()
+	f, err := os.Open(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for r := tar.NewReader(f); ; {
+		h, err := r.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if h.Name != name {
+			continue
+		}
+		content, err := io.ReadAll(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return content
+	}
+}
+
+// What a person compares with what the builder published is the same in a bundle with
+// fewer platforms: the digest of each platform, and the checksums of programs and chart.
+func TestABundleOfSomePlatformsHasTheDigestsOfTheWhole(t *testing.T) {
+	t.Parallel()
+	amd64 := images.Platforms()[0]
+	all, some := open(t, write(t, contents(t, images.Platforms()...))).Index(), open(t, write(t, contents(t, amd64))).Index()
+	if all.Images[0].Digest == some.Images[0].Digest || all.SHA256 == some.SHA256 {
+		t.Error("the two are one: this test proves nothing")
+	}
+	if want := (Manifest{amd64.String(), all.Images[0].Manifests[0].Digest}); len(some.Images[0].Manifests) != 1 || some.Images[0].Manifests[0] != want {
+		t.Errorf("the image has %v, want %v", some.Images[0].Manifests, want)
+	}
+	if all.Programs[0] != some.Programs[0] {
+		t.Errorf("the program is %v, and of the whole %v", some.Programs[0], all.Programs[0])
+	}
+	if a, b := all.Parts[0], some.Parts[0]; a.Path != chartFile || a != b {
+		t.Errorf("the chart is %v, and of the whole %v", b, a)
+	}
+}
+
 func TestABundleOfSomePlatformsHasNoOthers(t *testing.T) {
 	t.Parallel()
 	arm64 := images.Platforms()[2]
@@ -208,8 +261,10 @@ func TestAnotherImageGoesByABundleFromRegistryToRegistry(t *testing.T) {
 	}
 	c.Images = append(c.Images, pulled)
 	b := open(t, write(t, c))
-	if got := b.Index().Images[1]; got != (Image{"nats", "2.15.2", digest, source}) {
-		t.Errorf("the bundle has %+v", got)
+	want := b.Index().Images[0] // is the same image under another name
+	want.Name, want.Tag, want.Source = "nats", "2.15.2", source
+	if diff := cmp.Diff(want, b.Index().Images[1]); diff != "" || want.Digest != digest {
+		t.Errorf("the bundle has the image (-want +got)\n%s", diff)
 	}
 	set, err := b.Images()
 	if err != nil {
@@ -236,6 +291,7 @@ func TestWhatDoesNotBelongTogetherIsNoBundle(t *testing.T) {
 		says   string
 	}{
 		"no image of the fleet":         {func(c *Contents) { c.Images[0].Source = "x" }, "make images first"},
+		"an image twice":                {func(c *Contents) { c.Images = append(c.Images, c.Images[0]) }, "two images are called fleet-test:v1.2.3"},
 		"a program that is not there":   {func(c *Contents) { c.Programs = []string{"fleet-agent"} }, "fleet-agent: no such file"},
 		"a platform without an image":   {func(c *Contents) { c.Platforms = []v1.Platform{{OS: "linux", Architecture: "riscv64"}} }, "is not for linux/riscv64"},
 		"a program of another platform": {func(c *Contents) { c.Dir = swapped(t, c.Dir) }, "and wanted is linux/amd64"},

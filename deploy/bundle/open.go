@@ -24,9 +24,10 @@ type Bundle struct {
 	parts map[string]*io.SectionReader
 }
 
-// Open reads a bundle to its end and compares each part with its checksum; progress is
-// told how many bytes of how many were read, and may be nil. It refuses a file with
-// entries that bundle.json does not list. The caller closes the bundle.
+// Open reads a bundle to its end, and compares each part with its checksum and the images
+// with what bundle.json says of them; progress is told how many bytes of how many were
+// read, and may be nil. It refuses a file with entries that bundle.json does not list. The
+// caller closes the bundle.
 func Open(ctx context.Context, file string, progress func(done, total uint64)) (*Bundle, error) {
 	f, err := os.Open(file)
 	if err != nil {
@@ -109,7 +110,7 @@ func (b *Bundle) read(ctx context.Context, progress func(done, total uint64)) er
 		}
 		return fmt.Errorf("%.200q is not listed in bundle.json", h.Name)
 	}
-	return nil
+	return b.checkImages()
 }
 
 func (b *Bundle) readIndex(entries *tar.Reader) error {
@@ -127,21 +128,28 @@ func (b *Bundle) readIndex(entries *tar.Reader) error {
 	if err := json.Unmarshal(text, &b.index); err != nil {
 		return fmt.Errorf("%w: %s: %w", ErrNot, indexFile, err)
 	}
+	sum := sha256.Sum256(text)
+	b.index.SHA256 = hex.EncodeToString(sum[:])
 	return b.index.check()
 }
 
 // Images gives the images. Set.Push puts them into a registry, Set.WriteArchive into a
 // docker archive. The bundle must stay open.
 func (b *Bundle) Images() (images.Set, error) {
+	set, err := b.layout()
+	if err != nil {
+		return nil, fmt.Errorf("bundle: %w", err)
+	}
+	return set, nil
+}
+
+func (b *Bundle) layout() (images.Set, error) {
 	below, err := fs.Sub(b.files(), imagesDir)
 	if err != nil {
 		return nil, err
 	}
 	set, _, err := images.ReadLayout(below)
-	if err != nil {
-		return nil, fmt.Errorf("bundle: %w", err)
-	}
-	return set, nil
+	return set, err
 }
 
 // Program gives a program for a platform, such as fleet-agent for linux/arm/v7.
@@ -164,6 +172,20 @@ func (b *Bundle) Program(name, platform string) ([]byte, error) {
 		return content, nil
 	}
 	return nil, fmt.Errorf("the bundle of %s has no %s for %s; it has %s", b.index.Version, name, platform, b.programs())
+}
+
+// CheckPrograms unpacks each program and compares it with its checksum, as Program does
+// with the one that it gives.
+func (b *Bundle) CheckPrograms(ctx context.Context) error {
+	for _, p := range b.index.Programs {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if _, err := b.Program(p.Name, p.Platform); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (b *Bundle) programs() string {

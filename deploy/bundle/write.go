@@ -22,6 +22,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"fleet.nationtech.io/deploy/images"
+	"fleet.nationtech.io/deploy/wholefile"
 )
 
 // Contents is what goes into a bundle.
@@ -50,11 +51,11 @@ func Write(ctx context.Context, file string, c Contents, progress func(done, tot
 			return Index{}, fmt.Errorf("bundle: %w", err)
 		}
 	}
-	if err := w.write(ctx, file+".part", progress); err != nil {
-		_ = os.Remove(file + ".part")
+	err = wholefile.Stream(file, 0o644, func(to io.Writer) error { return w.write(ctx, to, progress) })
+	if err != nil {
 		return Index{}, fmt.Errorf("bundle: %w", err)
 	}
-	return w.index, os.Rename(file+".part", file)
+	return w.index, nil
 }
 
 // writer gathers the parts in a folder.
@@ -72,12 +73,10 @@ func (w *writer) images() error {
 	for _, p := range w.contents.Platforms {
 		w.index.Platforms = append(w.index.Platforms, p.String())
 	}
+	if w.index.Images, err = describe(set); err != nil {
+		return err
+	}
 	for _, image := range set {
-		digest, err := image.Digest()
-		if err != nil {
-			return err
-		}
-		w.index.Images = append(w.index.Images, Image{image.Name, image.Tag, digest.String(), image.Source})
 		if image.Source != "" {
 			continue
 		}
@@ -189,7 +188,7 @@ func (w *writer) sum() error {
 	return err
 }
 
-func (w *writer) write(ctx context.Context, file string, progress func(done, total uint64)) error {
+func (w *writer) write(ctx context.Context, to io.Writer, progress func(done, total uint64)) error {
 	index, err := json.MarshalIndent(w.index, "", "  ")
 	if err != nil {
 		return err
@@ -197,16 +196,13 @@ func (w *writer) write(ctx context.Context, file string, progress func(done, tot
 	if err := w.index.check(); err != nil {
 		return err
 	}
-	f, err := os.Create(file)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
+	sum := sha256.Sum256(index)
+	w.index.SHA256 = hex.EncodeToString(sum[:])
 	var total uint64
 	for _, p := range w.index.Parts {
 		total += uint64(p.Size)
 	}
-	entries := tar.NewWriter(f)
+	entries := tar.NewWriter(to)
 	if err := entry(entries, indexFile, int64(len(index)), bytes.NewReader(index)); err != nil {
 		return err
 	}
@@ -224,7 +220,7 @@ func (w *writer) write(ctx context.Context, file string, progress func(done, tot
 		}
 		done = from.read
 	}
-	return errors.Join(entries.Close(), f.Sync(), f.Close())
+	return entries.Close()
 }
 
 // entry writes a file with fixed rights and a fixed time.

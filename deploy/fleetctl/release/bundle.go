@@ -1,6 +1,7 @@
 package release
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -64,10 +65,14 @@ func newVerify(s cli.Streams) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "verify FILE",
 		Short: "Compare each part of a bundle with its checksum, and say what it holds",
-		Long: `Compare each part of a bundle with its checksum, and say what the bundle holds.
+		Long: `Compare each part of a bundle with its checksum, and the images and programs with what
+bundle.json says of them; then say what the bundle holds.
 
-The checksums are in the bundle, so that they find damage and not a forger. Compare the
-printed SHA-256 digests of the images with those that the builder of the release published.`,
+The checksums are in the bundle, so that they find damage and not a forger. To find a
+forger, compare the printed sha256 with the one that the builder of the release published,
+as fleetctl bundle create printed it. It is of bundle.json, which has the checksum of every
+part. A bundle of other platforms has another sha256; its digests of each platform and its
+checksums of programs and chart are the same.`,
 		Example: "  fleetctl bundle verify fleet.bundle\n  fleetctl bundle verify fleet.bundle -o json",
 		Args:    cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -79,7 +84,10 @@ printed SHA-256 digests of the images with those that the builder of the release
 				return err
 			}
 			defer b.Close()
-			if ok, err := render.Document(s, output, b.Index()); ok {
+			if err := b.CheckPrograms(cmd.Context()); err != nil {
+				return explain(s, err)
+			}
+			if ok, err := render.Document(s, output, contained{b.Index().SHA256, b.Index()}); ok {
 				return err
 			}
 			show(s, b.Index())
@@ -91,8 +99,16 @@ printed SHA-256 digests of the images with those that the builder of the release
 	return cmd
 }
 
-// show says what a bundle holds.
+// contained is what -o json gives: bundle.json, and its own checksum.
+type contained struct {
+	SHA256 string `json:"sha256"`
+	bundle.Index
+}
+
+// show says what a bundle holds. What a person compares with what a builder published is
+// whole; Open and CheckPrograms compared it with the parts.
 func show(s cli.Streams, x bundle.Index) {
+	s.Tell("sha256     %s (of bundle.json)\n", x.SHA256)
 	s.Tell("version    %s\n", render.Printable(x.Version))
 	if x.Commit != "" {
 		s.Tell("commit     %s\n", render.Printable(x.Commit))
@@ -102,16 +118,19 @@ func show(s cli.Streams, x bundle.Index) {
 	}
 	for i, image := range x.Images {
 		s.Tell("%-10s %s:%s %s\n", first(i, "images"), render.Printable(image.Name), render.Printable(image.Tag), render.Printable(image.Digest))
+		for _, m := range image.Manifests {
+			s.Tell("%-10s   %s %s\n", "", render.Printable(cmp.Or(m.Platform, "of no platform")), render.Printable(m.Digest))
+		}
 	}
 	for i, p := range x.Programs {
-		s.Tell("%-10s %s for %s\n", first(i, "programs"), render.Printable(p.Name), render.Printable(p.Platform))
-	}
-	if x.Chart != "" {
-		s.Tell("chart      %s\n", render.Printable(x.Chart))
+		s.Tell("%-10s %s for %s sha256:%s\n", first(i, "programs"), render.Printable(p.Name), render.Printable(p.Platform), render.Printable(p.SHA256))
 	}
 	var size int64
 	for _, p := range x.Parts {
 		size += p.Size
+		if p.Path == x.Chart {
+			s.Tell("chart      %s sha256:%s\n", render.Printable(p.Path), render.Printable(p.SHA256))
+		}
 	}
 	s.Tell("size       %s\n", megabytes(size))
 }

@@ -2,14 +2,21 @@ package release
 
 import (
 	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +26,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/validate"
 	"helm.sh/helm/v3/pkg/chart/loader"
 
+	"fleet.nationtech.io/deploy/bundle"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/images"
 	"fleet.nationtech.io/deploy/images/imagestest"
@@ -35,6 +43,11 @@ type person struct {
 // run runs a command of bundle. FILE-like arguments are of the person's folder.
 func (p person) run(args ...string) (out string, err error) {
 	p.t.Helper()
+	return p.in(p.t.Context(), args...)
+}
+
+func (p person) in(ctx context.Context, args ...string) (out string, err error) {
+	p.t.Helper()
 	var text bytes.Buffer
 	s := cli.Streams{Out: &text, Err: &text, Now: time.Now, Name: "fleetctl", Getenv: func(string) string { return "" }}
 	cmd := NewBundle(s)
@@ -45,7 +58,7 @@ func (p person) run(args ...string) (out string, err error) {
 	cmd.SetOut(io.Discard)
 	cmd.SetErr(io.Discard)
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
-	err = cmd.ExecuteContext(p.t.Context())
+	err = cmd.ExecuteContext(ctx)
 	return text.String(), err
 }
 
@@ -56,6 +69,30 @@ func (p person) must(args ...string) string {
 		p.t.Fatalf("%v: %v\n%s", args, err, out)
 	}
 	return out
+}
+
+// shared is the image of the program of the tests. It is made once, as that takes long
+// with the race detector.
+var shared struct {
+	once  sync.Once
+	image images.Image
+}
+
+func sharedImage(t *testing.T, paths []string) images.Image {
+	t.Helper()
+	shared.once.Do(func() {
+		b, err := images.NewBuilder(images.Release{Version: "v1.2.3"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if shared.image, _, err = b.Build(images.Program{Name: imagestest.Name}, paths); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if shared.image.Index == nil {
+		t.Fatal("the image of the tests cannot be made; another test says why")
+	}
+	return shared.image
 }
 
 // newPerson has what make images made: the small program of the tests under the names of
@@ -78,14 +115,7 @@ func newPerson(t *testing.T) person {
 			}
 		}
 	}
-	b, err := images.NewBuilder(images.Release{Version: "v1.2.3"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	one, _, err := b.Build(images.Program{Name: imagestest.Name}, paths)
-	if err != nil {
-		t.Fatal(err)
-	}
+	one := sharedImage(t, paths)
 	var set images.Set
 	for _, name := range []string{"fleet-operator", "fleet-agent", "fleetctl"} {
 		one.Name = name
@@ -118,12 +148,13 @@ func TestAReleaseIsCarriedInOneFile(t *testing.T) {
 
 	_, digest, _ := strings.Cut(nats[0].Digest, "@")
 	said := p.must("create", "HERE/fleet.bundle", "--from", "HERE/dist", "--platforms", "linux/arm64,linux/amd64", "--plain-http",
-		"--image", outside+"/library/fleet-agent:v1.2.3@"+digest)
-	for _, want := range []string{"version    v1.2.3\n", "platforms  linux/amd64\n           linux/arm64\n", "fleetctl for linux/arm64", "chart      chart/fleet.tgz"} {
+		"--image", outside+"/library/fleet-agent:theirs@"+digest)
+	for _, want := range []string{"version    v1.2.3\n", "platforms  linux/amd64\n           linux/arm64\n", "fleetctl for linux/arm64", "chart      chart/fleet.tgz sha256:"} {
 		if !strings.Contains(said, want) {
 			t.Errorf("create does not say %q:\n%s", want, said)
 		}
 	}
+	checkSums(t, p, said)
 	if out := p.must("verify", "HERE/fleet.bundle"); !strings.HasPrefix(out, said) || !strings.Contains(out, "parts is whole.") {
 		t.Errorf("verify says\n%s", out)
 	}
@@ -131,7 +162,19 @@ func TestAReleaseIsCarriedInOneFile(t *testing.T) {
 		t.Errorf("push says\n%s", out)
 	}
 
+	// An export leaves former files alone: a fleetctl may run from one.
+	former := filepath.Join(p.dir, "former")
+	replaced := filepath.Join(p.dir, "programs", "fleetctl-linux-amd64")
+	if err := errors.Join(os.Mkdir(filepath.Dir(replaced), 0o755), os.WriteFile(replaced, []byte("old"), 0o600), os.Link(replaced, former)); err != nil {
+		t.Fatal(err)
+	}
 	out := p.must("export", "HERE/fleet.bundle", "--images", "HERE/images.tar", "--platform", "linux/arm64", "--programs", "HERE/programs", "--chart", "HERE/fleet.tgz")
+	if text, err := os.ReadFile(former); string(text) != "old" {
+		t.Errorf("the former program is written over: %.20q (%v)", text, err)
+	}
+	if info, err := os.Stat(replaced); err != nil || info.Mode().Perm()&0o700 != 0o700 {
+		t.Errorf("the program has the rights %v (%v)", info.Mode(), err)
+	}
 	if !strings.Contains(out, "localhost/fleet-operator:v1.2.3\n") {
 		t.Errorf("export says\n%s", out)
 	}
@@ -151,6 +194,67 @@ func TestAReleaseIsCarriedInOneFile(t *testing.T) {
 	}
 	if c, err := loader.LoadFile(filepath.Join(p.dir, "fleet.tgz")); err != nil || c.Name() != "fleet" || c.Schema == nil {
 		t.Errorf("Helm reads the chart %v (%v)", c, err)
+	}
+}
+
+// checkSums holds what create printed against what tar has, as a person would.
+func checkSums(t *testing.T, p person, said string) {
+	t.Helper()
+	var x struct {
+		SHA256 string `json:"sha256"`
+		bundle.Index
+	}
+	if err := json.Unmarshal([]byte(p.must("verify", "HERE/fleet.bundle", "-o", "json")), &x); err != nil {
+		t.Fatal(err)
+	}
+	text, err := exec.CommandContext(t.Context(), "tar", "-xOf", filepath.Join(p.dir, "fleet.bundle"), "bundle.json").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sum := sha256.Sum256(text); x.SHA256 != hex.EncodeToString(sum[:]) || !strings.HasPrefix(said, "sha256     "+x.SHA256+" (of bundle.json)\n") {
+		t.Errorf("create said\n%s\nverify %s, and the SHA-256 is %x", said, x.SHA256, sum)
+	}
+	want := []string{"             linux/amd64 " + x.Images[0].Manifests[0].Digest + "\n"}
+	for _, program := range x.Programs {
+		content, err := os.ReadFile(filepath.Join(p.dir, "dist", "bin", strings.ReplaceAll(program.Platform, "/", "-"), program.Name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, fmt.Sprintf("%s for %s sha256:%x\n", program.Name, program.Platform, sha256.Sum256(content)))
+	}
+	for _, line := range want {
+		if !strings.Contains(said, line) {
+			t.Errorf("create does not say %q:\n%s", line, said)
+		}
+	}
+}
+
+func TestAnInterruptionIsSaidAsWhatItIs(t *testing.T) {
+	t.Parallel()
+	p := newPerson(t)
+	p.must("create", "HERE/fleet.bundle", "--from", "HERE/dist", "--no-chart")
+	for name, want := range map[string]string{"a pull": "run the same command again", "a push": "run the same command again: what the registry has is not sent again"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := person{t, p.dir}
+			ctx, cancel := context.WithCancel(t.Context())
+			srv := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				cancel()
+				<-r.Context().Done()
+			}))
+			t.Cleanup(srv.Close)
+			address := strings.TrimPrefix(srv.URL, "http://")
+			args := []string{"create", "HERE/x", "--from", "HERE/dist", "--plain-http", "--image", address + "/nats:2@sha256:" + strings.Repeat("0", 64)}
+			if name == "a push" {
+				args = []string{"push", "HERE/fleet.bundle", address + "/fleet", "--plain-http"}
+			}
+			out, err := p.in(ctx, args...)
+			var told bytes.Buffer
+			code := cli.Streams{Err: &told, Name: "fleetctl"}.Report(err, "fleetctl bundle")
+			if code != cli.ExitInterrupted || !strings.HasSuffix(strings.TrimSpace(told.String()), want) {
+				t.Errorf("code %d and %q, want %q\n%s", code, told.String(), want, out)
+			}
+		})
 	}
 }
 

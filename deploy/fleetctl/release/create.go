@@ -95,7 +95,7 @@ func create(ctx context.Context, s cli.Streams, file string, f createFlags) erro
 	for _, ref := range f.others {
 		image, err := images.Pull(ctx, ref, f.registry.registry())
 		if err != nil {
-			return explainRegistry(err)
+			return explainRegistry(err, "run the same command again")
 		}
 		c.Images = append(c.Images, image)
 	}

@@ -1,7 +1,6 @@
 package release
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"fmt"
@@ -18,6 +17,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/images"
+	"fleet.nationtech.io/deploy/wholefile"
 )
 
 // registryFlags say how a registry is reached.
@@ -36,10 +36,11 @@ func (f *registryFlags) registry() images.Registry {
 	return images.Registry{CAFile: f.caFile, Plain: f.plain}
 }
 
-// explainRegistry says of a registry's error what to try.
-func explainRegistry(err error) error {
+// explainRegistry says of a registry's error what to try, and after an interruption how to
+// resume.
+func explainRegistry(err error, resume string) error {
 	if errors.Is(err, context.Canceled) {
-		return cli.Interrupted("run the same command again: what the registry has is not sent again")
+		return cli.Interrupted(resume)
 	}
 	return cli.Failed(err, "the registry's name and credentials; --registry-ca-file for a CA of its own")
 }
@@ -81,7 +82,7 @@ command again to resume after an interruption: what the registry has is not sent
 			pushed, err := set.Push(cmd.Context(), args[1], registry)
 			p.End()
 			if err != nil {
-				return explainRegistry(err)
+				return explainRegistry(err, "run the same command again: what the registry has is not sent again")
 			}
 			if ok, err := render.Document(s, output, pushed); ok {
 				return err
@@ -159,7 +160,7 @@ func export(ctx context.Context, s cli.Streams, file string, f exportFlags) erro
 	}
 	text, err := b.ChartArchive()
 	if err == nil {
-		err = os.WriteFile(f.chart, text, 0o644)
+		err = wholefile.Write(f.chart, 0o644, text)
 	}
 	if err == nil {
 		s.Tell("%s has the Helm chart\n", f.chart)
@@ -186,7 +187,7 @@ func exportImages(s cli.Streams, b *bundle.Bundle, f exportFlags) error {
 	if err != nil {
 		return explain(s, err)
 	}
-	err = writeFile(f.images, func(w io.Writer) error { return set.WriteArchive(w, *p, f.repository) })
+	err = wholefile.Stream(f.images, 0o644, func(w io.Writer) error { return set.WriteArchive(w, *p, f.repository) })
 	if err != nil {
 		return explain(s, err)
 	}
@@ -195,21 +196,6 @@ func exportImages(s cli.Streams, b *bundle.Bundle, f exportFlags) error {
 	}
 	s.Tell("%s has these images for %s\n", f.images, platform)
 	return nil
-}
-
-// writeFile writes to another name until all is written.
-func writeFile(file string, write func(io.Writer) error) error {
-	part, err := os.Create(file + ".part")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(part.Name())
-	defer part.Close()
-	w := bufio.NewWriterSize(part, 1<<20)
-	if err := errors.Join(write(w), w.Flush(), part.Close()); err != nil {
-		return err
-	}
-	return os.Rename(part.Name(), file)
 }
 
 func exportPrograms(s cli.Streams, b *bundle.Bundle, dir string) error {
@@ -226,7 +212,7 @@ func exportPrograms(s cli.Streams, b *bundle.Bundle, dir string) error {
 			return err
 		}
 		file := filepath.Join(dir, p.Name+"-"+platform.OS+"-"+platform.Architecture)
-		if err := os.WriteFile(file, content, 0o755); err != nil {
+		if err := wholefile.Write(file, 0o755, content); err != nil {
 			return err
 		}
 		s.Tell("%s\n", file)
