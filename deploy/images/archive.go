@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -117,8 +118,13 @@ func (a *archiveWriter) file(name string, size int64, content io.Reader) error {
 	}); err != nil {
 		return err
 	}
-	if n, err := io.Copy(a.w, content); err != nil || n != size {
-		return fmt.Errorf("%s has %d bytes, not %d: %w", name, n, size, err)
+	switch n, err := io.Copy(a.w, content); {
+	case errors.Is(err, tar.ErrWriteTooLong):
+		return fmt.Errorf("%s has more than its %d bytes", name, size)
+	case err != nil:
+		return fmt.Errorf("%s: %w", name, err)
+	case n < size:
+		return fmt.Errorf("%s has %d bytes, not %d", name, n, size)
 	}
 	return nil
 }

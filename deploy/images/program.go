@@ -13,7 +13,7 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 )
 
-// User runs in the images where nothing else is said: a number, since Kubernetes'
+// User runs in the images unless the pod names another user: a number, since Kubernetes'
 // runAsNonRoot cannot judge a name. Any other user works as well, as on OpenShift.
 const User = "65532:65532"
 

@@ -15,9 +15,6 @@ import (
 // machine, so that the same sources give the same bytes.
 func (s *settings) goBuild(ctx context.Context, p v1.Platform) error {
 	dir := s.binDir(p)
-	if err := os.RemoveAll(dir); err != nil {
-		return err
-	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}

@@ -37,6 +37,9 @@ func run(ctx context.Context, args []string, out, errOut io.Writer) error {
 	if err := s.parse(args, errOut); err != nil {
 		return err
 	}
+	if err := s.clear(); err != nil {
+		return err
+	}
 	if s.compile {
 		for _, p := range s.platforms {
 			fmt.Fprintf(out, "compile for %s\n", p)
@@ -96,6 +99,23 @@ func (s *settings) parse(args []string, errOut io.Writer) error {
 		return err
 	}
 	return images.CheckRepository(s.repository)
+}
+
+// clear removes what a build before left and this one may not replace: an archive or a
+// program of another platform would be of another commit than the images beside it.
+func (s *settings) clear() error {
+	for _, p := range images.Platforms() {
+		if err := os.RemoveAll(s.archive(p)); err != nil {
+			return err
+		}
+		if !s.compile {
+			continue
+		}
+		if err := os.RemoveAll(s.binDir(p)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // binDir has the programs for a platform.

@@ -1,16 +1,17 @@
 package main
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 
 	"fleet.nationtech.io/deploy/images"
+	"fleet.nationtech.io/deploy/wholefile"
 )
 
 // output is what is made of a set of images.
@@ -35,8 +36,8 @@ func (o *output) write(ctx context.Context) error {
 	o.say("%s has the images as an OCI layout, %s their bills of materials\n", oci, filepath.Join(o.out, "sbom"))
 	if o.archives {
 		for _, p := range o.platforms {
-			file := filepath.Join(o.out, "fleet-images-"+images.FileName(p)+".tar")
-			if err := o.writeArchive(file, p); err != nil {
+			file := o.archive(p)
+			if err := wholefile.Stream(file, 0o644, func(w io.Writer) error { return o.set.WriteArchive(w, p, o.repository) }); err != nil {
 				return err
 			}
 			o.say("%s has the images for %s, for docker load and the like\n", file, p)
@@ -83,23 +84,7 @@ func (o *output) writeList(file string) error {
 	return os.WriteFile(file, append(text, '\n'), 0o644)
 }
 
-// writeArchive writes to another name until all is written.
-func (o *output) writeArchive(file string, p v1.Platform) error {
-	part, err := os.Create(file + ".part")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(part.Name())
-	defer part.Close()
-	buffered := bufio.NewWriterSize(part, 1<<20)
-	if err := o.set.WriteArchive(buffered, p, o.repository); err != nil {
-		return err
-	}
-	if err := buffered.Flush(); err != nil {
-		return err
-	}
-	if err := part.Close(); err != nil {
-		return err
-	}
-	return os.Rename(part.Name(), file)
+// archive is the docker archive for a platform.
+func (s *settings) archive(p v1.Platform) string {
+	return filepath.Join(s.out, "fleet-images-"+images.FileName(p)+".tar")
 }
