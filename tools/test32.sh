@@ -21,4 +21,4 @@ go test "${flags[@]}" ./eventlog ./eventlog/plainjson ./eventlog/score
 # Of these two packages the tests that start no server.
 go test "${flags[@]}" -run 'TestAPlaceIs|OnlyAnother' ./eventlog/reader ./eventlog/appender
 go test "${flags[@]}" ./projections/fleet -rapid.checks=20
-go test "${flags[@]}" ./agent/plan
+go test "${flags[@]}" ./agent/plan ./deploy/packages/pkgfile

@@ -135,6 +135,53 @@ func TestTheUnitAndTheBinaryOfBefore(t *testing.T) {
 	}
 }
 
+// systemctl edit --full writes a whole unit beside the package's. It is its
+// administrator's, as for the scripts of the packages.
+func TestAnAdministratorsUnitIsKept(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		text  string
+		state State
+		runs  State // of the binary that an enrolment installed
+	}{
+		"an enrolment's":               {string(unit.Enrolled()), Change, Change},
+		"an older enrolment's":         {unit.Origin + "\n[Service]\nExecStart=" + unit.AgentPath + "\n", Change, Change},
+		"a copy of the package's":      {string(unit.Packaged()) + "Nice=5\n", Kept, Change},
+		"one of an administrator":      {"[Service]\nExecStart=/usr/bin/fleet-agent\n", Kept, Change},
+		"one that starts the binary":   {"[Service]\nExecStart=" + unit.AgentPath + "\n", Kept, Kept},
+		"one that is too large to see": {"(too large)", Kept, Change},
+		"an empty one":                 {"", Kept, Change},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := Facts{Unit: []byte(test.text), AgentSum: "x", Package: "2-1"}
+			if s := planUnit(f, Known{}); s.State != test.state {
+				t.Errorf("%+v", s)
+			}
+			if s, found := planFormer(f, Known{Package: &thePackage}); !found || s.State != test.runs {
+				t.Errorf("%+v", s)
+			}
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld()
+				if _, err := packagedIn(t, w).Run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				w.files[unit.Path], w.log = test.text, nil
+				out, err := packagedIn(t, w).Run(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if text, found := w.files[unit.Path]; found != (test.state == Kept) || found && text != test.text {
+					t.Errorf("the device has the unit %q (%v)", text, found)
+				}
+				if kept := len(out.Changed()) == 0 && len(w.log) == 0; kept != (test.state == Kept) {
+					t.Errorf("changed: %v, %v", out.Changed(), w.log)
+				}
+			})
+		})
+	}
+}
+
 func TestAPackageThatAPersonNamedHasToFit(t *testing.T) {
 	t.Parallel()
 	for name, test := range map[string]struct {

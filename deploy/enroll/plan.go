@@ -175,6 +175,8 @@ func planUnit(f Facts, k Known) Step {
 	switch {
 	case wayOf(f, k) != byBinary && f.Unit == nil:
 		return ok(StepUnit, "%s of the package", unitName)
+	case wayOf(f, k) != byBinary && !unit.IsEnrolled(f.Unit):
+		return Step{Name: StepUnit, State: Kept, Detail: unit.Path + " is kept: no enrolment wrote it, and it hides the unit of the package"}
 	case wayOf(f, k) != byBinary:
 		return change(StepUnit, "%s is removed: it hides the unit of the package", unit.Path)
 	case bytes.Equal(f.Unit, unit.Enrolled()):

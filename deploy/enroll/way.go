@@ -1,6 +1,7 @@
 package enroll
 
 import (
+	"bytes"
 	"fmt"
 
 	"fleet.nationtech.io/deploy/enroll/unit"
@@ -53,10 +54,13 @@ func planAgent(f Facts, k Known) Step {
 }
 
 // planFormer plans what becomes of an agent that an enrolment installed before the
-// package came.
+// package came. An administrator's unit may start it still.
 func planFormer(f Facts, k Known) (Step, bool) {
 	if wayOf(f, k) == byBinary || f.AgentSum == "" && f.AgentVersion == "" {
 		return Step{}, false
+	}
+	if f.Unit != nil && !unit.IsEnrolled(f.Unit) && bytes.Contains(f.Unit, []byte(unit.AgentPath)) {
+		return Step{Name: StepBinary, State: Kept, Detail: unit.AgentPath + " is kept: " + unit.Path + " names it"}, true
 	}
 	return change(StepBinary, "%s is removed: the package has %s", unit.AgentPath, unit.PackagedAgentPath), true
 }

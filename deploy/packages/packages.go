@@ -61,8 +61,8 @@ func Build(f pkgfile.Format, a Agent) (Package, error) {
 	info.Depends, info.Recommends = []string{"podman (>= 4)"}, []string{"ca-certificates"}
 	info.Deb.Arch, info.RPM.Arch, info.Deb.Compression, info.RPM.Compression = arch, arch, "gzip", "gzip:9"
 	if f == pkgfile.RPM {
-		// The release of a distribution's Podman begins with an epoch, which is newer
-		// than any version without.
+		// Where a distribution's Podman has an epoch, it is newer than any version without,
+		// also an older Podman. The epochs differ, so that none can be named here.
 		info.Depends = []string{"podman >= 4"}
 		info.Description = description
 		info.RPM.Summary, info.RPM.BuildHost, info.RPM.Group = summary, "localhost", "System Environment/Daemons"

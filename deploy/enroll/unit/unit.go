@@ -25,6 +25,10 @@ const (
 // the packages know such a unit by it: it would hide the package's own.
 const Origin = "# Written by fleetctl enroll."
 
+// IsEnrolled says whether a unit is one that an enrolment wrote, of this version or of
+// another. Any other unit is an administrator's.
+func IsEnrolled(text []byte) bool { return bytes.HasPrefix(text, []byte(Origin)) }
+
 //go:embed fleet-agent.service
 var text string
 

@@ -77,11 +77,20 @@ func readRPM(content []byte) (Package, error) {
 	p.Version = h.text(tagVersion) + "-" + h.text(tagRelease)
 	bases, dirs := h.texts[tagBaseNames], h.texts[tagDirNames]
 	for i, dir := range h.numbers[tagDirIndexes] {
-		if i < len(bases) && int(dir) < len(dirs) && i < len(h.texts[tagFileDigests]) && strings.TrimPrefix(dirs[dir], "/")+bases[i] == program {
+		if i < len(bases) && int64(dir) < int64(len(dirs)) && i < len(h.texts[tagFileDigests]) && strings.TrimPrefix(dirs[dir], "/")+bases[i] == program {
 			p.Sum = h.texts[tagFileDigests][i]
 		}
 	}
 	return named(p, h.text(tagName), h.text(tagArch))
+}
+
+// atMost reads a number. It is compared before it becomes an int, which may have 32 bits.
+func atMost(b []byte, limit int) (int, error) {
+	n := binary.BigEndian.Uint32(b)
+	if int64(n) > int64(limit) {
+		return 0, errCutRPM
+	}
+	return int(n), nil
 }
 
 // readHeader reads a header, and says how long it is.
@@ -93,8 +102,12 @@ func readHeader(b []byte) (header, int, error) {
 	if !bytes.HasPrefix(b, []byte(headerMagic)) {
 		return h, 0, errors.New("it has no header where one must be")
 	}
-	entries, bytesOfStore := int(binary.BigEndian.Uint32(b[8:])), int(binary.BigEndian.Uint32(b[12:]))
-	if entries > maxEntries || bytesOfStore > len(b) || headerIntro+entries*entrySize+bytesOfStore > len(b) {
+	entries, err := atMost(b[8:], maxEntries)
+	if err != nil {
+		return h, 0, err
+	}
+	bytesOfStore, err := atMost(b[12:], len(b))
+	if err != nil || headerIntro+entries*entrySize+bytesOfStore > len(b) {
 		return h, 0, errCutRPM
 	}
 	size := headerIntro + entries*entrySize + bytesOfStore
@@ -102,9 +115,13 @@ func readHeader(b []byte) (header, int, error) {
 	for i := range entries {
 		e := b[headerIntro+i*entrySize:]
 		tag, kind := binary.BigEndian.Uint32(e), binary.BigEndian.Uint32(e[4:])
-		offset, count := int(binary.BigEndian.Uint32(e[8:])), int(binary.BigEndian.Uint32(e[12:]))
-		if offset > len(store) || count > len(store) {
-			return h, 0, errCutRPM
+		offset, err := atMost(e[8:], len(store))
+		if err != nil {
+			return h, 0, err
+		}
+		count, err := atMost(e[12:], len(store))
+		if err != nil {
+			return h, 0, err
 		}
 		at := store[offset:]
 		switch kind {
@@ -117,7 +134,7 @@ func readHeader(b []byte) (header, int, error) {
 				h.texts[tag], at = append(h.texts[tag], string(text)), rest
 			}
 		case typeInt32:
-			if count*4 > len(at) {
+			if count > len(at)/4 {
 				return h, 0, errCutRPM
 			}
 			for n := range count {

@@ -7,11 +7,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
 	"fleet.nationtech.io/deploy/packages"
 	"fleet.nationtech.io/deploy/packages/pkgfile"
+	"fleet.nationtech.io/deploy/wholefile"
 )
 
 func main() {
@@ -33,9 +35,7 @@ func run(args []string) error {
 	if flags.NArg() == 0 || *version == "" {
 		return errors.New("give -version, -date, -maintainer, and ARCH=FILE for each agent")
 	}
-	if err := os.MkdirAll(*out, 0o755); err != nil {
-		return err
-	}
+	var all []packages.Package
 	for _, agent := range flags.Args() {
 		arch, file, _ := strings.Cut(agent, "=")
 		program, err := os.ReadFile(file)
@@ -47,11 +47,40 @@ func run(args []string) error {
 			if err != nil {
 				return err
 			}
-			path := filepath.Join(*out, p.File)
-			if err := os.WriteFile(path, p.Content, 0o644); err != nil {
+			all = append(all, p)
+		}
+	}
+	if err := os.MkdirAll(*out, 0o755); err != nil {
+		return err
+	}
+	if err := clean(*out); err != nil {
+		return err
+	}
+	for _, p := range all {
+		path := filepath.Join(*out, p.File)
+		if err := wholefile.Write(path, 0o644, p.Content); err != nil {
+			return err
+		}
+		fmt.Println(path)
+	}
+	return nil
+}
+
+// former are the names of the agent's packages of any version.
+var former = regexp.MustCompile(`^` + regexp.QuoteMeta(pkgfile.Name) + `(_[0-9][^_]*_(amd64|arm64|armhf)\.deb|-[0-9].*\.(x86_64|aarch64|armv7hl)\.rpm)$`)
+
+// clean removes the packages of versions before: fleetctl enroll takes the one package in
+// a directory that fits the device, and refuses two.
+func clean(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if former.MatchString(e.Name()) && e.Type().IsRegular() {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
 				return err
 			}
-			fmt.Println(path)
 		}
 	}
 	return nil
