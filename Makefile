@@ -152,14 +152,14 @@ lint: ## Vet, format and lint, with the rule of who may import whom
 	tools/lint.sh "$(TAGS)"
 
 .PHONY: generate
-generate: ## Make the CRDs, the clients, the reference of fleetctl, Grafana's files and the chart's anew
+generate: ## Make the CRDs, the clients, the reference of fleetctl, Grafana's files and the chart's again
 	crds/hack/generate.sh
 	tools/clidoc.sh "$(TAGS)"
 	tools/grafana.sh
 	tools/chart.sh
 
 .PHONY: record
-record: bin/kubeapi ## Record the series of a rollout of 200 agents anew, for the tests of the dashboards (4 minutes)
+record: bin/kubeapi ## Record the series of a rollout of 200 agents, for the tests of the dashboards (4 minutes)
 	go run -trimpath -tags "$(TAGS)" ./deploy/grafana/record
 
 .PHONY: verify

@@ -146,7 +146,7 @@ func planID(f Facts, w Wish, k Known) Step {
 	return ok(StepID, "%s is there at the provider, and no machine answers by it: this one goes on with it", w.ID)
 }
 
-// renewBefore is how long before its end a key is made anew by an enrolment.
+// renewBefore is how long before its end an enrolment replaces a key.
 const renewBefore = 30 * 24 * time.Hour
 
 func planKey(f Facts, w Wish, k Known) Step {

@@ -33,7 +33,7 @@ func (f *backupFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&f.workDir, "work-dir", "", "directory where the archive is made before it goes to a store; default: the system's for temporary files")
 }
 
-// check refuses what cannot be meant. making says that a backup is made.
+// check refuses flags that contradict each other. making says that a backup is made.
 func (f *backupFlags) check(making bool) error {
 	switch {
 	case f.keep < 0 || f.keepFor < 0:

@@ -118,7 +118,7 @@ the rights of an admin.`,
 	return cmd
 }
 
-// check refuses what cannot be meant.
+// check refuses flags that contradict each other.
 func (f flags) check() error {
 	const try = "--nats nats://user:password@old.example.org:4222, or --from FILE"
 	switch {
