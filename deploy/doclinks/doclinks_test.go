@@ -119,6 +119,20 @@ func TestTheFileForLanguageModelsHasItsForm(t *testing.T) {
 	}
 }
 
+func TestTheFileForLanguageModelsHasEveryPage(t *testing.T) {
+	t.Parallel()
+	llms := read(t, "llms.txt")
+	entries, err := os.ReadDir(path.Join(root, "docs"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if page := path.Join("docs", e.Name()); path.Ext(page) == ".md" && !strings.Contains(llms, "]("+page+"): ") {
+			t.Errorf("llms.txt does not say what %s is for", page)
+		}
+	}
+}
+
 func TestTheCommandsOfTheFileForLanguageModelsExist(t *testing.T) {
 	t.Parallel()
 	llms, makefile, reference := read(t, "llms.txt"), read(t, "Makefile"), read(t, "docs/cli.md")
