@@ -37,6 +37,8 @@ const (
 	// outsideTimeout is how long a Service may take to let traffic through once it is
 	// there: load balancers take longest.
 	outsideTimeout = 2 * time.Minute
+	// untrustedAfter is how long a former certificate may be shown.
+	untrustedAfter = 30 * time.Second
 	tryEvery       = time.Second
 )
 
@@ -54,7 +56,9 @@ func (r *run) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := r.checkInside(ctx, admin, roots); err != nil {
+	if !s.NATS.Enabled {
+		r.say("check", "The NATS servers are another installation's, and are not checked here.")
+	} else if err := r.checkInside(ctx, admin, roots); err != nil {
 		return &CheckError{
 			"the event log cannot be read through the Kubernetes API", err,
 			"Read the operator's log: kubectl -n " + r.Namespace + " logs deployment/" + names.Operator + ". Then install again, or use --skip-check.",
@@ -63,6 +67,9 @@ func (r *run) check(ctx context.Context) error {
 	urls := outsideURLs(s)
 	for _, url := range urls {
 		if err := r.checkOutside(ctx, url, admin, roots); err != nil {
+			if remedy := untrusted(err); remedy != "" {
+				return &CheckError{"the certificate at " + url + " is not trusted", err, remedy}
+			}
 			return &CheckError{
 				"the NATS servers cannot be reached at " + url, err,
 				"Check that devices.host leads to the cluster and that no firewall is before the port. Then install again. Where this machine may not reach it, use --skip-check.",
@@ -80,6 +87,20 @@ func (r *run) check(ctx context.Context) error {
 		r.say("check", "A device's identity was made at the provider, got in at %s, and was deleted.", urls[0])
 	}
 	return nil
+}
+
+// untrusted is what to do about a certificate that is not trusted; empty for other
+// errors.
+func untrusted(err error) string {
+	var unknown x509.UnknownAuthorityError
+	var hostname x509.HostnameError
+	switch {
+	case errors.As(err, &hostname):
+		return "What answers there shows a certificate for other names. Set devices.host to the name that devices use, and install again. Behind an ingress set devices.ingress.tlsSecret."
+	case errors.As(err, &unknown):
+		return "What answers there shows a certificate of an authority that this machine does not know, such as an ingress controller's own. Set devices.ingress.tlsSecret or the Route's certificate, then install again; or use --skip-check, and give the authority to the devices."
+	}
+	return ""
 }
 
 // access reads the administrator's login, and whose certificates are trusted.
@@ -149,14 +170,15 @@ func (r *run) readLog(ctx context.Context, admin accounts.Login, roots *x509.Cer
 func (r *run) checkOutside(ctx context.Context, url string, admin accounts.Login, roots *x509.CertPool) error {
 	ctx, cancel := context.WithTimeout(ctx, outsideTimeout)
 	defer cancel()
+	began := time.Now()
 	for {
 		nc, err := connect(url, admin, &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12})
 		if err == nil {
 			_, err = nc.RTT()
 			nc.Close()
 		}
-		if err == nil {
-			return nil
+		if err == nil || untrusted(err) != "" && ctx.Err() == nil && time.Since(began) > untrustedAfter {
+			return err
 		}
 		select {
 		case <-ctx.Done():
@@ -180,7 +202,14 @@ func outsideURLs(s settings) []string {
 	case host == "":
 		return nil
 	case s.Devices.Expose == cluster.ExposeNodePort:
-		return []string{at("wss://", s.Devices.NodePort.WebSocket), at("tls://", s.Devices.NodePort.NATS)}
+		var urls []string // a port of 0 is one that the cluster chooses
+		if port := s.Devices.NodePort.WebSocket; port != 0 {
+			urls = append(urls, at("wss://", port))
+		}
+		if port := s.Devices.NodePort.NATS; port != 0 {
+			urls = append(urls, at("tls://", port))
+		}
+		return urls
 	case s.Devices.Expose == cluster.ExposeLoadBalancer:
 		return []string{at("wss://", s.Devices.LoadBalancer.WebSocketPort), at("tls://", names.PortNATS)}
 	case s.Devices.Expose == cluster.ExposeIngress, s.Devices.Expose == cluster.ExposeRoute, s.Devices.Expose == cluster.ExposeHTTPRoute:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"slices"
 	"time"
 
@@ -86,12 +87,32 @@ func (m Manifest) Complete(present []byte) (text []byte, certificate string, err
 		made = append(made, secret(m.Namespace, name, typeOpaque, all[name]))
 	}
 	for _, o := range objects {
-		if !slices.ContainsFunc(made, func(ours *unstructured.Unstructured) bool { return RefOf(ours) == RefOf(o) }) {
+		i := slices.IndexFunc(made, func(ours *unstructured.Unstructured) bool { return RefOf(ours) == RefOf(o) })
+		if i < 0 {
 			made = append(made, o)
+		} else {
+			made[i] = filled(o, made[i])
 		}
 	}
 	text, err = chart.YAML(made)
 	return text, certificate, err
+}
+
+// filled is an object as a person has it, with what it must hold.
+func filled(o, must *unstructured.Unstructured) *unstructured.Unstructured {
+	o = o.DeepCopy()
+	all, _, err := unstructured.NestedMap(o.Object, "data")
+	if err != nil || all == nil {
+		all = map[string]any{}
+	}
+	values, _, err := unstructured.NestedMap(must.Object, "data")
+	if err != nil {
+		return must
+	}
+	maps.Copy(all, values)
+	o.Object["data"] = all
+	delete(o.Object, "stringData") // it is in data now
+	return o
 }
 
 func (m Manifest) authority(there map[string][]byte) (*authority.Authority, error) {

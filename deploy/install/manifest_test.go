@@ -2,6 +2,7 @@ package install_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"strings"
 	"testing"
 	"time"
@@ -106,5 +107,32 @@ func TestWhatIsNoManifestIsRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want an error with %q", name, err, tt.want)
 		}
+	}
+}
+
+// What a person wrote into the file, and how, stays.
+func TestAFileOfAPersonIsFilledInPlace(t *testing.T) {
+	t.Parallel()
+	present := []byte(`apiVersion: v1
+kind: Secret
+metadata:
+  name: fleet-operator-nats
+  namespace: fleet-system
+  labels: {team: edge}
+  annotations: {note: rotated}
+stringData: {user: somebody, password: from-a-vault}
+`)
+	text, _ := complete(t, manifest(), present)
+	for _, want := range []string{"team: edge", "note: rotated"} {
+		if !strings.Contains(string(text), want) {
+			t.Errorf("%s is gone", want)
+		}
+	}
+	password := base64.StdEncoding.EncodeToString([]byte("from-a-vault"))
+	if got := secretsOf(t, text)["Secret fleet-operator-nats password"]; got != password {
+		t.Errorf("the password is %q, want %q", got, password)
+	}
+	if again, _ := complete(t, manifest(), text); !bytes.Equal(again, text) {
+		t.Error("a second run changes the file")
 	}
 }

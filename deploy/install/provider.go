@@ -38,10 +38,17 @@ func (p *Provider) values() chart.Values {
 	for i, o := range p.Organizations {
 		organizations[i] = o
 	}
-	return chart.Values{"callout": map[string]any{
+	callout := map[string]any{
 		"enabled": true, "issuer": p.Issuer, "project": p.Project, "deviceOrganization": p.DeviceOrganization, "organizations": organizations,
-		"introspection": len(p.Key) > 0, "issuerCA": len(p.CA) > 0,
-	}}
+	}
+	// What is not given this time stays as it is.
+	if len(p.Key) > 0 {
+		callout["introspection"] = true
+	}
+	if len(p.CA) > 0 {
+		callout["issuerCA"] = true
+	}
+	return chart.Values{"callout": callout}
 }
 
 // objects are what the callout's pods read of the provider.
@@ -116,6 +123,29 @@ func (r *run) provided(ctx context.Context, s settings) ([]cluster.Finding, erro
 		})
 	}
 	return findings, nil
+}
+
+// providerDigest changes where what the callout's pods read of the provider does.
+func (r *run) providerDigest(ctx context.Context, s settings) (map[string]string, error) {
+	if !s.Callout.Enabled || !s.Callout.Introspection && !s.Callout.IssuerCA {
+		return nil, nil
+	}
+	var read []byte
+	for _, ref := range []Ref{{"v1", "Secret", r.Namespace, names.SecretIntrospection}, {"v1", "ConfigMap", r.Namespace, names.ConfigMapIssuerCA}} {
+		there, err := r.applier.Get(ctx, ref.Object())
+		if err != nil {
+			return nil, err
+		}
+		if there == nil {
+			continue
+		}
+		text, err := json.Marshal(there.Object["data"])
+		if err != nil {
+			return nil, fmt.Errorf("%s %s: %w", ref.Kind, ref.Name, err)
+		}
+		read = append(read, text...)
+	}
+	return map[string]string{providerAnnotation: digest(read)}, nil
 }
 
 func (r *run) given() Provider {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -23,6 +24,7 @@ type State string
 const (
 	Installing State = "installing" // it was begun, and may have been cut off
 	Installed  State = "installed"
+	Removed    State = "removed" // uninstalled; its data and its values are kept
 )
 
 // Record is what is known of an installation: by it an upgrade knows the values, and
@@ -33,8 +35,12 @@ type Record struct {
 	Before  string // the version before it; empty: none
 	Profile string
 	Values  map[string]any // what a person set, over the profile's
-	Objects []Ref          // sorted
-	Changed time.Time
+	// ImagesFrom is the registry and prefix below which the fleet's images are; empty: the
+	// values name each.
+	ImagesFrom string
+	Secrets    []string // that were made once, sorted
+	Objects    []Ref    // sorted
+	Changed    time.Time
 }
 
 // Ref names an object.
@@ -79,7 +85,7 @@ func (r Record) Object(namespace string) (*unstructured.Unstructured, error) {
 	o.SetLabels(map[string]string{"app.kubernetes.io/name": appName, "app.kubernetes.io/managed-by": apply.FieldManager})
 	data := map[string]any{
 		"state": string(r.State), "version": r.Version, "before": r.Before, "profile": r.Profile,
-		"values.yaml": string(values), "objects.json": string(objects), "changed": r.Changed.UTC().Format(time.RFC3339),
+		"images": r.ImagesFrom, "secrets": strings.Join(r.Secrets, " "), "values.yaml": string(values), "objects.json": string(objects), "changed": r.Changed.UTC().Format(time.RFC3339),
 	}
 	o.Object["data"] = data
 	return o, nil
@@ -91,7 +97,7 @@ func ParseRecord(o *unstructured.Unstructured) (Record, error) {
 	if err != nil {
 		return Record{}, fmt.Errorf("%s: %w", apply.Name(o), err)
 	}
-	r := Record{State: State(data["state"]), Version: data["version"], Before: data["before"], Profile: data["profile"]}
+	r := Record{State: State(data["state"]), Version: data["version"], Before: data["before"], Profile: data["profile"], ImagesFrom: data["images"], Secrets: strings.Fields(data["secrets"])}
 	if err := yaml.UnmarshalStrict([]byte(data["values.yaml"]), &r.Values); err != nil {
 		return r, fmt.Errorf("%s, values.yaml: %w", apply.Name(o), err)
 	}

@@ -15,7 +15,8 @@ import (
 func TestARecordIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
 	want := install.Record{
-		State: install.Installed, Version: "v1.2.0", Before: "v1.1.3", Profile: "lab",
+		State: install.Installed, Version: "v1.2.0", Before: "v1.1.3", Profile: "lab", ImagesFrom: "registry.example.com/fleet",
+		Secrets: []string{"fleet-ca", "fleet-nats-admin"},
 		Values:  chart.Values{"nats": map[string]any{"replicas": 3.0, "storage": map[string]any{"size": "20Gi"}}},
 		Objects: []install.Ref{{APIVersion: "apps/v1", Kind: "Deployment", Namespace: "fleet-system", Name: "fleet-operator"}},
 		Changed: time.Date(2026, 11, 29, 7, 0, 0, 0, time.UTC),

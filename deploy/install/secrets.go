@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -15,16 +16,18 @@ import (
 	"fleet.nationtech.io/deploy/authority"
 	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/install/apply"
+	"fleet.nationtech.io/deploy/install/cluster"
 	"fleet.nationtech.io/deploy/install/credentials"
 )
 
 const (
 	typeOpaque = "Opaque"
 	typeTLS    = "kubernetes.io/tls"
-	// configAnnotation on the NATS pods has them restarted, one after the other, where
-	// their accounts or their certificate are others.
+	// Annotations on pods have them restarted, one after the other, where what they read at
+	// their start is another.
 	accountsAnnotation    = "fleet.nationtech.io/accounts"
 	certificateAnnotation = "fleet.nationtech.io/certificate"
+	providerAnnotation    = "fleet.nationtech.io/provider"
 )
 
 // credentials makes what is made once, and what follows from it.
@@ -46,7 +49,7 @@ func (r *run) credentials(ctx context.Context) error {
 	}
 	derived := []*unstructured.Unstructured{secret(r.Namespace, names.SecretAccounts, typeOpaque, map[string][]byte{names.KeyAccounts: text})}
 	annotations := map[string]string{accountsAnnotation: digest(text)}
-	if s.NATS.TLS.ClientsSecret == names.SecretTLS || s.NATS.TLS.RoutesSecret == names.SecretTLS {
+	if r.own {
 		objects, certificate, err := r.certificate(ctx, s)
 		if err != nil {
 			return err
@@ -58,7 +61,48 @@ func (r *run) credentials(ctx context.Context) error {
 	if err := r.put(ctx, "credentials", derived...); err != nil {
 		return err
 	}
-	return r.annotate(annotations)
+	r.made = r.wanted()
+	provider, err := r.providerDigest(ctx, s)
+	if err != nil {
+		return err
+	}
+	if err := r.annotate(Callout, provider); err != nil {
+		return err
+	}
+	return r.annotate(NATS, annotations)
+}
+
+// wanted lists the Secrets that are made once, sorted.
+func (r *run) wanted() []string {
+	all := credentials.Names()
+	if r.own {
+		all = append(all, credentials.SecretAuthority)
+	}
+	slices.Sort(all)
+	return all
+}
+
+// lost says which Secrets were made once and are not there any more. Others in their
+// place would lock the devices out, or break the log's seals.
+func (r *run) lost(ctx context.Context) ([]cluster.Finding, error) {
+	if r.before == nil {
+		return nil, nil
+	}
+	var findings []cluster.Finding
+	for _, name := range r.before.Secrets {
+		there, err := r.applier.Get(ctx, Ref{"v1", "Secret", r.Namespace, name}.Object())
+		if err != nil {
+			return nil, err
+		}
+		if there == nil {
+			findings = append(findings, cluster.Finding{
+				Level:    cluster.Refuse,
+				Sentence: fmt.Sprintf("Secret %s is gone. It was made once, and another one in its place would not be the fleet's.", name),
+				Remedy:   "Put it back from your copy: kubectl apply -f fleet-secrets.yaml. Without a copy the fleet must be made from the beginning: fleetctl uninstall --delete-data CLUSTER.",
+			})
+		}
+	}
+	return findings, nil
 }
 
 // once reads what was made once, makes what is missing, and overwrites nothing.
@@ -143,11 +187,20 @@ func (r *run) certificate(ctx context.Context, s settings) (objects []*unstructu
 	trusted := Ref{"v1", "ConfigMap", r.Namespace, names.ConfigMapCA}.Object()
 	trusted.SetLabels(labels())
 	trusted.Object["data"] = map[string]any{names.KeyCA: string(root)}
-	return []*unstructured.Unstructured{
-		secret(r.Namespace, names.SecretTLS, typeTLS, map[string][]byte{names.KeyCert: pair.Certificate, names.KeyKey: pair.Key, names.KeyCA: root}),
-		trusted,
-	}, pair.Certificate, nil
+	objects = append(objects, secret(r.Namespace, names.SecretTLS, typeTLS, map[string][]byte{
+		names.KeyCert: pair.Certificate, names.KeyKey: pair.Key, names.KeyCA: root,
+	}))
+	if s.NATS.TLS.ClientsSecret == names.SecretTLS { // else pods trust whom the owner of that Secret says
+		objects = append(objects, trusted)
+	}
+	if left := ca.Ends().Sub(r.Now()); left < authorityWarning {
+		r.say("credentials", "The fleet's certificate authority ends on %s. Give the devices another one before that: docs/install.md.", ca.Ends().Format(time.DateOnly))
+	}
+	return objects, pair.Certificate, nil
 }
+
+// authorityWarning is how long before its end the authority is spoken of.
+const authorityWarning = 2 * 365 * 24 * time.Hour
 
 // authority is the fleet's own certificate authority, made once.
 func (r *run) authority(ctx context.Context) (*authority.Authority, error) {
@@ -181,10 +234,10 @@ func (r *run) authority(ctx context.Context) (*authority.Authority, error) {
 	return ca, nil
 }
 
-// annotate marks the NATS pods with what they have read at their start.
-func (r *run) annotate(annotations map[string]string) error {
+// annotate marks the pods of a part with what they read at their start.
+func (r *run) annotate(part Part, annotations map[string]string) error {
 	for _, s := range r.objects.Workloads {
-		if s.Part != NATS {
+		if s.Part != part || len(annotations) == 0 {
 			continue
 		}
 		path := []string{"spec", "template", "metadata", "annotations"}
@@ -238,6 +291,13 @@ func data(o *unstructured.Unstructured) (map[string][]byte, error) {
 		if values[key], err = base64.StdEncoding.DecodeString(value); err != nil {
 			return nil, fmt.Errorf("%s, key %s: %w", apply.Name(o), key, err)
 		}
+	}
+	plain, _, err := unstructured.NestedStringMap(o.Object, "stringData") // of a file; the API server keeps none
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", apply.Name(o), err)
+	}
+	for key, value := range plain {
+		values[key] = []byte(value)
 	}
 	return values, nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/install/apply"
+	"fleet.nationtech.io/deploy/install/cluster"
 	"fleet.nationtech.io/deploy/install/credentials"
 )
 
@@ -29,8 +30,11 @@ func Uninstall(ctx context.Context, o Options, deleteData bool) (Result, error) 
 	if r.unread != nil {
 		return r.result, r.unread
 	}
-	if r.before == nil {
+	if r.before == nil || r.before.State == Removed && !deleteData {
 		return r.result, ErrNothingInstalled
+	}
+	if err := r.mayDelete(ctx, deleteData); err != nil {
+		return r.result, err
 	}
 	// The way back is that of the installation: callout, operator, NATS, and then what they use.
 	for _, ref := range slices.Backward(inOrder(r.before.Objects)) {
@@ -38,12 +42,36 @@ func Uninstall(ctx context.Context, o Options, deleteData bool) (Result, error) 
 			return r.result, err
 		}
 	}
-	if deleteData {
-		if err := r.removeData(ctx); err != nil {
-			return r.result, err
-		}
+	if !deleteData { // the values are kept, for an installation that goes on with the data
+		record := *r.before
+		record.State, record.Objects, record.Changed = Removed, nil, r.Now()
+		return r.result, r.write(ctx, record)
+	}
+	if err := r.removeData(ctx); err != nil {
+		return r.result, err
 	}
 	return r.result, r.remove(ctx, Ref{"v1", "ConfigMap", r.Namespace, RecordName})
+}
+
+// mayDelete refuses before anything is deleted, where a right is missing.
+func (r *run) mayDelete(ctx context.Context, deleteData bool) error {
+	rights, err := r.deletions(append(slices.Clone(r.before.Objects), Ref{"v1", "ConfigMap", r.Namespace, RecordName}))
+	if err != nil {
+		return err
+	}
+	if deleteData {
+		for _, resource := range []string{"persistentvolumeclaims", "secrets"} {
+			rights = append(rights, cluster.Right{Verb: "delete", Resource: resource, Namespace: r.Namespace})
+		}
+		rights = append(rights, cluster.Right{Verb: "list", Resource: "persistentvolumeclaims", Namespace: r.Namespace})
+	}
+	lacking, err := cluster.Lacking(ctx, r.Config, rights)
+	if err != nil || len(lacking) == 0 {
+		return err
+	}
+	findings := cluster.LackingFindings(lacking)
+	r.Found(findings)
+	return &RefusedError{findings}
 }
 
 // inOrder sorts objects as Install applies them.
@@ -90,11 +118,11 @@ func (r *run) removeData(ctx context.Context) error {
 	for _, c := range claims.Items {
 		refs = append(refs, Ref{"v1", "PersistentVolumeClaim", r.Namespace, c.Name})
 	}
-	secrets := slices.Concat(credentials.Names(), []string{credentials.SecretAuthority, names.SecretAccounts, names.SecretTLS, names.SecretSealKey})
+	secrets := slices.Concat(credentials.Names(), []string{credentials.SecretAuthority, names.SecretAccounts, names.SecretTLS, names.SecretSealKey, names.SecretIntrospection})
 	for _, name := range secrets {
 		refs = append(refs, Ref{"v1", "Secret", r.Namespace, name})
 	}
-	refs = append(refs, Ref{"v1", "ConfigMap", r.Namespace, names.ConfigMapCA})
+	refs = append(refs, Ref{"v1", "ConfigMap", r.Namespace, names.ConfigMapCA}, Ref{"v1", "ConfigMap", r.Namespace, names.ConfigMapIssuerCA})
 	for _, ref := range refs {
 		if err := r.remove(ctx, ref); err != nil {
 			return err

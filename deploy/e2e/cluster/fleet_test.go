@@ -195,7 +195,7 @@ func (f *fleet) settled() {
 }
 
 func unsettled(s appsv1.StatefulSet) error {
-	if t := s.Status; t.ObservedGeneration != s.Generation || t.UpdatedReplicas != *s.Spec.Replicas || t.ReadyReplicas != *s.Spec.Replicas {
+	if t := s.Status; t.ObservedGeneration != s.Generation || t.UpdatedReplicas != *s.Spec.Replicas || t.Replicas != *s.Spec.Replicas || t.ReadyReplicas != *s.Spec.Replicas {
 		return fmt.Errorf("%s wants %d: %+v", s.Name, *s.Spec.Replicas, t)
 	}
 	return nil
@@ -218,6 +218,9 @@ func (f *fleet) replace(pod corev1.Pod, grace int64) {
 		options.GracePeriodSeconds = &grace
 	}
 	f.must(f.node.Client.CoreV1().Pods(f.namespace).Delete(f.t.Context(), pod.Name, options))
+	if owner := metav1.GetControllerOf(&pod); owner != nil && owner.Kind == "StatefulSet" { // it comes back by the same name
+		eventually(f.t, pod.Name+" is Ready again", func(ctx context.Context) error { return readyInsteadOf(ctx, f.node, &pod) })
+	}
 	eventually(f.t, pod.Name+" is gone", func(ctx context.Context) error {
 		now, err := f.node.Client.CoreV1().Pods(f.namespace).Get(ctx, pod.Name, metav1.GetOptions{})
 		if err == nil && now.UID == pod.UID {
@@ -231,11 +234,14 @@ func (f *fleet) replace(pod corev1.Pod, grace int64) {
 // remove takes the fleet out of the cluster. Deployments and Devices go first, while an
 // operator can take its finalizers off.
 func (f *fleet) remove() {
-	if f.t.Failed() {
-		return // the node's report is to tell of it; the node goes with the tests
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), clustertest.Timeout)
 	defer cancel()
+	if f.t.Failed() { // the node's report is to tell of it; only its ports are free for the tests after it
+		if _, err := f.node.Kubectl(ctx, nil, "delete", "services", "--all", "-n", f.namespace); err != nil {
+			f.t.Log(err)
+		}
+		return
+	}
 	for _, args := range [][]string{
 		{"delete", "deployments.fleet.nationtech.io", "--all", "-n", "default"},
 		{"delete", "devices.fleet.nationtech.io", "--all"},

@@ -81,17 +81,17 @@ func TestAProductionFleetIsInstalledWithItsProvider(t *testing.T) {
 	setUp := runProgram(t, "zitadel", "setup", "--issuer", issuer, "--ca-file", caFile, "--admin-key-file", adminKey, "--out", keys)
 	setUp.wants(t, 0, "install --provider")
 
-	t.Cleanup(func() { runFleetctl(t, node, "uninstall", "--delete-data", clusterName(t, node)) })
+	t.Cleanup(func() { takeOut(t, node) })
 	small := []string{"--set", "nats.spread=ScheduleAnyway", "--set", "nats.storage.size=1Gi", "--set", "nats.goMemLimit=200MiB"}
 	for _, part := range []string{"nats", "operator", "callout"} {
 		small = append(small, "--set", part+".resources.requests.cpu=20m", "--set", part+".resources.requests.memory=64Mi", "--set", part+".resources.limits.memory=512Mi")
 	}
 	args := append([]string{
-		"install", "--profile", "production", "--provider", keys, "--provider-ca-file", caFile,
+		"install", "--profile", "production", "--provider", keys,
 		"--set", "images.operator=" + operatorImage, "--set", "images.callout=" + calloutImage, "--set", "images.nats=" + natsImage,
 		"--set", "devices.expose=nodePort", "--set", "devices.host=" + node.Address.String(),
 	}, small...)
-	runFleetctl(t, node, args...).wants(t, 0, "3 of 3 pods are ready", "3 replicas", "A device's identity was made at the provider, got in at wss://", "is installed")
+	runFleetctl(t, node, args...).wants(t, 0, "3 of 3 pods are ready", "3 replicas", "A device's identity was made at the provider, got in at wss://", "is installed", "enroll ssh://")
 	runFleetctl(t, node, "install").wants(t, 0, "nothing was changed")
 	if info := log(t, node); info.Replicas != 3 {
 		t.Errorf("the log has %d replicas, want 3", info.Replicas)

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -36,6 +37,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/install"
+	"fleet.nationtech.io/deploy/install/credentials"
 	"fleet.nationtech.io/deploy/zitadel/setup"
 	"fleet.nationtech.io/eventlog/logstream"
 )
@@ -120,6 +122,20 @@ func log(t *testing.T, node *clustertest.Node) logstream.Info {
 	return info
 }
 
+// takeOut uninstalls the fleet with its data and its namespace, for the tests after it.
+func takeOut(t *testing.T, node *clustertest.Node) {
+	t.Helper()
+	if t.Failed() {
+		return // the node's report is to tell of it; the node goes with the tests
+	}
+	runFleetctl(t, node, "uninstall", "--delete-data", clusterName(t, node))
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), clustertest.Timeout)
+	defer cancel()
+	if _, err := node.Kubectl(ctx, nil, "delete", "namespace", names.Namespace, "--ignore-not-found", "--timeout=2m"); err != nil {
+		t.Error(err)
+	}
+}
+
 // clusterName is what the kubeconfig calls the cluster.
 func clusterName(t *testing.T, node *clustertest.Node) string {
 	t.Helper()
@@ -180,7 +196,7 @@ func providerOf(t *testing.T, issuer string) string {
 	t.Helper()
 	dir := t.TempDir()
 	outcome := setup.Outcome{Project: "3012", DeviceOrganization: "3000", PeopleOrganization: "4000"}
-	if err := errors.Join(outcome.Save(dir, issuer), os.WriteFile(filepath.Join(dir, "callout-key.json"), []byte("{}"), 0o600)); err != nil {
+	if err := errors.Join(outcome.Save(dir, issuer, nil), os.WriteFile(filepath.Join(dir, "callout-key.json"), []byte("{}"), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	return dir
@@ -196,6 +212,20 @@ func pemOf(t *testing.T, certificate *x509.Certificate) string {
 	return file
 }
 
+// secretsOf lists the uids of the Secrets that are made once.
+func secretsOf(t *testing.T, node *clustertest.Node) map[string]types.UID {
+	t.Helper()
+	all := map[string]types.UID{}
+	for _, name := range append(credentials.Names(), credentials.SecretAuthority) {
+		secret, err := node.Client.CoreV1().Secrets(names.Namespace).Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[name] = secret.UID
+	}
+	return all
+}
+
 // killInstall kills a fleetctl that installs, as soon as the NATS servers are begun.
 func killInstall(t *testing.T, node *clustertest.Node) {
 	t.Helper()
@@ -208,10 +238,12 @@ func killInstall(t *testing.T, node *clustertest.Node) {
 	if err := c.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for lines := bufio.NewScanner(out); lines.Scan(); {
-		if strings.Contains(lines.Text(), "StatefulSet") {
-			break
-		}
+	begun := false
+	for lines := bufio.NewScanner(out); !begun && lines.Scan(); {
+		begun = strings.Contains(lines.Text(), "StatefulSet")
+	}
+	if !begun {
+		t.Fatal("fleetctl ended before it began the NATS servers")
 	}
 	if err := c.Process.Kill(); err != nil {
 		t.Fatal(err)
@@ -225,7 +257,7 @@ func TestALabIsInstalledAndKept(t *testing.T) {
 	node := clustertest.Shared(t)
 	node.Import(t, clustertest.Program{Image: operatorImage, File: built.Program(t, "fleet-operator"), Path: "/fleet-operator", User: "65532"})
 	node.Import(t, clustertest.Program{Image: natsImage, File: built.Program(t, "nats-server"), Path: "/nats-server", User: "65532"})
-	t.Cleanup(func() { runFleetctl(t, node, "uninstall", "--delete-data", clusterName(t, node)) })
+	t.Cleanup(func() { takeOut(t, node) })
 
 	runFleetctl(t, node, lab(node, "--dry-run")...).wants(t, 0, "Nothing was changed")
 	if _, err := node.Client.CoreV1().Namespaces().Get(t.Context(), names.Namespace, metav1.GetOptions{}); err == nil {
@@ -263,20 +295,52 @@ func TestALabIsInstalledAndKept(t *testing.T) {
 			t.Fatal(err)
 		}
 	})
-	t.Run("killed in the middle", func(t *testing.T) { killInstall(t, node) })
+	var made map[string]types.UID
+	t.Run("killed in the middle", func(t *testing.T) {
+		killInstall(t, node)
+		made = secretsOf(t, node)
+	})
+	eventually(t, "the NATS server is ready", func(ctx context.Context) error {
+		set, err := node.Client.AppsV1().StatefulSets(names.Namespace).Get(ctx, names.NATS, metav1.GetOptions{})
+		if err == nil && set.Status.ReadyReplicas != 1 {
+			err = fmt.Errorf("%+v", set.Status)
+		}
+		return err
+	})
 	runFleetctl(t, node, lab(node, "--set", "images.operator=localhost/none:1", "--timeout", "30s")...).wants(t, 1,
-		"cannot have its image localhost/none:1", "Check --set images", "it goes on where it stopped")
+		"cannot pull image localhost/none:1", "Check --set images", "it goes on where it stopped")
 
 	runFleetctl(t, node, lab(node)...).wants(t, 0, "The event log is there", fmt.Sprintf("answer at wss://%s:30443", node.Address), "is installed")
 	first := log(t, node)
+	if now := secretsOf(t, node); !maps.Equal(now, made) {
+		t.Errorf("what is made once was made a second time: %v, and was %v", now, made)
+	}
 	runFleetctl(t, node, "install").wants(t, 0, "nothing was changed")
+	runFleetctl(t, node, lab(node, "--namespace", "fleet-two")...).wants(t, 1, "The cluster has a fleet in namespace fleet-system already")
 	if got := runFleetctl(t, node, "upgrade"); got.code != 0 {
 		t.Error("an upgrade to the same version is no failure")
 	}
 
+	t.Run("without a Secret that was made once", func(t *testing.T) {
+		secrets := node.Client.CoreV1().Secrets(names.Namespace)
+		ca, err := secrets.Get(t.Context(), credentials.SecretAuthority, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := secrets.Delete(t.Context(), ca.Name, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		runFleetctl(t, node, "install").wants(t, 1, "Secret fleet-ca is gone", "Put it back from your copy")
+		ca.ResourceVersion, ca.UID = "", ""
+		if _, err := secrets.Create(t.Context(), ca, metav1.CreateOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		runFleetctl(t, node, "install").wants(t, 0, "nothing was changed")
+	})
+
 	runFleetctl(t, node, "uninstall").wants(t, 0, "Its event log, its Secrets and the CRDs stay")
 	runFleetctl(t, node, "uninstall").wants(t, 1, "no fleet is installed")
-	runFleetctl(t, node, lab(node)...).wants(t, 0, "is installed")
+	runFleetctl(t, node, "install").wants(t, 0, "is installed") // the values were kept
 	if again := log(t, node); again.ID != first.ID || again.Last < first.Last {
 		t.Errorf("the log is %s with %d events, and was %s with %d", again.ID, again.Last, first.ID, first.Last)
 	}

@@ -13,9 +13,9 @@ import (
 )
 
 // The chart's lab profile, without an identity provider: one pod of NATS and one
-// operator. Over a power cut of the only node a device keeps its container, and it gets
+// operator. Where all processes of the only node are killed at once (its page cache stays, as it does not when the power fails) a device keeps its container, and it gets
 // the next update once the node is back with all that its log had.
-func TestTheLabProfileSurvivesAPowerCut(t *testing.T) {
+func TestTheLabProfileSurvivesTheKillOfItsNode(t *testing.T) {
 	node := clustertest.Shared(t)
 	began := time.Now()
 	step := func(what string) { t.Logf("%6.1f s: %s", time.Since(began).Seconds(), what) }

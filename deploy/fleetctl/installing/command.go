@@ -34,8 +34,8 @@ pods and their events. At the end it connects to the NATS servers as devices do.
 Run it again at any time: it changes only what differs, and goes on where it was cut
 off. Passwords, keys and the fleet's certificate authority are made once and never
 overwritten. What was set before stays set, unless --reset-values is given. Everything
-is applied by server-side apply as field manager fleet-install; where somebody else owns
-a field it stops and names them.
+is applied by server-side apply as field manager fleet-install. Where somebody else owns
+a field it stops and names them; the CRDs alone are taken over.
 
 docs/install.md explains what is made, and docs/kubernetes.md the values, and fleetctl uninstall takes it out again.`,
 		Example: `  fleetctl install --profile lab --set callout.enabled=false --dry-run
@@ -63,7 +63,10 @@ The values are those that are installed, with --set and --values over them. Vers
 taken one minor at a time. Where a part does not become healthy the upgrade stops there:
 the parts after it are of the former version still, which reads what the newer ones
 write. Mend it and run the upgrade again, or go back by the install command of the
-former version's fleetctl. Devices keep what they run meanwhile.`,
+former version's fleetctl. Devices keep what they run meanwhile.
+
+The images are those of this version below the REGISTRY/PREFIX that --images gave once.
+Images that a person named otherwise must be given again: --bundle, or --set images.`,
 		Example: `  fleetctl upgrade --dry-run
   fleetctl upgrade`,
 		Args:              cobra.NoArgs,
@@ -87,7 +90,8 @@ func (w *wanted) install(ctx context.Context, s cli.Streams, upgrade bool) error
 		return err
 	}
 	values = install.Merged(found, values)
-	provider, probe, err := w.identity(s.Now)
+	r := report{streams: s, asJSON: w.output == render.OutputJSON, dryRun: w.dryRun, namespace: w.namespace}
+	provider, probe, err := w.identity(&r, s.Now)
 	if err != nil {
 		return err
 	}
@@ -95,9 +99,8 @@ func (w *wanted) install(ctx context.Context, s cli.Streams, upgrade bool) error
 	if err != nil {
 		return err
 	}
-	r := report{streams: s, asJSON: w.output == render.OutputJSON, dryRun: w.dryRun, namespace: w.namespace}
 	result, err := install.Install(ctx, install.Options{
-		Config: config, Namespace: w.namespace, Profile: w.profile, Values: values, Provider: provider, Probe: probe, Architectures: architectures, Version: version.Version, Keep: !w.reset, Upgrade: upgrade,
+		Config: config, Namespace: w.namespace, Profile: w.profile, Values: values, ImagesFrom: w.images.repository, Provider: provider, Probe: probe, Architectures: architectures, Version: version.Version, Keep: !w.reset, Upgrade: upgrade,
 		DryRun: w.dryRun, Force: w.force, SkipCheck: w.skipCheck, Timeout: w.timeout, Now: s.Now, Tell: r.progress, Found: r.findings,
 	})
 	switch {

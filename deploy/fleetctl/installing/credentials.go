@@ -61,10 +61,14 @@ func writeCredentials(s cli.Streams, m install.Manifest, file string) error {
 	if err != nil {
 		return fmt.Errorf("%s: %w", file, err)
 	}
-	switch {
-	case string(text) == string(present):
+	if string(text) == string(present) {
 		s.Tell("%s has all that the fleet needs. Nothing was changed.\n", file)
 		return nil
+	}
+	if err := secretfile.Write(file, text); err != nil {
+		return cli.Failed(err, "another FILE")
+	}
+	switch {
 	case present == nil:
 		s.Tell("%s was made. Keep it as a secret, and keep a copy: without it no device can come back to the fleet.\n", file)
 	default:
@@ -73,5 +77,5 @@ func writeCredentials(s cli.Streams, m install.Manifest, file string) error {
 			s.Tell("The NATS servers' certificate was made again: %s. Apply the file, and reload or restart the servers one after the other.\n", certificate)
 		}
 	}
-	return secretfile.Write(file, text)
+	return nil
 }

@@ -45,10 +45,13 @@ func (f *imageFlags) bind(cmd *cobra.Command) {
 }
 
 // imageValues are the chart's values that name an image, by the image's own name.
-var imageValues = map[string]string{"fleet-operator": "operator", "fleet-callout": "callout", "nats": "nats"}
+var imageValues = map[string]string{"fleet-operator": "operator", "fleet-callout": "callout", "fleetctl": "fleetctl", "nats": "nats"}
 
-// found is which images are used, and for which architectures they are; nil where that
-// is not known.
+// needed are the images without which no fleet runs; fleetctl makes the backups.
+var needed = []string{"fleet-operator", "fleet-callout", "nats"}
+
+// found is which images are used beside those of --images, and for which architectures
+// they are; nil where that is not known.
 func (f *imageFlags) found(ctx context.Context, s cli.Streams, dryRun bool) (values chart.Values, architectures []string, err error) {
 	switch {
 	case f.bundle == "" && f.registry != "":
@@ -63,11 +66,7 @@ func (f *imageFlags) found(ctx context.Context, s cli.Streams, dryRun bool) (val
 	if err := images.CheckRepository(f.repository); err != nil {
 		return nil, nil, cli.Misused(err, "--images registry.example.com/fleet")
 	}
-	all := map[string]any{}
-	for _, name := range []string{"fleet-operator", "fleet-callout"} {
-		all[imageValues[name]] = images.Image{Name: name, Tag: images.Release{Version: version.Version}.Tag()}.Reference(f.repository)
-	}
-	return chart.Values{"images": all}, nil, nil
+	return nil, nil, nil
 }
 
 func (f *imageFlags) fromBundle(ctx context.Context, s cli.Streams, dryRun bool) (chart.Values, []string, error) {
@@ -97,8 +96,8 @@ func (f *imageFlags) fromBundle(ctx context.Context, s cli.Streams, dryRun bool)
 	} else if err := f.push(ctx, s, set, all); err != nil {
 		return nil, nil, err
 	}
-	for name, key := range imageValues {
-		if all[key] == nil {
+	for _, name := range needed {
+		if all[imageValues[name]] == nil {
 			return nil, nil, cli.Misused(fmt.Errorf("the bundle has no image %s", name), s.Program()+" bundle create --image docker.io/library/nats@sha256:…")
 		}
 	}

@@ -106,16 +106,3 @@ func TestImagesThatDoNotFitAreRefused(t *testing.T) {
 		})
 	}
 }
-
-func TestImagesOfARepositoryAreOfThisVersion(t *testing.T) {
-	t.Parallel()
-	f := imageFlags{repository: "registry.example.com/fleet"}
-	values, _, err := f.found(t.Context(), quiet(), false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]any{"operator": "registry.example.com/fleet/fleet-operator:" + version.Version, "callout": "registry.example.com/fleet/fleet-callout:" + version.Version}
-	if d := cmp.Diff(want, values["images"]); d != "" {
-		t.Error(d)
-	}
-}

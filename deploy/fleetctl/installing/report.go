@@ -9,6 +9,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/deploy/install"
 	"fleet.nationtech.io/deploy/install/cluster"
+	"fleet.nationtech.io/deploy/zitadel/setup"
 )
 
 // report tells a person, or a program, what was done.
@@ -17,6 +18,8 @@ type report struct {
 	asJSON    bool
 	dryRun    bool
 	namespace string
+	keys      string // directory of the provider's keys; empty: not given
+	provider  setup.Saved
 }
 
 // findings tells what preflight found, before anything is changed.
@@ -73,6 +76,16 @@ func (r report) outcome(result install.Result) error {
 	r.streams.Tell(`Its certificate authority: kubectl -n %[1]s get configmap %[2]s -o jsonpath='{.data.ca\.crt}' > fleet-ca.crt
 Its administrator is in Secret %[3]s. Keep a copy of the Secrets: docs/install.md says which.
 `, r.namespace, names.ConfigMapCA, install.AdminSecret)
+	if len(result.URLs) > 0 && r.keys != "" {
+		r.streams.Tell(`
+Next, to ask the fleet, and to enrol a device:
+
+  %[1]s context add NAME --url %[2]s --ca-file fleet-ca.crt --issuer %[3]s \
+    --client-id %[4]s --project %[5]s
+  %[1]s enroll ssh://USER@DEVICE --id ID --organization %[6]s \
+    --admin-key-file %[7]s
+`, r.streams.Program(), result.URLs[0], r.provider.Issuer, r.provider.CLIClient, r.provider.Project, r.provider.DeviceOrganization, setup.AccountKeyFile(r.keys))
+	}
 	return nil
 }
 

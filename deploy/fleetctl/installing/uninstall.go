@@ -22,9 +22,10 @@ func NewUninstall(s cli.Streams) *cobra.Command {
 		Long: `Take the fleet's server side out of a Kubernetes cluster: auth callout, operator and NATS
 servers, in this order, and what belongs to them.
 
-These stay: the volumes with the event log; the Secrets that are made once; the CRDs, as
-deleting them deletes all Deployments and Devices; the namespace. fleetctl install goes
-on with the same fleet. Devices keep running what they run, and come back to it.
+These stay: the volumes with the event log; the Secrets; the CRDs, as deleting them
+deletes all Deployments and Devices; the namespace; and the record of what was installed.
+fleetctl install goes on with the same fleet. Devices keep running what they run, and
+come back to it.
 
 --delete-data CLUSTER deletes the volumes and the Secrets too. CLUSTER is the name that
 the kubeconfig gives the cluster, so that it cannot be another one by mistake. No device
@@ -47,7 +48,7 @@ can come back to the fleet after that, unless from an archive and a backup of th
 			}
 			r := report{streams: s, asJSON: output == render.OutputJSON, dryRun: dryRun, namespace: p.namespace}
 			result, err := install.Uninstall(cmd.Context(), install.Options{
-				Config: config, Namespace: p.namespace, DryRun: dryRun, Now: s.Now, Tell: r.progress,
+				Config: config, Namespace: p.namespace, DryRun: dryRun, Now: s.Now, Tell: r.progress, Found: r.findings,
 			}, deleteData != "")
 			switch {
 			case cmd.Context().Err() != nil:

@@ -45,7 +45,7 @@ func (w *wanted) bind(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.StringVar(&w.profile, "profile", "", "lab (one small NATS server) or production (three); default what is installed, else production")
 	f.StringVar(&w.provider, "provider", "", "directory that fleetctl zitadel setup wrote: the fleet's identity provider")
-	f.StringVar(&w.caFile, "provider-ca-file", "", "PEM file of the CA that signed the provider's certificate, where it is none that the public trusts")
+	f.StringVar(&w.caFile, "provider-ca-file", "", "PEM file of the CA that signed the provider's certificate (default the one that zitadel setup was given)")
 	f.StringArrayVar(&w.set, "set", nil, "a value of the chart, as NAME=VALUE; may be repeated, and takes a list after commas")
 	f.StringArrayVarP(&w.files, "values", "f", nil, "YAML file of values of the chart; may be repeated, the last is the strongest")
 	f.BoolVar(&w.reset, "reset-values", false, "forget the values that are installed, and take those given alone")
@@ -92,7 +92,7 @@ type probeFunc = func(ctx context.Context, url string, roots *x509.CertPool) err
 
 // identity reads what is given of the identity provider, and how the way of a device
 // into the fleet is checked by it; nil where nothing is.
-func (w *wanted) identity(now func() time.Time) (*install.Provider, probeFunc, error) {
+func (w *wanted) identity(r *report, now func() time.Time) (*install.Provider, probeFunc, error) {
 	if w.provider == "" {
 		if w.caFile != "" {
 			return nil, nil, cli.Misused(errors.New("--provider-ca-file is of a provider, and none is given"), "--provider DIRECTORY")
@@ -103,17 +103,22 @@ func (w *wanted) identity(now func() time.Time) (*install.Provider, probeFunc, e
 	if err != nil {
 		return nil, nil, cli.Misused(fmt.Errorf("--provider: %w", err), "")
 	}
+	r.keys, r.provider = w.provider, saved
 	p := &install.Provider{
 		Issuer: saved.Issuer, Project: saved.Project, DeviceOrganization: saved.DeviceOrganization, Organizations: []string{saved.PeopleOrganization}, Key: key,
 	}
-	if w.caFile != "" {
-		if p.CA, err = os.ReadFile(w.caFile); err != nil {
-			return nil, nil, cli.Misused(fmt.Errorf("--provider-ca-file: %w", err), "")
+	ca := w.caFile
+	if _, err := os.Stat(setup.CAFile(w.provider)); ca == "" && err == nil {
+		ca = setup.CAFile(w.provider)
+	}
+	if ca != "" {
+		if p.CA, err = os.ReadFile(ca); err != nil {
+			return nil, nil, cli.Misused(fmt.Errorf("certificate authority of the provider: %w", err), "--provider-ca-file FILE")
 		}
 	}
 	return p, func(ctx context.Context, url string, roots *x509.CertPool) error {
 		return probe.Device(ctx, probe.Options{
-			Provider: saved, AdminKeyFile: setup.AccountKeyFile(w.provider), CAFile: w.caFile, URL: url, Roots: roots, Now: now,
+			Provider: saved, AdminKeyFile: setup.AccountKeyFile(w.provider), CAFile: ca, URL: url, Roots: roots, Now: now,
 		})
 	}, nil
 }

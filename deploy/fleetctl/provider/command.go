@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -138,7 +139,7 @@ func (c *setupCommand) run(ctx context.Context) error {
 		out, err = s.Look(ctx)
 	} else {
 		if out, err = s.Carry(ctx, r.step); err == nil {
-			err = out.Save(c.dir, at.Issuer)
+			err = save(out, c.dir, at)
 		}
 	}
 	switch {
@@ -148,6 +149,18 @@ func (c *setupCommand) run(ctx context.Context) error {
 		return cli.Failed(err, "the same command again, once that is mended: it goes on where it stopped")
 	}
 	return r.outcome(out)
+}
+
+// save keeps what fleetctl install needs to know of the provider.
+func save(o setup.Outcome, dir string, at contexts.Context) error {
+	var ca []byte
+	if at.CAFile != "" {
+		var err error
+		if ca, err = os.ReadFile(at.CAFile); err != nil {
+			return err
+		}
+	}
+	return o.Save(dir, at.Issuer, ca)
 }
 
 // place is the provider, and which CA is trusted for it.

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -69,11 +70,11 @@ func (a *Applier) Apply(ctx context.Context, object *unstructured.Unstructured) 
 	if err != nil {
 		return "", err
 	}
-	before := ""
-	switch there, err := client.Get(ctx, object.GetName(), metav1.GetOptions{}); {
-	case err == nil:
-		before = there.GetResourceVersion()
-	case !apierrors.IsNotFound(err):
+	before, err := client.Get(ctx, object.GetName(), metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		before = nil
+	case err != nil:
 		return "", fmt.Errorf("%s: %w", Name(object), err)
 	}
 	body, err := json.Marshal(object)
@@ -90,12 +91,26 @@ func (a *Applier) Apply(ctx context.Context, object *unstructured.Unstructured) 
 		return Created, nil
 	case err != nil:
 		return "", fmt.Errorf("%s: %w", Name(object), err)
-	case before == "":
+	case before == nil:
 		return Created, nil
-	case before == after.GetResourceVersion():
+	case same(before, after):
 		return Unchanged, nil
 	}
 	return Changed, nil
+}
+
+// same compares two states of an object, without what the API server keeps of its own
+// and what controllers say in the status. The resource version does not tell: a dry run
+// gives the one that is stored, and a controller may write meanwhile.
+func same(a, b *unstructured.Unstructured) bool {
+	bare := func(o *unstructured.Unstructured) *unstructured.Unstructured {
+		o = o.DeepCopy()
+		for _, field := range [][]string{{"metadata", "resourceVersion"}, {"metadata", "managedFields"}, {"metadata", "generation"}, {"status"}} {
+			unstructured.RemoveNestedField(o.Object, field...)
+		}
+		return o
+	}
+	return equality.Semantic.DeepEqual(bare(a).Object, bare(b).Object)
 }
 
 // Create makes an object that is not there yet, and leaves one alone that is: what it

@@ -65,6 +65,10 @@ func TestADryRunStoresNothing(t *testing.T) {
 	if there, err := a.Get(t.Context(), configMap(t, namespace, "")); err != nil || there != nil {
 		t.Errorf("the dry run left %v, %v", there, err)
 	}
+	mustApply(t, a, configMap(t, namespace, "one"), apply.Created)
+	mustApply(t, &dry, configMap(t, namespace, "one"), apply.Unchanged)
+	mustApply(t, &dry, configMap(t, namespace, "two"), apply.Changed)
+	mustApply(t, a, configMap(t, namespace, "one"), apply.Unchanged)
 	refused := object(t, namespace, "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: settings}\ndata: {key: one}\nunknown: field\n")
 	if _, err := dry.Apply(t.Context(), refused); err == nil || !strings.Contains(err.Error(), "unknown") {
 		t.Errorf("a field that the kind does not have: %v", err)

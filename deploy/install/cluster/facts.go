@@ -159,7 +159,9 @@ func Look(ctx context.Context, config *rest.Config, namespace string, now func()
 	}
 	f.Version, f.Major, f.Minor = version.GitVersion, leading(version.Major), leading(version.Minor)
 	groups, lists, err := client.Discovery().ServerGroupsAndResources()
-	if err != nil && !discovery.IsGroupDiscoveryFailedError(err) { // an aggregated API may be away
+	if discovery.IsGroupDiscoveryFailedError(err) { // an aggregated API may be away
+		f.Unread = append(f.Unread, Unread{"API groups", err})
+	} else if err != nil {
 		return f, fmt.Errorf("API groups of the Kubernetes API at %s: %w", config.Host, err)
 	}
 	for _, g := range groups {

@@ -40,10 +40,12 @@ const (
 
 // Wish is what an installation needs of the cluster.
 type Wish struct {
-	Servers       int    // NATS servers, each on a node of its own
+	Servers       int    // NATS servers
+	Apart         bool   // each on a node of its own, or it does not start
 	StorageClass  string // of their claims; empty: the cluster's default one
 	Storage       bool   // claims are made at all
 	Expose        Expose
+	Host          string   // the name or address by which devices come; empty: not known
 	IngressClass  string   // empty: the cluster's default one
 	Architectures []string // of which there are images; empty: not known
 	Lacking       []Right
@@ -64,11 +66,10 @@ func Preflight(f Facts, w Wish) []Finding {
 		all = append(all, Finding{level, fmt.Sprintf(format, args...), remedy})
 	}
 	say(Note, "", "The cluster at %s is %s %s.", f.Server, f.Distribution, f.Version)
-	if f.Major < leastMajor || f.Major == leastMajor && f.Minor < leastMinor {
-		say(Refuse, fmt.Sprintf("Upgrade the cluster to Kubernetes %d.%d or newer.", leastMajor, leastMinor),
-			"The cluster's version is %s. The CRDs need Kubernetes %d.%d or newer.", f.Version, leastMajor, leastMinor)
+	if old, is := TooOld(f); is {
+		all = append(all, old)
 	}
-	rights(w, say)
+	all = append(all, LackingFindings(w.Lacking)...)
 	namespace(f, say)
 	nodes(f, w, say)
 	storage(f, w, say)
@@ -85,6 +86,18 @@ func Preflight(f Facts, w Wish) []Finding {
 	return all
 }
 
+// TooOld refuses a cluster on which neither the CRDs nor the chart can be tried.
+func TooOld(f Facts) (Finding, bool) {
+	if f.Major > leastMajor || f.Major == leastMajor && f.Minor >= leastMinor {
+		return Finding{}, false
+	}
+	return Finding{
+		Level:    Refuse,
+		Sentence: fmt.Sprintf("The cluster's version is %s. The CRDs need Kubernetes %d.%d or newer.", f.Version, leastMajor, leastMinor),
+		Remedy:   fmt.Sprintf("Upgrade the cluster to Kubernetes %d.%d or newer.", leastMajor, leastMinor),
+	}, true
+}
+
 type sayer func(level Level, remedy, format string, args ...any)
 
 func direction(skew time.Duration) string {
@@ -94,9 +107,12 @@ func direction(skew time.Duration) string {
 	return "behind"
 }
 
-func rights(w Wish, say sayer) {
+// LackingFindings refuses for rights that are missing: one finding for the whole cluster,
+// and one for each namespace.
+func LackingFindings(lack []Right) []Finding {
+	var all []Finding
 	scopes := map[string]map[string][]string{} // by namespace and resource: verbs
-	for _, r := range w.Lacking {
+	for _, r := range lack {
 		if scopes[r.Namespace] == nil {
 			scopes[r.Namespace] = map[string][]string{}
 		}
@@ -111,9 +127,12 @@ func rights(w Wish, say sayer) {
 		if namespace != "" {
 			where = "in namespace " + namespace
 		}
-		say(Refuse, "Ask the cluster's administrator for these rights, or install as somebody who has them; a cluster-admin has all of them.",
-			"You lack rights %s: %s.", where, strings.Join(lacking, ", "))
+		all = append(all, Finding{
+			Level: Refuse, Sentence: fmt.Sprintf("You lack rights %s: %s.", where, strings.Join(lacking, ", ")),
+			Remedy: "Ask the cluster's administrator for these rights, or do it as somebody who has them; a cluster-admin has all of them.",
+		})
 	}
+	return all
 }
 
 func namespace(f Facts, say sayer) {
@@ -122,6 +141,9 @@ func namespace(f Facts, say sayer) {
 		say(Refuse, "Wait until it is gone, then install again.", "Namespace %s is being deleted.", n.Name)
 	case n.Name == "default" || strings.HasPrefix(n.Name, "kube-") || strings.HasPrefix(n.Name, "openshift-"):
 		say(Refuse, "Use a namespace of the fleet's own: --namespace fleet-system.", "Namespace %s is the cluster's own.", n.Name)
+	case n.Exists && n.Enforce == "" && n.Manager == "":
+		say(Warn, "Use a namespace of the fleet's own, or label this one with the level that its pods need: pod-security.kubernetes.io/enforce.",
+			"Namespace %s is there already, and gets Pod Security \"restricted\". Other pods in it that do not fit are not started again.", n.Name)
 	}
 }
 
@@ -131,6 +153,9 @@ func nodes(f Facts, w Wish, say sayer) {
 	case len(f.Nodes) == 0: // not readable; said already
 	case have == 0:
 		say(Refuse, "Make a node ready, or uncordon one: kubectl get nodes.", "None of the cluster's nodes takes pods.")
+	case have < w.Servers && w.Apart:
+		say(Refuse, "Add nodes, or use --profile lab. To have servers share nodes: --set nats.spread=ScheduleAnyway.",
+			"%s for %d NATS servers, each of which needs a node of its own.", count(have, "node takes pods", "nodes take pods"), w.Servers)
 	case have < w.Servers:
 		say(Warn, "For production add nodes. For a lab use --profile lab.",
 			"%s for %d NATS servers. Servers that share a node are lost with it together.", count(have, "node takes pods", "nodes take pods"), w.Servers)
@@ -196,6 +221,10 @@ func exposure(f Facts, w Wish, say sayer) {
 	case ExposeNone:
 		say(Note, "", "Devices outside the cluster cannot reach NATS: nothing exposes it.")
 	case ExposeLoadBalancer, ExposeNodePort:
+		if w.Host == "" {
+			say(Warn, "Give the name or address that devices use: --set devices.host=devices.example.com.",
+				"devices.host is empty. The servers' certificate will not hold for devices outside the cluster, and the check at the end leaves their way out.")
+		}
 	}
 }
 

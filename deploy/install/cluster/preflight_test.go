@@ -27,7 +27,7 @@ func good() cluster.Facts {
 }
 
 func production() cluster.Wish {
-	return cluster.Wish{Servers: 3, Storage: true, Expose: cluster.ExposeLoadBalancer, Architectures: []string{"amd64", "arm64"}}
+	return cluster.Wish{Servers: 3, Storage: true, Expose: cluster.ExposeLoadBalancer, Host: "devices.example.com", Architectures: []string{"amd64", "arm64"}}
 }
 
 func TestAGoodClusterIsTakenWithoutAWarning(t *testing.T) {
@@ -57,12 +57,15 @@ func TestPreflightSaysWhatStandsInTheWay(t *testing.T) {
 		"a storage class misspelt":  {nil, func(w *cluster.Wish) { w.StorageClass = "fats" }, cluster.Refuse, "no storage class fats", "nats.storage.class"},
 		"volumes bound to nodes":    {func(f *cluster.Facts) { f.StorageClasses[1].Provisioner = "rancher.io/local-path" }, nil, cluster.Warn, "binds each volume", "three nodes"},
 		"one node for three":        {func(f *cluster.Facts) { f.Nodes = f.Nodes[:1] }, nil, cluster.Warn, "1 node takes pods for 3 NATS servers", "--profile lab"},
+		"one node for three apart":  {func(f *cluster.Facts) { f.Nodes = f.Nodes[:1] }, func(w *cluster.Wish) { w.Apart = true }, cluster.Refuse, "needs a node of its own", "ScheduleAnyway"},
+		"a shared namespace":        {func(f *cluster.Facts) { f.Namespace.Exists = true }, nil, cluster.Warn, "is there already", "label this one"},
 		"no node":                   {func(f *cluster.Facts) { f.Nodes = f.Nodes[3:] }, nil, cluster.Refuse, "None of the cluster's nodes", "uncordon"},
 		"nodes without images":      {nil, func(w *cluster.Wish) { w.Architectures = []string{"amd64"} }, cluster.Refuse, "arm64", "PLATFORMS=linux/arm64"},
 		"no ingress controller":     {func(f *cluster.Facts) { f.IngressClasses = nil }, func(w *cluster.Wish) { w.Expose = cluster.ExposeIngress }, cluster.Refuse, "no ingress controller", "nodePort"},
 		"no default ingress class":  {nil, func(w *cluster.Wish) { w.Expose = cluster.ExposeIngress }, cluster.Refuse, "nginx", "className=nginx"},
 		"an ingress class misspelt": {nil, func(w *cluster.Wish) { w.Expose, w.IngressClass = cluster.ExposeIngress, "ngnix" }, cluster.Refuse, "no ingress class ngnix", "className"},
 		"Routes on no OpenShift":    {nil, func(w *cluster.Wish) { w.Expose = cluster.ExposeRoute }, cluster.Refuse, "no Routes", "ingress"},
+		"no name for devices":       {nil, func(w *cluster.Wish) { w.Host = "" }, cluster.Warn, "devices.host is empty", "--set devices.host"},
 		"a clock ahead":             {func(f *cluster.Facts) { f.Skew = 90 * time.Second }, nil, cluster.Warn, "1m30s ahead of", "time server"},
 		"a clock behind":            {func(f *cluster.Facts) { f.Skew = -90 * time.Second }, nil, cluster.Warn, "1m30s behind", "time server"},
 		"a namespace that ends":     {func(f *cluster.Facts) { f.Namespace.Ending = true }, nil, cluster.Refuse, "being deleted", "Wait"},

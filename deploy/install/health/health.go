@@ -9,13 +9,12 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Workload is what makes pods: a Deployment, a StatefulSet or a Job.
+// Workload is what makes pods: a Deployment or a StatefulSet.
 type Workload struct {
 	Kind, Namespace, Name string
 }
@@ -26,7 +25,6 @@ func (w Workload) String() string { return w.Kind + " " + w.Namespace + "/" + w.
 type World struct {
 	Deployment  *appsv1.Deployment
 	StatefulSet *appsv1.StatefulSet
-	Job         *batchv1.Job
 	ReplicaSets []appsv1.ReplicaSet            // of the namespace
 	Pods        []corev1.Pod                   // of the namespace
 	Claims      []corev1.PersistentVolumeClaim // of the namespace
@@ -38,7 +36,6 @@ type State struct {
 	Ready   bool
 	Summary string   // such as "2 of 3 pods are ready"
 	Reasons []Reason // why it is not ready, the gravest first
-	Failed  bool     // it will not become ready by waiting
 }
 
 // Reason is why a workload is not ready, and what to do about it.
@@ -55,8 +52,6 @@ func Judge(world World) State {
 		s = ofDeployment(world.Deployment)
 	case world.StatefulSet != nil:
 		s = ofStatefulSet(world.StatefulSet)
-	case world.Job != nil:
-		s = ofJob(world.Job)
 	default:
 		return State{Summary: "it is not there"}
 	}
@@ -89,22 +84,6 @@ func ofStatefulSet(d *appsv1.StatefulSet) State {
 	// CurrentRevision moves on once the last pod is of the new revision.
 	s.Ready = st.ReadyReplicas == want && st.Replicas == want && (d.Spec.UpdateStrategy.Type == appsv1.OnDeleteStatefulSetStrategyType || st.UpdatedReplicas == want)
 	return s
-}
-
-func ofJob(j *batchv1.Job) State {
-	for _, c := range j.Status.Conditions {
-		if c.Status != corev1.ConditionTrue {
-			continue
-		}
-		switch c.Type {
-		case batchv1.JobComplete:
-			return State{Ready: true, Summary: "it is done"}
-		case batchv1.JobFailed:
-			return State{Failed: true, Summary: "it failed: " + c.Message}
-		case batchv1.JobSuspended, batchv1.JobFailureTarget, batchv1.JobSuccessCriteriaMet:
-		}
-	}
-	return State{Summary: fmt.Sprintf("it runs (%d failed so far)", j.Status.Failed)}
 }
 
 func replicas(n *int32) int32 {
@@ -160,8 +139,6 @@ func (w World) owners() map[types.UID]bool {
 	switch {
 	case w.StatefulSet != nil:
 		return map[types.UID]bool{w.StatefulSet.UID: true}
-	case w.Job != nil:
-		return map[types.UID]bool{w.Job.UID: true}
 	case w.Deployment == nil:
 		return nil
 	}
@@ -216,7 +193,7 @@ func creation(message string) Reason {
 	case strings.Contains(message, "exceeded quota"):
 		r.Remedy = "Raise the namespace's ResourceQuota, or ask for less by --set resources of that part."
 	case strings.Contains(message, "serviceaccount") && strings.Contains(message, "not found"):
-		r.Remedy = "Run fleetctl install again: it makes the ServiceAccount."
+		r.Remedy = "Make the ServiceAccount that the message names; those of the fleet come back by fleetctl install."
 	}
 	return r
 }

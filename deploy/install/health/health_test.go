@@ -6,7 +6,6 @@ import (
 	"time"
 
 	appsv1 "k8s.io/api/apps/v1"
-	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -84,14 +83,14 @@ func TestAWorkloadThatIsNotReadySaysWhy(t *testing.T) {
 			old := pod("fleet-operator-0", "old")
 			old.Status.ContainerStatuses = []corev1.ContainerStatus{waits("ErrImagePull", "of a former revision")}
 			w.Pods = []corev1.Pod{q, old, p}
-		}, []string{"fleet-operator-1 cannot have its image registry.test/fleet-operator:v1: not found", "fleet-operator-2"}, "--bundle"},
+		}, []string{"fleet-operator-1 cannot pull image registry.test/fleet-operator:v1: not found", "fleet-operator-2"}, "--bundle"},
 		"it ends again and again": {func(w *health.World) {
 			p := pod("fleet-operator-1", "rs")
 			c := waits("CrashLoopBackOff", "back-off 5m0s")
 			c.LastTerminationState.Terminated = &corev1.ContainerStateTerminated{ExitCode: 1, Message: "line one\nNATS at nats://nats:4222 does not answer\n"}
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{c}
 			w.Pods = []corev1.Pod{p}
-		}, []string{"exit code 1: NATS at nats://nats:4222 does not answer"}, "kubectl logs -n fleet-system fleet-operator-1 --previous"},
+		}, []string{"is in CrashLoopBackOff: it ends with exit code 1: NATS at nats://nats:4222 does not answer"}, "kubectl logs -n fleet-system fleet-operator-1 --previous"},
 		"out of memory": {func(w *health.World) {
 			p := pod("fleet-operator-1", "rs")
 			c := waits("CrashLoopBackOff", "")
@@ -103,12 +102,12 @@ func TestAWorkloadThatIsNotReadySaysWhy(t *testing.T) {
 			p := pod("fleet-operator-1", "rs")
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{waits("CreateContainerConfigError", `secret "fleet-operator-nats" not found`)}
 			w.Pods = []corev1.Pod{p}
-		}, []string{`secret "fleet-operator-nats" not found`}, "fleetctl install again"},
+		}, []string{`secret "fleet-operator-nats" not found`}, "comes back by fleetctl install"},
 		"no node": {func(w *health.World) {
 			p := pod("fleet-operator-1", "rs")
 			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "0/1 nodes are available: 1 Insufficient memory."}}
 			w.Pods = []corev1.Pod{p}
-		}, []string{"finds no node: 0/1 nodes are available: 1 Insufficient memory."}, "Add a node"},
+		}, []string{"cannot be scheduled: 0/1 nodes are available: 1 Insufficient memory."}, "Add a node"},
 		"no volume": {func(w *health.World) {
 			p := pod("fleet-operator-1", "rs")
 			p.Status.Conditions = []corev1.PodCondition{{Type: corev1.PodScheduled, Status: corev1.ConditionFalse, Message: "pod has unbound immediate PersistentVolumeClaims"}}
@@ -120,7 +119,7 @@ func TestAWorkloadThatIsNotReadySaysWhy(t *testing.T) {
 		"a mount fails": {func(w *health.World) {
 			w.Pods = []corev1.Pod{pod("fleet-operator-1", "rs")}
 			w.Events = []corev1.Event{event("uid-fleet-operator-1", "FailedMount", `MountVolume.SetUp failed: secret "fleet-nats-tls" not found`, 0)}
-		}, []string{"fleet-nats-tls"}, "fleetctl install again"},
+		}, []string{"fleet-nats-tls"}, "comes back by fleetctl install"},
 		"a probe fails": {func(w *health.World) {
 			p := pod("fleet-operator-1", "rs")
 			p.Status.ContainerStatuses = []corev1.ContainerStatus{{State: corev1.ContainerState{Running: &corev1.ContainerStateRunning{}}}}
@@ -192,17 +191,5 @@ func TestAStatefulSetIsReadyOnceAllServersAreNew(t *testing.T) {
 	set.Status.UpdatedReplicas = 3
 	if !health.Judge(health.World{StatefulSet: set}).Ready {
 		t.Error("all servers are ready and new")
-	}
-}
-
-func TestAJobThatFailedIsNotWaitedFor(t *testing.T) {
-	t.Parallel()
-	job := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Name: "setup", UID: "j"}}
-	if s := health.Judge(health.World{Job: job}); s.Ready || s.Failed {
-		t.Errorf("a job that runs: %+v", s)
-	}
-	job.Status.Conditions = []batchv1.JobCondition{{Type: batchv1.JobFailed, Status: corev1.ConditionTrue, Message: "BackoffLimitExceeded"}}
-	if s := health.Judge(health.World{Job: job}); !s.Failed || !strings.Contains(s.Summary, "BackoffLimitExceeded") {
-		t.Errorf("a job that failed: %+v", s)
 	}
 }

@@ -30,9 +30,9 @@ func ofPod(p *corev1.Pod, world World) []Reason {
 		return all
 	}
 	if message := newestEvent(world.Events, p, "FailedMount", "FailedAttachVolume"); message != "" {
-		r := Reason{Sentence: fmt.Sprintf("Pod %s waits for a volume: %s", p.Name, message)}
+		r := Reason{Sentence: fmt.Sprintf("Pod %s cannot mount a volume: %s", p.Name, message)}
 		if strings.Contains(message, "secret") || strings.Contains(message, "configmap") {
-			r.Remedy = "Run fleetctl install again: it makes what is missing."
+			r.Remedy = "Make what the message names, or correct the value that names it. What fleetctl makes itself comes back by fleetctl install."
 		}
 		return []Reason{r}
 	}
@@ -62,7 +62,7 @@ func unscheduled(p *corev1.Pod, world World) (Reason, bool) {
 		for _, claim := range pendingClaims(p, world) {
 			return claim, true
 		}
-		r := Reason{Sentence: fmt.Sprintf("Pod %s finds no node: %s", p.Name, c.Message)}
+		r := Reason{Sentence: fmt.Sprintf("Pod %s cannot be scheduled: %s", p.Name, c.Message)}
 		switch {
 		case strings.Contains(c.Message, "Insufficient"):
 			r.Remedy = "Add a node, or ask for less by --set resources of that part."
@@ -113,13 +113,13 @@ func ofContainer(p *corev1.Pod, c corev1.ContainerStatus) (Reason, bool) {
 	switch waiting.Reason {
 	case "ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull", "RegistryUnavailable":
 		return Reason{
-			Sentence: fmt.Sprintf("Pod %s cannot have its image %s: %s", p.Name, c.Image, pulling(waiting)),
+			Sentence: fmt.Sprintf("Pod %s cannot pull image %s: %s", p.Name, c.Image, pulling(waiting)),
 			Remedy:   "Check --set images of that part, and --set imagePullSecrets for a private registry. Without a registry, use --bundle.",
 		}, true
 	case "CreateContainerConfigError":
 		return Reason{
 			Sentence: fmt.Sprintf("Pod %s cannot start: %s", p.Name, message(waiting)),
-			Remedy:   "Run fleetctl install again: it makes what is missing.",
+			Remedy:   "Make what the message names, or correct the value that names it. What fleetctl makes itself comes back by fleetctl install.",
 		}, true
 	case "CrashLoopBackOff":
 		return crash(p, c.LastTerminationState.Terminated), true
@@ -132,13 +132,13 @@ func ofContainer(p *corev1.Pod, c corev1.ContainerStatus) (Reason, bool) {
 // crash says how a container ends. The text is the same each time that it ends so.
 func crash(p *corev1.Pod, ended *corev1.ContainerStateTerminated) Reason {
 	r := Reason{
-		Sentence: fmt.Sprintf("Pod %s ends again and again.", p.Name),
+		Sentence: fmt.Sprintf("Pod %s is in CrashLoopBackOff.", p.Name),
 		Remedy:   fmt.Sprintf("Read its log: kubectl logs -n %s %s --previous.", p.Namespace, p.Name),
 	}
 	if ended == nil {
 		return r
 	}
-	r.Sentence = fmt.Sprintf("Pod %s ends again and again, last with exit code %d", p.Name, ended.ExitCode)
+	r.Sentence = fmt.Sprintf("Pod %s is in CrashLoopBackOff: it ends with exit code %d", p.Name, ended.ExitCode)
 	if ended.Reason == "OOMKilled" {
 		r.Remedy = "It needs more memory than its limit: raise --set resources of that part."
 	}

@@ -28,8 +28,18 @@ type Saved struct {
 // devices' users.
 func AccountKeyFile(dir string) string { return filepath.Join(dir, accountFile) }
 
-// Save writes what a fleet must know of its provider into the directory of the keys.
-func (o Outcome) Save(dir, issuer string) error {
+// CAFile is the provider's certificate authority in the directory of the keys, where the
+// provider has one of its own.
+func CAFile(dir string) string { return filepath.Join(dir, "provider-ca.crt") }
+
+// Save writes what a fleet must know of its provider into the directory of the keys, and
+// the certificate authority of the provider, in PEM, where it has one of its own.
+func (o Outcome) Save(dir, issuer string, ca []byte) error {
+	if len(ca) > 0 {
+		if err := secretfile.Write(CAFile(dir), ca); err != nil {
+			return err
+		}
+	}
 	text, err := json.MarshalIndent(Saved{issuer, o.Project, o.DeviceOrganization, o.PeopleOrganization, o.CLIClient, o.DashboardClient}, "", "  ")
 	if err != nil {
 		return err

@@ -64,6 +64,9 @@ imagePullSecrets:
 - topologyKey: kubernetes.io/hostname
   maxSkew: 1
   whenUnsatisfiable: {{ .hosts }}
+  {{- if and .hostsApart (eq .hosts "DoNotSchedule") }}
+  minDomains: {{ .hostsApart }}
+  {{- end }}
   labelSelector:
     matchLabels:
       {{- $selector | nindent 6 }}
