@@ -68,7 +68,7 @@ type Auth struct {
 	KeyFile   string `toml:"key_file"`   // as Zitadel exports it
 	Issuer    string `toml:"issuer"`     // of the provider, byte for byte
 	ProjectID string `toml:"project_id"` // the fleet's project there: the token's audience
-	CAFile    string `toml:"ca_file"`    // PEM, for the provider; empty: the system's own
+	CAFile    string `toml:"ca_file"`    // PEM, for the provider, beside the system's own
 	// AllowPlaintext permits an issuer of scheme http.
 	AllowPlaintext bool `toml:"allow_plaintext"`
 	// Scopes are asked for besides those that every device needs.

@@ -69,7 +69,7 @@ func New(c config.Config, o Options) (Credentials, error) {
 	case config.ModeShared:
 		return &Shared{proof: Proof{User: c.Auth.User, Password: c.Auth.Password, Number: 1}}, nil
 	case config.ModeZitadelJWT:
-		servers, err := trust.New(o.Clock, c.Auth.CAFile)
+		servers, err := trust.Beside(o.Clock, c.Auth.CAFile)
 		if err != nil {
 			return nil, fmt.Errorf("auth: %w", err)
 		}

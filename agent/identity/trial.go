@@ -18,7 +18,7 @@ type Trial struct {
 
 // NewTrial wires a trial. It reads the provider's CA file.
 func NewTrial(c config.Config, clock *trust.Clock) (*Trial, error) {
-	servers, err := trust.New(clock, c.Auth.CAFile)
+	servers, err := trust.Beside(clock, c.Auth.CAFile)
 	if err != nil {
 		return nil, fmt.Errorf("auth: %w", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 
+	"fleet.nationtech.io/crds/manifests"
 	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/install/apply"
 	"fleet.nationtech.io/deploy/install/cluster"
@@ -92,7 +93,11 @@ func (r *run) rights() ([]cluster.Right, error) {
 		}
 		rights = append(rights, gone...)
 	}
-	objects := slices.Clone(r.objects.First)
+	objects, err := manifests.Policies()
+	if err != nil {
+		return nil, err
+	}
+	objects = append(objects, r.objects.First...)
 	for _, s := range r.objects.Workloads {
 		objects = append(objects, s.Object)
 	}

@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -51,7 +52,15 @@ func (r *run) definitions(ctx context.Context) error {
 		return err
 	}
 	r.say("CRDs", "The cluster serves the fleet's kinds.")
-	return nil
+	err := crds.Policies(ctx, r.Config)
+	if errors.Is(err, crds.ErrPoliciesNotServed) {
+		r.say("policies", "The log will not name who changes a Deployment: %v.", err)
+		return nil
+	}
+	if err == nil {
+		r.say("policies", "Admission policies name who changes a Deployment.")
+	}
+	return err
 }
 
 // objectsFirst applies all that is no workload.

@@ -37,7 +37,7 @@ func (f *ProviderFlags) Bind(cmd *cobra.Command) {
 	flags.StringVar(&f.project, "project", "", "id of the fleet's project there (default the context's)")
 	flags.StringVar(&f.organization, "organization", "", "id of the devices' organization there; default $"+EnvOrganization)
 	flags.StringVar(&f.clientID, "client-id", "", "client id of fleetctl's application there, by which you sign in as an admin (default the context's)")
-	flags.StringVar(&f.caFile, "provider-ca-file", "", "PEM file of the CAs that signed the provider's certificate (default the context's)")
+	flags.StringVar(&f.caFile, "provider-ca-file", "", "PEM file of the CAs that signed the provider's certificate (default the context's); the system's are trusted too")
 	flags.StringVar(&f.keyFile, "admin-key-file", "", "key of a service account that may manage the devices' users, in place of a sign-in")
 	flags.StringVar(&f.tokenFile, "admin-token-file", "", "file with a personal access token of such an account, in place of a sign-in")
 }

@@ -99,7 +99,7 @@ func tokenOf(ctx context.Context, o Options, key []byte) (token string, err erro
 		return "", err
 	}
 	clock := &trust.Clock{System: o.Now}
-	servers, err := trust.New(clock, o.CAFile)
+	servers, err := trust.Beside(clock, o.CAFile)
 	if err != nil {
 		return "", err
 	}
