@@ -68,14 +68,13 @@ func writeCredentials(s cli.Streams, m install.Manifest, file string) error {
 	if err := secretfile.Write(file, text); err != nil {
 		return cli.Failed(err, "another FILE")
 	}
-	switch {
-	case present == nil:
+	if present == nil {
 		s.Tell("%s was made. Keep it as a secret, and keep a copy: without it no device can come back to the fleet.\n", file)
-	default:
-		s.Tell("%s was completed. What it had is as it was.\n", file)
-		if certificate != "" {
-			s.Tell("The NATS servers' certificate was made again: %s. Apply the file, and reload or restart the servers one after the other.\n", certificate)
-		}
+		return nil
+	}
+	s.Tell("%s was completed. What it had is as it was.\n", file)
+	if certificate != "" {
+		s.Tell("The NATS servers' certificate was made again: %s. Apply the file, and reload or restart the servers one after the other.\n", certificate)
 	}
 	return nil
 }
