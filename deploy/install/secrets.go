@@ -98,7 +98,7 @@ func (r *run) lost(ctx context.Context) ([]cluster.Finding, error) {
 			findings = append(findings, cluster.Finding{
 				Level:    cluster.Refuse,
 				Sentence: fmt.Sprintf("Secret %s is gone. It was made once, and another one in its place would not be the fleet's.", name),
-				Remedy:   "Put it back from your copy: kubectl apply -f fleet-secrets.yaml. Without a copy the fleet must be made from the beginning: fleetctl uninstall --delete-data CLUSTER.",
+				Remedy:   "Put it back from your copy: kubectl create -f fleet-secrets.yaml. Without a copy the fleet must be made from the beginning: fleetctl uninstall --delete-data CLUSTER.",
 			})
 		}
 	}
