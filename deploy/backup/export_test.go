@@ -18,3 +18,6 @@ func Surplus(r Retention, files []File, logID string, now time.Time) (names []st
 	}
 	return names
 }
+
+// PrivateDir is a directory of this user's own below another.
+func PrivateDir(base string) (string, error) { return privateDir(base) }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 )
@@ -42,6 +43,8 @@ var (
 	ErrDenied = errors.New("access denied")
 	// ErrUnreachable says that the place did not answer, or not to the end.
 	ErrUnreachable = errors.New("the store does not answer")
+	// ErrFailed says that the place answered that it cannot do that, as one that is full.
+	ErrFailed = errors.New("the store failed")
 )
 
 // IsPlace says whether a text of a command line names a place, and not a file: an S3
@@ -75,20 +78,25 @@ var _ Place = Directory("")
 
 func (d Directory) String() string { return string(d) }
 
-// Put implements Place. A file that is in the directory already is renamed.
+// Put implements Place. A file that is in the directory already is renamed. What it
+// stored outlives a power cut.
 func (d Directory) Put(ctx context.Context, name, file string, progress func(done, total uint64)) error {
-	to := filepath.Join(string(d), name)
-	if filepath.Dir(file) == filepath.Clean(string(d)) {
-		if err := os.Rename(file, to); err != nil {
-			return err
-		}
-		return d.sync()
-	}
+	d.sweep(time.Now())
 	in, err := os.Open(file)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
+	to := filepath.Join(string(d), name)
+	if filepath.Dir(file) == filepath.Clean(string(d)) {
+		if err := in.Sync(); err != nil {
+			return err
+		}
+		if err := os.Rename(file, to); err != nil {
+			return err
+		}
+		return d.sync()
+	}
 	out, err := os.CreateTemp(string(d), "."+name+"-*")
 	if err != nil {
 		return err
@@ -105,6 +113,26 @@ func (d Directory) Put(ctx context.Context, name, file string, progress func(don
 		return err
 	}
 	return d.sync()
+}
+
+// leftover is the form of the names of files that Put writes before they get their own.
+var leftover = regexp.MustCompile(`^\.fleet-[0-9A-Z]{26}-[0-9]{8}T[0-9]{6}Z\.archive(\.verified)?-[0-9]+$`)
+
+// sweep removes what runs that were killed in Put left behind: files to which nothing was
+// written for a day. One that cannot be removed stays for the next time.
+func (d Directory) sweep(now time.Time) {
+	entries, err := os.ReadDir(string(d))
+	if err != nil {
+		return // Put says what is wrong with the directory
+	}
+	for _, e := range entries {
+		if !leftover.MatchString(e.Name()) {
+			continue
+		}
+		if i, err := e.Info(); err == nil && i.Mode().IsRegular() && now.Sub(i.ModTime()) > unfinished {
+			_ = os.Remove(filepath.Join(string(d), e.Name()))
+		}
+	}
 }
 
 // sync makes sure that a power cut takes no name back.

@@ -1,6 +1,7 @@
 package backup
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -31,7 +32,7 @@ const (
 	EnvSecretKey  = "AWS_SECRET_ACCESS_KEY"
 	envToken      = "AWS_SESSION_TOKEN"
 	EnvFile       = "AWS_SHARED_CREDENTIALS_FILE"
-	envProfile    = "AWS_PROFILE"
+	EnvProfile    = "AWS_PROFILE"
 	EnvCA         = "AWS_CA_BUNDLE"
 	envWebToken   = "AWS_WEB_IDENTITY_TOKEN_FILE"
 	amazon        = "https://s3.amazonaws.com"
@@ -60,15 +61,20 @@ var _ Place = (*s3)(nil)
 
 var bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
 
-// ErrSettings says that the URL or the environment of a store is wrong.
-var ErrSettings = errors.New("settings of the store")
+// Errors of a store's settings.
+var (
+	// ErrSettings says that the URL or the environment of a store is wrong.
+	ErrSettings = errors.New("settings of the store")
+	// ErrCredentials says that there are no credentials for the store.
+	ErrCredentials = errors.New("no credentials for the store")
+)
 
 func newS3(text string, getenv func(string) string) (*s3, error) {
 	bucket, prefix, _ := strings.Cut(strings.TrimPrefix(text, schemeS3), "/")
 	if !bucketName.MatchString(bucket) {
 		return nil, fmt.Errorf("%w: %q is not of the form s3://bucket/prefix", ErrSettings, text)
 	}
-	endpoint := first(getenv(EnvEndpoint), getenv(envEndpoint), amazon)
+	endpoint := cmp.Or(getenv(EnvEndpoint), getenv(envEndpoint), amazon)
 	u, err := url.Parse(endpoint)
 	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil {
 		return nil, fmt.Errorf("%w: $%s is no URL of the form https://s3.example.org", ErrSettings, EnvEndpoint)
@@ -78,7 +84,7 @@ func newS3(text string, getenv func(string) string) (*s3, error) {
 		return nil, err
 	}
 	client, err := minio.New(u.Host, &minio.Options{
-		Creds: credentialsOf(getenv), Secure: u.Scheme == "https", Region: first(getenv(EnvRegion), getenv("AWS_DEFAULT_REGION"), defaultRegion),
+		Creds: credentialsOf(getenv), Secure: u.Scheme == "https", Region: cmp.Or(getenv(EnvRegion), getenv("AWS_DEFAULT_REGION"), defaultRegion),
 		Transport: t, MaxRetries: retries,
 	})
 	if err != nil {
@@ -87,24 +93,34 @@ func newS3(text string, getenv func(string) string) (*s3, error) {
 	return &s3{client: client, transport: t, bucket: bucket, prefix: strings.Trim(prefix, "/"), host: u.Host}, nil
 }
 
-func first(texts ...string) string {
-	for _, t := range texts {
-		if t != "" {
-			return t
-		}
-	}
-	return ""
-}
-
 // credentialsOf are those of the environment, of a file, or of the pod's own identity.
 func credentialsOf(getenv func(string) string) *credentials.Credentials {
-	if key := getenv(EnvAccessKey); key != "" {
-		return credentials.NewStaticV4(key, getenv(EnvSecretKey), getenv(envToken))
+	switch {
+	case getenv(EnvAccessKey) != "":
+		return credentials.NewStaticV4(getenv(EnvAccessKey), getenv(EnvSecretKey), getenv(envToken))
+	case getenv(envWebToken) != "" && getenv(EnvFile) == "":
+		return credentials.New(provider{&credentials.IAM{}, "the pod's identity ($" + envWebToken + ")"})
 	}
-	if getenv(envWebToken) != "" && getenv(EnvFile) == "" {
-		return credentials.NewIAM("")
+	where := "$" + EnvAccessKey + " is not set, and the file of credentials"
+	if p := getenv(EnvProfile); p != "" {
+		where += ", profile " + p
 	}
-	return credentials.NewFileAWSCredentials(getenv(EnvFile), getenv(envProfile))
+	return credentials.New(provider{&credentials.FileAWSCredentials{Filename: getenv(EnvFile), Profile: getenv(EnvProfile)}, where})
+}
+
+// provider says of an error that credentials are the trouble, and where they were looked
+// for.
+type provider struct {
+	credentials.Provider
+	where string
+}
+
+func (p provider) RetrieveWithCredContext(cc *credentials.CredContext) (credentials.Value, error) {
+	v, err := p.Provider.RetrieveWithCredContext(cc)
+	if err != nil {
+		return v, fmt.Errorf("%w: %s: %w", ErrCredentials, p.where, err)
+	}
+	return v, nil
 }
 
 // transport gives up a connection over which nothing comes, however it hangs.
@@ -221,7 +237,8 @@ func (s *s3) Get(ctx context.Context, name string, w io.Writer, progress func(do
 		default:
 			fruitless++
 		}
-		if err := s.explain("fetch "+name, err); !errors.Is(err, ErrUnreachable) || ctx.Err() != nil || fruitless == cuts {
+		err = s.explain("fetch "+name, err)
+		if again := errors.Is(err, ErrUnreachable) || errors.Is(err, ErrFailed); !again || ctx.Err() != nil || fruitless == cuts {
 			return err
 		}
 		if err := pause(ctx, time.Duration(fruitless+1)*200*time.Millisecond); err != nil {
@@ -306,15 +323,20 @@ func (s *s3) Remove(ctx context.Context, name string) error {
 
 // explain says in whose part an error is. The store's own words come last.
 func (s *s3) explain(what string, err error) error {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return err
-	}
 	var path *os.PathError
-	if errors.As(err, &path) {
+	switch {
+	case err == nil || errors.Is(err, context.Canceled):
+		return err
+	case errors.Is(err, ErrCredentials):
+		return fmt.Errorf("%s: %s: %w", s, what, err)
+	case errors.As(err, &path):
 		return err
 	}
-	said := minio.ToErrorResponse(err)
-	kind := ErrUnreachable
+	var said minio.ErrorResponse
+	if !errors.As(err, &said) || said.StatusCode == 0 && said.Code == "" {
+		return fmt.Errorf("%s: %s: %w: %w", s, what, ErrUnreachable, err)
+	}
+	var kind error
 	switch {
 	case said.Code == "NoSuchBucket":
 		kind = ErrNoPlace
@@ -324,8 +346,18 @@ func (s *s3) explain(what string, err error) error {
 		kind = ErrMissing
 	case said.StatusCode == http.StatusForbidden, said.StatusCode == http.StatusUnauthorized:
 		kind = ErrDenied
-	case said.StatusCode == http.StatusBadRequest, said.StatusCode == http.StatusPreconditionFailed:
-		return fmt.Errorf("%s: %s: %w", s, what, err)
+	case said.StatusCode > 0 && said.StatusCode < http.StatusInternalServerError:
+		return fmt.Errorf("%s: %s: it answered %s: %w", s, what, answer(said), err)
+	default:
+		return fmt.Errorf("%s: %s: %w: it answered %s: %w", s, what, ErrFailed, answer(said), err)
 	}
 	return fmt.Errorf("%s: %s: %w: %w", s, what, kind, err)
+}
+
+// answer is the status of an answer; the code of one that began well.
+func answer(said minio.ErrorResponse) string {
+	if said.StatusCode == 0 {
+		return said.Code
+	}
+	return strings.TrimSpace(fmt.Sprintf("%d %s", said.StatusCode, http.StatusText(said.StatusCode)))
 }

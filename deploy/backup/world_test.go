@@ -15,6 +15,7 @@ import (
 	"github.com/johannesboyne/gofakes3"
 	"github.com/johannesboyne/gofakes3/backend/s3mem"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/deploy/backup"
 	"fleet.nationtech.io/eventlog"
@@ -140,7 +141,18 @@ func aLog(t *testing.T) (*natstest.Server, *nats.Conn) {
 	server := natstest.Start(t)
 	nc, js := server.Connect(t)
 	natstest.EnsureLog(t, js, 1)
-	for i := range 200 {
+	grow(t, nc, 200)
+	return server, nc
+}
+
+// grow appends so many events to the log.
+func grow(t *testing.T, nc *nats.Conn, events int) {
+	t.Helper()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range events {
 		d, err := eventlog.NewDraft(eventlog.DeviceSubject(fmt.Sprintf("pi-%d", i)), eventlog.DeviceRegistered, time.Now(), eventlog.Registration{AgentVersion: strings.Repeat("x", 500)})
 		if err == nil {
 			_, err = appender.Unfenced(t.Context(), js, "test", d)
@@ -149,7 +161,6 @@ func aLog(t *testing.T) (*natstest.Server, *nats.Conn) {
 			t.Fatal(err)
 		}
 	}
-	return server, nc
 }
 
 // clock is one that a test moves.

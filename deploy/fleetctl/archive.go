@@ -57,16 +57,18 @@ itself (fleet-LOG-TIME.archive), checks it with its seals, stores it, reads it b
 the place and compares it, and marks it as verified (NAME.verified). Then it removes
 what --keep and --keep-for let go: verified archives of the same log that are neither
 among the newest so many nor younger than that. It never removes the newest verified
-one, and no file of another name. Where a backup fails nothing is removed. For a
-store the archive is made in --work-dir first.
+one, and no file of another name. It removes nothing where a backup fails, or where an
+older archive has events that the log has lost since. For a store the archive is made
+in --work-dir first. One backup at a time uses a work directory.
 
 The store's settings come from the environment, as other tools for S3 read it:
 $` + backup.EnvEndpoint + ` (https://s3.example.org), $` + backup.EnvRegion + `, $` + backup.EnvCA + `, and the
 credentials $` + backup.EnvAccessKey + ` and $` + backup.EnvSecretKey + `, or a file:
 $` + backup.EnvFile + `.
 
-For a CronJob: the exit code is 0 once the archive is verified, 4 where it is and an
-older one could not be removed, else 1; -o json says when, how large and what was
+For a CronJob: the exit code is 0 once the archive is verified; 4 where it is, and an
+older one could not be removed or has events that the log has lost; 2 where the command
+line or the store's URL is wrong; else 1. -o json says when, how large and what was
 removed.
 
 An archive can hold secrets: whatever people put into Deployments is in the log.
@@ -174,7 +176,7 @@ func explainArchive(c *query.Connection, err error, nc *nats.Conn, file string) 
 		return cli.Failed(err, "run the same command again to resume. Is the server up? "+c.URL)
 	case errors.Is(err, logstream.ErrRestoring):
 		return cli.Failed(err, "")
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EFBIG), errors.Is(err, syscall.EDQUOT):
+	case isDiskFull(err):
 		return cli.Failed(err, "make room, then run the same command again: "+archive.PartialOf(file)+" keeps what is written")
 	case errors.Is(err, archive.ErrDamaged), errors.Is(err, archive.ErrNotArchive), errors.Is(err, archive.ErrNewer), isOfFile(err):
 		return explainFile(err)
@@ -182,6 +184,10 @@ func explainArchive(c *query.Connection, err error, nc *nats.Conn, file string) 
 		return c.Explain(err, nc)
 	}
 	return cli.Failed(err, "")
+}
+
+func isDiskFull(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EFBIG) || errors.Is(err, syscall.EDQUOT)
 }
 
 func isOfFile(err error) bool {

@@ -30,7 +30,7 @@ type backupFlags struct {
 func (f *backupFlags) bind(cmd *cobra.Command) {
 	cmd.Flags().IntVar(&f.keep, "keep", 0, "of a backup: keep the newest so many verified archives; 0 with --keep-for 0: keep all")
 	cmd.Flags().DurationVar(&f.keepFor, "keep-for", 0, "of a backup: keep verified archives that are younger, such as 720h")
-	cmd.Flags().StringVar(&f.workDir, "work-dir", "", "directory where the archive is made before it goes to a store; default: the system's for temporary files")
+	cmd.Flags().StringVar(&f.workDir, "work-dir", "", "of a backup: directory where the archive is made, for one backup at a time; default: the directory that it goes to, and for a store one of your own below the system's for temporary files. Of --check: where an archive is fetched to")
 }
 
 // check refuses flags that contradict each other. making says that a backup is made.
@@ -70,14 +70,18 @@ func backupLog(ctx context.Context, s cli.Streams, c *query.Connection, target s
 		Retention: backup.Retention{Count: f.keep, Age: f.keepFor}, WorkDir: f.workDir, Seals: keys, Now: s.Now, Progress: report,
 	})
 	end()
-	if err != nil && !errors.Is(err, backup.ErrNotRemoved) {
-		return explainBackup(c, err, nc, place, out)
+	stands := errors.Is(err, backup.ErrNotRemoved) || errors.Is(err, backup.ErrWentBack)
+	if err != nil && !stands {
+		return explainBackup(c, err, nc, out)
 	}
 	if err := writeBackup(s, out, f.output); err != nil {
 		return err
 	}
-	if err != nil {
-		return cli.FailedWith(cli.ExitForeign, err, "let the user remove files there, or remove it by hand; the new archive is whole and verified")
+	switch {
+	case errors.Is(err, backup.ErrWentBack):
+		return cli.FailedWith(cli.ExitForeign, err, "move that archive and its .verified file to another place: it alone has those events. Until it is gone no backup removes an archive")
+	case err != nil:
+		return cli.FailedWith(cli.ExitForeign, err, "let the user read and remove files there, or remove it by hand; the new archive is whole and verified")
 	}
 	return nil
 }
@@ -157,7 +161,13 @@ func withFetched(ctx context.Context, s cli.Streams, target, workDir string, the
 		name = newest.Name
 		s.Warn("%s is the newest verified archive in %s\n", name, place)
 	}
+	report, end := stepProgress[backup.Step](s)
 	if d, ok := place.(backup.Directory); ok {
+		err := backup.Compare(ctx, place, name, func(done, total uint64) { report(backup.StepCompare, done, total) })
+		end()
+		if err != nil {
+			return explainPlace(err)
+		}
 		return then(filepath.Join(string(d), name))
 	}
 	dir, err := os.MkdirTemp(workDir, "fleet-archive-")
@@ -166,7 +176,6 @@ func withFetched(ctx context.Context, s cli.Streams, target, workDir string, the
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	file := filepath.Join(dir, name)
-	report, end := stepProgress[backup.Step](s)
 	err = backup.Fetch(ctx, place, name, file, func(done, total uint64) { report(backup.StepFetch, done, total) })
 	end()
 	if err != nil {
@@ -176,15 +185,24 @@ func withFetched(ctx context.Context, s cli.Streams, target, workDir string, the
 }
 
 // explainBackup says what to try where a backup failed.
-func explainBackup(c *query.Connection, err error, nc *nats.Conn, place backup.Place, out backup.Result) error {
-	if out.Name != "" || isOfPlace(err) {
+func explainBackup(c *query.Connection, err error, nc *nats.Conn, out backup.Result) error {
+	switch {
+	case errors.Is(err, archive.ErrBusy):
+		return cli.Failed(err, "wait for it, or --work-dir with another directory")
+	case errors.Is(err, archive.ErrDamaged):
+		return cli.Failed(err, "run the same command again: it writes what is damaged again. Is the disk of the work directory sound?")
+	case errors.Is(err, archive.ErrSeal):
+		return cli.Failed(err, "keep the older archives, and look at the log: fleetctl verify. Or is it sealed with another key (--public-key)?")
+	case isDiskFull(err) && out.Name != "":
+		return cli.Failed(err, "make room in "+out.Place+", then run the same command again: "+out.Working+" keeps what is written")
+	case out.Name != "" || isOfPlace(err):
 		return explainPlace(err)
 	}
-	return explainArchive(c, err, nc, place.String())
+	return explainArchive(c, err, nc, out.Working)
 }
 
 func isOfPlace(err error) bool {
-	for _, of := range []error{backup.ErrDenied, backup.ErrMissing, backup.ErrNoPlace, backup.ErrUnreachable, backup.ErrSettings} {
+	for _, of := range []error{backup.ErrDenied, backup.ErrMissing, backup.ErrNoPlace, backup.ErrUnreachable, backup.ErrFailed, backup.ErrSettings, backup.ErrCredentials} {
 		if errors.Is(err, of) {
 			return true
 		}
@@ -199,6 +217,10 @@ func explainPlace(err error) error {
 		return cli.Interrupted("run the same command again")
 	case errors.Is(err, backup.ErrSettings):
 		return cli.Misused(err, "s3://bucket/prefix, and $"+backup.EnvEndpoint+"=https://s3.example.org")
+	case errors.Is(err, backup.ErrCredentials):
+		return cli.Failed(err, "$"+backup.EnvAccessKey+" and $"+backup.EnvSecretKey+", or $"+backup.EnvFile+" with a file that has them, and $"+backup.EnvProfile+" with the name of its profile")
+	case errors.Is(err, backup.ErrFailed):
+		return cli.Failed(err, "is the store full, or busy? Run the same command again: nothing was removed")
 	case errors.Is(err, backup.ErrNoPlace):
 		return cli.Failed(err, "make it first; fleetctl makes no bucket and no directory")
 	case errors.Is(err, backup.ErrDenied):

@@ -46,7 +46,7 @@ surer to stop the operators first.
 
 A PLACE is a directory or s3://BUCKET/PREFIX, where fleetctl archive made backups: the
 newest verified archive there is restored, or the one that s3://BUCKET/PREFIX/NAME
-names. It is fetched into --work-dir and compared with its mark first.
+names. It is compared with its mark first, and out of a store fetched into --work-dir.
 
 Run the same command again to resume after an interruption. Where the log had not
 arrived whole it is sent again from its beginning, since the server takes

@@ -33,6 +33,11 @@ func openDisk(path string) (disk, error) {
 	return f, nil
 }
 
+// Lock locks a file, which it makes where there is none, so that no other process locks
+// it until the lock is closed or this process ends. It fails with ErrBusy. Systems other
+// than Unix have no such lock, and nobody is kept out there.
+func Lock(path string) (io.Closer, error) { return openDisk(path) }
+
 // partial is a file in the making. What an earlier run, or an earlier try, wrote of
 // the same log is kept: where the same chunk comes again it is not written again.
 type partial struct {

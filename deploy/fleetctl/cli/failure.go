@@ -11,7 +11,7 @@ const (
 	ExitFailed   = 1 // it was tried and did not work; the message says what to try
 	ExitUsage    = 2 // the command line cannot be understood
 	ExitNoAnswer = 3 // ping: nobody answered
-	ExitForeign  = 4 // verify: all agrees, and foreign messages were found; import: entries were refused, the others are imported
+	ExitForeign  = 4 // verify: all agrees, and foreign messages were found; import: entries were refused, the others are imported; archive: the backup is verified, and a person must look at an older one
 
 	ExitNoOperator = 5 // rollout: no operator answered a request in time; it stays in the log
 	ExitPaused     = 6 // rollout status -w: the rollout is paused or held
