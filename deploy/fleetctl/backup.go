@@ -61,7 +61,7 @@ func backupLog(ctx context.Context, s cli.Streams, c *query.Connection, target s
 		return err
 	}
 	defer nc.Close()
-	report, end := stepProgress[backup.Step](s)
+	report, end := render.StepProgress[backup.Step](s)
 	out, err := backup.Run(ctx, nc, place, backup.Options{
 		Archive: archive.CreateOptions{Lost: func(err error) {
 			end()
@@ -84,24 +84,6 @@ func backupLog(ctx context.Context, s cli.Streams, c *query.Connection, target s
 		return cli.FailedWith(cli.ExitForeign, err, "let the user read and remove files there, or remove it by hand; the new archive is whole and verified")
 	}
 	return nil
-}
-
-// stepProgress shows one step after the other.
-func stepProgress[S ~string](s cli.Streams) (report func(step S, done, total uint64), end func()) {
-	var p *render.Progress
-	var at S
-	end = func() {
-		if p != nil {
-			p.End()
-		}
-	}
-	return func(step S, done, total uint64) {
-		if step != at || p == nil {
-			end()
-			p, at = render.NewProgress(s, string(step)), step
-		}
-		p.Report(done, total)
-	}, end
 }
 
 // backedUp is what came of a backup, as -o json writes it.
@@ -161,7 +143,7 @@ func withFetched(ctx context.Context, s cli.Streams, target, workDir string, the
 		name = newest.Name
 		s.Warn("%s is the newest verified archive in %s\n", name, place)
 	}
-	report, end := stepProgress[backup.Step](s)
+	report, end := render.StepProgress[backup.Step](s)
 	if d, ok := place.(backup.Directory); ok {
 		err := backup.Compare(ctx, place, name, func(done, total uint64) { report(backup.StepCompare, done, total) })
 		end()

@@ -102,22 +102,10 @@ func restoreLog(ctx context.Context, s cli.Streams, c *query.Connection, file st
 		return err
 	}
 	defer nc.Close()
-	var p *render.Progress
-	var at archive.Step
-	end := func() {
-		if p != nil {
-			p.End()
-		}
-	}
+	report, end := render.StepProgress[archive.Step](s)
 	out, err := archive.Restore(ctx, nc, file, archive.RestoreOptions{
 		Replicas: replicas,
-		Progress: func(step archive.Step, done, total uint64) {
-			if step != at {
-				end()
-				p, at = render.NewProgress(s, string(step)), step
-			}
-			p.Report(done, total)
-		},
+		Progress: report,
 		Lost: func(err error) {
 			end()
 			s.Warn("%v; restoring goes on with what is left\n", err)

@@ -73,3 +73,23 @@ func progressLine(what string, done, total uint64, took time.Duration) string {
 	}
 	return line
 }
+
+// StepProgress shows long work of several steps, one line after the other: report takes
+// the line of one step away where it is told of the next. The caller ends it before it
+// writes anything else.
+func StepProgress[S ~string](s cli.Streams) (report func(step S, done, total uint64), end func()) {
+	var p *Progress
+	var at S
+	end = func() {
+		if p != nil {
+			p.End()
+		}
+	}
+	return func(step S, done, total uint64) {
+		if step != at || p == nil {
+			end()
+			p, at = NewProgress(s, string(step)), step
+		}
+		p.Report(done, total)
+	}, end
+}

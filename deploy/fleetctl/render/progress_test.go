@@ -43,3 +43,25 @@ func TestProgressIsForPersonsWhoWait(t *testing.T) {
 	p.End()
 	says("in a pipe", "")
 }
+
+func TestProgressGoesFromStepToStep(t *testing.T) {
+	t.Parallel()
+	type step string
+	now := time.Date(2026, 11, 24, 14, 0, 0, 0, time.UTC)
+	var said strings.Builder
+	s := cli.Streams{Err: &said, ErrTerminal: true, Now: func() time.Time { return now }}
+	report, end := StepProgress[step](s)
+	end() // before anything was reported
+	report("reading", 0, 4)
+	now = now.Add(progressDelay)
+	report("reading", 1, 4)
+	report("writing", 0, 4)
+	now = now.Add(progressDelay)
+	report("writing", 2, 4) // half a second is rounded up
+	end()
+	want := eraseLine + "reading [======                  ]  25 %, 2s left" + eraseLine +
+		eraseLine + "writing [============            ]  50 %, 1s left" + eraseLine
+	if got := said.String(); got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
