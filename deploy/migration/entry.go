@@ -51,8 +51,10 @@ const (
 	ReasonTooLarge         Reason = "TooLarge"         // the event log does not take a value of this size
 	ReasonUnknownDevice    Reason = "UnknownDevice"    // neither the source nor the log has a valid device-info of the device
 	ReasonDeviceLeft       Reason = "DeviceLeft"       // the log says that the device was decommissioned
-	ReasonEnded            Reason = "Ended"            // the log says that the Deployment was deleted
+	ReasonEnded            Reason = "Ended"            // the log says that an operator ended the Deployment
 	ReasonAlreadyDecided   Reason = "AlreadyDecided"   // an operator has given the device another desired value in the log
+	ReasonOperatorOwns     Reason = "OperatorOwns"     // an operator decided the Deployment in the log, and it never had this content
+	ReasonNotSelected      Reason = "NotSelected"      // the Deployment's selector leaves the device out, and import cannot change that
 )
 
 // Reasons of a note: the entry is dealt with, and a person should know how.

@@ -2,31 +2,18 @@ package migration_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"log/slog"
 	"os"
-	"path/filepath"
-	"reflect"
 	"slices"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/yaml"
 
-	"fleet.nationtech.io/agent"
-	"fleet.nationtech.io/agent/config"
-	"fleet.nationtech.io/agent/engine"
-	"fleet.nationtech.io/agent/engine/memory"
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/localapi/localapitest"
 	"fleet.nationtech.io/crds/v1alpha1"
@@ -38,7 +25,6 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/eventlog/reader"
-	"fleet.nationtech.io/operator"
 	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/fleet"
@@ -61,170 +47,6 @@ func eventually(t *testing.T, what string, against func() string) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-}
-
-// touched counts what is done to containers.
-type touched struct {
-	engine.Engine
-	n atomic.Int64
-}
-
-func (e *touched) Create(ctx context.Context, s engine.Spec) (string, error) {
-	e.n.Add(1)
-	return e.Engine.Create(ctx, s)
-}
-
-func (e *touched) Start(ctx context.Context, id string) error {
-	e.n.Add(1)
-	return e.Engine.Start(ctx, id)
-}
-
-func (e *touched) Stop(ctx context.Context, id string) error {
-	e.n.Add(1)
-	return e.Engine.Stop(ctx, id)
-}
-
-func (e *touched) Remove(ctx context.Context, id string) error {
-	e.n.Add(1)
-	return e.Engine.Remove(ctx, id)
-}
-
-// node is a device: its containers, and the agent that looks after them.
-type node struct {
-	id     string
-	engine *touched
-	stop   func()
-}
-
-func newNode(t *testing.T, id string) *node {
-	t.Helper()
-	m, err := memory.New(memory.Options{Device: id, StateFile: filepath.Join(t.TempDir(), "containers.json")})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return &node{id: id, engine: &touched{Engine: m}}
-}
-
-// agent starts an agent on the device, with a data directory that is new: it knows
-// nothing but what it finds.
-func (n *node) agent(t *testing.T, url string) {
-	t.Helper()
-	c := config.Default()
-	c.DeviceID, c.DataDir, c.Labels = n.id, t.TempDir(), map[string]string{"site": "lab"}
-	c.NATS = config.NATS{URL: url, AllowPlaintext: true}
-	c.Auth.User, c.Auth.Password = accounts.DeviceUser(n.id), "p"
-	c.Podman.Engine = config.EngineMemory
-	c.Report.PulseInterval = config.Duration(200 * time.Millisecond)
-	a, err := agent.New(c, agent.Options{Engine: n.engine, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- a.Run(ctx) }()
-	<-a.Ready()
-	n.stop = sync.OnceFunc(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("agent %s: %v", n.id, err)
-		}
-	})
-	t.Cleanup(n.stop)
-}
-
-// containers are the ids of what runs, with their restarts.
-func (n *node) containers(t *testing.T) (ids []string) {
-	t.Helper()
-	found, err := n.engine.Observe(context.Background())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range found {
-		ids = append(ids, fmt.Sprintf("%s %s %v", c.ID, c.State, c.StartedAt))
-	}
-	return ids
-}
-
-// old is an agent that knows the KV API alone. It restarts a Deployment where the
-// content of its score changes.
-type old struct {
-	id  string
-	end context.CancelFunc
-
-	mu      sync.Mutex
-	runs    map[string]any // by Deployment
-	changed int            // starts and stops
-}
-
-// watch follows the device's desired state on a server, and reports.
-func (o *old) watch(t *testing.T, js jetstream.JetStream, labels map[string]string) {
-	t.Helper()
-	ctx, end := context.WithCancel(context.Background())
-	t.Cleanup(end)
-	o.end = end
-	kv := map[string]jetstream.KeyValue{}
-	for _, b := range eventlog.Buckets() {
-		var err error
-		if kv[b], err = js.KeyValue(ctx, b); err != nil {
-			t.Fatal(err)
-		}
-	}
-	put := func(bucket, key string, v any) {
-		b, err := json.Marshal(v)
-		if err == nil {
-			_, err = kv[bucket].Put(ctx, key, b)
-		}
-		if err != nil && ctx.Err() == nil {
-			t.Errorf("%s: put %s: %v", o.id, key, err)
-		}
-	}
-	put(eventlog.BucketInfo, eventlog.InfoKey(o.id), eventlog.DeviceInfo{DeviceID: o.id, Labels: labels})
-	w, err := kv[eventlog.BucketDesired].Watch(ctx, o.id+".>")
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		for e := range w.Updates() {
-			if e == nil {
-				continue
-			}
-			_, name, _ := eventlog.ParseDesiredKV(eventlog.KVSubject(eventlog.BucketDesired, e.Key()))
-			var content any
-			if e.Operation() == jetstream.KeyValuePut && json.Unmarshal(e.Value(), &content) != nil {
-				t.Errorf("%s cannot read %s", e.Key(), e.Value())
-			}
-			o.mu.Lock()
-			if !reflect.DeepEqual(o.runs[name], content) {
-				o.runs[name], o.changed = content, o.changed+1
-			}
-			o.mu.Unlock()
-			put(eventlog.BucketState, eventlog.StateKey(o.id, name), originalState{o.id, name, "Running", time.Now(), nil})
-			put(eventlog.BucketHeartbeat, eventlog.HeartbeatKey(o.id), eventlog.Heartbeat{DeviceID: o.id, At: time.Now()})
-		}
-	}()
-}
-
-func (o *old) changes() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.changed
-}
-
-// target is the new fleet's NATS, with the accounts of the product.
-func newTarget(t *testing.T, devices, legacy []string) *natstest.Server {
-	t.Helper()
-	u := accounts.Users{Operator: accounts.Login{User: "operator", Password: "p"}}
-	for _, d := range devices {
-		u.Devices = append(u.Devices, accounts.Device{ID: d, Password: "p"})
-	}
-	for _, d := range legacy {
-		u.Legacy = append(u.Legacy, accounts.Device{ID: d, Password: "p"})
-	}
-	text, err := accounts.Render(u, accounts.RenderOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return natstest.Start(t, natstest.Config(t, string(text)))
 }
 
 func TestDevicesKeepTheirContainersThroughAMigration(t *testing.T) {
@@ -410,48 +232,63 @@ spec:
 	}
 }
 
-// operate runs an operator until the test ends.
-func operate(t *testing.T, server *natstest.Server, api *localapitest.Cluster) {
-	t.Helper()
-	nc, _ := server.Connect(t, nats.UserInfo("operator", "p"))
-	op, err := operator.New(operator.Options{
-		Conn: nc, RestConfig: api.Config, Identity: "op", LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 200 * time.Millisecond,
-		PulseInterval: time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- op.Run(ctx) }()
-	t.Cleanup(func() {
-		cancel()
-		if err := <-done; err != nil {
-			t.Errorf("operator: %v", err)
-		}
-	})
-}
-
-// Nothing that the devices report tells those with the Deployment from the others, so
-// all hangs on the labels that the import gives to them.
-func TestDevicesThatAreMarkedKeepTheirDeployment(t *testing.T) {
+// All hangs on what the import does to select the devices: it marks those that nothing
+// else tells from the others, one that talks to the new log already among them, and when
+// a refused device is mended it finds another selector.
+func TestMarkedEarlyAndMendedDevicesKeepTheirDeployments(t *testing.T) {
 	t.Parallel()
-	const all, members = 215, 205
+	const all, marked, cameras, early, mended = 14, 10, 3, 4, 2
 	source := newOriginal(t)
+	labels := func(i int) map[string]string {
+		if i < cameras {
+			return map[string]string{"site": "lab", "pool": "cam"}
+		}
+		return map[string]string{"site": "lab"}
+	}
 	for i := range all {
 		id := deviceID(i)
-		source.put(eventlog.BucketInfo, eventlog.InfoKey(id), eventlog.DeviceInfo{DeviceID: id, Labels: map[string]string{"site": "lab"}})
-		if i < members {
+		source.put(eventlog.BucketInfo, eventlog.InfoKey(id), eventlog.DeviceInfo{DeviceID: id, Labels: labels(i)})
+		if i < marked {
 			source.put(eventlog.BucketDesired, eventlog.DesiredKey(id, "hello"), scoreOn("hello", "hello:1"))
 		}
+		if i < cameras && i != mended {
+			source.put(eventlog.BucketDesired, eventlog.DesiredKey(id, "camera"), scoreOn("camera", "camera:7"))
+		}
 	}
+	source.put(eventlog.BucketDesired, eventlog.DesiredKey(deviceID(mended), "camera"), []byte(`{"type":`))
 	source.settle()
 	server := newTarget(t, nil, nil)
 	nc, js := server.Connect(t, nats.UserInfo("operator", "p"))
-	r := run(t, source.read(), nc, js)
-	if len(r.Deployments) != 1 || r.Deployments[0].Guessed != migration.ByMarking {
-		t.Fatalf("%+v", r.Deployments)
+	if _, err := logstream.Ensure(t.Context(), js, logstream.Config{}); err != nil {
+		t.Fatal(err)
 	}
+	info, err := json.Marshal(eventlog.DeviceInfo{DeviceID: deviceID(early), Labels: labels(early)})
+	if err == nil {
+		_, err = js.Publish(t.Context(), eventlog.InfoSubject(deviceID(early)), info)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := options()
+	o.MaxIDs = marked - 1
+	found := func(refused int, want map[string]string) {
+		t.Helper()
+		r, err := migration.Import(t.Context(), source.read(), nc, js, o)
+		if err != nil || len(r.Refused) != refused || len(r.Differences) > 0 {
+			t.Fatalf("%v, refused %v, differences %v", err, r.Refused, r.Differences)
+		}
+		got := map[string]string{}
+		for _, d := range r.Deployments {
+			got[d.Name] = d.Guessed
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatalf("selectors (-want +got):\n%s", diff)
+		}
+	}
+	found(1, map[string]string{"hello": migration.ByMarking, "camera": migration.ByIDs})
+	source.put(eventlog.BucketDesired, eventlog.DesiredKey(deviceID(mended), "camera"), scoreOn("camera", "camera:7"))
+	source.settle()
+	found(0, map[string]string{"hello": "", "camera": migration.ByLabels})
 	imported, err := logstream.Inspect(t.Context(), js)
 	if err != nil {
 		t.Fatal(err)
@@ -472,8 +309,8 @@ func TestDevicesThatAreMarkedKeepTheirDeployment(t *testing.T) {
 	// The Deployments alone: the Devices with their labels the operator makes.
 	applyObjects(t, api, crs, bytes.Join(slices.DeleteFunc(splitYAML(objects.YAML), func(doc []byte) bool { return bytes.Contains(doc, []byte("kind: Device\n")) }), []byte("---\n")))
 	operate(t, server, api)
-	eventually(t, "all devices are there, and the marked ones are selected", func() string {
-		marked, err := crs.FleetV1alpha1().Devices().List(t.Context(), metav1.ListOptions{LabelSelector: "import.fleet.nationtech.io/hello=true"})
+	eventually(t, "all devices are there, and the right ones are selected", func() string {
+		labelled, err := crs.FleetV1alpha1().Devices().List(t.Context(), metav1.ListOptions{LabelSelector: "import.fleet.nationtech.io/hello=true"})
 		if err != nil {
 			return err.Error()
 		}
@@ -481,14 +318,18 @@ func TestDevicesThatAreMarkedKeepTheirDeployment(t *testing.T) {
 		if err != nil {
 			return err.Error()
 		}
-		d, err := crs.FleetV1alpha1().Deployments("shop").Get(t.Context(), "hello", metav1.GetOptions{})
-		if err != nil {
-			return err.Error()
+		got := []int{len(every.Items), len(labelled.Items)}
+		for _, name := range []string{"hello", "camera"} {
+			d, err := crs.FleetV1alpha1().Deployments("shop").Get(t.Context(), name, metav1.GetOptions{})
+			if err != nil {
+				return err.Error()
+			}
+			if d.Status.Aggregate == nil {
+				return "no status yet"
+			}
+			got = append(got, int(d.Status.Aggregate.MatchedDeviceCount))
 		}
-		if d.Status.Aggregate == nil {
-			return "no status yet"
-		}
-		return cmp.Diff([]int{all, members, members}, []int{len(every.Items), len(marked.Items), int(d.Status.Aggregate.MatchedDeviceCount)})
+		return cmp.Diff([]int{all, marked, marked, cameras}, got)
 	})
 	for e, err := range reader.Read(t.Context(), js, reader.Options{From: imported.Last + 1}) {
 		if err != nil {
@@ -516,34 +357,4 @@ func images() map[string]string {
 func scoreOn(name, image string) []byte {
 	port := map[string]string{"hello": "8081:80", "camera": "8082:80", "lonely": "8083:80"}[name]
 	return []byte(`{"type":"PodmanV0","data":{"services":[{"name":"` + name + `","image":"` + image + `","ports":["` + port + `"]}]}}`)
-}
-
-// applyObjects is kubectl apply --server-side, of one text after the other.
-func applyObjects(t *testing.T, api *localapitest.Cluster, crs versioned.Interface, texts ...[]byte) {
-	t.Helper()
-	for _, text := range texts {
-		for _, doc := range splitYAML(text) {
-			b, err := yaml.YAMLToJSON(doc)
-			if err != nil {
-				t.Fatal(err)
-			}
-			var m metav1.PartialObjectMetadata
-			if err := json.Unmarshal(b, &m); err != nil {
-				t.Fatal(err)
-			}
-			yes := true
-			o := metav1.PatchOptions{FieldManager: "kubectl", Force: &yes}
-			switch m.Kind {
-			case "Namespace":
-				err = makeNamespace(t, api, m.Name)
-			case "Deployment":
-				_, err = crs.FleetV1alpha1().Deployments(m.Namespace).Patch(t.Context(), m.Name, types.ApplyPatchType, b, o)
-			default:
-				err = fmt.Errorf("a %q", m.Kind)
-			}
-			if err != nil {
-				t.Fatalf("apply %s: %v", doc, err)
-			}
-		}
-	}
 }

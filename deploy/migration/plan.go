@@ -3,7 +3,6 @@ package migration
 import (
 	"cmp"
 	"fmt"
-	"maps"
 	"slices"
 	"time"
 
@@ -18,6 +17,7 @@ const EventSource = "import"
 type Options struct {
 	Namespace  string            // of Deployments that Namespaces does not name
 	Namespaces map[string]string // by the Deployment's name
+	MaxIDs     int               // of devices in a selector that is guessed; 0 means 200
 	Actor      string            // who imports
 	Now        time.Time
 }
@@ -35,6 +35,11 @@ type Target struct {
 	Last map[string]Last
 	// Revisions has the revision of each content that a Deployment had.
 	Revisions map[fleet.Key]map[string]uint64
+	// Decided has the Deployments that an operator applied or ended last.
+	Decided map[fleet.Key]bool
+	// Labelled has the devices whose labels an operator recorded: there is a Device of
+	// each in the cluster.
+	Labelled map[string]bool
 	// Pulses has the last pulse of each device.
 	Pulses map[string]Last
 }
@@ -50,7 +55,7 @@ type Last struct {
 func NewTarget() Target {
 	return Target{
 		View: fleet.New(), Imported: map[string]bool{}, Last: map[string]Last{},
-		Revisions: map[fleet.Key]map[string]uint64{}, Pulses: map[string]Last{},
+		Revisions: map[fleet.Key]map[string]uint64{}, Decided: map[fleet.Key]bool{}, Labelled: map[string]bool{}, Pulses: map[string]Last{},
 	}
 }
 
@@ -109,10 +114,16 @@ type planner struct {
 	o       Options
 	source  Source
 	target  Target
+	known   map[string]bool // devices of which the source or the log has a valid device-info
 	labels  fleetLabels
 	content map[fleet.Key][]content
-	marked  map[string]map[string]bool // by device: the labels that mark it
+	infos   map[string]item            // by device: what the source has of it
+	marks   map[string]map[string]bool // by device: the labels to set (true) or to take off
 	desired map[string]bool            // keys of the source's desired values
+	// withdrawn are the subjects of desired values that the source took away.
+	withdrawn map[string]bool
+	// unselected are the devices of each Deployment that its selector leaves out.
+	unselected map[fleet.Key]map[string]bool
 }
 
 // content is one score that devices have of a Deployment.
@@ -128,13 +139,17 @@ type content struct {
 // pure: the same source gives the same events in the same order, less those that the
 // target has.
 func NewPlan(source Source, target Target, o Options) Plan {
-	p := &planner{o: o, source: source, target: target, labels: fleetLabels{}, content: map[fleet.Key][]content{}, marked: map[string]map[string]bool{}, desired: map[string]bool{}}
+	p := &planner{
+		o: o, source: source, target: target, known: map[string]bool{}, labels: fleetLabels{}, content: map[fleet.Key][]content{}, infos: map[string]item{},
+		marks: map[string]map[string]bool{}, desired: map[string]bool{}, withdrawn: map[string]bool{}, unselected: map[fleet.Key]map[string]bool{},
+	}
 	p.Counts, p.want = map[string]*Count{}, map[string]map[string][]byte{}
 	for _, b := range eventlog.Buckets() {
 		p.Counts[b], p.want[b] = &Count{}, map[string][]byte{}
 	}
 	items := p.understand()
 	p.applyDeployments(items)
+	p.markDevices() // before they are given what they are marked for
 	for _, it := range items {
 		p.take(it)
 	}
@@ -173,19 +188,15 @@ func (p *planner) understand() []item {
 			items = append(items, it)
 		}
 	}
-	for id, d := range p.target.View.Devices {
-		if d.Info != nil {
-			p.labels[id] = selectable(d.Info.Labels)
-		}
-	}
 	for _, it := range items {
 		switch {
 		case it.Bucket == eventlog.BucketInfo && !it.Deleted:
-			p.labels[it.device] = selectable(labelsOf(it))
+			p.infos[it.device] = it
 		case it.Bucket == eventlog.BucketDesired:
 			p.desired[it.Key] = true
 		}
 	}
+	p.learnDevices()
 	items = slices.DeleteFunc(items, func(it item) bool {
 		f := p.outside(it)
 		if f != nil && !it.Deleted {
@@ -202,30 +213,18 @@ func (p *planner) understand() []item {
 	return items
 }
 
-func labelsOf(it item) map[string]string {
-	e, err := eventlog.Decode(it.subject, nil, it.data, 1, it.Created)
-	if err != nil {
-		return nil
-	}
-	i, err := e.Info()
-	if err != nil {
-		return nil
-	}
-	return i.Labels
-}
-
 // outside says why an entry is about something that is not in the fleet.
 func (p *planner) outside(it item) *Finding {
 	if d := p.target.View.Devices[it.device]; d != nil && d.Decommissioned {
 		return it.finding(ReasonDeviceLeft, "the log says that device %s was decommissioned; to take it in again: fleetctl device allow %s", it.device, it.device)
 	}
-	if _, known := p.labels[it.device]; !known {
+	if !p.known[it.device] {
 		return it.finding(ReasonUnknownDevice, "device %s has no valid entry in bucket %s", it.device, eventlog.BucketInfo)
 	}
 	if it.Bucket == eventlog.BucketDesired {
 		key := p.key(it)
-		if d := p.target.View.Deployments[key]; d != nil && d.Lifecycle == fleet.Deleted {
-			return it.finding(ReasonEnded, "the log says that Deployment %s was deleted", key)
+		if d := p.target.View.Deployments[key]; d != nil && d.Lifecycle == fleet.Deleted && p.target.Decided[key] {
+			return it.finding(ReasonEnded, "the log says that an operator ended Deployment %s", key)
 		}
 	}
 	return nil
@@ -256,160 +255,12 @@ func (p *planner) add(it item, d eventlog.Draft) (added bool) {
 	return true
 }
 
-// take plans what becomes of an entry.
-func (p *planner) take(it item) {
-	c := p.Counts[it.Bucket]
-	if it.says.After(p.o.Now.Add(clockTolerance)) {
-		p.Notes = append(p.Notes, *it.finding(ReasonClockAhead, "the value names the moment %s, which is in the future; it is imported as it is", it.says.UTC().Format(time.RFC3339)))
-	}
-	switch it.Bucket {
-	case eventlog.BucketDesired:
-		p.takeDesired(it, c)
-	case eventlog.BucketHeartbeat:
-		p.takePulse(it, c)
-	default:
-		p.takeReport(it, c)
-	}
-}
-
-// clockTolerance is how far a device's clock may be ahead without a note.
-const clockTolerance = 5 * time.Minute
-
-func (p *planner) takeDesired(it item, c *Count) {
-	key := p.key(it)
-	last, known := p.target.Last[it.subject]
-	same := known && last.Removal == it.Deleted && string(last.Data) == string(it.data)
-	switch {
-	case known && !last.Imported && !same && !it.Deleted:
-		p.refuse(it.finding(ReasonAlreadyDecided, "the log has another desired value for the device, which an operator decided"))
-		return
-	case known && !last.Imported && !same:
-		c.Deleted++
-		return
-	}
-	p.want[it.Bucket][it.Key] = it.data
-	if !it.Deleted && string(it.data) != string(it.Value) {
-		c.Respelt++
-	}
-	if same {
-		c.Present++
-		return
-	}
-	d := p.draft(it, it.subject, eventlog.DesiredAssigned, it.data)
-	d.Namespace = key.Namespace
-	if it.Deleted {
-		d.Type, d.Data = eventlog.DesiredWithdrawn, nil
-	} else {
-		d.Revision = p.revisionOf(key, eventlog.Hash(it.data))
-	}
-	p.count(c, p.add(it, d))
-}
-
-func (p *planner) count(c *Count, added bool) {
-	if added {
-		c.New++
-	} else {
-		c.Present++
-	}
-}
-
-func (p *planner) takeReport(it item, c *Count) {
-	if it.Deleted {
-		c.Deleted++
-		return
-	}
-	last, known := p.target.Last[it.subject]
-	switch {
-	case known && !last.Imported:
-		c.Kept++
-		p.Notes = append(p.Notes, *it.finding(ReasonNewerInLog, "the device has reported to the log itself since; that is kept"))
-		return
-	case known && !last.Removal && string(last.Data) == string(it.data):
-		c.Present++
-	case it.Bucket == eventlog.BucketInfo:
-		p.count(c, p.add(it, p.draft(it, it.subject, eventlog.InfoReported, it.data)))
-	default:
-		p.count(c, p.add(it, p.draft(it, it.subject, eventlog.StateReported, it.data)))
-	}
-	p.want[it.Bucket][it.Key] = it.data
-	if it.Bucket == eventlog.BucketInfo {
-		p.register(it)
-	} else if !p.assigned(it) {
-		p.Notes = append(p.Notes, *it.finding(ReasonNotAssigned, "the device reports Deployment %s and has no desired value of it; the operator leaves it alone", it.deployment))
-	}
-}
-
-// assigned says whether the device has a desired value of what it reports, or a delete
-// marker of one.
-func (p *planner) assigned(it item) bool {
-	_, inLog := p.target.Last[eventlog.DesiredSubject(it.device, it.deployment)]
-	return inLog || p.desired[eventlog.DesiredKey(it.device, it.deployment)]
-}
-
-// register plans device.registered, as the operator appends it at a device's first
-// info, and the labels that mark the device.
-func (p *planner) register(it item) {
-	d := p.target.View.Devices[it.device]
-	var version string
-	if e, err := eventlog.Decode(it.subject, nil, it.data, 1, it.Created); err == nil {
-		if i, err := e.Info(); err == nil {
-			version = i.Inventory.AgentVersion
-		}
-	}
-	if d == nil || !d.Registered {
-		const most = 128 // as the operator cuts it
-		if len(version) > most {
-			version = ""
-		}
-		draft, err := eventlog.NewDraft(eventlog.DeviceSubject(it.device), eventlog.DeviceRegistered, it.Created, eventlog.Registration{AgentVersion: version})
-		if err == nil {
-			p.add(it, p.draft(it, draft.Subject, draft.Type, draft.Data))
-		}
-	}
-	marks := p.marked[it.device]
-	if len(marks) == 0 {
-		return
-	}
-	owned := map[string]eventlog.OwnedLabel{}
-	for k, v := range p.labels[it.device] {
-		owned[k] = eventlog.OwnedLabel{Value: v, Owner: eventlog.OwnerDevice}
-	}
-	if d != nil {
-		maps.Copy(owned, d.Labels)
-	}
-	missing := false
-	for k := range marks {
-		_, there := owned[k]
-		missing = missing || !there
-		owned[k] = eventlog.OwnedLabel{Value: "true", Owner: labelOwner}
-	}
-	if !missing {
-		return
-	}
-	draft, err := eventlog.NewDraft(eventlog.DeviceSubject(it.device), eventlog.DeviceRelabeled, it.Created, eventlog.Labels{Labels: owned})
-	if err == nil {
-		p.add(it, p.draft(it, draft.Subject, draft.Type, draft.Data))
-	}
-}
-
-// labelOwner owns the labels that mark devices, as a person's field manager would.
-const labelOwner = "fleetctl-import"
-
-func (p *planner) takePulse(it item, c *Count) {
-	if it.Deleted {
-		c.Deleted++
-		return
-	}
-	last, known := p.target.Pulses[it.device]
-	switch {
-	case known && !last.Imported:
-		c.Kept++ // it lives, and says so itself: no news
-		return
-	case known && string(last.Data) == string(it.data):
-		c.Present++
-	default:
-		c.New++
-		p.Pulses = append(p.Pulses, Pulse{Subject: it.subject, Cause: causeOf(it.Entry), Data: it.data})
-	}
-	p.want[it.Bucket][it.Key] = it.data
+// state plans an event that follows from what the log holds, and gives its id. after
+// names what it is about and the event that it comes after, so that the same change can
+// come twice.
+func (p *planner) state(d eventlog.Draft, after, cause string) string {
+	d.Actor, d.CorrelationID, d.CausationID = p.o.Actor, "import:"+p.source.Origin, cause
+	e := Event{ID: id(p.source.Origin, string(d.Type), after, 0, d.Time, d.Data), Draft: d}
+	p.Events = append(p.Events, e)
+	return e.ID
 }

@@ -1,14 +1,14 @@
 package migration
 
 import (
+	"cmp"
+	"encoding/json"
 	"maps"
 	"slices"
-	"strings"
-
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/decide"
 )
 
 // Ways in which a selector was found. All of them select the devices that have the
@@ -24,30 +24,14 @@ const markingPrefix = "import.fleet.nationtech.io/"
 
 // What a guessed selector may hold: as many values as a person can review.
 const (
-	maxValues = 32
-	maxIDs    = 200
+	maxValues     = 32
+	defaultMaxIDs = 200
 )
 
-// fleetLabels are the labels by which devices can be selected: those that they report
-// and an operator takes.
-type fleetLabels map[string]map[string]string
-
-// selectable gives the labels of what a device reports that select.
-func selectable(reported map[string]string) map[string]string {
-	out := map[string]string{}
-	for k, v := range reported {
-		if k == v1alpha1.LabelDevice || strings.HasPrefix(k, v1alpha1.RestrictedLabelPrefix) ||
-			len(validation.IsQualifiedName(k)) > 0 || len(validation.IsValidLabelValue(v)) > 0 {
-			continue
-		}
-		out[k] = v
-	}
-	return out
-}
-
 // guess finds a selector for the devices of a Deployment, which the buckets do not say.
-// members is not empty.
-func guess(name string, members map[string]bool, all fleetLabels) (sel eventlog.Selector, how string) {
+// members is not empty. A selector lists at most maxIDs of them (0: 200), or as many as
+// the operator takes where not each of them is markable: can be given a label.
+func guess(name string, members map[string]bool, all fleetLabels, maxIDs int, markable bool) (sel eventlog.Selector, how string) {
 	ids := slices.Sorted(maps.Keys(members))
 	common := maps.Clone(all[ids[0]])
 	for _, d := range ids[1:] {
@@ -68,10 +52,9 @@ func guess(name string, members map[string]bool, all fleetLabels) (sel eventlog.
 	if r, ok := all.byOneKey(members, ids); ok {
 		return eventlog.Selector{MatchExpressions: []eventlog.SelectorRequirement{r}}, ByLabels
 	}
-	if len(ids) <= maxIDs {
-		return eventlog.Selector{MatchExpressions: []eventlog.SelectorRequirement{
-			{Key: v1alpha1.LabelDevice, Operator: "In", Values: ids},
-		}}, ByIDs
+	byIDs := eventlog.Selector{MatchExpressions: []eventlog.SelectorRequirement{{Key: v1alpha1.LabelDevice, Operator: "In", Values: ids}}}
+	if len(ids) <= cmp.Or(maxIDs, defaultMaxIDs) || !markable && len(selectorText(byIDs)) <= decide.MaxSelector {
+		return byIDs, ByIDs
 	}
 	return eventlog.Selector{MatchLabels: map[string]string{markingPrefix + name: "true"}}, ByMarking
 }
@@ -118,4 +101,13 @@ func (all fleetLabels) byOneKey(members map[string]bool, ids []string) (eventlog
 		}
 	}
 	return eventlog.SelectorRequirement{}, false
+}
+
+// selectorText is a selector as JSON, which is the same for equal selectors.
+func selectorText(s eventlog.Selector) string {
+	b, err := json.Marshal(s)
+	if err != nil {
+		return "" // strings in maps and lists can be written
+	}
+	return string(b)
 }

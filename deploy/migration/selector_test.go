@@ -36,7 +36,7 @@ func TestASelectorIsGuessedFromWhatDevicesReport(t *testing.T) {
 		for _, d := range c.members {
 			members[d] = true
 		}
-		got, how := guess("web", members, all)
+		got, how := guess("web", members, all, 0, true)
 		if diff := cmp.Diff(c.want, got); diff != "" || how != c.how {
 			t.Errorf("%s: by %s, want %s (-want +got):\n%s", name, how, c.how, diff)
 		}
@@ -61,7 +61,7 @@ func TestAGuessedSelectorSelectsTheMembersAndNobodyElse(t *testing.T) {
 				members[id] = true
 			}
 		}
-		sel, how := guess("web", members, all)
+		sel, how := guess("web", members, all, 0, true)
 		for id, labels := range all {
 			if got := selects(sel, id, labels, how == ByMarking && members[id]); got != members[id] {
 				t.Fatalf("%+v selects %s: %v, want %v", sel, id, got, members[id])

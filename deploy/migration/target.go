@@ -70,7 +70,18 @@ func (t *Target) note(e eventlog.Event) {
 	switch e.Address.Family {
 	case eventlog.FamilyDesired, eventlog.FamilyInfo, eventlog.FamilyState:
 		t.Last[strings.Clone(e.Subject)] = Last{Imported: imported, Removal: e.Type.Removes(), Data: e.Data}
+	case eventlog.FamilyDevice:
+		switch e.Type {
+		case eventlog.DeviceRelabeled:
+			t.Labelled[e.Address.Device] = t.Labelled[e.Address.Device] || !imported
+		case eventlog.DeviceDecommissioned:
+			delete(t.Labelled, e.Address.Device) // with its Device
+		}
 	case eventlog.FamilyDeployment:
+		key := fleet.Key{Namespace: e.Address.Namespace, Name: e.Address.Name}
+		if e.Type == eventlog.DeploymentDeleted {
+			t.Decided[key] = !imported
+		}
 		if e.Type != eventlog.DeploymentApplied {
 			return
 		}
@@ -78,11 +89,11 @@ func (t *Target) note(e eventlog.Event) {
 		if err != nil {
 			return // foreign, and folded as such
 		}
-		key := fleet.Key{Namespace: e.Address.Namespace, Name: e.Address.Name}
 		if t.Revisions[key] == nil {
 			t.Revisions[key] = map[string]uint64{}
 		}
 		t.Revisions[key][d.ScoreHash] = d.Revision
+		t.Decided[key] = !imported
 	}
 }
 

@@ -60,9 +60,10 @@ import is elected as the log's only writer. An operator that is elected meanwhil
 the import; the same command resumes it.
 
 Each event has an id that follows from its entry. So the same command can be run
-again, after an interruption or because devices went on reporting to the source: it
-appends what is missing and what changed. What a device has reported to the new log
-itself is kept, and so is what an operator has decided there.
+again, after an interruption, after a refused entry is mended, or because devices went
+on reporting to the source: it appends what is missing and what changed. What a device
+has reported to the new log itself is kept, and so is what an operator has decided
+there.
 
 An entry that cannot become an event is listed with its reason, and the rest is
 imported; with --strict nothing is. A device whose desired value is refused keeps
@@ -73,8 +74,11 @@ desired value is stored in canonical JSON, so a source that spells the same cont
 otherwise counts as equal (RESPELT).
 
 The source does not say which devices a Deployment selects. import finds a selector
-for exactly the devices that have the Deployment: labels that they report, else
-their ids, else a label import.fleet.nationtech.io/NAME that it gives to them.
+for exactly the devices that have the Deployment: labels that they report or that
+persons set in this fleet, else their ids, else a label
+import.fleet.nationtech.io/NAME that it gives to them. Each run finds another selector
+where the former one no longer selects these devices, until an operator decides the
+Deployment.
 "` + s.Program() + ` restore --crs" writes the Deployments as YAML for kubectl. A
 Deployment that has no custom resource when the operator starts is orphaned: its
 devices keep it until: ` + s.Program() + ` withdraw.
@@ -164,23 +168,11 @@ func run(ctx context.Context, s cli.Streams, c *query.Connection, f flags) error
 		return err
 	}
 	defer nc.Close()
-	var p *render.Progress
-	var at migration.Step
-	end := func() {
-		if p != nil {
-			p.End()
-		}
-	}
+	progress, end := render.StepProgress[migration.Step](s)
 	report, err := migration.Import(ctx, source, nc, js, migration.RunOptions{
 		Options:  migration.Options{Namespace: f.namespace, Namespaces: f.namespaces, Actor: c.User, Now: s.Now()},
 		Identity: "fleetctl-import", Replicas: f.replicas, Strict: f.strict, DryRun: f.dryRun,
-		Progress: func(step migration.Step, done, total uint64) {
-			if step != at {
-				end()
-				p, at = render.NewProgress(s, string(step)), step
-			}
-			p.Report(done, total)
-		},
+		Progress: progress,
 	})
 	end()
 	if err != nil && !errors.Is(err, migration.ErrRefused) {
