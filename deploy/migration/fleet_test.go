@@ -152,7 +152,7 @@ func TestDevicesKeepTheirContainersThroughAMigration(t *testing.T) {
 		t.Fatalf("objects: %v", objects.Deployments)
 	}
 	known := slices.DeleteFunc(splitYAML(objects.YAML), func(doc []byte) bool { return bytes.Contains(doc, []byte("name: lonely")) })
-	applyObjects(t, api, crs, bytes.Join(known, []byte("---\n")), []byte(`
+	applyObjects(t, api, crs, "kubectl", bytes.Join(known, []byte("---\n")), []byte(`
 apiVersion: fleet.nationtech.io/v1alpha1
 kind: Deployment
 metadata: {name: hello, namespace: shop}
@@ -237,7 +237,7 @@ spec:
 // a refused device is mended it finds another selector.
 func TestMarkedEarlyAndMendedDevicesKeepTheirDeployments(t *testing.T) {
 	t.Parallel()
-	const all, marked, cameras, early, mended = 14, 10, 3, 4, 2
+	const all, marked, cameras, early, mended, labelled = 14, 10, 3, 4, 2, 5
 	source := newOriginal(t)
 	labels := func(i int) map[string]string {
 		if i < cameras {
@@ -306,11 +306,16 @@ func TestMarkedEarlyAndMendedDevicesKeepTheirDeployments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The Deployments alone: the Devices with their labels the operator makes.
-	applyObjects(t, api, crs, bytes.Join(slices.DeleteFunc(splitYAML(objects.YAML), func(doc []byte) bool { return bytes.Contains(doc, []byte("kind: Device\n")) }), []byte("---\n")))
+	// The operator makes the Devices with their labels, but for one to which a person gave
+	// labels before: that one is marked by the objects of the log, which another field
+	// manager applies.
+	applyObjects(t, api, crs, "labels", []byte("apiVersion: fleet.nationtech.io/v1alpha1\nkind: Device\nmetadata: {name: "+deviceID(labelled)+", labels: {rack: r7}}\n"))
+	applyObjects(t, api, crs, "kubectl", bytes.Join(slices.DeleteFunc(splitYAML(objects.YAML), func(doc []byte) bool {
+		return bytes.Contains(doc, []byte("kind: Device\n")) && !bytes.Contains(doc, []byte("name: "+deviceID(labelled)+"\n"))
+	}), []byte("---\n")))
 	operate(t, server, api)
 	eventually(t, "all devices are there, and the right ones are selected", func() string {
-		labelled, err := crs.FleetV1alpha1().Devices().List(t.Context(), metav1.ListOptions{LabelSelector: "import.fleet.nationtech.io/hello=true"})
+		mark, err := crs.FleetV1alpha1().Devices().List(t.Context(), metav1.ListOptions{LabelSelector: "import.fleet.nationtech.io/hello=true"})
 		if err != nil {
 			return err.Error()
 		}
@@ -318,7 +323,7 @@ func TestMarkedEarlyAndMendedDevicesKeepTheirDeployments(t *testing.T) {
 		if err != nil {
 			return err.Error()
 		}
-		got := []int{len(every.Items), len(labelled.Items)}
+		got := []int{len(every.Items), len(mark.Items)}
 		for _, name := range []string{"hello", "camera"} {
 			d, err := crs.FleetV1alpha1().Deployments("shop").Get(t.Context(), name, metav1.GetOptions{})
 			if err != nil {
@@ -331,6 +336,10 @@ func TestMarkedEarlyAndMendedDevicesKeepTheirDeployments(t *testing.T) {
 		}
 		return cmp.Diff([]int{all, marked, marked, cameras}, got)
 	})
+	d, err := crs.FleetV1alpha1().Devices().Get(t.Context(), deviceID(labelled), metav1.GetOptions{})
+	if err != nil || d.Labels["rack"] != "r7" || d.Labels["site"] != "lab" {
+		t.Errorf("the Device that a person labelled: %v, labels %v", err, d.Labels)
+	}
 	for e, err := range reader.Read(t.Context(), js, reader.Options{From: imported.Last + 1}) {
 		if err != nil {
 			t.Fatal(err)

@@ -56,8 +56,8 @@ func operate(t *testing.T, server *natstest.Server, api *localapitest.Cluster) {
 	})
 }
 
-// applyObjects is kubectl apply --server-side, of one text after the other.
-func applyObjects(t *testing.T, api *localapitest.Cluster, crs versioned.Interface, texts ...[]byte) {
+// applyObjects is kubectl apply --server-side --field-manager, of one text after the other.
+func applyObjects(t *testing.T, api *localapitest.Cluster, crs versioned.Interface, manager string, texts ...[]byte) {
 	t.Helper()
 	for _, text := range texts {
 		for _, doc := range splitYAML(text) {
@@ -70,12 +70,14 @@ func applyObjects(t *testing.T, api *localapitest.Cluster, crs versioned.Interfa
 				t.Fatal(err)
 			}
 			yes := true
-			o := metav1.PatchOptions{FieldManager: "kubectl", Force: &yes}
+			o := metav1.PatchOptions{FieldManager: manager, Force: &yes}
 			switch m.Kind {
 			case "Namespace":
 				err = makeNamespace(t, api, m.Name)
 			case "Deployment":
 				_, err = crs.FleetV1alpha1().Deployments(m.Namespace).Patch(t.Context(), m.Name, types.ApplyPatchType, b, o)
+			case "Device":
+				_, err = crs.FleetV1alpha1().Devices().Patch(t.Context(), m.Name, types.ApplyPatchType, b, o)
 			default:
 				err = fmt.Errorf("a %q", m.Kind)
 			}
