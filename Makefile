@@ -24,7 +24,8 @@ GO_TEST      = CGO_ENABLED=$(if $(RACE),1,0) go test -trimpath $(RACE)
 TESTFLAGS   ?=
 BENCH       ?= .
 
-GO_SOURCES := $(shell git ls-files '*.go' '*.mod' '*.yaml' 2>/dev/null | grep -v -e '^deploy/kubeapi/' -e '^deploy/coredns/' -e '^deploy/grafana/promtest/')
+# All that a program may be made of: what it embeds (charts, scripts, units) too.
+GO_SOURCES := $(shell git ls-files $(MODULES) go.work go.work.sum 2>/dev/null | grep -v -e '^deploy/kubeapi/' -e '^deploy/coredns/' -e '^deploy/grafana/promtest/' -e '/testdata/' -e '_test\.go$$')
 BINARIES   := fleet-operator fleet-agent fleet-callout fleetctl fleet-dev fleet-hello
 
 ##@ Use
