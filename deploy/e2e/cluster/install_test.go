@@ -34,8 +34,6 @@ import (
 	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/e2e/built"
 	"fleet.nationtech.io/deploy/e2e/clustertest"
-	"fleet.nationtech.io/deploy/fleetctl"
-	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/install"
 	"fleet.nationtech.io/deploy/install/credentials"
 	"fleet.nationtech.io/deploy/zitadel/setup"
@@ -58,14 +56,22 @@ func runFleetctl(t *testing.T, node *clustertest.Node, args ...string) fleetctlR
 	return runProgram(t, append([]string{args[0], "--kubeconfig", node.Kubeconfig}, args[1:]...)...)
 }
 
+// runProgram runs the fleetctl that make builds: the same for each command, since an
+// installation is of one version.
 func runProgram(t *testing.T, args ...string) fleetctlRun {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*clustertest.Timeout) // also for what cleans up
 	defer cancel()
 	var out, warn bytes.Buffer
-	code := fleetctl.Run(ctx, cli.Streams{Out: &out, Err: &warn, Getenv: func(string) string { return "" }, Now: time.Now, Name: "fleetctl"}, args)
-	t.Logf("fleetctl %s: %d\n%s%s", strings.Join(args, " "), code, &out, &warn)
-	return fleetctlRun{code, out.String(), warn.String()}
+	c := exec.CommandContext(ctx, built.Program(t, "fleetctl"), args...)
+	c.Env, c.Stdout, c.Stderr, c.WaitDelay = []string{"HOME=/nonexistent", "NO_COLOR=1"}, &out, &warn, time.Second
+	err := c.Run()
+	var exit *exec.ExitError
+	if err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	t.Logf("fleetctl %s: %d\n%s%s", strings.Join(args, " "), c.ProcessState.ExitCode(), &out, &warn)
+	return fleetctlRun{c.ProcessState.ExitCode(), out.String(), warn.String()}
 }
 
 // wants fails the test where a command line did not end so, or does not say that.
@@ -125,12 +131,15 @@ func log(t *testing.T, node *clustertest.Node) logstream.Info {
 // takeOut uninstalls the fleet with its data and its namespace, for the tests after it.
 func takeOut(t *testing.T, node *clustertest.Node) {
 	t.Helper()
-	if t.Failed() {
-		return // the node's report is to tell of it; the node goes with the tests
-	}
-	runFleetctl(t, node, "uninstall", "--delete-data", clusterName(t, node))
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), clustertest.Timeout)
 	defer cancel()
+	if t.Failed() { // the node's report is to tell of it; only its ports are free for the tests after it
+		if _, err := node.Kubectl(ctx, nil, "delete", "services", "--all", "-n", names.Namespace); err != nil {
+			t.Log(err)
+		}
+		return
+	}
+	runFleetctl(t, node, "uninstall", "--delete-data", clusterName(t, node))
 	if _, err := node.Kubectl(ctx, nil, "delete", "namespace", names.Namespace, "--ignore-not-found", "--timeout=2m"); err != nil {
 		t.Error(err)
 	}
