@@ -25,6 +25,7 @@ import (
 // variable: --nats-url is $FLEET_NATS_URL.
 type settings struct {
 	natsURL, natsUser, natsPassword, natsCreds, natsCA string
+	natsWait                                           time.Duration
 	kubeconfig, namespace, identity                    string
 	replicas                                           int
 	logMaxBytes                                        int64
@@ -70,6 +71,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.StringVar(&s.natsPassword, "nats-password", "", "its password; better by $FLEET_NATS_PASSWORD")
 	f.StringVar(&s.natsCreds, "nats-creds", "", "credentials file, instead of user and password")
 	f.StringVar(&s.natsCA, "nats-ca-file", "", "certificate authority of the NATS servers")
+	f.DurationVar(&s.natsWait, "nats-wait", 30*time.Second, "how long to wait at the start for a NATS server that answers")
 	f.StringVar(&s.kubeconfig, "kubeconfig", getenv("KUBECONFIG"), "kubeconfig file; without one the pod's own service account is used")
 	f.StringVar(&s.namespace, "namespace", operator.DefaultNamespace, "namespace of the Lease and of the operator's own Events")
 	f.StringVar(&s.identity, "identity", "", "name of this replica; by default the host's name and the process id")
@@ -170,7 +172,7 @@ func (s settings) options(logger *slog.Logger, registry *prometheus.Registry) (o
 		checkpointEvents = -1
 	}
 	return operator.Options{
-		URL: s.natsURL, NATSOptions: opts, RestConfig: config,
+		URL: s.natsURL, NATSOptions: opts, NATSWait: s.natsWait, RestConfig: config,
 		Identity: s.identity, Namespace: s.namespace,
 		Replicas: s.replicas, LogMaxBytes: s.logMaxBytes, CheckpointEvents: checkpointEvents,
 		SealKeyFile: s.sealKeyFile, SealEvents: s.sealEvents, SealInterval: s.sealInterval,

@@ -97,7 +97,7 @@ func (a *App) Addr(ctx context.Context) net.Addr {
 // and writes.
 func (a *App) Run(ctx context.Context) error {
 	o := a.options
-	nc, err := connect(o)
+	nc, err := connect(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -258,7 +258,9 @@ func actor(ctx context.Context, g *run.Group, fn func(context.Context) error) {
 	g.Add(func() error { return fn(ctx) }, func(error) { cancel() })
 }
 
-func connect(o Options) (*nats.Conn, error) {
+// connect connects to NATS. Servers and names that start at the same time, as after a
+// loss of power, are waited for: a pod that ends instead is started again later and later.
+func connect(ctx context.Context, o Options) (*nats.Conn, error) {
 	if o.Conn != nil {
 		return o.Conn, nil
 	}
@@ -271,12 +273,25 @@ func connect(o Options) (*nats.Conn, error) {
 			o.Logger.Warn("error of the connection to NATS", "error", err)
 		}),
 	}, o.NATSOptions...)
-	nc, err := nats.Connect(o.URL, opts...)
-	if err != nil {
-		return nil, fmt.Errorf("connect to NATS at %s: %w", o.URL, err)
+	for deadline := time.Now().Add(o.NATSWait); ; {
+		nc, err := nats.Connect(o.URL, opts...)
+		if err == nil {
+			return nc, nil
+		}
+		if !time.Now().Before(deadline) {
+			return nil, fmt.Errorf("connect to NATS at %s: %w", o.URL, err)
+		}
+		o.Logger.Warn("NATS does not answer yet", "url", o.URL, "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("connect to NATS at %s: %w", o.URL, err)
+		case <-time.After(natsRetry):
+		}
 	}
-	return nc, nil
 }
+
+// natsRetry is between two tries to connect at the start.
+const natsRetry = time.Second
 
 // clients are those of the Kubernetes API: for its own kinds, and for ours.
 func clients(config *rest.Config) (kubernetes.Interface, versioned.Interface, error) {

@@ -50,6 +50,9 @@ type Options struct {
 	Conn        *nats.Conn
 	URL         string
 	NATSOptions []nats.Option
+	// NATSWait is how long the operator waits at its start for a server that answers; 0: it
+	// tries once.
+	NATSWait time.Duration
 
 	RestConfig *rest.Config
 
