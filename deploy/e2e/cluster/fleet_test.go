@@ -275,8 +275,11 @@ func (f *fleet) deploy(name, tag string) {
 	b, err := json.Marshal(d)
 	f.must(err)
 	force := true
-	_, err = f.kube.FleetV1alpha1().Deployments("default").Patch(f.t.Context(), name, types.ApplyPatchType, b, metav1.PatchOptions{FieldManager: "kubectl", Force: &force})
-	f.must(err)
+	// An API server that has just begun does not serve the fleet's kinds yet.
+	eventually(f.t, name+" is applied", func(ctx context.Context) error {
+		_, err := f.kube.FleetV1alpha1().Deployments("default").Patch(ctx, name, types.ApplyPatchType, b, metav1.PatchOptions{FieldManager: "kubectl", Force: &force})
+		return err
+	})
 }
 
 // ready waits until the newest generation succeeded on so many devices.
