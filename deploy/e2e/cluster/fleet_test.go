@@ -209,28 +209,6 @@ func (f *fleet) pods() []corev1.Pod {
 	return slices.DeleteFunc(all.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
 }
 
-// replace deletes a pod and waits until another one is Ready in its place. Grace is how
-// long it may take to end, in seconds; less than 0 is what the pod says itself.
-func (f *fleet) replace(pod corev1.Pod, grace int64) {
-	f.t.Helper()
-	options := metav1.DeleteOptions{}
-	if grace >= 0 {
-		options.GracePeriodSeconds = &grace
-	}
-	f.must(f.node.Client.CoreV1().Pods(f.namespace).Delete(f.t.Context(), pod.Name, options))
-	if owner := metav1.GetControllerOf(&pod); owner != nil && owner.Kind == "StatefulSet" { // it comes back by the same name
-		eventually(f.t, pod.Name+" is Ready again", func(ctx context.Context) error { return readyInsteadOf(ctx, f.node, &pod) })
-	}
-	eventually(f.t, pod.Name+" is gone", func(ctx context.Context) error {
-		now, err := f.node.Client.CoreV1().Pods(f.namespace).Get(ctx, pod.Name, metav1.GetOptions{})
-		if err == nil && now.UID == pod.UID {
-			return errors.New("it is still there")
-		}
-		return nil
-	})
-	f.settled()
-}
-
 // remove takes the fleet out of the cluster. Deployments and Devices go first, while an
 // operator can take its finalizers off.
 func (f *fleet) remove() {

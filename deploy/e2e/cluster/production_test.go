@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"net"
 	"net/netip"
-	"slices"
 	"testing"
 	"time"
 
@@ -83,24 +82,6 @@ func TestTheProductionProfileOnARealNode(t *testing.T) {
 		}
 		step(what)
 	}
-	// Operators first: one that begins while the servers of NATS come back was seen to stay
-	// behind the event log.
-	for _, pod := range slices.Backward(f.pods()) {
-		grace := int64(-1)
-		if pod.Labels["app.kubernetes.io/component"] == "nats" {
-			grace = 0 // killed; the restart below is in order
-		}
-		f.replace(pod, grace)
-	}
-	untouched("each pod was deleted in turn")
-	// The servers of NATS are left out, for the same reason.
-	for _, workload := range []string{"deployment/fleet-operator", "deployment/fleet-callout"} {
-		if _, err := node.Kubectl(t.Context(), nil, "rollout", "restart", "-n", f.namespace, workload); err != nil {
-			t.Fatal(err)
-		}
-		f.settled()
-	}
-	untouched("operators and callouts were restarted, one after the other")
 	killed := time.Now()
 	node.Kill(t, "kubelet")
 	node.AwaitReady(t, killed)
