@@ -4,10 +4,12 @@ package chart
 
 import (
 	"bytes"
+	"cmp"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"path"
 	"regexp"
 	"slices"
@@ -189,7 +191,7 @@ func values(c *chart.Chart, o Options) (chartutil.Values, error) {
 		}
 		over = p
 	}
-	over = merge(over, o.Values)
+	over = Merge(over, o.Values)
 	capabilities, err := o.capabilities()
 	if err != nil {
 		return nil, err
@@ -198,7 +200,7 @@ func values(c *chart.Chart, o Options) (chartutil.Values, error) {
 		return nil, fmt.Errorf("the cluster's Kubernetes is %s; this chart needs %s", capabilities.KubeVersion.Version, c.Metadata.KubeVersion)
 	}
 	release := chartutil.ReleaseOptions{
-		Name: or(o.Release, "fleet"), Namespace: or(o.Namespace, names.Namespace), Revision: 1, IsInstall: !o.Upgrade, IsUpgrade: o.Upgrade,
+		Name: cmp.Or(o.Release, "fleet"), Namespace: cmp.Or(o.Namespace, names.Namespace), Revision: 1, IsInstall: !o.Upgrade, IsUpgrade: o.Upgrade,
 	}
 	v, err := chartutil.ToRenderValuesWithSchemaValidation(c, over, release, capabilities, true)
 	if err != nil {
@@ -211,7 +213,7 @@ func values(c *chart.Chart, o Options) (chartutil.Values, error) {
 }
 
 func (o Options) capabilities() (*chartutil.Capabilities, error) {
-	version, err := chartutil.ParseKubeVersion(or(o.KubeVersion, newestKube))
+	version, err := chartutil.ParseKubeVersion(cmp.Or(o.KubeVersion, newestKube))
 	if err != nil {
 		return nil, fmt.Errorf("version of Kubernetes %q: %w", o.KubeVersion, err)
 	}
@@ -221,28 +223,20 @@ func (o Options) capabilities() (*chartutil.Capabilities, error) {
 	return c, nil
 }
 
-// merge lays values over others, in depth; a null removes, as for Helm.
-func merge(under, over Values) Values {
+// Merge lays values over others, in depth, and leaves both as they are. A null removes, as
+// for Helm.
+func Merge(under, over Values) Values {
 	out := Values{}
-	for k, v := range under {
-		out[k] = v
-	}
+	maps.Copy(out, under)
 	for k, v := range over {
-		a, aMap := out[k].(map[string]any)
-		b, bMap := v.(map[string]any)
+		a, aMap := out[k].(Values)
+		b, bMap := v.(Values)
 		if aMap && bMap {
-			v = merge(a, b)
+			v = Merge(a, b)
 		}
 		out[k] = v
 	}
 	return out
-}
-
-func or(s, def string) string {
-	if s == "" {
-		return def
-	}
-	return s
 }
 
 // raised is how Helm's engine tells an error that a template raised itself.

@@ -212,7 +212,7 @@ func TestThreeRenderedServersAreOneClusterOverTLS(t *testing.T) {
 	}
 	natstest.EnsureLog(t, js, 3)
 	if len(nc.DiscoveredServers()) > 0 {
-		t.Errorf("clients are told the servers' own addresses %v", nc.DiscoveredServers())
+		t.Errorf("the servers tell clients their own addresses: %v", nc.DiscoveredServers())
 	}
 	for _, port := range l.webSockets {
 		ws, err := nats.Connect(fmt.Sprintf("wss://127.0.0.1:%d", port), nats.UserInfo(accounts.DeviceUser("pi-01"), "p"), nats.RootCAs(a.file))

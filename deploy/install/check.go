@@ -48,10 +48,7 @@ func (r *run) check(ctx context.Context) error {
 	if r.DryRun || r.SkipCheck {
 		return nil
 	}
-	s, err := r.settings()
-	if err != nil {
-		return err
-	}
+	s := r.settings
 	admin, roots, err := r.access(ctx)
 	if err != nil {
 		return err
@@ -163,7 +160,7 @@ func (r *run) readLog(ctx context.Context, admin accounts.Login, roots *x509.Cer
 	if err != nil {
 		return err
 	}
-	r.say("check", "The event log is there: %s, %s.", count(int(info.Last), "event", "events"), count(info.Replicas, "replica", "replicas"))
+	r.say("check", "The event log is there: %s, %s.", cluster.Count(int(info.Last), "event", "events"), cluster.Count(info.Replicas, "replica", "replicas"))
 	return nil
 }
 

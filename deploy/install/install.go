@@ -100,22 +100,21 @@ func (r Result) Changed() int {
 type RefusedError struct{ Findings []cluster.Finding }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("the cluster is not ready for a fleet: %s", count(len(e.Findings), "thing must be mended first", "things must be mended first"))
+	return fmt.Sprintf("the cluster is not ready for a fleet: %s", cluster.Count(len(e.Findings), "thing must be mended first", "things must be mended first"))
 }
 
 // run is one installation under way.
 type run struct {
 	Options
-	applier *apply.Applier
-	client  kubernetes.Interface
-	result  Result
-	before  *Record // nil: nothing was installed
-	objects Ordered
-	refs    []Ref // of the chart's objects
-	secrets credentials.Secrets
-	own     bool     // the servers' certificate is of the fleet's own authority
-	made    []string // Secrets that were made once, sorted
-	unread  error    // why what is installed could not be read
+	applier  *apply.Applier
+	client   kubernetes.Interface
+	result   Result
+	before   *Record  // nil: nothing was installed
+	settings settings // of the values, once they are settled
+	objects  Ordered
+	refs     []Ref // of the chart's objects
+	secrets  credentials.Secrets
+	unread   error // why what is installed could not be read
 }
 
 // Install installs a fleet, or brings an installed one to what is wished.
@@ -186,10 +185,15 @@ func (r *run) render(context.Context) error {
 		r.Found([]cluster.Finding{old})
 		return &RefusedError{[]cluster.Finding{old}}
 	}
-	objects, err := chart.Render(r.chartOptions())
+	o := r.chartOptions()
+	objects, err := chart.Render(o)
 	if err != nil {
 		return err
 	}
+	if r.settings, err = read(o); err != nil {
+		return err
+	}
+	r.result.URLs = outsideURLs(r.settings)
 	if r.objects, err = Order(objects); err != nil {
 		return err
 	}
@@ -202,7 +206,7 @@ func (r *run) render(context.Context) error {
 func (r *run) chartOptions() chart.Options {
 	values := r.Values
 	if r.ImagesFrom != "" {
-		values = Merged(imagesBelow(r.ImagesFrom, r.Version), values)
+		values = chart.Merge(imagesBelow(r.ImagesFrom, r.Version), values)
 	}
 	return chart.Options{
 		Namespace: r.Namespace, Profile: r.Profile, Values: values, Upgrade: r.before != nil,
@@ -212,10 +216,3 @@ func (r *run) chartOptions() chart.Options {
 
 // ErrNothingInstalled says that a namespace has no fleet.
 var ErrNothingInstalled = errors.New("no fleet is installed in this namespace")
-
-func count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}

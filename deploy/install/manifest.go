@@ -67,20 +67,12 @@ func (m Manifest) Complete(present []byte) (text []byte, certificate string, err
 	if err != nil {
 		return nil, "", err
 	}
-	tls := there[names.SecretTLS]
-	pair, certificate, err := credentials.Certificate(ca, authority.Pair{Certificate: tls[names.KeyCert], Key: tls[names.KeyKey]},
-		credentials.Hosts{Namespace: m.Namespace, Outside: m.Outside}, m.Now)
+	pair, certificate, err := credentials.Certificate(ca, pairOf(there[names.SecretTLS]), credentials.Hosts{Namespace: m.Namespace, Outside: m.Outside}, m.Now)
 	if err != nil {
 		return nil, "", err
 	}
-	root := ca.Pair().Certificate
-	trusted := Ref{"v1", "ConfigMap", m.Namespace, names.ConfigMapCA}.Object()
-	trusted.SetLabels(labels())
-	trusted.Object["data"] = map[string]any{names.KeyCA: string(root)}
 	made := []*unstructured.Unstructured{
-		secret(m.Namespace, credentials.SecretAuthority, typeTLS, map[string][]byte{names.KeyCert: root, names.KeyKey: ca.Pair().Key}),
-		secret(m.Namespace, names.SecretTLS, typeTLS, map[string][]byte{names.KeyCert: pair.Certificate, names.KeyKey: pair.Key, names.KeyCA: root}),
-		trusted,
+		authoritySecret(m.Namespace, ca), serverSecret(m.Namespace, pair, ca), trusted(m.Namespace, names.ConfigMapCA, ca.Pair().Certificate),
 		secret(m.Namespace, names.SecretAccounts, typeOpaque, map[string][]byte{names.KeyAccounts: conf}),
 	}
 	for _, name := range credentials.Names() {
@@ -117,13 +109,9 @@ func filled(o, must *unstructured.Unstructured) *unstructured.Unstructured {
 
 func (m Manifest) authority(there map[string][]byte) (*authority.Authority, error) {
 	if there == nil {
-		return authority.New("Harmony Fleet, "+m.Namespace, m.Now)
+		return newAuthority(m.Namespace, m.Now)
 	}
-	ca, err := authority.Parse(authority.Pair{Certificate: there[names.KeyCert], Key: there[names.KeyKey]})
-	if err != nil {
-		return nil, fmt.Errorf("secret %s: %w; put the right one back from a backup", credentials.SecretAuthority, err)
-	}
-	return ca, nil
+	return parseAuthority("secret "+credentials.SecretAuthority, there)
 }
 
 // parseManifest reads documents of YAML.

@@ -13,18 +13,12 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"fleet.nationtech.io/crds/manifests"
-	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/install/apply"
 	"fleet.nationtech.io/deploy/install/cluster"
 )
 
 func (r *run) preflight(ctx context.Context) error {
-	s, err := r.settings()
-	if err != nil {
-		return err
-	}
-	r.own = s.NATS.TLS.ClientsSecret == names.SecretTLS || s.NATS.TLS.RoutesSecret == names.SecretTLS
-	wish := r.wish(s)
+	wish := r.wish()
 	rights, err := r.rights()
 	if err != nil {
 		return err
@@ -41,7 +35,7 @@ func (r *run) preflight(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		provider, err := r.provided(ctx, s)
+		provider, err := r.provided(ctx)
 		if err != nil {
 			return err
 		}

@@ -58,17 +58,15 @@ func (p *Provider) objects(namespace string) []*unstructured.Unstructured {
 		all = append(all, secret(namespace, names.SecretIntrospection, typeOpaque, map[string][]byte{names.KeyIntrospection: p.Key}))
 	}
 	if p != nil && len(p.CA) > 0 {
-		ca := Ref{"v1", "ConfigMap", namespace, names.ConfigMapIssuerCA}.Object()
-		ca.SetLabels(labels())
-		ca.Object["data"] = map[string]any{names.KeyCA: string(p.CA)}
-		all = append(all, ca)
+		all = append(all, trusted(namespace, names.ConfigMapIssuerCA, p.CA))
 	}
 	return all
 }
 
 // provided says whether the callout will find its provider: what it reads of it is
 // there or given, and the provider says of itself that it is that issuer.
-func (r *run) provided(ctx context.Context, s settings) ([]cluster.Finding, error) {
+func (r *run) provided(ctx context.Context) ([]cluster.Finding, error) {
+	s := r.settings
 	if !s.Callout.Enabled {
 		return nil, nil
 	}
@@ -126,8 +124,8 @@ func (r *run) provided(ctx context.Context, s settings) ([]cluster.Finding, erro
 }
 
 // providerDigest changes where what the callout's pods read of the provider does.
-func (r *run) providerDigest(ctx context.Context, s settings) (map[string]string, error) {
-	if !s.Callout.Enabled || !s.Callout.Introspection && !s.Callout.IssuerCA {
+func (r *run) providerDigest(ctx context.Context) (map[string]string, error) {
+	if c := r.settings.Callout; !c.Enabled || !c.Introspection && !c.IssuerCA {
 		return nil, nil
 	}
 	var read []byte

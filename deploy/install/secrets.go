@@ -2,9 +2,6 @@ package install
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/base64"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
@@ -21,8 +18,6 @@ import (
 )
 
 const (
-	typeOpaque = "Opaque"
-	typeTLS    = "kubernetes.io/tls"
 	// Annotations on pods have them restarted, one after the other, where what they read at
 	// their start is another.
 	accountsAnnotation    = "fleet.nationtech.io/accounts"
@@ -32,14 +27,11 @@ const (
 
 // credentials makes what is made once, and what follows from it.
 func (r *run) credentials(ctx context.Context) error {
-	s, err := r.settings()
-	if err != nil {
-		return err
-	}
+	var err error
 	if r.secrets, err = r.once(ctx); err != nil {
 		return err
 	}
-	users, err := r.secrets.Users(s.Callout.Enabled)
+	users, err := r.secrets.Users(r.settings.Callout.Enabled)
 	if err != nil {
 		return err
 	}
@@ -49,8 +41,8 @@ func (r *run) credentials(ctx context.Context) error {
 	}
 	derived := []*unstructured.Unstructured{secret(r.Namespace, names.SecretAccounts, typeOpaque, map[string][]byte{names.KeyAccounts: text})}
 	annotations := map[string]string{accountsAnnotation: digest(text)}
-	if r.own {
-		objects, certificate, err := r.certificate(ctx, s)
+	if r.settings.ownCertificate() {
+		objects, certificate, err := r.certificate(ctx)
 		if err != nil {
 			return err
 		}
@@ -61,8 +53,7 @@ func (r *run) credentials(ctx context.Context) error {
 	if err := r.put(ctx, "credentials", derived...); err != nil {
 		return err
 	}
-	r.made = r.wanted()
-	provider, err := r.providerDigest(ctx, s)
+	provider, err := r.providerDigest(ctx)
 	if err != nil {
 		return err
 	}
@@ -75,7 +66,7 @@ func (r *run) credentials(ctx context.Context) error {
 // wanted lists the Secrets that are made once, sorted.
 func (r *run) wanted() []string {
 	all := credentials.Names()
-	if r.own {
+	if r.settings.ownCertificate() {
 		all = append(all, credentials.SecretAuthority)
 	}
 	slices.Sort(all)
@@ -155,7 +146,7 @@ func (r *run) once(ctx context.Context) (credentials.Secrets, error) {
 
 // certificate gives the Secret with the servers' certificate, and the ConfigMap by
 // which the fleet's own pods trust it.
-func (r *run) certificate(ctx context.Context, s settings) (objects []*unstructured.Unstructured, certificate []byte, err error) {
+func (r *run) certificate(ctx context.Context) (objects []*unstructured.Unstructured, certificate []byte, err error) {
 	ca, err := r.authority(ctx)
 	if err != nil {
 		return nil, nil, err
@@ -170,11 +161,11 @@ func (r *run) certificate(ctx context.Context, s settings) (objects []*unstructu
 		if err != nil {
 			return nil, nil, err
 		}
-		present = authority.Pair{Certificate: values[names.KeyCert], Key: values[names.KeyKey]}
+		present = pairOf(values)
 	}
 	hosts := credentials.Hosts{Namespace: r.Namespace}
-	if s.Devices.Host != "" {
-		hosts.Outside = []string{s.Devices.Host}
+	if host := r.settings.Devices.Host; host != "" {
+		hosts.Outside = []string{host}
 	}
 	pair, why, err := credentials.Certificate(ca, present, hosts, r.Now())
 	if err != nil {
@@ -183,15 +174,9 @@ func (r *run) certificate(ctx context.Context, s settings) (objects []*unstructu
 	if why != "" {
 		r.say("credentials", "The NATS servers get a certificate of the fleet's own authority: %s.", why)
 	}
-	root := ca.Pair().Certificate
-	trusted := Ref{"v1", "ConfigMap", r.Namespace, names.ConfigMapCA}.Object()
-	trusted.SetLabels(labels())
-	trusted.Object["data"] = map[string]any{names.KeyCA: string(root)}
-	objects = append(objects, secret(r.Namespace, names.SecretTLS, typeTLS, map[string][]byte{
-		names.KeyCert: pair.Certificate, names.KeyKey: pair.Key, names.KeyCA: root,
-	}))
-	if s.NATS.TLS.ClientsSecret == names.SecretTLS { // else pods trust whom the owner of that Secret says
-		objects = append(objects, trusted)
+	objects = append(objects, serverSecret(r.Namespace, pair, ca))
+	if r.settings.NATS.TLS.ClientsSecret == names.SecretTLS { // else pods trust whom the owner of that Secret says
+		objects = append(objects, trusted(r.Namespace, names.ConfigMapCA, ca.Pair().Certificate))
 	}
 	if left := ca.Ends().Sub(r.Now()); left < authorityWarning {
 		r.say("credentials", "The fleet's certificate authority ends on %s. Give the devices another one before that: docs/install.md.", ca.Ends().Format(time.DateOnly))
@@ -209,14 +194,12 @@ func (r *run) authority(ctx context.Context) (*authority.Authority, error) {
 		return nil, err
 	}
 	if there == nil {
-		made, err := authority.New("Harmony Fleet, "+r.Namespace, r.Now())
+		made, err := newAuthority(r.Namespace, r.Now())
 		if err != nil {
 			return nil, err
 		}
 		change := apply.Change("")
-		there, change, err = r.applier.Create(ctx, secret(r.Namespace, credentials.SecretAuthority, typeTLS, map[string][]byte{
-			names.KeyCert: made.Pair().Certificate, names.KeyKey: made.Pair().Key,
-		}))
+		there, change, err = r.applier.Create(ctx, authoritySecret(r.Namespace, made))
 		if err != nil {
 			return nil, err
 		}
@@ -227,11 +210,7 @@ func (r *run) authority(ctx context.Context) (*authority.Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	ca, err := authority.Parse(authority.Pair{Certificate: values[names.KeyCert], Key: values[names.KeyKey]})
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w; put the right one back from a backup", apply.Name(there), err)
-	}
-	return ca, nil
+	return parseAuthority(apply.Name(there), values)
 }
 
 // annotate marks the pods of a part with what they read at their start.
@@ -255,51 +234,3 @@ func (r *run) annotate(part Part, annotations map[string]string) error {
 	}
 	return nil
 }
-
-func digest(b []byte) string {
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:8])
-}
-
-func labels() map[string]string {
-	return map[string]string{"app.kubernetes.io/name": appName, "app.kubernetes.io/managed-by": apply.FieldManager}
-}
-
-func secret(namespace, name, kind string, values map[string][]byte) *unstructured.Unstructured {
-	o := Ref{"v1", "Secret", namespace, name}.Object()
-	o.SetLabels(labels())
-	o.Object["type"] = kind
-	setData(o, values)
-	return o
-}
-
-func setData(o *unstructured.Unstructured, values map[string][]byte) {
-	text := map[string]any{}
-	for key, value := range values {
-		text[key] = base64.StdEncoding.EncodeToString(value)
-	}
-	o.Object["data"] = text
-}
-
-func data(o *unstructured.Unstructured) (map[string][]byte, error) {
-	text, _, err := unstructured.NestedStringMap(o.Object, "data")
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", apply.Name(o), err)
-	}
-	values := map[string][]byte{}
-	for key, value := range text {
-		if values[key], err = base64.StdEncoding.DecodeString(value); err != nil {
-			return nil, fmt.Errorf("%s, key %s: %w", apply.Name(o), key, err)
-		}
-	}
-	plain, _, err := unstructured.NestedStringMap(o.Object, "stringData") // of a file; the API server keeps none
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", apply.Name(o), err)
-	}
-	for key, value := range plain {
-		values[key] = []byte(value)
-	}
-	return values, nil
-}
-
-func sameData(a, b map[string][]byte) bool { return maps.EqualFunc(a, b, slices.Equal[[]byte]) }

@@ -17,7 +17,7 @@ func (r *run) settle(context.Context) error {
 		if r.Upgrade {
 			return ErrNothingInstalled
 		}
-		r.Values = Merged(r.Provider.values(), r.Values)
+		r.Values = chart.Merge(r.Provider.values(), r.Values)
 	} else if err := r.settleOver(*r.before); err != nil {
 		return err
 	}
@@ -31,7 +31,7 @@ func (r *run) settleOver(b Record) error {
 		return err
 	}
 	r.Profile = cmp.Or(r.Profile, b.Profile)
-	given := Merged(r.Provider.values(), r.Values)
+	given := chart.Merge(r.Provider.values(), r.Values)
 	r.Values = given
 	if !r.Keep {
 		return nil
@@ -40,7 +40,7 @@ func (r *run) settleOver(b Record) error {
 	if r.ImagesFrom == "" && len(images) == 0 {
 		r.ImagesFrom = b.ImagesFrom
 	}
-	r.Values = Merged(b.Values, given)
+	r.Values = chart.Merge(b.Values, given)
 	if r.ImagesFrom != "" {
 		r.Values = without(r.Values, images)
 	}

@@ -32,8 +32,8 @@ func (r *run) namespace(ctx context.Context) error {
 // remember writes what is going to be installed before anything of it is: an
 // installation that was cut off can be taken out again.
 func (r *run) remember(ctx context.Context) error {
-	if r.before != nil && r.before.State == Installed && r.sameAsBefore() {
-		return nil // nothing to remember: a second run writes nothing
+	if r.recorded() {
+		return nil
 	}
 	record := r.record(Installing)
 	if r.before != nil {
@@ -114,7 +114,7 @@ func (r *run) leftover(ctx context.Context) error {
 }
 
 func (r *run) done(ctx context.Context) error {
-	if r.before != nil && r.before.State == Installed && r.sameAsBefore() {
+	if r.recorded() {
 		return nil
 	}
 	return r.write(ctx, r.record(Installed))
@@ -165,7 +165,7 @@ func (r *run) record(state State) Record {
 		Objects: union(r.refs, nil), Changed: r.Now(),
 	}
 	if state == Installed {
-		record.Secrets = r.made
+		record.Secrets = r.wanted()
 	}
 	if b := r.before; b != nil {
 		if state != Installed {

@@ -3,10 +3,10 @@ package install
 import (
 	"encoding/json"
 	"fmt"
-	"maps"
 	"slices"
 
 	"fleet.nationtech.io/deploy/chart"
+	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/install/cluster"
 )
 
@@ -46,9 +46,10 @@ type settings struct {
 	} `json:"devices"`
 }
 
-func (r *run) settings() (settings, error) {
+// read reads the settings out of the values that the chart is rendered with.
+func read(o chart.Options) (settings, error) {
 	var s settings
-	values, err := chart.Effective(r.chartOptions())
+	values, err := chart.Effective(o)
 	if err != nil {
 		return s, err
 	}
@@ -62,9 +63,14 @@ func (r *run) settings() (settings, error) {
 	return s, nil
 }
 
+// ownCertificate says whether the servers' certificate is of the fleet's own authority.
+func (s settings) ownCertificate() bool {
+	return s.NATS.TLS.ClientsSecret == names.SecretTLS || s.NATS.TLS.RoutesSecret == names.SecretTLS
+}
+
 // wish is what the values need of the cluster.
-func (r *run) wish(s settings) cluster.Wish {
-	r.result.URLs = outsideURLs(s)
+func (r *run) wish() cluster.Wish {
+	s := r.settings
 	servers := s.NATS.Replicas
 	if !s.NATS.Enabled {
 		servers = 0
@@ -75,28 +81,12 @@ func (r *run) wish(s settings) cluster.Wish {
 	}
 }
 
-// sameAsBefore says whether the record has nothing new to remember.
-func (r *run) sameAsBefore() bool {
+// recorded says whether just this is installed already: then there is nothing to
+// remember, and a second run writes nothing.
+func (r *run) recorded() bool {
 	b := r.before
-	return b.Version == r.Version && b.Profile == r.Profile && b.ImagesFrom == r.ImagesFrom && sameValues(b.Values, r.Values) &&
+	return b != nil && b.State == Installed && b.Version == r.Version && b.Profile == r.Profile && b.ImagesFrom == r.ImagesFrom && sameValues(b.Values, r.Values) &&
 		slices.Equal(b.Objects, union(r.refs, nil)) && slices.Equal(b.Secrets, r.wanted())
-}
-
-// Merged puts values over others, and leaves both as they are.
-func Merged(under, over chart.Values) chart.Values {
-	all := maps.Clone(under)
-	if all == nil {
-		all = chart.Values{}
-	}
-	for key, value := range over {
-		below, isMap := all[key].(chart.Values)
-		above, alsoMap := value.(chart.Values)
-		if isMap && alsoMap {
-			value = Merged(below, above)
-		}
-		all[key] = value
-	}
-	return all
 }
 
 // sameValues compares values as JSON: an int of a flag is the float of a file.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/chart"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/render"
@@ -89,7 +90,7 @@ func (w *wanted) install(ctx context.Context, s cli.Streams, upgrade bool) error
 	if err != nil {
 		return err
 	}
-	values = install.Merged(found, values)
+	values = chart.Merge(found, values)
 	r := report{streams: s, asJSON: w.output == render.OutputJSON, dryRun: w.dryRun, namespace: w.namespace}
 	provider, probe, err := w.identity(&r, s.Now)
 	if err != nil {

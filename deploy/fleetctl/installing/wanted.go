@@ -77,7 +77,7 @@ func (w *wanted) values() (chart.Values, error) {
 		if err := yaml.UnmarshalStrict(text, &v); err != nil {
 			return nil, cli.Misused(fmt.Errorf("--values %s: %w", file, err), "")
 		}
-		all = install.Merged(all, v)
+		all = chart.Merge(all, v)
 	}
 	for _, text := range w.set {
 		if err := strvals.ParseInto(text, all); err != nil {

@@ -16,10 +16,7 @@ import (
 	storagev1 "k8s.io/api/storage/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/discovery"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 )
@@ -49,7 +46,6 @@ type Facts struct {
 	Version        string // as the API server gives it, such as v1.33.4+k3s1
 	Major, Minor   int
 	Distribution   Distribution
-	AppsDomain     string // OpenShift: the domain of Routes
 	Nodes          []Node
 	StorageClasses []StorageClass
 	IngressClasses []IngressClass
@@ -90,7 +86,6 @@ type Namespace struct {
 	Exists  bool
 	Enforce string // level of Pod Security that is enforced; empty: none is
 	Manager string // label app.kubernetes.io/managed-by
-	Users   string // OpenShift: the range of user ids, FIRST/SIZE
 	Ending  bool   // it is being deleted
 }
 
@@ -146,10 +141,6 @@ func Look(ctx context.Context, config *rest.Config, namespace string, now func()
 	if err != nil {
 		return f, fmt.Errorf("client of the Kubernetes API: %w", err)
 	}
-	dyn, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return f, fmt.Errorf("client of the Kubernetes API: %w", err)
-	}
 	if f.Skew, err = skew(ctx, config, now); err != nil {
 		return f, err
 	}
@@ -181,9 +172,6 @@ func Look(ctx context.Context, config *rest.Config, namespace string, now func()
 	f.read("ingress classes", func() error { return f.readIngress(ctx, client) })
 	f.read("namespace "+namespace, func() error { return f.readNamespace(ctx, client) })
 	f.Distribution = f.distribution()
-	if f.Distribution == OpenShift {
-		f.read("domain of applications", func() error { return f.readAppsDomain(ctx, dyn) })
-	}
 	return f, nil
 }
 
@@ -262,19 +250,8 @@ func (f *Facts) readNamespace(ctx context.Context, client kubernetes.Interface) 
 	f.Namespace.Exists = true
 	f.Namespace.Enforce = ns.Labels["pod-security.kubernetes.io/enforce"]
 	f.Namespace.Manager = ns.Labels["app.kubernetes.io/managed-by"]
-	f.Namespace.Users = ns.Annotations["openshift.io/sa.scc.uid-range"]
 	f.Namespace.Ending = ns.DeletionTimestamp != nil
 	return nil
-}
-
-func (f *Facts) readAppsDomain(ctx context.Context, client dynamic.Interface) error {
-	ingresses := schema.GroupVersionResource{Group: "config.openshift.io", Version: "v1", Resource: "ingresses"}
-	cluster, err := client.Resource(ingresses).Get(ctx, "cluster", metav1.GetOptions{})
-	if err != nil {
-		return err
-	}
-	f.AppsDomain, _, err = unstructured.NestedString(cluster.Object, "spec", "domain")
-	return err
 }
 
 // distribution asks what the cluster serves; what its nodes say was read before.

@@ -155,12 +155,12 @@ func nodes(f Facts, w Wish, say sayer) {
 		say(Refuse, "Make a node ready, or uncordon one: kubectl get nodes.", "None of the cluster's nodes takes pods.")
 	case have < w.Servers && w.Apart:
 		say(Refuse, "Add nodes, or use --profile lab. To have servers share nodes: --set nats.spread=ScheduleAnyway.",
-			"%s for %d NATS servers, each of which needs a node of its own.", count(have, "node takes pods", "nodes take pods"), w.Servers)
+			"%s for %d NATS servers, each of which needs a node of its own.", Count(have, "node takes pods", "nodes take pods"), w.Servers)
 	case have < w.Servers:
 		say(Warn, "For production add nodes. For a lab use --profile lab.",
-			"%s for %d NATS servers. Servers that share a node are lost with it together.", count(have, "node takes pods", "nodes take pods"), w.Servers)
+			"%s for %d NATS servers. Servers that share a node are lost with it together.", Count(have, "node takes pods", "nodes take pods"), w.Servers)
 	default:
-		say(Note, "", "%s.", count(have, "node takes pods", "nodes take pods"))
+		say(Note, "", "%s.", Count(have, "node takes pods", "nodes take pods"))
 	}
 	if len(w.Architectures) == 0 {
 		return
@@ -254,7 +254,8 @@ func (f Facts) unread(what string) bool {
 	return slices.ContainsFunc(f.Unread, func(u Unread) bool { return u.What == what })
 }
 
-func count(n int, one, many string) string {
+// Count is a number with its noun.
+func Count(n int, one, many string) string {
 	if n == 1 {
 		return "1 " + one
 	}

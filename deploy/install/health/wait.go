@@ -2,7 +2,6 @@ package health
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -56,9 +55,6 @@ const (
 	away = 30 * time.Second
 )
 
-// ErrNotReady says that a workload did not become ready in time.
-var ErrNotReady = errors.New("not ready in time")
-
 // NotReady says which workload did not become ready, and why.
 type NotReady struct {
 	Workload Workload
@@ -83,8 +79,6 @@ func (e *NotReady) Remedy() string {
 	}
 	return ""
 }
-
-func (e *NotReady) Unwrap() error { return ErrNotReady }
 
 // Wait waits until a workload is ready, and tells each new state.
 //
