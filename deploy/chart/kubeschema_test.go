@@ -1,7 +1,6 @@
 package chart_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"os"
 	"path/filepath"
@@ -10,6 +9,8 @@ import (
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"fleet.nationtech.io/deploy/schematest"
 )
 
 // schemas are those of one version of Kubernetes, by kind.
@@ -23,23 +24,11 @@ func schemas(t *testing.T, file string) map[string]*jsonschema.Schema {
 	if err := json.Unmarshal(b, &roots); err != nil {
 		t.Fatal(err)
 	}
-	doc, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	const at = "file:///kubernetes.json"
-	compiler := jsonschema.NewCompiler()
-	compiler.DefaultDraft(jsonschema.Draft7)
-	if err := compiler.AddResource(at, doc); err != nil {
-		t.Fatal(err)
-	}
-	all := map[string]*jsonschema.Schema{}
+	at := map[string]string{}
 	for kind, name := range roots.Kinds {
-		if all[kind], err = compiler.Compile(at + "#/definitions/" + name); err != nil {
-			t.Fatal(err)
-		}
+		at[kind] = "/definitions/" + name
 	}
-	return all
+	return schematest.Compile(t, b, at)
 }
 
 // foreign are the API groups that are no part of Kubernetes.
@@ -50,19 +39,6 @@ func foreign(o *unstructured.Unstructured) bool {
 		}
 	}
 	return false
-}
-
-func refuses(t *testing.T, s *jsonschema.Schema, o *unstructured.Unstructured) error {
-	t.Helper()
-	b, err := o.MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.Validate(instance)
 }
 
 // Each object is valid in the oldest Kubernetes that the chart supports, in one between, and
@@ -87,7 +63,7 @@ func TestEachObjectIsValidInThreeVersionsOfKubernetes(t *testing.T) {
 					if known[kind] == nil {
 						t.Fatalf("no schema of %s: add it to kubeschema", kind)
 					}
-					if err := refuses(t, known[kind], o); err != nil {
+					if err := schematest.Refusal(t, known[kind], o); err != nil {
 						t.Errorf("%s: %s: %v", name, o.GetName(), err)
 					}
 					checked[kind] = true
@@ -100,7 +76,7 @@ func TestEachObjectIsValidInThreeVersionsOfKubernetes(t *testing.T) {
 			if err := unstructured.SetNestedField(o.Object, "x", "spec", "template", "spec", "misspelt"); err != nil {
 				t.Fatal(err)
 			}
-			if refuses(t, known["apps/v1 StatefulSet"], o) == nil {
+			if schematest.Refusal(t, known["apps/v1 StatefulSet"], o) == nil {
 				t.Error("a misspelt field passes: the schemas prove nothing")
 			}
 		})

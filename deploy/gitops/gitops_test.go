@@ -21,42 +21,22 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/doclinks"
 	"fleet.nationtech.io/deploy/lint"
+	"fleet.nationtech.io/deploy/schematest"
 )
 
 // tools are the definitions of Flux' and Argo CD's own kinds.
 func tools(t *testing.T) map[string]*jsonschema.Schema {
 	t.Helper()
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(read(t, here+"/testdata/crds.json")))
-	if err != nil {
+	document := read(t, here+"/testdata/crds.json")
+	var kinds map[string]json.RawMessage
+	if err := json.Unmarshal(document, &kinds); err != nil {
 		t.Fatal(err)
 	}
-	const at = "file:///crds.json"
-	compiler := jsonschema.NewCompiler()
-	compiler.DefaultDraft(jsonschema.Draft7)
-	if err := compiler.AddResource(at, document); err != nil {
-		t.Fatal(err)
+	at := map[string]string{}
+	for kind := range kinds {
+		at[kind] = "/" + strings.ReplaceAll(kind, "/", "~1")
 	}
-	all := map[string]*jsonschema.Schema{}
-	for kind := range document.(map[string]any) {
-		all[kind], err = compiler.Compile(at + "#/" + strings.ReplaceAll(kind, "/", "~1"))
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	return all
-}
-
-func refusal(t *testing.T, s *jsonschema.Schema, o *unstructured.Unstructured) error {
-	t.Helper()
-	b, err := o.MarshalJSON()
-	if err != nil {
-		t.Fatal(err)
-	}
-	instance, err := jsonschema.UnmarshalJSON(bytes.NewReader(b))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return s.Validate(instance)
+	return schematest.Compile(t, document, at)
 }
 
 func TestEachSampleIsTakenByItsAPI(t *testing.T) {
@@ -68,7 +48,7 @@ func TestEachSampleIsTakenByItsAPI(t *testing.T) {
 		var err error
 		switch schema := known[kind]; {
 		case schema != nil:
-			err = refusal(t, schema, o)
+			err = schematest.Refusal(t, schema, o)
 		case kind == "v1 Namespace":
 			err = decode(o, &corev1.Namespace{})
 		case kind == "v1 ConfigMap":
@@ -91,12 +71,12 @@ func TestEachSampleIsTakenByItsAPI(t *testing.T) {
 	}
 	misspelt := sample(t, "Kustomization fleet-crds").DeepCopy()
 	misspelt.Object["spec"].(map[string]any)["interval"] = "soon"
-	if refusal(t, known["kustomize.toolkit.fluxcd.io/v1 Kustomization"], misspelt) == nil {
+	if schematest.Refusal(t, known["kustomize.toolkit.fluxcd.io/v1 Kustomization"], misspelt) == nil {
 		t.Error("a wrong interval passes, so the definitions prove nothing")
 	}
 	misspelt = sample(t, "Application fleet-server").DeepCopy()
 	misspelt.Object["spec"].(map[string]any)["sinkPolicy"] = map[string]any{}
-	if refusal(t, known["argoproj.io/v1alpha1 Application"], misspelt) == nil {
+	if schematest.Refusal(t, known["argoproj.io/v1alpha1 Application"], misspelt) == nil {
 		t.Error("a misspelt field passes, so the definitions prove nothing")
 	}
 }

@@ -19,7 +19,6 @@ import (
 	"testing"
 	"time"
 
-	"fleet.nationtech.io/agent/sampleimage"
 	"fleet.nationtech.io/deploy/devprovider"
 	"fleet.nationtech.io/deploy/e2e/built"
 	"fleet.nationtech.io/deploy/e2e/clustertest"
@@ -131,24 +130,6 @@ func relay(ctx context.Context, device net.Conn, to string) {
 		}()
 	}
 	<-ctx.Done()
-}
-
-// loadImages puts the samples' images into a device's own Podman.
-func loadImages(t *testing.T, devices ...*systemdtest.Device) {
-	t.Helper()
-	content, err := os.ReadFile(built.Program(t, "fleet-hello"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tag := range sampleimage.Tags() {
-		file, _, err := sampleimage.Archive(content, tag)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range devices {
-			d.Feed(file, "podman load --quiet")
-		}
-	}
 }
 
 // containers gives what would be another one if a container of a device had been

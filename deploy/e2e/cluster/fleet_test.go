@@ -4,7 +4,6 @@ package cluster_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -16,20 +15,17 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
-	"fleet.nationtech.io/agent/sampleimage"
 	"fleet.nationtech.io/callout"
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/install"
-	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/chart"
 	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/e2e/built"
 	"fleet.nationtech.io/deploy/e2e/clustertest"
+	"fleet.nationtech.io/deploy/e2e/sampletest"
 	"fleet.nationtech.io/deploy/images"
 )
 
@@ -236,44 +232,15 @@ func (f *fleet) remove() {
 	}
 }
 
-// deploy is kubectl apply --server-side of a Deployment on all devices of site lab.
 func (f *fleet) deploy(name, tag string) {
 	f.t.Helper()
-	d := v1alpha1.Deployment{
-		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment"},
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
-		Spec: v1alpha1.DeploymentSpec{
-			TargetSelector: metav1.LabelSelector{MatchLabels: map[string]string{"site": "lab"}},
-			Score: v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{Services: []v1alpha1.Service{{
-				Name: "web", Image: sampleimage.Repository + ":" + tag, Ports: []string{"8080:8080"},
-			}}}},
-			Rollout: v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
-		},
-	}
-	b, err := json.Marshal(d)
-	f.must(err)
-	force := true
 	// An API server that has just begun does not serve the fleet's kinds yet.
-	eventually(f.t, name+" is applied", func(ctx context.Context) error {
-		_, err := f.kube.FleetV1alpha1().Deployments("default").Patch(ctx, name, types.ApplyPatchType, b, metav1.PatchOptions{FieldManager: "kubectl", Force: &force})
-		return err
-	})
+	eventually(f.t, name+" is applied", func(ctx context.Context) error { return sampletest.Apply(ctx, f.kube, name, tag) })
 }
 
-// ready waits until the newest generation succeeded on so many devices.
 func (f *fleet) ready(name string, devices int) {
 	f.t.Helper()
-	eventually(f.t, name+" is ready", func(ctx context.Context) error {
-		d, err := f.kube.FleetV1alpha1().Deployments("default").Get(ctx, name, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionReady)
-		if c == nil || c.Status != metav1.ConditionTrue || c.ObservedGeneration != d.Generation || d.Status.Aggregate == nil || int(d.Status.Aggregate.Succeeded) != devices {
-			return fmt.Errorf("generation %d, %+v, %+v", d.Generation, c, d.Status.Aggregate)
-		}
-		return nil
-	})
+	eventually(f.t, name+" is ready", func(ctx context.Context) error { return sampletest.Ready(ctx, f.kube, name, devices) })
 }
 
 func (f *fleet) must(err error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"fleet.nationtech.io/deploy/e2e/clustertest"
+	"fleet.nationtech.io/deploy/e2e/sampletest"
 	"fleet.nationtech.io/deploy/e2e/systemdtest"
 )
 
@@ -32,7 +33,7 @@ func TestTheLabProfileSurvivesTheKillOfItsNode(t *testing.T) {
 
 	p := newPerson(f, lab, devices)
 	p.enrol(devices, map[string][]string{"lab-01": append(f.sharedFlags("lab-01"), "--device-url", "tls://"+f.forward(lab.Gateway(), natsPort))})
-	loadImages(t, devices...)
+	sampletest.Load(t, devices...)
 	f.deploy("hello", "1")
 	f.ready("hello", len(devices))
 	before := containers(t, devices...)

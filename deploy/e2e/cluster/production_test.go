@@ -15,6 +15,7 @@ import (
 	"fleet.nationtech.io/deploy/devprovider"
 	"fleet.nationtech.io/deploy/devprovider/devprovidertest"
 	"fleet.nationtech.io/deploy/e2e/clustertest"
+	"fleet.nationtech.io/deploy/e2e/sampletest"
 	"fleet.nationtech.io/deploy/e2e/systemdtest"
 )
 
@@ -68,7 +69,7 @@ func TestTheProductionProfileOnARealNode(t *testing.T) {
 		"token-01":  append(f.tokenFlags(provider, "token-01"), "--device-url", "wss://"+f.forward(gateway, webSocketPort)),
 	}
 	p.enrol(devices, flags)
-	loadImages(t, devices...)
+	sampletest.Load(t, devices...)
 	f.deploy("hello", "1")
 	f.ready("hello", len(devices))
 	before := containers(t, devices...)

@@ -18,6 +18,7 @@ import (
 
 	"fleet.nationtech.io/agent/sampleimage"
 	"fleet.nationtech.io/deploy/devprovider"
+	"fleet.nationtech.io/deploy/e2e/sampletest"
 	"fleet.nationtech.io/deploy/e2e/systemdtest"
 )
 
@@ -62,7 +63,7 @@ func TestThreeBlankDevicesJoinWorkAndLeave(t *testing.T) {
 		}
 	}
 
-	loadImages(t, w.devices...)
+	sampletest.Load(t, w.devices...)
 	w.apply("hello", "1")
 	w.ready("hello", 3)
 	for _, d := range w.devices {

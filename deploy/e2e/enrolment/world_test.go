@@ -21,24 +21,19 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
-	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
-	"fleet.nationtech.io/agent/sampleimage"
 	"fleet.nationtech.io/callout"
 	"fleet.nationtech.io/callout/responder"
 	"fleet.nationtech.io/callout/service"
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/localapi/localapitest"
-	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/dev/authority"
 	"fleet.nationtech.io/deploy/devprovider"
 	"fleet.nationtech.io/deploy/devprovider/devprovidertest"
 	"fleet.nationtech.io/deploy/e2e/built"
+	"fleet.nationtech.io/deploy/e2e/sampletest"
 	"fleet.nationtech.io/deploy/e2e/systemdtest"
-	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator"
 )
@@ -280,72 +275,14 @@ func (w *world) fleetctl(args ...string) result {
 	return result{c.ProcessState.ExitCode(), out.String(), said.String()}
 }
 
-// ping asks a device for a ping and says why it did not answer.
-func (w *world) ping(id string) error {
-	m, err := w.fleet.Request(eventlog.DeviceCommandSubject(id, eventlog.VerbPing), nil, time.Second)
-	if err != nil {
-		return fmt.Errorf("ping %s: %w", id, err)
-	}
-	var pong struct {
-		DeviceID string `json:"device_id"`
-	}
-	if err := json.Unmarshal(m.Data, &pong); err != nil || pong.DeviceID != id {
-		return fmt.Errorf("ping %s: %q, %w", id, m.Data, err)
-	}
-	return nil
-}
+func (w *world) ping(id string) error { return sampletest.Ping(w.fleet, id) }
 
-// loadImages puts the samples' images into a device's own Podman.
-func loadImages(t *testing.T, devices ...*systemdtest.Device) {
-	t.Helper()
-	content, err := os.ReadFile(built.Program(t, "fleet-hello"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tag := range sampleimage.Tags() {
-		file, _, err := sampleimage.Archive(content, tag)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, d := range devices {
-			d.Feed(file, "podman load --quiet")
-		}
-	}
-}
-
-// apply is kubectl apply --server-side of a Deployment on all devices of site lab.
 func (w *world) apply(name, tag string) {
 	w.t.Helper()
-	d := v1alpha1.Deployment{
-		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment"},
-		ObjectMeta: metav1.ObjectMeta{Name: name, Namespace: "default"},
-		Spec: v1alpha1.DeploymentSpec{
-			TargetSelector: metav1.LabelSelector{MatchLabels: map[string]string{"site": "lab"}},
-			Score: v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{Services: []v1alpha1.Service{{
-				Name: "web", Image: sampleimage.Repository + ":" + tag, Ports: []string{"8080:8080"},
-			}}}},
-			Rollout: v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
-		},
-	}
-	b, err := json.Marshal(d)
-	w.must(err)
-	force := true
-	_, err = w.kube.FleetV1alpha1().Deployments("default").Patch(w.t.Context(), name, types.ApplyPatchType, b, metav1.PatchOptions{FieldManager: "kubectl", Force: &force})
-	w.must(err)
+	w.must(sampletest.Apply(w.t.Context(), w.kube, name, tag))
 }
 
-// ready waits until the newest generation succeeded on so many devices.
 func (w *world) ready(name string, devices int) {
 	w.t.Helper()
-	w.eventually(name+" is ready", func() error {
-		d, err := w.kube.FleetV1alpha1().Deployments("default").Get(w.t.Context(), name, metav1.GetOptions{})
-		if err != nil {
-			return err
-		}
-		c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionReady)
-		if c == nil || c.Status != metav1.ConditionTrue || c.ObservedGeneration != d.Generation || d.Status.Aggregate == nil || int(d.Status.Aggregate.Succeeded) != devices {
-			return fmt.Errorf("generation %d, %+v, %+v", d.Generation, c, d.Status.Aggregate)
-		}
-		return nil
-	})
+	w.eventually(name+" is ready", func() error { return sampletest.Ready(w.t.Context(), w.kube, name, devices) })
 }

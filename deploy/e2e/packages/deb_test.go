@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"fleet.nationtech.io/deploy/e2e/sampletest"
 	"fleet.nationtech.io/deploy/e2e/systemdtest"
 )
 
@@ -34,7 +35,7 @@ func TestADebOnADevice(t *testing.T) {
 func (w *world) byHand(d *systemdtest.Device) {
 	t := w.t
 	blank := d.Files()
-	loadImage(t, d)
+	sampletest.Load(t, d)
 	first, second := deb(t, "v1.0.0"), deb(t, "v1.1.0")
 
 	install(d, first)

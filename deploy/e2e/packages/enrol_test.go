@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/deploy/e2e/built"
+	"fleet.nationtech.io/deploy/e2e/sampletest"
 	"fleet.nationtech.io/deploy/e2e/systemdtest"
 	"fleet.nationtech.io/deploy/packages"
 )
@@ -20,7 +21,7 @@ import (
 // deb, by the binary once more, and by the deb that an administrator installed.
 func (w *world) byEnrolment(d *systemdtest.Device) {
 	t := w.t
-	loadImage(t, d)
+	sampletest.Load(t, d)
 	dir := t.TempDir()
 	newer := deb(t, "v1.1.0")
 	first, second := w.file(dir, deb(t, "v1.0.0")), w.file(dir, newer)

@@ -6,7 +6,6 @@ package packages_test
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net"
 	"os"
@@ -16,22 +15,18 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"fleet.nationtech.io/agent/config"
-	"fleet.nationtech.io/agent/sampleimage"
 	"fleet.nationtech.io/callout"
 	"fleet.nationtech.io/crds/client/clientset/versioned"
 	"fleet.nationtech.io/crds/localapi/localapitest"
-	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/dev/authority"
 	"fleet.nationtech.io/deploy/e2e/built"
+	"fleet.nationtech.io/deploy/e2e/sampletest"
 	"fleet.nationtech.io/deploy/e2e/systemdtest"
 	"fleet.nationtech.io/deploy/packages"
 	"fleet.nationtech.io/deploy/packages/pkgfile"
-	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator"
 )
@@ -107,7 +102,7 @@ func newWorld(t *testing.T, names ...string) *world {
 			t.Errorf("the operator: %v", err)
 		}
 	})
-	w.apply()
+	w.must(sampletest.Apply(t.Context(), w.kube, "hello", "1"))
 	w.writeSSHConfig()
 	return w
 }
@@ -138,55 +133,7 @@ func eventually(t *testing.T, what string, check func() error) {
 	}
 }
 
-// ping asks a device for a ping and says why it did not answer.
-func (w *world) ping(id string) error {
-	m, err := w.fleet.Request(eventlog.DeviceCommandSubject(id, eventlog.VerbPing), nil, time.Second)
-	if err != nil {
-		return fmt.Errorf("ping %s: %w", id, err)
-	}
-	var pong struct {
-		DeviceID string `json:"device_id"`
-	}
-	if err := json.Unmarshal(m.Data, &pong); err != nil || pong.DeviceID != id {
-		return fmt.Errorf("ping %s: %q, %w", id, m.Data, err)
-	}
-	return nil
-}
-
-// apply makes a Deployment for all devices of site lab.
-func (w *world) apply() {
-	w.t.Helper()
-	d := v1alpha1.Deployment{
-		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Deployment"},
-		ObjectMeta: metav1.ObjectMeta{Name: "hello", Namespace: "default"},
-		Spec: v1alpha1.DeploymentSpec{
-			TargetSelector: metav1.LabelSelector{MatchLabels: map[string]string{"site": "lab"}},
-			Score: v1alpha1.ReconcileScore{Type: v1alpha1.ScorePodmanV0, Data: v1alpha1.ScoreData{Services: []v1alpha1.Service{{
-				Name: "web", Image: sampleimage.Repository + ":1", Ports: []string{"8080:8080"},
-			}}}},
-			Rollout: v1alpha1.RolloutSpec{Strategy: v1alpha1.RolloutImmediate},
-		},
-	}
-	b, err := json.Marshal(d)
-	w.must(err)
-	force := true
-	_, err = w.kube.FleetV1alpha1().Deployments("default").Patch(w.t.Context(), d.Name, types.ApplyPatchType, b, metav1.PatchOptions{FieldManager: "kubectl", Force: &force})
-	w.must(err)
-}
-
-// loadImage puts the sample's image into a device's own Podman.
-func loadImage(t *testing.T, d *systemdtest.Device) {
-	t.Helper()
-	content, err := os.ReadFile(built.Program(t, "fleet-hello"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	file, _, err := sampleimage.Archive(content, "1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.Feed(file, "podman load --quiet")
-}
+func (w *world) ping(id string) error { return sampletest.Ping(w.fleet, id) }
 
 // deb makes a deb of this machine's agent, under a version.
 func deb(t *testing.T, version string) packages.Package {
