@@ -14,10 +14,10 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/operator/resource"
 )
 
 // completionTimeout is how long a person waits for the Tab key.

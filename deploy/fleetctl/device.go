@@ -13,7 +13,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/enrolling"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
+	"fleet.nationtech.io/operator/resource"
 )
 
 func newDevice(s cli.Streams, c *query.Connection) *cobra.Command {

@@ -3,7 +3,7 @@ package fleetctl
 import (
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/render"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
+	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/fleet"
 )
 

@@ -16,10 +16,10 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/deploy/fleetctl/watch"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/spelling"
+	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/fleet"
 )
 

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"time"
 
-	"fleet.nationtech.io/deploy/fleetctl/resource"
+	"fleet.nationtech.io/operator/resource"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"

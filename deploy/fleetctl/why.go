@@ -7,7 +7,7 @@ import (
 	"slices"
 	"time"
 
-	"fleet.nationtech.io/deploy/fleetctl/resource"
+	"fleet.nationtech.io/operator/resource"
 
 	"github.com/spf13/cobra"
 

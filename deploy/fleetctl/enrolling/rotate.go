@@ -22,8 +22,8 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/deploy/zitadel"
+	"fleet.nationtech.io/operator/resource"
 )
 
 // rotateFlags are the flags of enroll rotate.

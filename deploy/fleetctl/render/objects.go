@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
+	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/fleet"
 )
 

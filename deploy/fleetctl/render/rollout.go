@@ -9,8 +9,8 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
 )

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/resource"
 )
 
 // RolloutPlan writes what a rollout would do.

@@ -15,8 +15,8 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/fleet"
 )
 

@@ -15,9 +15,9 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/render"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/resource"
 )
 
 var update = flag.Bool("update", false, "write the golden files")

@@ -11,8 +11,8 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/resource"
 )
 
 // historyFlags are the flags of history.

@@ -11,7 +11,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
+	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/fleet"
 )
 

@@ -10,9 +10,9 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"fleet.nationtech.io/crds/v1alpha1"
-	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/fleet"
 )
 

@@ -6,9 +6,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"fleet.nationtech.io/deploy/fleetctl/resource"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/operator/resource"
 )
 
 // maxAhead is how far the log may be read ahead of what is written.

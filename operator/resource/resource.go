@@ -1,5 +1,5 @@
 // Package resource shows a view of the fleet as the objects and table cells that
-// Kubernetes would have.
+// Kubernetes would have. It is pure, and has the words of fleetctl and of the dashboard.
 package resource
 
 import (
