@@ -156,6 +156,24 @@ func (s *Session) Refused(token string) bool {
 	return true
 }
 
+// Key names the key by which the session signed in; empty where it was no key.
+func (s *Session) Key() (userID, keyID string) {
+	if s.key == nil {
+		return "", ""
+	}
+	return s.key.UserID, s.key.ID
+}
+
+// RemoveKey takes the key by which a session signed in from its user, so that nobody
+// gets a token by it any more. The session's own token holds until it ends.
+func (s *Session) RemoveKey(ctx context.Context, c *Client) error {
+	userID, keyID := s.Key()
+	if keyID == "" {
+		return errors.New("there is no key to remove: the sign-in was by none")
+	}
+	return c.In("").RemoveKey(ctx, userID, keyID) // in the user's own organization
+}
+
 // Expires is when the token ends; zero where that is not known.
 func (s *Session) Expires() time.Time {
 	s.mu.Lock()

@@ -40,7 +40,7 @@ type setupCommand struct {
 
 	issuer, clientID, keyFile, tokenFile string
 	dir                                  string
-	dryRun                               bool
+	dryRun, removeKey                    bool
 	output                               string
 }
 
@@ -68,7 +68,10 @@ that is replaced is kept as NAME.old.
 You sign in as an account with the role IAM_OWNER: by the key that the installer of
 Zitadel made (--admin-key-file), by its personal access token (--admin-token-file), or
 as a person, where an application of type Native with the grant type Device code is
-there (--client-id). The token is kept in memory alone.`,
+there (--client-id). The token is kept in memory alone.
+
+With --remove-admin-key the key of --admin-key-file is removed at the provider once all
+is made: nothing uses it any more, and it has all rights there.`,
 		Example: `  fleetctl zitadel setup --issuer https://auth.example.org \
     --admin-key-file fleet-setup.json --out fleet-keys --dry-run
   fleetctl zitadel setup --issuer https://auth.example.org \
@@ -95,6 +98,7 @@ func (c *setupCommand) bind(cmd *cobra.Command) {
 	f.StringVar(&c.wanted.DashboardURL, "dashboard-url", "", "where the dashboard is, such as https://fleet.example.org")
 	f.DurationVar(&c.wanted.KeyLife, "key-life", setup.DefaultKeyLife, "how long a key that is made holds")
 	f.BoolVar(&c.dryRun, "dry-run", false, "show what would be made, and make nothing")
+	f.BoolVar(&c.removeKey, "remove-admin-key", false, "once all is made, remove the key of --admin-key-file at the provider")
 	for _, flag := range []string{"issuer", "client-id", "device-organization", "people-organization", "project-name", "dashboard-url", "key-life"} {
 		complete.Flag(cmd, flag, cobra.NoFileCompletions)
 	}
@@ -118,11 +122,14 @@ func (c *setupCommand) run(ctx context.Context) error {
 	if err := c.wanted.Check(); err != nil {
 		return cli.Misused(err, c.streams.Program()+help)
 	}
+	if c.removeKey && c.keyFile == "" {
+		return cli.Misused(errors.New("--remove-admin-key is about the key of a file, and none is given"), "--admin-key-file FILE")
+	}
 	at, err := c.place()
 	if err != nil {
 		return err
 	}
-	client, err := c.signIn(ctx, at)
+	client, session, err := c.signIn(ctx, at)
 	switch {
 	case ctx.Err() != nil:
 		return cli.Interrupted("")
@@ -140,6 +147,10 @@ func (c *setupCommand) run(ctx context.Context) error {
 	} else {
 		if out, err = s.Carry(ctx, r.step); err == nil {
 			err = save(out, c.dir, at)
+		}
+		if err == nil && c.removeKey {
+			err = session.RemoveKey(ctx, client)
+			r.keyRemoved = c.keyFile
 		}
 	}
 	switch {
@@ -185,22 +196,22 @@ func (c *setupCommand) place() (contexts.Context, error) {
 	return at, nil
 }
 
-func (c *setupCommand) signIn(ctx context.Context, at contexts.Context) (*zitadel.Client, error) {
+func (c *setupCommand) signIn(ctx context.Context, at contexts.Context) (*zitadel.Client, *zitadel.Session, error) {
 	o := zitadel.SignInOptions{
 		Issuer: at.Issuer, CAFile: at.CAFile, ClientID: c.clientID, KeyFile: c.keyFile, TokenFile: c.tokenFile, Now: c.streams.Now, Prompt: c.prompt,
 	}
 	if o.ClientID+o.KeyFile+o.TokenFile == "" {
-		return nil, cli.Misused(errors.New("it is not known how you sign in at the provider"), "--admin-key-file FILE, with the key that the installer of Zitadel made")
+		return nil, nil, cli.Misused(errors.New("it is not known how you sign in at the provider"), "--admin-key-file FILE, with the key that the installer of Zitadel made")
 	}
 	session, err := zitadel.SignIn(ctx, o)
 	if err != nil {
-		return nil, cli.Failed(err, "--admin-key-file FILE, of an account with the role IAM_OWNER")
+		return nil, nil, cli.Failed(err, "--admin-key-file FILE, of an account with the role IAM_OWNER")
 	}
 	client, err := zitadel.New(zitadel.Options{Issuer: at.Issuer, Tokens: session, CAFile: at.CAFile, Now: c.streams.Now})
 	if err != nil {
-		return nil, cli.Failed(err, "--issuer, --ca-file")
+		return nil, nil, cli.Failed(err, "--issuer, --ca-file")
 	}
-	return client, nil
+	return client, session, nil
 }
 
 // prompt tells a person how to approve the sign-in. It is no part of the answer.

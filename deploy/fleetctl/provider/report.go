@@ -14,6 +14,8 @@ type report struct {
 	issuer  string
 	dryRun  bool
 	asJSON  bool
+	// keyRemoved is the file whose key was removed at the provider; empty: none was.
+	keyRemoved string
 }
 
 // step tells of one object, as soon as it is there.
@@ -47,8 +49,10 @@ func (r report) outcome(o setup.Outcome) error {
 		text, err := json.Marshal(struct {
 			Issuer string `json:"issuer"`
 			DryRun bool   `json:"dry_run,omitempty"`
+			// KeyRemoved is the file whose key the provider does not take any more.
+			KeyRemoved string `json:"admin_key_removed,omitempty"`
 			setup.Outcome
-		}{r.issuer, r.dryRun, o})
+		}{r.issuer, r.dryRun, r.keyRemoved, o})
 		if err != nil {
 			return err
 		}
@@ -69,6 +73,9 @@ func (r report) outcome(o setup.Outcome) error {
 	}
 	r.streams.Tell("\nKeys, of mode 0600, that are shown nowhere. Back them up.\n\n  %s\n  %s\n", o.CalloutKeyFile, o.AccountKeyFile)
 	tell := r.streams.Tell
+	if r.keyRemoved != "" {
+		tell("\nThe key of %s was removed at the provider. Delete the file.\n", r.keyRemoved)
+	}
 	tell("\nNext, with the addresses of your NATS servers:\n\n")
 	tell("  %s install --provider %s\n", r.streams.Program(), filepath.Dir(o.CalloutKeyFile))
 	tell("or, without Kubernetes:\n  fleet-callout --nats-url tls://nats.example.org:4222 --issuer %s \\\n    --project %s --device-organization %s --organizations %s \\\n    --introspection-key-file %s …\n",
