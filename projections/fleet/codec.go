@@ -148,6 +148,7 @@ func (r *reader) view() *View {
 			return v
 		}
 		v.Deployments[d.Key], before = d, d
+		v.named[d.Key.Name] = append(v.named[d.Key.Name], d)
 	}
 	last := ""
 	for i := range r.count() {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -55,7 +56,20 @@ func TestAFoldThatGoesOnFromAnEncodedViewEqualsOneThatWasNeverInterrupted(t *tes
 		if !bytes.Equal(encode(rt, whole), encode(rt, v)) {
 			rt.Fatalf("interrupted at %d, it is encoded otherwise", cut)
 		}
+		for key := range whole.Deployments {
+			if diff := cmp.Diff(keysOf(whole.Named(key.Name)), keysOf(v.Named(key.Name))); diff != "" {
+				rt.Fatalf("interrupted at %d, the Deployments of the name %s differ (-want +got):\n%s", cut, key.Name, diff)
+			}
+		}
 	})
+}
+
+func keysOf(of []*fleet.Deployment) (keys []fleet.Key) {
+	for _, d := range of {
+		keys = append(keys, d.Key)
+	}
+	slices.SortFunc(keys, fleet.Key.Compare)
+	return keys
 }
 
 // A field that the fold gains and the codec forgets is found here: each one that
