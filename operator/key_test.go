@@ -1,6 +1,7 @@
 package operator_test
 
 import (
+	"fleet.nationtech.io/projections/attention"
 	"fmt"
 	"testing"
 	"time"
@@ -54,14 +55,14 @@ func TestTheEndOfAKeyIsAConditionByTheClockAlone(t *testing.T) {
 	}
 	const ahead = 10 * time.Second
 	began := time.Now()
-	key("soon", began.Add(status.KeyWarning+ahead))
+	key("soon", began.Add(attention.KeyWarning+ahead))
 	key("ends", began.Add(ahead))
-	is("ends", status.ReasonExpiresSoon)
+	is("ends", attention.ReasonExpiresSoon)
 	if got := w.keyReason("soon"); got != "" && time.Since(began) < ahead {
 		t.Errorf("more than 30 days before the end: %s", got)
 	}
-	is("ends", status.ReasonExpired)
-	is("soon", status.ReasonExpiresSoon)
+	is("ends", attention.ReasonExpired)
+	is("soon", attention.ReasonExpiresSoon)
 	if took := time.Since(began); took < ahead {
 		t.Errorf("they turned after %s", took)
 	}

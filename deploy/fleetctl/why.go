@@ -3,6 +3,7 @@ package fleetctl
 import (
 	"cmp"
 	"context"
+	"fleet.nationtech.io/projections/attention"
 	"fmt"
 	"slices"
 	"time"
@@ -16,7 +17,6 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
-	"fleet.nationtech.io/operator/status"
 )
 
 // unknownLogins is how far back refused logins of nobody are told.
@@ -107,12 +107,12 @@ func reportLogins(s cli.Streams, device string, l query.Logins) render.Logins {
 			r.Access += ": " + reason
 		}
 	}
-	r.KeyExpires = status.KeyExpires(l.Device)
+	r.KeyExpires = attention.KeyExpires(l.Device)
 	if !r.KeyExpires.IsZero() {
 		r.Key = "it ends at " + r.KeyExpires.Local().Format(render.TimeLayout)
 	}
-	if reason := status.KeyReason(r.KeyExpires, s.Now()); reason != "" {
-		r.Key = status.KeySentence(device, reason, r.KeyExpires)
+	if reason := attention.KeyReason(r.KeyExpires, s.Now()); reason != "" {
+		r.Key = attention.KeySentence(device, reason, r.KeyExpires)
 	}
 	r.Verdict, r.Do = loginVerdict(s, device, l, r)
 	return r
@@ -123,7 +123,7 @@ func loginVerdict(s cli.Streams, device string, l query.Logins, r render.Logins)
 	if l.Access != nil && l.Access.Revoked {
 		return "its access is revoked, and every login of it is refused", s.Program() + " device allow " + device + ", if that is right"
 	}
-	if expired := status.KeyReason(r.KeyExpires, s.Now()) == status.ReasonExpired; expired && (len(r.Logins) == 0 || r.Logins[0].Time.Before(r.KeyExpires)) {
+	if expired := attention.KeyReason(r.KeyExpires, s.Now()) == attention.ReasonExpired; expired && (len(r.Logins) == 0 || r.Logins[0].Time.Before(r.KeyExpires)) {
 		// It gets no token any more, so that there is no login which could be refused.
 		return fmt.Sprintf("its key ended at %s, and the provider gives it no token for it", r.KeyExpires.Local().Format(render.TimeLayout)),
 			fmt.Sprintf("enrol it again; or, while %[1]s ping %[2]s has an answer, %[1]s enroll rotate --unproven %[2]s", s.Program(), device)

@@ -11,9 +11,6 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// ReasonFlooding says that a device wrote more to the log than its budget.
-const ReasonFlooding = "Flooding"
-
 // deviceRules are tried in order; the first that finds something due ends the
 // round.
 var deviceRules = []rule[deviceCase]{
@@ -140,7 +137,7 @@ func revokeFlooding(c deviceCase) ([]eventlog.Draft, bool, error) {
 		return nil, false, nil
 	}
 	d, err := eventlog.NewDraft(eventlog.AccessSubject(c.id), eventlog.AccessRevoked, c.now, eventlog.Access{
-		Reason:  ReasonFlooding,
+		Reason:  fleet.ReasonFlooding,
 		Message: "the device wrote more to the log than its budget of " + strconv.Itoa(fleet.TrafficRate) + " bytes a second",
 	})
 	return []eventlog.Draft{d}, false, err

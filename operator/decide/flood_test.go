@@ -42,7 +42,7 @@ func TestADeviceThatFloodsTheLogLosesItsAccessOnce(t *testing.T) {
 		t.Errorf("what is due first (-want +got):\n%s", diff)
 	}
 	said("at the flood", append(revoked, "device.relabeled device.pi-01", "desired.withdrawn desired.pi-01.web"))
-	if a := w.View().Devices["pi-01"].Access; a == nil || a.Reason != decide.ReasonFlooding {
+	if a := w.View().Devices["pi-01"].Access; a == nil || a.Reason != fleet.ReasonFlooding {
 		t.Errorf("access %+v, want it revoked for the reason Flooding", a)
 	}
 	w.flood("pi-01")

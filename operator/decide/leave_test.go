@@ -9,6 +9,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/projections/fleet"
 )
 
 // lives makes a device with two Deployments, one of which it reports.
@@ -114,7 +115,7 @@ func TestADeviceLeaves(t *testing.T) {
 				w.lives("pi-01")
 				w.requestDecommission("pi-01")
 				w.settle(decide.OfDevice("pi-01"))
-				w.tell(eventlog.AccessSubject("pi-01"), eventlog.AccessRevoked, eventlog.Access{Reason: decide.ReasonFlooding})
+				w.tell(eventlog.AccessSubject("pi-01"), eventlog.AccessRevoked, eventlog.Access{Reason: fleet.ReasonFlooding})
 				w.late("pi-01", "web")
 				return w.settle(decide.OfDevice("pi-01"))
 			},

@@ -15,6 +15,7 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/status"
+	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -197,11 +198,11 @@ func standingText(all []onDevice) string {
 // keyEnds is how long the key of a device still holds, at the moment that is asked
 // about.
 func (c *Catalog) keyEnds(d *fleet.Device) string {
-	expires := status.KeyExpires(d)
+	expires := attention.KeyExpires(d)
 	switch {
 	case expires.IsZero():
 		return "<unknown>"
-	case status.KeyReason(expires, c.Now) == status.ReasonExpired:
+	case attention.KeyReason(expires, c.Now) == attention.ReasonExpired:
 		return "expired"
 	}
 	return duration.HumanDuration(expires.Sub(c.Now))

@@ -3,7 +3,6 @@ package status
 import (
 	"fmt"
 	"regexp"
-	"slices"
 	"strings"
 	"time"
 
@@ -89,7 +88,7 @@ func Device(in Devices, now time.Time) v1alpha1.DeviceStatus {
 	} else {
 		meta.RemoveStatusCondition(&s.Conditions, ConditionAccessRevoked)
 	}
-	if names := Unknown(in.Log); len(names) > 0 {
+	if names := in.Log.Unknown(); len(names) > 0 {
 		set(unknown(in.Log, names))
 	} else {
 		meta.RemoveStatusCondition(&s.Conditions, ConditionUnknownDeployments)
@@ -189,17 +188,4 @@ func phases(d *fleet.Device) *v1alpha1.DeviceDeployments {
 		}
 	}
 	return n
-}
-
-// Unknown names what the device reports of Deployments that this log never knew
-// there, sorted: they are shown, and left alone.
-func Unknown(d *fleet.Device) []string {
-	var names []string
-	for p := range d.Assignments {
-		if p.Desired.Sequence == 0 && p.Reported.Phase != eventlog.Phase("") {
-			names = append(names, p.Name)
-		}
-	}
-	slices.Sort(names)
-	return names
 }

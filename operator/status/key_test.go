@@ -10,6 +10,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/status"
+	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -25,11 +26,11 @@ func TestAKeyThatEndsIsACondition(t *testing.T) {
 		"the device does not say":   {time.Time{}, "", "", 0},
 		"two years ahead":           {now.Add(730 * day), "", "", 700 * day},
 		"a moment before 30 days":   {now.Add(30*day + time.Second), "", "", time.Second},
-		"30 days ahead":             {now.Add(30 * day), status.ReasonExpiresSoon, "fleetctl enroll rotate pi-01", 30 * day},
-		"a second ahead":            {now.Add(time.Second), status.ReasonExpiresSoon, "ends at 2026-11-24T14:03:01Z", time.Second},
-		"now":                       {now, status.ReasonExpired, "ended at 2026-11-24T14:03:00Z", 0},
-		"a year ago":                {now.AddDate(-1, 0, 0), status.ReasonExpired, "enrol it again", 0},
-		"in a time zone of its own": {now.Add(time.Second).In(time.FixedZone("", 3600)), status.ReasonExpiresSoon, "ends at 2026-11-24T14:03:01Z", time.Second},
+		"30 days ahead":             {now.Add(30 * day), attention.ReasonExpiresSoon, "fleetctl enroll rotate pi-01", 30 * day},
+		"a second ahead":            {now.Add(time.Second), attention.ReasonExpiresSoon, "ends at 2026-11-24T14:03:01Z", time.Second},
+		"now":                       {now, attention.ReasonExpired, "ended at 2026-11-24T14:03:00Z", 0},
+		"a year ago":                {now.AddDate(-1, 0, 0), attention.ReasonExpired, "enrol it again", 0},
+		"in a time zone of its own": {now.Add(time.Second).In(time.FixedZone("", 3600)), attention.ReasonExpiresSoon, "ends at 2026-11-24T14:03:01Z", time.Second},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -60,18 +61,18 @@ func TestAShellThatLooksAgainWhenTheKeyTurnsSeesEachReason(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(t *rapid.T) {
 		expires := now.Add(time.Duration(rapid.Int64Range(int64(-100*24*time.Hour), int64(800*24*time.Hour)).Draw(t, "life")))
-		want := []string{"", status.ReasonExpiresSoon, status.ReasonExpired}
-		reason := status.KeyReason(expires, now)
+		want := []string{"", attention.ReasonExpiresSoon, attention.ReasonExpired}
+		reason := attention.KeyReason(expires, now)
 		for want[0] != reason {
 			want = want[1:]
 		}
 		at := now
 		for turn := status.KeyTurns(expires, at); turn > 0; turn = status.KeyTurns(expires, at) {
-			if r := status.KeyReason(expires, at.Add(turn-1)); r != want[0] {
+			if r := attention.KeyReason(expires, at.Add(turn-1)); r != want[0] {
 				t.Fatalf("just before it turns it is %q, want %q", r, want[0])
 			}
 			at, want = at.Add(turn), want[1:]
-			if r := status.KeyReason(expires, at); len(want) == 0 || r != want[0] {
+			if r := attention.KeyReason(expires, at); len(want) == 0 || r != want[0] {
 				t.Fatalf("it turned into %q, want %q", r, want)
 			}
 		}

@@ -33,6 +33,21 @@ var ErrTooManyUnknown = fmt.Errorf("%w: the device reports more than %d Deployme
 // assigned to it as are kept: reports of any other are passed over.
 func (d *Device) Crowded() bool { return d.unknown >= MaxUnknown }
 
+// Unknown names what the device reports of Deployments that the log never assigned to
+// it, sorted.
+func (d *Device) Unknown() []string {
+	if d.unknown == 0 {
+		return nil
+	}
+	var names []string
+	for _, p := range d.pairs {
+		if p.Desired.Sequence == 0 && p.Reported.Phase != "" {
+			names = append(names, p.Name)
+		}
+	}
+	return names
+}
+
 // count keeps the number of a device's unknown pairs while one changes.
 func (d *Device) count(p *Assignment, n int) {
 	if p.Desired.Sequence == 0 {

@@ -131,6 +131,10 @@ func (t *Traffic) leak(at time.Time) {
 	}
 }
 
+// ReasonFlooding is the reason of an access.revoked: the device wrote more to the log than
+// its budget.
+const ReasonFlooding = "Flooding"
+
 // Flooding says whether the device was over its budget when it last wrote, or
 // was last allowed.
 func (t *Traffic) Flooding() bool { return t.level > TrafficBurst }

@@ -6,6 +6,7 @@ import (
 
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/status"
+	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -16,7 +17,7 @@ const keyLook = time.Hour
 // keyTurns is how long it takes until what is said of a device's key turns by time
 // alone; 0 where that is not before the next look at all devices.
 func keyTurns(d *fleet.Device, now time.Time) time.Duration {
-	turns := status.KeyTurns(status.KeyExpires(d), now)
+	turns := status.KeyTurns(attention.KeyExpires(d), now)
 	if turns == 0 || turns > keyLook {
 		return 0
 	}
@@ -41,7 +42,7 @@ func (c *Controller) watchKeys(ctx context.Context) {
 			for id, d := range s.View().Devices {
 				// Those that turned since the look before are marked too: a clock that
 				// jumped may have passed their moment.
-				if turned := status.KeyReason(status.KeyExpires(d), now) != status.KeyReason(status.KeyExpires(d), last); turned || keyTurns(d, now) > 0 {
+				if turned := attention.KeyReason(attention.KeyExpires(d), now) != attention.KeyReason(attention.KeyExpires(d), last); turned || keyTurns(d, now) > 0 {
 					due = append(due, id)
 				}
 			}

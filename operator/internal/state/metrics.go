@@ -7,7 +7,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/decide"
-	"fleet.nationtech.io/operator/status"
+	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -45,7 +45,7 @@ func (c Collector) Collect(ch chan<- prometheus.Metric) {
 	var counts fleet.Counts
 	var sequence uint64
 	revoked := 0
-	keys := map[string]int{status.ReasonExpiresSoon: 0, status.ReasonExpired: 0}
+	keys := map[string]int{attention.ReasonExpiresSoon: 0, attention.ReasonExpired: 0}
 	now := c.Now()
 	c.Fold.Do(func(s *decide.State) {
 		v := s.View()
@@ -68,7 +68,7 @@ func (c Collector) Collect(ch chan<- prometheus.Metric) {
 			if d.Decommissioned {
 				continue
 			}
-			if reason := status.KeyReason(status.KeyExpires(d), now); reason != "" {
+			if reason := attention.KeyReason(attention.KeyExpires(d), now); reason != "" {
 				keys[reason]++
 			}
 		}
