@@ -1,10 +1,11 @@
 package operator_test
 
 import (
-	"fleet.nationtech.io/projections/attention"
 	"fmt"
 	"testing"
 	"time"
+
+	"fleet.nationtech.io/projections/attention"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"

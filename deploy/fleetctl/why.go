@@ -3,10 +3,11 @@ package fleetctl
 import (
 	"cmp"
 	"context"
-	"fleet.nationtech.io/projections/attention"
 	"fmt"
 	"slices"
 	"time"
+
+	"fleet.nationtech.io/projections/attention"
 
 	"fleet.nationtech.io/operator/resource"
 

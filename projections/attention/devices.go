@@ -89,7 +89,7 @@ func (l *list) duplicate(d *fleet.Device) {
 }
 
 func (l *list) flood(d *fleet.Device) {
-	i := Item{Kind: Flood, Severity: Critical, Name: d.ID, Title: d.ID + " floods the log", Command: "fleetctl log device/" + d.ID}
+	i := Item{Kind: Flood, Severity: Critical, Name: d.ID, Title: d.ID + " floods the log", Command: "fleetctl log --device " + d.ID}
 	switch {
 	case d.Access != nil && d.Access.Reason == fleet.ReasonFlooding:
 		i.Severity, i.Title = Warning, d.ID+" was cut off"
@@ -142,7 +142,7 @@ func (l *list) together(kind Kind, all []Item) []Item {
 		one.Title, one.Command = of+" have a double", "fleetctl history device/"+all[0].Name
 		one.Reason = "two machines report under each of these names" + such + ": was one image copied to many machines? Give each its own device_id"
 	case Flood:
-		one.Title, one.Command = of+" flood the log, or did", "fleetctl log device/"+all[0].Name
+		one.Title, one.Command = of+" flood the log, or did", "fleetctl log --device "+all[0].Name
 		one.Reason = "they write more to the log than their budget" + such + ": find out what they write"
 	case Offline:
 		one.Title, one.Command = of+" are offline", "fleetctl get devices"
