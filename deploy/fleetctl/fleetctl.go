@@ -99,7 +99,7 @@ what follows the log with 0.`,
 		release.NewBundle(s),
 		release.NewVersion(s),
 		newWithdraw(s, &c),
-		provider.NewZitadel(s, settings),
+		provider.NewZitadel(s, settings, installing.NewZitadelInstall(s, settings)),
 	)
 	for _, cmd := range root.Commands() {
 		complete.NoFiles(cmd)

@@ -15,6 +15,7 @@ import (
 	"fleet.nationtech.io/deploy/install"
 	"fleet.nationtech.io/deploy/install/apply"
 	"fleet.nationtech.io/deploy/install/health"
+	"fleet.nationtech.io/deploy/install/provider"
 	"fleet.nationtech.io/eventlog/version"
 )
 
@@ -124,7 +125,13 @@ func explain(err error, program string) error {
 	var conflict *apply.Conflict
 	var check *install.CheckError
 	var wrong *install.VersionError
+	var noProvider *provider.RefusedError
+	var failed *provider.FailedError
 	switch {
+	case errors.As(err, &noProvider):
+		return cli.Failed(err, again)
+	case errors.As(err, &failed) && failed.Remedy != "":
+		return cli.Failed(err, failed.Remedy)
 	case errors.Is(err, install.ErrNothingInstalled):
 		return cli.Failed(err, program+" install, or --namespace")
 	case errors.As(err, &wrong):

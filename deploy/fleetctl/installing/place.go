@@ -18,11 +18,13 @@ type place struct {
 	kubeconfig, context, namespace string
 }
 
-func (p *place) bind(cmd *cobra.Command) {
+func (p *place) bind(cmd *cobra.Command) { p.bindTo(cmd, names.Namespace, "namespace of the fleet") }
+
+func (p *place) bindTo(cmd *cobra.Command, namespace, help string) {
 	f := cmd.Flags()
 	f.StringVar(&p.kubeconfig, "kubeconfig", "", "kubeconfig file (default $KUBECONFIG, else ~/.kube/config)")
 	f.StringVar(&p.context, "kube-context", "", "context of the kubeconfig (default its current one)")
-	f.StringVarP(&p.namespace, "namespace", "n", names.Namespace, "namespace of the fleet")
+	f.StringVarP(&p.namespace, "namespace", "n", namespace, help)
 	complete.Flag(cmd, "kube-context", p.completeContexts)
 	complete.Flag(cmd, "namespace", cobra.NoFileCompletions)
 	if err := cmd.MarkFlagFilename("kubeconfig"); err != nil {

@@ -66,9 +66,11 @@ func (w *wanted) bind(cmd *cobra.Command) {
 }
 
 // values reads what the flags say.
-func (w *wanted) values() (chart.Values, error) {
+func (w *wanted) values() (chart.Values, error) { return readValues(w.files, w.set) }
+
+func readValues(files, set []string) (chart.Values, error) {
 	all := chart.Values{}
-	for _, file := range w.files {
+	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			return nil, cli.Misused(fmt.Errorf("--values: %w", err), "")
@@ -79,7 +81,7 @@ func (w *wanted) values() (chart.Values, error) {
 		}
 		all = chart.Merge(all, v)
 	}
-	for _, text := range w.set {
+	for _, text := range set {
 		if err := strvals.ParseInto(text, all); err != nil {
 			return nil, cli.Misused(fmt.Errorf("--set %s: %w", text, err), "--set nats.storage.size=20Gi")
 		}

@@ -1,4 +1,5 @@
-// Package provider has the command zitadel: what is made at a fleet's provider.
+// Package provider has the command zitadel, and setup below it: what is made at a fleet's
+// provider.
 package provider
 
 import (
@@ -21,14 +22,15 @@ import (
 	"fleet.nationtech.io/deploy/zitadel/setup"
 )
 
-// NewZitadel makes the command zitadel with those below it.
-func NewZitadel(s cli.Streams, b *access.Settings) *cobra.Command {
+// NewZitadel makes the command zitadel with those below it, some of which are others'.
+func NewZitadel(s cli.Streams, b *access.Settings, more ...*cobra.Command) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "zitadel",
-		Short: "Set up the fleet's provider, Zitadel",
+		Short: "Install and set up the fleet's provider, Zitadel",
 		Args:  cobra.NoArgs,
 	}
 	cmd.AddCommand(newSetup(s, b))
+	cmd.AddCommand(more...)
 	return cmd
 }
 

@@ -9,12 +9,13 @@ import (
 	"strings"
 
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
-// Workload is what makes pods: a Deployment or a StatefulSet.
+// Workload is what makes pods: a Deployment, a StatefulSet or a Job.
 type Workload struct {
 	Kind, Namespace, Name string
 }
@@ -25,6 +26,7 @@ func (w Workload) String() string { return w.Kind + " " + w.Namespace + "/" + w.
 type World struct {
 	Deployment  *appsv1.Deployment
 	StatefulSet *appsv1.StatefulSet
+	Job         *batchv1.Job
 	ReplicaSets []appsv1.ReplicaSet            // of the namespace
 	Pods        []corev1.Pod                   // of the namespace
 	Claims      []corev1.PersistentVolumeClaim // of the namespace
@@ -33,7 +35,8 @@ type World struct {
 
 // State is how a workload stands.
 type State struct {
-	Ready   bool
+	Ready   bool     // of a Job: it ended well
+	Failed  bool     // it will not be ready: a Job that is not tried again
 	Summary string   // such as "2 of 3 pods are ready"
 	Reasons []Reason // why it is not ready, the gravest first
 }
@@ -52,6 +55,8 @@ func Judge(world World) State {
 		s = ofDeployment(world.Deployment)
 	case world.StatefulSet != nil:
 		s = ofStatefulSet(world.StatefulSet)
+	case world.Job != nil:
+		s = ofJob(world.Job)
 	default:
 		return State{Summary: "it is not there"}
 	}
@@ -139,6 +144,8 @@ func (w World) owners() map[types.UID]bool {
 	switch {
 	case w.StatefulSet != nil:
 		return map[types.UID]bool{w.StatefulSet.UID: true}
+	case w.Job != nil:
+		return map[types.UID]bool{w.Job.UID: true}
 	case w.Deployment == nil:
 		return nil
 	}

@@ -105,6 +105,8 @@ func pendingClaims(p *corev1.Pod, world World) []Reason {
 func ofContainer(p *corev1.Pod, c corev1.ContainerStatus) (Reason, bool) {
 	waiting := c.State.Waiting
 	switch ended := c.State.Terminated; {
+	case ended != nil && ended.ExitCode != 0 && p.Spec.RestartPolicy == corev1.RestartPolicyNever:
+		return failure(p, ended), true
 	case ended != nil && ended.ExitCode != 0:
 		return crash(p, ended), true
 	case waiting == nil:
@@ -141,6 +143,21 @@ func crash(p *corev1.Pod, ended *corev1.ContainerStateTerminated) Reason {
 	r.Sentence = fmt.Sprintf("Pod %s is in CrashLoopBackOff: it ends with exit code %d", p.Name, ended.ExitCode)
 	if ended.Reason == "OOMKilled" {
 		r.Remedy = "It needs more memory than its limit: raise --set resources of that part."
+	}
+	if last := lastLine(ended.Message); last != "" {
+		r.Sentence += ": " + last
+	} else {
+		r.Sentence += "."
+	}
+	return r
+}
+
+// failure says how a container ended that is not started again.
+func failure(p *corev1.Pod, ended *corev1.ContainerStateTerminated) Reason {
+	r := crash(p, ended)
+	r.Sentence = fmt.Sprintf("Pod %s ended with exit code %d", p.Name, ended.ExitCode)
+	if ended.Reason != "OOMKilled" {
+		r.Remedy = fmt.Sprintf("Read its log: kubectl logs -n %s %s.", p.Namespace, p.Name)
 	}
 	if last := lastLine(ended.Message); last != "" {
 		r.Sentence += ": " + last

@@ -20,6 +20,8 @@ func Look(ctx context.Context, client kubernetes.Interface, w Workload) (World, 
 		world.Deployment, err = client.AppsV1().Deployments(w.Namespace).Get(ctx, w.Name, metav1.GetOptions{})
 	case "StatefulSet":
 		world.StatefulSet, err = client.AppsV1().StatefulSets(w.Namespace).Get(ctx, w.Name, metav1.GetOptions{})
+	case "Job":
+		world.Job, err = client.BatchV1().Jobs(w.Namespace).Get(ctx, w.Name, metav1.GetOptions{})
 	default:
 		return world, fmt.Errorf("%s: it has no pods that can be waited for", w)
 	}
@@ -82,7 +84,7 @@ func (e *NotReady) Remedy() string {
 
 // Wait waits until a workload is ready, and tells each new state.
 //
-// Errors: *NotReady after the timeout; the context's; what the API server says, where it goes on for half a minute.
+// Errors: *NotReady after the timeout, and at once where it failed for good; the context's; what the API server says, where it goes on for half a minute.
 func Wait(ctx context.Context, client kubernetes.Interface, w Workload, timeout time.Duration, tell func(State)) error {
 	begun := time.Now()
 	deadline := time.NewTimer(timeout)
@@ -107,6 +109,9 @@ func Wait(ctx context.Context, client kubernetes.Interface, w Workload, timeout 
 			}
 			if state.Ready {
 				return nil
+			}
+			if state.Failed {
+				return &NotReady{w, state, time.Since(begun)}
 			}
 		}
 		select {

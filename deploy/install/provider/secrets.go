@@ -1,0 +1,71 @@
+package provider
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"fleet.nationtech.io/deploy/accounts"
+	"fleet.nationtech.io/deploy/install/apply"
+)
+
+// masterkeyBytes is what Zitadel demands.
+const masterkeyBytes = 32
+
+// secrets makes what is made once, and overwrites nothing.
+func (r *run) secrets(ctx context.Context) error {
+	masterkey := (accounts.NewPassword() + accounts.NewPassword())[:masterkeyBytes]
+	// The provider's rules for passwords want a letter of each case, a digit and a sign.
+	config, err := yaml.Marshal(map[string]any{"FirstInstance": map[string]any{"Org": map[string]any{"Human": map[string]any{"Password": accounts.NewPassword() + "aA1!"}}}})
+	if err != nil {
+		return err
+	}
+	for _, s := range []*unstructured.Unstructured{
+		secret(r.Namespace, MasterkeySecret, map[string]string{masterkeyKey: masterkey}),
+		secret(r.Namespace, ConfigSecret, map[string]string{configKey: string(config)}),
+	} {
+		made, change, err := r.applier.Create(ctx, s)
+		if err != nil {
+			return err
+		}
+		if change == apply.Created {
+			r.result.Changed++
+			r.say("credentials", "%s was made. Keep a copy of it outside of the cluster.", apply.Name(made))
+		}
+	}
+	return nil
+}
+
+func secret(namespace, name string, values map[string]string) *unstructured.Unstructured {
+	o := object("v1", "Secret", namespace, name)
+	o.SetLabels(map[string]string{"app.kubernetes.io/managed-by": apply.FieldManager})
+	o.Object["type"] = "Opaque"
+	data := map[string]any{}
+	for key, value := range values {
+		data[key] = base64.StdEncoding.EncodeToString([]byte(value))
+	}
+	o.Object["data"] = data
+	return o
+}
+
+// read gives what a Secret holds; nil where it is not there.
+func (r *run) read(ctx context.Context, name string) (map[string][]byte, error) {
+	o, err := r.applier.Get(ctx, object("v1", "Secret", r.Namespace, name))
+	if err != nil || o == nil {
+		return nil, err
+	}
+	text, _, err := unstructured.NestedStringMap(o.Object, "data")
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", apply.Name(o), err)
+	}
+	values := map[string][]byte{}
+	for key, value := range text {
+		if values[key], err = base64.StdEncoding.DecodeString(value); err != nil {
+			return nil, fmt.Errorf("%s, key %s: %w", apply.Name(o), key, err)
+		}
+	}
+	return values, nil
+}
