@@ -30,6 +30,9 @@ type Options struct {
 	AsHappened bool
 	// NoCheckpoints folds from the log's beginning, whatever is saved.
 	NoCheckpoints bool
+	// From is a view of the same log that the caller gives away: the fold goes on from it,
+	// where it is not later than the moment and no checkpoint saves much. nil: there is none.
+	From *fleet.View
 	// Skipped is told of a checkpoint that was not used, and why. It may be nil.
 	PassedOver func(checkpoint string, why error)
 	// Progress is told how many events were folded and about how many there are.
@@ -94,7 +97,7 @@ func recorded(ctx context.Context, js jetstream.JetStream, sequence uint64) (tim
 // eventlog.ErrLogReset where that log is not there any more, and with the errors
 // of reading.
 func AtSequence(ctx context.Context, js jetstream.JetStream, log logstream.Info, last uint64, o Options) (*fleet.View, error) {
-	v := begin(ctx, js, log.ID, last, o)
+	v := o.begin(ctx, js, log.ID, last)
 	if v.Sequence >= last {
 		return v, nil
 	}
@@ -116,20 +119,26 @@ func Follow(ctx context.Context, js jetstream.JetStream, o Options) (f *fleet.Fo
 	if err != nil {
 		return nil, 0, err
 	}
-	v := begin(ctx, js, log.ID, log.Last, o)
+	v := o.begin(ctx, js, log.ID, log.Last)
 	return fleet.Resume(v, func(ctx context.Context, after eventlog.Position) iter.Seq2[eventlog.Event, error] {
 		return reader.Follow(ctx, js, reader.Options{After: after, LogID: log.ID})
 	}), log.Last, nil
 }
 
 // begin gives the view that a fold up to a sequence goes on from.
-func begin(ctx context.Context, js jetstream.JetStream, logID string, last uint64, o Options) *fleet.View {
-	if !o.NoCheckpoints {
-		if v := (checkpoint.Store{JS: js, Skipped: o.PassedOver}).Nearest(ctx, logID, last); v != nil {
-			return v
-		}
+func (o Options) begin(ctx context.Context, js jetstream.JetStream, logID string, last uint64) *fleet.View {
+	from := o.From
+	if from == nil || from.Sequence > last {
+		from = fleet.New()
 	}
-	return fleet.New()
+	// A checkpoint costs to read what a fold of some thousand events does.
+	if o.NoCheckpoints || o.From == from && last-from.Sequence < checkpoint.DefaultEvents {
+		return from
+	}
+	if v := (checkpoint.Store{JS: js, Skipped: o.PassedOver}).Nearest(ctx, logID, last); v != nil && v.Sequence > from.Sequence {
+		return v
+	}
+	return from
 }
 
 // Sequence is the last sequence of the log that a moment knows of; 0 only for an

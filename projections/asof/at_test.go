@@ -297,3 +297,30 @@ func same(t *testing.T, what string, got, want []byte) {
 		t.Errorf("%s: the view differs from the fold by brute force (%d bytes, want %d)", what, len(got), len(want))
 	}
 }
+
+// Whatever view is given to go on from, near or far or too late, and whatever is saved,
+// the past is what a fold by brute force makes of it.
+func TestAFoldThatGoesOnFromAGivenViewEqualsOneFromTheBeginning(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	f := newFixture(t, js)
+	moments := []uint64{1, 150, 350, 351, 600}
+	want := asoftest.Brute(t, js, moments...)
+	for _, from := range moments {
+		for _, at := range moments {
+			for _, alone := range []bool{false, true} {
+				given, err := fleet.Decode(want[from])
+				if err != nil {
+					t.Fatal(err)
+				}
+				v, err := asof.AtSequence(t.Context(), js, f.log, at, asof.Options{From: given, NoCheckpoints: alone})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := fleet.Encode(v); err != nil || !bytes.Equal(got, want[at]) {
+					t.Errorf("from %d to %d it is another view (%v)", from, at, err)
+				}
+			}
+		}
+	}
+}
