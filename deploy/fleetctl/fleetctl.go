@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"fleet.nationtech.io/deploy/fleetctl/access"
+	"fleet.nationtech.io/deploy/fleetctl/bisecting"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/enrolling"
@@ -71,6 +72,7 @@ what follows the log with 0.`,
 		access.NewLogout(s, settings),
 		access.NewWhoami(s, settings),
 		newArchive(s, &c),
+		bisecting.New(s, &c, func(cmd *cobra.Command, flag string) { completeMoments(cmd, flag, &c) }),
 		installing.NewCredentials(s),
 		newDevice(s, &c),
 		newDiff(s, &c),
