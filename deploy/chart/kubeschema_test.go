@@ -33,7 +33,7 @@ func schemas(t *testing.T, file string) map[string]*jsonschema.Schema {
 
 // foreign are the API groups that are no part of Kubernetes.
 func foreign(o *unstructured.Unstructured) bool {
-	for _, group := range []string{"monitoring.coreos.com/", "route.openshift.io/", "gateway.networking.k8s.io/"} {
+	for _, group := range []string{"monitoring.coreos.com/", "route.openshift.io/", "gateway.networking.k8s.io/", "cert-manager.io/"} {
 		if strings.HasPrefix(o.GetAPIVersion(), group) {
 			return true
 		}

@@ -34,6 +34,8 @@ func TestWrongValuesAreRefusedWithASentence(t *testing.T) {
 		"JetStream as large as its volume":   {in("nats", chart.Values{"storage": chart.Values{"size": "10Gi", "maxFile": "10Gi"}}), []string{"nats.storage.maxFile is 10Gi", "less than nats.storage.size (10Gi)"}},
 		"an image without a registry":        {in("images", chart.Values{"operator": "fleet-operator"}), []string{"value images.operator", "a whole reference with its registry"}},
 		"an image with a space":              {in("images", chart.Values{"nats": "docker.io/library/nats: latest"}), []string{"value images.nats"}},
+		"an issuer of no kind":               {in("nats", chart.Values{"tls": chart.Values{"certManager": chart.Values{"issuer": "ca", "kind": "Authority"}}}), []string{"value nats.tls.certManager.kind", "ClusterIssuer or Issuer"}},
+		"a life of a certificate in days":    {in("nats", chart.Values{"tls": chart.Values{"certManager": chart.Values{"duration": "90d"}}}), []string{"value nats.tls.certManager.duration", "as 26280h"}},
 		"root":                               {in("podSecurity", chart.Values{"runAsUser": 0}), []string{"value podSecurity.runAsUser", "root is refused"}},
 		"a lame duck that NATS refuses":      {in("nats", chart.Values{"lameDuckSeconds": 10}), []string{"value nats.lameDuckSeconds", "refuses less than 30"}},
 		"an unknown way in":                  {in("devices", chart.Values{"expose": "tunnel"}), []string{"value devices.expose", "loadBalancer"}},

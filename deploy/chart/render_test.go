@@ -81,7 +81,7 @@ func everything() chart.Values {
 			"env": []any{chart.Values{"name": "AWS_ENDPOINT_URL_S3", "value": "https://s3.example.org"}},
 		},
 	}
-	maps.Copy(v["nats"].(chart.Values), chart.Values{"storage": chart.Values{"class": "fast", "size": "1Ti", "maxFile": "900Gi"}, "tls": chart.Values{"routesSecret": "routes"}})
+	maps.Copy(v["nats"].(chart.Values), chart.Values{"storage": chart.Values{"class": "fast", "size": "1Ti", "maxFile": "900Gi"}, "tls": chart.Values{"routesSecret": "routes", "certManager": chart.Values{"issuer": "corporate", "kind": "Issuer", "duration": "720h", "renewBefore": "240h"}}})
 	maps.Copy(v["operator"].(chart.Values), chart.Values{
 		"logMaxBytes": 5 << 30, "env": []any{chart.Values{"name": "A", "value": "b"}},
 		"prometheus": []any{chart.Values{"name": "main", "url": "http://prometheus.monitoring:9090", "tokenSecret": "prometheus-token"}, chart.Values{"name": "other", "url": "https://p.example.com"}},

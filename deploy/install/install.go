@@ -127,7 +127,7 @@ func Install(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	steps := []func(context.Context) error{r.look, r.settle, r.render, r.preflight, r.namespace, r.remember, r.definitions, r.credentials, r.objectsFirst, r.workloads, r.leftover, r.check, r.done}
+	steps := []func(context.Context) error{r.look, r.settle, r.render, r.preflight, r.namespace, r.remember, r.definitions, r.credentials, r.objectsFirst, r.certified, r.workloads, r.leftover, r.check, r.done}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return r.result, err

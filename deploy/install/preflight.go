@@ -47,7 +47,11 @@ func (r *run) preflight(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.result.Findings = slices.Concat(other, lost, claims, provider, r.result.Findings)
+		issuer, err := r.issuer(ctx)
+		if err != nil {
+			return err
+		}
+		r.result.Findings = slices.Concat(other, lost, claims, provider, issuer, r.result.Findings)
 	}
 	r.Found(r.result.Findings)
 	var refused []cluster.Finding
@@ -79,6 +83,9 @@ func (r *run) rights() ([]cluster.Right, error) {
 		{Verb: "list", Resource: "events", Namespace: r.Namespace},
 		{Verb: "list", Resource: "persistentvolumeclaims", Namespace: r.Namespace},
 		{Verb: "list", Group: "apps", Resource: "replicasets", Namespace: r.Namespace},
+	}
+	if r.settings.issued() {
+		rights = append(rights, r.issuerRight())
 	}
 	if r.before != nil {
 		gone, err := r.deletions(Leftover(r.before.Objects, r.refs))

@@ -22,6 +22,10 @@ type settings struct {
 		TLS struct {
 			ClientsSecret string `json:"clientsSecret"`
 			RoutesSecret  string `json:"routesSecret"`
+			CertManager   struct {
+				Issuer string `json:"issuer"`
+				Kind   string `json:"kind"`
+			} `json:"certManager"`
 		} `json:"tls"`
 	} `json:"nats"`
 	Callout struct {
@@ -63,9 +67,12 @@ func read(o chart.Options) (settings, error) {
 	return s, nil
 }
 
+// issued says whether cert-manager keeps the servers' certificate.
+func (s settings) issued() bool { return s.NATS.Enabled && s.NATS.TLS.CertManager.Issuer != "" }
+
 // ownCertificate says whether the servers' certificate is of the fleet's own authority.
 func (s settings) ownCertificate() bool {
-	return s.NATS.TLS.ClientsSecret == names.SecretTLS || s.NATS.TLS.RoutesSecret == names.SecretTLS
+	return !s.issued() && (s.NATS.TLS.ClientsSecret == names.SecretTLS || s.NATS.TLS.RoutesSecret == names.SecretTLS)
 }
 
 // wish is what the values need of the cluster.

@@ -40,7 +40,7 @@ func (r *run) preflight(ctx context.Context) error {
 		}
 		findings = slices.Concat(findings, there, r.ingressFindings())
 	}
-	findings = slices.Concat(findings, cluster.Preflight(r.facts, cluster.Wish{Lacking: lacking, Expose: cluster.ExposeNone}))
+	findings = slices.Concat(findings, cluster.Preflight(r.facts, cluster.Wish{Lacking: lacking}))
 	r.result.Findings = findings
 	r.Found(findings)
 	refused := slices.DeleteFunc(slices.Clone(findings), func(f cluster.Finding) bool { return f.Level != cluster.Refuse })
