@@ -77,6 +77,9 @@ type Result struct {
 	Changes  []ChangeOf        `json:"changes"`
 	// URLs is how devices reach the NATS servers; empty where that is not known.
 	URLs []string `json:"urls"`
+	// Former is the version that an upgrade leaves. Until the upgrade has ended its fleetctl
+	// can install it again. Empty: there is none.
+	Former string `json:"former,omitempty"`
 }
 
 // ChangeOf is what became of one object.

@@ -30,6 +30,9 @@ func (r *run) settleOver(b Record) error {
 	if err := r.allowed(b); err != nil {
 		return err
 	}
+	if former := r.record(Installing).Before; r.Upgrade && former != r.Version {
+		r.result.Former = former
+	}
 	r.Profile = cmp.Or(r.Profile, b.Profile)
 	given := chart.Merge(r.Provider.values(), r.Values)
 	r.Values = given

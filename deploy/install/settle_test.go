@@ -114,6 +114,9 @@ func TestACutOffUpgradeRemembersWhereItCameFrom(t *testing.T) {
 	if got := r.record(Installing).Before; got != "v0.1.0" {
 		t.Errorf("before it was %s", got)
 	}
+	if r.result.Former != "v0.1.0" {
+		t.Errorf("the version to go back to is %q", r.result.Former)
+	}
 }
 
 func TestAFleetThatWasRemovedGoesOnWithItsValues(t *testing.T) {

@@ -109,13 +109,17 @@ func (w *wanted) install(ctx context.Context, s cli.Streams, upgrade bool) error
 	case ctx.Err() != nil:
 		return cli.Interrupted("the same command again: it goes on where it stopped")
 	case err != nil:
-		return explain(err, s.Program())
+		return explainFrom(err, s.Program(), result.Former)
 	}
 	return r.outcome(result)
 }
 
-// explain adds what to do to an error of an installation.
-func explain(err error, program string) error {
+// explain adds what to do to an error.
+func explain(err error, program string) error { return explainFrom(err, program, "") }
+
+// explainFrom adds what to do to an error of an installation. former is the version that
+// an upgrade leaves; empty: there is none to go back to.
+func explainFrom(err error, program, former string) error {
 	const (
 		again     = "the same command again, once that is mended: it goes on where it stopped"
 		thenAgain = " Then the same command again: it goes on where it stopped."
@@ -139,7 +143,9 @@ func explain(err error, program string) error {
 	case errors.As(err, &refused):
 		return cli.Failed(err, again)
 	case errors.As(err, &unready) && unready.Remedy() != "":
-		return cli.Failed(err, unready.Remedy()+thenAgain)
+		return cli.Failed(err, unready.Remedy()+thenAgain+wayBack(former))
+	case errors.As(err, &unready):
+		return cli.Failed(err, again+"."+wayBack(former))
 	case errors.As(err, &conflict):
 		return cli.Failed(err, "--force-conflicts, to take these fields over; or set the values as the others did")
 	case errors.As(err, &check):
@@ -148,4 +154,12 @@ func explain(err error, program string) error {
 		return cli.Failed(err, install.Remedy(err)+thenAgain)
 	}
 	return cli.Failed(err, again)
+}
+
+// wayBack says how to leave an upgrade that stopped.
+func wayBack(former string) string {
+	if former == "" {
+		return ""
+	}
+	return " To go back instead: install, by the fleetctl of version " + former + ", with the images of that version where you named them one by one."
 }
