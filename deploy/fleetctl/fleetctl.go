@@ -10,6 +10,7 @@ import (
 
 	"fleet.nationtech.io/deploy/fleetctl/access"
 	"fleet.nationtech.io/deploy/fleetctl/bisecting"
+	"fleet.nationtech.io/deploy/fleetctl/checkup"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/enrolling"
@@ -77,6 +78,7 @@ what follows the log with 0.`,
 		newDevice(s, &c),
 		newDiff(s, &c),
 		newDocs(s),
+		checkup.NewDoctor(s, &c),
 		enrolling.NewEnroll(s, settings, &c, devicesOf(s, &c)),
 		newExplain(s, &c),
 		newGet(s, &c),

@@ -82,3 +82,9 @@ func (c ExitCode) Error() string { return fmt.Sprintf("exit code %d", int(c)) }
 
 // Remedy is what to try.
 func (f *Failure) Remedy() string { return f.try }
+
+// Misuse says whether an error is one of the command line.
+func Misuse(err error) bool {
+	var f *Failure
+	return errors.As(err, &f) && f.code == ExitUsage
+}

@@ -1,0 +1,150 @@
+package doctor_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fleet.nationtech.io/deploy/doctor"
+)
+
+var now = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+
+// well are the facts of a fleet in which nothing is wrong.
+func well() doctor.Facts {
+	synced := true
+	return doctor.Facts{
+		At: now, Version: "v1.4.0", LeftOut: map[string]string{},
+		Server: &doctor.Server{URL: "tls://nats:4222", RoundTrip: time.Millisecond, User: "ada", Account: "PEOPLE", Members: 3, Timed: true, CertificateEnds: now.AddDate(0, 3, 0), TokenEnds: now.Add(time.Hour)},
+		Log:    &doctor.Log{ID: "L", Last: 90_000, Bytes: 10 << 20, MaxBytes: 1 << 30, Replicas: 3, Leader: true},
+		Growth: &doctor.Growth{Bytes: 1 << 20, In: 24 * time.Hour},
+		Buckets: []doctor.Bucket{
+			{Name: "desired-state", Replicas: 3}, {Name: "device-state", Replicas: 3, Lacks: 90_000, Since: now.Add(-time.Second)},
+		},
+		Operator:    &doctor.Operator{Leader: "op-1", Version: "v1.4.2", Elected: now.Add(-time.Hour), Ahead: 10 * time.Millisecond, Known: true},
+		Pulses:      &doctor.Pulses{Heard: 9, Newest: now.Add(-3 * time.Second)},
+		Devices:     &doctor.Devices{Known: 10, Online: 9, Agents: map[string]int{"v1.4.2": 8, "v1.3.0": 1, "dev": 1}},
+		Seal:        &doctor.Seal{Sequence: 89_000, At: now.Add(-5 * time.Minute), Uncovered: 1000, Since: now.Add(-5 * time.Minute)},
+		Checkpoints: &doctor.Checkpoints{Usable: 50_000},
+		Kubernetes: &doctor.Kubernetes{
+			Cluster: "prod", Installed: true, NotReady: map[string]string{}, Images: map[string]string{"deployment/fleet-operator": "v1.4.2"}, LeaseAge: 2 * time.Second, Synced: &synced,
+			CertificateEnds: map[string]time.Time{"fleet-nats-tls": now.AddDate(0, 3, 0)},
+		},
+	}
+}
+
+func TestNothingIsFoundWhereNothingIsWrong(t *testing.T) {
+	t.Parallel()
+	found := doctor.Examine(well())
+	var checks []string
+	for _, f := range found {
+		if checks = append(checks, f.Check); f.Status != doctor.OK || f.Message == "" || f.Remedy != "" {
+			t.Errorf("%+v", f)
+		}
+	}
+	if !slices.Equal(checks, doctor.Checks()) || !doctor.Healthy(found) {
+		t.Errorf("these checks were made: %v", checks)
+	}
+}
+
+func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
+	t.Parallel()
+	for name, tc := range map[string]struct {
+		breaks func(*doctor.Facts)
+		check  string
+		status doctor.Status
+		says   string
+	}{
+		"the servers answer slowly":       {func(f *doctor.Facts) { f.Server.RoundTrip = 3 * time.Second }, "connection", doctor.Warning, "answers after 3.0s"},
+		"a certificate ends in two weeks": {func(f *doctor.Facts) { f.Server.CertificateEnds = now.AddDate(0, 0, 14) }, "connection", doctor.Warning, "ends in 14d00h"},
+		"a certificate ends tomorrow":     {func(f *doctor.Facts) { f.Server.CertificateEnds = now.AddDate(0, 0, 1) }, "connection", doctor.Failed, "ends in 1d00h"},
+		"a certificate has ended":         {func(f *doctor.Facts) { f.Server.CertificateEnds = now.AddDate(0, 0, -1) }, "connection", doctor.Failed, "ended at 2026-11-28"},
+		"a device asks":                   {func(f *doctor.Facts) { f.Server.Account = "DEVICES" }, "account", doctor.Failed, "reads no log"},
+		"the servers have no accounts":    {func(f *doctor.Facts) { f.Server.Account = "$G" }, "account", doctor.Warning, "whoever connects may do all"},
+		"there is no log": {func(f *doctor.Facts) {
+			f.Log = &doctor.Log{Trouble: &doctor.Trouble{Message: "there is none", Remedy: "start"}}
+		}, "log", doctor.Failed, "there is none"},
+		"no server leads the log":            {func(f *doctor.Facts) { f.Log.Leader = false }, "log", doctor.Failed, "nothing can be appended"},
+		"a replica is behind":                {func(f *doctor.Facts) { f.Log.Behind = []string{"nats-2"} }, "log", doctor.Warning, "on nats-2 is offline or behind"},
+		"the log is configured otherwise":    {func(f *doctor.Facts) { f.Log.Faults = []string{"its events can be deleted"} }, "log", doctor.Failed, "its events can be deleted"},
+		"one disk has the log":               {func(f *doctor.Facts) { f.Log.Replicas = 1 }, "log", doctor.Failed, "lost with one disk"},
+		"the log is nearly full":             {func(f *doctor.Facts) { f.Log.Bytes = 900 << 20 }, "disk", doctor.Warning, "88 %"},
+		"the log is full":                    {func(f *doctor.Facts) { f.Log.Bytes = 1<<30 - 1 }, "disk", doctor.Failed, "nothing is recorded or decided"},
+		"the log is full in a week":          {func(f *doctor.Facts) { f.Growth.Bytes = 145 << 20 }, "disk", doctor.Warning, "145 MiB a day it is full in 6d23h"},
+		"the log is full in a day":           {func(f *doctor.Facts) { f.Growth.Bytes = 1 << 30 }, "disk", doctor.Failed, "full in 23h"},
+		"a bucket is gone":                   {func(f *doctor.Facts) { f.Buckets[0].Fault = "its stream is not there" }, "buckets", doctor.Failed, "bucket desired-state: its stream is not there"},
+		"a bucket stalls":                    {func(f *doctor.Facts) { f.Buckets[1].Since = now.Add(-time.Minute) }, "buckets", doctor.Failed, "lacks message 90000, which was recorded 1m00s ago"},
+		"a bucket has too few replicas":      {func(f *doctor.Facts) { f.Buckets[1].Replicas = 1 }, "buckets", doctor.Warning, "has 1 replica, and the log has 3"},
+		"no operator ever led":               {func(f *doctor.Facts) { f.Operator = &doctor.Operator{} }, "operator", doctor.Failed, "no operator ever led"},
+		"the operator answers nobody":        {func(f *doctor.Facts) { f.Operator.Unanswered, f.Operator.Since = 2, now.Add(-time.Hour) }, "operator", doctor.Failed, "2 requests are not answered, the oldest since 1h00m"},
+		"no device is heard":                 {func(f *doctor.Facts) { f.Pulses = &doctor.Pulses{} }, "pulses", doctor.Failed, "hold no device's pulse"},
+		"no device is heard any more":        {func(f *doctor.Facts) { f.Pulses.Newest = now.Add(-time.Hour) }, "pulses", doctor.Failed, "is 1h00m old"},
+		"the operator hears no device":       {func(f *doctor.Facts) { f.Devices.Online = 0 }, "pulses", doctor.Failed, "no operator listens"},
+		"this machine's clock is behind":     {func(f *doctor.Facts) { f.Server.Ahead = 10 * time.Second }, "clocks", doctor.Warning, "the NATS server's clock is ahead of this machine's by 10s"},
+		"this machine's clock is ahead":      {func(f *doctor.Facts) { f.Server.Ahead = -2 * time.Minute }, "clocks", doctor.Failed, "the NATS server's clock is behind this machine's by 2m00s"},
+		"the operator's clock is behind":     {func(f *doctor.Facts) { f.Operator.Ahead = -time.Hour }, "clocks", doctor.Failed, "the operator's clock is behind the NATS server's by 1h00m"},
+		"a device's clock is off":            {func(f *doctor.Facts) { f.Pulses.Ahead = []doctor.DeviceClock{{"pi-01", -48 * time.Hour}} }, "clocks", doctor.Failed, "the clock of 1 device is off, the worst that of pi-01, by 2d00h"},
+		"fleetctl is older":                  {func(f *doctor.Facts) { f.Version = "v1.3.9" }, "versions", doctor.Failed, "fleetctl is v1.3.9, and the operator is v1.4.2"},
+		"fleetctl is newer":                  {func(f *doctor.Facts) { f.Version = "v2.0.0" }, "versions", doctor.Warning, "fleetctl is v2.0.0"},
+		"agents are newer than the operator": {func(f *doctor.Facts) { f.Devices.Agents["v1.5.0"] = 3 }, "versions", doctor.Failed, "the agents of 3 devices are v1.5.0, newer"},
+		"agents are old":                     {func(f *doctor.Facts) { f.Devices.Agents["v1.1.0"] = 1 }, "versions", doctor.Warning, "the agents of 1 device are v1.1.0, more than one minor version behind"},
+		"an upgrade stopped half-way":        {func(f *doctor.Facts) { f.Kubernetes.Images["deployment/fleet-callout"] = "v1.3.0" }, "versions", doctor.Failed, "deployment/fleet-callout is v1.3.0"},
+		"your token ends":                    {func(f *doctor.Facts) { f.Server.TokenEnds = now.Add(time.Second) }, "keys", doctor.Warning, "your token ends at"},
+		"a key ends soon":                    {func(f *doctor.Facts) { f.Devices.Ending = []string{"pi-01"} }, "keys", doctor.Warning, "the keys of 1 device end within 30 days (pi-01)"},
+		"a key has ended":                    {func(f *doctor.Facts) { f.Devices.Ended = []string{"a", "b", "c", "d", "e", "f"} }, "keys", doctor.Failed, "the keys of 6 devices have ended (a, b, c, d, e, …)"},
+		"sealing has stopped":                {func(f *doctor.Facts) { f.Seal.Since = now.Add(-2 * time.Hour) }, "seals", doctor.Failed, "1000 events since the last seal, the oldest 2h00m ago"},
+		"nothing was ever sealed":            {func(f *doctor.Facts) { f.Seal = &doctor.Seal{Uncovered: 5, Since: now.Add(-2 * time.Hour)} }, "seals", doctor.Warning, "no seal covers any"},
+		"the last checkpoint is far":         {func(f *doctor.Facts) { f.Log.Last = 900_000 }, "checkpoints", doctor.Warning, "the newest is at 50000, and the log is at 900000"},
+		"the checkpoints are others'":        {func(f *doctor.Facts) { f.Log.Last, f.Checkpoints = 900_000, &doctor.Checkpoints{Others: 7} }, "checkpoints", doctor.Warning, "none of 7 is usable"},
+		"the cluster does not answer": {func(f *doctor.Facts) {
+			f.Kubernetes = &doctor.Kubernetes{Trouble: &doctor.Trouble{Message: "refused", Remedy: "look"}}
+		}, "kubernetes", doctor.Failed, "refused"},
+		"a CRD is missing":                  {func(f *doctor.Facts) { f.Kubernetes.Missing = []string{"devices.fleet.nationtech.io"} }, "kubernetes", doctor.Failed, "devices.fleet.nationtech.io"},
+		"a workload is not ready":           {func(f *doctor.Facts) { f.Kubernetes.NotReady["statefulset/fleet-nats"] = "2 of 3 pods are ready" }, "kubernetes", doctor.Failed, "statefulset/fleet-nats is not ready: 2 of 3"},
+		"no operator renews the Lease":      {func(f *doctor.Facts) { f.Kubernetes.LeaseAge = time.Hour }, "kubernetes", doctor.Failed, "renewed 1h00m ago"},
+		"one server does not write through": {func(f *doctor.Facts) { no := false; f.Kubernetes.Synced, f.Log.Replicas, f.Server.Members = &no, 1, 1 }, "kubernetes", doctor.Failed, "a power cut loses what was acknowledged"},
+		"a Secret's certificate ends":       {func(f *doctor.Facts) { f.Kubernetes.CertificateEnds["fleet-nats-tls"] = now.Add(time.Hour) }, "kubernetes", doctor.Failed, "Secret fleet-nats-tls ends in 1h00m"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			f := well()
+			tc.breaks(&f)
+			found := doctor.Examine(f)
+			hit := slices.ContainsFunc(found, func(got doctor.Finding) bool {
+				return got.Check == tc.check && got.Status == tc.status && strings.Contains(got.Message, tc.says) && got.Remedy != ""
+			})
+			if !hit || doctor.Healthy(found) != (tc.status != doctor.Failed) {
+				t.Errorf("no %s of %s says %q:", tc.status, tc.check, tc.says)
+			}
+			for _, got := range found {
+				wrong := got.Status == doctor.Warning || got.Status == doctor.Failed
+				if !hit || wrong && got.Check != tc.check {
+					t.Errorf("%+v", got)
+				}
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeReachedOrSeenIsSaidAndIsNoFailure(t *testing.T) {
+	t.Parallel()
+	found := doctor.Examine(doctor.Facts{Unreachable: &doctor.Trouble{Message: "connect: refused", Remedy: "fleet-dev up"}})
+	if len(found) != 1 || found[0].Check != doctor.CheckConnection || found[0].Status != doctor.Failed || found[0].Remedy != "fleet-dev up" || doctor.Healthy(found) {
+		t.Errorf("%+v", found)
+	}
+	found = doctor.Examine(doctor.Facts{LeftOut: map[string]string{doctor.CheckBuckets: "you may not"}})
+	for _, f := range found {
+		if f.Status != doctor.LeftOut || f.Check == doctor.CheckBuckets && f.Message != "you may not" {
+			t.Errorf("%+v", f)
+		}
+	}
+	if len(found) != len(doctor.Checks()) || !doctor.Healthy(found) {
+		t.Errorf("%+v", found)
+	}
+	f := well()
+	f.Kubernetes.Unread = []string{"the operator's Lease: forbidden"}
+	if found = doctor.Examine(f); found[len(found)-1].Status != doctor.LeftOut || !doctor.Healthy(found) {
+		t.Errorf("%+v", found)
+	}
+}

@@ -1,0 +1,194 @@
+// Package examine gathers the facts that doctor judges: from the NATS servers with the
+// rights of whoever asks, and from Kubernetes.
+package examine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/deploy/doctor"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/eventlog/version"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// Servers are the NATS servers as somebody is connected to them.
+type Servers struct {
+	Conn *nats.Conn
+	JS   jetstream.JetStream
+	// User and Account are whose the connection is, TokenEnds when the servers end it.
+	User, Account string
+	TokenEnds     time.Time
+	// View gives the fleet as the log has it.
+	View func(context.Context) (*fleet.View, error)
+	Now  func() time.Time
+}
+
+// patience is how long one question to the servers may take.
+const patience = 10 * time.Second
+
+// Look gathers what the servers tell. What they do not tell to this user is left out, with
+// the reason. It fails where the context ends.
+func (s Servers) Look(ctx context.Context) (doctor.Facts, error) {
+	l := look{Servers: s, Facts: doctor.Facts{At: s.Now(), Version: version.Version, LeftOut: map[string]string{}}}
+	l.server()
+	info := l.log(ctx)
+	if info != nil {
+		l.growth(ctx)
+		l.buckets(ctx)
+		l.view(ctx)
+		l.pulses(ctx)
+		l.seal(ctx)
+		l.checkpoints(ctx)
+		l.operatorClock(ctx)
+	} else {
+		for _, check := range []string{
+			doctor.CheckBuckets, doctor.CheckOperator, doctor.CheckPulses, doctor.CheckVersions, doctor.CheckKeys, doctor.CheckSeals, doctor.CheckCheckpoints,
+		} {
+			l.LeftOut[check] = "there is no log that can be read"
+		}
+	}
+	return l.Facts, ctx.Err()
+}
+
+// look is a look that goes on.
+type look struct {
+	Servers
+	doctor.Facts
+	stream logstream.Info
+	fleet  *fleet.View
+}
+
+// without notes that a check cannot be made.
+func (l *look) without(check string, err error) {
+	switch {
+	case errors.Is(err, context.Canceled): // what is refused ends whoever waits for it
+		l.LeftOut[check] = fmt.Sprintf("the servers refuse it to user %q", l.User)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
+		l.LeftOut[check] = fmt.Sprintf("the servers do not answer user %q about it: %v", l.User, err)
+	default:
+		l.LeftOut[check] = err.Error()
+	}
+}
+
+// asking bounds one question.
+func asking(ctx context.Context) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(ctx, patience)
+}
+
+// server looks at the connection.
+func (l *look) server() {
+	s := &doctor.Server{URL: l.Conn.ConnectedUrlRedacted(), User: l.User, Account: l.Account, Members: len(l.Conn.Servers()), TokenEnds: l.TokenEnds}
+	l.Server = s
+	if rtt, err := l.Conn.RTT(); err == nil {
+		s.RoundTrip = rtt
+	}
+	if t, err := l.Conn.TLSConnectionState(); err == nil && len(t.PeerCertificates) > 0 {
+		s.CertificateEnds = t.PeerCertificates[0].NotAfter
+	}
+}
+
+// log looks at the stream FLEET; nil where nothing more can be known.
+func (l *look) log(ctx context.Context) *logstream.Info {
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	l.Log = &doctor.Log{}
+	asked := l.Now()
+	stream, err := l.JS.Stream(ctx, eventlog.LogStream)
+	if err == nil {
+		answered := l.Now()
+		info := stream.CachedInfo()
+		if l.stream, err = logstream.Inspect(ctx, l.JS); err == nil {
+			l.clock(asked, answered, info.TimeStamp)
+			l.Log = logFacts(info, l.stream)
+			return &l.stream
+		}
+	}
+	var t doctor.Trouble
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		t = doctor.Trouble{Message: "these servers have no event log yet", Remedy: "start an operator: it makes the log; for a local fleet: fleet-dev up"}
+	case errors.Is(err, logstream.ErrRestoring):
+		t = doctor.Trouble{Message: "the log is being restored from an archive, or a restore was cut short", Remedy: "wait for it, or run fleetctl restore again: docs/recovery.md"}
+	case errors.Is(err, context.Canceled), errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
+		t = doctor.Trouble{Message: fmt.Sprintf("the servers refuse the event log to user %q, or have none for its account", l.User), Remedy: "the user of a viewer, an operator or an admin, by fleetctl login or --user; and look whether JetStream runs: nats server check jetstream"}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		t = doctor.Trouble{Message: fmt.Sprintf("the servers do not answer about the event log within %s: no server leads JetStream, or user %q may not ask", patience, l.User), Remedy: "look at the servers: nats server check jetstream; and at your rights: fleetctl whoami"}
+	default:
+		t = doctor.Trouble{Message: fmt.Sprintf("the event log cannot be read: %v", err), Remedy: "look at the NATS servers' log"}
+	}
+	l.Log.Trouble = &t
+	return nil
+}
+
+func logFacts(info *jetstream.StreamInfo, log logstream.Info) *doctor.Log {
+	l := &doctor.Log{
+		ID: log.ID, Last: log.Last, Bytes: log.Bytes, MaxBytes: log.MaxBytes, Replicas: log.Replicas, Leader: true, Faults: logstream.Faults(info.Config),
+	}
+	if c := info.Cluster; c != nil && info.Config.Replicas > 1 {
+		l.Leader = c.Leader != ""
+		for _, r := range c.Replicas {
+			if r.Offline || !r.Current {
+				l.Behind = append(l.Behind, r.Name)
+			}
+		}
+	}
+	return l
+}
+
+// clock compares the clocks: the server said its time between two moments of this machine.
+func (l *look) clock(asked, answered, said time.Time) {
+	if said.IsZero() {
+		return
+	}
+	half := answered.Sub(asked) / 2
+	l.Server.Ahead, l.Server.Blur, l.Server.Timed = said.Sub(asked.Add(half)), half, true
+}
+
+// growthSpan is how far back the rate at which the log grows is looked at.
+const growthSpan = 24 * time.Hour
+
+// growth finds out how fast the log grew lately.
+func (l *look) growth(ctx context.Context) {
+	if l.stream.Last <= l.stream.First {
+		return
+	}
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	now := l.Now().Add(l.Server.Ahead)
+	since, from, err := l.recordedSince(ctx, now.Add(-growthSpan))
+	if err != nil {
+		return // what the disk has left is then not foretold
+	}
+	each := float64(l.stream.Bytes) / float64(l.stream.Last-l.stream.First+1)
+	l.Growth = &doctor.Growth{Bytes: each * float64(l.stream.Last-from+1), In: now.Sub(since)}
+}
+
+// recordedSince gives the first event from a time on, and when it was recorded.
+func (l *look) recordedSince(ctx context.Context, at time.Time) (time.Time, uint64, error) {
+	low, high := l.stream.First, l.stream.Last
+	var when time.Time
+	for {
+		middle := low + (high-low)/2
+		m, err := reader.MessageAt(ctx, l.JS, eventlog.LogStream, middle)
+		if err != nil {
+			return when, 0, err
+		}
+		when = m.Time
+		if low == high {
+			return when, low, nil
+		}
+		if m.Time.Before(at) {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+}

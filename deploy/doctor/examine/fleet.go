@@ -1,0 +1,221 @@
+package examine
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/deploy/doctor"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/projections/attention"
+	"fleet.nationtech.io/projections/buckets"
+	"fleet.nationtech.io/projections/checkpoint"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// faults has a sentence for each finding of a bucket that is not in service.
+var faults = map[buckets.Finding]string{
+	buckets.Missing:       "its stream is not there",
+	buckets.Unfinished:    "a rebuild of it was cut short, or goes on",
+	buckets.OtherLog:      "it projects another log than this one",
+	buckets.Halted:        "no server leads its replicas",
+	buckets.Misconfigured: "its stream is not configured as it should be, so that values may be wrong, or may not reach devices",
+}
+
+// buckets looks at each bucket: at its stream, and whether it has what its source has.
+func (l *look) buckets(ctx context.Context) {
+	for _, name := range eventlog.Buckets() {
+		if err := l.bucket(ctx, name); err != nil {
+			l.without(doctor.CheckBuckets, fmt.Errorf("bucket %s: %w", name, err))
+			return
+		}
+	}
+}
+
+func (l *look) bucket(ctx context.Context, name string) error {
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	is, err := buckets.Inspect(ctx, l.JS, buckets.Config{Replicas: l.stream.Replicas}, name, l.stream.ID)
+	if err != nil {
+		return err
+	}
+	b := doctor.Bucket{Name: name, Replicas: is.Replicas}
+	if is.Finding != buckets.Sound {
+		b.Fault = faults[is.Finding]
+	} else {
+		m, err := buckets.Lacks(ctx, l.JS, name)
+		switch {
+		case errors.Is(err, buckets.ErrUnreadable):
+			b.Fault = err.Error()
+		case err != nil:
+			return err
+		case m != nil:
+			b.Lacks, b.Since = m.Sequence, m.Time
+		}
+	}
+	l.Buckets = append(l.Buckets, b)
+	return nil
+}
+
+// view looks at the fleet as the log has it.
+func (l *look) view(ctx context.Context) {
+	v, err := l.View(ctx)
+	if err != nil {
+		for _, check := range []string{doctor.CheckOperator, doctor.CheckVersions, doctor.CheckKeys} {
+			l.without(check, err)
+		}
+		return
+	}
+	l.fleet = v
+	now := l.Now().Add(l.Server.Ahead)
+	o := &doctor.Operator{Leader: v.Leader.Identity, Version: v.Leader.Version, Elected: v.Leader.At}
+	for _, i := range attention.Of(v, now, attention.Facts{}) {
+		if i.Kind == attention.OperatorSilent {
+			if o.Unanswered++; o.Since.IsZero() || i.Since.Before(o.Since) {
+				o.Since = i.Since
+			}
+		}
+	}
+	l.Operator = o
+	d := &doctor.Devices{Agents: map[string]int{}}
+	for id, dev := range v.Devices {
+		if !dev.Registered {
+			continue
+		}
+		d.Known++
+		if dev.Presence.Online == fleet.OnlineTrue {
+			d.Online++
+		}
+		if dev.Info != nil && dev.Info.Inventory.AgentVersion != "" {
+			d.Agents[dev.Info.Inventory.AgentVersion]++
+		}
+		switch attention.KeyReason(attention.KeyExpires(dev), now) {
+		case attention.ReasonExpiresSoon:
+			d.Ending = append(d.Ending, id)
+		case attention.ReasonExpired:
+			d.Ended = append(d.Ended, id)
+		}
+	}
+	slices.Sort(d.Ending)
+	slices.Sort(d.Ended)
+	l.Devices = d
+}
+
+// wrongClock is from where on a device's clock is noted.
+const wrongClock = 5 * time.Second
+
+// pulses looks at the last pulse of each device: agents send the present time with it.
+func (l *look) pulses(ctx context.Context) {
+	p := &doctor.Pulses{}
+	for m, err := range reader.Stored(ctx, l.JS, eventlog.PulseStream, 0) {
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			break
+		}
+		if err != nil {
+			l.without(doctor.CheckPulses, err)
+			return
+		}
+		device, ok := eventlog.DeviceOfPulse(m.Subject)
+		if !ok {
+			continue
+		}
+		if l.fleet != nil && (l.fleet.Devices[device] == nil || !l.fleet.Devices[device].Registered) {
+			continue // what no device of the fleet says proves nothing
+		}
+		p.Heard++
+		if m.Time.After(p.Newest) {
+			p.Newest = m.Time
+		}
+		var h eventlog.Heartbeat
+		if json.Unmarshal(m.Data, &h) != nil || h.At.IsZero() {
+			continue
+		}
+		if ahead := h.At.Sub(m.Time); ahead.Abs() > wrongClock {
+			p.Ahead = append(p.Ahead, doctor.DeviceClock{Device: device, Ahead: ahead})
+		}
+	}
+	slices.SortFunc(p.Ahead, func(a, b doctor.DeviceClock) int {
+		return cmp.Or(cmp.Compare(b.Ahead.Abs(), a.Ahead.Abs()), cmp.Compare(a.Device, b.Device))
+	})
+	l.Pulses = p
+}
+
+// operatorClock compares the clock of the operator that leads with the servers', at its
+// election.
+func (l *look) operatorClock(ctx context.Context) {
+	if l.Operator == nil || l.fleet.Leader.Sequence == 0 {
+		return
+	}
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	m, err := reader.MessageAt(ctx, l.JS, eventlog.LogStream, l.fleet.Leader.Sequence)
+	if err != nil {
+		return
+	}
+	if e, err := eventlog.Decode(m.Subject, m.Header, m.Data, m.Sequence, m.Time); err == nil {
+		l.Operator.Ahead, l.Operator.Known = e.Time.Sub(m.Time), true
+	}
+}
+
+// sealsAside is how many seals in a row may follow a seal.
+const sealsAside = 16
+
+// seal looks for the last seal, and for the first event that none covers.
+func (l *look) seal(ctx context.Context) {
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	s := &doctor.Seal{}
+	m, err := reader.LastMessage(ctx, l.JS, eventlog.LogStream, eventlog.SealSubject)
+	if err == nil {
+		e, decoded := eventlog.Decode(m.Subject, m.Header, m.Data, m.Sequence, m.Time)
+		said, read := eventlog.Payload[eventlog.Seal](e)
+		if err = errors.Join(decoded, read); err == nil {
+			s.Sequence, s.At = said.Sequence, m.Time
+		}
+	} else if errors.Is(err, jetstream.ErrMsgNotFound) {
+		err = nil
+	}
+	next := max(s.Sequence+1, l.stream.First)
+	for n := 0; err == nil && next <= l.stream.Last && n < sealsAside; n++ {
+		if m, err = reader.MessageAt(ctx, l.JS, eventlog.LogStream, next); err != nil {
+			break
+		}
+		if m.Subject != eventlog.SealSubject { // a seal is covered by the next one alone
+			s.Uncovered, s.Since = l.stream.Last-next+1, m.Time
+			break
+		}
+		next++
+	}
+	if err != nil {
+		l.without(doctor.CheckSeals, err)
+		return
+	}
+	l.Seal = s
+}
+
+// checkpoints looks for the newest saved view that this version can use.
+func (l *look) checkpoints(ctx context.Context) {
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	all, err := checkpoint.Store{JS: l.JS}.List(ctx)
+	if err != nil {
+		l.without(doctor.CheckCheckpoints, err)
+		return
+	}
+	c := &doctor.Checkpoints{}
+	for _, k := range all {
+		if k.Fold == fleet.FoldVersion && k.LogID == l.stream.ID && k.Sequence <= l.stream.Last {
+			c.Usable = max(c.Usable, k.Sequence)
+		} else {
+			c.Others++
+		}
+	}
+	l.Checkpoints = c
+}

@@ -1,0 +1,222 @@
+package doctor
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/Masterminds/semver/v3"
+
+	"fleet.nationtech.io/projections/checkpoint"
+	"fleet.nationtech.io/projections/rollout"
+	"fleet.nationtech.io/projections/seal"
+)
+
+const (
+	// pulsePatience is how old the newest pulse may be: agents send one each 30 s, and one
+	// that misses three is offline.
+	pulsePatience = 2 * time.Minute
+	// skewWarning and skewFailure are how far a clock may be off.
+	skewWarning = 5 * time.Second
+	skewFailure = time.Minute
+	// sealPatience is how long an event may be without a seal: a seal may wait for a leader.
+	sealPatience = 4 * seal.DefaultInterval
+)
+
+func operator(f Facts, r *report) {
+	o := f.Operator
+	if o == nil {
+		return
+	}
+	if o.Leader == "" {
+		r.fail("start an operator: fleetctl install, or fleet-dev up", "no operator ever led this log, so nothing is decided")
+		return
+	}
+	if o.Unanswered > 0 {
+		r.fail("look whether an operator runs and leads, and at its log: kubectl get pods,leases -n fleet-system", "%s not answered, the oldest since %s: the operator is behind, or none runs",
+			count(o.Unanswered, "request is", "requests are"), span(f.serverNow().Sub(o.Since)))
+	}
+	r.well("%s leads since %s", o.Leader, o.Elected.UTC().Format(time.RFC3339))
+}
+
+func count(n int, one, many string) string {
+	return fmt.Sprintf("%d %s", n, rollout.Verb(n, one, many))
+}
+
+func pulses(f Facts, r *report) {
+	p := f.Pulses
+	if p == nil {
+		return
+	}
+	if f.Devices != nil && f.Devices.Known == 0 {
+		r.well("there is no device yet")
+		return
+	}
+	if p.Heard == 0 {
+		r.fail("look whether devices may connect: fleetctl device why DEVICE", "the servers hold no device's pulse")
+		return
+	}
+	if old := f.serverNow().Sub(p.Newest); old > pulsePatience {
+		r.fail("look at the network of the devices and at the auth callout; fleetctl device why DEVICE", "the newest pulse of any device is %s old", span(old))
+	} else if d, o := f.Devices, f.Operator; d != nil && d.Online == 0 && o != nil && f.serverNow().Sub(o.Elected) > pulsePatience {
+		r.fail("look whether an operator runs and leads, and at its log", "devices are heard, and the log has none of them as online: no operator listens")
+	}
+	r.well("%s heard, the last one %s ago", count(p.Heard, "device was", "devices were"), span(max(0, f.serverNow().Sub(p.Newest))))
+}
+
+func clocks(f Facts, r *report) {
+	const remedy = "have it synchronised by NTP, and look at its time zone and at its clock's battery"
+	if s := f.Server; s != nil {
+		off := max(0, s.Ahead.Abs()-s.Blur)
+		judgeClock(r, off, s.Ahead > 0, "the NATS server's clock", "this machine's", remedy)
+	}
+	if o := f.Operator; o != nil && o.Known {
+		judgeClock(r, o.Ahead.Abs(), o.Ahead > 0, "the operator's clock", "the NATS server's", remedy)
+	}
+	if p := f.Pulses; p != nil && len(p.Ahead) > 0 {
+		worst := p.Ahead[0]
+		status := Warning
+		if worst.Ahead.Abs() > skewFailure {
+			status = Failed
+		}
+		r.add(status, fmt.Sprintf("the %s of %s off, the worst that of %s, by %s: tokens and certificates are refused on such a device, and times of its reports are wrong",
+			rollout.Verb(len(p.Ahead), "clock", "clocks"), count(len(p.Ahead), "device is", "devices are"), worst.Device, span(worst.Ahead.Abs())), remedy)
+	}
+	if f.Server != nil && f.Server.Timed {
+		r.well("those of this machine, of the server, of the operator and of the devices agree within %s", span(skewWarning))
+	}
+}
+
+func judgeClock(r *report, off time.Duration, ahead bool, what, of, remedy string) {
+	way := "behind"
+	if ahead {
+		way = "ahead of"
+	}
+	switch {
+	case off > skewFailure:
+		r.fail(remedy, "%s is %s %s by %s", what, way, of, span(off))
+	case off > skewWarning:
+		r.warn(remedy, "%s is %s %s by %s", what, way, of, span(off))
+	}
+}
+
+func versions(f Facts, r *report) {
+	o := f.Operator
+	if o == nil || o.Version == "" {
+		return
+	}
+	switch older, known := compareMinor(f.Version, o.Version); {
+	case known && older < 0:
+		r.fail("use the fleetctl of the operator's version: it may not read what the operator writes", "fleetctl is %s, and the operator is %s", f.Version, o.Version)
+	case known && older > 0:
+		r.warn("fleetctl upgrade, or the fleetctl of the operator's version", "fleetctl is %s, and the operator is %s", f.Version, o.Version)
+	}
+	if d := f.Devices; d != nil {
+		for _, agent := range slices.Sorted(maps.Keys(d.Agents)) {
+			n := rollout.DevicesText(d.Agents[agent])
+			switch newer, known := compareMinor(agent, o.Version); {
+			case known && newer > 0:
+				r.fail("upgrade the operator first, then the agents: fleetctl upgrade", "the agents of %s are %s, newer than the operator, which is %s", n, agent, o.Version)
+			case known && newer < -1:
+				r.warn("upgrade the agents: docs/packages.md", "the agents of %s are %s, more than one minor version behind the operator, which is %s", n, agent, o.Version)
+			}
+		}
+	}
+	if k := f.Kubernetes; k != nil {
+		for _, name := range slices.Sorted(maps.Keys(k.Images)) {
+			if apart, known := compareMinor(k.Images[name], o.Version); known && apart != 0 {
+				r.fail("fleetctl upgrade: an upgrade may have stopped half-way", "%s is %s, and the operator that leads is %s", name, k.Images[name], o.Version)
+			}
+		}
+	}
+	r.well("fleetctl %s, operator %s, agents %s", f.Version, o.Version, agents(f.Devices))
+}
+
+func agents(d *Devices) string {
+	if d == nil || len(d.Agents) == 0 {
+		return "none"
+	}
+	return strings.Join(slices.Sorted(maps.Keys(d.Agents)), ", ")
+}
+
+// compareMinor says by how many minor versions one is newer than another; by 100 and more
+// where the major versions differ. known is false where one of them is no version, as that
+// of a build that is no release.
+func compareMinor(a, b string) (by int64, known bool) {
+	va, errA := semver.NewVersion(a)
+	vb, errB := semver.NewVersion(b)
+	if errA != nil || errB != nil {
+		return 0, false
+	}
+	return 100*(int64(va.Major())-int64(vb.Major())) + int64(va.Minor()) - int64(vb.Minor()), true
+}
+
+func keys(f Facts, r *report) {
+	if s := f.Server; s != nil && !s.TokenEnds.IsZero() && s.TokenEnds.Before(f.At.Add(time.Minute)) {
+		r.warn("fleetctl login", "your token ends at %s", s.TokenEnds.UTC().Format(time.RFC3339))
+	}
+	d := f.Devices
+	if d == nil {
+		return
+	}
+	if n := len(d.Ended); n > 0 {
+		r.fail("fleetctl device why "+d.Ended[0], "the keys of %s have ended (%s): they are cut off once their tokens end", rollout.DevicesText(n), some(d.Ended))
+	}
+	if n := len(d.Ending); n > 0 {
+		r.warn("fleetctl enroll rotate "+strings.Join(d.Ending[:min(n, maxNamed)], " "), "the keys of %s end within 30 days (%s)", rollout.DevicesText(n), some(d.Ending))
+	}
+	r.well("no device's key ends within 30 days")
+}
+
+// maxNamed is how many devices a finding names.
+const maxNamed = 5
+
+func some(ids []string) string {
+	if len(ids) > maxNamed {
+		return strings.Join(ids[:maxNamed], ", ") + ", …"
+	}
+	return strings.Join(ids, ", ")
+}
+
+func seals(f Facts, r *report) {
+	s := f.Seal
+	if s == nil {
+		return
+	}
+	if s.Uncovered > 0 {
+		switch late := f.serverNow().Sub(s.Since); {
+		case late <= sealPatience:
+		case s.At.IsZero():
+			r.warn("look at the operator's log for its seal key: docs/proof.md", "no seal covers any of %s, though the first is %s old: a change of the log would not be seen", count(int(s.Uncovered), "event", "events"), span(late))
+		default:
+			r.fail("fleetctl verify, and the operator's log: it seals nothing over a contradiction", "%s since the last seal, the oldest %s ago: sealing has stopped", count(int(s.Uncovered), "event", "events"), span(late))
+		}
+	}
+	if s.At.IsZero() {
+		r.well("there is none yet; the log is young")
+	}
+	r.well("the last one, of %s, covers all up to %d", s.At.UTC().Format(time.RFC3339), s.Sequence)
+}
+
+func checkpoints(f Facts, r *report) {
+	c, l := f.Checkpoints, f.Log
+	if c == nil || l == nil {
+		return
+	}
+	const late = 4 * checkpoint.DefaultEvents
+	if l.Last > c.Usable+late {
+		since := fmt.Sprintf("none of %d is usable", c.Others)
+		if c.Usable > 0 {
+			since = fmt.Sprintf("the newest is at %d", c.Usable)
+		} else if c.Others == 0 {
+			since = "there is none"
+		}
+		r.warn("look at the operator's log; --checkpoint-events may be 0", "%s, and the log is at %d: an operator starts slowly, and the past is far", since, l.Last)
+	}
+	if c.Usable == 0 {
+		r.well("there is none yet; the log is short")
+	}
+	r.well("the newest is at %d of %d", c.Usable, l.Last)
+}

@@ -1,0 +1,45 @@
+package doctor
+
+import (
+	"maps"
+	"slices"
+	"strings"
+	"time"
+)
+
+// leasePatience is how long ago the leader may have renewed its Lease: it does so each two
+// seconds, and another takes over after fifteen.
+const leasePatience = time.Minute
+
+func kubernetes(f Facts, r *report) {
+	k := f.Kubernetes
+	if k == nil {
+		return
+	}
+	if k.Trouble != nil {
+		r.fail(k.Trouble.Remedy, "%s", k.Trouble.Message)
+		return
+	}
+	if len(k.Missing) > 0 {
+		r.fail("kubectl apply --server-side -f the CRDs, or fleetctl upgrade", "these CRDs are not there, or not established: %s", strings.Join(k.Missing, ", "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(k.NotReady)) {
+		r.fail("kubectl describe "+name, "%s is not ready: %s", name, k.NotReady[name])
+	}
+	if k.LeaseAge > leasePatience {
+		r.fail("look at the operator's pods and their log", "the operator's Lease was renewed %s ago: none leads", span(k.LeaseAge))
+	}
+	if k.Synced != nil && !*k.Synced && f.Log != nil && f.Log.Replicas == 1 {
+		r.fail("set sync_interval: always in the servers' configuration, as the chart does", "the log has 1 replica, and the NATS server does not write each message through to its disk: a power cut loses what was acknowledged")
+	}
+	for _, name := range slices.Sorted(maps.Keys(k.CertificateEnds)) {
+		certificate(r, "the certificate in Secret "+name, k.CertificateEnds[name], f.At)
+	}
+	if k.Installed {
+		r.well("the server side is ready in the cluster %s", k.Cluster)
+	}
+	r.well("the cluster %s has the CRDs, and the servers run elsewhere", k.Cluster)
+	for _, what := range k.Unread {
+		r.add(LeftOut, what, "")
+	}
+}

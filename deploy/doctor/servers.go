@@ -1,0 +1,190 @@
+package doctor
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/attention"
+	"fleet.nationtech.io/projections/timeline"
+)
+
+// Limits from which something is not as it should be.
+const (
+	slowRoundTrip = time.Second
+	certWarning   = 21 * 24 * time.Hour
+	certFailure   = 3 * 24 * time.Hour
+	diskWarning   = 30 * 24 * time.Hour
+	diskFailure   = 3 * 24 * time.Hour
+	// leastHistory is how long a log must be for a rate to mean something.
+	leastHistory = time.Hour
+	// bucketPatience is how long a bucket may lack something: the servers copy within a second,
+	// and the operator moves a bucket that stalls within a minute.
+	bucketPatience = 20 * time.Second
+)
+
+func connection(f Facts, r *report) {
+	s := f.Server
+	if s == nil {
+		return
+	}
+	if s.RoundTrip > slowRoundTrip {
+		r.warn("look at the network between here and the servers, or use a nearer server: --url", "%s answers after %s", s.URL, span(s.RoundTrip))
+	}
+	if ends := s.CertificateEnds; !ends.IsZero() {
+		certificate(r, "the certificate of "+s.URL, ends, f.At)
+	}
+	r.well("%s answers in %s", s.URL, span(s.RoundTrip))
+}
+
+// certificate judges when a certificate ends.
+func certificate(r *report, what string, ends, at time.Time) {
+	const remedy = "renew it: docs/operations.md"
+	switch left := ends.Sub(at); {
+	case left <= 0:
+		r.fail(remedy, "%s ended at %s", what, ends.UTC().Format(time.RFC3339))
+	case left < certFailure:
+		r.fail(remedy, "%s ends in %s", what, span(left))
+	case left < certWarning:
+		r.warn(remedy, "%s ends in %s", what, span(left))
+	}
+}
+
+func account(f Facts, r *report) {
+	s := f.Server
+	if s == nil {
+		return
+	}
+	who := fmt.Sprintf("user %q in account %s", s.User, s.Account)
+	switch s.Account {
+	case eventlog.AccountPeople, eventlog.AccountFleet:
+	case "":
+		r.well("user %q; the servers do not say of which account", s.User)
+	case eventlog.AccountDevices:
+		r.fail("the user of a person, by fleetctl login or --user", "this is %s: a device's, which reads no log", who)
+	default:
+		r.warn("configure accounts as docs/security.md says, so that a device can do nothing but its own", "this is %s, so the servers have no accounts of a fleet: whoever connects may do all", who)
+	}
+	r.well("%s", who)
+}
+
+func log(f Facts, r *report) {
+	l := f.Log
+	if l == nil {
+		return
+	}
+	if l.Trouble != nil {
+		r.fail(l.Trouble.Remedy, "%s", l.Trouble.Message)
+		return
+	}
+	if !l.Leader {
+		r.fail("bring the servers back of which most have a replica of the log", "no server leads the log: nothing can be appended")
+	}
+	if len(l.Behind) > 0 {
+		r.warn("look at those servers: nats server report jetstream", "the log's replica on %s is offline or behind", strings.Join(l.Behind, ", "))
+	}
+	if len(l.Faults) > 0 {
+		r.fail("restart the operator with the right flags: it brings the log to its configuration when it starts", "the log is not configured as it should be: %s", strings.Join(l.Faults, "; "))
+	}
+	if s := f.Server; s != nil && s.Members > 1 && l.Replicas < 3 && l.Replicas < s.Members {
+		r.fail("restart the operator with --replicas 3", "the log has %s, and there are %d servers: it is lost with one disk", replicas(l.Replicas), s.Members)
+	}
+	r.well("%d events, %s, %s", l.Last, bytes(float64(l.Bytes)), replicas(l.Replicas))
+}
+
+func replicas(n int) string {
+	if n == 1 {
+		return "1 replica"
+	}
+	return fmt.Sprintf("%d replicas", n)
+}
+
+func disk(f Facts, r *report) {
+	l := f.Log
+	if l == nil || l.Trouble != nil {
+		r.add(LeftOut, "there is no log", "")
+		return
+	}
+	const remedy = "raise the operator's --log-max-bytes, and the disk: docs/operations.md"
+	if l.MaxBytes <= 0 {
+		r.add(LeftOut, fmt.Sprintf("the log has no limit (%s so far), and what the disk has left the servers alone know", bytes(float64(l.Bytes))), "")
+		return
+	}
+	share := float64(l.Bytes) / float64(l.MaxBytes)
+	of := fmt.Sprintf("the log has %s of %s", bytes(float64(l.Bytes)), bytes(float64(l.MaxBytes)))
+	switch {
+	case share >= 0.98:
+		r.fail(remedy, "%s: it is full, and nothing is recorded or decided any more", of)
+	case share >= attention.LogAlarm:
+		r.warn(remedy, "%s, which is %.0f %%", of, 100*share)
+	}
+	g := f.Growth
+	if g == nil || g.In < leastHistory || g.Bytes <= 0 {
+		r.well("%s; it is too young to say when it is full", of)
+		return
+	}
+	left := (float64(l.MaxBytes) - float64(l.Bytes)) / g.Bytes * g.In.Seconds()
+	rate := bytes(g.Bytes/g.In.Seconds()*86400) + " a day"
+	switch full := seconds(left); {
+	case share >= 0.98:
+	case full < diskFailure:
+		r.fail(remedy, "%s, and at the present rate of %s it is full in %s", of, rate, span(full))
+	case full < diskWarning:
+		r.warn(remedy, "%s, and at the present rate of %s it is full in %s", of, rate, span(full))
+	default:
+		r.well("%s; at the present rate of %s it is full in %s", of, rate, span(full))
+	}
+}
+
+// seconds is a duration, at most as long as one can be.
+func seconds(s float64) time.Duration {
+	const most = 250 * 365 * 24 * time.Hour
+	if s > most.Seconds() {
+		return most
+	}
+	return time.Duration(s * float64(time.Second))
+}
+
+func buckets(f Facts, r *report) {
+	if len(f.Buckets) == 0 {
+		return
+	}
+	for _, b := range f.Buckets {
+		if b.Fault != "" {
+			r.fail("fleetctl rebuild "+b.Name, "bucket %s: %s", b.Name, b.Fault)
+			continue
+		}
+		if l := f.Log; l != nil && l.Trouble == nil && b.Replicas < l.Replicas {
+			r.warn("restart the operator with --replicas "+fmt.Sprint(l.Replicas), "bucket %s has %s, and the log has %d", b.Name, replicas(b.Replicas), l.Replicas)
+		}
+		if b.Lacks == 0 {
+			continue
+		}
+		if late := f.serverNow().Sub(b.Since); late > bucketPatience {
+			r.fail("look at the NATS servers' log and at the operator's; fleetctl verify", "bucket %s lacks message %d, which was recorded %s ago", b.Name, b.Lacks, span(late))
+		}
+	}
+	r.well("all %d are in service and have what the log has", len(f.Buckets))
+}
+
+// serverNow is the time by the servers' clock.
+func (f Facts) serverNow() time.Time {
+	if f.Server == nil {
+		return f.At
+	}
+	return f.At.Add(f.Server.Ahead)
+}
+
+// bytes is a number of bytes for people.
+func bytes(n float64) string {
+	for _, unit := range []string{"B", "KiB", "MiB", "GiB"} {
+		if n < 1024 {
+			return strings.TrimSuffix(fmt.Sprintf("%.1f", n), ".0") + " " + unit
+		}
+		n /= 1024
+	}
+	return fmt.Sprintf("%.1f TiB", n)
+}
+
+func span(d time.Duration) string { return timeline.SpanText(d.Seconds()) }
