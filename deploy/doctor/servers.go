@@ -19,9 +19,9 @@ const (
 	diskFailure   = 3 * 24 * time.Hour
 	// leastHistory is how long a log must be for a rate to mean something.
 	leastHistory = time.Hour
-	// bucketPatience is how long a bucket may lack something: the servers copy within a second,
+	// BucketPatience is how long a bucket may lack something: the servers copy within a second,
 	// and the operator moves a bucket that stalls within a minute.
-	bucketPatience = 20 * time.Second
+	BucketPatience = 20 * time.Second
 )
 
 func connection(f Facts, r *report) {
@@ -161,7 +161,7 @@ func buckets(f Facts, r *report) {
 		if b.Lacks == 0 {
 			continue
 		}
-		if late := f.serverNow().Sub(b.Since); late > bucketPatience {
+		if late := f.serverNow().Sub(b.Since); late > BucketPatience {
 			r.fail("look at the NATS servers' log and at the operator's; fleetctl verify", "bucket %s lacks message %d, which was recorded %s ago", b.Name, b.Lacks, span(late))
 		}
 	}

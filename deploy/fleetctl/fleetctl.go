@@ -42,6 +42,7 @@ func Run(ctx context.Context, s cli.Streams, args []string) int {
 
 func newRoot(s cli.Streams) *cobra.Command {
 	var c query.Connection
+	moments := func(cmd *cobra.Command, flag string) { completeMoments(cmd, flag, &c) }
 	root := &cobra.Command{
 		Use:   s.Name,
 		Short: "Inspect and control a fleet",
@@ -73,7 +74,7 @@ what follows the log with 0.`,
 		access.NewLogout(s, settings),
 		access.NewWhoami(s, settings),
 		newArchive(s, &c),
-		bisecting.New(s, &c, func(cmd *cobra.Command, flag string) { completeMoments(cmd, flag, &c) }),
+		bisecting.New(s, &c, moments),
 		installing.NewCredentials(s),
 		newDevice(s, &c),
 		newDiff(s, &c),
@@ -94,8 +95,9 @@ what follows the log with 0.`,
 		newRestore(s, &c),
 		rollouts.New(s, &c, rollouts.Completion{
 			Deployment: completion{&c}.deploymentName, Namespace: completion{&c}.namespace,
-			Moments: func(cmd *cobra.Command, flag string) { completeMoments(cmd, flag, &c) },
+			Moments: moments,
 		}),
+		checkup.NewTop(s, &c, moments),
 		enrolling.NewUnenroll(s, settings, &c, decommissioner(s, &c)),
 		installing.NewUninstall(s),
 		installing.NewUpgrade(s),

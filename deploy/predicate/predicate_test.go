@@ -42,7 +42,7 @@ func TestAPredicateHoldsOrNotOrLooksAtWhatIsNotThere(t *testing.T) {
 		`deployments["shop/till"].status.aggregate.failed > 1`:                                               {},
 		`deployments["shop/till"].status.aggregate.failed >= 0.5`:                                            {Holds: true},
 		`deployments["shop/gone"].status.aggregate.failed == 1`:                                              {Missing: "shop/gone"},
-		`deployments["shop/till"].status.agregate.failed == 1`:                                               {Missing: "agregate"},
+		`deployments["shop/till"].status.aggregates.failed == 1`:                                             {Missing: "aggregates"},
 		`deployments[?"shop/gone"].?status.aggregate.failed.orValue(0) == 0`:                                 {Holds: true},
 		`has(deployments["shop/till"].status.rollout)`:                                                       {Holds: true},
 		`devices.all(id, devices[id].status.conditions.exists(c, c.type == "Online" && c.status == "True"))`: {Holds: true},

@@ -58,19 +58,16 @@ func (l *list) offline(d *fleet.Device) {
 	if p.Online != fleet.OnlineFalse || d.Access != nil || d.Out() {
 		return
 	}
-	since := p.Since
-	if !p.LastSeen.IsZero() && p.LastSeen.Before(since) {
-		since = p.LastSeen
-	}
+	since := gone(*p)
 	habit, known := l.facts.Habits[d.ID]
 	if !known || habit < DefaultHabit {
 		habit = DefaultHabit
 	}
-	gone := l.now.Sub(since)
-	if gone <= habit {
+	away := l.now.Sub(since)
+	if away <= habit {
 		return
 	}
-	reason := fmt.Sprintf("its pulse was last heard %s ago; it goes on with what it last had: look at its power and its network", span(gone))
+	reason := fmt.Sprintf("its pulse was last heard %s ago; it goes on with what it last had: look at its power and its network", span(away))
 	if p.LastSeen.IsZero() {
 		reason = "its pulse was never heard: look at its power, its network and its agent"
 	} else if known && habit > DefaultHabit {

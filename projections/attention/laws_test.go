@@ -15,6 +15,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/attention"
+	"fleet.nationtech.io/projections/attention/attentiontest"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/storytest"
 	"fleet.nationtech.io/projections/timeline"
@@ -24,29 +25,29 @@ import (
 // anything may happen.
 func drawStory(t *rapid.T, tb testing.TB) *storytest.Story {
 	w := storytest.New(tb)
-	ids := devices(w, 30)
-	out(w, ids...)
+	ids := attentiontest.Devices(w, 30)
+	attentiontest.Out(w, ids...)
 	for i := range rapid.IntRange(0, 80).Draw(t, "steps") {
 		id := rapid.SampledFrom(ids).Draw(t, fmt.Sprint("device", i))
 		switch rapid.IntRange(0, 11).Draw(t, fmt.Sprint("what", i)) {
 		case 0, 1:
-			w.Failing(id, till, rapid.SampledFrom([]string{"ImageNotFound", "CrashLoop", ""}).Draw(t, fmt.Sprint("reason", i)), "it failed")
+			w.Failing(id, storytest.Till, rapid.SampledFrom([]string{"ImageNotFound", "CrashLoop", ""}).Draw(t, fmt.Sprint("reason", i)), "it failed")
 		case 2, 3:
 			w.Offline(id)
 		case 4:
 			w.Online(id)
 		case 5:
-			w.Report(id, till, eventlog.PhaseRunning, "", 1)
+			w.Report(id, storytest.Till, eventlog.PhaseRunning, "", 1)
 		case 6:
 			w.State(id, fleet.Key{Name: "stray"}, eventlog.DeploymentState{Phase: eventlog.PhaseRunning})
 		case 7:
 			w.Say(eventlog.AccessSubject(id), eventlog.AccessRevoked, eventlog.Access{Reason: fleet.ReasonFlooding})
 		case 8:
-			w.Apply(other, 1, storytest.Podman("nginx:1"))
+			w.Apply(attentiontest.Other, 1, storytest.Podman("nginx:1"))
 		case 9:
-			w.End(other, eventlog.DeploymentOrphaned, "")
+			w.End(attentiontest.Other, eventlog.DeploymentOrphaned, "")
 		case 10:
-			w.Run(till, eventlog.RolloutPaused, eventlog.Rollout{Revision: 1, Reason: "BatchFailed"})
+			w.Run(storytest.Till, eventlog.RolloutPaused, eventlog.Rollout{Revision: 1, Reason: "BatchFailed"})
 		case 11:
 			w.Wait(time.Duration(rapid.IntRange(0, 60).Draw(t, fmt.Sprint("minutes", i))) * time.Minute)
 		}
@@ -107,8 +108,8 @@ func TestTheListIsSortedShortAndWholeWhateverHappens(t *testing.T) {
 
 func TestAnItemIsReadAsItWasWritten(t *testing.T) {
 	t.Parallel()
-	for name, s := range stories() {
-		_, _, items := s.look(t)
+	for name, s := range attentiontest.Stories() {
+		_, _, items := s.Look(t)
 		b, err := json.Marshal(items)
 		if err != nil {
 			t.Fatal(err)
@@ -127,7 +128,7 @@ func TestAnItemIsReadAsItWasWritten(t *testing.T) {
 // fails and one in fifty is away, beside the bare look at each device.
 func BenchmarkOf(b *testing.B) {
 	w := storytest.New(b)
-	ids := devices(w, 10_000)
+	ids := attentiontest.Devices(w, 10_000)
 	for n := range 5 {
 		k := fleet.Key{Namespace: "shop", Name: fmt.Sprint("app-", n)}
 		applied := w.Apply(k, 1, storytest.Podman("nginx:1"))

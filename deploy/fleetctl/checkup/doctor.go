@@ -119,7 +119,7 @@ func gather(ctx context.Context, s cli.Streams, c *query.Connection) (doctor.Fac
 	defer stop()
 	look := examine.Servers{
 		Conn: nc, JS: js, User: c.User, Account: c.Self.Account, TokenEnds: ends, Now: s.Now,
-		View: func(ctx context.Context) (*fleet.View, error) { return view(ctx, s, c, nc, js) },
+		View: func(ctx context.Context) (*fleet.View, error) { return viewAt(ctx, s, c, nc, js, query.Moment{}) },
 	}
 	facts, err := look.Look(reading)
 	if err != nil && ctx.Err() != nil {
@@ -128,11 +128,11 @@ func gather(ctx context.Context, s cli.Streams, c *query.Connection) (doctor.Fac
 	return facts, nil // what the servers refuse to this user is left out
 }
 
-// view folds the log to its end.
-func view(ctx context.Context, s cli.Streams, c *query.Connection, nc *nats.Conn, js jetstream.JetStream) (*fleet.View, error) {
+// viewAt folds the log up to a moment.
+func viewAt(ctx context.Context, s cli.Streams, c *query.Connection, nc *nats.Conn, js jetstream.JetStream, m query.Moment) (*fleet.View, error) {
 	p := render.NewProgress(s, "folding the log")
 	defer p.End()
-	return c.View(ctx, nc, js, query.Moment{}, p.Report)
+	return c.View(ctx, nc, js, m, p.Report)
 }
 
 // kubernetes looks at the cluster, or says why not.

@@ -1,0 +1,56 @@
+package examine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/deploy/doctor"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/projections/attention"
+)
+
+// Present gathers how log and buckets are, for attention. It fails where the log cannot
+// be asked; a bucket that cannot be asked is left out.
+func Present(ctx context.Context, js jetstream.JetStream, now func() time.Time) (attention.Facts, error) {
+	l := look{Servers: Servers{JS: js, Now: now}}
+	var err error
+	if l.stream, err = logstream.Inspect(ctx, js); err != nil {
+		return attention.Facts{}, err
+	}
+	f := attention.Facts{Log: &attention.LogSize{Bytes: l.stream.Bytes, MaxBytes: uint64(l.stream.MaxBytes)}}
+	for _, name := range eventlog.Buckets() {
+		if err := l.bucket(ctx, name); err != nil {
+			continue
+		}
+	}
+	for _, b := range l.Buckets {
+		switch {
+		case b.Fault != "":
+			f.Buckets = append(f.Buckets, attention.Bucket{Name: b.Name, Reason: b.Fault})
+		case b.Lacks > 0 && now().Sub(b.Since) > doctor.BucketPatience:
+			f.Buckets = append(f.Buckets, attention.Bucket{Name: b.Name, Reason: fmt.Sprintf("it lacks message %d since then", b.Lacks), Since: b.Since})
+		}
+	}
+	return f, nil
+}
+
+// Habits reads for how long devices are away usually.
+func Habits(ctx context.Context, js jetstream.JetStream, now time.Time) (map[string]time.Duration, error) {
+	h := attention.NewHabits()
+	for e, err := range reader.Read(ctx, js, reader.Options{Subjects: attention.HabitSubjects(), Since: now.Add(-attention.HabitSpan)}) {
+		if errors.Is(err, eventlog.ErrForeign) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		h.Add(e)
+	}
+	return h.Longest(), nil
+}

@@ -1,0 +1,96 @@
+package checkup
+
+import (
+	"fmt"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"fleet.nationtech.io/deploy/fleetctl/render"
+	"fleet.nationtech.io/projections/attention"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/rollout"
+	"fleet.nationtech.io/projections/timeline"
+)
+
+// page is what needs a person at a moment.
+type page struct {
+	Sequence uint64           `json:"sequence"`
+	Time     time.Time        `json:"time"`
+	Devices  int              `json:"devices"`
+	Online   int              `json:"online"`
+	Items    []attention.Item `json:"items"`
+}
+
+// look fills the page in from a view, which it does not keep.
+func (p *page) look(v *fleet.View, facts attention.Facts) {
+	p.Time = p.Time.UTC()
+	for _, d := range v.Devices {
+		if !d.Registered {
+			continue
+		}
+		p.Devices++
+		if d.Presence.Online == fleet.OnlineTrue {
+			p.Online++
+		}
+	}
+	if p.Items = attention.Of(v, p.Time, facts); p.Items == nil {
+		p.Items = []attention.Item{}
+	}
+}
+
+// head is the page in one line.
+func (p page) head() string {
+	n := map[attention.Severity]int{}
+	for _, i := range p.Items {
+		n[i.Severity]++
+	}
+	needs := "nothing needs you"
+	if len(p.Items) > 0 {
+		var parts []string
+		for _, s := range []struct {
+			of        attention.Severity
+			one, many string
+		}{{attention.Critical, "critical", "critical"}, {attention.Warning, "warning", "warnings"}, {attention.Notice, "notice", "notices"}} {
+			if k := n[s.of]; k > 0 {
+				parts = append(parts, fmt.Sprintf("%d %s", k, rollout.Verb(k, s.one, s.many)))
+			}
+		}
+		needs = strings.Join(parts, ", ")
+	}
+	return fmt.Sprintf("%s; %d of %s online; event %d, %s", needs, p.Online, rollout.DevicesText(p.Devices), p.Sequence, p.Time.Local().Format(render.TimeLayout))
+}
+
+var severityColors = map[attention.Severity]string{attention.Critical: red, attention.Warning: yellow, attention.Notice: green}
+
+// text is the page in lines of a width.
+func (p page) text(color bool, width int) []string {
+	paint := func(c, s string) string {
+		if !color {
+			return s
+		}
+		return c + s + plain
+	}
+	lines := []string{p.head()}
+	const indent = "          " // as wide as the severity
+	for _, i := range p.Items {
+		lines = append(lines, "")
+		title := render.Printable(i.Title)
+		if !i.Since.IsZero() {
+			title += ", for " + timeline.SpanText(max(0, p.Time.Sub(i.Since).Seconds()))
+		}
+		word := strings.ToUpper(i.Severity.String())
+		for n, line := range render.Wrap(title, max(20, width-len(indent))) {
+			before := indent
+			if n == 0 {
+				before = paint(severityColors[i.Severity], word) + strings.Repeat(" ", max(0, len(indent)-utf8.RuneCountInString(word)))
+			}
+			lines = append(lines, before+line)
+		}
+		for _, line := range render.Wrap(render.Printable(i.Reason), max(20, width-len(indent))) {
+			lines = append(lines, indent+line)
+		}
+		lines = append(lines, indent+paint(dim, "$ "+render.Printable(i.Command)))
+	}
+	return lines
+}

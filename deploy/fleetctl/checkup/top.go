@@ -1,0 +1,189 @@
+package checkup
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/spf13/cobra"
+	"golang.org/x/term"
+
+	"fleet.nationtech.io/deploy/doctor/examine"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/deploy/fleetctl/complete"
+	"fleet.nationtech.io/deploy/fleetctl/query"
+	"fleet.nationtech.io/deploy/fleetctl/render"
+	"fleet.nationtech.io/projections/asof"
+	"fleet.nationtech.io/projections/attention"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// topFlags are those of top.
+type topFlags struct {
+	at, output string
+	once       bool
+}
+
+// NewTop makes the command top. moments completes a flag that takes a moment.
+func NewTop(s cli.Streams, c *query.Connection, moments func(cmd *cobra.Command, flag string)) *cobra.Command {
+	var f topFlags
+	cmd := &cobra.Command{
+		Use:   "top",
+		Short: "Show what in the fleet needs a person, why, and the command that helps",
+		Long: `Show what in the fleet needs a person, why, and the command that helps: rollouts that
+stall, failed or wait for somebody; devices that fail, or are away for longer than they
+used to be; two machines of one name; devices that flood the log; Deployments whose
+resource is gone; a name that two Deployments have; buckets that stall, a log that fills
+up, keys that end. The heaviest come first.
+
+critical says that the fleet cannot do its work or that a rollout broke devices, warning
+that something is broken and will not mend itself, notice that something waits for a
+person. What is wrong with more than 10 devices in the same way is one entry.
+
+A device is missed once it is away for longer than 10 minutes, and for longer than it ever
+was in the last 30 days before it came back.
+
+On a terminal the list is live: ↑ and ↓ scroll, q ends it. Elsewhere, with --once, -o or
+--at it is written once. With --at what is known of the present alone is left out: how
+full the log is, and buckets.`,
+		Example: `  fleetctl top
+  fleetctl top --once
+  fleetctl top --at 03:00
+  fleetctl top -o json | jq -r '.items[] | select(.severity == "critical") | .title'`,
+		Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error { return top(cmd.Context(), s, c, f) },
+	}
+	flags := cmd.Flags()
+	flags.StringVar(&f.at, "at", "", "the list of a moment: a sequence (1234), a time (14:03, RFC 3339) or how long ago (-15m)")
+	flags.BoolVar(&f.once, "once", false, "write the list once, also on a terminal")
+	complete.BindPipedOutput(cmd, &f.output)
+	moments(cmd, "at")
+	return cmd
+}
+
+func top(ctx context.Context, s cli.Streams, c *query.Connection, f topFlags) error {
+	asJSON, err := complete.PipedAsJSON(s, f.output)
+	if err != nil {
+		return err
+	}
+	at, err := query.ParseMoment(s, "--at", f.at)
+	if err != nil {
+		return err
+	}
+	var screen *os.File
+	if f.output == "" && !f.once && f.at == "" {
+		screen = terminalOf(s)
+	}
+	nc, js, err := c.OpenTo(s, screen != nil)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	reading, stop := c.Permitted(ctx)
+	defer stop()
+	if screen != nil {
+		return watchFleet(reading, s, c, nc, js, screen)
+	}
+	v, err := viewAt(reading, s, c, nc, js, query.Moment{Moment: at})
+	if err != nil {
+		return err
+	}
+	page := page{Sequence: v.Sequence, Time: query.Moment{Moment: at}.Clock(s, v)}
+	var facts attention.Facts
+	if at.IsNow() {
+		if facts, err = present(reading, js, page.Time); err != nil {
+			return c.Explain(err, nc)
+		}
+	}
+	page.look(v, facts)
+	if asJSON {
+		_, err := render.Document(s, render.OutputJSON, page)
+		return err
+	}
+	for _, line := range page.text(s.Color, render.TextWidth) {
+		s.Tell("%s\n", line)
+	}
+	return nil
+}
+
+// terminalOf is the terminal to draw on; nil where the list is to be written once.
+func terminalOf(s cli.Streams) *os.File {
+	out, ok := s.Out.(*os.File)
+	if !s.Terminal || !ok || !term.IsTerminal(int(out.Fd())) || s.Getenv("TERM") == "dumb" {
+		return nil
+	}
+	return out
+}
+
+// present is what the servers tell of the present, and the devices' habits.
+func present(ctx context.Context, js jetstream.JetStream, now time.Time) (attention.Facts, error) {
+	facts, err := examine.Present(ctx, js, func() time.Time { return now })
+	if err == nil {
+		facts.Habits, err = examine.Habits(ctx, js, now)
+	}
+	return facts, err
+}
+
+// lookEvery is how often the list is made anew, presentEvery how often the servers are asked
+// for what the log does not say.
+const (
+	lookEvery    = time.Second
+	presentEvery = 30 * time.Second
+)
+
+// watchFleet shows the list on a terminal until a person ends it.
+func watchFleet(ctx context.Context, s cli.Streams, c *query.Connection, nc *nats.Conn, js jetstream.JetStream, screen *os.File) error {
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed
+	defer stop()
+	p := render.NewProgress(s, "folding the log")
+	follower, last, err := asof.Follow(ctx, js, asof.Options{Progress: p.Report})
+	if err != nil {
+		return c.Explain(err, nc)
+	}
+	folded := make(chan error, 1)
+	go func() { folded <- follower.Run(ctx); stop() }()
+	facts, err := present(ctx, js, s.Now())
+	if err == nil {
+		err = follower.WaitFor(ctx, last)
+	}
+	p.End()
+	if err == nil {
+		err = live{color: s.Color, out: screen, pages: func(yield func(page) bool) {
+			asked := s.Now()
+			for ctx.Err() == nil {
+				now := s.Now()
+				if now.Sub(asked) >= presentEvery {
+					asked = now
+					if again, err := examine.Present(ctx, js, s.Now); err == nil {
+						again.Habits = facts.Habits
+						facts = again
+					}
+				}
+				var one page
+				follower.Do(func(v *fleet.View) {
+					one = page{Sequence: v.Sequence, Time: now}
+					one.look(v, facts)
+				})
+				if !yield(one) {
+					return
+				}
+				select {
+				case <-ctx.Done():
+				case <-time.After(lookEvery):
+				}
+			}
+		}}.run(ctx)
+	}
+	stop()
+	if failed := <-folded; failed != nil && err == nil {
+		err = failed
+	}
+	if err != nil && ctx.Err() == nil {
+		return c.Explain(err, nc)
+	}
+	return err
+}

@@ -1,0 +1,64 @@
+//go:build unix
+
+package fleetctl_test
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+	"time"
+
+	"fleet.nationtech.io/deploy/fleetctl"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/projections/attention/attentiontest"
+)
+
+func TestTheTopOfAFleetIsLive(t *testing.T) {
+	t.Parallel()
+	w := openFleet(t)
+	s := openTerminal(t, 90, 16, fleetEnv(w), "fleetctl", "top")
+	s.until("2 warnings; 0 of 0 devices online; event 10", "WARNING", "default/lost is orphaned", "q quit")
+	if err := w.say(stories()["rollout"]...); err != nil {
+		t.Fatal(err)
+	}
+	s.until("event 31", "default/hello fails on edge-02", "scroll, q quit")
+	s.press("G")
+	s.until("NOTICE", "runs what the log does not know")
+	s.resize(60, 6)
+	s.until("scroll")
+	s.press("g")
+	s.until("lines 1 to")
+	s.resize(90, 30)
+	s.until("q quit", "NOTICE", "WARNING")
+	s.press("q")
+	if err := s.ended(); err != nil {
+		t.Errorf("q ended it with %v", err)
+	}
+}
+
+// Each command that an item names is one that there is, with flags that it has.
+func TestTheCommandsThatHelpAreThere(t *testing.T) {
+	t.Parallel()
+	for name, story := range attentiontest.Stories() {
+		_, _, items := story.Look(t)
+		for _, i := range items {
+			args, ok := strings.CutPrefix(i.Command, "fleetctl ")
+			if !ok {
+				continue
+			}
+			var out, errs bytes.Buffer
+			s := cli.Streams{Out: &out, Err: &errs, Now: time.Now, Name: "fleetctl", Getenv: func(string) string { return "" }}
+			code := fleetctl.Run(t.Context(), s, append(strings.Fields(args), "--help"))
+			words := strings.Fields(args)
+			if usage := out.String(); code != 0 || !strings.Contains(usage, "\n  fleetctl "+words[0]) {
+				t.Errorf("%s: %s: exit code %d\n%s%s", name, i.Command, code, usage, &errs)
+			}
+			// Without a server it goes as far as to ask for one: its arguments are right.
+			out.Reset()
+			errs.Reset()
+			if fleetctl.Run(t.Context(), s, words); !strings.Contains(errs.String(), "no NATS server is given") && words[0] != "enroll" && words[0] != "rebuild" { // these ask a person first
+				t.Errorf("%s: %s: %s", name, i.Command, &errs)
+			}
+		}
+	}
+}
