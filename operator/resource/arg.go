@@ -27,7 +27,7 @@ func DeploymentArg(args []string) (string, error) {
 	} else if len(args) == 2 {
 		word = args[0]
 	}
-	if r, err := ByWord(word); err != nil || r.Plural != deploymentResource().Plural || len(args) > 2 {
+	if r, err := ByWord(word); err != nil || r.Plural != Deployments().Plural || len(args) > 2 {
 		return "", fmt.Errorf("%q is not of the form NAME or deployment/NAME", strings.Join(args, " "))
 	}
 	return name, eventlog.CheckName("deployment", name)

@@ -29,9 +29,9 @@ const (
 
 const annotationChangeCause = "kubernetes.io/change-cause"
 
-// deploymentResource has the columns of the CRD, so that a table reads as
+// Deployments has the columns of the CRD, so that a table reads as
 // kubectl's.
-func deploymentResource() *Resource {
+func Deployments() *Resource {
 	return &Resource{
 		Plural: "deployments", Singular: "deployment", kind: "Deployment",
 		aliases: []string{"deploy", "fleetdep"}, Namespaced: true,

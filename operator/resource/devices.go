@@ -19,8 +19,8 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// deviceResource has the columns of the CRD, and one more with -o wide.
-func deviceResource() *Resource {
+// Devices has the columns of the CRD, and one more with -o wide.
+func Devices() *Resource {
 	return &Resource{
 		Plural: "devices", Singular: "device", kind: "Device", aliases: []string{"dev", "fleetdev"},
 		Columns: []column{
@@ -51,22 +51,23 @@ const (
 	standingUnknown   = "Unknown"   // reported, and never assigned: left alone
 )
 
-// deviceObject is a Device's custom resource, and in its status what a custom
+// DeviceObject is a Device's custom resource, and in its status what a custom
 // resource has no room for: each Deployment on the device.
-type deviceObject struct {
+type DeviceObject struct {
 	metav1.TypeMeta `json:",inline"`
 	Metadata        metav1.ObjectMeta   `json:"metadata"`
 	Spec            v1alpha1.DeviceSpec `json:"spec"`
-	Status          deviceStatus        `json:"status"`
+	Status          DeviceStatus        `json:"status"`
 }
 
-type deviceStatus struct {
+// DeviceStatus is a Device's status with each Deployment on the device.
+type DeviceStatus struct {
 	v1alpha1.DeviceStatus `json:",inline"`
-	OnDevice              []onDevice `json:"onDevice,omitempty"`
+	OnDevice              []OnDevice `json:"onDevice,omitempty"`
 }
 
-// onDevice is how one Deployment stands on a device.
-type onDevice struct {
+// OnDevice is how one Deployment stands on a device.
+type OnDevice struct {
 	Namespace        string         `json:"namespace,omitempty"`
 	Name             string         `json:"name"`
 	Standing         string         `json:"standing"`
@@ -81,10 +82,10 @@ type onDevice struct {
 // device shows a device as its custom resource.
 func (c *Catalog) device(key fleet.Key) Item {
 	d := c.View.Devices[key.Name]
-	o := deviceObject{
+	o := DeviceObject{
 		TypeMeta: metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "Device"},
 		Metadata: metav1.ObjectMeta{Name: d.ID, Labels: labelsOf(d)},
-		Status:   deviceStatus{DeviceStatus: c.deviceStatus(d), OnDevice: standings(d)},
+		Status:   DeviceStatus{DeviceStatus: c.deviceStatus(d), OnDevice: standings(d)},
 	}
 	if !d.RegisteredAt.IsZero() {
 		o.Metadata.CreationTimestamp = metav1.NewTime(d.RegisteredAt.UTC().Truncate(time.Second))
@@ -154,10 +155,10 @@ func labelsOf(d *fleet.Device) map[string]string {
 
 // standings lists what should run on a device and what it reports, by name. What
 // was withdrawn and is reported no more is over.
-func standings(d *fleet.Device) []onDevice {
-	var out []onDevice
+func standings(d *fleet.Device) []OnDevice {
+	var out []OnDevice
 	for p := range d.Assignments {
-		o := onDevice{
+		o := OnDevice{
 			Namespace: p.Namespace, Name: p.Name, Standing: standingAssigned, Phase: p.Reported.Phase, Reason: p.Reported.Reason,
 			Error: p.Reported.Error, ReportedRevision: p.Reported.Revision, Updated: p.Updated(),
 		}
@@ -173,12 +174,12 @@ func standings(d *fleet.Device) []onDevice {
 		}
 		out = append(out, o)
 	}
-	slices.SortFunc(out, func(a, b onDevice) int { return strings.Compare(a.Name, b.Name) })
+	slices.SortFunc(out, func(a, b OnDevice) int { return strings.Compare(a.Name, b.Name) })
 	return out
 }
 
 // standingText is a cell: shop/web=Running,old=Unknown.
-func standingText(all []onDevice) string {
+func standingText(all []OnDevice) string {
 	words := make([]string, 0, len(all))
 	for _, o := range all {
 		said := string(o.Phase)

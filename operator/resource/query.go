@@ -34,7 +34,7 @@ func ParseTargets(args []string) ([]Target, error) {
 	var out []Target
 	for word := range strings.SplitSeq(args[0], ",") {
 		if word == Category {
-			out = append(out, Target{Resource: deploymentResource()}, Target{Resource: deviceResource()})
+			out = append(out, Target{Resource: Deployments()}, Target{Resource: Devices()})
 			continue
 		}
 		r, err := ByWord(word)

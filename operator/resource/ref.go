@@ -40,4 +40,4 @@ func ParseRefs(args []string) ([]Ref, error) {
 func (t Ref) IsDevice() bool { return !t.Resource.Namespaced }
 
 // IsDeployment reports whether it is a Deployment.
-func (t Ref) IsDeployment() bool { return t.Resource.Plural == deploymentResource().Plural }
+func (t Ref) IsDeployment() bool { return t.Resource.Plural == Deployments().Plural }

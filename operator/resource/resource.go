@@ -51,7 +51,7 @@ type Item struct {
 
 // resources lists what can be asked for.
 func resources() []*Resource {
-	return []*Resource{deploymentResource(), deviceResource(), rolloutResource()}
+	return []*Resource{Deployments(), Devices(), rolloutResource()}
 }
 
 // ByWord reads a kind by any of its names, with or without its group.
