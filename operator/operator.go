@@ -32,6 +32,9 @@ func (o *Operator) Run(ctx context.Context) error { return o.app.Run(ctx) }
 // Addr waits until HTTP is served and says where; nil where it is not.
 func (o *Operator) Addr(ctx context.Context) net.Addr { return o.app.Addr(ctx) }
 
+// DashboardAddr waits until the dashboard is served and says where; nil where it is not.
+func (o *Operator) DashboardAddr(ctx context.Context) net.Addr { return o.app.DashboardAddr(ctx) }
+
 // SealKeyInFile reads the key that seals the log from a file, and makes one where
 // there is none: for those who run an operator in their own process.
 func SealKeyInFile(file string) (nkeys.KeyPair, error) { return sealer.KeyInFile(file) }

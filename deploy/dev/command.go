@@ -72,6 +72,7 @@ func (o *Options) flags(c *cobra.Command) {
 	f.BoolVar(&o.AdoptCluster, "adopt-cluster", false, "take over a log that belongs to another cluster")
 	f.IntVar(&o.NATSPort, "nats-port", 0, "port of the NATS server (0: a free one, remembered)")
 	f.IntVar(&o.MetricsPort, "metrics-port", 0, "port of the operator's metrics (0: a free one, remembered)")
+	f.IntVar(&o.DashboardPort, "dashboard-port", 0, "port of the web dashboard (0: a free one, remembered)")
 	f.DurationVar(&o.PulseInterval, "pulse-interval", 0, "interval of a device's pulses (0: 5s)")
 	f.Int64Var(&o.LogMaxBytes, "log-max-bytes", 0, "how large the event log may grow (0: no limit)")
 	for flag, values := range map[string][]string{"engine": {EngineAuto, EnginePodman, EngineMemory}, "auth": {AuthPassword, AuthOIDC}} {

@@ -19,6 +19,7 @@ type Env struct {
 	NATSCA       string // file of the CA that signed the servers' certificates; empty: no TLS
 	User         string // a person in the account FLEET
 	Password     string
+	OperatorURL  string // its metrics, its health and the events of the log
 	MetricsURL   string
 	DashboardURL string
 	// PrometheusURL is empty where no Prometheus runs.
@@ -47,6 +48,7 @@ func (e Env) write(file string) error {
 		{"FLEET_NATS_CA", e.NATSCA},
 		{"FLEET_NATS_USER", e.User},
 		{"FLEET_NATS_PASSWORD", e.Password},
+		{"FLEET_OPERATOR_URL", e.OperatorURL},
 		{"FLEET_METRICS_URL", e.MetricsURL},
 		{"FLEET_DASHBOARD_URL", e.DashboardURL},
 		{"FLEET_PROMETHEUS_URL", e.PrometheusURL},

@@ -71,7 +71,7 @@ func TestTheOperatorAnswersWhatTheTablesOfEventsAsk(t *testing.T) {
 			}
 			for _, u := range urls {
 				tables++
-				events, err := eventsOf(ctx, f.Env.DashboardURL+variables.Replace(u))
+				events, err := eventsOf(ctx, f.Env.OperatorURL+variables.Replace(u))
 				if err != nil {
 					t.Errorf("%s: %s: %v", d.Name, u, err)
 					continue

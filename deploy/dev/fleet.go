@@ -226,6 +226,11 @@ func (r *runner) upOperator(ctx context.Context, remembered ports, users account
 		return err
 	}
 	remembered.Metrics = portOf(l)
+	pages, err := listen(ctx, r.DashboardPort, remembered.Dashboard)
+	if err != nil {
+		return err
+	}
+	remembered.Dashboard = portOf(pages)
 	if r.fleet.gateServers, err = r.gateServers(ctx, &remembered); err != nil {
 		return err
 	}
@@ -244,17 +249,18 @@ func (r *runner) upOperator(ctx context.Context, remembered ports, users account
 		NATSOptions: append(r.fleet.Env.NATSOptions(), nats.UserInfo(userOperator, users.Operator.Password), nats.Name("fleet-operator")),
 		RestConfig:  r.fleet.RestConfig, Identity: "fleet-dev",
 		SealKeyFile: r.path("seal.nk"), SealInterval: sealInterval, LogMaxBytes: r.LogMaxBytes, Prometheus: r.fleet.gateServers, PulseInterval: r.PulseInterval, AdoptCluster: r.AdoptCluster,
-		Listener: l, Logger: r.Logger.With("component", "operator"), Registry: r.registry(jobOperator, ""),
+		Listener: l, DashboardListener: pages, Logger: r.Logger.With("component", "operator"), Registry: r.registry(jobOperator, ""),
 	})
 	if err != nil {
 		return err
 	}
 	base := "http://" + l.Addr().(*net.TCPAddr).String()
-	r.fleet.Env.MetricsURL, r.fleet.Env.DashboardURL = base+"/metrics", base
+	r.fleet.Env.OperatorURL, r.fleet.Env.MetricsURL, r.fleet.Env.DashboardURL = base, base+"/metrics", "http://"+pages.Addr().String()
 	r.background(ctx, "operator", op.Run)
 	if err := r.await(ctx, base+"/readyz", 2*time.Minute); err != nil {
 		return fmt.Errorf("operator: %w", err)
 	}
 	r.say("operator        %s", r.fleet.Env.MetricsURL)
+	r.say("dashboard       %s", r.fleet.Env.DashboardURL)
 	return nil
 }

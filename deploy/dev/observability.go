@@ -83,7 +83,7 @@ func (r *runner) upObservability(ctx context.Context) error {
 		return fmt.Errorf("metrics of agents: %w", err)
 	}
 	mux := http.NewServeMux()
-	address := strings.TrimPrefix(r.fleet.Env.DashboardURL, "http://")
+	address := strings.TrimPrefix(r.fleet.Env.OperatorURL, "http://")
 	targets := []prometheus.Target{{Job: jobOperator, Instance: address, Address: address}}
 	for _, o := range r.observed {
 		mux.Handle("GET "+o.path(), promhttp.HandlerFor(o.registry, promhttp.HandlerOpts{}))
@@ -174,5 +174,5 @@ func (f *Fleet) observabilityHints() string {
 
   Another Grafana: give it that Prometheus and deploy/grafana/dashboards; docs/observability.md says how.
 
-`, f.Env.PrometheusURL, strings.Join(jobs, ", "), f.Env.DashboardURL)
+`, f.Env.PrometheusURL, strings.Join(jobs, ", "), f.Env.OperatorURL)
 }

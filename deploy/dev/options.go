@@ -51,6 +51,7 @@ type Options struct {
 	// Ports that are 0 are free ones, remembered in DataDir.
 	NATSPort       int
 	MetricsPort    int
+	DashboardPort  int
 	PrometheusPort int
 
 	// Observability serves the metrics of agents and callouts too, and runs the

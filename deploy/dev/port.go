@@ -22,6 +22,7 @@ type ports struct {
 	WebSocket int `json:"websocket,omitempty"` // of the NATS server
 
 	Prometheus int `json:"prometheus,omitempty"`
+	Dashboard  int `json:"dashboard,omitempty"`
 }
 
 func loadPorts(file string) (ports, error) {

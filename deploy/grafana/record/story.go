@@ -113,7 +113,7 @@ func (s *story) tell(ctx context.Context) error {
 
 // events asks the operator for events a few times, as the tables of a dashboard do.
 func (s *story) events(ctx context.Context) error {
-	operator := prometheus.Target{Address: strings.TrimPrefix(s.fleet.Env.DashboardURL, "http://"), Path: "/api/v1/events?type=rollout."}
+	operator := prometheus.Target{Address: strings.TrimPrefix(s.fleet.Env.OperatorURL, "http://"), Path: "/api/v1/events?type=rollout."}
 	for range 5 {
 		body, err := get(ctx, operator)
 		if err != nil {

@@ -39,6 +39,8 @@ type settings struct {
 	adoptCluster                                       bool
 	listen                                             string
 	eventsAPI                                          bool
+	dashboard                                          string
+	dashboardOpen                                      bool
 	logLevel                                           slog.Level
 }
 
@@ -88,6 +90,8 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.BoolVar(&s.adoptCluster, "adopt-cluster", false, "take over an event log that belongs to another cluster")
 	f.StringVar(&s.listen, "listen", ":18080", "address of /metrics, /healthz, /readyz and /api/v1/events; empty for none")
 	f.BoolVar(&s.eventsAPI, "events-api", true, "serve the events of the log at /api/v1/events, to each client that reaches --listen")
+	f.StringVar(&s.dashboard, "dashboard", "", "address of the web dashboard and its JSON API, such as 127.0.0.1:18081; empty for none. It only reads, and asks nobody to sign in, so it listens on the loopback alone")
+	f.BoolVar(&s.dashboardOpen, "dashboard-open-to-the-network", false, "let --dashboard be another address than the loopback: each who reaches it may read all that the event log says")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "DEBUG, INFO, WARN or ERROR")
 	showVersion := f.Bool("version", false, "print the version and end")
 
@@ -177,7 +181,7 @@ func (s settings) options(logger *slog.Logger, registry *prometheus.Registry) (o
 		Replicas: s.replicas, LogMaxBytes: s.logMaxBytes, CheckpointEvents: checkpointEvents,
 		SealKeyFile: s.sealKeyFile, SealEvents: s.sealEvents, SealInterval: s.sealInterval,
 		Prometheus: servers, PulseInterval: s.pulseInterval, DeviceLabels: operator.DeviceLabels(s.deviceLabels), AdoptCluster: s.adoptCluster,
-		ListenAddr: s.listen, NoEventsAPI: !s.eventsAPI, Logger: logger, Registry: registry,
+		ListenAddr: s.listen, NoEventsAPI: !s.eventsAPI, DashboardAddr: s.dashboard, DashboardOpen: s.dashboardOpen, Logger: logger, Registry: registry,
 	}, nil
 }
 

@@ -42,6 +42,9 @@ type App struct {
 	options Options
 	ready   chan struct{} // closes once HTTP, if any, is served
 	addr    net.Addr
+
+	dashboardReady chan struct{} // closes once the dashboard, if any, is served
+	dashboardAddr  net.Addr
 }
 
 // New checks the options; it does not touch the world.
@@ -49,7 +52,7 @@ func New(o Options) (*App, error) {
 	if err := o.complete(); err != nil {
 		return nil, err
 	}
-	return &App{options: o, ready: make(chan struct{})}, nil
+	return &App{options: o, ready: make(chan struct{}), dashboardReady: make(chan struct{})}, nil
 }
 
 // Addr waits until HTTP is served and says where; nil where it is not.
@@ -91,6 +94,7 @@ func (a *App) Addr(ctx context.Context) net.Addr {
 //	                          leader
 //
 //	GET /api/v1/events ──▶ eventsapi ──▶ event log, by direct gets
+//	pages, and their JSON ──▶ dashboard ──▶ moments: a fold of its own, now and of the past
 //	fleet.sync.<device> ──▶ syncsvc ──▶ bucket desired-state, checked against the state's position
 //
 // Every replica watches, folds and answers sync; the one that leads a term decides
@@ -204,8 +208,9 @@ func (a *App) Run(ctx context.Context) error {
 		}
 		return ""
 	}}
+	ofLog := eventsapi.New(eventsapi.Options{JS: js, Fold: known, Registry: o.Registry, Logger: o.Logger})
 	if !o.NoEventsAPI {
-		http.events = eventsapi.New(eventsapi.Options{JS: js, Registry: o.Registry, Logger: o.Logger})
+		http.events = ofLog
 	}
 	measures := rolloutmetrics.New(rolloutmetrics.Options{State: known, Leads: terms.Leads, Now: o.Now})
 	o.Registry.MustRegister(state.Collector{Fold: known, Now: o.Now}, measures) // last: from now on they may be asked
@@ -243,6 +248,9 @@ func (a *App) Run(ctx context.Context) error {
 	actor(ctx, &g, logSize.Run)
 	actor(ctx, &g, measures.Run)
 	actor(ctx, &g, events.Run)
+	if err := a.serveDashboard(ctx, &g, js, ofLog); err != nil {
+		return err
+	}
 	if listener != nil {
 		actor(ctx, &g, func(ctx context.Context) error { return http.serve(ctx, listener) })
 	}

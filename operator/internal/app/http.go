@@ -40,20 +40,25 @@ func (s server) serve(ctx context.Context, l net.Listener) error {
 	if s.events != nil {
 		mux.Handle("GET "+eventsapi.Path, s.events)
 	}
+	s.logger.Info("serving", "address", l.Addr().String())
+	return serveHTTP(ctx, l, mux, s.logger, "metrics and health")
+}
+
+// serveHTTP answers until the context ends.
+func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger, what string) error {
 	server := &http.Server{
-		Handler: mux, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx },
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
 		if err := server.Shutdown(grace); err != nil {
-			s.logger.Debug("HTTP server did not end in time", "error", err)
+			logger.Debug("HTTP server did not end in time", "error", err)
 		}
 	})
 	defer stop()
-	s.logger.Info("serving", "address", l.Addr().String())
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
-		return fmt.Errorf("serve metrics and health: %w", err)
+		return fmt.Errorf("serve %s: %w", what, err)
 	}
 	return nil
 }

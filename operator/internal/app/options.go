@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/rest"
 
+	"fleet.nationtech.io/operator/internal/dashboard"
 	"fleet.nationtech.io/operator/internal/gates"
 	"fleet.nationtech.io/operator/internal/kube"
 	"fleet.nationtech.io/projections/checkpoint"
@@ -99,6 +100,14 @@ type Options struct {
 	// NoEventsAPI leaves /api/v1/events out.
 	NoEventsAPI bool
 
+	// DashboardAddr serves the dashboard, which shows to each who reaches it what the event
+	// log says; empty serves none. It is on the loopback, unless DashboardOpen says that
+	// others may read, too. DashboardListener, where given, is used instead and closed at
+	// the end.
+	DashboardAddr     string
+	DashboardListener net.Listener
+	DashboardOpen     bool
+
 	Logger   *slog.Logger
 	Registry *prometheus.Registry
 	Now      func() time.Time
@@ -121,6 +130,14 @@ func (o *Options) complete() error {
 	}
 	if err := gates.CheckServers(o.Prometheus); err != nil {
 		return fmt.Errorf("operator: %w", err)
+	}
+	for _, address := range []string{o.DashboardAddr, addressOf(o.DashboardListener)} {
+		if address == "" {
+			continue
+		}
+		if err := dashboard.CheckListen(address, o.DashboardOpen); err != nil {
+			return fmt.Errorf("operator: dashboard: %w", err)
+		}
 	}
 	if o.Identity == "" {
 		host, err := os.Hostname()
@@ -151,6 +168,14 @@ func (o *Options) complete() error {
 		o.Now = time.Now
 	}
 	return nil
+}
+
+// addressOf is a listener's address; empty where there is none.
+func addressOf(l net.Listener) string {
+	if l == nil {
+		return ""
+	}
+	return l.Addr().String()
 }
 
 func orDefault[T comparable](v, def T) T {

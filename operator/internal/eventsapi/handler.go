@@ -33,25 +33,35 @@ const (
 
 // Options wire a Handler.
 type Options struct {
-	JS       jetstream.JetStream
+	JS jetstream.JetStream
+	// Fold tells those who follow the log that there is more; nil: nobody can.
+	Fold     Fold
 	Registry prometheus.Registerer
 	Logger   *slog.Logger
 }
 
 // Handler answers requests. It reads the log itself, by direct gets, and so needs no
-// leader among the replicas and keeps nothing between two requests.
+// leader among the replicas. Between two requests it keeps the last events for those who
+// follow the log, and nothing else.
 type Handler struct {
 	js      jetstream.JetStream
 	logger  *slog.Logger
 	metrics *metrics
 	slots   chan struct{}
+
+	fold    Fold
+	streams chan struct{} // one for each client that follows
+	recent  recent
 }
 
 var _ http.Handler = (*Handler)(nil)
 
 // New wires a handler and registers its metrics.
 func New(o Options) *Handler {
-	return &Handler{js: o.JS, logger: o.Logger, metrics: newMetrics(o.Registry), slots: make(chan struct{}, atOnce)}
+	return &Handler{
+		js: o.JS, logger: o.Logger, metrics: newMetrics(o.Registry), slots: make(chan struct{}, atOnce),
+		fold: o.Fold, streams: make(chan struct{}, maxStreams), recent: recent{js: o.JS},
+	}
 }
 
 // answer is the body of an answer with events.
@@ -80,6 +90,11 @@ func (f failure) Error() string { return f.text }
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := time.Now()
+	w.Header().Add("Vary", "Accept")
+	if streams(r) {
+		h.metrics.requests.WithLabelValues(strconv.Itoa(h.stream(w, r))).Inc()
+		return
+	}
 	code, events := h.serve(w, r)
 	h.metrics.answered(code, events, time.Since(began))
 }

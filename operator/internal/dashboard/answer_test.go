@@ -1,0 +1,129 @@
+package dashboard_test
+
+import (
+	"compress/gzip"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/operator/internal/dashboard"
+	"fleet.nationtech.io/projections/storytest"
+)
+
+// frozen makes the dashboard's clock stand still, so that pages change by events alone.
+func frozen(o *dashboard.Options) {
+	at := time.Now()
+	o.Now = func() time.Time { return at }
+}
+
+func TestAPageIsSentAgainOnlyOnceTheLogHasNews(t *testing.T) {
+	t.Parallel()
+	js := newLog(t)
+	publish(t, js, rolloutStory(t, 3))
+	s := newSite(t, js, frozen)
+	for _, path := range []string{"/", "/devices", "/api/v1/devices", "/devices?at=3", "/api/v1/devices?at=3", "/api/v1/deployments/shop/web"} {
+		first, _ := s.get(path)
+		tag := first.Header.Get("ETag")
+		if again, body := s.get(path, "If-None-Match", tag); tag == "" || again.StatusCode != http.StatusNotModified || body != "" || again.Header.Get("ETag") != tag {
+			t.Errorf("%s, which has the tag %q, is sent again: %s", path, tag, again.Status)
+		}
+	}
+	constant, _ := s.get("/api/v1/devices?at=3")
+	grows, _ := s.get("/api/v1/devices")
+	more := storytest.New(t)
+	more.Device("another", map[string]string{"site": "lab"})
+	publish(t, js, more)
+	eventually(t, "the list of now has another tag", func() bool {
+		answer, body := s.get("/api/v1/devices", "If-None-Match", grows.Header.Get("ETag"))
+		return answer.StatusCode == http.StatusOK && strings.Contains(body, `"another"`)
+	})
+	if answer, _ := s.get("/api/v1/devices?at=3", "If-None-Match", constant.Header.Get("ETag")); answer.StatusCode != http.StatusNotModified {
+		t.Errorf("the JSON of a sequence changed with the log: %s", answer.Status)
+	}
+}
+
+func TestAnAnswerIsCompressedForWhoeverTakesThat(t *testing.T) {
+	t.Parallel()
+	js := newLog(t)
+	publish(t, js, rolloutStory(t, 3))
+	s := newSite(t, js, frozen)
+	_, want := s.get("/devices", "Accept-Encoding", "identity")
+	for accept, zipped := range map[string]bool{
+		"gzip": true, "br, gzip": true, "gzip;q=0.5": true, "deflate, gzip;q=1.0": true,
+		"": false, "identity": false, "gzip;q=0": false, "gzip;q=0.0": false, "br": false,
+	} {
+		answer, body := s.get("/devices", "Accept-Encoding", accept)
+		if got := answer.Header.Get("Content-Encoding") == "gzip"; got != zipped {
+			t.Errorf("Accept-Encoding %q gets Content-Encoding %q", accept, answer.Header.Get("Content-Encoding"))
+			continue
+		}
+		if zipped {
+			r, err := gzip.NewReader(strings.NewReader(body))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b, err := io.ReadAll(r)
+			if err != nil {
+				t.Fatal(err)
+			}
+			body = string(b)
+		}
+		if body != want {
+			t.Errorf("Accept-Encoding %q gets another page", accept)
+		}
+	}
+}
+
+func TestAListIsGivenInParts(t *testing.T) {
+	t.Parallel()
+	story := storytest.New(t)
+	for i := range 25 {
+		story.Device(fmt.Sprintf("pi-%02d", i), map[string]string{"site": []string{"lab", "shop"}[i%2]})
+	}
+	js := newLog(t)
+	publish(t, js, story)
+	s := newSite(t, js)
+	for query, want := range map[string][]string{
+		"size=10":                     {"pi-00", "pi-09", "page 1 of 3", "page=2"},
+		"size=10&page=3":              {"pi-20", "pi-24", "page 3 of 3", "page=2"},
+		"size=10&page=99":             {"pi-24", "page 3 of 3"},
+		"selector=site%3Dshop":        {"12 of 25 devices", "pi-01", "pi-23"},
+		"selector=site+in+(lab,shop)": {"25 of 25 devices"},
+		"name=2":                      {"7 of 25 devices", "pi-02", "pi-24"},
+	} {
+		_, body := s.get("/devices?" + query)
+		for _, w := range want {
+			if !strings.Contains(body, w) {
+				t.Errorf("%s lacks %q:\n%s", query, w, body)
+			}
+		}
+	}
+}
+
+// The dashboard says that there is nothing yet, and shows the log once it is there; so it does
+// with a log that takes another's place.
+func TestADashboardGoesOnWithTheLogThatIsThere(t *testing.T) {
+	t.Parallel()
+	js := newLog(t)
+	publish(t, js, rolloutStory(t, 3))
+	s := newSite(t, js)
+	if _, body := s.get("/devices"); !strings.Contains(body, "device-00002") {
+		t.Fatal(body)
+	}
+	if err := js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
+		t.Fatal(err)
+	}
+	fresh := storytest.New(t)
+	fresh.Device("phoenix", map[string]string{"site": "lab"})
+	natstest.EnsureLog(t, js, 1)
+	publish(t, js, fresh)
+	eventually(t, "the other log is shown", func() bool {
+		answer, body := s.get("/devices")
+		return answer.StatusCode == http.StatusOK && strings.Contains(body, "phoenix") && !strings.Contains(body, "device-00002")
+	})
+}

@@ -1,0 +1,155 @@
+package model
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+	"slices"
+
+	"sigs.k8s.io/yaml"
+
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/resource"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/selectors"
+	"fleet.nationtech.io/projections/timeline"
+	"fleet.nationtech.io/projections/viewdiff"
+)
+
+// namedDevices is how many devices of each standing a page names.
+const namedDevices = 20
+
+// Deployment is one Deployment.
+type Deployment struct {
+	Moment     Moment        `json:"moment"`
+	Deployment DeploymentRow `json:"deployment"`
+	Lifecycle  string        `json:"lifecycle"`
+	Selector   string        `json:"selector"`
+	By         string        `json:"by,omitempty"` // who asked for the spec
+	Cause      string        `json:"change_cause,omitempty"`
+	Conditions []Condition   `json:"conditions"`
+	// Score and Settings are spec.score and spec.rollout as YAML.
+	Score    string `json:"score"`
+	Settings string `json:"rollout_settings,omitempty"`
+
+	Progress  *resource.Progress  `json:"progress,omitempty"`
+	Revisions []resource.Revision `json:"revisions"` // the newest first
+	Diff      *SpecDiff           `json:"diff,omitempty"`
+}
+
+// SpecDiff is in what two revisions of a Deployment differ.
+type SpecDiff struct {
+	From   uint64           `json:"from"`
+	To     uint64           `json:"to"`
+	Fields []viewdiff.Field `json:"fields"`
+	// Missing says which of the two the log does not have.
+	Missing string `json:"missing,omitempty"`
+}
+
+// DeploymentSubjects are those of the events that DeploymentOf reads.
+func DeploymentSubjects(key fleet.Key) []string {
+	return []string{eventlog.DeploymentSubject(key.Namespace, key.Name)}
+}
+
+// DeploymentOf shows a Deployment; false where the log does not know it. events are those on
+// its subject. from and to are the revisions to compare; 0: the newest two.
+func DeploymentOf(c *resource.Catalog, now bool, key fleet.Key, events iter.Seq2[eventlog.Event, error], from, to uint64) (out Deployment, known bool, err error) {
+	d := c.View.Deployments[key]
+	if d == nil || d.Lifecycle == "" && d.Refused == nil {
+		return out, false, nil
+	}
+	row, o := rowOf(c, key)
+	out = Deployment{
+		Moment: MomentOf(c, now), Deployment: row, Lifecycle: string(d.Lifecycle),
+		Selector: selectors.SelectorText(d.Spec.Selector), By: timeline.Requester(d.Spec).String(), Cause: d.Spec.ChangeCause,
+		Score: yamlOf(d.Spec.Score), Settings: yamlOf(d.Spec.Rollout), Conditions: conditionsOf(o),
+	}
+	if p, ok := c.Progress(key, namedDevices); ok {
+		out.Progress = &p
+	}
+	specs := map[uint64]*eventlog.Deployment{}
+	rs, err := resource.RevisionsOf(c.View, key, gathering(events, c.View.Sequence, specs))
+	if err != nil {
+		return out, true, err
+	}
+	out.Revisions = rs.Revisions
+	slices.Reverse(out.Revisions)
+	for i := range out.Revisions {
+		out.Revisions[i].Score = nil
+	}
+	out.Diff = diffOf(out.Revisions, specs, from, to)
+	return out, true, nil
+}
+
+func conditionsOf(o v1alpha1.Deployment) []Condition {
+	out := []Condition{}
+	for _, c := range o.Status.Conditions {
+		out = append(out, Condition{Type: c.Type, Status: string(c.Status), Reason: c.Reason, Message: c.Message})
+	}
+	return out
+}
+
+// gathering gives the events up to a sequence, and keeps the specs that were applied, by
+// revision.
+func gathering(events iter.Seq2[eventlog.Event, error], until uint64, specs map[uint64]*eventlog.Deployment) iter.Seq2[eventlog.Event, error] {
+	return func(yield func(eventlog.Event, error) bool) {
+		for e, err := range events {
+			if err == nil && e.Sequence > until {
+				return
+			}
+			if err == nil && e.Type == eventlog.DeploymentApplied {
+				spec, err := eventlog.Payload[eventlog.Deployment](e)
+				if err == nil {
+					specs[spec.Revision] = &spec
+				}
+			}
+			if errors.Is(err, eventlog.ErrForeign) {
+				continue
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// diffOf compares two revisions; without numbers the newest with the one before.
+func diffOf(newestFirst []resource.Revision, specs map[uint64]*eventlog.Deployment, from, to uint64) *SpecDiff {
+	if to == 0 && len(newestFirst) > 0 {
+		to = newestFirst[0].Revision
+	}
+	if from == 0 {
+		for _, r := range newestFirst {
+			if r.Revision < to {
+				from = r.Revision
+				break
+			}
+		}
+	}
+	if from == 0 || to == 0 {
+		return nil
+	}
+	d := &SpecDiff{From: from, To: to}
+	for _, n := range []uint64{from, to} {
+		if specs[n] == nil {
+			d.Missing = fmt.Sprintf("the log has no revision %d of it", n)
+			return d
+		}
+	}
+	d.Fields = viewdiff.SpecFields(specs[from], *specs[to])
+	return d
+}
+
+// yamlOf writes JSON as YAML; what is no JSON stays as it is.
+func yamlOf(b json.RawMessage) string {
+	if len(b) == 0 {
+		return ""
+	}
+	y, err := yaml.JSONToYAML(b)
+	if err != nil {
+		return string(b)
+	}
+	return string(y)
+}

@@ -1,0 +1,45 @@
+package model
+
+import (
+	"fleet.nationtech.io/operator/resource"
+	"fleet.nationtech.io/projections/attention"
+)
+
+// inOverview is how many rows a list of the overview has at most.
+const inOverview = 50
+
+// Overview says whether the fleet is well.
+type Overview struct {
+	Moment   Moment       `json:"moment"`
+	Devices  DeviceCounts `json:"devices"`
+	Total    int          `json:"deployments"`
+	NotReady int          `json:"deployments_not_ready"`
+	Moving   int          `json:"rollouts_on_their_way"` // or paused
+	// Attention is what needs a person, the heaviest first.
+	Attention []attention.Item `json:"attention"`
+	Rollouts  []DeploymentRow  `json:"rollouts"` // the first that are on their way
+}
+
+// OverviewOf says whether the fleet is well. facts are about the present alone.
+func OverviewOf(c *resource.Catalog, now bool, facts attention.Facts) Overview {
+	out := Overview{Moment: MomentOf(c, now), Rollouts: []DeploymentRow{}, Attention: []attention.Item{}}
+	clock := c.Now
+	if !now {
+		clock, facts = c.View.Clock, attention.Facts{}
+	}
+	out.Attention = append(out.Attention, attention.Of(c.View, clock, facts)...)
+	for _, key := range resource.Deployments().Keys(c) {
+		row, _ := rowOf(c, key)
+		out.Total++
+		if row.Ready != "True" {
+			out.NotReady++
+		}
+		if row.Rollout.Moves() {
+			if out.Moving++; len(out.Rollouts) < inOverview {
+				out.Rollouts = append(out.Rollouts, row)
+			}
+		}
+	}
+	out.Devices = countsOf(c, resource.Devices().Keys(c))
+	return out
+}

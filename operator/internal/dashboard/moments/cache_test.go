@@ -1,0 +1,123 @@
+package moments
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"fleet.nationtech.io/operator/resource"
+)
+
+func at(sequence uint64) key { return key{logID: "log", sequence: sequence} }
+
+func TestWhoAsksForOneMomentTogetherHasItMadeOnce(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, made := newCache(2, 1), 0
+		load := func(context.Context) (*resource.Catalog, error) {
+			made++
+			time.Sleep(time.Second)
+			return &resource.Catalog{}, nil
+		}
+		got := make(chan *entry, 5)
+		for range 5 {
+			go func() {
+				e, err := c.hold(t.Context(), at(1), time.Now(), load)
+				if err != nil {
+					t.Error(err)
+				}
+				got <- e
+			}()
+		}
+		first := <-got
+		for range 4 {
+			if e := <-got; e != first {
+				t.Error("two views of one moment are there")
+			}
+		}
+		if made != 1 {
+			t.Errorf("it was made %d times", made)
+		}
+	})
+}
+
+func TestWorkEndsWhenNobodyWaitsForItAnyMore(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, ended := newCache(2, 1), 0
+		load := func(ctx context.Context) (*resource.Catalog, error) {
+			<-ctx.Done()
+			ended++
+			return nil, ctx.Err()
+		}
+		one, leave := context.WithCancel(t.Context())
+		other, leaveToo := context.WithCancel(t.Context())
+		for _, ctx := range []context.Context{one, other} {
+			go func() {
+				if _, err := c.hold(ctx, at(1), time.Now(), load); !errors.Is(err, context.Canceled) {
+					t.Errorf("who left gets %v", err)
+				}
+			}()
+		}
+		synctest.Wait()
+		leave()
+		synctest.Wait()
+		if ended != 0 {
+			t.Error("the work ended though somebody waits for it")
+		}
+		leaveToo()
+		synctest.Wait()
+		if ended != 1 || len(c.entries) != 0 || len(c.folds) != 0 {
+			t.Errorf("the work ended %d times; %d entries and %d folds are left", ended, len(c.entries), len(c.folds))
+		}
+	})
+}
+
+func TestNoMoreViewsAreKeptThanMayBeAndThoseInUseStay(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, made := newCache(2, 1), map[uint64]int{}
+		hold := func(sequence uint64) *entry {
+			e, err := c.hold(t.Context(), at(sequence), time.Now(), func(context.Context) (*resource.Catalog, error) {
+				made[sequence]++
+				return &resource.Catalog{}, nil
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+			return e
+		}
+		used := hold(1)
+		for _, sequence := range []uint64{2, 3, 4, 3} {
+			c.leave(at(sequence), hold(sequence))
+			if len(c.entries) > 2 {
+				t.Errorf("%d views are kept, want 2 at most", len(c.entries))
+			}
+		}
+		if hold(1) != used || made[1] != 1 || made[4] != 1 {
+			t.Errorf("a view that is in use was forgotten: %v", made)
+		}
+		c.leave(at(1), used)
+		c.leave(at(1), used)
+		c.forget(time.Now())
+		if len(c.entries) != 0 {
+			t.Errorf("%d views that nobody uses are left", len(c.entries))
+		}
+	})
+}
+
+func TestAMomentThatFailedIsTriedAgain(t *testing.T) {
+	t.Parallel()
+	c, broken := newCache(2, 1), errors.New("broken")
+	for range 2 {
+		if _, err := c.hold(t.Context(), at(1), time.Now(), func(context.Context) (*resource.Catalog, error) { return nil, broken }); !errors.Is(err, broken) {
+			t.Errorf("got %v", err)
+		}
+		if len(c.entries) != 0 {
+			t.Error("what failed is kept")
+		}
+	}
+}

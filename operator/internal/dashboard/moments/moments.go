@@ -1,0 +1,294 @@
+// Package moments gives readers the fleet now and at moments of the past, each as a catalog
+// that one reader has at a time. It reads the event log alone, as fleetctl does, so that a
+// page shows what fleetctl get shows, and no page takes the lock of decisions.
+package moments
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"log/slog"
+	"math"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/operator/resource"
+	"fleet.nationtech.io/projections/asof"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+const (
+	retry    = time.Second      // a log that cannot be followed is left alone for
+	keepPast = 10 * time.Minute // a view of the past that nobody asks for stays
+)
+
+// Options wire Moments.
+type Options struct {
+	JS     jetstream.JetStream
+	Logger *slog.Logger
+	Now    func() time.Time
+	// Views is how many views of the past are kept at most; 0: 4. One is as large as the
+	// operator's own fold.
+	Views int
+	// Folds is how many views of the past are made at a time; 0: 2.
+	Folds int
+}
+
+// Moments keeps the view now up to date, and a few views of the past.
+type Moments struct {
+	js     jetstream.JetStream
+	logger *slog.Logger
+	now    func() time.Time
+	past   *cache
+
+	mu   sync.Mutex
+	live *live         // nil until the log is folded up to its end
+	came chan struct{} // closes once live is there
+}
+
+// live is the view now.
+type live struct {
+	logID    string
+	follower *fleet.Follower
+	catalog  *resource.Catalog // of the follower's view; used under its lock
+}
+
+// Fleet is the fleet at a moment, for as long as the function runs that is given it.
+type Fleet struct {
+	Catalog *resource.Catalog
+	LogID   string
+	Now     bool // it is not of the past
+}
+
+// New wires moments; Run follows the log.
+func New(o Options) *Moments {
+	if o.Views == 0 {
+		o.Views = 4
+	}
+	if o.Folds == 0 {
+		o.Folds = 2
+	}
+	return &Moments{
+		js: o.JS, logger: o.Logger, now: o.Now, past: newCache(o.Views, o.Folds),
+		came: make(chan struct{}),
+	}
+}
+
+// Run follows the log until the context ends.
+func (m *Moments) Run(ctx context.Context) error {
+	var tidy sync.WaitGroup
+	defer tidy.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	tidy.Go(func() { m.tidy(ctx) })
+	for {
+		err := m.follow(ctx)
+		m.lose()
+		if ctx.Err() != nil {
+			return nil //nolint:nilerr // it was told to end
+		}
+		if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, logstream.ErrRestoring) { // somebody is about to make it
+			m.logger.Warn("cannot follow the event log for the dashboard; will retry", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(retry):
+		}
+	}
+}
+
+// tidy forgets views of the past that nobody asks for.
+func (m *Moments) tidy(ctx context.Context) {
+	t := time.NewTicker(keepPast / 10)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+			m.past.forget(m.now().Add(-keepPast))
+		}
+	}
+}
+
+// follow folds the log until that fails.
+func (m *Moments) follow(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	log, err := logstream.Inspect(ctx, m.js)
+	if err != nil {
+		return err
+	}
+	follower, last, err := asof.Follow(ctx, m.js, asof.Options{})
+	if err != nil {
+		return err
+	}
+	var arrive sync.WaitGroup
+	defer arrive.Wait()
+	arrive.Go(func() {
+		if follower.WaitFor(ctx, last) != nil {
+			return
+		}
+		l := &live{logID: log.ID, follower: follower}
+		follower.Do(func(v *fleet.View) {
+			v.Drain()
+			l.catalog = resource.NewCatalog(v, m.now())
+		})
+		m.mu.Lock()
+		m.live = l
+		close(m.came)
+		m.mu.Unlock()
+	})
+	err = follower.Run(ctx)
+	stop()
+	if err == nil {
+		err = errors.New("the reader of the event log ended")
+	}
+	return err
+}
+
+// lose gives up the view now: its log is not followed any more.
+func (m *Moments) lose() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.live != nil {
+		m.live, m.came = nil, make(chan struct{})
+	}
+}
+
+// present gives the view now, once it is there.
+func (m *Moments) present(ctx context.Context) (*live, error) {
+	for {
+		m.mu.Lock()
+		l, came := m.live, m.came
+		m.mu.Unlock()
+		if l != nil {
+			return l, nil
+		}
+		select {
+		case <-came:
+		case <-ctx.Done():
+			return nil, fmt.Errorf("wait for the fold of the log: %w", ctx.Err())
+		}
+	}
+}
+
+// Sequence is that of the last event that the view now has folded, and the log's id.
+func (m *Moments) Sequence(ctx context.Context) (sequence uint64, logID string, err error) {
+	l, err := m.present(ctx)
+	if err != nil {
+		return 0, "", err
+	}
+	l.follower.Do(func(v *fleet.View) { sequence = v.Sequence })
+	return sequence, l.logID, nil
+}
+
+// At gives the fleet at a moment to a function, which has it alone and must neither keep
+// it nor wait.
+//
+// Errors: asof.ErrBeforeBeginning and asof.ErrBeyondEnd; those of reading the log, and of
+// the context.
+func (m *Moments) At(ctx context.Context, at asof.Moment, fn func(Fleet)) error {
+	h, err := m.hold(ctx, at)
+	if err != nil {
+		return err
+	}
+	defer h.release()
+	h.run(fn)
+	return nil
+}
+
+// Both is At for two moments.
+func (m *Moments) Both(ctx context.Context, a, b asof.Moment, fn func(a, b Fleet)) error {
+	x, err := m.hold(ctx, a)
+	if err != nil {
+		return err
+	}
+	defer x.release()
+	y, err := m.hold(ctx, b)
+	if err != nil {
+		return err
+	}
+	defer y.release()
+	switch order := x.key.compare(y.key); { // all take the locks in this order, so none waits for ever
+	case order == 0:
+		x.run(func(f Fleet) { fn(f, f) })
+	case order < 0:
+		x.run(func(f Fleet) { y.run(func(g Fleet) { fn(f, g) }) })
+	default:
+		y.run(func(g Fleet) { x.run(func(f Fleet) { fn(f, g) }) })
+	}
+	return nil
+}
+
+// held is a view that stays until it is released.
+type held struct {
+	key     key
+	run     func(func(Fleet)) // has the view alone
+	release func()
+}
+
+func (m *Moments) hold(ctx context.Context, at asof.Moment) (held, error) {
+	if at.IsNow() {
+		l, err := m.present(ctx)
+		if err != nil {
+			return held{}, err
+		}
+		return held{key{l.logID, math.MaxUint64, 0}, func(fn func(Fleet)) { m.runLive(l, fn) }, func() {}}, nil
+	}
+	log, err := logstream.Inspect(ctx, m.js)
+	if err != nil {
+		return held{}, err
+	}
+	sequence, err := asof.Sequence(ctx, m.js, at)
+	if err != nil {
+		return held{}, err
+	}
+	k := key{logID: log.ID, sequence: sequence}
+	if at.Sequence == 0 {
+		k.clock = at.Time.UnixNano()
+	}
+	e, err := m.past.hold(ctx, k, m.now(), func(ctx context.Context) (*resource.Catalog, error) {
+		v, err := asof.AtSequence(ctx, m.js, log, sequence, asof.Options{})
+		if err != nil {
+			return nil, err
+		}
+		clock := v.Recorded
+		if at.Sequence == 0 {
+			clock = at.Time
+		}
+		return resource.NewCatalog(v, clock), nil
+	})
+	if err != nil {
+		return held{}, err
+	}
+	return held{k, func(fn func(Fleet)) {
+		e.alone.Lock()
+		defer e.alone.Unlock()
+		fn(Fleet{Catalog: e.catalog, LogID: log.ID})
+	}, func() { m.past.leave(k, e) }}, nil
+}
+
+// runLive runs a function with the view now.
+func (m *Moments) runLive(l *live, fn func(Fleet)) {
+	l.follower.Do(func(v *fleet.View) {
+		l.catalog.Now = m.now()
+		l.catalog.Changed(v.Drain())
+		fn(Fleet{Catalog: l.catalog, LogID: l.logID, Now: true})
+	})
+}
+
+// Events reads the events on some subjects up to a sequence.
+func (m *Moments) Events(ctx context.Context, until uint64, subjects ...string) iter.Seq2[eventlog.Event, error] {
+	if until == 0 {
+		return func(func(eventlog.Event, error) bool) {}
+	}
+	return reader.Read(ctx, m.js, reader.Options{Subjects: subjects, Until: until, Direct: true})
+}

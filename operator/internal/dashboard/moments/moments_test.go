@@ -1,0 +1,105 @@
+package moments_test
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/operator/internal/dashboard/moments"
+	"fleet.nationtech.io/projections/asof"
+	"fleet.nationtech.io/projections/asof/asoftest"
+)
+
+// start follows a log until the test ends.
+func start(t *testing.T, js jetstream.JetStream, views int) *moments.Moments {
+	t.Helper()
+	m := moments.New(moments.Options{JS: js, Logger: slog.New(slog.DiscardHandler), Now: time.Now, Views: views})
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return m
+}
+
+func life(t *testing.T, events int) jetstream.JetStream {
+	t.Helper()
+	_, js := natstest.Start(t).Connect(t)
+	natstest.EnsureLog(t, js, 1)
+	asoftest.NewLife(t, js, 7).Append(events)
+	return js
+}
+
+func TestNeighboursAreWhatALookAtEachEventFinds(t *testing.T) {
+	t.Parallel()
+	const events = 300
+	js := life(t, events)
+	m := start(t, js, 1)
+	for name, subjects := range map[string][]string{
+		"a device":     {eventlog.DeviceSubject("device-000003"), eventlog.StateSubject("device-000003", eventlog.Wildcard), eventlog.InfoSubject("device-000003")},
+		"a Deployment": {eventlog.DeploymentSubject("shop", "app-1"), eventlog.StateSubject(eventlog.Wildcard, "app-1")},
+		"nothing":      {eventlog.DeviceSubject("nobody")},
+	} {
+		var on []uint64
+		for e := range reader.Read(t.Context(), js, reader.Options{Subjects: subjects}) {
+			on = append(on, e.Sequence)
+		}
+		for at := uint64(1); at <= events; at += 7 {
+			var want moments.Neighbours
+			for _, seq := range on {
+				switch {
+				case seq <= at:
+					want.Before, want.Current = want.Current, seq
+				case want.After == 0:
+					want.After = seq
+				}
+			}
+			got, err := m.Neighbours(t.Context(), at, events, subjects)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got != want {
+				t.Errorf("%s at %d: %+v, want %+v", name, at, got, want)
+			}
+		}
+	}
+}
+
+// Two moments at a time, in whatever order many ask for them, wait for each other and not for
+// ever; each shows its own sequence.
+func TestManyCompareMomentsAtATime(t *testing.T) {
+	t.Parallel()
+	const events = 100
+	m := start(t, life(t, events), 3)
+	var all sync.WaitGroup
+	for range 8 {
+		all.Go(func() {
+			for range 10 {
+				a, b := uint64(rand.IntN(6)*20), uint64(rand.IntN(6)*20) // 0 is now
+				err := m.Both(t.Context(), asof.Moment{Sequence: a}, asof.Moment{Sequence: b}, func(x, y moments.Fleet) {
+					for want, f := range map[uint64]moments.Fleet{a: x, b: y} {
+						if got := f.Catalog.View.Sequence; got != want && want > 0 || f.Now != (want == 0) {
+							t.Errorf("the moment %d shows %d", want, got)
+						}
+					}
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	all.Wait()
+}

@@ -1,0 +1,64 @@
+// A page works without this: it only shows what has changed without being asked again, and
+// sends the slider's form when the slider is let go.
+"use strict";
+
+const slider = document.getElementById("slider");
+if (slider) slider.addEventListener("change", () => slider.form.requestSubmit());
+
+const main = document.querySelector("main[data-stream]");
+if (main && window.EventSource) follow(main);
+
+// follow shows the page anew when the stream tells of a change: at most once in 2 s, and not
+// while the tab is hidden.
+function follow(main) {
+  const pause = 2000;
+  const feed = document.getElementById("feed");
+  const say = (text) => { if (feed.textContent !== text) feed.textContent = text; };
+  let due = false, waiting = false, lost = false;
+
+  const stream = new EventSource(main.dataset.stream);
+  stream.onopen = () => {
+    say("");
+    if (lost) { lost = false; due = true; turn(); } // the log may be another one
+  };
+  stream.onerror = () => { lost = true; say("The connection is lost; this may be old. It is tried again."); };
+  stream.onmessage = () => { due = true; turn(); };
+  document.addEventListener("visibilitychange", turn);
+
+  async function turn() {
+    if (!due || waiting || document.hidden) return;
+    due = false;
+    waiting = true;
+    try {
+      await refresh();
+      say("");
+    } catch {
+      due = true;
+      say("The page cannot be loaded; this may be old. It is tried again.");
+    }
+    setTimeout(() => { waiting = false; turn(); }, pause);
+  }
+
+  async function refresh() {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (!answer.ok) throw new Error(answer.statusText);
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    replace(page, "[data-live]");
+    replace(page, ".moment > p:first-child time");
+  }
+
+  // replace takes a part over from the new page, and keeps the focus where it was.
+  function replace(page, part) {
+    const old = document.querySelector(part), fresh = page.querySelector(part);
+    if (!old || !fresh || old.isEqualNode(fresh)) return;
+    const focused = old.contains(document.activeElement) ? document.activeElement : null;
+    if (focused && focused.matches("input, select")) return; // somebody is at it
+    const links = (root) => Array.from(root.querySelectorAll("a"));
+    const place = focused ? links(old).filter((a) => a.href === focused.href).indexOf(focused) : -1;
+    old.replaceWith(document.adoptNode(fresh));
+    if (place >= 0) {
+      const again = links(fresh).filter((a) => a.href === focused.href)[place];
+      if (again) again.focus();
+    }
+  }
+}

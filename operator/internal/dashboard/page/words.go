@@ -1,0 +1,71 @@
+package page
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"fleet.nationtech.io/operator/internal/dashboard/model"
+	"fleet.nationtech.io/projections/attention"
+)
+
+// hue is the class of a word of status: it gives the word its colour.
+func hue(word string) string {
+	switch word {
+	case "True", "Online", "Running", "Completed", "healthy", "succeeded", "pass", "Pass":
+		return "good"
+	case "False", "Failed", "failed", "Paused", "Aborted", "RolledBack", "RollingBack", "Offline", "fail", "Fail":
+		return "bad"
+	case "Unknown", "Progressing", "Held", "Pending", "NotStarted", "Orphaned", "updating", "waiting", "open", "approval", "offline":
+		return "soon"
+	}
+	return "plain"
+}
+
+// weight is the class of how urgent something is.
+func weight(s attention.Severity) string {
+	switch s {
+	case attention.Critical:
+		return "bad"
+	case attention.Warning:
+		return "soon"
+	}
+	return "plain"
+}
+
+// labelsText is a=b, c=d.
+func labelsText(m map[string]string) string {
+	var parts []string
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		parts = append(parts, k+"="+m[k])
+	}
+	return strings.Join(parts, ", ")
+}
+
+// tally counts the devices of a batch by their standings: 3 healthy, 1 failed.
+func tally(b model.BatchCells) string {
+	n := map[string]int{}
+	var order []string
+	for _, c := range b.Cells {
+		if n[c.Standing] == 0 {
+			order = append(order, c.Standing)
+		}
+		n[c.Standing]++
+	}
+	slices.Sort(order)
+	var parts []string
+	for _, s := range order {
+		parts = append(parts, fmt.Sprintf("%d %s", n[s], s))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// cellClass is the class of a device's cell: the first letter of its standing. There are
+// thousands on a page.
+func cellClass(standing string) string {
+	if standing == "" {
+		return ""
+	}
+	return standing[:1]
+}

@@ -1,0 +1,67 @@
+package dashboard
+
+import (
+	"fmt"
+	"net"
+	"net/http"
+	"net/netip"
+)
+
+// policy lets a page load what this server has, and nothing inline.
+const policy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// secured sets the headers by which a browser protects the person who looks.
+func secured(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Security-Policy", policy)
+		h.Set("X-Content-Type-Options", "nosniff")
+		h.Set("X-Frame-Options", "DENY")
+		h.Set("Referrer-Policy", "no-referrer")
+		h.Set("Cross-Origin-Opener-Policy", "same-origin")
+		h.Set("Cross-Origin-Resource-Policy", "same-origin")
+		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
+		h.Set("Cache-Control", "private, no-cache")
+		h.Set("Vary", "Cookie, Accept-Encoding")
+		next.ServeHTTP(w, r)
+	})
+}
+
+// named refuses requests that call the server by a name which is not the loopback's.
+func (d *Dashboard) named(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !d.o.AnyHost && !loopback(r.Host) {
+			d.fail(w, r, failure{http.StatusMisdirectedRequest, fmt.Sprintf("the dashboard does not answer to the name %q: open it as localhost", r.Host)})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// loopback says whether a host, with or without a port, is this machine's own.
+func loopback(host string) bool {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	if host == "localhost" {
+		return true
+	}
+	if len(host) > 2 && host[0] == '[' && host[len(host)-1] == ']' {
+		host = host[1 : len(host)-1]
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// CheckListen says why the dashboard must not be served at an address; nil where it may. open
+// says that whoever reaches the address may read, in so many words.
+func CheckListen(address string, open bool) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return fmt.Errorf("%q is no address such as 127.0.0.1:18081: %w", address, err)
+	}
+	if open || loopback(host) {
+		return nil
+	}
+	return fmt.Errorf("%q is not the loopback, and the dashboard asks nobody to sign in: give 127.0.0.1 or [::1], or --dashboard-open-to-the-network, by which each who reaches it may read all that the event log says", address)
+}

@@ -1,0 +1,288 @@
+package eventsapi_test
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/operator/internal/eventsapi"
+	"fleet.nationtech.io/operator/internal/state"
+	"fleet.nationtech.io/projections/fleet"
+)
+
+// noObserver is told of changes and does nothing.
+type noObserver struct{}
+
+func (noObserver) Changed([]fleet.Key, []string) {}
+
+// followed is a log whose API follows it by the operator's own fold.
+func followed(t testing.TB, js jetstream.JetStream) *log {
+	t.Helper()
+	quiet := slog.New(slog.DiscardHandler)
+	fold := state.New(state.Options{JS: js, Logger: quiet})
+	l := &log{t: t, js: js, handler: eventsapi.New(eventsapi.Options{JS: js, Fold: fold, Registry: prometheus.NewRegistry(), Logger: quiet})}
+	ctx, stop := context.WithCancel(context.Background())
+	l.server = httptest.NewUnstartedServer(l.handler)
+	l.server.Start()
+	done := make(chan error, 1)
+	go func() { done <- fold.Run(ctx, noObserver{}) }()
+	t.Cleanup(func() {
+		l.server.CloseClientConnections()
+		l.server.Close()
+		stop()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+	return l
+}
+
+// feed is a client that follows the log.
+type feed struct {
+	t     testing.TB
+	body  *bufio.Reader
+	close func()
+	id    string // the last one
+}
+
+func (l *log) follow(query string, header ...string) *feed {
+	l.t.Helper()
+	ctx, stop := context.WithCancel(l.t.Context())
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, l.url(query), nil)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if answer.StatusCode != http.StatusOK || answer.Header.Get("Content-Type") != "text/event-stream" {
+		l.t.Fatalf("%s, %s", answer.Status, answer.Header.Get("Content-Type"))
+	}
+	f := &feed{t: l.t, body: bufio.NewReader(answer.Body), close: func() { stop(); answer.Body.Close() }}
+	l.t.Cleanup(f.close)
+	return f
+}
+
+// next reads one event; false at the stream's end.
+func (f *feed) next() (e struct {
+	Sequence uint64
+	Type     string
+	Device   string
+}, ok bool,
+) {
+	f.t.Helper()
+	for {
+		line, err := f.body.ReadString('\n')
+		if err != nil {
+			if err != io.EOF && f.t.Context().Err() == nil && !strings.Contains(err.Error(), "canceled") && !strings.Contains(err.Error(), "closed") {
+				f.t.Logf("the stream ends: %v", err)
+			}
+			return e, false
+		}
+		if id, ok := strings.CutPrefix(line, "id: "); ok {
+			f.id = strings.TrimSpace(id)
+		}
+		if data, ok := strings.CutPrefix(line, "data: "); ok {
+			if err := json.Unmarshal([]byte(data), &e); err != nil {
+				f.t.Fatal(err)
+			}
+			if strconv.FormatUint(e.Sequence, 10) != f.id {
+				f.t.Errorf("event %d has the id %s", e.Sequence, f.id)
+			}
+			return e, true
+		}
+	}
+}
+
+// sequences reads so many events.
+func (f *feed) sequences(n int) (all []uint64) {
+	f.t.Helper()
+	for range n {
+		e, ok := f.next()
+		if !ok {
+			f.t.Fatalf("the stream ended after %v", all)
+		}
+		all = append(all, e.Sequence)
+	}
+	return all
+}
+
+func (l *log) online(device string) uint64 {
+	return l.say(eventlog.DeviceSubject(device), eventlog.DeviceOnline, eventlog.Presence{Reason: "PulseReceived"})
+}
+
+func TestWhoFollowsGetsEachEventOnceFromWhereHeWas(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	natstest.EnsureLog(t, js, 1)
+	l := followed(t, js)
+	var want []uint64
+	for i := range 10 {
+		want = append(want, l.online(fmt.Sprintf("pi-%d", i%3)))
+	}
+	first := l.follow("after=0")
+	if got := first.sequences(10); !slices.Equal(got, want) {
+		t.Errorf("from the beginning: %v, want %v", got, want)
+	}
+	first.close()
+	for i := range 10 {
+		want = append(want, l.online(fmt.Sprintf("pi-%d", i%3)))
+	}
+	again := l.follow("after=0", "Last-Event-ID", first.id) // as a browser comes back
+	if got := again.sequences(10); !slices.Equal(got, want[10:]) {
+		t.Errorf("after %s: %v, want %v", first.id, got, want[10:])
+	}
+	one := l.follow("device=pi-1&after=4")
+	var of1 []uint64
+	for i, s := range want {
+		if i%10%3 == 1 && s > 4 {
+			of1 = append(of1, s)
+		}
+	}
+	if got := one.sequences(len(of1)); !slices.Equal(got, of1) {
+		t.Errorf("of pi-1: %v, want %v", got, of1)
+	}
+	next := l.online("pi-1")
+	for _, f := range []*feed{again, one} {
+		if got := f.sequences(1); got[0] != next {
+			t.Errorf("then comes %v, want %d", got, next)
+		}
+	}
+}
+
+// More events than are kept for streams come all the same, each once and in order, to those who
+// follow from long ago and to those who were there.
+func TestWhoIsFarBehindCatchesUp(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	natstest.EnsureLog(t, js, 1)
+	l := followed(t, js)
+	const events = 6000
+	there := l.follow("after=0")
+	for range events {
+		l.n++
+		if _, err := js.PublishMsgAsync(mustDraft(t, l.n).Message("test", fmt.Sprintf("ID-%d", l.n))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	<-js.PublishAsyncComplete()
+	behind := l.follow("after=0")
+	for name, f := range map[string]*feed{"was there": there, "is behind": behind} {
+		for want := uint64(1); want <= events; want++ {
+			if e, ok := f.next(); !ok || e.Sequence != want {
+				t.Fatalf("who %s gets %d, want %d", name, e.Sequence, want)
+			}
+		}
+	}
+}
+
+func mustDraft(t testing.TB, n int) eventlog.Draft {
+	t.Helper()
+	d, err := eventlog.NewDraft(eventlog.DeviceSubject(fmt.Sprintf("pi-%d", n%5)), eventlog.DeviceOnline, time.Date(2026, 11, 24, 12, 0, 0, n, time.UTC), eventlog.Presence{Reason: "PulseReceived"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestAStreamEndsWithItsLog(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	natstest.EnsureLog(t, js, 1)
+	l := followed(t, js)
+	l.online("pi-1")
+	l.online("pi-1")
+	f := l.follow("after=0")
+	f.sequences(2)
+	if err := js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
+		t.Fatal(err)
+	}
+	natstest.EnsureLog(t, js, 1)
+	l.n = 100
+	l.online("phoenix")
+	for {
+		if e, ok := f.next(); !ok {
+			break
+		} else if e.Device == "phoenix" {
+			t.Fatal("a stream goes on with another log")
+		}
+	}
+	back := l.follow("after=1000") // of a log that is longer than this one
+	came := make(chan bool, 1)
+	go func() {
+		e, ok := back.next()
+		came <- ok && e.Device == "phoenix"
+	}()
+	l.eventually("the other log is followed", func() bool {
+		l.online("phoenix")
+		select {
+		case is := <-came:
+			return is
+		default:
+			return false
+		}
+	})
+}
+
+func TestWhoCannotFollowIsToldWhy(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	for query, want := range map[string]string{"": "cannot be followed here"} {
+		code, text := l.refused(query)
+		if code != http.StatusNotAcceptable || !strings.Contains(text, want) {
+			t.Errorf("%q: %d %s", query, code, text)
+		}
+	}
+	_, js := natstest.Start(t).Connect(t)
+	natstest.EnsureLog(t, js, 1)
+	l = followed(t, js)
+	for query, want := range map[string]string{
+		"data=true": "without its payload", "order=desc": "as it comes", "until=5": "as it comes", "after=x": "no sequence", "devices=1": "did you mean device",
+		"type=rolout.": "no event type", "type=rollout.&device=a": "no event is of such a type",
+	} {
+		code, text := l.refused(query)
+		if code != http.StatusBadRequest || !strings.Contains(text, want) {
+			t.Errorf("%q: %d %s, want something with %q", query, code, text, want)
+		}
+	}
+}
+
+// refused asks to follow and gives the answer.
+func (l *log) refused(query string) (int, string) {
+	l.t.Helper()
+	r, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, l.url(query), nil)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return answer.StatusCode, string(body)
+}
