@@ -124,6 +124,7 @@ func (c *cluster) workloads(ctx context.Context) {
 
 // tag is that of an image.
 func tag(image string) string {
+	image, _, _ = strings.Cut(image, "@")
 	if i := strings.LastIndex(image, ":"); i > strings.LastIndex(image, "/") {
 		return image[i+1:]
 	}

@@ -1,0 +1,89 @@
+package dev
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"fleet.nationtech.io/crds/client/clientset/versioned"
+	"fleet.nationtech.io/crds/v1alpha1"
+	"fleet.nationtech.io/deploy/doctor"
+	"fleet.nationtech.io/deploy/fleetctl"
+	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/projections/attention"
+)
+
+// In a local fleet that is well the doctor finds nothing, by passwords and by tokens over
+// TLS, in its Kubernetes too; and nothing needs a person.
+func TestNothingIsWrongWithALocalFleet(t *testing.T) {
+	t.Parallel()
+	for _, auth := range []string{AuthPassword, AuthOIDC} {
+		t.Run(auth, func(t *testing.T) {
+			t.Parallel()
+			o := Options{DataDir: t.TempDir(), Devices: 3, Engine: EngineMemory, Auth: auth, PulseInterval: time.Second}
+			if err := Run(t.Context(), o, func(ctx context.Context, f *Fleet) error { return examined(ctx, t, f) }); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+func examined(ctx context.Context, t *testing.T, f *Fleet) error {
+	c, err := versioned.NewForConfig(f.RestConfig)
+	if err != nil {
+		return err
+	}
+	for online := 0; online < 3; { // a fleet is well once its devices are heard
+		list, err := c.FleetV1alpha1().Devices().List(ctx, metav1.ListOptions{})
+		if err != nil {
+			return err
+		}
+		online = 0
+		for _, d := range list.Items {
+			for _, cond := range d.Status.Conditions {
+				if cond.Type == v1alpha1.ConditionOnline && cond.Status == metav1.ConditionTrue {
+					online++
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+	env := map[string]string{
+		"FLEET_NATS_URL": f.Env.NATSURL, "FLEET_NATS_USER": f.Env.User, "FLEET_NATS_PASSWORD": f.Env.Password, "FLEET_NATS_CA": f.Env.NATSCA,
+	}
+	ask := func(answer any, args ...string) error {
+		var out, errs bytes.Buffer
+		code := fleetctl.Run(ctx, cli.Streams{Out: &out, Err: &errs, Name: "fleetctl", Now: time.Now, Getenv: func(k string) string { return env[k] }}, args)
+		if err := json.Unmarshal(out.Bytes(), answer); err != nil || code != cli.ExitOK {
+			return fmt.Errorf("fleetctl %v: exit code %d: %s%s", args, code, &out, &errs)
+		}
+		return nil
+	}
+	var said struct{ Findings []doctor.Finding }
+	if err := ask(&said, "doctor", "-o", "json", "--kubeconfig", f.Env.Kubeconfig); err != nil {
+		return err
+	}
+	for _, one := range said.Findings {
+		t.Logf("%+v", one)
+		if one.Status != doctor.OK && (one.Status != doctor.LeftOut || one.Check != doctor.CheckDisk) {
+			t.Errorf("%+v", one)
+		}
+	}
+	var needs struct{ Items []attention.Item }
+	if err := ask(&needs, "top", "-o", "json"); err != nil {
+		return err
+	}
+	for _, i := range needs.Items {
+		t.Errorf("%+v", i)
+	}
+	return nil
+}
