@@ -21,8 +21,10 @@ const (
 	// skewWarning and skewFailure are how far a clock may be off.
 	skewWarning = 5 * time.Second
 	skewFailure = time.Minute
-	// sealPatience is how long an event may be without a seal: a seal may wait for a leader.
+	// sealPatience is how long an event may be without a seal, which may wait for a leader.
+	// Seals can be made more rarely, though hardly less than once a day.
 	sealPatience = 4 * seal.DefaultInterval
+	sealFailure  = 25 * time.Hour
 )
 
 func operator(f Facts, r *report) {
@@ -59,7 +61,12 @@ func pulses(f Facts, r *report) {
 		return
 	}
 	if old := f.serverNow().Sub(p.Newest); old > pulsePatience {
-		r.fail("look at the network of the devices and at the auth callout; fleetctl device why DEVICE", "the newest pulse of any device is %s old", span(old))
+		if d := f.Devices; d != nil && d.Online > 0 { // a fleet whose pulses are rare is well
+			r.warn("look whether an operator runs, and at the network of the devices", "the newest pulse of any device is %s old, though the log has %s online: pulses are rare here, or no operator listens",
+				span(old), rollout.DevicesText(d.Online))
+		} else {
+			r.fail("look at the network of the devices and at the auth callout; fleetctl device why DEVICE", "the newest pulse of any device is %s old", span(old))
+		}
 	} else if d, o := f.Devices, f.Operator; d != nil && d.Online == 0 && o != nil && f.serverNow().Sub(o.Elected) > pulsePatience {
 		r.fail("look whether an operator runs and leads, and at its log", "devices are heard, and the log has none of them as online: no operator listens")
 	}
@@ -190,6 +197,9 @@ func seals(f Facts, r *report) {
 		case late <= sealPatience:
 		case s.At.IsZero():
 			r.warn("look at the operator's log for its seal key: docs/proof.md", "no seal covers any of %s, though the first is %s old: a change of the log would not be seen", count(int(s.Uncovered), "event", "events"), span(late))
+		case late <= sealFailure:
+			r.warn("fleetctl verify, and the operator's log: it seals nothing over a contradiction", "%s since the last seal, the oldest %s ago: an operator seals after %s unless it is told otherwise",
+				count(int(s.Uncovered), "event", "events"), span(late), span(seal.DefaultInterval))
 		default:
 			r.fail("fleetctl verify, and the operator's log: it seals nothing over a contradiction", "%s since the last seal, the oldest %s ago: sealing has stopped", count(int(s.Uncovered), "event", "events"), span(late))
 		}

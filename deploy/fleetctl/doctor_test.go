@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,6 +19,7 @@ import (
 	"fleet.nationtech.io/callout"
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/accounts"
+	"fleet.nationtech.io/deploy/authority"
 	"fleet.nationtech.io/deploy/doctor"
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
@@ -275,6 +277,30 @@ func TestTheDoctorFindsEachBrokenSetUpByItsLine(t *testing.T) {
 		},
 		"a device's key has ended": {
 			furnished(func(w *ward) { w.informs("v1.2.3", time.Now().Add(-time.Hour)) }), doctor.CheckKeys, "the keys of 1 device have ended (edge-01)", "fleetctl device why edge-01", nil,
+		},
+		"the servers' certificate ends tomorrow": {
+			func(t *testing.T) *ward {
+				a, err := authority.New("test", time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				pair, err := a.Server(authority.Server{Name: "nats", IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Until: time.Now().Add(23 * time.Hour)}, time.Now())
+				if err != nil {
+					t.Fatal(err)
+				}
+				dir := t.TempDir()
+				files := map[string][]byte{"ca.pem": a.Pair().Certificate, "cert.pem": pair.Certificate, "key.pem": pair.Key}
+				for name, content := range files {
+					if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+						t.Fatal(err)
+					}
+				}
+				s := natstest.Start(t, natstest.Config(t, fmt.Sprintf("tls { cert_file: %q, key_file: %q }", filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem"))))
+				ca := filepath.Join(dir, "ca.pem")
+				w := &ward{t: t, server: s, env: map[string]string{"FLEET_NATS_URL": s.URL(), "FLEET_NATS_CA": ca}}
+				_, w.js = s.Connect(t, nats.RootCAs(ca))
+				return w.furnish()
+			}, doctor.CheckConnection, "ends in 2", "renew it", nil,
 		},
 		"one disk of three has the log": {
 			func(t *testing.T) *ward {
