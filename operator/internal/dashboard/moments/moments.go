@@ -91,7 +91,7 @@ func (m *Moments) Run(ctx context.Context) error {
 		err := m.follow(ctx)
 		m.lose()
 		if ctx.Err() != nil {
-			return nil //nolint:nilerr // it was told to end
+			return nil // it was told to end
 		}
 		if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, logstream.ErrRestoring) { // somebody is about to make it
 			m.logger.Warn("cannot follow the event log for the dashboard; will retry", "error", err)

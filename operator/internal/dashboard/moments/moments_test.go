@@ -2,6 +2,7 @@ package moments_test
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"sync"
@@ -53,7 +54,10 @@ func TestNeighboursAreWhatALookAtEachEventFinds(t *testing.T) {
 		"nothing":      {eventlog.DeviceSubject("nobody")},
 	} {
 		var on []uint64
-		for e := range reader.Read(t.Context(), js, reader.Options{Subjects: subjects}) {
+		for e, err := range reader.Read(t.Context(), js, reader.Options{Subjects: subjects}) {
+			if err != nil && !errors.Is(err, eventlog.ErrForeign) {
+				t.Fatal(err)
+			}
 			on = append(on, e.Sequence)
 		}
 		for at := uint64(1); at <= events; at += 7 {

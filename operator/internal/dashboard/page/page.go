@@ -147,7 +147,8 @@ func (p Page) At(sequence uint64) string {
 func (p Page) With(name, value string) string {
 	q := url.Values{}
 	for k, v := range p.Query {
-		if k != name && !(name != "page" && name != "at" && k == "page") {
+		stays := k != "page" || name == "at" // another filter begins with the first part of a list
+		if k != name && stays {
 			q[k] = v
 		}
 	}
