@@ -15,8 +15,9 @@ type VersionError struct{ Sentence, Remedy string }
 func (e *VersionError) Error() string { return e.Sentence }
 
 // Upgradable says whether a fleet of one version can become one of another: one minor
-// version at a time, and never back. What is no release, as a build of a commit, is
-// taken as it comes. The error is a *VersionError.
+// version at a time, and never back. A build of a commit after a release, as
+// v0.1.0-3-gabc1234, counts as that release. What no release comes before is taken as it
+// comes. The error is a *VersionError.
 func Upgradable(from, to string) error {
 	a, b := release.FindStringSubmatch(from), release.FindStringSubmatch(to)
 	if a == nil || b == nil {
