@@ -24,7 +24,8 @@ func frozen(o *dashboard.Options) {
 func TestAPageIsSentAgainOnlyOnceTheLogHasNews(t *testing.T) {
 	t.Parallel()
 	js := newLog(t)
-	publish(t, js, rolloutStory(t, 3))
+	story := rolloutStory(t, 3)
+	publish(t, js, story)
 	s := newSite(t, js, frozen)
 	for _, path := range []string{"/", "/devices", "/api/v1/devices", "/devices?at=3", "/api/v1/devices?at=3", "/api/v1/deployments/shop/web"} {
 		first, _ := s.get(path)
@@ -35,9 +36,9 @@ func TestAPageIsSentAgainOnlyOnceTheLogHasNews(t *testing.T) {
 	}
 	constant, _ := s.get("/api/v1/devices?at=3")
 	grows, _ := s.get("/api/v1/devices")
-	more := storytest.New(t)
-	more.Device("another", map[string]string{"site": "lab"})
-	publish(t, js, more)
+	there := len(story.Events)
+	story.Device("another", map[string]string{"site": "lab"})
+	publish(t, js, story, there)
 	eventually(t, "the list of now has another tag", func() bool {
 		answer, body := s.get("/api/v1/devices", "If-None-Match", grows.Header.Get("ETag"))
 		return answer.StatusCode == http.StatusOK && strings.Contains(body, `"another"`)

@@ -13,12 +13,15 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"golang.org/x/sync/errgroup"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator/internal/dashboard"
 	"fleet.nationtech.io/operator/internal/dashboard/moments"
 	"fleet.nationtech.io/operator/internal/eventsapi"
+	"fleet.nationtech.io/operator/internal/state"
+	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/storytest"
 )
 
@@ -37,8 +40,9 @@ func newSite(t testing.TB, js jetstream.JetStream, change ...func(*dashboard.Opt
 	quiet := slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelError}))
 	registry := prometheus.NewRegistry()
 	s.moments = moments.New(moments.Options{JS: js, Logger: quiet, Now: time.Now})
+	fold := state.New(state.Options{JS: js, Logger: quiet})
 	o := dashboard.Options{
-		JS: js, Moments: s.moments, Events: eventsapi.New(eventsapi.Options{JS: js, Registry: registry, Logger: quiet}),
+		JS: js, Moments: s.moments, Events: eventsapi.New(eventsapi.Options{JS: js, Fold: fold, Registry: registry, Logger: quiet}),
 		Registry: registry, Logger: quiet, Now: time.Now,
 	}
 	for _, c := range change {
@@ -50,17 +54,24 @@ func newSite(t testing.TB, js jetstream.JetStream, change ...func(*dashboard.Opt
 	}
 	s.server = httptest.NewServer(d.Handler())
 	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- s.moments.Run(ctx) }()
+	var running errgroup.Group
+	running.Go(func() error { return s.moments.Run(ctx) })
+	running.Go(func() error { return fold.Run(ctx, nobody{}) })
 	t.Cleanup(func() {
+		s.server.CloseClientConnections() // of those who follow
 		s.server.Close()
 		stop()
-		if err := <-done; err != nil {
+		if err := running.Wait(); err != nil {
 			t.Error(err)
 		}
 	})
 	return s
 }
+
+// nobody is told of changes.
+type nobody struct{}
+
+func (nobody) Changed([]fleet.Key, []string) {}
 
 // get asks, and gives the answer with its body.
 func (s *site) get(path string, header ...string) (*http.Response, string) {
@@ -94,10 +105,10 @@ func newLog(t testing.TB) jetstream.JetStream {
 	return js
 }
 
-// publish puts the events of a story into a log.
-func publish(t testing.TB, js jetstream.JetStream, story *storytest.Story) {
+// publish puts the events of a story into a log, but for those that are there already.
+func publish(t testing.TB, js jetstream.JetStream, story *storytest.Story, there ...int) {
 	t.Helper()
-	for _, e := range story.Events {
+	for _, e := range story.Events[append(there, 0)[0]:] {
 		if _, err := js.PublishMsg(t.Context(), &nats.Msg{Subject: e.Subject, Header: e.Header, Data: e.Data}); err != nil {
 			t.Fatal(err)
 		}

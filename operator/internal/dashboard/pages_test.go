@@ -1,6 +1,8 @@
 package dashboard_test
 
 import (
+	"bufio"
+	"html"
 	"net/http"
 	"strings"
 	"testing"
@@ -33,4 +35,46 @@ func TestEachPageShowsTheFleet(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A page of now says where it hears of changes, and there it hears of those that change it.
+func TestAPageOfNowHearsOfWhatChangesIt(t *testing.T) {
+	t.Parallel()
+	js := newLog(t)
+	story := rolloutStory(t, 3)
+	publish(t, js, story)
+	s := newSite(t, js)
+	_, body := s.get("/devices/device-00001")
+	_, rest, _ := strings.Cut(body, `data-stream="`)
+	address, _, ok := strings.Cut(rest, `"`)
+	if !ok {
+		t.Fatal("the page does not say where it hears of changes")
+	}
+	if _, past := s.get("/devices/device-00001?at=9"); strings.Contains(past, "data-stream") {
+		t.Error("a page of the past follows the log")
+	}
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, s.server.URL+html.UnescapeString(address), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	there := len(story.Events)
+	story.Online("device-00002")
+	story.Offline("device-00001")
+	publish(t, js, story, there)
+	lines := bufio.NewScanner(answer.Body)
+	for lines.Scan() {
+		if data, ok := strings.CutPrefix(lines.Text(), "data: "); ok {
+			if !strings.Contains(data, `"device":"device-00001"`) || !strings.Contains(data, "device.offline") {
+				t.Errorf("the first that it hears is %s", data)
+			}
+			return
+		}
+	}
+	t.Errorf("the stream ended: %v", lines.Err())
 }

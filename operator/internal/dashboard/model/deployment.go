@@ -19,7 +19,7 @@ import (
 )
 
 // namedDevices is how many devices of each standing a page names.
-const namedDevices = 20
+const namedDevices = 10
 
 // Deployment is one Deployment.
 type Deployment struct {

@@ -1,6 +1,8 @@
 package model
 
 import (
+	"cmp"
+	"slices"
 	"time"
 
 	"fleet.nationtech.io/operator/resource"
@@ -12,7 +14,7 @@ type Rollout struct {
 	Moment   Moment            `json:"moment"`
 	Progress resource.Progress `json:"progress"`
 	// Batches has the devices of each batch, in the order in which they are given the
-	// revision; the first one those of no batch, where there are any.
+	// revision. Those of no batch come first.
 	Batches []BatchCells `json:"batches"`
 	Budgets []Budget     `json:"budgets"`
 	Gates   []Gate       `json:"gates"` // of the open batch, as they answered last
@@ -56,15 +58,16 @@ func RolloutOf(c *resource.Catalog, now bool, key fleet.Key) (out Rollout, known
 	for _, cell := range c.Cells(key) {
 		out.add(cell)
 	}
+	slices.SortFunc(out.Batches, func(a, b BatchCells) int { return cmp.Compare(a.Number, b.Number) })
 	for _, g := range c.View.Deployments[key].Run.Gates {
 		out.Gates = append(out.Gates, Gate{Name: g.Name, Server: g.Server, Verdict: g.Verdict, Value: g.Value, Error: g.Error, Since: g.Since.UTC()})
 	}
 	return out, true
 }
 
-// add puts a cell into its batch. Cells come by batch, but for those of none.
+// add puts a cell into its batch.
 func (r *Rollout) add(cell resource.Cell) {
-	for i := len(r.Batches) - 1; i >= 0; i-- {
+	for i := range r.Batches {
 		if r.Batches[i].Number == cell.Batch {
 			r.Batches[i].Cells = append(r.Batches[i].Cells, cell)
 			return

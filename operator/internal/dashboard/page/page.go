@@ -209,6 +209,7 @@ func functions() template.FuncMap {
 		"plus":     func(a, b int) int { return a + b },
 		"labels":   labelsText,
 		"list":     func(words ...string) []string { return words },
+		"worst":    worstFirst,
 		"tally":    tally,
 		"cell":     cellClass,
 		"duration": func(d eventlog.Duration) string { return time.Duration(d).String() },

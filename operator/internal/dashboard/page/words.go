@@ -1,12 +1,14 @@
 package page
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"fleet.nationtech.io/operator/internal/dashboard/model"
+	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/attention"
 )
 
@@ -68,4 +70,14 @@ func cellClass(standing string) string {
 		return ""
 	}
 	return standing[:1]
+}
+
+// worstFirst orders standings by how much a person wants to see their devices.
+func worstFirst(all []resource.StandingProgress) []resource.StandingProgress {
+	order := []string{"failed", "offline", "updating", "waiting", "skipped", "healthy"}
+	out := slices.Clone(all)
+	slices.SortStableFunc(out, func(a, b resource.StandingProgress) int {
+		return cmp.Compare(slices.Index(order, a.Standing), slices.Index(order, b.Standing))
+	})
+	return out
 }
