@@ -2,12 +2,15 @@ package provider
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -22,8 +25,8 @@ import (
 type database struct {
 	host, port, sslMode, rootCert string
 
-	found bool // its Secret is there, and has a connection string
-	ownCA bool // the Secret has the authority of its certificate
+	ownCA bool   // the Secret has the authority of its certificate
+	mark  string // changes with what the Secret has
 }
 
 // caPath is where the chart mounts the authority of the database's certificate.
@@ -101,7 +104,9 @@ func (r *run) databaseFindings(ctx context.Context) ([]cluster.Finding, error) {
 	if err != nil {
 		return refuse("Correct it, such as postgresql://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full.", "Key %s of Secret %s cannot be used: %v.", keyDSN, name, err)
 	}
-	d.found, d.ownCA = true, len(values[keyCA]) > 0
+	d.ownCA = len(values[keyCA]) > 0
+	sum := sha256.Sum256(slices.Concat(values[keyDSN], []byte{0}, values[keyCA]))
+	d.mark = hex.EncodeToString(sum[:8])
 	r.database = d
 	if d.ownCA && d.encrypted() && d.sslMode != "require" && d.rootCert != caPath {
 		return refuse("Add sslrootcert="+caPath+" to it: there the pods find the authority.", "Secret %s has the authority of the database's certificate, and its connection string does not name it.", name)
@@ -132,15 +137,15 @@ func (r *run) inCluster(ctx context.Context, namespace, name string) (all []clus
 	case err != nil:
 		return nil, true, fmt.Errorf("service of the database: %w", err)
 	}
-	slices, err := r.client.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + name})
+	endpoints, err := r.client.DiscoveryV1().EndpointSlices(namespace).List(ctx, metav1.ListOptions{LabelSelector: discoveryv1.LabelServiceName + "=" + name})
 	if apierrors.IsForbidden(err) {
 		return nil, true, nil
 	}
 	if err != nil {
 		return nil, true, fmt.Errorf("service of the database: %w", err)
 	}
-	for i := range slices.Items {
-		for _, e := range slices.Items[i].Endpoints {
+	for i := range endpoints.Items {
+		for _, e := range endpoints.Items[i].Endpoints {
 			if e.Conditions.Ready == nil || *e.Conditions.Ready {
 				return nil, true, nil
 			}

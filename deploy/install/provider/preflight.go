@@ -51,7 +51,7 @@ func (r *run) preflight(ctx context.Context) error {
 }
 
 func (r *run) render() error {
-	v, err := values(r.Wanted, r.facts.Distribution == cluster.OpenShift, r.database.ownCA, r.record.Born)
+	v, err := values(r.Wanted, r.facts.Distribution == cluster.OpenShift, r.database, r.record.Born)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fleet.nationtech.io/deploy/devprovider"
 	"fleet.nationtech.io/deploy/devprovider/devprovidertest"
@@ -83,6 +84,26 @@ func TestTheProviderIsInstalledInOrderAndTheFirstKeyIsForgotten(t *testing.T) {
 	}
 	w.options.Chart = "testdata/zitadel"
 	w.mustRefuse("Chart 9.35.0 is installed, and 9.34.0 is older")
+}
+
+func TestADatabaseThatMovedIsReadByThePods(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).withDatabase(true)
+	w.mustInstall()
+	before := w.ran()
+	secrets := w.client.CoreV1().Secrets(w.options.Namespace)
+	s, err := secrets.Get(t.Context(), "database", metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Data["dsn"] = []byte("postgresql://zitadel:another-word@postgres:5432/zitadel")
+	if _, err := secrets.Update(t.Context(), s, metav1.UpdateOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	w.mustInstall()
+	if diff := cmp.Diff(slices.Sorted(slices.Values(before)), slices.Sorted(slices.Values(w.ran()[len(before):]))); diff != "" {
+		t.Errorf("what ran (-first time +second time):\n%s", diff)
+	}
 }
 
 func TestTheFirstKeyIsTakenByTheProviderNoMore(t *testing.T) {

@@ -87,7 +87,7 @@ const (
 
 // values are those of Zitadel's chart. born is when the instance was first asked for, so
 // that its dates are the same in each run.
-func values(w Wanted, openShift, ownCA bool, born time.Time) (fleetchart.Values, error) {
+func values(w Wanted, openShift bool, d database, born time.Time) (fleetchart.Values, error) {
 	at, err := w.outside()
 	if err != nil {
 		return nil, err
@@ -129,7 +129,7 @@ func values(w Wanted, openShift, ownCA bool, born time.Time) (fleetchart.Values,
 			}},
 		},
 	}
-	if ownCA {
+	if d.ownCA {
 		zitadel["dbSslCaCrtSecret"] = w.DatabaseSecret
 	}
 	made := fleetchart.Values{
@@ -137,7 +137,8 @@ func values(w Wanted, openShift, ownCA bool, born time.Time) (fleetchart.Values,
 		"env": []any{fleetchart.Values{
 			"name": "ZITADEL_DATABASE_POSTGRES_DSN", "valueFrom": fleetchart.Values{"secretKeyRef": fleetchart.Values{"name": w.DatabaseSecret, "key": keyDSN}},
 		}},
-		"replicaCount": w.Replicas, "ingress": ingress,
+		"podAnnotations": fleetchart.Values{"fleet.nationtech.io/database": d.mark}, // pods read it at their start
+		"replicaCount":   w.Replicas, "ingress": ingress,
 		"login":              fleetchart.Values{"replicaCount": w.Replicas, "ingress": ingress},
 		"podSecurityContext": pod, "securityContext": container,
 		"pdb": fleetchart.Values{"enabled": w.Replicas > 1, "minAvailable": 1},
