@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// organizations are the methods of organizations. The default one is that with the
-// lowest id.
+// organizations are the methods of organizations.
 func (m *management) organizations() []endpoint {
 	const service = "zitadel.org.v2.OrganizationService/"
 	return []endpoint{
@@ -50,8 +49,13 @@ func (m *management) organizations() []endpoint {
 	}
 }
 
+// defaultOrganization is the one with the lowest number for an id: it was there first, as
+// those that the API makes have higher ones.
 func (d *directory) defaultOrganization() string {
-	return slices.Min(append(slices.Collect(maps.Keys(d.organizations)), "~"))
+	ids := slices.SortedFunc(maps.Keys(d.organizations), func(a, b string) int {
+		return cmp.Or(cmp.Compare(len(a), len(b)), strings.Compare(a, b))
+	})
+	return append(ids, "")[0]
 }
 
 // addOrganization adds one by its name, which is unique in the instance.

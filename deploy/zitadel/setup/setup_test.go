@@ -21,7 +21,7 @@ import (
 	"fleet.nationtech.io/deploy/zitadel/setup"
 )
 
-const people = "1000"
+const people = "4000"
 
 // world is a new instance with its first account, as an installer leaves it.
 type world struct {
