@@ -53,10 +53,14 @@ $(addprefix bin/,$(BINARIES)) &: $(GO_SOURCES)
 	go build -trimpath -tags "$(TAGS)" -ldflags "$(LDFLAGS)" -o bin/ $(COMMANDS)
 	@touch $(addprefix bin/,$(BINARIES))
 
+# What agents, packages and images are made for.
+PLATFORMS     ?= linux/amd64,linux/arm/v7,linux/arm64
+COMMA         := ,
+ARCHITECTURES  = $(foreach p,$(subst $(COMMA), ,$(PLATFORMS)),$(word 2,$(subst /, ,$(p))))
+
 # What fleetctl enroll puts on devices, found beside it by these names.
-AGENTS := $(addprefix bin/fleet-agent-linux-,amd64 arm64 arm)
 .PHONY: agents
-agents: $(AGENTS) ## Put the agent for each architecture of devices into bin/, where fleetctl enroll finds it
+agents: $(addprefix bin/fleet-agent-linux-,$(ARCHITECTURES)) ## Put the agent for each platform into bin/, where fleetctl enroll finds it (PLATFORMS=linux/arm64)
 
 bin/fleet-agent-linux-%: $(GO_SOURCES)
 	@echo "build $@ (minutes the first time)"
@@ -69,11 +73,10 @@ MAINTAINER ?= Harmony Fleet maintainers <maintainers@fleet.invalid>
 packages: ## Put the agent's deb and rpm for each architecture into dist/packages/ (MAINTAINER="Jane Doe <jane@example.org>")
 	@$(MAKE) --no-print-directory -B agents
 	@go run -trimpath -tags "$(TAGS)" ./deploy/packages/write -version "$(VERSION)" -date "$$(git log -1 --format=%ct)" \
-	-maintainer "$(MAINTAINER)" $(foreach a,amd64 arm64 arm,$(a)=bin/fleet-agent-linux-$(a))
+	-maintainer "$(MAINTAINER)" $(foreach a,$(ARCHITECTURES),$(a)=bin/fleet-agent-linux-$(a))
 
 # Container images, from scratch and without a container engine.
 IMAGES_REPOSITORY ?= localhost
-PLATFORMS         ?= linux/amd64,linux/arm/v7,linux/arm64
 PUSH              ?=
 .PHONY: images
 images: ## Put images of the programs, SBOMs and archives into dist/images/ (IMAGES_REPOSITORY=registry.example/fleet PLATFORMS=linux/amd64 PUSH=1)

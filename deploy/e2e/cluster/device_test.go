@@ -92,25 +92,34 @@ func (p *person) agrees() {
 // machine, at that address. It ends with the test.
 func (f *fleet) forward(from netip.Addr, port int) string {
 	f.t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(f.t.Context(), "tcp", net.JoinHostPort(from.String(), "0"))
+	at, end, err := forward(f.t.Context(), net.JoinHostPort(from.String(), "0"), f.at(port))
 	f.must(err)
-	ctx, cancel := context.WithCancel(context.Background())
+	f.t.Cleanup(end)
+	return at
+}
+
+// forward relays what comes in at an address to another one, until it is ended.
+func forward(ctx context.Context, from, to string) (at string, end func(), err error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", from)
+	if err != nil {
+		return "", nil, err
+	}
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var relaying sync.WaitGroup
 	relaying.Go(func() {
 		for {
 			device, err := listener.Accept()
 			if err != nil {
-				return // the test has ended
+				return // it was ended
 			}
-			relaying.Go(func() { relay(ctx, device, f.at(port)) })
+			relaying.Go(func() { relay(ctx, device, to) })
 		}
 	})
-	f.t.Cleanup(func() {
+	return listener.Addr().String(), func() {
 		cancel()
 		_ = listener.Close()
 		relaying.Wait()
-	})
-	return listener.Addr().String()
+	}, nil
 }
 
 // relay connects a device with the node until one of them has enough.

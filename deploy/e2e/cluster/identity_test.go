@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -22,17 +23,16 @@ import (
 
 const calloutImage = "localhost/fleet-callout:test"
 
-// startProvider starts a provider that pods reach, and gives its issuer, the file of
-// its certificate authority, and the key file of its administrator.
-func startProvider(t *testing.T, node *clustertest.Node) (issuer, caFile, adminKey string) {
+// startProvider starts a provider at an address of this machine, and gives its issuer, the
+// file of its certificate authority, and the key file of its administrator.
+func startProvider(t *testing.T, at netip.Addr) (issuer, caFile, adminKey string) {
 	t.Helper()
 	now := time.Now()
 	ca, err := authority.New("the provider's CA", now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	gateway := net.IP(node.Gateway.AsSlice())
-	pair, err := ca.Server(authority.Server{Name: "provider", IPs: []net.IP{gateway}, Until: now.Add(time.Hour)}, now)
+	pair, err := ca.Server(authority.Server{Name: "provider", IPs: []net.IP{at.AsSlice()}, Until: now.Add(time.Hour)}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +40,7 @@ func startProvider(t *testing.T, node *clustertest.Node) (issuer, caFile, adminK
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := devprovidertest.Start(t, devprovider.Options{Listen: net.JoinHostPort(gateway.String(), "0"), Certificate: &certificate, Lag: 2 * time.Second})
+	p := devprovidertest.Start(t, devprovider.Options{Listen: net.JoinHostPort(at.String(), "0"), Certificate: &certificate, Lag: 2 * time.Second})
 	p.AddOrganization(devprovider.Organization{ID: "4000", Name: "People"})
 	if _, err := p.AddUser(devprovider.User{ID: "owner", Organization: "4000", Machine: true, TokenType: devprovider.JWT}); err != nil {
 		t.Fatal(err)
@@ -76,7 +76,7 @@ func TestAProductionFleetIsInstalledWithItsProvider(t *testing.T) {
 	for image, program := range map[string]string{operatorImage: "fleet-operator", calloutImage: "fleet-callout", natsImage: "nats-server"} {
 		node.Import(t, clustertest.Program{Image: image, File: built.Program(t, program), Path: "/" + program, User: "65532"})
 	}
-	issuer, caFile, adminKey := startProvider(t, node)
+	issuer, caFile, adminKey := startProvider(t, node.Gateway)
 	keys := filepath.Join(t.TempDir(), "fleet-keys")
 	setUp := runProgram(t, "zitadel", "setup", "--issuer", issuer, "--ca-file", caFile, "--admin-key-file", adminKey, "--out", keys)
 	setUp.wants(t, 0, "install --provider")

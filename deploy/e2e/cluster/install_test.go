@@ -140,6 +140,10 @@ func takeOut(t *testing.T, node *clustertest.Node) {
 		return
 	}
 	runFleetctl(t, node, "uninstall", "--delete-data", clusterName(t, node))
+	// The servers of NATS would send their clients away first, for half a minute.
+	if _, err := node.Kubectl(ctx, nil, "delete", "pods", "--all", "-n", names.Namespace, "--grace-period=1"); err != nil {
+		t.Error(err)
+	}
 	if _, err := node.Kubectl(ctx, nil, "delete", "namespace", names.Namespace, "--ignore-not-found", "--timeout=2m"); err != nil {
 		t.Error(err)
 	}

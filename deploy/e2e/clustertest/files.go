@@ -62,3 +62,11 @@ func (n *Node) SetHosts(hosts map[string]netip.Addr) error {
 	}
 	return os.WriteFile(filepath.Join(n.state, "etc/hosts"), text, 0o644)
 }
+
+// Registry has the node pull from a registry that speaks plain HTTP at an address of this
+// machine.
+func (n *Node) Registry(at netip.AddrPort) error {
+	dir := filepath.Join(n.state, "etc/certs.d", at.String())
+	text := fmt.Appendf(nil, "[host.%q]\ncapabilities = [\"pull\", \"resolve\"]\n", "http://"+at.String())
+	return errors.Join(os.MkdirAll(dir, 0o755), os.WriteFile(filepath.Join(dir, "hosts.toml"), text, 0o644))
+}
