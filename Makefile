@@ -144,7 +144,7 @@ e2e: build ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real
 # Its build takes long once, so it is not of e2e.
 .PHONY: e2e-cluster
 e2e-cluster: build bin/kubenode bin/pause bin/coredns bin/nats-server ## Run the server side as pods of a real Kubernetes node (as root on Debian; needs containerd)
-	$(GO_TEST) -count=1 -p 1 -timeout 20m -tags "$(TAGS) e2ecluster" $(TESTFLAGS) ./deploy/e2e/clustertest ./deploy/e2e/cluster
+	$(GO_TEST) -count=1 -p 1 -timeout 30m -tags "$(TAGS) e2ecluster" $(TESTFLAGS) ./deploy/e2e/clustertest ./deploy/e2e/cluster
 
 .PHONY: bench
 bench: bin/kubeapi ## Print each benchmark beside the bare alternative, and the ratio

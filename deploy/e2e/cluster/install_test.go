@@ -60,10 +60,16 @@ func runFleetctl(t *testing.T, node *clustertest.Node, args ...string) fleetctlR
 // installation is of one version.
 func runProgram(t *testing.T, args ...string) fleetctlRun {
 	t.Helper()
+	return runProgramAt(t, built.Program(t, "fleetctl"), args...)
+}
+
+// runProgramAt runs the fleetctl at a path.
+func runProgramAt(t *testing.T, path string, args ...string) fleetctlRun {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), 2*clustertest.Timeout) // also for what cleans up
 	defer cancel()
 	var out, warn bytes.Buffer
-	c := exec.CommandContext(ctx, built.Program(t, "fleetctl"), args...)
+	c := exec.CommandContext(ctx, path, args...)
 	c.Env, c.Stdout, c.Stderr, c.WaitDelay = []string{"HOME=/nonexistent", "NO_COLOR=1"}, &out, &warn, time.Second
 	err := c.Run()
 	var exit *exec.ExitError
@@ -97,8 +103,8 @@ func lab(node *clustertest.Node, more ...string) []string {
 	}, more...)
 }
 
-// log asks for the event log as the administrator, by the way that devices take.
-func log(t *testing.T, node *clustertest.Node) logstream.Info {
+// administrator connects as the administrator, by the way that devices take.
+func administrator(t *testing.T, node *clustertest.Node) jetstream.JetStream {
 	t.Helper()
 	secrets := node.Client.CoreV1().Secrets(names.Namespace)
 	admin, err := secrets.Get(t.Context(), install.AdminSecret, metav1.GetOptions{})
@@ -116,12 +122,18 @@ func log(t *testing.T, node *clustertest.Node) logstream.Info {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
+	t.Cleanup(nc.Close)
 	js, err := jetstream.New(nc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	info, err := logstream.Inspect(t.Context(), js)
+	return js
+}
+
+// log asks for the event log.
+func log(t *testing.T, node *clustertest.Node) logstream.Info {
+	t.Helper()
+	info, err := logstream.Inspect(t.Context(), administrator(t, node))
 	if err != nil {
 		t.Fatal(err)
 	}
