@@ -97,6 +97,18 @@ func configured(have, want jetstream.StreamConfig) bool {
 		have.AllowDirect == want.AllowDirect && have.AllowAtomicPublish == want.AllowAtomicPublish
 }
 
+// compression is S2 where one server keeps the log, and none where several do. A server
+// of a cluster that is told to sync each write (sync_interval: always) cuts the end of
+// its copy off at each start, and may compress the block that it goes on writing to: what
+// it wrote there it can read no more, and once it was killed it loses its whole copy
+// (nats-server 2.15.2, fileStore.Truncate beside recompressOnDiskIfNeeded).
+func (c Config) compression() jetstream.StoreCompression {
+	if c.replicas() > 1 {
+		return jetstream.NoCompression
+	}
+	return jetstream.S2Compression
+}
+
 func logStream(c Config, id string) jetstream.StreamConfig {
 	limit := int64(-1)
 	if c.MaxBytes > 0 {
@@ -107,7 +119,7 @@ func logStream(c Config, id string) jetstream.StreamConfig {
 		Description:        "The fleet's event log: the one truth, appended to and never changed.",
 		Subjects:           []string{eventlog.LogSubjects},
 		Storage:            jetstream.FileStorage,
-		Compression:        jetstream.S2Compression,
+		Compression:        c.compression(),
 		Retention:          jetstream.LimitsPolicy,
 		Discard:            jetstream.DiscardNew,
 		MaxBytes:           limit,

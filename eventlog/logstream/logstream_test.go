@@ -140,3 +140,18 @@ func TestAnAuthoritativeReadAsksTheLeader(t *testing.T) {
 		t.Errorf("%d direct reads, want none", d)
 	}
 }
+
+func TestALogIsCompressedOnOneServerAlone(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Cluster(t, 3).Connect(t)
+	for replicas, want := range map[int]jetstream.StoreCompression{1: jetstream.S2Compression, 3: jetstream.NoCompression} {
+		natstest.EnsureLog(t, js, replicas)
+		s, err := js.Stream(t.Context(), eventlog.LogStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := s.CachedInfo().Config.Compression; got != want {
+			t.Errorf("on %d servers the log's compression is %v, want %v", replicas, got, want)
+		}
+	}
+}
