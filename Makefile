@@ -138,7 +138,7 @@ test-arm: ## Run the agent of 32-bit and of 64-bit ARM under qemu-user
 	tools/testarm.sh "$(TAGS)"
 
 .PHONY: e2e
-e2e: build ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman, real systemd devices
+e2e: build bin/nats-server ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman, real systemd devices
 	$(GO_TEST) -count=1 -p 1 -timeout 40m -tags "$(TAGS) e2e" $(TESTFLAGS) ./deploy/e2e/...
 
 # Its build takes long once, so it is not of e2e.

@@ -13,9 +13,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// messageTimeout is how long one message is waited for.
-const messageTimeout = 5 * time.Second
-
 // MessageAt gives the message that a stream's leader has at a sequence, as a
 // consumer would deliver it: with the header as it is stored, and none where that
 // cannot be read. (The client's own way fails on a header that cannot be read, and
@@ -73,7 +70,7 @@ func message(ctx context.Context, js jetstream.JetStream, stream string, q messa
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, messageTimeout)
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
 	defer cancel()
 	api := eventlog.MessageGetAPI(stream)
 	if isPeoples(js) {

@@ -60,7 +60,7 @@ const (
 const pullRequest = `{"batch":%d,"max_bytes":%d,"expires":%d,"idle_heartbeat":%d}`
 
 func newPull(ctx context.Context, js jetstream.JetStream, stream string, c jetstream.ConsumerConfig) (*pull, error) {
-	cons, err := js.CreateConsumer(ctx, stream, c)
+	cons, err := makeConsumer(ctx, js, stream, c)
 	if err != nil {
 		return nil, fmt.Errorf("read stream %s: %w", stream, err)
 	}
@@ -80,6 +80,12 @@ func newPull(ctx context.Context, js jetstream.JetStream, stream string, c jetst
 		}
 	}
 	return p, nil
+}
+
+func makeConsumer(ctx context.Context, js jetstream.JetStream, stream string, c jetstream.ConsumerConfig) (jetstream.Consumer, error) {
+	ctx, cancel := context.WithTimeout(ctx, requestTimeout)
+	defer cancel()
+	return js.CreateConsumer(ctx, stream, c)
 }
 
 // stop ends the consumer, without waiting for the server's word: one that cannot

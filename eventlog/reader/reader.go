@@ -126,11 +126,15 @@ func (r *reader) session(ctx context.Context, yield func(eventlog.Event, error) 
 		return err
 	}
 	defer p.stop()
+	late := lookout{next: time.Now().Add(lookoutEvery)}
 	var e eventlog.Event // one for all, as an event is some 400 bytes
 	for {
 		m, at, err := p.next(ctx)
 		if errors.Is(err, errIdle) {
 			if r.target == 0 {
+				if err := r.lookOut(ctx, &late); err != nil {
+					return err
+				}
 				continue
 			}
 			if err := r.prove(ctx); err != nil {
@@ -205,24 +209,9 @@ func (r *reader) finish() {
 	r.o.report(r.done, r.done)
 }
 
-// verify fails with ErrLogReset when the log is not the one that was read. A
-// leader that was elected this moment may not know its tail yet, so it is asked
-// more than once before it is believed that the log went back.
+// verify fails with ErrLogReset when the log is not the one that was read.
 func (r *reader) verify(ctx context.Context) error {
-	const tries, pause = 5, 300 * time.Millisecond
-	for try := 1; ; try++ {
-		err := r.compare(ctx)
-		if !errors.Is(err, ErrLogReset) || try == tries {
-			return err
-		}
-		t := time.NewTimer(pause)
-		select {
-		case <-t.C:
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		}
-	}
+	return insist(ctx, func() error { return r.compare(ctx) })
 }
 
 func (r *reader) compare(ctx context.Context) error {
@@ -244,5 +233,5 @@ func (r *reader) compare(ctx context.Context) error {
 	if r.logID == id && r.o.From > last+1 {
 		return fmt.Errorf("%w: it ends at sequence %d, and was to be read from %d", ErrLogReset, last, r.o.From)
 	}
-	return SameLog(ctx, r.js, logstream.Info{ID: id, Last: last}, r.logID, eventlog.Position{Sequence: r.sequence, Recorded: r.recorded})
+	return sameLog(ctx, r.js, logstream.Info{ID: id, Last: last}, r.logID, eventlog.Position{Sequence: r.sequence, Recorded: r.recorded})
 }

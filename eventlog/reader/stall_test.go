@@ -1,6 +1,7 @@
 package reader_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -261,5 +262,48 @@ func TestAReaderHoldsNoMoreThanItsBudget(t *testing.T) {
 				t.Errorf("the messages were small, and this test shows nothing")
 			}
 		})
+	}
+}
+
+// A consumer whose server gives signs of life and no messages, as it cannot read its copy
+// of the log, is left for another one.
+func TestAFollowerLeavesAConsumerThatStandsStill(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	natstest.EnsureLog(t, js, 1)
+	natstest.ReportState(t, js, "d1", "web")
+	f := follow(t.Context(), js, reader.Options{})
+	f.expect(t, 1)
+	log, err := js.Stream(t.Context(), eventlog.LogStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for c := range log.ConsumerNames(t.Context()).Name() {
+		if _, err := js.PauseConsumer(t.Context(), eventlog.LogStream, c, time.Now().Add(time.Hour)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	natstest.ReportState(t, js, "d2", "web")
+	f.expect(t, 2)
+}
+
+// A request whose answer is lost with its server is sent again after some seconds,
+// however long the caller would wait.
+func TestAnAnswerThatIsLostIsAskedForAgain(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	_, js := s.Connect(t)
+	natstest.EnsureLog(t, js, 1)
+	natstest.ReportState(t, js, "d1", "web")
+	p := s.Proxy(t)
+	var lost atomic.Bool
+	p.Drop(func(subject string) bool { return strings.HasPrefix(subject, "_INBOX.") && !lost.Swap(true) })
+	_, slow := p.Connect(t)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+	defer cancel()
+	f := follow(ctx, slow, reader.Options{})
+	f.expect(t, 1)
+	if !lost.Load() {
+		t.Error("no answer was lost")
 	}
 }

@@ -115,7 +115,7 @@ func (r *storedReader) feed(ctx context.Context) (feed, error) {
 // look asks the stream's leader what there is to read, the first time, and then
 // whether it is still that stream.
 func (r *storedReader) look(ctx context.Context) error {
-	s, err := r.js.Stream(ctx, r.stream)
+	s, err := lookUp(ctx, r.js, r.stream)
 	if err != nil {
 		return err
 	}

@@ -43,14 +43,10 @@ func (f *Fold) begin(ctx context.Context, log logstream.Info, observer Observer)
 // check makes sure that the log is the one whose events were folded: the guard
 // of a reader begins only with its first event.
 func (f *Fold) check(ctx context.Context) (logstream.Info, error) {
-	info, err := logstream.Inspect(ctx, f.js)
-	if err != nil {
-		return info, err
-	}
 	var id string
 	var at eventlog.Position
 	f.Do(func(s *decide.State) {
 		id, at = f.logID, s.View().Position()
 	})
-	return info, reader.SameLog(ctx, f.js, info, id, at)
+	return reader.Confirm(ctx, f.js, id, at)
 }
