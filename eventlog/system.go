@@ -43,6 +43,10 @@ func KickSubject(server string) string { return "$SYS.REQ.SERVER." + server + ".
 // ReloadSubject is where one server is told to read its configuration again.
 func ReloadSubject(server string) string { return "$SYS.REQ.SERVER." + server + ".RELOAD" }
 
+// VariablesSubject is where one server says what it runs with, its configuration's digest
+// included.
+func VariablesSubject(server string) string { return "$SYS.REQ.SERVER." + server + ".VARZ" }
+
 // ConnectedSubject is where servers tell that a client of an account came.
 func ConnectedSubject(account string) string { return "$SYS.ACCOUNT." + account + ".CONNECT" }
 

@@ -242,9 +242,11 @@ func TestThreeRenderedServersAreOneClusterOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer system.Close()
+	l.mustHaveLoaded(t, system, files, usersOf(t, "pi-01"))
 	if err := rolling.Change(t.Context(), rolling.Options{Conn: system, Servers: 3}); err != nil {
 		t.Fatal(err)
 	}
+	l.mustHaveLoaded(t, system, files, usersOf(t, "pi-01", "pi-02"))
 	for _, at := range strings.Split(url, ",") {
 		nc, err := nats.Connect(at, login...)
 		if err != nil {
@@ -273,6 +275,37 @@ func TestThreeRenderedServersAreOneClusterOverTLS(t *testing.T) {
 	}
 	if err := route(l.routes[0], a, cert); isAlert(err) {
 		t.Errorf("a route with the servers' certificate: %v; the refusals above prove nothing", err)
+	}
+}
+
+// mustHaveLoaded checks that each server gives the digest that is computed of its files and
+// its environment, and when its certificate ends.
+func (l *layout) mustHaveLoaded(t *testing.T, system *nats.Conn, files []string, users []byte) {
+	t.Helper()
+	servers, err := rolling.Servers(t.Context(), system, len(files), time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(filepath.Join(l.tls, names.KeyCert), filepath.Join(l.tls, names.KeyKey))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, s := range servers {
+		text, err := os.ReadFile(files[i])
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := rolling.Digest(string(text), map[string]string{names.KeyAccounts: string(users)}, l.env)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := rolling.Loaded(t.Context(), system, s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got.Digest != want || !got.CertificateEnds.Equal(pair.Leaf.NotAfter) {
+			t.Errorf("server %s runs with %+v, want %s and a certificate until %s", s.Name, got, want, pair.Leaf.NotAfter)
+		}
 	}
 }
 
@@ -325,6 +358,12 @@ func TestALabServerBehindAnIngress(t *testing.T) { // not parallel: the environm
 		t.Fatal(err)
 	}
 	natstest.EnsureLog(t, js, 1)
+	system, err := nats.Connect(strings.ReplaceAll(servers.URL(), "nats://", "tls://"), nats.UserInfo("sys", "s"), nats.RootCAs(a.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer system.Close()
+	l.mustHaveLoaded(t, system, files, usersOf(t, "pi-01"))
 	ws, err := nats.Connect(fmt.Sprintf("ws://127.0.0.1:%d", l.webSockets[0]), nats.UserInfo(accounts.DeviceUser("pi-01"), "p"))
 	if err != nil {
 		t.Fatal(err)

@@ -79,6 +79,7 @@ func (r *run) rights() ([]cluster.Right, error) {
 		{Verb: "create", Resource: "secrets", Namespace: r.Namespace},
 		{Verb: "update", Resource: "secrets", Namespace: r.Namespace},
 		{Verb: "list", Resource: "pods", Namespace: r.Namespace},
+		{Verb: "patch", Resource: "pods", Namespace: r.Namespace},
 		{Verb: "create", Resource: "pods", Subresource: "portforward", Namespace: r.Namespace},
 		{Verb: "list", Resource: "events", Namespace: r.Namespace},
 		{Verb: "list", Resource: "persistentvolumeclaims", Namespace: r.Namespace},

@@ -19,7 +19,7 @@ import (
 
 const (
 	// Annotations on pods have them restarted, one after the other, where what they read at
-	// their start is another.
+	// their start is another. NATS servers are reloaded where that is enough: reload.go.
 	accountsAnnotation    = "fleet.nationtech.io/accounts"
 	certificateAnnotation = "fleet.nationtech.io/certificate"
 	providerAnnotation    = "fleet.nationtech.io/provider"
@@ -219,18 +219,25 @@ func (r *run) annotate(part Part, annotations map[string]string) error {
 		if s.Part != part || len(annotations) == 0 {
 			continue
 		}
-		path := []string{"spec", "template", "metadata", "annotations"}
-		all, _, err := unstructured.NestedStringMap(s.Object.Object, path...)
-		if err != nil {
-			return fmt.Errorf("%s: %w", apply.Name(s.Object), err)
+		if err := annotateTemplate(s.Object, annotations); err != nil {
+			return err
 		}
-		if all == nil {
-			all = map[string]string{}
-		}
-		maps.Copy(all, annotations)
-		if err := unstructured.SetNestedStringMap(s.Object.Object, all, path...); err != nil {
-			return fmt.Errorf("%s: %w", apply.Name(s.Object), err)
-		}
+	}
+	return nil
+}
+
+func annotateTemplate(o *unstructured.Unstructured, annotations map[string]string) error {
+	path := []string{"spec", "template", "metadata", "annotations"}
+	all, _, err := unstructured.NestedStringMap(o.Object, path...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", apply.Name(o), err)
+	}
+	if all == nil {
+		all = map[string]string{}
+	}
+	maps.Copy(all, annotations)
+	if err := unstructured.SetNestedStringMap(o.Object, all, path...); err != nil {
+		return fmt.Errorf("%s: %w", apply.Name(o), err)
 	}
 	return nil
 }

@@ -71,28 +71,49 @@ func (r *run) objectsFirst(ctx context.Context) error {
 // workloads begins one part after the other, each once the one before is ready.
 func (r *run) workloads(ctx context.Context) error {
 	for _, s := range r.objects.Workloads {
-		step := string(s.Part)
-		if step == "" {
-			step = s.Object.GetName()
-		}
-		if err := r.put(ctx, step, s.Object); err != nil {
-			return err
-		}
-		if r.DryRun {
+		if s.Part == NATS {
+			if err := r.natsServers(ctx, s); err != nil {
+				return err
+			}
 			continue
 		}
-		err := health.Wait(ctx, r.client, s.Workload(), r.Timeout, func(state health.State) {
-			said := state.Summary + "."
-			for _, reason := range state.Reasons {
-				said += " " + reason.Sentence
-			}
-			r.Tell(Progress{Step: step, Sentence: said, Waiting: !state.Ready})
-		})
-		if err != nil {
+		if err := r.start(ctx, s); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// start applies a workload, and waits until it is ready.
+func (r *run) start(ctx context.Context, s Started) error {
+	step := string(s.Part)
+	if step == "" {
+		step = s.Object.GetName()
+	}
+	if err := r.put(ctx, step, s.Object); err != nil || r.DryRun {
+		return err
+	}
+	return health.Wait(ctx, r.client, s.Workload(), r.Timeout, func(state health.State) {
+		said := state.Summary + "."
+		for _, reason := range state.Reasons {
+			said += " " + reason.Sentence
+		}
+		r.Tell(Progress{Step: step, Sentence: said, Waiting: !state.Ready})
+	})
+}
+
+// natsServers starts the NATS servers. Those that are there read accounts and
+// certificates again without a restart, where nothing else of them changed.
+func (r *run) natsServers(ctx context.Context, s Started) error {
+	restarted := Started{s.Part, s.Object.DeepCopy()}
+	there, err := r.reloadable(ctx, s.Object)
+	if err != nil {
+		return err
+	}
+	if err := r.start(ctx, s); err != nil || r.DryRun || !there {
+		return err
+	}
+	return r.reload(ctx, s.Object, func() error { return r.start(ctx, restarted) })
 }
 
 // leftover deletes what an earlier installation made and this one does not have.

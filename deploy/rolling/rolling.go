@@ -55,8 +55,6 @@ const (
 	steady = 3
 	// Of many clients, some leave on their own meanwhile: one of tolerated may miss.
 	tolerated = 100
-
-	reloadTimeout = 30 * time.Second
 )
 
 // ErrClientsAway says that devices did not come back in time.
@@ -70,7 +68,7 @@ func Change(ctx context.Context, o Options) error {
 		return errors.New("servers are changed by a connection to the system account, and their number must be given")
 	}
 	if o.Apply == nil {
-		o.Apply = func(ctx context.Context, s Server) error { return reload(ctx, o.Conn, s) }
+		o.Apply = func(ctx context.Context, s Server) error { return Reload(ctx, o.Conn, s) }
 	}
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
@@ -153,8 +151,21 @@ func (o Options) healthy(ctx context.Context) error {
 	})
 }
 
-func (o Options) servers(ctx context.Context) (all []Server, err error) {
-	err = o.ask(ctx, eventlog.HealthSubject, nil, 0, func(s Server, _ json.RawMessage) error {
+// Servers waits until as many servers answer as are told, and lists them by their names.
+func Servers(ctx context.Context, nc *nats.Conn, many int, timeout time.Duration) (all []Server, err error) {
+	o := Options{Conn: nc, Servers: many, Timeout: timeout}
+	err = o.until(ctx, func(ctx context.Context) error {
+		all, err = o.list(ctx, many)
+		return err
+	})
+	return all, err
+}
+
+func (o Options) servers(ctx context.Context) (all []Server, err error) { return o.list(ctx, 0) }
+
+// list asks until enough servers answered; 0: until none does any more.
+func (o Options) list(ctx context.Context, enough int) (all []Server, err error) {
+	err = o.ask(ctx, eventlog.HealthSubject, nil, enough, func(s Server, _ json.RawMessage) error {
 		all = append(all, s)
 		return nil
 	})
@@ -248,28 +259,6 @@ func (o Options) until(ctx context.Context, condition func(context.Context) erro
 		} else if ctx.Err() == nil {
 			held, last = 0, err
 		}
-	}
-	return nil
-}
-
-// reload has a server read its configuration again.
-func reload(ctx context.Context, nc *nats.Conn, s Server) error {
-	ctx, cancel := context.WithTimeout(ctx, reloadTimeout)
-	defer cancel()
-	m, err := nc.RequestWithContext(ctx, eventlog.ReloadSubject(s.ID), nil)
-	if err != nil {
-		return fmt.Errorf("reload: %w", err)
-	}
-	var a struct {
-		Error *struct {
-			Description string `json:"description"`
-		} `json:"error"`
-	}
-	if err := json.Unmarshal(m.Data, &a); err != nil {
-		return fmt.Errorf("reload: %w", err)
-	}
-	if a.Error != nil {
-		return fmt.Errorf("reload: the server keeps its configuration: %s", a.Error.Description)
 	}
 	return nil
 }

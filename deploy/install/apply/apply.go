@@ -77,26 +77,46 @@ func (a *Applier) Apply(ctx context.Context, object *unstructured.Unstructured) 
 	case err != nil:
 		return "", fmt.Errorf("%s: %w", Name(object), err)
 	}
-	body, err := json.Marshal(object)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", Name(object), err)
-	}
-	after, err := client.Patch(ctx, object.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{
-		FieldManager: FieldManager, Force: &a.Force, DryRun: a.dryRun(), FieldValidation: metav1.FieldValidationStrict,
-	})
+	after, err := a.patch(ctx, client, object, a.dryRun())
 	switch {
-	case apierrors.IsConflict(err):
-		return "", conflict(object, err)
 	case a.DryRun && isNamespaceMissing(err): // it is made before, when this is no dry run
 		return Created, nil
 	case err != nil:
-		return "", fmt.Errorf("%s: %w", Name(object), err)
+		return "", err
 	case before == nil:
 		return Created, nil
 	case same(before, after):
 		return Unchanged, nil
 	}
 	return Changed, nil
+}
+
+// Preview gives what Apply would make of an object, and makes nothing.
+//
+// Errors: those of Apply.
+func (a *Applier) Preview(ctx context.Context, object *unstructured.Unstructured) (*unstructured.Unstructured, error) {
+	client, err := a.of(object)
+	if err != nil {
+		return nil, err
+	}
+	return a.patch(ctx, client, object, []string{metav1.DryRunAll})
+}
+
+func (a *Applier) patch(ctx context.Context, client dynamic.ResourceInterface, object *unstructured.Unstructured, dryRun []string) (*unstructured.Unstructured, error) {
+	body, err := json.Marshal(object)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", Name(object), err)
+	}
+	after, err := client.Patch(ctx, object.GetName(), types.ApplyPatchType, body, metav1.PatchOptions{
+		FieldManager: FieldManager, Force: &a.Force, DryRun: dryRun, FieldValidation: metav1.FieldValidationStrict,
+	})
+	switch {
+	case apierrors.IsConflict(err):
+		return nil, conflict(object, err)
+	case err != nil:
+		return nil, fmt.Errorf("%s: %w", Name(object), err)
+	}
+	return after, nil
 }
 
 // same compares two states of an object, without what the API server keeps of its own

@@ -75,6 +75,20 @@ func TestADryRunStoresNothing(t *testing.T) {
 	}
 }
 
+func TestAPreviewIsWhatWouldBecomeOfAnObject(t *testing.T) {
+	t.Parallel()
+	a, namespace := applier(t)
+	mustApply(t, a, configMap(t, namespace, "one"), apply.Created)
+	would, err := a.Preview(t.Context(), configMap(t, namespace, "two"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _, _ := unstructured.NestedString(would.Object, "data", "key"); got != "two" {
+		t.Errorf("the preview has %q", got)
+	}
+	mustApply(t, a, configMap(t, namespace, "one"), apply.Unchanged)
+}
+
 func TestAnObjectThatIsMadeOnceIsNeverOverwritten(t *testing.T) {
 	t.Parallel()
 	a, namespace := applier(t)

@@ -1,0 +1,363 @@
+package install
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	apiextensionsv1 "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
+	"k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"fleet.nationtech.io/crds/localapi/localapitest"
+	"fleet.nationtech.io/deploy/accounts"
+	"fleet.nationtech.io/deploy/authority"
+	"fleet.nationtech.io/deploy/chart/names"
+	"fleet.nationtech.io/deploy/install/apply"
+	"fleet.nationtech.io/deploy/install/credentials"
+	"fleet.nationtech.io/deploy/rolling"
+	"fleet.nationtech.io/eventlog/natstest"
+)
+
+// natsServers are three real servers, each with files as a pod has them. Each has an
+// address of its own, which is its name, so that the rest of the files is the same.
+type natsServers struct {
+	t    *testing.T
+	ca   *authority.Authority
+	want servers
+	dirs map[string]string // by server
+	urls []string
+	nc   *nats.Conn
+	told []string
+	// callout is the auth callout that the servers ask; nil: none.
+	callout *accounts.Callout
+	marks   map[string]int // how often a pod was touched
+}
+
+func startNATS(t *testing.T, callout *accounts.Callout) *natsServers {
+	t.Helper()
+	ca, err := authority.New("test", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &natsServers{t: t, ca: ca, callout: callout, dirs: map[string]string{}, marks: map[string]int{}}
+	tlsDir := t.TempDir() // shared by all, as a Secret is
+	clients, routes := natstest.FreePort(t), natstest.FreePort(t)
+	n.want.conf = fmt.Sprintf(`
+server_name: $POD_NAME
+host: $POD_NAME
+port: %d
+tls: { cert_file: "%[2]s/tls.crt", key_file: "%[2]s/tls.key", timeout: 5 }
+jetstream: { store_dir: "%[3]s", max_file_store: 64MB, max_memory_store: 16MB }
+cluster: { name: test, host: $POD_NAME, port: %[4]d, routes: ["nats://127.0.0.1:%[4]d", "nats://127.0.0.2:%[4]d", "nats://127.0.0.3:%[4]d"] }
+include "accounts.conf"
+`, clients, tlsDir, t.TempDir(), routes)
+	replicas := int32(3)
+	n.want.set = appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Replicas: &replicas}}
+	n.want.set.Spec.Template.Spec.Containers = []corev1.Container{{Env: []corev1.EnvVar{{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{}}}}}
+	n.wish("pi-01")
+	n.writeCertificate(tlsDir, time.Hour)
+	var files []string
+	for _, name := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"} {
+		n.dirs[name] = t.TempDir()
+		n.write(name)
+		files = append(files, filepath.Join(n.dirs[name], "nats.conf"))
+		n.urls = append(n.urls, fmt.Sprintf("tls://%s:%d", name, clients))
+	}
+	natstest.ClusterOf(t, files...)
+	n.nc = n.connect(n.urls[0], "sys", "s")
+	return n
+}
+
+func (n *natsServers) connect(url, user, password string) *nats.Conn {
+	n.t.Helper()
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(n.ca.Pair().Certificate)
+	nc, err := nats.Connect(url, nats.UserInfo(user, password), nats.Secure(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}), nats.IgnoreDiscoveredServers())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.t.Cleanup(nc.Close)
+	return nc
+}
+
+// wish has these devices known to the servers.
+func (n *natsServers) wish(devices ...string) {
+	n.t.Helper()
+	u := accounts.Users{Operator: accounts.Login{User: "operator", Password: "o"}, System: accounts.Login{User: "sys", Password: "s"}, Callout: n.callout}
+	for _, id := range devices {
+		u.Devices = append(u.Devices, accounts.Device{ID: id, Password: "p"})
+	}
+	text, err := accounts.Render(u, accounts.RenderOptions{})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.want.accounts = string(text)
+}
+
+func (n *natsServers) writeCertificate(dir string, life time.Duration) {
+	n.t.Helper()
+	until := time.Now().Add(life).UTC().Truncate(time.Second)
+	pair, err := n.ca.Server(authority.Server{
+		Name: "test", IPs: []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv4(127, 0, 0, 2).To4(), net.IPv4(127, 0, 0, 3).To4()}, Until: until,
+	}, time.Now())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{names.KeyCert: pair.Certificate, names.KeyKey: pair.Key} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+	n.want.certificate = until
+}
+
+// write does for one server what the kubelet does: it brings the files to the pod.
+func (n *natsServers) write(server string) {
+	n.t.Helper()
+	for name, text := range map[string]string{"nats.conf": strings.ReplaceAll(n.want.conf, "$POD_NAME", server), names.KeyAccounts: n.want.accounts} {
+		if err := os.WriteFile(filepath.Join(n.dirs[server], name), []byte(text), 0o600); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+}
+
+// reload has the servers read their files, which come to a pod after it was touched and
+// after so many pauses.
+func (n *natsServers) reload(after int) error {
+	n.told = nil
+	pauses := []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}
+	server := ""
+	return n.want.reload(n.t.Context(), n.nc, reloading{
+		touch: func(_ context.Context, pod, _ string) error {
+			n.marks[pod]++
+			server = pod
+			if after == 0 {
+				n.write(pod)
+			}
+			return nil
+		},
+		tell: func(format string, args ...any) {
+			said := fmt.Sprintf(format, args...)
+			n.t.Log(said)
+			n.told = append(n.told, said)
+			if strings.Contains(said, "has read files of before") && strings.Count(strings.Join(n.told, "\n"), server+" has read files of before") == after {
+				n.write(server)
+			}
+		},
+		timeout: time.Minute, pause: func() []time.Duration { return pauses },
+	})
+}
+
+func (n *natsServers) mustStand() {
+	n.t.Helper()
+	all, err := rolling.Servers(n.t.Context(), n.nc, 3, time.Minute)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, s := range all {
+		if stands, err := n.want.stands(n.t.Context(), n.nc, s); err != nil || !stands {
+			n.t.Errorf("server %s does not run with what is wished: %v", s.Name, err)
+		}
+	}
+}
+
+func TestServersReadChangedAccountsOneAfterTheOther(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t, nil)
+	if err := n.reload(0); err != nil || len(n.told) > 0 || len(n.marks) > 0 {
+		t.Fatalf("nothing differs: %v, told %q, touched %v", err, n.told, n.marks)
+	}
+	n.wish("pi-01", "pi-02")
+	if err := n.reload(1); err != nil { // the first reload finds the files of before
+		t.Fatal(err)
+	}
+	n.mustStand()
+	want := []string{"3 of 3 NATS servers read accounts and certificates again, one after the other."}
+	for _, s := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"} {
+		want = append(want, "Server "+s+" has read files of before: the node has not brought the changed Secrets to its pod yet.",
+			"Server "+s+" runs with what is wished; 0 of 0 devices are connected.")
+	}
+	if diff := cmp.Diff(want, n.told); diff != "" {
+		t.Errorf("told (-want +got):\n%s", diff)
+	}
+	for _, url := range n.urls {
+		n.connect(url, accounts.DeviceUser("pi-02"), "p")
+	}
+}
+
+// A run that was cut off goes on with the servers that are left.
+func TestServersThatHaveReadTheirFilesAreLeftAlone(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t, nil)
+	n.wish("pi-01", "pi-02")
+	err := n.reload(9) // the files never come
+	if !errors.Is(err, errNotBrought) || !strings.Contains(err.Error(), "server 127.0.0.1 (1 of 3)") {
+		t.Fatalf("got %v", err)
+	}
+	n.write("127.0.0.1")
+	all, err := rolling.Servers(t.Context(), n.nc, 3, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rolling.Reload(t.Context(), n.nc, all[0]); err != nil {
+		t.Fatal(err)
+	}
+	n.marks = map[string]int{}
+	if err := n.reload(0); err != nil {
+		t.Fatal(err)
+	}
+	n.mustStand()
+	if diff := cmp.Diff(map[string]int{"127.0.0.2": 1, "127.0.0.3": 1}, n.marks); diff != "" {
+		t.Errorf("touched (-want +got):\n%s", diff)
+	}
+	if !strings.HasPrefix(n.told[0], "2 of 3 ") {
+		t.Errorf("told %q", n.told[0])
+	}
+}
+
+func TestServersShowARenewedCertificateWithoutARestart(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t, nil)
+	device := n.connect(n.urls[1], accounts.DeviceUser("pi-01"), "p")
+	before, err := rolling.Servers(t.Context(), n.nc, 3, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	conf := n.want.conf
+	_, rest, _ := strings.Cut(conf, `cert_file: "`)
+	dir, _, _ := strings.Cut(rest, "/tls.crt")
+	n.writeCertificate(dir, 2*time.Hour)
+	if err := n.reload(0); err != nil {
+		t.Fatal(err)
+	}
+	n.mustStand()
+	after, err := rolling.Servers(t.Context(), n.nc, 3, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(before, after); diff != "" { // a server has another id after each start
+		t.Errorf("servers were restarted (-before +after):\n%s", diff)
+	}
+	for _, url := range n.urls {
+		state, err := n.connect(url, accounts.DeviceUser("pi-01"), "p").TLSConnectionState()
+		if err != nil || !state.PeerCertificates[0].NotAfter.Equal(n.want.certificate) {
+			t.Errorf("%s shows a certificate until %v, %v", url, state.PeerCertificates[0].NotAfter, err)
+		}
+	}
+	if !device.IsConnected() {
+		t.Error("a device with a password was cut off")
+	}
+}
+
+// The seeds of the auth callout are not among what a server reloads.
+func TestAnotherSeedOfTheAuthCalloutIsNotReloaded(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t, newCallout(t))
+	n.callout = newCallout(t)
+	n.wish("pi-01")
+	if err := n.reload(0); !errors.Is(err, rolling.ErrNotReloadable) || !strings.Contains(err.Error(), "server 127.0.0.1 (1 of 3)") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func newCallout(t *testing.T) *accounts.Callout {
+	t.Helper()
+	all, err := credentials.Fill(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	users, err := all.Users(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return users.Callout
+}
+
+// A stand-in for the StatefulSet, which the API of the tests does not have: what differs
+// of its pods is looked for in the same place.
+const standIn = `
+metadata: {name: sets.reload.fleet.test}
+spec:
+  group: reload.fleet.test
+  scope: Namespaced
+  names: {plural: sets, kind: Set}
+  versions: [{name: v1, served: true, storage: true, schema: {openAPIV3Schema: {type: object, x-kubernetes-preserve-unknown-fields: true}}}]
+`
+
+func TestPodsKeepTheirAnnotationsWhereNothingElseDiffers(t *testing.T) {
+	t.Parallel()
+	c := localapitest.Shared(t)
+	client, err := clientset.NewForConfig(c.Config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	definition := &apiextensionsv1.CustomResourceDefinition{}
+	if err := yaml.Unmarshal([]byte(standIn), definition); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.ApiextensionsV1().CustomResourceDefinitions().Create(t.Context(), definition, metav1.CreateOptions{}); err != nil && !apierrors.IsAlreadyExists(err) {
+		t.Fatal(err)
+	}
+	namespace := c.Namespace(t)
+	set := func(image, accounts string, replicas int64) *unstructured.Unstructured {
+		o := Ref{"reload.fleet.test/v1", "Set", namespace, "nats"}.Object()
+		o.Object["spec"] = map[string]any{"replicas": replicas, "template": map[string]any{
+			"metadata": map[string]any{"annotations": map[string]any{"other": "x", accountsAnnotation: accounts}}, "spec": map[string]any{"image": image},
+		}}
+		return o
+	}
+	r, err := begin(Options{Config: c.Config})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for { // it is served a moment later
+		_, err := r.applier.Apply(t.Context(), set("v1", "one", 1))
+		var unserved *apply.Unserved
+		if err == nil {
+			break
+		}
+		if !errors.As(err, &unserved) && !apierrors.IsNotFound(err) {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	for name, tt := range map[string]struct {
+		wished *unstructured.Unstructured
+		want   string
+	}{
+		"accounts alone":            {set("v1", "two", 1), "one"},
+		"accounts and replicas":     {set("v1", "two", 3), "one"},
+		"accounts and an image":     {set("v2", "two", 1), "two"},
+		"nothing but what there is": {set("v1", "one", 1), "one"},
+	} {
+		there, err := r.reloadable(t.Context(), tt.wished)
+		if err != nil || !there {
+			t.Fatalf("%s: %v, %v", name, there, err)
+		}
+		got, _, err := unstructured.NestedString(tt.wished.Object, "spec", "template", "metadata", "annotations", accountsAnnotation)
+		if err != nil || got != tt.want {
+			t.Errorf("%s: the annotation is %q, want %q", name, got, tt.want)
+		}
+	}
+	absent := set("v1", "two", 1)
+	absent.SetName("other")
+	if there, err := r.reloadable(t.Context(), absent); err != nil || there {
+		t.Errorf("servers that are not there: %v, %v", there, err)
+	}
+}
