@@ -65,6 +65,9 @@ func newSite(t testing.TB, js jetstream.JetStream, change ...func(*dashboard.Opt
 			t.Error(err)
 		}
 	})
+	if _, _, err := s.moments.Sequence(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	return s
 }
 

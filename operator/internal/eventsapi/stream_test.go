@@ -181,7 +181,7 @@ func TestWhoIsFarBehindCatchesUp(t *testing.T) {
 	there := l.follow("after=0")
 	for range events {
 		l.n++
-		if _, err := js.PublishMsgAsync(mustDraft(t, l.n).Message("test", fmt.Sprintf("ID-%d", l.n))); err != nil {
+		if _, err := js.PublishMsgAsync(mustDraft(t, l.n).Message("test", fmt.Sprintf("ID-%d", l.n)), jetstream.WithStallWait(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}

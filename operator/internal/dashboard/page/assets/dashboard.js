@@ -16,14 +16,37 @@ function follow(main) {
   const say = (text) => { if (feed.textContent !== text) feed.textContent = text; };
   let due = false, waiting = false, lost = false;
 
-  const stream = new EventSource(main.dataset.stream);
-  stream.onopen = () => {
-    say("");
-    if (lost) { lost = false; due = true; turn(); } // the log may be another one
-  };
-  stream.onerror = () => { lost = true; say("The connection is lost; this may be old. It is tried again."); };
-  stream.onmessage = () => { due = true; turn(); };
-  document.addEventListener("visibilitychange", turn);
+  // Only a tab that is looked at listens. A browser has six connections to a server for all of
+  // its tabs, those to which one can go back too: six streams would leave none to load a page by.
+  let stream = null;
+  attend();
+  document.addEventListener("visibilitychange", attend);
+
+  function attend() {
+    if (!document.hidden) {
+      if (!stream) listen();
+      return;
+    }
+    if (stream) stream.close();
+    stream = null;
+    lost = true;
+  }
+
+  function listen() {
+    const mine = stream = new EventSource(main.dataset.stream);
+    mine.onopen = () => {
+      say("");
+      if (lost) { lost = false; due = true; turn(); } // the log has gone on, or is another one
+    };
+    mine.onmessage = () => { due = true; turn(); };
+    mine.onerror = () => {
+      lost = true;
+      say("The connection is lost; this may be old. It is tried again.");
+      if (mine.readyState === EventSource.CLOSED) setTimeout(() => { // the browser does not try again
+        if (stream === mine) { stream = null; attend(); }
+      }, 5 * pause);
+    };
+  }
 
   async function turn() {
     if (!due || waiting || document.hidden) return;
