@@ -11,7 +11,8 @@ import (
 )
 
 // Of lists what needs a person at a moment, the heaviest first. It looks at each device
-// and each Deployment once. The view and the facts are only read. For a moment of the
+// and each Deployment once, and once more at each device for a Deployment whose score is
+// filled in for it. The view and the facts are only read. For a moment of the
 // past, now is the view's Clock and facts is zero: what is known of the servers is known
 // of the present alone.
 func Of(view *fleet.View, now time.Time, facts Facts) []Item {
@@ -41,6 +42,7 @@ type list struct {
 	now       time.Time
 	facts     Facts
 	known     int // devices that are the fleet's
+	labels    map[*fleet.Device]map[string]string
 	items     []Item
 	perDevice map[Kind][]Item // items about one device each
 }

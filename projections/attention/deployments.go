@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
 	"fleet.nationtech.io/projections/selectors"
@@ -29,7 +30,9 @@ func (l *list) deployments(v *fleet.View) {
 			continue
 		}
 		l.refused(d)
-		l.run(d)
+		l.run(v, d)
+		l.cycle(v, d)
+		l.unfilled(v, d)
 		if d.Counts.Failed > 0 {
 			l.failing(d)
 		}
@@ -71,9 +74,13 @@ func (l *list) refused(d *fleet.Deployment) {
 }
 
 // run is about a Deployment's rollout: the first that holds.
-func (l *list) run(d *fleet.Deployment) {
+func (l *list) run(v *fleet.View, d *fleet.Deployment) {
 	run, set := &d.Run, rollout.Fill(d.Settings)
 	what := fmt.Sprintf("the rollout of %s, revision %d,", d.Key, run.Target.Revision)
+	stuck := ""
+	if run.Phase.Moving() && !run.StalledAt.IsZero() {
+		stuck = l.stuck(v, d)
+	}
 	var i Item
 	switch batch := set.Batch(run, run.Batch); {
 	case run.Phase == fleet.PhasePaused:
@@ -84,7 +91,7 @@ func (l *list) run(d *fleet.Deployment) {
 		i = about(d, RolloutEnded, Warning)
 		i.Title, i.Since, i.Command = fmt.Sprintf("revision %d of %s was rolled back", d.Spec.Revision, d.Key), run.PhaseAt, command("rollout history", d)
 		i.Reason = fmt.Sprintf("devices run revision %d again, and the newest content is refused until its score changes, or a person retries it", run.Target.Revision)
-	case run.Phase == fleet.PhaseAborted && d.Rejected == d.Spec.ScoreHash:
+	case run.Phase == fleet.PhaseAborted && (d.Rejected == d.Spec.ScoreHash || run.Kind == eventlog.RunRestart && run.Target.Content == d.Spec.ScoreHash):
 		i = about(d, RolloutEnded, Warning)
 		i.Title, i.Since, i.Command = what+" was aborted", run.PhaseAt, command("rollout retry", d)
 		i.Reason = fmt.Sprintf("a person ended it in batch %d of %d, and each device keeps what it has: change the score, retry or undo", run.Batch, len(run.Batches))
@@ -94,10 +101,10 @@ func (l *list) run(d *fleet.Deployment) {
 		i.Reason = sentence("", d.Hold.Reason, "no reason was given") + "; nothing new goes to its devices until it is resumed"
 	case !run.Phase.Moving():
 		return
-	case !run.StalledAt.IsZero():
+	case stuck != "":
 		i = about(d, RolloutStalled, Critical)
 		i.Title, i.Since, i.Command = what+" is stalled", run.StalledAt, command("rollout status", d)
-		i.Reason = fmt.Sprintf("batch %d of %d does not get on: the command says what it waits for", run.Batch, len(run.Batches))
+		i.Reason = fmt.Sprintf("batch %d of %d does not get on: %s", run.Batch, len(run.Batches), stuck)
 	case run.Passed && !run.Let && run.Batch < len(run.Batches) && batch.FourEyes:
 		i = about(d, Approval, Notice)
 		i.Title, i.Since, i.Command = what+" waits for another person", run.BatchAt, command("rollout status", d)
@@ -115,6 +122,34 @@ func (l *list) run(d *fleet.Deployment) {
 		return
 	}
 	l.add(i)
+}
+
+// stuck says why a batch that was called stalled still does not get on; empty: it does.
+func (l *list) stuck(v *fleet.View, d *fleet.Deployment) string {
+	run := &d.Run
+	look := rollout.Look(v, d, l.now)
+	var waits []*rollout.Place
+	for _, p := range look.Places() {
+		if !p.Matches || p.Batch != run.Batch {
+			continue
+		}
+		switch p.Skipped {
+		case rollout.WaitDependency, rollout.WaitValue, rollout.WaitValueInvalid:
+			waits = append(waits, p)
+		case rollout.WaitNothing:
+			if p.Blocked != "" && p.Class == rollout.Waiting {
+				waits = append(waits, p)
+			}
+		}
+	}
+	if len(waits) == 0 {
+		return ""
+	}
+	why := look.Why(waits[0].Device).Message
+	if len(waits) > 1 {
+		why = fmt.Sprintf("%s wait; of %s: %s", rollout.DevicesText(len(waits)), waits[0].Device.ID, why)
+	}
+	return why
 }
 
 // failing has an item for each reason of the devices' failures.
@@ -197,7 +232,7 @@ func (l *list) conflict(v *fleet.View, d *fleet.Deployment) {
 		}
 		var ids []string
 		for p := range holder.Assigned {
-			if dev := p.Device; dev.Labels != nil && !dev.Out() && selectors.Selects(d.Spec.Selector, selectors.Bare(dev.Labels)) {
+			if dev := p.Device; dev.Labels != nil && !dev.Out() && selectors.Selects(d.Spec.Selector, l.bare(dev)) {
 				ids = append(ids, dev.ID)
 			}
 		}

@@ -81,6 +81,8 @@ const (
 	DevicesSilent     Kind = "DevicesSilent"     // devices are online, and a Deployment is past its deadline there
 	Offline           Kind = "Offline"           // a device is offline for longer than it used to be
 	SpecRefused       Kind = "SpecRefused"       // the newest spec is not in the log
+	ValueMissing      Kind = "ValueMissing"      // a score cannot be filled in for devices
+	DependencyCycle   Kind = "DependencyCycle"   // a Deployment depends on itself
 	NameConflict      Kind = "NameConflict"      // another Deployment holds the name on devices
 	Orphaned          Kind = "Orphaned"          // the log has a Deployment or a DisruptionBudget, and Kubernetes has not
 	BudgetInvalid     Kind = "BudgetInvalid"     // a DisruptionBudget bounds nothing
@@ -92,7 +94,7 @@ const (
 
 var kinds = []Kind{
 	LogFull, BucketStalled, OperatorSilent, RolloutPaused, RolloutEnded, RolloutStalled, DuplicateIdentity, Flood, DevicesFailing, DevicesSilent,
-	Offline, SpecRefused, NameConflict, Orphaned, BudgetInvalid, Unknown, KeyExpiring, Approval, Held,
+	Offline, SpecRefused, ValueMissing, DependencyCycle, NameConflict, Orphaned, BudgetInvalid, Unknown, KeyExpiring, Approval, Held,
 }
 
 // Kinds lists all kinds, in the order in which items of one severity are listed.

@@ -81,11 +81,21 @@ func Stories() map[string]Wrong {
 		},
 		"a batch that does not get on": {
 			Tell: func(w *storytest.Story) {
-				batched(w, Devices(w, 1)...)
-				w.Run(till, eventlog.RolloutStalled, eventlog.Rollout{Revision: 1, Batch: 1, Reason: "Waiting"})
+				Devices(w, 1)
+				db := fleet.Key{Namespace: "shop", Name: "db"}
+				w.Apply(db, 1, storytest.Podman("nginx:1"))
+				w.Rollout(db, eventlog.RolloutStarted, 1, 1)
+				w.Apply(till, 1, storytest.Podman("nginx:1"), func(d *eventlog.Deployment) {
+					d.Rollout = json.RawMessage(`{"batches":[{"soak":"1m0s"}],"dependsOn":["db"]}`)
+				})
+				w.Run(till, eventlog.RolloutStarted, eventlog.Rollout{
+					Revision: 1, Kind: eventlog.RunUpdate, Strategy: "Batched", Devices: 1, Batches: []eventlog.PlannedBatch{{Cut: fleet.LastCut, Size: 1}},
+				})
+				w.Run(till, eventlog.RolloutBatchStarted, eventlog.Rollout{Revision: 1, Batch: 1})
+				w.Run(till, eventlog.RolloutStalled, eventlog.Rollout{Revision: 1, Batch: 1, Reason: "AwaitingDependencies"})
 			},
 			Kind: attention.RolloutStalled, Weight: attention.Critical,
-			Item: "shop/till (0): the rollout of shop/till, revision 1, is stalled", Reason: "does not get on", Run: "fleetctl rollout status deployment/till -n shop",
+			Item: "shop/till (0): the rollout of shop/till, revision 1, is stalled", Reason: "it depends on shop/db, which is not assigned to pi-01", Run: "fleetctl rollout status deployment/till -n shop",
 		},
 		"a batch that waits for a person": {
 			Tell: func(w *storytest.Story) {
@@ -190,6 +200,25 @@ func Stories() map[string]Wrong {
 			},
 			Kind: attention.SpecRefused, Weight: attention.Warning,
 			Item: "shop/till (0): the newest spec of shop/till is refused", Reason: "InvalidSelector: the selector wants nothing", Run: "kubectl edit fleetdep till -n shop",
+		},
+		"a score that names a label which a device lacks": {
+			Tell: func(w *storytest.Story) {
+				out := Devices(w, 2)
+				w.Label("pi-02", map[string]string{"site": "lab", "zone": "a"}, "kubectl-label")
+				applied := w.Apply(till, 1, storytest.Podman("nginx:1", `"env":{"ZONE":"$(device.labels.zone)"}`))
+				w.Rollout(till, eventlog.RolloutStarted, 1, len(out))
+				w.Assign("pi-02", till, 1, applied)
+				w.Report("pi-02", till, eventlog.PhaseRunning, "", 1)
+			},
+			Kind: attention.ValueMissing, Weight: attention.Warning,
+			Item: "shop/till (1): shop/till cannot be filled in for 1 device", Reason: "pi-01: it has no label zone, which", Run: "fleetctl explain device/pi-01 deployment/till -n shop",
+		},
+		"a Deployment that depends on itself": {
+			Tell: func(w *storytest.Story) {
+				w.Apply(till, 1, storytest.Podman("nginx:1"), func(d *eventlog.Deployment) { d.Rollout = json.RawMessage(`{"dependsOn":["till"]}`) })
+			},
+			Kind: attention.DependencyCycle, Weight: attention.Warning,
+			Item: "shop/till (0): shop/till depends on itself", Reason: "by way of spec.rollout.dependsOn", Run: "kubectl edit fleetdep till -n shop",
 		},
 		"two Deployments of one name": {
 			Tell: func(w *storytest.Story) {
