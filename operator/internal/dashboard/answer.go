@@ -3,6 +3,7 @@ package dashboard
 import (
 	"bytes"
 	"compress/gzip"
+	"context"
 	"io"
 	"net/http"
 	"strconv"
@@ -67,48 +68,81 @@ func acceptsGzip(header string) bool {
 	return false
 }
 
-// answers keeps the answers that were given last, so that many who look at one page cost as
-// much as one.
+// answers keeps for each question the answer that was made last, so that many who look at one
+// page cost as much as one.
 type answers struct {
 	mu    sync.Mutex
-	byTag map[string]*kept
+	byKey map[string]*kept
 	bytes int
 }
 
+// kept is the answer to one question. Who has its turn reads it, and makes another one.
 type kept struct {
-	*answer
-	used time.Time
+	turn chan struct{} // holds one while somebody has it
+
+	*answer // nil: none was made yet
+	logID   string
+	made    time.Time
+
+	// Guarded by the answers.
+	asked int // who has it, or waits for it
+	used  time.Time
 }
 
-func newAnswers() *answers { return &answers{byTag: map[string]*kept{}} }
+func newAnswers() *answers { return &answers{byKey: map[string]*kept{}} }
 
-func (as *answers) get(tag string, now time.Time) *answer {
+// enter gives what is kept for a question, once it is this one's turn. Who has it leaves it.
+func (as *answers) enter(ctx context.Context, key string, now time.Time) (k *kept, leave func(), err error) {
 	as.mu.Lock()
-	defer as.mu.Unlock()
-	k := as.byTag[tag]
+	k = as.byKey[key]
 	if k == nil {
-		return nil
+		k = &kept{turn: make(chan struct{}, 1)}
+		as.byKey[key] = k
 	}
+	k.asked++
 	k.used = now
-	return k.answer
+	as.mu.Unlock()
+	out := func() {
+		as.mu.Lock()
+		defer as.mu.Unlock()
+		k.asked--
+		as.tidy()
+	}
+	select {
+	case k.turn <- struct{}{}:
+		return k, func() { <-k.turn; out() }, nil
+	case <-ctx.Done():
+		out()
+		return nil, nil, ctx.Err()
+	}
 }
 
-func (as *answers) put(a *answer, now time.Time) {
+// put keeps an answer. The caller has its turn.
+func (as *answers) put(k *kept, a *answer, logID string, now time.Time) {
 	as.mu.Lock()
 	defer as.mu.Unlock()
-	if len(a.zipped) > keptBytes/4 || as.byTag[a.tag] != nil {
-		return
+	if k.answer != nil {
+		as.bytes -= len(k.zipped)
 	}
-	as.byTag[a.tag] = &kept{a, now}
+	k.answer, k.logID, k.made = a, logID, now
 	as.bytes += len(a.zipped)
-	for len(as.byTag) > keptAnswers || as.bytes > keptBytes {
+}
+
+// tidy forgets what was asked for longest ago.
+func (as *answers) tidy() {
+	for len(as.byKey) > keptAnswers || as.bytes > keptBytes {
 		oldest := ""
-		for tag, k := range as.byTag {
-			if oldest == "" || k.used.Before(as.byTag[oldest].used) {
-				oldest = tag
+		for key, k := range as.byKey {
+			if k.asked == 0 && (oldest == "" || k.used.Before(as.byKey[oldest].used)) {
+				oldest = key
 			}
 		}
-		as.bytes -= len(as.byTag[oldest].zipped)
-		delete(as.byTag, oldest)
+		if oldest == "" {
+			return // all are being asked for
+		}
+		if k := as.byKey[oldest]; k.answer != nil {
+			as.bytes -= len(k.zipped)
+		}
+		delete(as.byKey, oldest)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -15,10 +17,12 @@ import (
 	"fleet.nationtech.io/projections/storytest"
 )
 
-// frozen makes the dashboard's clock stand still, so that pages change by events alone.
-func frozen(o *dashboard.Options) {
-	at := time.Now()
-	o.Now = func() time.Time { return at }
+// clock is one that a test moves: pages change by events alone while it stands still.
+type clock struct{ moved atomic.Int64 }
+
+func (c *clock) of(o *dashboard.Options) {
+	at := time.Now().Truncate(time.Minute)
+	o.Now = func() time.Time { return at.Add(time.Duration(c.moved.Load())) }
 }
 
 func TestAPageIsSentAgainOnlyOnceTheLogHasNews(t *testing.T) {
@@ -26,7 +30,8 @@ func TestAPageIsSentAgainOnlyOnceTheLogHasNews(t *testing.T) {
 	js := newLog(t)
 	story := rolloutStory(t, 3)
 	publish(t, js, story)
-	s := newSite(t, js, frozen)
+	var c clock
+	s := newSite(t, js, c.of)
 	for _, path := range []string{"/", "/devices", "/api/v1/devices", "/devices?at=3", "/api/v1/devices?at=3", "/api/v1/deployments/shop/web"} {
 		first, _ := s.get(path)
 		tag := first.Header.Get("ETag")
@@ -39,8 +44,10 @@ func TestAPageIsSentAgainOnlyOnceTheLogHasNews(t *testing.T) {
 	there := len(story.Events)
 	story.Device("another", map[string]string{"site": "lab"})
 	publish(t, js, story, there)
+	c.moved.Store(int64(2 * time.Second))
 	eventually(t, "the list of now has another tag", func() bool {
 		answer, body := s.get("/api/v1/devices", "If-None-Match", grows.Header.Get("ETag"))
+		c.moved.Add(int64(10 * time.Millisecond))
 		return answer.StatusCode == http.StatusOK && strings.Contains(body, `"another"`)
 	})
 	if answer, _ := s.get("/api/v1/devices?at=3", "If-None-Match", constant.Header.Get("ETag")); answer.StatusCode != http.StatusNotModified {
@@ -48,11 +55,41 @@ func TestAPageIsSentAgainOnlyOnceTheLogHasNews(t *testing.T) {
 	}
 }
 
+// Many who look at one page of a log that grows cost as much as one: within a second they are
+// given one page. It says of which event it is, so that a page asks again for what it heard of.
+func TestManyWhoLookAtOnePageAreGivenOne(t *testing.T) {
+	t.Parallel()
+	js := newLog(t)
+	story := rolloutStory(t, 3)
+	publish(t, js, story)
+	var c clock
+	s := newSite(t, js, c.of)
+	first, _ := s.get("/")
+	var all sync.WaitGroup
+	for range 20 {
+		there := len(story.Events)
+		story.Online("device-00001")
+		publish(t, js, story, there)
+		all.Go(func() {
+			if answer, body := s.get("/"); answer.Header.Get("ETag") != first.Header.Get("ETag") {
+				t.Errorf("another page was made: %s\n%s", answer.Status, body)
+			}
+		})
+	}
+	all.Wait()
+	c.moved.Store(int64(time.Second))
+	eventually(t, "the newest event is shown", func() bool {
+		_, body := s.get("/")
+		c.moved.Add(int64(time.Second))
+		return strings.Contains(body, fmt.Sprintf(`data-sequence="%d"`, len(story.Events)))
+	})
+}
+
 func TestAnAnswerIsCompressedForWhoeverTakesThat(t *testing.T) {
 	t.Parallel()
 	js := newLog(t)
 	publish(t, js, rolloutStory(t, 3))
-	s := newSite(t, js, frozen)
+	s := newSite(t, js, new(clock).of)
 	_, want := s.get("/devices", "Accept-Encoding", "identity")
 	for accept, zipped := range map[string]bool{
 		"gzip": true, "br, gzip": true, "gzip;q=0.5": true, "deflate, gzip;q=1.0": true,

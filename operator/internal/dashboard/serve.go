@@ -27,6 +27,10 @@ const apiPath = "/api/v1/"
 // of how long something lasts is as old at most.
 const steady = 5 * time.Second
 
+// fresh is how old an answer may be that is given to another who asks the same: of a log that
+// grows all the time, a page is made once in that time.
+const fresh = time.Second
+
 // question is what a request asks for.
 type question struct {
 	*http.Request
@@ -82,43 +86,61 @@ func (d *Dashboard) answer(ctx context.Context, s sight, r *http.Request, asJSON
 	if err != nil {
 		return nil, 0, err
 	}
-	tag := d.tag(q, sequence, logID, asJSON)
-	if strings.Contains(r.Header.Get("If-None-Match"), tag) {
+	tag, has := d.tag(q, sequence, logID, asJSON), r.Header.Get("If-None-Match")
+	if strings.Contains(has, tag) {
 		return &answer{tag: tag}, http.StatusNotModified, nil
 	}
-	if a := d.made.get(tag, d.o.Now()); a != nil {
-		return a, http.StatusOK, nil
-	}
-	release, err := d.slot(ctx)
+	k, leave, err := d.made.enter(ctx, q.asked(), d.o.Now())
 	if err != nil {
 		return nil, 0, err
+	}
+	defer leave()
+	if now := d.o.Now(); k.answer == nil || k.tag != tag && (k.logID != logID || now.Sub(k.made) >= fresh || now.Before(k.made)) {
+		if err := d.make(ctx, s, q, k, sequence, asJSON); err != nil {
+			return nil, 0, err
+		}
+	}
+	if strings.Contains(has, k.tag) {
+		return k.answer, http.StatusNotModified, nil
+	}
+	return k.answer, http.StatusOK, nil
+}
+
+// make makes an answer, and keeps it.
+func (d *Dashboard) make(ctx context.Context, s sight, q question, k *kept, last uint64, asJSON bool) error {
+	release, err := d.slot(ctx)
+	if err != nil {
+		return err
 	}
 	defer release()
 	v, err := s.load(ctx, d, q)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	body, kind, err := d.write(ctx, s, q, v, sequence, asJSON)
+	body, kind, err := d.write(ctx, s, q, v, last, asJSON)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	if v.moment.Now {
-		tag = d.tag(q, v.moment.Sequence, v.logID, asJSON)
+		last = v.moment.Sequence
 	}
-	a, err := zip(tag, kind, body)
+	a, err := zip(d.tag(q, last, v.logID, asJSON), kind, body)
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
-	d.made.put(a, d.o.Now())
-	return a, http.StatusOK, nil
+	d.made.put(k, a, v.logID, d.o.Now())
+	return nil
 }
+
+// asked is the same for the same question.
+func (q question) asked() string { return q.URL.Path + "?" + q.values.Encode() }
 
 // tag is the entity tag of an answer. The log is only appended to, so what is true of one of
 // its sequences stays so. A page of the past shows where the log ends beside that, and what
 // is true of now, or of a time that is told from now, grows older by itself.
 func (d *Dashboard) tag(q question, last uint64, logID string, asJSON bool) string {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(d.asset + " " + q.URL.Path + "?" + q.values.Encode()))
+	_, _ = h.Write([]byte(d.asset + " " + q.asked()))
 	if asJSON && q.at.Sequence > 0 {
 		return fmt.Sprintf(`"%s-%d-%x"`, logID, q.at.Sequence, h.Sum64())
 	}

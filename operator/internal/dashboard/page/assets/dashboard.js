@@ -15,6 +15,7 @@ function follow(main) {
   const feed = document.getElementById("feed");
   const say = (text) => { if (feed.textContent !== text) feed.textContent = text; };
   let due = false, waiting = false, lost = false;
+  let heard = 0; // the last event
 
   // Only a tab that is looked at listens. A browser has six connections to a server for all of
   // its tabs, those to which one can go back too: six streams would leave none to load a page by.
@@ -38,7 +39,7 @@ function follow(main) {
       say("");
       if (lost) { lost = false; due = true; turn(); } // the log has gone on, or is another one
     };
-    mine.onmessage = () => { due = true; turn(); };
+    mine.onmessage = (event) => { heard = Number(event.lastEventId); due = true; turn(); };
     mine.onerror = () => {
       lost = true;
       say("The connection is lost; this may be old. It is tried again.");
@@ -66,6 +67,8 @@ function follow(main) {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
     if (!answer.ok) throw new Error(answer.statusText);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const shown = Number(page.querySelector("main").dataset.sequence);
+    if (shown < heard) due = true; // others were shown this a moment ago, and it is theirs
     replace(page, "[data-live]");
     replace(page, ".moment > p:first-child time");
   }
