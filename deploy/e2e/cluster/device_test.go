@@ -19,10 +19,10 @@ import (
 	"testing"
 	"time"
 
-	"fleet.nationtech.io/deploy/devprovider"
 	"fleet.nationtech.io/deploy/e2e/built"
 	"fleet.nationtech.io/deploy/e2e/clustertest"
 	"fleet.nationtech.io/deploy/e2e/systemdtest"
+	"fleet.nationtech.io/deploy/zitadel/setup"
 )
 
 // person is one who enrols devices: a home with what SSH needs.
@@ -45,16 +45,15 @@ func newPerson(f *fleet, lab *systemdtest.Lab, devices []*systemdtest.Device) *p
 	return p
 }
 
-// fleetctl runs a command line as the fleet's administrator, by the node's port.
+// fleetctl runs a command line as the fleet's administrator.
 func (p *person) fleetctl(args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(p.f.t.Context(), clustertest.Timeout)
 	defer cancel()
 	c := exec.CommandContext(ctx, built.Program(p.f.t, "fleetctl"), args...)
-	admin := p.f.users.People[0]
 	c.Env = []string{
 		"HOME=" + p.home, "PATH=" + os.Getenv("PATH"), "NO_COLOR=1",
-		"FLEET_NATS_URL=tls://" + p.f.at(natsPort), "FLEET_NATS_CA=" + p.f.ca,
-		"FLEET_NATS_USER=" + admin.User, "FLEET_NATS_PASSWORD=" + admin.Password,
+		"FLEET_NATS_URL=tls://" + p.f.servers, "FLEET_NATS_CA=" + p.f.ca,
+		"FLEET_NATS_USER=" + p.f.admin.User, "FLEET_NATS_PASSWORD=" + p.f.admin.Password,
 	}
 	c.WaitDelay = time.Second
 	var out, said bytes.Buffer
@@ -69,8 +68,11 @@ func (p *person) fleetctl(args ...string) (string, error) {
 // events are the lines of the event log.
 func (p *person) events() []string {
 	p.f.t.Helper()
-	out, err := p.fleetctl("log", "-o", "json")
-	p.f.must(err)
+	var out string
+	eventually(p.f.t, "the log is read", func(context.Context) (err error) {
+		out, err = p.fleetctl("log", "-o", "json")
+		return err
+	})
 	return strings.Split(strings.TrimSpace(out), "\n")
 }
 
@@ -89,10 +91,11 @@ func (p *person) agrees() {
 }
 
 // forward gives devices a way to a port of the node's: they reach nothing but this
-// machine, at that address. It ends with the test.
+// machine, at that address, which is the test's own. The port has the same number there, as
+// the installer tells it. It ends with the test.
 func (f *fleet) forward(from netip.Addr, port int) string {
 	f.t.Helper()
-	at, end, err := forward(f.t.Context(), net.JoinHostPort(from.String(), "0"), f.at(port))
+	at, end, err := forward(f.t.Context(), net.JoinHostPort(from.String(), strconv.Itoa(port)), f.at(port))
 	f.must(err)
 	f.t.Cleanup(end)
 	return at
@@ -182,14 +185,14 @@ func (f *fleet) sharedFlags(id string) []string {
 	return []string{"--auth", "shared", "--device-password-file", file}
 }
 
-// tokenFlags have a device come in by a key of the provider's.
-func (f *fleet) tokenFlags(provider *devprovider.Provider, id string) []string {
+// tokenFlags have a device come in by a key of its own, which an administrator's account
+// registers at the provider. Keys is the directory that fleetctl zitadel setup wrote.
+func (f *fleet) tokenFlags(keys string) []string {
 	f.t.Helper()
-	_, err := provider.AddUser(devprovider.User{ID: id, Organization: devicesOrganization, Machine: true, TokenType: devprovider.JWT})
+	provider, _, err := setup.Load(keys)
 	f.must(err)
-	key, err := provider.AddKey(id, time.Now().AddDate(1, 0, 0))
-	f.must(err)
-	file := filepath.Join(f.t.TempDir(), id+".json")
-	f.must(os.WriteFile(file, key, 0o600))
-	return []string{"--auth", "zitadel-jwt", "--key", file, "--issuer", provider.Issuer(), "--project", project}
+	return []string{
+		"--issuer", provider.Issuer, "--provider-ca-file", setup.CAFile(keys), "--project", provider.Project,
+		"--organization", provider.DeviceOrganization, "--admin-key-file", setup.AccountKeyFile(keys),
+	}
 }

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,13 +14,11 @@ import (
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-	"fleet.nationtech.io/callout"
 	"fleet.nationtech.io/crds/client/clientset/versioned"
-	"fleet.nationtech.io/crds/install"
 	"fleet.nationtech.io/deploy/accounts"
-	"fleet.nationtech.io/deploy/chart"
 	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/e2e/built"
 	"fleet.nationtech.io/deploy/e2e/clustertest"
@@ -35,60 +32,17 @@ const (
 	webSocketPort = 30443
 )
 
-// fleet is a fleet's server side as pods of the node, made from the chart.
+// fleet is a fleet's server side as pods of the node.
 type fleet struct {
 	t    *testing.T
 	node *clustertest.Node
 	kube *versioned.Clientset
 	// namespace is the fleet's own, so that it meets nothing that was there before.
 	namespace string
-	users     accounts.Users
-	seeds     string // the directory of the callout's seeds
-	ca        string // the file of the authority of all certificates
-}
-
-// newFleet makes what the chart wants to be there: images, a namespace that takes
-// restricted pods only, CRDs, Secrets. The devices named shared come in by passwords, the
-// others by tokens where there is a callout. Devices reach the servers at that address,
-// beside the node's own.
-func newFleet(t *testing.T, node *clustertest.Node, namespace string, hasCallout bool, shared []string, at netip.Addr) *fleet {
-	t.Helper()
-	f := &fleet{t: t, node: node, namespace: namespace, seeds: t.TempDir()}
-	f.importImages()
-	restrictedNamespace(t, node, f.namespace)
-	t.Cleanup(f.remove)
-	f.must(install.Install(t.Context(), node.Config))
-	var err error
-	f.kube, err = versioned.NewForConfig(node.Config)
-	f.must(err)
-
-	f.users, err = accounts.LoadUsers(filepath.Join(f.seeds, "passwords.json"), accounts.Names{
-		Operator: "operator", System: "sys", Callout: hasCallout, People: []string{"admin"}, Level: callout.Admin, Devices: shared,
-	})
-	f.must(err)
-	if c := f.users.Callout; c != nil {
-		c.Issuer, c.XKey, err = accounts.LoadCalloutKeys(f.seeds)
-		f.must(err)
-		f.secret(names.SecretCallout, map[string]string{
-			names.KeyAuthPassword: c.Answers.Password, names.KeyLogPassword: c.Log.Password, names.KeySysPassword: c.System.Password,
-			names.KeyIssuerSeed: f.seed(accounts.IssuerSeedFile), names.KeyXKeySeed: f.seed(accounts.XKeySeedFile),
-		})
-	}
-	conf, err := accounts.Render(f.users, accounts.RenderOptions{})
-	f.must(err)
-	certificate, err := node.Sign(names.CertificateNames(f.namespace), node.Address, at)
-	f.must(err)
-	f.ca = filepath.Join(t.TempDir(), "ca.crt")
-	f.must(os.WriteFile(f.ca, certificate.CA, 0o600))
-
-	f.secret(names.SecretAccounts, map[string]string{names.KeyAccounts: string(conf)})
-	f.secret(names.SecretTLS, map[string]string{
-		names.KeyCert: string(certificate.Certificate), names.KeyKey: string(certificate.Key), names.KeyCA: string(certificate.CA),
-	})
-	f.secret(names.SecretOperator, map[string]string{names.KeyUser: f.users.Operator.User, names.KeyPassword: f.users.Operator.Password})
-	f.configMap(names.ConfigMapCA, string(certificate.CA))
-	f.configMap(names.ConfigMapIssuerCA, string(certificate.CA))
-	return f
+	users     accounts.Users // of a fleet that was rendered
+	admin     accounts.Login
+	servers   string // host and port at which persons reach the servers
+	ca        string // the file of the authority of the servers' certificates
 }
 
 // version is the tag of the images.
@@ -98,7 +52,7 @@ const version = "test"
 // callout as a release has them, and one of NATS laid out as the official one.
 func (f *fleet) importImages() {
 	f.t.Helper()
-	f.node.Import(f.t, clustertest.Program{Image: "localhost/nats:" + version, File: built.Program(f.t, "nats-server"), Path: "/nats-server", User: "65532"})
+	f.node.Import(f.t, clustertest.Program{Image: natsImage, File: built.Program(f.t, "nats-server"), Path: "/nats-server", User: "65532"})
 	builder, err := images.NewBuilder(images.Release{Version: version})
 	f.must(err)
 	var set images.Set
@@ -120,71 +74,37 @@ func (f *fleet) importImages() {
 	f.node.ImportArchive(f.t, archive.Name())
 }
 
-// small are values by which a fleet fits on the node, and devices come in by its ports.
-func small(node *clustertest.Node) chart.Values {
-	resources := chart.Values{"requests": chart.Values{"cpu": "20m", "memory": "32Mi"}, "limits": chart.Values{"memory": "512Mi"}}
-	return chart.Values{
-		"images":   chart.Values{"operator": "localhost/fleet-operator:" + version, "callout": "localhost/fleet-callout:" + version, "nats": "localhost/nats:" + version},
-		"nats":     chart.Values{"spread": "ScheduleAnyway", "storage": chart.Values{"size": "1Gi"}, "goMemLimit": "400MiB", "resources": resources},
-		"operator": chart.Values{"pulseInterval": "1s", "resources": resources},
-		"callout":  chart.Values{"resources": resources},
-		"devices":  chart.Values{"expose": "nodePort", "host": node.Address.String()},
-	}
-}
-
-func (f *fleet) seed(file string) string {
-	f.t.Helper()
-	b, err := os.ReadFile(filepath.Join(f.seeds, file))
-	f.must(err)
-	return string(b)
-}
-
-func (f *fleet) secret(name string, data map[string]string) {
-	f.t.Helper()
-	_, err := f.node.Client.CoreV1().Secrets(f.namespace).Create(f.t.Context(), &corev1.Secret{
-		ObjectMeta: metav1.ObjectMeta{Name: name}, StringData: data,
-	}, metav1.CreateOptions{})
-	f.must(err)
-}
-
-func (f *fleet) configMap(name, ca string) {
-	f.t.Helper()
-	_, err := f.node.Client.CoreV1().ConfigMaps(f.namespace).Create(f.t.Context(), &corev1.ConfigMap{
-		ObjectMeta: metav1.ObjectMeta{Name: name}, Data: map[string]string{names.KeyCA: ca},
-	}, metav1.CreateOptions{})
-	f.must(err)
-}
-
-// apply renders the chart and applies it, and waits until all of its pods are Ready.
-func (f *fleet) apply(profile string, values chart.Values) {
-	f.t.Helper()
-	objects, err := chart.Render(chart.Options{Namespace: f.namespace, Profile: profile, Values: values})
-	f.must(err)
-	manifests, err := chart.YAML(objects)
-	f.must(err)
-	if out, err := f.node.Kubectl(f.t.Context(), manifests, "apply", "--server-side", "-f", "-"); err != nil {
-		f.t.Fatal(out, err)
-	}
-	f.settled()
-}
-
-// settled waits until each workload has all of its replicas Ready, of its newest form.
+// settled waits until each workload has all of its replicas, of its newest form, and their
+// pods are Ready: a pod that has just gone is counted by its workload for a while.
 func (f *fleet) settled() {
 	f.t.Helper()
 	eventually(f.t, "all pods are Ready", func(ctx context.Context) error {
 		deployments, err := f.node.Client.AppsV1().Deployments(f.namespace).List(ctx, metav1.ListOptions{})
 		sets, err2 := f.node.Client.AppsV1().StatefulSets(f.namespace).List(ctx, metav1.ListOptions{})
-		if err := errors.Join(err, err2); err != nil {
+		pods, err3 := f.node.Client.CoreV1().Pods(f.namespace).List(ctx, metav1.ListOptions{})
+		if err := errors.Join(err, err2, err3); err != nil {
 			return err
 		}
 		var errs []error
+		want := 0
 		for _, d := range deployments.Items {
+			want += int(*d.Spec.Replicas)
 			if s := d.Status; s.ObservedGeneration != d.Generation || s.UpdatedReplicas != *d.Spec.Replicas || s.Replicas != *d.Spec.Replicas || s.ReadyReplicas != *d.Spec.Replicas {
 				errs = append(errs, fmt.Errorf("%s wants %d: %+v", d.Name, *d.Spec.Replicas, s))
 			}
 		}
 		for _, s := range sets.Items {
+			want += int(*s.Spec.Replicas)
 			errs = append(errs, unsettled(s))
+		}
+		ready := 0
+		for _, p := range pods.Items {
+			if p.DeletionTimestamp == nil && isReady(&p) {
+				ready++
+			}
+		}
+		if ready != want {
+			errs = append(errs, fmt.Errorf("%d pods are Ready, want %d", ready, want))
 		}
 		return errors.Join(errs...)
 	})
@@ -205,31 +125,26 @@ func (f *fleet) pods() []corev1.Pod {
 	return slices.DeleteFunc(all.Items, func(p corev1.Pod) bool { return p.DeletionTimestamp != nil })
 }
 
-// remove takes the fleet out of the cluster. Deployments and Devices go first, while an
-// operator can take its finalizers off.
-func (f *fleet) remove() {
-	ctx, cancel := context.WithTimeout(context.Background(), clustertest.Timeout)
-	defer cancel()
-	if f.t.Failed() { // the node's report is to tell of it; only its ports are free for the tests after it
-		if _, err := f.node.Kubectl(ctx, nil, "delete", "services", "--all", "-n", f.namespace); err != nil {
-			f.t.Log(err)
-		}
-		return
+// replace deletes a pod and waits until another one is Ready in its place. Grace is how
+// long it may take to end, in seconds; less than 0 is what the pod says itself.
+func (f *fleet) replace(pod corev1.Pod, grace int64) {
+	f.t.Helper()
+	options := metav1.DeleteOptions{}
+	if grace >= 0 {
+		options.GracePeriodSeconds = &grace
 	}
-	for _, args := range [][]string{
-		{"delete", "deployments.fleet.nationtech.io", "--all", "-n", "default"},
-		{"delete", "devices.fleet.nationtech.io", "--all"},
-		// The servers of NATS would send their clients away first, for half a minute.
-		{"delete", "statefulsets,deployments.apps", "--all", "-n", f.namespace, "--cascade=orphan"},
-		{"delete", "pods", "--all", "-n", f.namespace, "--grace-period=1"},
-		{"delete", "services", "--all", "-n", f.namespace},
-		{"delete", "namespace", f.namespace, "--wait=false"}, // nobody else has its name
-		{"delete", "clusterrole,clusterrolebinding", "-l", "app.kubernetes.io/part-of=harmony-fleet"},
-	} {
-		if _, err := f.node.Kubectl(ctx, nil, args...); err != nil {
-			f.t.Error(err)
+	f.must(f.node.Client.CoreV1().Pods(f.namespace).Delete(f.t.Context(), pod.Name, options))
+	eventually(f.t, pod.Name+" is gone", func(ctx context.Context) error {
+		now, err := f.node.Client.CoreV1().Pods(f.namespace).Get(ctx, pod.Name, metav1.GetOptions{})
+		switch {
+		case apierrors.IsNotFound(err) || err == nil && now.UID != pod.UID:
+			return nil
+		case err == nil:
+			err = errors.New("it is still there")
 		}
-	}
+		return err
+	})
+	f.settled()
 }
 
 func (f *fleet) deploy(name, tag string) {
@@ -248,4 +163,11 @@ func (f *fleet) must(err error) {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+}
+
+// kubectl runs a command line that must not fail.
+func (f *fleet) kubectl(args ...string) {
+	f.t.Helper()
+	_, err := f.node.Kubectl(f.t.Context(), nil, args...)
+	f.must(err)
 }

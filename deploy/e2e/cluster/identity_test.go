@@ -17,11 +17,7 @@ import (
 	"fleet.nationtech.io/deploy/authority"
 	"fleet.nationtech.io/deploy/devprovider"
 	"fleet.nationtech.io/deploy/devprovider/devprovidertest"
-	"fleet.nationtech.io/deploy/e2e/built"
-	"fleet.nationtech.io/deploy/e2e/clustertest"
 )
-
-const calloutImage = "localhost/fleet-callout:test"
 
 // startProvider starts a provider at an address of this machine, and gives its issuer, the
 // file of its certificate authority, and the key file of its administrator.
@@ -66,34 +62,4 @@ func startProvider(t *testing.T, at netip.Addr) (issuer, caFile, adminKey string
 		t.Fatal(err)
 	}
 	return p.Issuer(), caFile, adminKey
-}
-
-// A production fleet is installed with its identity provider, and the installer lets
-// an identity in and out again. What an administrator does by the documents is all that
-// this test does.
-func TestAProductionFleetIsInstalledWithItsProvider(t *testing.T) {
-	node := clustertest.Shared(t)
-	for image, program := range map[string]string{operatorImage: "fleet-operator", calloutImage: "fleet-callout", natsImage: "nats-server"} {
-		node.Import(t, clustertest.Program{Image: image, File: built.Program(t, program), Path: "/" + program, User: "65532"})
-	}
-	issuer, caFile, adminKey := startProvider(t, node.Gateway)
-	keys := filepath.Join(t.TempDir(), "fleet-keys")
-	setUp := runProgram(t, "zitadel", "setup", "--issuer", issuer, "--ca-file", caFile, "--admin-key-file", adminKey, "--out", keys)
-	setUp.wants(t, 0, "install --provider")
-
-	t.Cleanup(func() { takeOut(t, node) })
-	small := []string{"--set", "nats.spread=ScheduleAnyway", "--set", "nats.storage.size=1Gi", "--set", "nats.goMemLimit=200MiB"}
-	for _, part := range []string{"nats", "operator", "callout"} {
-		small = append(small, "--set", part+".resources.requests.cpu=20m", "--set", part+".resources.requests.memory=64Mi", "--set", part+".resources.limits.memory=512Mi")
-	}
-	args := append([]string{
-		"install", "--profile", "production", "--provider", keys,
-		"--set", "images.operator=" + operatorImage, "--set", "images.callout=" + calloutImage, "--set", "images.nats=" + natsImage,
-		"--set", "devices.expose=nodePort", "--set", "devices.host=" + node.Address.String(),
-	}, small...)
-	runFleetctl(t, node, args...).wants(t, 0, "3 of 3 pods are ready", "3 replicas", "A device's identity was made at the provider, got in at wss://", "is installed", "enroll ssh://")
-	runFleetctl(t, node, "install").wants(t, 0, "nothing was changed")
-	if info := log(t, node); info.Replicas != 3 {
-		t.Errorf("the log has %d replicas, want 3", info.Replicas)
-	}
 }

@@ -41,8 +41,9 @@ import (
 )
 
 const (
-	operatorImage = "localhost/fleet-operator:test"
-	natsImage     = "localhost/nats:test"
+	operatorImage = "localhost/fleet-operator:" + version
+	calloutImage  = "localhost/fleet-callout:" + version
+	natsImage     = "localhost/nats:" + version
 )
 
 // fleetctlRun is one command line, with what it answered.

@@ -22,10 +22,8 @@ func TestTheLabProfileSurvivesTheKillOfItsNode(t *testing.T) {
 	step := func(what string) { t.Logf("%6.1f s: %s", time.Since(began).Seconds(), what) }
 	lab := systemdtest.New(t)
 	devices := lab.Start("lab-01")
-	f := newFleet(t, node, "fleet-lab", false, []string{"lab-01"}, lab.Gateway())
-	values := small(node)
-	values["callout"] = map[string]any{"enabled": false}
-	f.apply("lab", values)
+	f := newFleet(t, node, "fleet-lab", []string{"lab-01"}, lab.Gateway())
+	f.apply("lab", small(node))
 	if pods := f.pods(); len(pods) != 2 {
 		t.Errorf("there are %d pods, want 2", len(pods))
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -166,12 +167,14 @@ func readyInsteadOf(ctx context.Context, node *clustertest.Node, pod *corev1.Pod
 	if err != nil {
 		return err
 	}
-	if now.UID != pod.UID {
-		for _, c := range now.Status.Conditions {
-			if c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue {
-				return nil
-			}
-		}
+	if now.UID != pod.UID && isReady(now) {
+		return nil
 	}
 	return fmt.Errorf("%s is %s: %+v", pod.Name, now.Status.Phase, now.Status.Conditions)
+}
+
+func isReady(pod *corev1.Pod) bool {
+	return slices.ContainsFunc(pod.Status.Conditions, func(c corev1.PodCondition) bool {
+		return c.Type == corev1.PodReady && c.Status == corev1.ConditionTrue
+	})
 }
