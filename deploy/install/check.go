@@ -61,6 +61,9 @@ func (r *run) check(ctx context.Context) error {
 			"Read the operator's log: kubectl -n " + r.Namespace + " logs deployment/" + names.Operator + ". Then install again, or use --skip-check.",
 		}
 	}
+	if err := r.balancer(ctx); err != nil {
+		return err
+	}
 	urls := outsideURLs(s)
 	for _, url := range urls {
 		if err := r.checkOutside(ctx, url, admin, roots); err != nil {

@@ -347,6 +347,9 @@ func TestALabIsInstalledAndKept(t *testing.T) {
 		t.Error("an upgrade to the same version is no failure")
 	}
 
+	t.Run("behind a load balancer", func(t *testing.T) { behindABalancer(t, node) })
+	t.Run("by an Ingress", func(t *testing.T) { byAnIngress(t, node) })
+
 	t.Run("without a Secret that was made once", func(t *testing.T) {
 		secrets := node.Client.CoreV1().Secrets(names.Namespace)
 		ca, err := secrets.Get(t.Context(), credentials.SecretAuthority, metav1.GetOptions{})
