@@ -12,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 
 	"fleet.nationtech.io/deploy/chart/names"
+	"fleet.nationtech.io/deploy/install/apply"
 	"fleet.nationtech.io/deploy/install/cluster"
 )
 
@@ -55,11 +56,11 @@ func (r *run) balancerAddresses(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	if there == nil {
-		return nil, errors.New("Service " + names.Devices + " is not there any more")
+		return nil, errors.New("service " + names.Devices + " is not there any more")
 	}
 	var service corev1.Service
 	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(there.Object, &service); err != nil {
-		return nil, fmt.Errorf("Service %s: %w", names.Devices, err)
+		return nil, fmt.Errorf("%s: %w", apply.Name(there), err)
 	}
 	var all []string
 	for _, i := range service.Status.LoadBalancer.Ingress {

@@ -13,7 +13,8 @@ func TestWhatIsSaidOfALoadBalancer(t *testing.T) {
 		"the host is a name":         {[]string{"192.0.2.7"}, "devices.example.com", "The load balancer has 192.0.2.7. devices.example.com must lead there."},
 		"the host is one of several": {[]string{"192.0.2.7", "192.0.2.8"}, "192.0.2.7", "The load balancer has 192.0.2.7 and 192.0.2.8."},
 		"no host is given": {
-			[]string{"a.elb.example.com"}, "",
+			[]string{"a.elb.example.com"},
+			"",
 			"The load balancer has a.elb.example.com. Give what devices use, that or a name that leads there: --set devices.host=a.elb.example.com. Then install again.",
 		},
 	} {
