@@ -78,6 +78,8 @@ func (r *run) balancerAddresses(ctx context.Context) ([]string, error) {
 func balanced(at []string, host string) string {
 	sentence := "The load balancer has " + strings.Join(at, " and ")
 	switch {
+	case host == "" && strings.Contains(at[0], ":"): // the values take no such address
+		return sentence + ". Give a name that leads there: --set devices.host=NAME. Then install again."
 	case host == "":
 		return sentence + ". Give what devices use, that or a name that leads there: --set devices.host=" + at[0] + ". Then install again."
 	case slices.Contains(at, host):
