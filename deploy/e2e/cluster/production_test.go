@@ -65,6 +65,18 @@ func (f *fleet) installed() {
 	f.must(os.WriteFile(f.ca, []byte(trusted.Data[names.KeyCA]), 0o600))
 }
 
+// gone waits until the fleet has no pod any more.
+func (f *fleet) gone() {
+	f.t.Helper()
+	eventually(f.t, "there is no pod", func(ctx context.Context) error {
+		pods, err := f.node.Client.CoreV1().Pods(f.namespace).List(ctx, metav1.ListOptions{})
+		if err == nil && len(pods.Items) > 0 {
+			err = fmt.Errorf("there are %d", len(pods.Items))
+		}
+		return err
+	})
+}
+
 // The production profile as an administrator installs it, on the node, under Pod Security
 // restricted, as users that no image knows: three NATS servers, two operators, three auth
 // callouts. Three devices come in by their identities, one over TLS and two over
@@ -145,14 +157,8 @@ func TestTheProductionProfileOnARealNode(t *testing.T) {
 	s.step("an update has reached the devices")
 
 	runFleetctl(t, node, "uninstall").wants(t, 0, "Its event log, its Secrets and the CRDs stay")
-	if pods := f.pods(); len(pods) > 0 {
-		eventually(t, "the pods are gone", func(context.Context) error {
-			if left := f.pods(); len(left) > 0 {
-				return fmt.Errorf("%d are left", len(left))
-			}
-			return nil
-		})
-	}
+	f.gone()
+	s.sameContainers("the server side was taken out")
 	runFleetctl(t, node, "install").wants(t, 0, "is installed") // the values were kept
 	f.settled()
 	s.untouched("the server side was taken out and installed again")

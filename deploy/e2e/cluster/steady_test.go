@@ -32,8 +32,8 @@ func (s *steady) remember() {
 	s.containers, s.events = containers(s.p.f.t, s.devices...), s.p.events()
 }
 
-// goesOn has an operator append an event, which the log must show. An operator that stands
-// still is found where that begins.
+// goesOn has an operator append an event, which the log must show: an operator that stands
+// still is found out at once.
 func (s *steady) goesOn() {
 	t, f := s.p.f.t, s.p.f
 	t.Helper()
@@ -51,18 +51,25 @@ func (s *steady) goesOn() {
 	})
 }
 
-// untouched says that after something no device runs another container, and the log has
-// all that it had.
-func (s *steady) untouched(what string) {
+// sameContainers fails the test where after something a device runs another container.
+func (s *steady) sameContainers(what string) {
 	t := s.p.f.t
 	t.Helper()
 	if diff := cmp.Diff(s.containers, containers(t, s.devices...)); diff != "" {
-		t.Errorf("after %s devices run other containers (-before +after):\n%s", what, diff)
+		t.Errorf("once %s devices run other containers (-before +after):\n%s", what, diff)
 	}
+}
+
+// untouched fails the test where after something a device runs another container, or the
+// log lacks what it had.
+func (s *steady) untouched(what string) {
+	t := s.p.f.t
+	t.Helper()
+	s.sameContainers(what)
 	s.goesOn()
 	after := s.p.events()
 	if len(after) < len(s.events) || !cmp.Equal(s.events, after[:len(s.events)]) {
-		t.Errorf("after %s the log lost events (-before +after):\n%s", what, cmp.Diff(s.events, after))
+		t.Errorf("once %s the log lost events (-before +after):\n%s", what, cmp.Diff(s.events, after))
 	}
 	s.events = after
 	s.p.agrees()

@@ -3,6 +3,7 @@
 package cluster_test
 
 import (
+	"context"
 	"fmt"
 	"testing"
 
@@ -28,7 +29,8 @@ func behindABalancer(t *testing.T, node *clustertest.Node) {
 	runFleetctl(t, node, "install", "--set", "devices.expose=nodePort").wants(t, 0, fmt.Sprintf("The NATS servers answer at wss://%s:30443", node.Address))
 }
 
-// byAnIngress has the API server check what an Ingress makes of an installed fleet.
+// byAnIngress has the API server check what an installed fleet would be with its devices
+// coming in by an Ingress.
 func byAnIngress(t *testing.T, node *clustertest.Node) {
 	byIngress := func(class string) []string {
 		return []string{"install", "--dry-run", "--set", "devices.expose=ingress,devices.host=devices.example.com,devices.ingress.className=" + class}
@@ -38,7 +40,7 @@ func byAnIngress(t *testing.T, node *clustertest.Node) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if _, err := node.Kubectl(t.Context(), nil, "delete", "ingressclass", "web"); err != nil {
+		if _, err := node.Kubectl(context.WithoutCancel(t.Context()), nil, "delete", "ingressclass", "web"); err != nil {
 			t.Error(err)
 		}
 	})
