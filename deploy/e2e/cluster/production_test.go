@@ -95,10 +95,8 @@ func TestTheProductionProfileOnARealNode(t *testing.T) {
 	keys := filepath.Join(t.TempDir(), "fleet-keys")
 	runProgram(t, "zitadel", "setup", "--issuer", issuer, "--ca-file", caFile, "--admin-key-file", adminKey, "--out", keys).wants(t, 0, "install --provider")
 	tls, wss := f.forward(gateway, natsPort), f.forward(gateway, webSocketPort)
-	t.Cleanup(func() {
-		f.emptied()
-		takeOut(t, node)
-	})
+	t.Cleanup(func() { takeOut(t, node) })
+	t.Cleanup(func() { deleteAll(t, node) })
 	runFleetctl(t, node, installProduction(keys, gateway)...).wants(t, 0,
 		"3 of 3 pods are ready", "3 replicas", "A device's identity was made at the provider, got in at wss://"+wss, "Devices reach it at tls://"+tls, "enroll ssh://")
 	runFleetctl(t, node, "install").wants(t, 0, "nothing was changed")

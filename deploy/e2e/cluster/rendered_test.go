@@ -92,19 +92,10 @@ func (f *fleet) apply(profile string, values chart.Values) {
 	f.settled()
 }
 
-// emptied deletes Deployments and Devices, while an operator can take its finalizers off.
-// Of a test that failed all is left: the node's report is to tell of it.
-func (f *fleet) emptied() {
-	if f.t.Failed() {
-		return
-	}
-	f.clean("delete", "deployments.fleet.nationtech.io", "--all", "-n", "default")
-	f.clean("delete", "devices.fleet.nationtech.io", "--all")
-}
-
-// remove takes the fleet out of the cluster.
+// remove takes the fleet out of the cluster. Of a test that failed all is left: the node's
+// report is to tell of it.
 func (f *fleet) remove() {
-	f.emptied()
+	deleteAll(f.t, f.node)
 	if f.t.Failed() { // only its ports are free for the tests after it
 		f.clean("delete", "services", "--all", "-n", f.namespace)
 		return
