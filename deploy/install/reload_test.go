@@ -63,7 +63,7 @@ server_name: $POD_NAME
 host: $POD_NAME
 port: %d
 tls: { cert_file: "%[2]s/tls.crt", key_file: "%[2]s/tls.key", timeout: 5 }
-jetstream: { store_dir: "%[3]s", max_file_store: 64MB, max_memory_store: 16MB }
+jetstream: { store_dir: "%[3]s/$POD_NAME", max_file_store: 64MB, max_memory_store: 16MB }
 cluster: { name: test, host: $POD_NAME, port: %[4]d, routes: ["nats://127.0.0.1:%[4]d", "nats://127.0.0.2:%[4]d", "nats://127.0.0.3:%[4]d"] }
 include "accounts.conf"
 `, clients, tlsDir, t.TempDir(), routes)
