@@ -3,6 +3,7 @@ package decide_test
 import (
 	"fmt"
 	"reflect"
+	"slices"
 	"testing"
 
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -18,6 +19,7 @@ import (
 	"fleet.nationtech.io/operator/decide"
 	fleetstatus "fleet.nationtech.io/operator/status"
 	"fleet.nationtech.io/operator/status/argocdtest"
+	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
 	"fleet.nationtech.io/projections/rollout/rollouttest"
@@ -228,5 +230,58 @@ func TestArgoReadsTheHealthOfADisruptionBudget(t *testing.T) {
 				t.Errorf("kstatus says %s (%s), want %s", by.Status, by.Message, tt.by)
 			}
 		})
+	}
+}
+
+// After whatever event of whatever world: a rollout that is paused, rolled back or aborted,
+// and is stalled by its Deployment's status, is in the list of what needs a person, and
+// one that the list calls paused or ended is stalled by the status. What devices wait for
+// is not compared: the operator knows their labels before the log does.
+func TestTheListOfWhatNeedsAPersonAgreesWithTheStatuses(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		tw := newTwin(rt)
+		w := &watchers{twin: tw, written: map[fleet.Key]v1alpha1.DeploymentStatus{}}
+		tw.changed = w.agree
+		said := tw.Said
+		tw.Said = func(e rollouttest.Event) {
+			said(e)
+			w.agree()
+		}
+		rollouttest.Live(tw.World)
+	})
+}
+
+func (w *watchers) agree() {
+	view := w.engine.View()
+	items := map[fleet.Key][]attention.Item{}
+	for _, i := range attention.Of(view, view.Clock, attention.Facts{}) {
+		k := fleet.Key{Namespace: i.Namespace, Name: i.Name}
+		items[k] = append(items[k], i)
+	}
+	for _, d := range w.State.ByApplied() {
+		k := key(d.Key)
+		spec, ok := w.engine.Deployment(k)
+		log := view.Deployments[k]
+		if !ok || spec.Deleting || log == nil || log.Lifecycle != fleet.Applied || log.Spec.Generation != spec.Generation {
+			continue
+		}
+		ended := log.Run.Phase == fleet.PhaseRolledBack || log.Run.Phase == fleet.PhaseAborted && log.Run.Kind != eventlog.RunRestart
+		if ended && log.Rejected != log.Spec.ScoreHash {
+			continue // of a content before this one: the next run starts at once
+		}
+		in := w.input(k, spec)
+		in.Conflicted = 0 // that stalls it too, and is an entry of its own
+		in.Previous = fleetstatus.Deployment(in, now)
+		s := fleetstatus.Deployment(in, now)
+		stalled := meta.IsStatusConditionTrue(s.Conditions, v1alpha1.ConditionStalled)
+		ends := slices.IndexFunc(items[k], func(i attention.Item) bool {
+			return i.Kind == attention.RolloutPaused || i.Kind == attention.RolloutEnded
+		})
+		over := log.Run.Phase == fleet.PhasePaused || log.Run.Phase == fleet.PhaseRolledBack || log.Run.Phase == fleet.PhaseAborted
+		if stalled && over && ends < 0 || !stalled && ends >= 0 {
+			w.explain()
+			w.Fatalf("%s: its status is %+v\nand the list has %+v", k, s.Conditions, items[k])
+		}
 	}
 }

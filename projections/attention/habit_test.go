@@ -31,7 +31,10 @@ func TestAHabitIsTheLongestAbsenceThatADeviceCameBackFrom(t *testing.T) {
 	away("pi-03", time.Hour, true)
 	w.Say(eventlog.DeviceSubject("pi-03"), eventlog.DeviceDecommissioned, eventlog.Removal{})
 	h := attention.NewHabits()
-	for e := range w.Log() {
+	for e, err := range w.Log() {
+		if err != nil {
+			t.Fatal(err)
+		}
 		h.Add(e)
 	}
 	want := map[string]time.Duration{"pi-01": 8*time.Hour + 100*time.Second + 2*time.Second}
