@@ -36,10 +36,10 @@ func story(t *testing.T) *storytest.Story {
 				s.Run(web, eventlog.RolloutBatchStarted, eventlog.Rollout{Revision: revision, Batch: 2})
 			}
 			s.Give(name(i), web, revision, 1+min(i, 1), start)
-			switch {
-			case i == 4:
+			switch i {
+			case 4:
 				s.State(name(i), web, eventlog.DeploymentState{Phase: eventlog.PhaseFailed, Reason: "CrashLoop", Revision: revision})
-			case i == 5:
+			case 5:
 				s.Offline(name(i))
 			default:
 				s.Report(name(i), web, eventlog.PhaseRunning, "", revision)
