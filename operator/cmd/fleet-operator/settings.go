@@ -90,7 +90,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.BoolVar(&s.adoptCluster, "adopt-cluster", false, "take over an event log that belongs to another cluster")
 	f.StringVar(&s.listen, "listen", ":18080", "address of /metrics, /healthz, /readyz and /api/v1/events; empty for none")
 	f.BoolVar(&s.eventsAPI, "events-api", true, "serve the events of the log at /api/v1/events, to each client that reaches --listen")
-	f.StringVar(&s.dashboard, "dashboard", "", "address of the web dashboard and its JSON API, such as 127.0.0.1:18081; empty for none. It only reads, and asks nobody to sign in, so it listens on the loopback alone")
+	f.StringVar(&s.dashboard, "dashboard", "", "address of the web dashboard and its JSON API, such as 127.0.0.1:18082; empty for none. It only reads, and asks nobody to sign in, so it listens on the loopback alone")
 	f.BoolVar(&s.dashboardOpen, "dashboard-open-to-the-network", false, "let --dashboard be another address than the loopback: each who reaches it may read all that the event log says")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "DEBUG, INFO, WARN or ERROR")
 	showVersion := f.Bool("version", false, "print the version and end")

@@ -58,7 +58,7 @@ func loopback(host string) bool {
 func CheckListen(address string, open bool) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("%q is no address such as 127.0.0.1:18081: %w", address, err)
+		return fmt.Errorf("%q is no address such as 127.0.0.1:18082: %w", address, err)
 	}
 	if open || loopback(host) {
 		return nil

@@ -106,8 +106,8 @@ func TestADashboardOnTheLoopbackAnswersToItsNamesAlone(t *testing.T) {
 	js := newLog(t)
 	s, open := newSite(t, js), newSite(t, js, func(o *dashboard.Options) { o.AnyHost = true })
 	for host, want := range map[string]int{
-		"localhost": 200, "localhost:18081": 200, "127.0.0.1:1": 200, "[::1]:18081": 200, "[::1]": 200,
-		"attacker.example": 421, "attacker.example:18081": 421, "localhost.attacker.example": 421, "10.0.0.1:18081": 421, "127.0.0.1.attacker.example": 421,
+		"localhost": 200, "localhost:18082": 200, "127.0.0.1:1": 200, "[::1]:18082": 200, "[::1]": 200,
+		"attacker.example": 421, "attacker.example:18082": 421, "localhost.attacker.example": 421, "10.0.0.1:18082": 421, "127.0.0.1.attacker.example": 421,
 	} {
 		for _, path := range []string{"/", "/api/v1/devices", "/api/v1/events"} {
 			if answer, body := s.get(path, "Host", host); answer.StatusCode != want {
@@ -123,8 +123,8 @@ func TestADashboardOnTheLoopbackAnswersToItsNamesAlone(t *testing.T) {
 func TestADashboardForTheNetworkWantsAWord(t *testing.T) {
 	t.Parallel()
 	for address, want := range map[string]string{
-		"127.0.0.1:18081": "", "[::1]:18081": "", "localhost:0": "",
-		":18081": "not the loopback", "0.0.0.0:18081": "not the loopback", "[::]:18081": "not the loopback", "10.0.0.1:1": "not the loopback", "fleet.example:1": "not the loopback",
+		"127.0.0.1:18082": "", "[::1]:18082": "", "localhost:0": "",
+		":18082": "not the loopback", "0.0.0.0:18082": "not the loopback", "[::]:18082": "not the loopback", "10.0.0.1:1": "not the loopback", "fleet.example:1": "not the loopback",
 		"localhost": "no address",
 	} {
 		err := dashboard.CheckListen(address, false)
