@@ -35,10 +35,12 @@ type Options struct {
 	// AnyHost answers whatever name the server is called by. Otherwise only a name of this
 	// machine's loopback will do: a page of another origin, whose name an attacker lets
 	// resolve to loopback, must not read the fleet.
-	AnyHost  bool
-	Registry prometheus.Registerer
-	Logger   *slog.Logger
-	Now      func() time.Time
+	AnyHost bool
+	// MaxEvents is how many events a page reads at most to tell a history; 0: 100,000.
+	MaxEvents int
+	Registry  prometheus.Registerer
+	Logger    *slog.Logger
+	Now       func() time.Time
 }
 
 // Dashboard answers requests.
@@ -56,6 +58,9 @@ func New(o Options) (*Dashboard, error) {
 	pages, err := page.New()
 	if err != nil {
 		return nil, err
+	}
+	if o.MaxEvents == 0 {
+		o.MaxEvents = 100_000
 	}
 	asset, err := digest(page.Assets)
 	if err != nil {

@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"fleet.nationtech.io/operator/internal/dashboard"
 )
 
 func TestEachPageShowsTheFleet(t *testing.T) {
@@ -77,4 +79,23 @@ func TestAPageOfNowHearsOfWhatChangesIt(t *testing.T) {
 		}
 	}
 	t.Errorf("the stream ended: %v", lines.Err())
+}
+
+// A page whose history is long is shown without it, and names the command that has it.
+func TestAHistoryThatIsTooLongForAPageIsLeftOut(t *testing.T) {
+	t.Parallel()
+	js := newLog(t)
+	publish(t, js, rolloutStory(t, 3))
+	s := newSite(t, js, func(o *dashboard.Options) { o.MaxEvents = 2 })
+	for path, want := range map[string][]string{
+		"/devices/device-00001": {"Desired beside observed", "CrashLoop", "fleetctl history device/device-00001"},
+		"/deployments/shop/web": {"registry.example/web:2", "fleetctl rollout history web -n shop"},
+	} {
+		answer, body := s.get(path)
+		for _, w := range want {
+			if answer.StatusCode != http.StatusOK || !strings.Contains(body, w) {
+				t.Errorf("%s: %s lacks %q:\n%s", path, answer.Status, w, body)
+			}
+		}
+	}
 }

@@ -212,7 +212,7 @@ func changes(ctx context.Context, d *Dashboard, q question) (v shown, err error)
 }
 
 // withEvents reads the events on some subjects up to the moment, and calls fn with them and
-// with the fleet at the moment.
+// with the fleet at the moment. Where they are more than a page may read, it gives none: nil.
 func (d *Dashboard) withEvents(ctx context.Context, q question, subjects []string, fn func(moments.Fleet, iter.Seq2[eventlog.Event, error]) error) error {
 	until := uint64(0)
 	if err := d.o.Moments.At(ctx, q.at, func(f moments.Fleet) { until = f.Catalog.View.Sequence }); err != nil {
@@ -223,19 +223,22 @@ func (d *Dashboard) withEvents(ctx context.Context, q question, subjects []strin
 		err error
 	}
 	var all []read
+	events := func(yield func(eventlog.Event, error) bool) {
+		for _, r := range all {
+			if !yield(r.Event, r.err) {
+				return
+			}
+		}
+	}
 	for e, err := range d.o.Moments.Events(ctx, until, subjects...) {
+		if len(all) == d.o.MaxEvents {
+			events = nil
+			break
+		}
 		all = append(all, read{e, err})
 	}
 	var failed error
-	err := d.o.Moments.At(ctx, q.at, func(f moments.Fleet) {
-		failed = fn(f, func(yield func(eventlog.Event, error) bool) {
-			for _, r := range all {
-				if !yield(r.Event, r.err) {
-					return
-				}
-			}
-		})
-	})
+	err := d.o.Moments.At(ctx, q.at, func(f moments.Fleet) { failed = fn(f, events) })
 	if err == nil {
 		err = failed
 	}

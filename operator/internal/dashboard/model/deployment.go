@@ -36,7 +36,9 @@ type Deployment struct {
 
 	Progress  *resource.Progress  `json:"progress,omitempty"`
 	Revisions []resource.Revision `json:"revisions"` // the newest first
-	Diff      *SpecDiff           `json:"diff,omitempty"`
+	// Unread says why there are no revisions.
+	Unread string    `json:"unread,omitempty"`
+	Diff   *SpecDiff `json:"diff,omitempty"`
 }
 
 // SpecDiff is in what two revisions of a Deployment differ.
@@ -54,7 +56,7 @@ func DeploymentSubjects(key fleet.Key) []string {
 }
 
 // DeploymentOf shows a Deployment; false where the log does not know it. events are those on
-// its subject. from and to are the revisions to compare; 0: the newest two.
+// its subject; nil: there are more than may be read. from and to are the revisions to compare; 0: the newest two.
 func DeploymentOf(c *resource.Catalog, now bool, key fleet.Key, events iter.Seq2[eventlog.Event, error], from, to uint64) (out Deployment, known bool, err error) {
 	d := c.View.Deployments[key]
 	if d == nil || d.Lifecycle == "" && d.Refused == nil {
@@ -68,6 +70,11 @@ func DeploymentOf(c *resource.Catalog, now bool, key fleet.Key, events iter.Seq2
 	}
 	if p, ok := c.Progress(key, namedDevices); ok {
 		out.Progress = &p
+	}
+	if events == nil {
+		out.Revisions = []resource.Revision{}
+		out.Unread = "The log has more events of it than a page reads. Its revisions: fleetctl rollout history " + key.Name + " -n " + key.Namespace
+		return out, true, nil
 	}
 	specs := map[uint64]*eventlog.Deployment{}
 	rs, err := resource.RevisionsOf(c.View, key, gathering(events, c.View.Sequence, specs))

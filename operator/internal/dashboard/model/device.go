@@ -27,7 +27,7 @@ type Device struct {
 	Inventory   Inventory            `json:"inventory"`
 	Deployments []OnDevice           `json:"deployments"`
 	Explanation *explain.Explanation `json:"explanation,omitempty"`
-	// Unexplained says why there is no explanation.
+	// Unexplained says why there is no explanation, or no history either.
 	Unexplained string           `json:"unexplained,omitempty"`
 	History     []timeline.Entry `json:"history"` // the newest first
 	Earlier     int              `json:"earlier"` // entries of the history that are left out
@@ -70,7 +70,7 @@ type OnDevice struct {
 func DeviceSubjects(device string) []string { return explain.Question{Device: device}.Subjects() }
 
 // DeviceOf shows a device; false where the fleet does not know it. events are those of
-// DeviceSubjects, which are read twice.
+// DeviceSubjects, which are read twice; nil: there are more than may be read.
 func DeviceOf(c *resource.Catalog, now bool, id string, events iter.Seq2[eventlog.Event, error]) (out Device, known bool, err error) {
 	key := fleet.Key{Name: id}
 	if !resource.Devices().Exists(c, key) {
@@ -90,6 +90,10 @@ func DeviceOf(c *resource.Catalog, now bool, id string, events iter.Seq2[eventlo
 	}
 	if d.Info != nil {
 		out.Inventory = Inventory{Text: timeline.InventoryText(d.Info.Inventory), KeyEnds: d.Info.KeyExpires.UTC()}
+	}
+	if events == nil {
+		out.Unexplained = "The log has more events of it than a page reads. Its history: fleetctl history device/" + id
+		return out, true, nil
 	}
 	until := upTo(events, c.View.Sequence)
 	h, err := timeline.OfDevice(until, id, timeline.Options{})
