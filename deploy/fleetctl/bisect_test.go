@@ -85,7 +85,7 @@ func TestAPlantedChangeAmongAHundredThousandEventsIsFoundInTwentySteps(t *testin
 
 	for _, args := range [][]string{
 		{`deployments["shop/web"].status.aggregate.failed > 0`},
-		{`devices["pi-07"].status.onDevice.exists(d, d.reason == "ImageNotFound")`},
+		{`devices["pi-07"].status.onDevice.exists(d, d.?reason.orValue("") == "ImageNotFound")`},
 	} {
 		var out, errs bytes.Buffer
 		s := cli.Streams{Out: &out, Err: &errs, Now: time.Now, Name: "fleetctl", Getenv: func(name string) string {

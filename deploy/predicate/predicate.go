@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/google/cel-go/cel"
+	"github.com/google/cel-go/common"
 	"github.com/google/cel-go/common/types"
 
 	"fleet.nationtech.io/eventlog/spelling"
@@ -26,9 +27,11 @@ const Help = `A predicate is an expression in CEL (https://cel.dev) that gives a
   sequence     the moment, a number
 
 A predicate that looks at what is not there (a Deployment before it was applied, a field
-that is left out because it is 0 or empty) does not hold. "shop/web" in deployments asks
-whether something is there, has(x.y) whether a field is, and with [?"key"], .?field and
-.orValue(0) what is not there counts as something else.`
+that is left out because it is 0 or empty, an element that a list does not have) does not
+hold. "shop/web" in deployments asks whether something is there, has(x.y) whether a field
+is, and with [?"key"], [?0], .?field and .orValue(0) what is not there counts as something
+else. Within all, exists, exists_one, map and filter it must say so: one device without a
+field would decide for all devices, so that a look at such a field is an error there.`
 
 // names are the variables of a predicate.
 var names = []string{"deployments", "devices", "rollouts", "budgets", "now", "sequence"}
@@ -36,6 +39,7 @@ var names = []string{"deployments", "devices", "rollouts", "budgets", "now", "se
 // Predicate is an expression that can be asked.
 type Predicate struct {
 	program cel.Program
+	ast     *cel.Ast
 	text    string
 }
 
@@ -69,18 +73,13 @@ func Compile(text string) (*Predicate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the predicate cannot be used: %w", err)
 	}
-	return &Predicate{program: program, text: text}, nil
+	return &Predicate{program: program, ast: ast, text: text}, nil
 }
 
 // places says each thing that is wrong, with its place.
 func places(text string, issues *cel.Issues) string {
-	lines := strings.Count(text, "\n") + 1
 	var said []string
 	for _, e := range issues.Errors() {
-		where := fmt.Sprintf("column %d", e.Location.Column()+1)
-		if lines > 1 {
-			where = fmt.Sprintf("line %d, %s", e.Location.Line(), where)
-		}
 		what := strings.TrimSuffix(e.Message, " (in container '')")
 		if name, ok := strings.CutPrefix(what, "undeclared reference to '"); ok {
 			name = strings.TrimSuffix(name, "'")
@@ -89,15 +88,23 @@ func places(text string, issues *cel.Issues) string {
 				what = fmt.Sprintf("there is no %s: is %s meant?", name, strings.Join(meant, " or "))
 			}
 		}
-		said = append(said, where+": "+what)
+		said = append(said, place(text, e.Location)+": "+what)
 	}
 	return strings.Join(said, "; ")
+}
+
+func place(text string, at common.Location) string {
+	if strings.Contains(text, "\n") {
+		return fmt.Sprintf("line %d, column %d", at.Line(), at.Column()+1)
+	}
+	return fmt.Sprintf("column %d", at.Column()+1)
 }
 
 // Ask says whether the predicate holds of a view. It looks at the objects of those kinds
 // alone that the predicate names. The view belongs to the caller, and is only read.
 //
-// It fails where the expression goes wrong, such as by comparing a number with a text.
+// It fails where the expression goes wrong, such as by comparing a number with a text, or
+// by looking, in each of many things, at what one of them does not have.
 func (p *Predicate) Ask(ctx context.Context, v *fleet.View) (Answer, error) {
 	o := NewObjects(v)
 	out, _, err := p.program.ContextEval(ctx, map[string]any{
@@ -111,8 +118,12 @@ func (p *Predicate) Ask(ctx context.Context, v *fleet.View) (Answer, error) {
 		return Answer{}, o.failed
 	}
 	if err != nil {
-		if key, ok := strings.CutPrefix(err.Error(), "no such key: "); ok {
-			return Answer{Missing: key}, nil
+		m, ok := missingOf(err)
+		if ok && !p.walks(err) {
+			return Answer{Missing: m.what}, nil
+		}
+		if ok {
+			err = p.unsure(err, m)
 		}
 		return Answer{}, fmt.Errorf("the predicate %s at sequence %d: %w", p.text, v.Sequence, err)
 	}

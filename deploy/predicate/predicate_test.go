@@ -16,7 +16,9 @@ import (
 )
 
 // told is a fleet of two devices with shop/till, of which one fails, and with a budget.
-func told(t *testing.T) *fleet.View {
+func told(t *testing.T) *fleet.View { return teller(t).Fleet(timeline.Options{}) }
+
+func teller(t *testing.T) *storytest.Story {
 	w := storytest.New(t)
 	for _, id := range []string{"pi-01", "pi-02"} {
 		w.Device(id, map[string]string{"site": "lab"})
@@ -29,7 +31,7 @@ func told(t *testing.T) *fleet.View {
 	w.Report("pi-01", storytest.Till, eventlog.PhaseRunning, "", 1)
 	w.Failing("pi-02", storytest.Till, "ImageNotFound", "no such tag")
 	w.Say(eventlog.BudgetSubject("doors"), eventlog.BudgetApplied, eventlog.Budget{MaxUnavailable: &eventlog.Amount{N: 2}})
-	return w.Fleet(timeline.Options{})
+	return w
 }
 
 func TestAPredicateHoldsOrNotOrLooksAtWhatIsNotThere(t *testing.T) {
@@ -42,6 +44,9 @@ func TestAPredicateHoldsOrNotOrLooksAtWhatIsNotThere(t *testing.T) {
 		`deployments["shop/till"].status.aggregate.failed > 1`:                                               {},
 		`deployments["shop/till"].status.aggregate.failed >= 0.5`:                                            {Holds: true},
 		`deployments["shop/gone"].status.aggregate.failed == 1`:                                              {Missing: "shop/gone"},
+		`devices["pi-02"].status.onDevice[7].reason == "ImageNotFound"`:                                      {Missing: "element 7"},
+		`devices.filter(id, devices[id].status.deployments.failed > 5)[0] == "pi-02"`:                        {Missing: "element 0"},
+		`devices["pi-02"].status.onDevice[?7].?reason.orValue("") == ""`:                                     {Holds: true},
 		`deployments["shop/till"].status.aggregates.failed == 1`:                                             {Missing: "aggregates"},
 		`deployments[?"shop/gone"].?status.aggregate.failed.orValue(0) == 0`:                                 {Holds: true},
 		`has(deployments["shop/till"].status.rollout)`:                                                       {Holds: true},
@@ -144,4 +149,44 @@ func through(t *testing.T, v any) (out any) {
 		t.Fatal(err)
 	}
 	return out
+}
+
+// A device without a Deployment has no status.onDevice, and what works has no reason: one
+// such device must not decide what is said of all.
+func TestWhatOneOfManyThingsLacksIsAnErrorAndNoAnswer(t *testing.T) {
+	t.Parallel()
+	w := teller(t)
+	w.Device("pi-03", map[string]string{"site": "lab"})
+	v := w.Fleet(timeline.Options{})
+	for text, want := range map[string]string{
+		`devices.filter(d, devices[d].status.onDevice.exists(o, o.phase == "Failed")).size() > 0`: "column 36: there is no onDevice in one of the things that it walks over: look at it by .?onDevice, and say by .orValue(",
+		`!devices.exists(d, devices[d].status.onDevice.size() > 5)`:                               "there is no onDevice",
+		`devices.all(d, devices[d].status.?onDevice.orValue([]).all(o, o.reason != ""))`:          "there is no reason",
+		`devices.map(d, devices[d].status.?onDevice.orValue([])[0].phase) == []`:                  "there is no element 0 in one of the things that it walks over: look at it by [?0]",
+		`!["shop/gone"].exists(d, deployments[d].status.x == 1)`:                                  `look at it by [?"shop/gone"]`,
+	} {
+		p, err := predicate.Compile(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if a, err := p.Ask(t.Context(), v); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %+v, %v, and not: %s", text, a, err, want)
+		}
+	}
+	for text, want := range map[string]predicate.Answer{
+		`devices.filter(d, devices[d].status.?onDevice.orValue([]).exists(o, o.?reason.orValue("") == "ImageNotFound")) == ["pi-02"]`: {Holds: true},
+		`devices.exists(d, has(devices[d].status.onDevice) && devices[d].status.onDevice[0].phase == "Failed")`:                       {Holds: true},
+		`deployments["shop/gone"].status.x.exists(o, o == 1)`:                                                                         {Missing: "shop/gone"},
+		`devices.size() == 3 && deployments["shop/gone"].status.x == 1`:                                                               {Missing: "shop/gone"},
+	} {
+		p, err := predicate.Compile(text)
+		if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		if got, err := p.Ask(t.Context(), v); err != nil || got != want {
+			t.Errorf("%s: %+v, %v", text, got, err)
+		}
+	}
 }

@@ -48,6 +48,9 @@ func (a *answer) step(one bisect.Step) {
 	if one.No > 0 && one.Yes > 0 && one.Left > 0 {
 		line = fmt.Sprintf("%-42s  it is after %d, at %d or before; about %d more", line, one.No, one.Yes, one.Left)
 	}
+	if now.Missing != "" {
+		line += "  (there is no " + now.Missing + ")"
+	}
 	a.s.Tell("%s\n", line)
 }
 
@@ -116,6 +119,19 @@ func (a *answer) show(asJSON bool) error {
 	} else {
 		a.s.Tell("\nIt is not true at %d and true at %d; what is between was skipped, so it may be an event of these.", a.No, a.Yes)
 	}
+	if m := a.missing(); m != "" {
+		a.s.Tell(" At %d there is no %s, which the predicate looks at, and that counts as not true.", a.No, m)
+	}
 	a.s.Tell(" This is one change; where it became true and untrue more than once since --good, there are others.\n")
 	return nil
+}
+
+// missing is what the predicate did not find at the last moment at which it is not true.
+func (a *answer) missing() string {
+	for _, one := range a.steps {
+		if one.Sequence == a.No {
+			return one.Missing
+		}
+	}
+	return ""
 }
