@@ -74,6 +74,9 @@ func examined(ctx context.Context, t *testing.T, f *Fleet) error {
 	}
 	for _, one := range said.Findings {
 		t.Logf("%+v", one)
+		if one.Status == doctor.Warning && (one.Check == doctor.CheckConnection || one.Check == doctor.CheckClocks) {
+			continue // a machine that stalled for a second says nothing of the fleet
+		}
 		if one.Status != doctor.OK && (one.Status != doctor.LeftOut || one.Check != doctor.CheckDisk) {
 			t.Errorf("%+v", one)
 		}

@@ -57,6 +57,7 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		says   string
 	}{
 		"the servers answer slowly":       {func(f *doctor.Facts) { f.Server.RoundTrip = 3 * time.Second }, "connection", doctor.Warning, "answers after 3.0s"},
+		"the server answers no ping":      {func(f *doctor.Facts) { f.Server.RoundTrip = 0 }, "connection", doctor.Failed, "does not answer a ping"},
 		"a certificate ends in two weeks": {func(f *doctor.Facts) { f.Server.CertificateEnds = now.AddDate(0, 0, 14) }, "connection", doctor.Warning, "ends in 14d00h"},
 		"a certificate ends tomorrow":     {func(f *doctor.Facts) { f.Server.CertificateEnds = now.AddDate(0, 0, 1) }, "connection", doctor.Failed, "ends in 1d00h"},
 		"a certificate has ended":         {func(f *doctor.Facts) { f.Server.CertificateEnds = now.AddDate(0, 0, -1) }, "connection", doctor.Failed, "ended at 2026-11-28"},

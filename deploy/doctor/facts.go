@@ -28,10 +28,10 @@ type Trouble struct{ Message, Remedy string }
 
 // Server is the connection to the NATS servers, and who they say that one is.
 type Server struct {
-	URL           string // without a secret
-	RoundTrip     time.Duration
-	User, Account string // Account is empty where the servers do not say it
-	Members       int    // servers that are known
+	URL           string        // without a secret
+	RoundTrip     time.Duration // the shortest of some; 0: it answered none
+	User, Account string        // Account is empty where the servers do not say it
+	Members       int           // servers that are known
 	// TokenEnds is when the servers end the connection; zero: never.
 	TokenEnds time.Time
 	// CertificateEnds is when the server's certificate ends; zero: there is none.

@@ -29,7 +29,10 @@ func connection(f Facts, r *report) {
 	if s == nil {
 		return
 	}
-	if s.RoundTrip > slowRoundTrip {
+	switch {
+	case s.RoundTrip == 0:
+		r.fail("look whether that server still runs, and at the network between here and it", "%s does not answer a ping", s.URL)
+	case s.RoundTrip > slowRoundTrip:
 		r.warn("look at the network between here and the servers, or use a nearer server: --url", "%s answers after %s", s.URL, span(s.RoundTrip))
 	}
 	if ends := s.CertificateEnds; !ends.IsZero() {

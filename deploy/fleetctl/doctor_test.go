@@ -68,6 +68,9 @@ func TestTheDoctorFindsNothingInAHealthyFleet(t *testing.T) {
 func (e examined) isWell(t *testing.T, user string) {
 	t.Helper()
 	for _, f := range e.Findings {
+		if f.Status == doctor.Warning && (f.Check == doctor.CheckConnection || f.Check == doctor.CheckClocks) {
+			continue // a machine that stalled for a second says nothing of the fleet
+		}
 		if f.Status != doctor.OK && (f.Status != doctor.LeftOut || f.Check != doctor.CheckKubernetes && f.Check != doctor.CheckDisk) {
 			t.Errorf("as %s: %+v", user, f)
 		}
