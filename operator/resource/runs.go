@@ -62,7 +62,18 @@ const resultProgressing = "progressing"
 // RevisionsOf reads the revisions of a Deployment and their runs from the events on its
 // subject. view is the fold at the same moment.
 func RevisionsOf(view *fleet.View, key fleet.Key, events iter.Seq2[eventlog.Event, error]) (Revisions, error) {
-	out := Revisions{Namespace: key.Namespace, Name: key.Name, Sequence: view.Sequence, Revisions: []Revision{}}
+	out, err := ReadRevisions(key, events)
+	if err != nil {
+		return out, err
+	}
+	out.Mark(view)
+	return out, nil
+}
+
+// ReadRevisions is RevisionsOf without a view, which Mark is given: whoever shares one reads
+// the events while others have it.
+func ReadRevisions(key fleet.Key, events iter.Seq2[eventlog.Event, error]) (Revisions, error) {
+	out := Revisions{Namespace: key.Namespace, Name: key.Name, Revisions: []Revision{}}
 	for e, err := range events {
 		if errors.Is(err, eventlog.ErrForeign) {
 			continue
@@ -74,12 +85,18 @@ func RevisionsOf(view *fleet.View, key fleet.Key, events iter.Seq2[eventlog.Even
 			return out, err
 		}
 	}
-	d := view.Deployments[key]
+	return out, nil
+}
+
+// Mark says of each revision what the fleet does with it.
+func (rs *Revisions) Mark(view *fleet.View) {
+	rs.Sequence = view.Sequence
+	d := view.Deployments[fleet.Key{Namespace: rs.Namespace, Name: rs.Name}]
 	if d == nil {
-		return out, nil
+		return
 	}
-	for i := range out.Revisions {
-		r := &out.Revisions[i]
+	for i := range rs.Revisions {
+		r := &rs.Revisions[i]
 		r.Spec = r.Revision == d.Spec.Revision && d.Lifecycle != fleet.Deleted
 		r.Out = d.Run.ID > 0 && r.Revision == d.Run.Target.Revision && d.Run.Phase != fleet.PhaseAborted
 		r.Stable = d.Stable.Content != "" && r.Revision == d.Stable.Revision
@@ -87,7 +104,6 @@ func RevisionsOf(view *fleet.View, key fleet.Key, events iter.Seq2[eventlog.Even
 		_, r.Kept = d.Content(r.Revision)
 		r.Kept = r.Kept && d.Lifecycle != fleet.Deleted
 	}
-	return out, nil
 }
 
 func (rs *Revisions) add(e *eventlog.Event) error {

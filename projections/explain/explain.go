@@ -23,10 +23,29 @@ import (
 // Errors: ErrUnknownDevice, ErrUnknownDeployment; ErrAmbiguous, whose text lists
 // the namespaces; what reading the events fails with.
 func Answer(events iter.Seq2[eventlog.Event, error], q Question, o timeline.Options) (*Explanation, error) {
+	e, err := Gather(events, q, o)
+	if err != nil {
+		return nil, err
+	}
+	return e.Answer()
+}
+
+// Evidence is what the events say of a question.
+type Evidence struct{ *evidence }
+
+// Gather is the part of Answer that reads the events: whoever shares the fleet reads them
+// while others have it.
+func Gather(events iter.Seq2[eventlog.Event, error], q Question, o timeline.Options) (*Evidence, error) {
 	s := newEvidence(q, o)
 	if err := s.read(events); err != nil {
 		return nil, err
 	}
+	return &Evidence{s}, nil
+}
+
+// Answer is the other part: it asks for the fleet, where the question has it. It is called once.
+func (s *Evidence) Answer() (*Explanation, error) {
+	q := s.question
 	if !s.known() {
 		return nil, fmt.Errorf("%w: %s", ErrUnknownDevice, q.Device)
 	}

@@ -4,6 +4,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -38,9 +39,11 @@ type Options struct {
 	AnyHost bool
 	// MaxEvents is how many events a page reads at most to tell a history; 0: 100,000.
 	MaxEvents int
-	Registry  prometheus.Registerer
-	Logger    *slog.Logger
-	Now       func() time.Time
+	// MaxBytes is how many bytes of data they have at most; 0: 16 MiB.
+	MaxBytes int
+	Registry prometheus.Registerer
+	Logger   *slog.Logger
+	Now      func() time.Time
 }
 
 // Dashboard answers requests.
@@ -50,6 +53,7 @@ type Dashboard struct {
 	asset   string // distinguishes this program's assets
 	metrics *metrics
 	slots   chan struct{}
+	readers chan struct{}
 	made    *answers
 }
 
@@ -59,14 +63,12 @@ func New(o Options) (*Dashboard, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.MaxEvents == 0 {
-		o.MaxEvents = 100_000
-	}
+	o.MaxEvents, o.MaxBytes = cmp.Or(o.MaxEvents, maxEvents), cmp.Or(o.MaxBytes, maxBytes)
 	asset, err := digest(page.Assets)
 	if err != nil {
 		return nil, err
 	}
-	return &Dashboard{o: o, pages: pages, asset: asset, metrics: newMetrics(o.Registry), slots: make(chan struct{}, atOnce), made: newAnswers()}, nil
+	return &Dashboard{o: o, pages: pages, asset: asset, metrics: newMetrics(o.Registry), slots: make(chan struct{}, atOnce), readers: make(chan struct{}, readers), made: newAnswers()}, nil
 }
 
 // digest is a short name of what files say.

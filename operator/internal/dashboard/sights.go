@@ -3,7 +3,6 @@ package dashboard
 import (
 	"context"
 	"fmt"
-	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -116,36 +115,6 @@ func deviceList(ctx context.Context, d *Dashboard, q question) (v shown, err err
 	return v, err
 }
 
-func deployment(ctx context.Context, d *Dashboard, q question) (v shown, err error) {
-	key, err := q.key()
-	if err != nil {
-		return v, err
-	}
-	from, err := q.number("compare")
-	if err != nil {
-		return v, err
-	}
-	to, err := q.number("with")
-	if err != nil {
-		return v, err
-	}
-	v.title, v.stream = key.String(), aboutDeployment(key)
-	v.subjects = model.DeploymentSubjects(key)
-	known := false
-	err = d.withEvents(ctx, q, v.subjects, func(f moments.Fleet, events iter.Seq2[eventlog.Event, error]) error {
-		var m model.Deployment
-		var err error
-		m, known, err = model.DeploymentOf(f.Catalog, f.Now, key, events, from, to)
-		v.model, v.moment, v.logID = m, m.Moment, f.LogID
-		return err
-	})
-	if err == nil && !known {
-		err = q.unknown("Deployment", key.String())
-	}
-	v.subjects = append(v.subjects, eventlog.DesiredSubject(eventlog.Wildcard, key.Name), eventlog.StateSubject(eventlog.Wildcard, key.Name))
-	return v, err
-}
-
 func rollout(ctx context.Context, d *Dashboard, q question) (v shown, err error) {
 	key, err := q.key()
 	if err != nil {
@@ -165,27 +134,6 @@ func rollout(ctx context.Context, d *Dashboard, q question) (v shown, err error)
 	if err == nil && !known {
 		err = q.unknown("Deployment", key.String())
 	}
-	return v, err
-}
-
-func device(ctx context.Context, d *Dashboard, q question) (v shown, err error) {
-	id := q.PathValue("device")
-	if err := eventlog.CheckName("device", id); err != nil {
-		return v, failure{http.StatusBadRequest, err.Error() + "."}
-	}
-	v.title, v.stream = id, url.Values{"device": {id}}.Encode()
-	known := false
-	err = d.withEvents(ctx, q, model.DeviceSubjects(id), func(f moments.Fleet, events iter.Seq2[eventlog.Event, error]) error {
-		var m model.Device
-		var err error
-		m, known, err = model.DeviceOf(f.Catalog, f.Now, id, events)
-		v.model, v.moment, v.logID = m, m.Moment, f.LogID
-		return err
-	})
-	if err == nil && !known {
-		err = q.unknown("device", id)
-	}
-	v.subjects = model.DeviceOwnSubjects(id)
 	return v, err
 }
 
@@ -209,40 +157,6 @@ func changes(ctx context.Context, d *Dashboard, q question) (v shown, err error)
 		v.moment, v.logID = y, b.LogID
 	})
 	return v, err
-}
-
-// withEvents reads the events on some subjects up to the moment, and calls fn with them and
-// with the fleet at the moment. Where they are more than a page may read, it gives none: nil.
-func (d *Dashboard) withEvents(ctx context.Context, q question, subjects []string, fn func(moments.Fleet, iter.Seq2[eventlog.Event, error]) error) error {
-	until := uint64(0)
-	if err := d.o.Moments.At(ctx, q.at, func(f moments.Fleet) { until = f.Catalog.View.Sequence }); err != nil {
-		return err
-	}
-	type read struct {
-		eventlog.Event
-		err error
-	}
-	var all []read
-	events := func(yield func(eventlog.Event, error) bool) {
-		for _, r := range all {
-			if !yield(r.Event, r.err) {
-				return
-			}
-		}
-	}
-	for e, err := range d.o.Moments.Events(ctx, until, subjects...) {
-		if len(all) == d.o.MaxEvents {
-			events = nil
-			break
-		}
-		all = append(all, read{e, err})
-	}
-	var failed error
-	err := d.o.Moments.At(ctx, q.at, func(f moments.Fleet) { failed = fn(f, events) })
-	if err == nil {
-		err = failed
-	}
-	return err
 }
 
 func aboutDeployment(key fleet.Key) string {

@@ -50,44 +50,49 @@ type SpecDiff struct {
 	Missing string `json:"missing,omitempty"`
 }
 
-// DeploymentSubjects are those of the events that DeploymentOf reads.
+// DeploymentSubjects are those of the events that RevisionsOf reads.
 func DeploymentSubjects(key fleet.Key) []string {
 	return []string{eventlog.DeploymentSubject(key.Namespace, key.Name)}
 }
 
-// DeploymentOf shows a Deployment; false where the log does not know it. events are those on
-// its subject; nil: there are more than may be read. from and to are the revisions to compare; 0: the newest two.
-func DeploymentOf(c *resource.Catalog, now bool, key fleet.Key, events iter.Seq2[eventlog.Event, error], from, to uint64) (out Deployment, known bool, err error) {
+// DeploymentOf shows a Deployment, but for what is Told of it; false where the log does not
+// know it.
+func DeploymentOf(c *resource.Catalog, now bool, key fleet.Key) (out Deployment, known bool) {
 	d := c.View.Deployments[key]
 	if d == nil || d.Lifecycle == "" && d.Refused == nil {
-		return out, false, nil
+		return out, false
 	}
 	row, o := rowOf(c, key)
 	out = Deployment{
 		Moment: MomentOf(c, now), Deployment: row, Lifecycle: string(d.Lifecycle),
 		Selector: selectors.SelectorText(d.Spec.Selector), By: timeline.Requester(d.Spec).String(), Cause: d.Spec.ChangeCause,
-		Score: yamlOf(d.Spec.Score), Settings: yamlOf(d.Spec.Rollout), Conditions: conditionsOf(o),
+		Score: yamlOf(d.Spec.Score), Settings: yamlOf(d.Spec.Rollout), Conditions: conditionsOf(o), Revisions: []resource.Revision{},
 	}
 	if p, ok := c.Progress(key, namedDevices); ok {
 		out.Progress = &p
 	}
-	if events == nil {
-		out.Revisions = []resource.Revision{}
-		out.Unread = "The log has more events of it than a page reads. Its revisions: fleetctl rollout history " + key.Name + " -n " + key.Namespace
-		return out, true, nil
+	return out, true
+}
+
+// RevisionsOf reads the revisions of a Deployment from the events on its subject, and what
+// each of them asked for.
+func RevisionsOf(key fleet.Key, events iter.Seq2[eventlog.Event, error]) (resource.Revisions, Specs, error) {
+	specs := Specs{}
+	rs, err := resource.ReadRevisions(key, gathering(events, specs))
+	return rs, specs, err
+}
+
+// Specs are what the revisions of a Deployment asked for.
+type Specs map[uint64]*eventlog.Deployment
+
+// Told puts the revisions on the page, and in what two of them differ; 0: the newest two.
+func (d *Deployment) Told(rs resource.Revisions, specs Specs, from, to uint64) {
+	d.Revisions = rs.Revisions
+	slices.Reverse(d.Revisions)
+	for i := range d.Revisions {
+		d.Revisions[i].Score = nil
 	}
-	specs := map[uint64]*eventlog.Deployment{}
-	rs, err := resource.RevisionsOf(c.View, key, gathering(events, c.View.Sequence, specs))
-	if err != nil {
-		return out, true, err
-	}
-	out.Revisions = rs.Revisions
-	slices.Reverse(out.Revisions)
-	for i := range out.Revisions {
-		out.Revisions[i].Score = nil
-	}
-	out.Diff = diffOf(out.Revisions, specs, from, to)
-	return out, true, nil
+	d.Diff = diffOf(d.Revisions, specs, from, to)
 }
 
 func conditionsOf(o v1alpha1.Deployment) []Condition {
@@ -98,14 +103,10 @@ func conditionsOf(o v1alpha1.Deployment) []Condition {
 	return out
 }
 
-// gathering gives the events up to a sequence, and keeps the specs that were applied, by
-// revision.
-func gathering(events iter.Seq2[eventlog.Event, error], until uint64, specs map[uint64]*eventlog.Deployment) iter.Seq2[eventlog.Event, error] {
+// gathering gives the events, and keeps the specs that were applied, by revision.
+func gathering(events iter.Seq2[eventlog.Event, error], specs Specs) iter.Seq2[eventlog.Event, error] {
 	return func(yield func(eventlog.Event, error) bool) {
 		for e, err := range events {
-			if err == nil && e.Sequence > until {
-				return
-			}
 			if err == nil && e.Type == eventlog.DeploymentApplied {
 				spec, err := eventlog.Payload[eventlog.Deployment](e)
 				if err == nil {
@@ -123,7 +124,7 @@ func gathering(events iter.Seq2[eventlog.Event, error], until uint64, specs map[
 }
 
 // diffOf compares two revisions; without numbers the newest with the one before.
-func diffOf(newestFirst []resource.Revision, specs map[uint64]*eventlog.Deployment, from, to uint64) *SpecDiff {
+func diffOf(newestFirst []resource.Revision, specs Specs, from, to uint64) *SpecDiff {
 	if to == 0 && len(newestFirst) > 0 {
 		to = newestFirst[0].Revision
 	}

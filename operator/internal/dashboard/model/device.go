@@ -1,16 +1,15 @@
 package model
 
 import (
-	"errors"
-	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
-	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/explain"
 	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/selectors"
 	"fleet.nationtech.io/projections/timeline"
 )
 
@@ -65,16 +64,11 @@ type OnDevice struct {
 	Error            string    `json:"error,omitempty"`
 }
 
-// DeviceSubjects are those of the events that DeviceOf reads: of what is told of the device,
-// and of what explains it.
-func DeviceSubjects(device string) []string { return explain.Question{Device: device}.Subjects() }
-
-// DeviceOf shows a device; false where the fleet does not know it. events are those of
-// DeviceSubjects, which are read twice; nil: there are more than may be read.
-func DeviceOf(c *resource.Catalog, now bool, id string, events iter.Seq2[eventlog.Event, error]) (out Device, known bool, err error) {
+// DeviceOf shows a device, but for what is Told of it; false where the fleet does not know it.
+func DeviceOf(c *resource.Catalog, now bool, id string) (out Device, known bool) {
 	key := fleet.Key{Name: id}
 	if !resource.Devices().Exists(c, key) {
-		return out, false, nil
+		return out, false
 	}
 	d := c.View.Devices[id]
 	o := resource.Devices().Show(c, key).Object.(resource.DeviceObject)
@@ -91,35 +85,44 @@ func DeviceOf(c *resource.Catalog, now bool, id string, events iter.Seq2[eventlo
 	if d.Info != nil {
 		out.Inventory = Inventory{Text: timeline.InventoryText(d.Info.Inventory), KeyEnds: d.Info.KeyExpires.UTC()}
 	}
-	if events == nil {
-		out.Unexplained = "The log has more events of it than a page reads. Its history: fleetctl history device/" + id
-		return out, true, nil
-	}
-	until := upTo(events, c.View.Sequence)
-	h, err := timeline.OfDevice(until, id, timeline.Options{})
-	if err != nil {
-		return out, true, err
-	}
-	out.Earlier = max(0, len(h.Entries)-historyEntries)
-	out.History = append(out.History, h.Entries[out.Earlier:]...)
-	slices.Reverse(out.History)
-	q := explain.Question{Device: id, At: c.Now, Fleet: func() (*fleet.View, error) { return c.View, nil }}
-	out.Explanation, err = explain.Answer(until, q, timeline.Options{AsOf: c.View.Sequence})
-	if errors.Is(err, explain.ErrUnknownDevice) { // only others spoke of it
-		out.Unexplained, err = err.Error(), nil
-	}
-	return out, true, err
+	return out, true
 }
 
-// upTo gives the events up to a sequence.
-func upTo(events iter.Seq2[eventlog.Event, error], sequence uint64) iter.Seq2[eventlog.Event, error] {
-	return func(yield func(eventlog.Event, error) bool) {
-		for e, err := range events {
-			if e.Sequence > sequence || !yield(e, err) {
-				return
-			}
+// Told puts the newest part of a device's history on its page.
+func (d *Device) Told(h *timeline.History) {
+	d.Earlier = max(0, len(h.Entries)-historyEntries)
+	d.History = append(d.History, h.Entries[d.Earlier:]...)
+	slices.Reverse(d.History)
+}
+
+// DeploymentsFor are the names of the Deployments that are on a device or match it.
+func DeploymentsFor(c *resource.Catalog, id string) []string {
+	var out []string
+	d := c.View.Devices[id]
+	if d == nil {
+		return nil
+	}
+	for p := range d.Assignments {
+		out = append(out, p.Name)
+	}
+	labels := selectors.Bare(d.Labels)
+	for key, deployment := range c.View.Deployments {
+		if deployment.Lifecycle != fleet.Deleted && selectors.Selects(deployment.Spec.Selector, labels) {
+			out = append(out, key.Name)
 		}
 	}
+	return out
+}
+
+// DeploymentsIn are the names of the Deployments of which a device's history tells.
+func DeploymentsIn(h *timeline.History) []string {
+	var out []string
+	for i := range h.Entries {
+		if of := h.Entries[i].Deployment; of != "" {
+			out = append(out, of[strings.LastIndexByte(of, '/')+1:])
+		}
+	}
+	return out
 }
 
 // onDevice puts what should run beside what the device reports.
@@ -141,5 +144,5 @@ func onDevice(d *fleet.Device, all []resource.OnDevice) []OnDevice {
 	return out
 }
 
-// DeviceOwnSubjects are those of the events that tell something of the device.
-func DeviceOwnSubjects(device string) []string { return timeline.DeviceSubjects(device) }
+// DeviceSubjects are those of the events that tell something of the device.
+func DeviceSubjects(device string) []string { return timeline.DeviceSubjects(device) }

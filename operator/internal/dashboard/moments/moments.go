@@ -11,6 +11,7 @@ import (
 	"log/slog"
 	"math"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -55,6 +56,7 @@ type Moments struct {
 // live is the view now.
 type live struct {
 	logID    string
+	sequence *atomic.Uint64 // of the last event that is folded
 	follower *fleet.Follower
 	catalog  *resource.Catalog // of the follower's view; used under its lock
 }
@@ -130,15 +132,18 @@ func (m *Moments) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var sequence atomic.Uint64
+	follower.Observe(func(v *fleet.View, _ eventlog.Event) { sequence.Store(v.Sequence) })
 	var arrive sync.WaitGroup
 	defer arrive.Wait()
 	arrive.Go(func() {
 		if follower.WaitFor(ctx, last) != nil {
 			return
 		}
-		l := &live{logID: log.ID, follower: follower}
+		l := &live{logID: log.ID, sequence: &sequence, follower: follower}
 		follower.Do(func(v *fleet.View) {
 			v.Drain()
+			sequence.Store(v.Sequence) // that of a checkpoint, where no event came after it
 			l.catalog = resource.NewCatalog(v, m.now())
 		})
 		m.mu.Lock()
@@ -180,14 +185,14 @@ func (m *Moments) present(ctx context.Context) (*live, error) {
 	}
 }
 
-// Sequence is that of the last event that the view now has folded, and the log's id.
+// Sequence is that of the last event that the view now has folded, and the log's id. It
+// does not wait for whoever has the view.
 func (m *Moments) Sequence(ctx context.Context) (sequence uint64, logID string, err error) {
 	l, err := m.present(ctx)
 	if err != nil {
 		return 0, "", err
 	}
-	l.follower.Do(func(v *fleet.View) { sequence = v.Sequence })
-	return sequence, l.logID, nil
+	return l.sequence.Load(), l.logID, nil
 }
 
 // At gives the fleet at a moment to a function, which has it alone and must neither keep
@@ -196,60 +201,67 @@ func (m *Moments) Sequence(ctx context.Context) (sequence uint64, logID string, 
 // Errors: asof.ErrBeforeBeginning and asof.ErrBeyondEnd; those of reading the log, and of
 // the context.
 func (m *Moments) At(ctx context.Context, at asof.Moment, fn func(Fleet)) error {
-	h, err := m.hold(ctx, at)
+	h, err := m.Hold(ctx, at)
 	if err != nil {
 		return err
 	}
-	defer h.release()
-	h.run(fn)
+	defer h.Release()
+	h.Look(fn)
 	return nil
 }
 
 // Both is At for two moments.
 func (m *Moments) Both(ctx context.Context, a, b asof.Moment, fn func(a, b Fleet)) error {
-	x, err := m.hold(ctx, a)
+	x, err := m.Hold(ctx, a)
 	if err != nil {
 		return err
 	}
-	defer x.release()
-	y, err := m.hold(ctx, b)
+	defer x.Release()
+	y, err := m.Hold(ctx, b)
 	if err != nil {
 		return err
 	}
-	defer y.release()
+	defer y.Release()
 	switch order := x.key.compare(y.key); { // all take the locks in this order, so none waits for ever
 	case order == 0:
-		x.run(func(f Fleet) { fn(f, f) })
+		x.Look(func(f Fleet) { fn(f, f) })
 	case order < 0:
-		x.run(func(f Fleet) { y.run(func(g Fleet) { fn(f, g) }) })
+		x.Look(func(f Fleet) { y.Look(func(g Fleet) { fn(f, g) }) })
 	default:
-		y.run(func(g Fleet) { x.run(func(f Fleet) { fn(f, g) }) })
+		y.Look(func(g Fleet) { x.Look(func(f Fleet) { fn(f, g) }) })
 	}
 	return nil
 }
 
-// held is a view that stays until it is released.
-type held struct {
+// Held is a moment that stays until it is released. One of now goes on with the log.
+type Held struct {
 	key     key
 	run     func(func(Fleet)) // has the view alone
 	release func()
 }
 
-func (m *Moments) hold(ctx context.Context, at asof.Moment) (held, error) {
+// Look gives the fleet to a function, which has it alone and must neither keep it nor wait.
+func (h *Held) Look(fn func(Fleet)) { h.run(fn) }
+
+// Release lets the moment go.
+func (h *Held) Release() { h.release() }
+
+// Hold is At for whoever looks more than once, and does in between what takes time.
+func (m *Moments) Hold(ctx context.Context, at asof.Moment) (*Held, error) {
 	if at.IsNow() {
 		l, err := m.present(ctx)
 		if err != nil {
-			return held{}, err
+			return nil, err
 		}
-		return held{key{l.logID, math.MaxUint64, 0}, func(fn func(Fleet)) { m.runLive(l, fn) }, func() {}}, nil
+		return &Held{key{l.logID, math.MaxUint64, 0}, func(fn func(Fleet)) { m.runLive(l, fn) }, func() {}}, nil
 	}
 	log, err := logstream.Inspect(ctx, m.js)
 	if err != nil {
-		return held{}, err
+		return nil, err
 	}
 	sequence, err := asof.Sequence(ctx, m.js, at)
 	if err != nil {
-		return held{}, err
+		return nil, err
 	}
 	k := key{logID: log.ID, sequence: sequence}
 	if at.Sequence == 0 {
@@ -267,9 +279,9 @@ func (m *Moments) hold(ctx context.Context, at asof.Moment) (held, error) {
 		return resource.NewCatalog(v, clock), nil
 	})
 	if err != nil {
-		return held{}, err
+		return nil, err
 	}
-	return held{k, func(fn func(Fleet)) {
+	return &Held{k, func(fn func(Fleet)) {
 		e.alone.Lock()
 		defer e.alone.Unlock()
 		fn(Fleet{Catalog: e.catalog, LogID: log.ID})

@@ -107,3 +107,31 @@ func TestManyCompareMomentsAtATime(t *testing.T) {
 	}
 	all.Wait()
 }
+
+// Whoever asks how far the log is folded does not wait for one who has the fleet.
+func TestHowFarTheLogIsFoldedIsToldWhileAnotherHasTheFleet(t *testing.T) {
+	t.Parallel()
+	const events = 50
+	m := start(t, life(t, events), 1)
+	err := m.At(t.Context(), asof.Moment{}, func(moments.Fleet) {
+		told := make(chan uint64, 1)
+		go func() {
+			sequence, _, err := m.Sequence(t.Context())
+			if err != nil {
+				t.Error(err)
+			}
+			told <- sequence
+		}()
+		select {
+		case sequence := <-told:
+			if sequence != events {
+				t.Errorf("it is folded up to %d, want %d", sequence, events)
+			}
+		case <-time.After(time.Minute):
+			t.Error("it is not told within a minute")
+		}
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}

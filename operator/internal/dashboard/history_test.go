@@ -1,0 +1,152 @@
+package dashboard_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/operator/internal/dashboard"
+	"fleet.nationtech.io/operator/internal/dashboard/model"
+	"fleet.nationtech.io/projections/asof"
+	"fleet.nationtech.io/projections/asof/asoftest"
+	"fleet.nationtech.io/projections/explain"
+	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/storytest"
+	"fleet.nationtech.io/projections/timeline"
+)
+
+// others appends Deployments that match no device, each with a large score.
+func others(t testing.TB, s *storytest.Story, n, size int) {
+	t.Helper()
+	score, err := json.Marshal(map[string]any{"type": "PodmanV0", "data": map[string]any{"services": []any{map[string]any{
+		"name": "main", "image": "registry.example/other:1", "env": map[string]string{"A": strings.Repeat("a", size)},
+	}}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range n {
+		s.Apply(storytest.Key("shop", fmt.Sprintf("other-%02d", i)), 1, storytest.Podman("registry.example/other:1"), func(d *eventlog.Deployment) {
+			d.Selector = eventlog.Selector{MatchLabels: map[string]string{"site": "nowhere"}}
+			d.Score, d.ScoreHash = score, eventlog.Hash(score)
+		})
+	}
+}
+
+// A page of a device reads its own events and those of its Deployments: others of the fleet,
+// and their scores, cost it nothing.
+func TestAPageOfADeviceReadsWhatConcernsItAlone(t *testing.T) {
+	t.Parallel()
+	const count, size = 20, 50_000
+	js := newLog(t)
+	story := rolloutStory(t, 3)
+	others(t, story, count, size)
+	publish(t, js, story)
+	s := newSite(t, js)
+	before := js.Conn().Stats().InBytes
+	answer, body := s.get("/devices/device-00001")
+	if answer.StatusCode != http.StatusOK || !strings.Contains(body, "CrashLoop") || !strings.Contains(body, "What comes next") {
+		t.Fatalf("%s\n%s", answer.Status, body)
+	}
+	if read := js.Conn().Stats().InBytes - before; read > count*size/4 {
+		t.Errorf("the page read %d bytes; the scores of the Deployments that are not its own have %d", read, count*size)
+	}
+}
+
+// Where the events of its Deployments are too many, a page of a device still has its history.
+func TestADeviceHasItsHistoryThoughItsDeploymentsHaveALongOne(t *testing.T) {
+	t.Parallel()
+	js := newLog(t)
+	story := rolloutStory(t, 3)
+	for revision := uint64(3); revision < 30; revision++ {
+		story.Apply(web, revision, storytest.Podman("registry.example/web:"+strings.Repeat("x", 100)), storytest.Batched)
+	}
+	publish(t, js, story)
+	for name, bound := range map[string]func(*dashboard.Options){
+		"events": func(o *dashboard.Options) { o.MaxEvents = 20 },
+		"bytes":  func(o *dashboard.Options) { o.MaxBytes = 5000 },
+	} {
+		s := newSite(t, js, bound)
+		_, body := s.get("/api/v1/devices/device-00001")
+		var m model.Device
+		if err := json.Unmarshal([]byte(body), &m); err != nil {
+			t.Fatal(err)
+		}
+		if len(m.History) == 0 || m.Explanation != nil || !strings.Contains(m.Unexplained, "fleetctl explain device/device-00001") {
+			t.Errorf("%s: %d entries of history, an explanation %v, and %q", name, len(m.History), m.Explanation != nil, m.Unexplained)
+		}
+	}
+}
+
+// At each moment a page of a device says what fleetctl explain says, but for the Deployments
+// that are elsewhere.
+func TestAPageOfADeviceExplainsWhatFleetctlExplains(t *testing.T) {
+	t.Parallel()
+	js := newLog(t)
+	story := rolloutStory(t, 3)
+	others(t, story, 2, 10)
+	story.End(web, eventlog.DeploymentDeleted, "Deleted")
+	story.Withdraw("device-00001", web, 0)
+	publish(t, js, story)
+	life := asoftest.NewLife(t, js, 5)
+	life.Append(150)
+	s := newSite(t, js)
+	explained, last := 0, uint64(len(story.Events)+150)
+	for at := uint64(2); at <= last; at += 9 {
+		v, err := asof.At(t.Context(), js, asof.Moment{Sequence: at}, asof.Options{NoCheckpoints: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for id := range v.Devices {
+			q := explain.Question{Device: id, At: v.Recorded, Fleet: func() (*fleet.View, error) { return v, nil }}
+			want, err := explain.Answer(reader.Read(t.Context(), js, reader.Options{Subjects: q.Subjects(), Until: at}), q, timeline.Options{AsOf: at})
+			if err != nil {
+				continue // only others spoke of it
+			}
+			answer, body := s.get(fmt.Sprintf("/api/v1/devices/%s?at=%d", id, at))
+			if answer.StatusCode == http.StatusNotFound {
+				continue // it is in no list either
+			}
+			var m model.Device
+			if err := json.Unmarshal([]byte(body), &m); err != nil || m.Explanation == nil {
+				t.Fatalf("%s at %d: %v\n%s", id, at, err, body)
+			}
+			want.Elsewhere, want.At = nil, m.Explanation.At
+			timeless(want)
+			timeless(m.Explanation)
+			if diff := cmp.Diff(plain(t, want), plain(t, m.Explanation)); diff != "" {
+				t.Fatalf("%s at %d (-fleetctl explain +the page):\n%s", id, at, diff)
+			}
+			explained++
+		}
+	}
+	if explained < 20 {
+		t.Errorf("only %d were explained", explained)
+	}
+}
+
+// timeless takes the time out of what says that something is not in the log: it is that of the
+// last event that was read.
+func timeless(e *explain.Explanation) {
+	all := []*explain.Sentence{&e.Summary}
+	for i := range e.Chain {
+		all = append(all, &e.Chain[i])
+	}
+	for i := range e.Next {
+		all = append(all, &e.Next[i])
+	}
+	for i := range e.Deployments {
+		all = append(all, &e.Deployments[i].Summary)
+	}
+	for _, s := range all {
+		if s.Type == "" {
+			s.Time = time.Time{}
+		}
+	}
+}
