@@ -14,6 +14,10 @@ import (
 // whether there is more.
 const lookoutEvery = 10 * time.Second
 
+// lookoutTimeout is how long a look may take for each subject: what the feed has waits
+// meanwhile.
+const lookoutTimeout = time.Second
+
 // lookout is what a follower's looks at the leader found.
 type lookout struct {
 	next   time.Time // of the next look
@@ -36,7 +40,7 @@ func (r *reader) lookOut(ctx context.Context, l *lookout) error {
 	before := l.missed
 	l.missed = 0
 	for _, subject := range subjects {
-		m, err := NextMessage(ctx, r.js, eventlog.LogStream, subject, max(r.sequence+1, r.o.From))
+		m, err := r.leaderHas(ctx, subject)
 		switch {
 		case errors.Is(err, jetstream.ErrMsgNotFound):
 		case err != nil:
@@ -48,4 +52,12 @@ func (r *reader) lookOut(ctx context.Context, l *lookout) error {
 		}
 	}
 	return nil
+}
+
+// leaderHas gives the first message that the stream's leader has on a subject after what
+// was read.
+func (r *reader) leaderHas(ctx context.Context, subject string) (*jetstream.RawStreamMsg, error) {
+	ctx, cancel := context.WithTimeout(ctx, lookoutTimeout)
+	defer cancel()
+	return NextMessage(ctx, r.js, eventlog.LogStream, subject, max(r.sequence+1, r.o.From))
 }
