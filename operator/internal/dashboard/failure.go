@@ -39,7 +39,7 @@ func (d *Dashboard) failed(err error) failure {
 	case errors.Is(err, context.Canceled):
 		return failure{statusClientGone, "The client went away."}
 	case errors.Is(err, context.DeadlineExceeded):
-		return failure{http.StatusServiceUnavailable, "The event log could not be folded up to there in time. Ask again: what was begun may be ready then."}
+		return failure{http.StatusServiceUnavailable, "The event log could not be folded up to there in time. The work goes on for a minute: ask again for the same event or time."}
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return failure{http.StatusServiceUnavailable, "There is no event log yet."}
 	case errors.Is(err, logstream.ErrRestoring):

@@ -3,8 +3,11 @@ package moments
 import (
 	"cmp"
 	"context"
+	"errors"
 	"sync"
 	"time"
+
+	"golang.org/x/sync/semaphore"
 
 	"fleet.nationtech.io/operator/resource"
 )
@@ -21,11 +24,17 @@ func (k key) compare(o key) int {
 	return cmp.Or(cmp.Compare(k.sequence, o.sequence), cmp.Compare(k.clock, o.clock), cmp.Compare(k.logID, o.logID))
 }
 
-// cache keeps a few views of the past. Who asks for one that is being made waits with the
-// others who do; when the last of them has left, the work on it ends.
+// patience is how long work goes on for those who had no more time to wait for it, and may
+// ask again.
+const patience = time.Minute
+
+// cache keeps a few views of the past, and never has more. Who asks for one that is being made
+// waits with the others who do. When the last of them has gone away, the work on it ends; where
+// one of them had no more time, it goes on for as long as patience.
 type cache struct {
-	views int           // at most
-	folds chan struct{} // one for each that is being made
+	views  int                 // at most
+	places *semaphore.Weighted // one for each that somebody may have
+	folds  chan struct{}       // one for each that is being made
 
 	mu      sync.Mutex
 	entries map[key]*entry
@@ -42,13 +51,29 @@ type entry struct {
 	waiting int // who wait until it is made, or use it
 	used    time.Time
 	stop    context.CancelFunc
+	later   *time.Timer // stops the work on it; nil: nobody had too little time
 }
 
 func newCache(views, folds int) *cache {
-	return &cache{views: views, folds: make(chan struct{}, folds), entries: map[key]*entry{}}
+	return &cache{
+		views: views, places: semaphore.NewWeighted(int64(views)), folds: make(chan struct{}, folds), entries: map[key]*entry{},
+	}
 }
 
-// hold gives the entry of a key, made by load where it is not kept. Who has it leaves it.
+// enter waits until a caller may hold so many entries: those who hold none wait for those who
+// do, and nobody who holds one waits for another.
+func (c *cache) enter(ctx context.Context, entries int) (leave func(), err error) {
+	if entries == 0 {
+		return func() {}, nil
+	}
+	if err := c.places.Acquire(ctx, int64(entries)); err != nil {
+		return nil, err
+	}
+	return func() { c.places.Release(int64(entries)) }, nil
+}
+
+// hold gives the entry of a key, made by load where it is not kept. Who has it leaves it, and
+// has entered before.
 func (c *cache) hold(ctx context.Context, k key, now time.Time, load func(context.Context) (*resource.Catalog, error)) (*entry, error) {
 	e := c.take(ctx, k, now, load)
 	var err error
@@ -56,7 +81,9 @@ func (c *cache) hold(ctx context.Context, k key, now time.Time, load func(contex
 	case <-e.made:
 		err = e.err
 	case <-ctx.Done():
-		err = ctx.Err()
+		if err = ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
+			c.goOn(k, e)
+		}
 	}
 	if err != nil {
 		c.leave(k, e)
@@ -78,14 +105,19 @@ func (c *cache) take(ctx context.Context, k key, now time.Time, load func(contex
 		c.makeRoom(e)
 		go func() {
 			defer stop()
-			defer close(e.made)
 			select {
 			case c.folds <- struct{}{}:
-				defer func() { <-c.folds }()
 				e.catalog, e.err = load(work)
+				<-c.folds
 			case <-work.Done():
 				e.err = work.Err()
 			}
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			if e.err != nil && c.entries[k] == e {
+				delete(c.entries, k) // it is tried again
+			}
+			close(e.made)
 		}()
 	}
 	e.waiting++
@@ -93,26 +125,52 @@ func (c *cache) take(ctx context.Context, k key, now time.Time, load func(contex
 	return e
 }
 
-// leave notes that one who waited for an entry, or used it, is gone. One that nobody waits
-// for any more is not made to its end, and one that failed is not kept.
+// goOn lets the work on an entry go on for a while though nobody may wait for it.
+func (c *cache) goOn(k key, e *entry) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.later != nil {
+		e.later.Reset(patience)
+		return
+	}
+	e.later = time.AfterFunc(patience, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		e.later = nil
+		c.abandon(k, e)
+	})
+}
+
+// leave notes that one who waited for an entry, or used it, is gone.
 func (c *cache) leave(k key, e *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.waiting--
-	made := false
-	select {
-	case <-e.made:
-		made = true
-	default:
-	}
-	if (!made && e.waiting == 0 || made && e.err != nil) && c.entries[k] == e {
-		e.stop()
-		delete(c.entries, k)
-	}
-	c.makeRoom(nil)
+	c.abandon(k, e)
 }
 
-// makeRoom forgets the entries that were used longest ago, as far as nobody has them.
+// abandon ends the work on an entry that is not made yet, where nobody waits for it.
+func (c *cache) abandon(k key, e *entry) {
+	select {
+	case <-e.made:
+	default:
+		if e.waiting == 0 && e.later == nil && c.entries[k] == e {
+			c.drop(k, e)
+		}
+	}
+}
+
+// drop forgets an entry, and ends the work on it.
+func (c *cache) drop(k key, e *entry) {
+	e.stop()
+	if e.later != nil {
+		e.later.Stop()
+	}
+	delete(c.entries, k)
+}
+
+// makeRoom forgets the entries that were used longest ago, as far as nobody has them. Those
+// that somebody has are as many at most as there are places.
 func (c *cache) makeRoom(but *entry) {
 	for len(c.entries) > c.views {
 		var oldest key
@@ -123,9 +181,9 @@ func (c *cache) makeRoom(but *entry) {
 			}
 		}
 		if found == nil {
-			return // all are in use: their readers are bounded by the server
+			return
 		}
-		delete(c.entries, oldest)
+		c.drop(oldest, found)
 	}
 }
 
@@ -135,7 +193,7 @@ func (c *cache) forget(since time.Time) {
 	defer c.mu.Unlock()
 	for k, e := range c.entries {
 		if e.waiting == 0 && e.used.Before(since) {
-			delete(c.entries, k)
+			c.drop(k, e)
 		}
 	}
 }

@@ -3,6 +3,7 @@ package moments
 import (
 	"context"
 	"errors"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -105,6 +106,101 @@ func TestNoMoreViewsAreKeptThanMayBeAndThoseInUseStay(t *testing.T) {
 		c.forget(time.Now())
 		if len(c.entries) != 0 {
 			t.Errorf("%d views that nobody uses are left", len(c.entries))
+		}
+	})
+}
+
+// A view that takes longer than a request may is there for one who asks again; where nobody
+// does, the work on it ends.
+func TestWorkGoesOnForThoseWhoHadNoMoreTime(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c, began, ended := newCache(2, 1), 0, 0
+		load := func(takes time.Duration) func(context.Context) (*resource.Catalog, error) {
+			return func(ctx context.Context) (*resource.Catalog, error) {
+				began++
+				select {
+				case <-time.After(takes):
+					return &resource.Catalog{}, nil
+				case <-ctx.Done():
+					ended++
+					return nil, ctx.Err()
+				}
+			}
+		}
+		ask := func(sequence uint64, takes time.Duration) error {
+			ctx, stop := context.WithTimeout(t.Context(), 10*time.Second)
+			defer stop()
+			e, err := c.hold(ctx, at(sequence), time.Now(), load(takes))
+			if err == nil {
+				c.leave(at(sequence), e)
+			}
+			return err
+		}
+		for range 2 {
+			if err := ask(1, 25*time.Second); !errors.Is(err, context.DeadlineExceeded) {
+				t.Fatalf("a view that takes 25 s: %v", err)
+			}
+		}
+		if err := ask(1, 25*time.Second); err != nil || began != 1 {
+			t.Errorf("who asks for the third time gets %v; the work was begun %d times", err, began)
+		}
+		for range 2 {
+			_ = ask(2, time.Hour)
+		}
+		time.Sleep(patience - time.Second)
+		synctest.Wait()
+		if ended != 0 {
+			t.Error("the work ended before its time")
+		}
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if ended != 1 || len(c.entries) != 1 || len(c.folds) != 0 {
+			t.Errorf("the work for nobody ended %d times; %d entries and %d folds are left", ended, len(c.entries), len(c.folds))
+		}
+	})
+}
+
+func TestThereAreNeverMoreViewsThanMayBe(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		const views = 4
+		c, most := newCache(views, 2), 0
+		load := func(context.Context) (*resource.Catalog, error) {
+			time.Sleep(time.Second)
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			most = max(most, len(c.entries))
+			return &resource.Catalog{}, nil
+		}
+		late, stop := context.WithTimeout(t.Context(), time.Millisecond)
+		defer stop()
+		if _, err := c.hold(late, at(100), time.Now(), load); !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err) // a view that is made for nobody counts, too
+		}
+		var all sync.WaitGroup
+		for i := range uint64(8) {
+			all.Go(func() {
+				leave, err := c.enter(t.Context(), 2)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer leave()
+				for _, k := range []key{at(2 * i), at(2*i + 1)} {
+					e, err := c.hold(t.Context(), k, time.Now(), load)
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					defer c.leave(k, e)
+				}
+				time.Sleep(time.Second)
+			})
+		}
+		all.Wait()
+		if most != views || len(c.entries) != views {
+			t.Errorf("there were %d views, and are %d, want %d", most, len(c.entries), views)
 		}
 	})
 }

@@ -34,8 +34,8 @@ type Options struct {
 	JS     jetstream.JetStream
 	Logger *slog.Logger
 	Now    func() time.Time
-	// Views is how many views of the past are kept at most; 0: 4. One is as large as the
-	// operator's own fold.
+	// Views is how many views of the past there are at most; 0: 4. One is as large as the
+	// operator's own fold. Whoever wants another one waits until one is used no more.
 	Views int
 	// Folds is how many views of the past are made at a time; 0: 2.
 	Folds int
@@ -73,6 +73,7 @@ func New(o Options) *Moments {
 	if o.Views == 0 {
 		o.Views = 4
 	}
+	o.Views = max(o.Views, 2) // whoever compares two moments has both
 	if o.Folds == 0 {
 		o.Folds = 2
 	}
@@ -88,6 +89,7 @@ func (m *Moments) Run(ctx context.Context) error {
 	defer tidy.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer m.past.forget(time.Unix(math.MaxInt32, 0)) // work that goes on for nobody ends
 	tidy.Go(func() { m.tidy(ctx) })
 	for {
 		err := m.follow(ctx)
@@ -212,12 +214,17 @@ func (m *Moments) At(ctx context.Context, at asof.Moment, fn func(Fleet)) error 
 
 // Both is At for two moments.
 func (m *Moments) Both(ctx context.Context, a, b asof.Moment, fn func(a, b Fleet)) error {
-	x, err := m.Hold(ctx, a)
+	leave, err := m.enter(ctx, a, b)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	x, err := m.hold(ctx, a)
 	if err != nil {
 		return err
 	}
 	defer x.Release()
-	y, err := m.Hold(ctx, b)
+	y, err := m.hold(ctx, b)
 	if err != nil {
 		return err
 	}
@@ -246,8 +253,35 @@ func (h *Held) Look(fn func(Fleet)) { h.run(fn) }
 // Release lets the moment go.
 func (h *Held) Release() { h.release() }
 
-// Hold is At for whoever looks more than once, and does in between what takes time.
+// Hold is At for whoever looks more than once, and does in between what takes time. Who holds
+// a moment must not hold another one: that is what Both is for.
 func (m *Moments) Hold(ctx context.Context, at asof.Moment) (*Held, error) {
+	leave, err := m.enter(ctx, at)
+	if err != nil {
+		return nil, err
+	}
+	h, err := m.hold(ctx, at)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	release := h.release
+	h.release = func() { release(); leave() }
+	return h, nil
+}
+
+// enter waits until some moments may be held.
+func (m *Moments) enter(ctx context.Context, all ...asof.Moment) (leave func(), err error) {
+	past := 0
+	for _, at := range all {
+		if !at.IsNow() {
+			past++
+		}
+	}
+	return m.past.enter(ctx, past)
+}
+
+func (m *Moments) hold(ctx context.Context, at asof.Moment) (*Held, error) {
 	if at.IsNow() {
 		l, err := m.present(ctx)
 		if err != nil {

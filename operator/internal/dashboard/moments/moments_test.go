@@ -135,3 +135,32 @@ func TestHowFarTheLogIsFoldedIsToldWhileAnotherHasTheFleet(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Whoever wants another moment of the past than those that are held waits until one is let go.
+func TestAnotherMomentWaitsUntilOneIsLetGo(t *testing.T) {
+	t.Parallel()
+	m := start(t, life(t, 50), 2)
+	var all []*moments.Held
+	for _, at := range []uint64{10, 20} {
+		h, err := m.Hold(t.Context(), asof.Moment{Sequence: at})
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, h)
+	}
+	brief, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer stop()
+	if _, err := m.Hold(brief, asof.Moment{Sequence: 30}); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("a third moment: %v", err)
+	}
+	if err := m.At(t.Context(), asof.Moment{}, func(moments.Fleet) {}); err != nil {
+		t.Errorf("now waits for moments of the past: %v", err)
+	}
+	all[0].Release()
+	h, err := m.Hold(t.Context(), asof.Moment{Sequence: 30})
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.Release()
+	all[1].Release()
+}
