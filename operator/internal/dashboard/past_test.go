@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -143,5 +144,28 @@ func TestAMomentThatTheLogDoesNotReachIsSaidInASentence(t *testing.T) {
 				t.Errorf("%s%s answers %d, want %d with %q: %s", prefix, query, answer.StatusCode, want.code, want.says, body)
 			}
 		}
+	}
+}
+
+// Pages that one opens one after the other at "-5m" are of one moment, which is kept.
+func TestATimeThatIsToldFromNowStandsStillForAWhile(t *testing.T) {
+	t.Parallel()
+	js := newLog(t)
+	publish(t, js, rolloutStory(t, 3))
+	var c clock
+	s := newSite(t, js, c.of)
+	c.moved.Store(int64(10 * time.Minute))
+	clocks := map[time.Time]bool{}
+	for _, path := range []string{"overview", "deployments", "devices", "rollouts/shop/web"} {
+		_, body := s.get("/api/v1/" + path + "?at=-5m")
+		var m struct{ Moment model.Moment }
+		if err := json.Unmarshal([]byte(body), &m); err != nil || m.Moment.Clock.IsZero() {
+			t.Fatalf("%v: %s", err, body)
+		}
+		clocks[m.Moment.Clock] = true
+		c.moved.Add(int64(time.Second + time.Millisecond))
+	}
+	if len(clocks) != 1 {
+		t.Errorf("within 4 s they are of %d moments: %v", len(clocks), clocks)
 	}
 }

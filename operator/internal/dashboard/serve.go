@@ -193,7 +193,11 @@ func meant(name string, all []string) string {
 // moment reads a moment of the past.
 func (d *Dashboard) moment(name, text string) (asof.Moment, error) {
 	now := d.o.Now()
-	m, err := asof.ParseMoment(text, now.UTC())
+	from := now
+	if strings.HasPrefix(text, "-") { // so that looks at the same moment, one after the other, are given one view
+		from = now.Truncate(steady)
+	}
+	m, err := asof.ParseMoment(text, from.UTC())
 	if err != nil {
 		return m, failure{http.StatusBadRequest, fmt.Sprintf("%s: %v.", name, err)}
 	}
