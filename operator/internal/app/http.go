@@ -13,6 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"fleet.nationtech.io/operator/internal/dashboard"
 	"fleet.nationtech.io/operator/internal/eventsapi"
 )
 
@@ -38,7 +39,11 @@ func (s server) serve(ctx context.Context, l net.Listener) error {
 		answer(w, http.StatusOK, "ok")
 	})
 	if s.events != nil {
-		mux.Handle("GET "+eventsapi.Path, s.events)
+		events := s.events
+		if dashboard.Loopback(l.Addr().String()) { // else its clients call it by whatever name the network gave it
+			events = dashboard.LoopbackNames(events)
+		}
+		mux.Handle("GET "+eventsapi.Path, events)
 	}
 	s.logger.Info("serving", "address", l.Addr().String())
 	return serveHTTP(ctx, l, mux, s.logger, "metrics and health")
@@ -46,9 +51,7 @@ func (s server) serve(ctx context.Context, l net.Listener) error {
 
 // serveHTTP answers until the context ends.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger, what string) error {
-	server := &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, BaseContext: func(net.Listener) context.Context { return ctx },
-	}
+	server := httpServer(ctx, h)
 	stop := context.AfterFunc(ctx, func() {
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
@@ -61,6 +64,14 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, logger *slog
 		return fmt.Errorf("serve %s: %w", what, err)
 	}
 	return nil
+}
+
+// httpServer bounds how long a connection is kept for a client that asks for nothing.
+func httpServer(ctx context.Context, h http.Handler) *http.Server {
+	return &http.Server{
+		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		BaseContext: func(net.Listener) context.Context { return ctx },
+	}
 }
 
 func answer(w http.ResponseWriter, code int, text string) {

@@ -30,7 +30,7 @@ func secured(next http.Handler) http.Handler {
 // named refuses requests that call the server by a name which is not the loopback's.
 func (d *Dashboard) named(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !d.o.AnyHost && !loopback(r.Host) {
+		if !d.o.AnyHost && !Loopback(r.Host) {
 			d.fail(w, r, failure{http.StatusMisdirectedRequest, fmt.Sprintf("the dashboard does not answer to the name %q: open it as localhost", r.Host)})
 			return
 		}
@@ -38,8 +38,21 @@ func (d *Dashboard) named(next http.Handler) http.Handler {
 	})
 }
 
-// loopback says whether a host, with or without a port, is this machine's own.
-func loopback(host string) bool {
+// LoopbackNames refuses requests that call a server on the loopback by another name than the
+// loopback's: they come from a page of another origin, whose name an attacker lets resolve to
+// the loopback.
+func LoopbackNames(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !Loopback(r.Host) {
+			http.Error(w, fmt.Sprintf("this server is on the loopback and does not answer to the name %q: call it localhost", r.Host), http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+// Loopback says whether a host, with or without a port, is this machine's own.
+func Loopback(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
@@ -60,7 +73,7 @@ func CheckListen(address string, open bool) error {
 	if err != nil {
 		return fmt.Errorf("%q is no address such as 127.0.0.1:18082: %w", address, err)
 	}
-	if open || loopback(host) {
+	if open || Loopback(host) {
 		return nil
 	}
 	return fmt.Errorf("%q is not the loopback, and the dashboard asks nobody to sign in: give 127.0.0.1 or [::1], or --dashboard-open-to-the-network, by which each who reaches it may read all that the event log says", address)
