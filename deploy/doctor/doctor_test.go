@@ -70,7 +70,9 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"a replica is behind":                {func(f *doctor.Facts) { f.Log.Behind = []string{"nats-2"} }, "log", doctor.Warning, "on nats-2 is offline or behind"},
 		"the log is configured otherwise":    {func(f *doctor.Facts) { f.Log.Faults = []string{"its events can be deleted"} }, "log", doctor.Failed, "its events can be deleted"},
 		"one disk has the log":               {func(f *doctor.Facts) { f.Log.Replicas = 1 }, "log", doctor.Failed, "lost with one disk"},
-		"the log is nearly full":             {func(f *doctor.Facts) { f.Log.Bytes = 900 << 20 }, "disk", doctor.Warning, "88 %"},
+		"the log is nearly full":             {func(f *doctor.Facts) { f.Log.Bytes = 900 << 20 }, "disk", doctor.Warning, "it is 88 % full"},
+		"the log's reserve is about to open": {func(f *doctor.Facts) { f.Log.Bytes, f.Log.Size = 1<<30-1, 2<<30 }, "disk", doctor.Failed, "the operator opens its reserve"},
+		"the log lives on its reserve":       {func(f *doctor.Facts) { f.Log.Bytes, f.Log.Size = 900<<20, 1<<30 }, "disk", doctor.Failed, "lives on its reserve"},
 		"the log is full":                    {func(f *doctor.Facts) { f.Log.Bytes = 1<<30 - 1 }, "disk", doctor.Failed, "nothing is recorded or decided"},
 		"the log is full in a week":          {func(f *doctor.Facts) { f.Growth.Bytes = 145 << 20 }, "disk", doctor.Warning, "145 MiB a day it is full in 6d23h"},
 		"the log is full in a day":           {func(f *doctor.Facts) { f.Growth.Bytes = 1 << 30 }, "disk", doctor.Failed, "full in 23h"},
@@ -146,6 +148,11 @@ func TestWhatCannotBeReachedOrSeenIsSaidAndIsNoFailure(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 	f := well()
+	f.Growth, f.GrowthUnread = nil, "no answer"
+	if found = doctor.Examine(f); !slices.Contains(found, doctor.Finding{Check: doctor.CheckDisk, Status: doctor.LeftOut, Message: "when it is full cannot be said: no answer"}) || !doctor.Healthy(found) {
+		t.Errorf("%+v", found)
+	}
+	f = well()
 	f.Kubernetes.Unread = []string{"the operator's Lease: forbidden"}
 	if found = doctor.Examine(f); found[len(found)-1].Status != doctor.LeftOut || !doctor.Healthy(found) {
 		t.Errorf("%+v", found)

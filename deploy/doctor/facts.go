@@ -11,16 +11,18 @@ type Facts struct {
 	// LeftOut is, of a check that cannot be made, why.
 	LeftOut map[string]string
 
-	Server      *Server
-	Log         *Log
-	Growth      *Growth
-	Buckets     []Bucket
-	Operator    *Operator
-	Pulses      *Pulses
-	Devices     *Devices
-	Seal        *Seal
-	Checkpoints *Checkpoints
-	Kubernetes  *Kubernetes
+	Server *Server
+	Log    *Log
+	Growth *Growth
+	// GrowthUnread is why Growth could not be read; empty where it was, or the log is too young.
+	GrowthUnread string
+	Buckets      []Bucket
+	Operator     *Operator
+	Pulses       *Pulses
+	Devices      *Devices
+	Seal         *Seal
+	Checkpoints  *Checkpoints
+	Kubernetes   *Kubernetes
 }
 
 // Trouble is what is wrong, and what to do.
@@ -49,6 +51,7 @@ type Log struct {
 	Last     uint64
 	Bytes    uint64
 	MaxBytes int64 // 0: no limit
+	Size     int64 // what MaxBytes is once its reserve is open; 0: not known
 	Replicas int
 	Leader   bool // a server leads it
 	// Behind names the servers whose replica is offline, or is not current.

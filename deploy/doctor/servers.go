@@ -114,13 +114,20 @@ func disk(f Facts, r *report) {
 		r.add(LeftOut, fmt.Sprintf("the log has no limit (%s so far), and what the disk has left the servers alone know", bytes(float64(l.Bytes))), "")
 		return
 	}
-	share := float64(l.Bytes) / float64(l.MaxBytes)
+	size := attention.LogSize{Bytes: l.Bytes, MaxBytes: uint64(l.MaxBytes), Size: uint64(max(0, l.Size))}
 	of := fmt.Sprintf("the log has %s of %s", bytes(float64(l.Bytes)), bytes(float64(l.MaxBytes)))
-	switch {
-	case share >= 0.98:
-		r.fail(remedy, "%s: it is full, and nothing is recorded or decided any more", of)
-	case share >= attention.LogAlarm:
-		r.warn(remedy, "%s, which is %.0f %%", of, 100*share)
+	switch size.Room() {
+	case attention.RoomNone, attention.RoomReserve:
+		r.fail(remedy, "%s: %s", of, size.Sentence())
+		return
+	case attention.RoomLittle:
+		r.warn(remedy, "%s: %s", of, size.Sentence())
+	case attention.RoomEnough:
+	}
+	if f.GrowthUnread != "" {
+		r.well("%s", of)
+		r.add(LeftOut, "when it is full cannot be said: "+f.GrowthUnread, "")
+		return
 	}
 	g := f.Growth
 	if g == nil || g.In < leastHistory || g.Bytes <= 0 {
@@ -130,7 +137,6 @@ func disk(f Facts, r *report) {
 	left := (float64(l.MaxBytes) - float64(l.Bytes)) / g.Bytes * g.In.Seconds()
 	rate := bytes(g.Bytes/g.In.Seconds()*86400) + " a day"
 	switch full := seconds(left); {
-	case share >= 0.98:
 	case full < diskFailure:
 		r.fail(remedy, "%s, and at the present rate of %s it is full in %s", of, rate, span(full))
 	case full < diskWarning:

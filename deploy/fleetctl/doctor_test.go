@@ -179,6 +179,21 @@ func (w *ward) changes(stream string, change func(*jetstream.StreamConfig)) {
 	}
 }
 
+// fills appends to the log until it takes no more.
+func (w *ward) fills() {
+	w.t.Helper()
+	for range 500 {
+		d, err := eventlog.NewDraft(eventlog.AgentSubject("edge-01"), eventlog.AgentStarted, time.Now(), eventlog.AgentStart{Engine: strings.Repeat("x", 4000)})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		if _, err := w.js.PublishMsg(w.t.Context(), d.Message("agent", ulid.Make().String())); err != nil {
+			return
+		}
+	}
+	w.t.Fatal("the log takes all")
+}
+
 // Each set-up is of real parts, is broken in one way, and is found by the line of that:
 // nothing else is called failed but what follows from it.
 func TestTheDoctorFindsEachBrokenSetUpByItsLine(t *testing.T) {
@@ -218,18 +233,19 @@ func TestTheDoctorFindsEachBrokenSetUpByItsLine(t *testing.T) {
 		},
 		"the log is full": {
 			furnished(func(w *ward) {
-				w.changes(eventlog.LogStream, func(c *jetstream.StreamConfig) { c.MaxBytes = 64 << 10 })
-				for range 500 {
-					d, err := eventlog.NewDraft(eventlog.AgentSubject("edge-01"), eventlog.AgentStarted, time.Now(), eventlog.AgentStart{Engine: strings.Repeat("x", 400)})
-					if err != nil {
-						w.t.Fatal(err)
-					}
-					if _, err := w.js.PublishMsg(w.t.Context(), d.Message("agent", ulid.Make().String())); err != nil {
-						return // it takes no more
-					}
+				if err := logstream.OpenReserve(w.t.Context(), w.js, logstream.Config{MaxBytes: 1 << 20}); err != nil {
+					w.t.Fatal(err)
 				}
-				w.t.Fatal("the log takes all")
-			}), doctor.CheckDisk, "it is full, and nothing is recorded", "--log-max-bytes", nil,
+				w.fills()
+			}), doctor.CheckDisk, "it is full, its reserve too: nothing is recorded", "--log-max-bytes", nil,
+		},
+		"the log has reached its size": {
+			furnished(func(w *ward) {
+				if _, err := logstream.Ensure(w.t.Context(), w.js, logstream.Config{MaxBytes: 1 << 20}); err != nil {
+					w.t.Fatal(err)
+				}
+				w.fills()
+			}), doctor.CheckDisk, "the operator opens its reserve", "--log-max-bytes", nil,
 		},
 		"a bucket is gone": {
 			furnished(func(w *ward) {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
@@ -30,6 +31,9 @@ const reservePercent = 10
 // metaLogID is the key of the log's id in its stream's metadata.
 const metaLogID = "fleet-log-id"
 
+// metaLogSize is the key of how large the log may become once its reserve is open.
+const metaLogSize = "fleet-log-max-bytes"
+
 // Config says how large the log may be and how often it is kept.
 type Config struct {
 	Replicas int   // 1 for development, 3 in production; 0 means 1
@@ -44,6 +48,9 @@ type Info struct {
 	Last     uint64
 	Bytes    uint64
 	MaxBytes int64 // 0: no limit
+	// Size is what MaxBytes is once the reserve is open; 0 where that is not known, as of a
+	// log that an older operator configured.
+	Size     int64
 	Restored Restored
 }
 
@@ -110,9 +117,10 @@ func (c Config) compression() jetstream.StoreCompression {
 }
 
 func logStream(c Config, id string) jetstream.StreamConfig {
-	limit := int64(-1)
+	limit, metadata := int64(-1), map[string]string{metaLogID: id}
 	if c.MaxBytes > 0 {
 		limit = c.MaxBytes / 100 * (100 - reservePercent)
+		metadata[metaLogSize] = strconv.FormatInt(c.MaxBytes, 10)
 	}
 	return jetstream.StreamConfig{
 		Name:               eventlog.LogStream,
@@ -130,7 +138,7 @@ func logStream(c Config, id string) jetstream.StreamConfig {
 		DenyPurge:          true,
 		AllowDirect:        true,
 		AllowAtomicPublish: true,
-		Metadata:           map[string]string{metaLogID: id},
+		Metadata:           metadata,
 	}
 }
 
@@ -166,9 +174,13 @@ func Inspect(ctx context.Context, js jetstream.JetStream) (Info, error) {
 	if RestoringArchive(i.Config) != "" {
 		return Info{}, fmt.Errorf("stream %s: %w", eventlog.LogStream, ErrRestoring)
 	}
+	size, err := strconv.ParseInt(i.Config.Metadata[metaLogSize], 10, 64)
+	if err != nil || i.Config.MaxBytes <= 0 || size < i.Config.MaxBytes {
+		size = 0
+	}
 	return Info{
 		ID: i.Config.Metadata[metaLogID], Replicas: i.Config.Replicas,
-		First: i.State.FirstSeq, Last: i.State.LastSeq, Bytes: i.State.Bytes, MaxBytes: max(0, i.Config.MaxBytes),
+		First: i.State.FirstSeq, Last: i.State.LastSeq, Bytes: i.State.Bytes, MaxBytes: max(0, i.Config.MaxBytes), Size: size,
 		Restored: restoredOf(i.Config.Metadata),
 	}, nil
 }

@@ -93,6 +93,9 @@ func TestTheReserveStaysOpenUntilTheSizeChanges(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if info.Size != n {
+			t.Errorf("with its reserve the log takes %d bytes, want %d", info.Size, n)
+		}
 		return info.MaxBytes
 	}
 	if got := ensureSize(1000_000); got != 900_000 {
@@ -106,6 +109,9 @@ func TestTheReserveStaysOpenUntilTheSizeChanges(t *testing.T) {
 	}
 	if got := ensureSize(2000_000); got != 1800_000 {
 		t.Errorf("a log of 2 MB takes %d bytes, want 1800000", got)
+	}
+	if got := ensureSize(0); got != 0 {
+		t.Errorf("a log without a limit takes %d bytes", got)
 	}
 }
 

@@ -60,7 +60,7 @@ func TestEachKindHasAStory(t *testing.T) {
 
 func TestNothingNeedsAPersonInAHealthyFleet(t *testing.T) {
 	t.Parallel()
-	s := attentiontest.Wrong{Tell: func(w *storytest.Story) { attentiontest.Out(w, attentiontest.Devices(w, 30)...) }, After: 30 * 24 * time.Hour, Facts: attention.Facts{Log: &attention.LogSize{Bytes: 1, MaxBytes: 100}}}
+	s := attentiontest.Wrong{Tell: func(w *storytest.Story) { attentiontest.Out(w, attentiontest.Devices(w, 30)...) }, After: 30 * 24 * time.Hour, Facts: attention.Facts{Log: &attention.LogSize{Bytes: 1, MaxBytes: 1 << 20, Size: 2 << 20}}}
 	if _, _, items := s.Look(t); len(items) > 0 {
 		t.Errorf("nothing is wrong, and the list is %+v", items)
 	}

@@ -23,7 +23,7 @@ func Present(ctx context.Context, js jetstream.JetStream, now func() time.Time) 
 	if l.stream, err = logstream.Inspect(ctx, js); err != nil {
 		return attention.Facts{}, err
 	}
-	f := attention.Facts{Log: &attention.LogSize{Bytes: l.stream.Bytes, MaxBytes: uint64(l.stream.MaxBytes)}}
+	f := attention.Facts{Log: attention.SizeOf(l.stream)}
 	for _, name := range eventlog.Buckets() {
 		if err := l.bucket(ctx, name); err != nil {
 			continue

@@ -149,7 +149,7 @@ func (l *look) log(ctx context.Context) *logstream.Info {
 
 func logFacts(info *jetstream.StreamInfo, log logstream.Info) *doctor.Log {
 	l := &doctor.Log{
-		ID: log.ID, Last: log.Last, Bytes: log.Bytes, MaxBytes: log.MaxBytes, Replicas: log.Replicas, Leader: true, Faults: logstream.Faults(info.Config),
+		ID: log.ID, Last: log.Last, Bytes: log.Bytes, MaxBytes: log.MaxBytes, Size: log.Size, Replicas: log.Replicas, Leader: true, Faults: logstream.Faults(info.Config),
 	}
 	if c := info.Cluster; c != nil && info.Config.Replicas > 1 {
 		l.Leader = c.Leader != ""
@@ -184,7 +184,8 @@ func (l *look) growth(ctx context.Context) {
 	now := l.Now().Add(l.Server.Ahead)
 	since, from, err := l.recordedSince(ctx, now.Add(-growthSpan))
 	if err != nil {
-		return // what the disk has left is then not foretold
+		l.GrowthUnread = err.Error()
+		return
 	}
 	each := float64(l.stream.Bytes) / float64(l.stream.Last-l.stream.First+1)
 	l.Growth = &doctor.Growth{Bytes: each * float64(l.stream.Last-from+1), In: now.Sub(since)}

@@ -272,15 +272,33 @@ func Stories() map[string]Wrong {
 		},
 		"a log that fills up": {
 			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
-			Facts: attention.Facts{Log: &attention.LogSize{Bytes: 85, MaxBytes: 100}},
+			Facts: attention.Facts{Log: &attention.LogSize{Bytes: 85 << 20, MaxBytes: 100 << 20, Size: 111 << 20}},
 			Kind:  attention.LogFull, Weight: attention.Warning,
-			Item: " (0): the event log is 85 % full", Reason: "85 of 100 bytes", Run: "fleetctl doctor",
+			Item: " (0): the event log fills up", Reason: "it is 85 % full", Run: "fleetctl doctor",
+		},
+		"a log whose reserve is about to open": {
+			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
+			Facts: attention.Facts{Log: &attention.LogSize{Bytes: 100<<20 - 100<<10, MaxBytes: 100 << 20, Size: 111 << 20}},
+			Kind:  attention.LogFull, Weight: attention.Critical,
+			Item: " (0): the event log has reached its size", Reason: "the operator opens its reserve, the last tenth, with the next event that does not fit", Run: "fleetctl doctor",
+		},
+		"a log that lives on its reserve": {
+			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
+			Facts: attention.Facts{Log: &attention.LogSize{Bytes: 90 << 20, MaxBytes: 100 << 20, Size: 100 << 20}},
+			Kind:  attention.LogFull, Weight: attention.Critical,
+			Item: " (0): the event log lives on its reserve", Reason: "once that is used up nothing is recorded", Run: "fleetctl doctor",
 		},
 		"a full log": {
 			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
-			Facts: attention.Facts{Log: &attention.LogSize{Bytes: 99, MaxBytes: 100}},
+			Facts: attention.Facts{Log: &attention.LogSize{Bytes: 100<<20 - 100<<10, MaxBytes: 100 << 20, Size: 100 << 20}},
 			Kind:  attention.LogFull, Weight: attention.Critical,
 			Item: " (0): the event log is full", Reason: "nothing is recorded or decided any more", Run: "fleetctl doctor",
+		},
+		"a full log of which nobody says whether it has a reserve": {
+			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
+			Facts: attention.Facts{Log: &attention.LogSize{Bytes: 100<<20 - 100<<10, MaxBytes: 100 << 20}},
+			Kind:  attention.LogFull, Weight: attention.Critical,
+			Item: " (0): the event log is full", Reason: "unless the operator has a reserve left to open", Run: "fleetctl doctor",
 		},
 		"a bucket that the servers do not keep": {
 			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
