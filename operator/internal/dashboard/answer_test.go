@@ -165,3 +165,51 @@ func TestADashboardGoesOnWithTheLogThatIsThere(t *testing.T) {
 		return answer.StatusCode == http.StatusOK && strings.Contains(body, "phoenix") && !strings.Contains(body, "device-00002")
 	})
 }
+
+// A browser that has a page of another build of this program is given the page anew.
+func TestAnotherBuildSendsItsOwnPages(t *testing.T) {
+	t.Parallel()
+	js := newLog(t)
+	publish(t, js, rolloutStory(t, 3))
+	at := new(clock)
+	build := func(name string) *site { return newSite(t, js, at.of, func(o *dashboard.Options) { o.Build = name }) }
+	one, same, other := build("1"), build("1"), build("2")
+	for _, path := range []string{"/devices", "/api/v1/devices?at=3"} {
+		first, _ := one.get(path)
+		tag := first.Header.Get("ETag")
+		if answer, _ := same.get(path, "If-None-Match", tag); answer.StatusCode != http.StatusNotModified {
+			t.Errorf("%s: another replica of the same build sends it again", path)
+		}
+		if answer, _ := other.get(path, "If-None-Match", tag); answer.StatusCode != http.StatusOK {
+			t.Errorf("%s: another build answers %s to the tag of the first one", path, answer.Status)
+		}
+	}
+}
+
+// A browser keeps an asset by the address that pages of the same program name, and by no other.
+func TestAnAssetIsKeptByTheAddressThatPagesNameAlone(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, newLog(t))
+	_, body := s.get("/")
+	_, rest, _ := strings.Cut(body, `src="`)
+	address, _, ok := strings.Cut(rest, `"`)
+	if !ok {
+		t.Fatal(body)
+	}
+	for path, want := range map[string]struct {
+		code  int
+		cache string
+	}{
+		address:                        {200, "immutable"},
+		"/assets/dashboard.css":        {200, "no-cache"},
+		"/assets/dashboard.js?another": {200, "no-cache"},
+		"/assets/":                     {404, "no-cache"},
+		"/assets/nothing.js":           {404, "no-cache"},
+		"/assets/..%2fpage.go":         {404, "no-cache"},
+	} {
+		answer, _ := s.get(path)
+		if cache := answer.Header.Get("Cache-Control"); answer.StatusCode != want.code || !strings.Contains(cache, want.cache) {
+			t.Errorf("%s answers %d with Cache-Control %q, want %d with %q", path, answer.StatusCode, cache, want.code, want.cache)
+		}
+	}
+}

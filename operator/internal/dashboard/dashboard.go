@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"fleet.nationtech.io/eventlog/version"
 	"fleet.nationtech.io/operator/internal/dashboard/moments"
 	"fleet.nationtech.io/operator/internal/dashboard/page"
 	"fleet.nationtech.io/operator/internal/eventsapi"
@@ -41,6 +42,9 @@ type Options struct {
 	MaxEvents int
 	// MaxBytes is how many bytes of data they have at most; 0: 16 MiB.
 	MaxBytes int
+	// Build tells this program's pages from another's; empty: what the running binary says of
+	// itself.
+	Build    string
 	Registry prometheus.Registerer
 	Logger   *slog.Logger
 	Now      func() time.Time
@@ -64,6 +68,7 @@ func New(o Options) (*Dashboard, error) {
 		return nil, err
 	}
 	o.MaxEvents, o.MaxBytes = cmp.Or(o.MaxEvents, maxEvents), cmp.Or(o.MaxBytes, maxBytes)
+	o.Build = cmp.Or(o.Build, version.Read().Text())
 	asset, err := digest(page.Assets)
 	if err != nil {
 		return nil, err
@@ -98,11 +103,7 @@ func digest(files fs.FS) (string, error) {
 // reads, and is the same for all who may read.
 func (d *Dashboard) Handler() http.Handler {
 	mux := http.NewServeMux()
-	assets, err := fs.Sub(page.Assets, "assets")
-	if err != nil {
-		panic(err) // the embedded folder is there, or New had failed
-	}
-	mux.Handle("GET /assets/", cached(http.StripPrefix("/assets/", http.FileServerFS(assets))))
+	mux.HandleFunc("GET /assets/{file}", d.file)
 	mux.Handle("GET "+eventsapi.Path, d.o.Events)
 	mux.HandleFunc("GET "+apiPath+"openapi.json", d.openAPI)
 	for _, s := range sights() {
@@ -113,10 +114,17 @@ func (d *Dashboard) Handler() http.Handler {
 	return secured(d.named(mux))
 }
 
-// cached lets a browser keep assets: their addresses change with their content.
-func cached(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+// file gives an asset. A browser keeps that of this program, whose address changes with its
+// content; a page of another program, as while replicas are replaced, asks for its own, and
+// must not be left with this one.
+func (d *Dashboard) file(w http.ResponseWriter, r *http.Request) {
+	name := "assets/" + r.PathValue("file")
+	if info, err := fs.Stat(page.Assets, name); err != nil || info.IsDir() {
+		d.nothing(w, r)
+		return
+	}
+	if r.URL.RawQuery == d.asset {
 		w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
-		next.ServeHTTP(w, r)
-	})
+	}
+	http.ServeFileFS(w, r, page.Assets, name)
 }

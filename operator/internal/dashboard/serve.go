@@ -136,11 +136,11 @@ func (d *Dashboard) make(ctx context.Context, s sight, q question, k *kept, last
 func (q question) asked() string { return q.URL.Path + "?" + q.values.Encode() }
 
 // tag is the entity tag of an answer. The log is only appended to, so what is true of one of
-// its sequences stays so. A page of the past shows where the log ends beside that, and what
+// its sequences stays so, as long as this program tells it. A page of the past shows where the log ends beside that, and what
 // is true of now, or of a time that is told from now, grows older by itself.
 func (d *Dashboard) tag(q question, last uint64, logID string, asJSON bool) string {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(d.asset + " " + q.asked()))
+	_, _ = h.Write([]byte(d.o.Build + " " + d.asset + " " + q.asked()))
 	if asJSON && q.at.Sequence > 0 {
 		return fmt.Sprintf(`"%s-%d-%x"`, logID, q.at.Sequence, h.Sum64())
 	}
