@@ -84,7 +84,8 @@ type servers struct {
 
 // reload has the NATS servers read accounts and certificates again that they have not
 // read yet, one after the other, each once the devices of the one before are back. What a
-// reload cannot change, such as the seeds of the auth callout, restarts them.
+// reload cannot change, such as the seeds of the auth callout, restarts them, and so does
+// what keeps this program from asking for a reload.
 func (r *run) reload(ctx context.Context, object *unstructured.Unstructured, restart func() error) error {
 	s, err := r.servers(ctx, object)
 	if err != nil {
@@ -99,13 +100,18 @@ func (r *run) reload(ctx context.Context, object *unstructured.Unstructured, res
 		return err
 	}
 	defer way.Close()
+	url := "tls://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(int(way.Port)))
+	return r.reloadAt(ctx, url, roots, s, restart)
+}
+
+// reloadAt does so by one of the servers.
+func (r *run) reloadAt(ctx context.Context, url string, roots *x509.CertPool, s servers, restart func() error) error {
 	login := r.secrets.System()
-	nc, err := nats.Connect("tls://"+net.JoinHostPort("127.0.0.1", strconv.Itoa(int(way.Port))), nats.Name("fleetctl install"),
-		nats.UserInfo(login.User, login.Password), nats.Timeout(connectTimeout), nats.MaxReconnects(-1), nats.ReconnectWait(tryEvery), nats.IgnoreDiscoveredServers(),
+	nc, err := nats.Connect(url, nats.Name("fleetctl install"), nats.UserInfo(login.User, login.Password),
+		nats.Timeout(connectTimeout), nats.MaxReconnects(-1), nats.ReconnectWait(tryEvery), nats.IgnoreDiscoveredServers(),
 		nats.Secure(&tls.Config{RootCAs: roots, ServerName: names.NATS + "." + r.Namespace + ".svc", MinVersion: tls.VersionTLS12}))
-	var unknown x509.UnknownAuthorityError
-	if errors.As(err, &unknown) {
-		r.say(string(NATS), "The NATS servers show a certificate of another authority than the one that is wished, and are restarted one after the other.")
+	if why := r.former(err); why != "" {
+		r.say(string(NATS), "%s They are restarted, one after the other.", why)
 		return restart()
 	}
 	if err != nil {
@@ -120,6 +126,17 @@ func (r *run) reload(ctx context.Context, object *unstructured.Unstructured, res
 		return restart()
 	}
 	return err
+}
+
+// former says what of before keeps this program out of the servers, so that nothing but
+// a restart has them read what is wished; empty: nothing of that kind.
+func (r *run) former(err error) string {
+	var certificate *tls.CertificateVerificationError
+	if errors.As(err, &certificate) {
+		return fmt.Sprintf("The NATS servers show a certificate that does not hold any more: %v. Where they do not become ready, it does not hold between them either: "+
+			"kubectl -n %s delete pod -l %s=%s.", certificate.Err, r.Namespace, componentLabel, NATS)
+	}
+	return ""
 }
 
 // servers reads what the servers should run with.

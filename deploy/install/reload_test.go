@@ -37,13 +37,14 @@ import (
 // natsServers are three real servers, each with files as a pod has them. Each has an
 // address of its own, which is its name, so that the rest of the files is the same.
 type natsServers struct {
-	t    *testing.T
-	ca   *authority.Authority
-	want servers
-	dirs map[string]string // by server
-	urls []string
-	nc   *nats.Conn
-	told []string
+	t      *testing.T
+	ca     *authority.Authority
+	want   servers
+	dirs   map[string]string // by server
+	tlsDir string            // shared by all, as a Secret is
+	urls   []string
+	nc     *nats.Conn
+	told   []string
 	// callout is the auth callout that the servers ask; nil: none.
 	callout *accounts.Callout
 	marks   map[string]int // how often a pod was touched
@@ -56,7 +57,7 @@ func startNATS(t *testing.T, callout *accounts.Callout) *natsServers {
 		t.Fatal(err)
 	}
 	n := &natsServers{t: t, ca: ca, callout: callout, dirs: map[string]string{}, marks: map[string]int{}}
-	tlsDir := t.TempDir() // shared by all, as a Secret is
+	n.tlsDir = t.TempDir()
 	clients, routes := natstest.FreePort(t), natstest.FreePort(t)
 	n.want.conf = fmt.Sprintf(`
 server_name: $POD_NAME
@@ -66,12 +67,12 @@ tls: { cert_file: "%[2]s/tls.crt", key_file: "%[2]s/tls.key", timeout: 5 }
 jetstream: { store_dir: "%[3]s/$POD_NAME", max_file_store: 64MB, max_memory_store: 16MB }
 cluster: { name: test, host: $POD_NAME, port: %[4]d, routes: ["nats://127.0.0.1:%[4]d", "nats://127.0.0.2:%[4]d", "nats://127.0.0.3:%[4]d"] }
 include "accounts.conf"
-`, clients, tlsDir, t.TempDir(), routes)
+`, clients, n.tlsDir, t.TempDir(), routes)
 	replicas := int32(3)
 	n.want.set = appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Replicas: &replicas}}
 	n.want.set.Spec.Template.Spec.Containers = []corev1.Container{{Env: []corev1.EnvVar{{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{}}}}}
 	n.wish("pi-01")
-	n.writeCertificate(tlsDir, time.Hour)
+	n.writeCertificate(time.Hour)
 	var files []string
 	for _, name := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"} {
 		n.dirs[name] = t.TempDir()
@@ -110,17 +111,17 @@ func (n *natsServers) wish(devices ...string) {
 	n.want.accounts = string(text)
 }
 
-func (n *natsServers) writeCertificate(dir string, life time.Duration) {
+func (n *natsServers) writeCertificate(life time.Duration) {
 	n.t.Helper()
 	until := time.Now().Add(life).UTC().Truncate(time.Second)
 	pair, err := n.ca.Server(authority.Server{
-		Name: "test", IPs: []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv4(127, 0, 0, 2).To4(), net.IPv4(127, 0, 0, 3).To4()}, Until: until,
+		Name: "test", DNS: []string{"fleet-nats.fleet.svc"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv4(127, 0, 0, 2).To4(), net.IPv4(127, 0, 0, 3).To4()}, Until: until,
 	}, time.Now())
 	if err != nil {
 		n.t.Fatal(err)
 	}
 	for name, text := range map[string][]byte{names.KeyCert: pair.Certificate, names.KeyKey: pair.Key} {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(n.tlsDir, name), text, 0o600); err != nil {
 			n.t.Fatal(err)
 		}
 	}
@@ -239,10 +240,7 @@ func TestServersShowARenewedCertificateWithoutARestart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conf := n.want.conf
-	_, rest, _ := strings.Cut(conf, `cert_file: "`)
-	dir, _, _ := strings.Cut(rest, "/tls.crt")
-	n.writeCertificate(dir, 2*time.Hour)
+	n.writeCertificate(2 * time.Hour)
 	if err := n.reload(0); err != nil {
 		t.Fatal(err)
 	}
@@ -262,6 +260,49 @@ func TestServersShowARenewedCertificateWithoutARestart(t *testing.T) {
 	}
 	if !device.IsConnected() {
 		t.Error("a device with a password was cut off")
+	}
+}
+
+// What keeps the installer out of servers that run is mended by a restart: in their files
+// is what is wished.
+func TestServersThatLetTheInstallerInNoMoreAreRestarted(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t, nil)
+	another, err := authority.New("another", time.Now())
+	if err != nil {
+		t.Fatal(err)
+	}
+	login := func(password string) credentials.Secrets {
+		return credentials.Secrets{names.SecretSystem: {names.KeyUser: []byte("sys"), names.KeyPassword: []byte(password)}}
+	}
+	for name, tt := range map[string]struct {
+		ca        *authority.Authority
+		namespace string
+		life      time.Duration
+		password  string
+		says      string // empty: they are not restarted
+	}{
+		"a certificate that holds":           {n.ca, "fleet", time.Hour, "s", ""},
+		"one that ended":                     {n.ca, "fleet", -time.Minute, "s", "expired"},
+		"one without the name that is asked": {n.ca, "elsewhere", time.Hour, "s", "not fleet-nats.elsewhere.svc"},
+		"one of another authority":           {another, "fleet", time.Hour, "s", "unknown authority"},
+	} {
+		n.writeCertificate(tt.life)
+		if err := n.reload(0); err != nil {
+			t.Fatal(err)
+		}
+		var all []string
+		r := &run{Options: Options{Namespace: tt.namespace, Timeout: time.Minute, Tell: func(p Progress) { all = append(all, p.Sentence) }}, secrets: login(tt.password)}
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(tt.ca.Pair().Certificate)
+		restarts := 0
+		err := r.reloadAt(t.Context(), n.urls[0], roots, n.want, func() error { restarts++; return nil })
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if said := strings.Join(all, "\n"); restarts != min(len(tt.says), 1) || !strings.Contains(said, tt.says) {
+			t.Errorf("%s: restarted %d times, told %q", name, restarts, said)
+		}
 	}
 }
 
