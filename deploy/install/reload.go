@@ -136,6 +136,9 @@ func (r *run) former(err error) string {
 		return fmt.Sprintf("The NATS servers show a certificate that does not hold any more: %v. Where they do not become ready, it does not hold between them either: "+
 			"kubectl -n %s delete pod -l %s=%s.", certificate.Err, r.Namespace, componentLabel, NATS)
 	}
+	if errors.Is(err, nats.ErrAuthorization) {
+		return fmt.Sprintf("The NATS servers know another password than that of Secret %s.", names.SecretSystem)
+	}
 	return ""
 }
 

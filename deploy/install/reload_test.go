@@ -165,6 +165,20 @@ func (n *natsServers) reload(after int) error {
 	})
 }
 
+// readFiles has all servers read their files at once.
+func (n *natsServers) readFiles() {
+	n.t.Helper()
+	all, err := rolling.Servers(n.t.Context(), n.nc, 3, time.Minute)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	for _, s := range all {
+		if err := rolling.Reload(n.t.Context(), n.nc, s); err != nil {
+			n.t.Fatal(err)
+		}
+	}
+}
+
 func (n *natsServers) mustStand() {
 	n.t.Helper()
 	all, err := rolling.Servers(n.t.Context(), n.nc, 3, time.Minute)
@@ -286,11 +300,10 @@ func TestServersThatLetTheInstallerInNoMoreAreRestarted(t *testing.T) {
 		"one that ended":                     {n.ca, "fleet", -time.Minute, "s", "expired"},
 		"one without the name that is asked": {n.ca, "elsewhere", time.Hour, "s", "not fleet-nats.elsewhere.svc"},
 		"one of another authority":           {another, "fleet", time.Hour, "s", "unknown authority"},
+		"another password":                   {n.ca, "fleet", time.Hour, "changed", "another password than that of Secret fleet-nats-system"},
 	} {
 		n.writeCertificate(tt.life)
-		if err := n.reload(0); err != nil {
-			t.Fatal(err)
-		}
+		n.readFiles()
 		var all []string
 		r := &run{Options: Options{Namespace: tt.namespace, Timeout: time.Minute, Tell: func(p Progress) { all = append(all, p.Sentence) }}, secrets: login(tt.password)}
 		roots := x509.NewCertPool()
