@@ -42,7 +42,7 @@ func ReadKey(path string) (*Key, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read key file: %w", err)
 	}
-	k, err := parseKey(text)
+	k, err := ParseKey(text)
 	if err != nil {
 		return nil, fmt.Errorf("key file %s: %w", path, err)
 	}
@@ -52,7 +52,8 @@ func ReadKey(path string) (*Key, error) {
 	return k, nil
 }
 
-func parseKey(text []byte) (*Key, error) {
+// ParseKey reads what a key file has. Its errors show nothing of it.
+func ParseKey(text []byte) (*Key, error) {
 	var file struct {
 		Type           string    `json:"type"`
 		KeyID          string    `json:"keyId"`

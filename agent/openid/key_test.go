@@ -66,7 +66,7 @@ func TestAKeyFileIsReadAsZitadelExportsIt(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			k, err := parseKey(keyFile(tc.members))
+			k, err := ParseKey(keyFile(tc.members))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -101,7 +101,7 @@ func TestAKeyFileThatCannotBeUsedIsRefused(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			_, err := parseKey(tc.text)
+			_, err := ParseKey(tc.text)
 			if err == nil || !strings.Contains(err.Error(), tc.says) {
 				t.Errorf("error %v does not say %q", err, tc.says)
 			}

@@ -49,7 +49,8 @@ stands in the way is said before anything is changed. Then come, in this order: 
 namespace; the masterkey and the first person's password, which are made once; the
 chart's Jobs, which make the database ready and the first instance; its pods; and what
 fleetctl zitadel setup makes. Where a part does not become ready it says why. At the end
-the key of the instance's first account, which has all rights, is removed.
+the key of the instance's first account, which has all rights, is removed; a key that
+you gave is left.
 
 Run it again at any time: it changes only what differs, and goes on where it was cut
 off. With a newer chart it upgrades: back the database and the masterkey up before. The

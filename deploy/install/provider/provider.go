@@ -14,6 +14,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
+	"fleet.nationtech.io/agent/trust"
 	"fleet.nationtech.io/deploy/install/apply"
 	"fleet.nationtech.io/deploy/install/cluster"
 	"fleet.nationtech.io/deploy/zitadel/setup"
@@ -126,7 +127,10 @@ func (r *run) begin() error {
 	if err := r.Setup.Check(); err != nil {
 		return err
 	}
-	var err error
+	_, err := trust.Beside(&trust.Clock{}, r.CAFile)
+	if err != nil {
+		return err
+	}
 	if r.chart, err = load(r.Chart); err != nil {
 		return err
 	}

@@ -129,9 +129,25 @@ func TestADatabaseThatIsLeftOverIsTold(t *testing.T) {
 	w := newWorld(t).withDatabase(true)
 	w.set(func(w *world) { w.leftOver = true })
 	w.mustFail("this database already has an instance", "drop the database")
-	w.secret(provider.SetupAccount, provider.SetupAccount+".json", string(w.newKey()))
+	mine := w.newKey()
+	w.secret(provider.SetupAccount, provider.SetupAccount+".json", string(mine))
 	if result := w.mustInstall(); result.Made == nil {
 		t.Error("with the key of an account nothing was made")
+	}
+	w.keeps(mine)
+	w.mustInstall()
+	w.keeps(mine)
+}
+
+func TestADatabaseThatIsMadeEmptyGetsAnInstance(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).withDatabase(true)
+	w.set(func(w *world) { w.leftOver = true })
+	w.mustFail("this database already has an instance", "drop the database")
+	w.set(func(w *world) { w.leftOver = false })
+	w.mustInstall()
+	if w.value(provider.SetupAccount, keyName) != nil {
+		t.Error("the setup's key is in the cluster still")
 	}
 }
 

@@ -8,31 +8,9 @@ import (
 	"path/filepath"
 	"time"
 
-	"fleet.nationtech.io/agent/openid"
-	"fleet.nationtech.io/deploy/install/apply"
 	"fleet.nationtech.io/deploy/zitadel"
 	"fleet.nationtech.io/deploy/zitadel/setup"
 )
-
-// setupKeyName is the key of the Secret in which Zitadel's setup writes the key of the
-// first account.
-const setupKeyName = SetupAccount + ".json"
-
-// keyThere says so where the setup left no key of a first account: it made no instance,
-// since the database had one.
-func (r *run) keyThere(ctx context.Context) error {
-	if r.DryRun || r.record.Ready {
-		return nil
-	}
-	values, err := r.read(ctx, SetupAccount)
-	if err != nil || len(values[setupKeyName]) > 0 {
-		return err
-	}
-	return &FailedError{
-		fmt.Errorf("zitadel's setup ended well and left no Secret %s: this database already has an instance, of an earlier installation", SetupAccount),
-		fmt.Sprintf("give the key of an account of that instance with the role IAM_OWNER: kubectl -n %s create secret generic %s --from-file=%s=FILE. Or drop the database and make an empty one. Then the same command again.", r.Namespace, SetupAccount, setupKeyName),
-	}
-}
 
 // provision makes at the provider what a fleet needs there, by the key of the first
 // account.
@@ -70,61 +48,19 @@ func (r *run) provision(ctx context.Context) error {
 	return r.remember(ctx)
 }
 
-// forget removes the key of the first account, which has all rights, at the provider and
-// from its Secret.
-func (r *run) forget(ctx context.Context) error {
-	if r.DryRun || r.KeepKey {
-		return nil
-	}
-	values, err := r.read(ctx, SetupAccount)
-	if err != nil || values == nil {
-		return err
-	}
-	client, session, err := r.signIn(ctx)
-	switch {
-	case refusedKey(err): // an earlier run removed it at the provider
-	case err != nil:
-		return err
-	default:
-		if err := session.RemoveKey(ctx, client); err != nil {
-			return err
-		}
-	}
-	if _, err := r.applier.Delete(ctx, object("v1", "Secret", r.Namespace, SetupAccount)); err != nil {
-		return err
-	}
-	r.say("setup", "The key of account %s, which has all rights, was removed at the provider, and with it %s.", SetupAccount, apply.Name(object("v1", "Secret", r.Namespace, SetupAccount)))
-	return nil
-}
-
 const (
 	settle   = time.Minute
 	tryEvery = time.Second
 )
 
-// refusedKey says whether the provider does not know a key, or not any more.
-func refusedKey(err error) bool {
-	var no *openid.Refusal
-	return errors.As(err, &no) && no.Code == "invalid_grant"
-}
-
 // signIn waits until the provider answers at its address, and gives a token for the
 // first account's key.
 func (r *run) signIn(ctx context.Context) (client *zitadel.Client, session *zitadel.Session, err error) {
-	values, err := r.read(ctx, SetupAccount)
+	file, err := r.keyFile(ctx)
 	if err != nil {
 		return nil, nil, err
 	}
-	dir, err := os.MkdirTemp("", "fleetctl-") // of mode 0700
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	file := filepath.Join(dir, setupKeyName)
-	const mode = 0o600
-	if err := os.WriteFile(file, values[setupKeyName], mode); err != nil {
-		return nil, nil, err
-	}
+	defer func() { err = errors.Join(err, os.RemoveAll(filepath.Dir(file))) }()
 	deadline := time.NewTimer(r.Timeout)
 	defer deadline.Stop()
 	for told, refusedSince := "", (time.Time{}); ; {
@@ -160,13 +96,5 @@ func (r *run) signIn(ctx context.Context) (client *zitadel.Client, session *zita
 			}
 		case <-time.After(tryEvery):
 		}
-	}
-}
-
-// stale is what to do about a key that the provider refuses.
-func (r *run) stale(err error) error {
-	return &FailedError{
-		fmt.Errorf("the provider does not take the key in Secret %s: it is of another database, or was removed: %w", SetupAccount, err),
-		fmt.Sprintf("replace it by the key of an account with the role IAM_OWNER: kubectl -n %s delete secret %s; kubectl -n %[1]s create secret generic %[2]s --from-file=%s=FILE. Then the same command again.", r.Namespace, SetupAccount, setupKeyName),
 	}
 }

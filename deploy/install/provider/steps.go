@@ -23,6 +23,9 @@ const runAnnotation = "fleet.nationtech.io/run"
 // hooks runs what the chart wants to be done before its objects are there: the database
 // is made ready, and the first instance is made.
 func (r *run) hooks(ctx context.Context) error {
+	if err := r.awaitKey(ctx); err != nil {
+		return err
+	}
 	if err := r.runHooks(ctx, r.release.before); err != nil {
 		return err
 	}
