@@ -14,6 +14,7 @@ import (
 	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
 
@@ -66,10 +67,16 @@ func (b *browser) hear(event any) {
 	case *runtime.EventExceptionThrown:
 		b.troubles = append(b.troubles, e.ExceptionDetails.Text)
 	case *log.EventEntryAdded:
-		if e.Entry.Level == log.EntryLevelError && !strings.Contains(e.Entry.URL, "favicon.ico") && !strings.Contains(e.Entry.Text, "ERR_NETWORK_CHANGED") {
+		if e.Entry.Level == log.EntryLevelError && !strings.Contains(e.Entry.URL, "favicon.ico") && !forgiven(e.Entry.Text) {
 			b.troubles = append(b.troubles, fmt.Sprintf("%s: %s", e.Entry.URL, e.Entry.Text))
 		}
 	}
+}
+
+// forgiven are errors of a slow machine: its interfaces change, and what is asked for takes
+// longer than a request may, which the page says and asks again.
+func forgiven(text string) bool {
+	return strings.Contains(text, "ERR_NETWORK_CHANGED") || strings.Contains(text, "503")
 }
 
 // do performs something in the browser.
@@ -160,6 +167,15 @@ func (b *browser) eventually(what string, holds func() bool) {
 func value[T any](b *browser, script string) T {
 	b.t.Helper()
 	return run(b, chromedp.Evaluate[T](script))
+}
+
+// hasten lets what pages do again and again happen so many times as often.
+func (b *browser) hasten(times int) {
+	b.t.Helper()
+	script := fmt.Sprintf("const every = setInterval; window.setInterval = (what, pause) => every(what, pause / %d);", times)
+	if _, err := chromedp.Call(b.ctx, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{Source: script}); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // narrow makes the window that of a telephone, and scheme chooses light or dark.

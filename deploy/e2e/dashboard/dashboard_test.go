@@ -95,6 +95,40 @@ func TestAPersonWatchesARolloutAndGoesBackInTime(t *testing.T) {
 	}
 }
 
+// A page that stays open says the same moment everywhere as the log grows, and looks again at
+// a log that stands still, for time passes there too.
+func TestAPageThatStaysOpenStaysTrue(t *testing.T) {
+	err := dev.Run(t.Context(), dev.Options{DataDir: t.TempDir(), Devices: 2, Engine: dev.EngineMemory}, func(ctx context.Context, f *dev.Fleet) error {
+		b := newBrowser(ctx, t, f.Env.DashboardURL)
+		b.open("/")
+		b.shows("2 online")
+		value[bool](b, "window.sameDocument = true")
+		first := b.sequence()
+		if err := apply(ctx, f, "one", atOnce); err != nil {
+			return err
+		}
+		b.shows("1 Deployments")
+		b.eventually("one moment in all its places", func() bool {
+			n := b.perhaps(`document.querySelector("[data-live=moment]").innerText.match(/event (\d+) of/)[1]`)
+			at := "event " + n
+			return b.sequence() > first && b.perhaps(`document.getElementById("slider").value`) == n && b.perhaps(`document.getElementById("slider").max`) == n &&
+				strings.HasSuffix(b.perhaps(`document.querySelector(".steps").innerText`), at)
+		})
+		if !value[bool](b, "window.sameDocument === true") {
+			t.Error("the page was loaded anew to show what changed")
+		}
+		b.hasten(20)
+		b.open("/")
+		b.eventually("the page is asked for again without news", func() bool {
+			return value[int](b, `performance.getEntriesByType("resource").filter((e) => e.name === location.href).length`) > 2
+		})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // sequence is the event of which the page is; 0 while another page is on its way.
 func (b *browser) sequence() int {
 	n, err := strconv.Atoi(b.perhaps("document.getElementById('slider').value"))

@@ -8,10 +8,11 @@ if (slider) slider.addEventListener("change", () => slider.form.requestSubmit())
 const main = document.querySelector("main[data-stream]");
 if (main && window.EventSource) follow(main);
 
-// follow shows the page anew when the stream tells of a change: at most once in 2 s, and not
-// while the tab is hidden.
+// follow shows the page anew when the stream tells of a change, and every 30 s, for on a quiet
+// log time passes too: at most once in 2 s, and not while the tab is hidden.
 function follow(main) {
   const pause = 2000;
+  setInterval(() => { due = true; turn(); }, 15 * pause);
   const feed = document.getElementById("feed");
   const say = (text) => { if (feed.textContent !== text) feed.textContent = text; };
   let due = false, waiting = false, lost = false;
@@ -54,8 +55,7 @@ function follow(main) {
     due = false;
     waiting = true;
     try {
-      await refresh();
-      say("");
+      say(await refresh());
     } catch {
       due = true;
       say("The page cannot be loaded; this may be old. It is tried again.");
@@ -63,14 +63,20 @@ function follow(main) {
     setTimeout(() => { waiting = false; turn(); }, pause);
   }
 
+  // refresh shows the page as it is now, and gives what is to be said of it.
   async function refresh() {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (answer.status === 404) return "What this page shows is not there any more; this is old.";
     if (!answer.ok) throw new Error(answer.statusText);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const shown = Number(page.querySelector("main").dataset.sequence);
     if (shown < heard) due = true; // others were shown this a moment ago, and it is theirs
-    replace(page, "[data-live]");
-    replace(page, ".moment > p:first-child time");
+    for (const part of ["content", "moment", "steps"]) replace(page, `[data-live=${part}]`);
+    const fresh = page.getElementById("slider");
+    if (!slider || !fresh) return "";
+    slider.max = fresh.max;
+    if (document.activeElement !== slider) slider.value = fresh.value; // else somebody is at it
+    return "";
   }
 
   // replace takes a part over from the new page, and keeps the focus where it was.
@@ -83,7 +89,7 @@ function follow(main) {
     const place = focused ? links(old).filter((a) => a.href === focused.href).indexOf(focused) : -1;
     old.replaceWith(document.adoptNode(fresh));
     if (place >= 0) {
-      const again = links(fresh).filter((a) => a.href === focused.href)[place];
+      const again = links(fresh).filter((a) => a.href === focused.href)[place] || links(fresh).find((a) => a.rel && a.rel === focused.rel);
       if (again) again.focus();
     }
   }
