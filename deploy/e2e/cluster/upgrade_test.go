@@ -69,7 +69,8 @@ func TestALabOfThePreviousReleaseIsUpgradedAndGoesBack(t *testing.T) {
 	runFleetctl(t, node, "install").wants(t, 1, "version "+before.Version+" is installed, and this is "+version, "upgrade")
 	runFleetctl(t, node, "upgrade").wants(t, 1, "images.operator is "+former+", which was given for version "+before.Version)
 	runFleetctl(t, node, "upgrade", "--set", "images.operator="+operatorImage, "--dry-run").wants(t, 0, "Nothing was changed")
-	runFleetctl(t, node, "upgrade", "--set", "images.operator=localhost/none:1", "--timeout", "30s").wants(t, 1,
+	const timeout = "90s" // where the NATS server's pod is another one, its clients are sent away first, in 30 s
+	runFleetctl(t, node, "upgrade", "--set", "images.operator=localhost/none:1", "--timeout", timeout).wants(t, 1,
 		"cannot pull image localhost/none:1", "To go back instead: install, by the fleetctl of version "+before.Version)
 	operators, err := node.Client.AppsV1().Deployments(names.Namespace).Get(t.Context(), names.Operator, metav1.GetOptions{})
 	if err != nil {
