@@ -21,6 +21,12 @@ import (
 // namedDevices is how many devices of each standing a page names.
 const namedDevices = 10
 
+// What a page has of the revisions of a Deployment, and of the runs of each.
+const (
+	shownRevisions = 50
+	shownRuns      = 10
+)
+
 // Deployment is one Deployment.
 type Deployment struct {
 	Moment     Moment        `json:"moment"`
@@ -35,7 +41,10 @@ type Deployment struct {
 	Settings string `json:"rollout_settings,omitempty"`
 
 	Progress  *resource.Progress  `json:"progress,omitempty"`
-	Revisions []resource.Revision `json:"revisions"` // the newest first
+	Revisions []resource.Revision `json:"revisions"` // the newest ones, the newest first
+	// EarlierRevisions are those that are left out, and EarlierRuns the runs of the others.
+	EarlierRevisions int `json:"earlier_revisions"`
+	EarlierRuns      int `json:"earlier_runs"`
 	// Unread says why there are no revisions.
 	Unread string    `json:"unread,omitempty"`
 	Diff   *SpecDiff `json:"diff,omitempty"`
@@ -87,12 +96,18 @@ type Specs map[uint64]*eventlog.Deployment
 
 // Told puts the revisions on the page, and in what two of them differ; 0: the newest two.
 func (d *Deployment) Told(rs resource.Revisions, specs Specs, from, to uint64) {
-	d.Revisions = rs.Revisions
-	slices.Reverse(d.Revisions)
+	all := rs.Revisions
+	slices.Reverse(all)
+	d.Diff = diffOf(all, specs, from, to)
+	d.EarlierRevisions = max(0, len(all)-shownRevisions)
+	d.Revisions = all[:len(all)-d.EarlierRevisions]
 	for i := range d.Revisions {
-		d.Revisions[i].Score = nil
+		r := &d.Revisions[i]
+		r.Score = nil
+		earlier := max(0, len(r.Runs)-shownRuns)
+		r.Runs = r.Runs[earlier:]
+		d.EarlierRuns += earlier
 	}
-	d.Diff = diffOf(d.Revisions, specs, from, to)
 }
 
 func conditionsOf(o v1alpha1.Deployment) []Condition {

@@ -17,7 +17,9 @@ type Overview struct {
 	Moving   int          `json:"rollouts_on_their_way"` // or paused
 	// Attention is what needs a person, the heaviest first.
 	Attention []attention.Item `json:"attention"`
-	Rollouts  []DeploymentRow  `json:"rollouts"` // the first that are on their way
+	// MoreAttention is how many items are left out, which weigh no more.
+	MoreAttention int             `json:"more_attention"`
+	Rollouts      []DeploymentRow `json:"rollouts"` // the first that are on their way
 }
 
 // OverviewOf says whether the fleet is well. facts are about the present alone.
@@ -27,7 +29,9 @@ func OverviewOf(c *resource.Catalog, now bool, facts attention.Facts) Overview {
 	if !now {
 		clock, facts = c.View.Clock, attention.Facts{}
 	}
-	out.Attention = append(out.Attention, attention.Of(c.View, clock, facts)...)
+	all := attention.Of(c.View, clock, facts)
+	out.Attention = append(out.Attention, all[:min(len(all), inOverview)]...)
+	out.MoreAttention = len(all) - len(out.Attention)
 	for _, key := range resource.Deployments().Keys(c) {
 		row, _ := rowOf(c, key)
 		out.Total++

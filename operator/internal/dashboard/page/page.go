@@ -212,6 +212,7 @@ func functions() template.FuncMap {
 		"worst":    worstFirst,
 		"tally":    tally,
 		"cell":     cellClass,
+		"choice":   choice,
 		"duration": func(d eventlog.Duration) string { return time.Duration(d).String() },
 		"rows":     func(p Page, rows any) map[string]any { return map[string]any{"P": p, "Rows": rows} },
 		"pages":    func(p Page, page model.Page) map[string]any { return map[string]any{"P": p, "Page": page} },

@@ -81,3 +81,24 @@ func worstFirst(all []resource.StandingProgress) []resource.StandingProgress {
 	})
 	return out
 }
+
+// option is a revision that one can choose.
+type option struct {
+	Revision uint64
+	Chosen   bool
+}
+
+// choice is of the revisions of a page, and of the one that is chosen though it is not there.
+func choice(revisions []resource.Revision, chosen uint64) []option {
+	var out []option
+	there := chosen == 0
+	for i := range revisions {
+		n := revisions[i].Revision
+		out = append(out, option{n, n == chosen})
+		there = there || n == chosen
+	}
+	if !there {
+		out = append(out, option{chosen, true})
+	}
+	return out
+}
