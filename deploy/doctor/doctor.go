@@ -74,7 +74,7 @@ func checks() []check {
 		{CheckAccount, account},
 		{CheckLog, log},
 		{CheckDisk, disk},
-		{CheckBuckets, buckets},
+		{CheckBuckets, checkBuckets},
 		{CheckOperator, operator},
 		{CheckPulses, pulses},
 		{CheckClocks, clocks},

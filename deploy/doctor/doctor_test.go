@@ -7,6 +7,9 @@ import (
 	"time"
 
 	"fleet.nationtech.io/deploy/doctor"
+	"fleet.nationtech.io/projections/attention"
+	"fleet.nationtech.io/projections/buckets"
+	"fleet.nationtech.io/projections/fleet"
 )
 
 var now = time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
@@ -20,7 +23,8 @@ func well() doctor.Facts {
 		Log:    &doctor.Log{ID: "L", Last: 90_000, Bytes: 10 << 20, MaxBytes: 1 << 30, Replicas: 3, Leader: true},
 		Growth: &doctor.Growth{Bytes: 1 << 20, In: 24 * time.Hour},
 		Buckets: []doctor.Bucket{
-			{Name: "desired-state", Replicas: 3}, {Name: "device-state", Replicas: 3, Lacks: 90_000, Since: now.Add(-time.Second)},
+			{Bucket: attention.Bucket{Name: "desired-state", Finding: buckets.Sound}, Replicas: 3},
+			{Bucket: attention.Bucket{Name: "device-state", Finding: buckets.Sound, Lacks: 90_000, Since: now.Add(-time.Second)}, Replicas: 3},
 		},
 		Operator:    &doctor.Operator{Leader: "op-1", Version: "v1.4.2", Elected: now.Add(-time.Hour), Ahead: 10 * time.Millisecond, Known: true},
 		Pulses:      &doctor.Pulses{Heard: 9, Newest: now.Add(-3 * time.Second)},
@@ -76,8 +80,8 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"the log is full":                    {func(f *doctor.Facts) { f.Log.Bytes = 1<<30 - 1 }, "disk", doctor.Failed, "nothing is recorded or decided"},
 		"the log is full in a week":          {func(f *doctor.Facts) { f.Growth.Bytes = 145 << 20 }, "disk", doctor.Warning, "145 MiB a day it is full in 6d23h"},
 		"the log is full in a day":           {func(f *doctor.Facts) { f.Growth.Bytes = 1 << 30 }, "disk", doctor.Failed, "full in 23h"},
-		"a bucket is gone":                   {func(f *doctor.Facts) { f.Buckets[0].Fault = "its stream is not there" }, "buckets", doctor.Failed, "bucket desired-state: its stream is not there"},
-		"a bucket stalls":                    {func(f *doctor.Facts) { f.Buckets[1].Since = now.Add(-time.Minute) }, "buckets", doctor.Failed, "lacks message 90000, which was recorded 1m00s ago"},
+		"a bucket is gone":                   {func(f *doctor.Facts) { f.Buckets[0].Finding = buckets.Missing }, "buckets", doctor.Failed, "bucket desired-state: its stream is not there"},
+		"a bucket stalls":                    {func(f *doctor.Facts) { f.Buckets[1].Since = now.Add(-time.Minute) }, "buckets", doctor.Failed, "lacks message 90000, which was recorded at 2026-11-29T11:59:00Z"},
 		"a bucket has too few replicas":      {func(f *doctor.Facts) { f.Buckets[1].Replicas = 1 }, "buckets", doctor.Warning, "has 1 replica, and the log has 3"},
 		"no operator ever led":               {func(f *doctor.Facts) { f.Operator = &doctor.Operator{} }, "operator", doctor.Failed, "no operator ever led"},
 		"the operator answers nobody":        {func(f *doctor.Facts) { f.Operator.Unanswered, f.Operator.Since = 2, now.Add(-time.Hour) }, "operator", doctor.Failed, "2 requests are not answered, the oldest since 1h00m"},
@@ -156,5 +160,24 @@ func TestWhatCannotBeReachedOrSeenIsSaidAndIsNoFailure(t *testing.T) {
 	f.Kubernetes.Unread = []string{"the operator's Lease: forbidden"}
 	if found = doctor.Examine(f); found[len(found)-1].Status != doctor.LeftOut || !doctor.Healthy(found) {
 		t.Errorf("%+v", found)
+	}
+}
+
+// A rebuild helps a bucket whose stream is not what it should be. It does nothing for one
+// that no server leads, and is refused while another goes on.
+func TestARebuildIsAdvisedWhereItHelps(t *testing.T) {
+	t.Parallel()
+	for finding, advised := range map[buckets.Finding]bool{
+		buckets.Missing: true, buckets.OtherLog: true, buckets.Misconfigured: true, buckets.Unfinished: false, buckets.Halted: false,
+	} {
+		f := well()
+		f.Buckets[0].Finding = finding
+		found := doctor.Examine(f)
+		i := slices.IndexFunc(found, func(one doctor.Finding) bool { return one.Check == doctor.CheckBuckets })
+		item := attention.Of(&fleet.View{}, now, attention.Facts{Buckets: []attention.Bucket{f.Buckets[0].Bucket}})[0]
+		const rebuild = "fleetctl rebuild desired-state"
+		if found[i].Status != doctor.Failed || strings.Contains(found[i].Remedy, rebuild) != advised || (item.Command == rebuild) != advised {
+			t.Errorf("%s: doctor says %+v, and the list %+v", finding, found[i], item)
+		}
 	}
 }

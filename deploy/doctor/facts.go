@@ -1,6 +1,10 @@
 package doctor
 
-import "time"
+import (
+	"time"
+
+	"fleet.nationtech.io/projections/attention"
+)
 
 // Facts are what was gathered. What is nil, or not in a map, is not known.
 type Facts struct {
@@ -68,13 +72,8 @@ type Growth struct {
 
 // Bucket is one of the four.
 type Bucket struct {
-	Name     string
-	Fault    string // what is wrong with its stream, as a sentence; empty: nothing
+	attention.Bucket
 	Replicas int
-	// Lacks is the first message of its source that it does not have, and Since when that was
-	// recorded; 0: it has all.
-	Lacks uint64
-	Since time.Time
 }
 
 // Operator is what the log says of the operator.

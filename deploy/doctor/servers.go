@@ -7,6 +7,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/attention"
+	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/timeline"
 )
 
@@ -19,9 +20,6 @@ const (
 	diskFailure   = 3 * 24 * time.Hour
 	// leastHistory is how long a log must be for a rate to mean something.
 	leastHistory = time.Hour
-	// BucketPatience is how long a bucket may lack something: the servers copy within a second,
-	// and the operator moves a bucket that stalls within a minute.
-	BucketPatience = 20 * time.Second
 )
 
 func connection(f Facts, r *report) {
@@ -155,23 +153,20 @@ func seconds(s float64) time.Duration {
 	return time.Duration(s * float64(time.Second))
 }
 
-func buckets(f Facts, r *report) {
+func checkBuckets(f Facts, r *report) {
 	if len(f.Buckets) == 0 {
 		return
 	}
 	for _, b := range f.Buckets {
-		if b.Fault != "" {
-			r.fail("fleetctl rebuild "+b.Name, "bucket %s: %s", b.Name, b.Fault)
-			continue
+		if !b.Kept(f.serverNow()) {
+			remedy := b.Remedy()
+			if !strings.HasPrefix(b.Command(), "fleetctl doctor") { // this is it
+				remedy += ": " + b.Command()
+			}
+			r.fail(remedy, "bucket %s: %s", b.Name, b.Reason())
 		}
-		if l := f.Log; l != nil && l.Trouble == nil && b.Replicas < l.Replicas {
+		if l := f.Log; l != nil && l.Trouble == nil && b.Finding != buckets.Missing && b.Replicas < l.Replicas {
 			r.warn("restart the operator with --replicas "+fmt.Sprint(l.Replicas), "bucket %s has %s, and the log has %d", b.Name, replicas(b.Replicas), l.Replicas)
-		}
-		if b.Lacks == 0 {
-			continue
-		}
-		if late := f.serverNow().Sub(b.Since); late > BucketPatience {
-			r.fail("look at the NATS servers' log and at the operator's; fleetctl verify", "bucket %s lacks message %d, which was recorded %s ago", b.Name, b.Lacks, span(late))
 		}
 	}
 	r.well("all %d are in service and have what the log has", len(f.Buckets))

@@ -12,20 +12,13 @@ type Facts struct {
 	Habits map[string]time.Duration
 }
 
-// Bucket is a bucket that the servers do not keep.
-type Bucket struct {
-	Name   string
-	Reason string // a sentence
-	Since  time.Time
-}
-
 // platform is about log and buckets.
 func (l *list) platform() {
 	l.logSize()
 	for _, b := range l.facts.Buckets {
 		l.add(Item{
-			Kind: BucketStalled, Severity: Critical, Name: b.Name, Since: b.Since, Title: "bucket " + b.Name + " is not kept", Reason: b.Reason,
-			Command: "fleetctl rebuild " + b.Name,
+			Kind: BucketStalled, Severity: Critical, Name: b.Name, Since: b.Since, Title: "bucket " + b.Name + " is not kept",
+			Reason: b.Reason() + ": " + b.Remedy(), Command: b.Command(),
 		})
 	}
 }

@@ -3,12 +3,10 @@ package examine
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"fleet.nationtech.io/deploy/doctor"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/reader"
@@ -30,11 +28,8 @@ func Present(ctx context.Context, js jetstream.JetStream, now func() time.Time) 
 		}
 	}
 	for _, b := range l.Buckets {
-		switch {
-		case b.Fault != "":
-			f.Buckets = append(f.Buckets, attention.Bucket{Name: b.Name, Reason: b.Fault})
-		case b.Lacks > 0 && now().Sub(b.Since) > doctor.BucketPatience:
-			f.Buckets = append(f.Buckets, attention.Bucket{Name: b.Name, Reason: fmt.Sprintf("it lacks message %d since then", b.Lacks), Since: b.Since})
+		if !b.Kept(now()) {
+			f.Buckets = append(f.Buckets, b.Bucket)
 		}
 	}
 	return f, nil

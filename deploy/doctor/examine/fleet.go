@@ -20,15 +20,6 @@ import (
 	"fleet.nationtech.io/projections/fleet"
 )
 
-// faults has a sentence for each finding of a bucket that is not in service.
-var faults = map[buckets.Finding]string{
-	buckets.Missing:       "its stream is not there",
-	buckets.Unfinished:    "a rebuild of it was cut short, or goes on",
-	buckets.OtherLog:      "it projects another log than this one",
-	buckets.Halted:        "no server leads its replicas",
-	buckets.Misconfigured: "its stream is not configured as it should be, so that values may be wrong, or may not reach devices",
-}
-
 // buckets looks at each bucket: at its stream, and whether it has what its source has.
 func (l *look) buckets(ctx context.Context) {
 	for _, name := range eventlog.Buckets() {
@@ -46,14 +37,12 @@ func (l *look) bucket(ctx context.Context, name string) error {
 	if err != nil {
 		return err
 	}
-	b := doctor.Bucket{Name: name, Replicas: is.Replicas}
-	if is.Finding != buckets.Sound {
-		b.Fault = faults[is.Finding]
-	} else {
+	b := doctor.Bucket{Bucket: attention.Bucket{Name: name, Finding: is.Finding}, Replicas: is.Replicas}
+	if is.Finding == buckets.Sound {
 		m, err := buckets.Lacks(ctx, l.JS, name)
 		switch {
 		case errors.Is(err, buckets.ErrUnreadable):
-			b.Fault = err.Error()
+			b.Unreadable = err.Error()
 		case err != nil:
 			return err
 		case m != nil:

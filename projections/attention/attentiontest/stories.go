@@ -11,6 +11,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/attention"
+	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/storytest"
 	"fleet.nationtech.io/projections/timeline"
@@ -300,11 +301,29 @@ func Stories() map[string]Wrong {
 			Kind:  attention.LogFull, Weight: attention.Critical,
 			Item: " (0): the event log is full", Reason: "unless the operator has a reserve left to open", Run: "fleetctl doctor",
 		},
-		"a bucket that the servers do not keep": {
+		"a bucket that lags": {
 			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
-			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: "device-info", Reason: "it lacks message 7"}}},
+			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: "device-info", Finding: buckets.Sound, Lacks: 7}}},
 			Kind:  attention.BucketStalled, Weight: attention.Critical,
-			Item: "device-info (0): bucket device-info is not kept", Reason: "it lacks message 7", Run: "fleetctl rebuild device-info",
+			Item: "device-info (0): bucket device-info is not kept", Reason: "it lacks message 7", Run: "fleetctl verify",
+		},
+		"a bucket that is gone": {
+			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
+			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: "device-info", Finding: buckets.Missing}}},
+			Kind:  attention.BucketStalled, Weight: attention.Critical,
+			Item: "device-info (0): bucket device-info is not kept", Reason: "its stream is not there: rebuild it", Run: "fleetctl rebuild device-info",
+		},
+		"a bucket that is being rebuilt": {
+			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
+			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: "device-info", Finding: buckets.Unfinished}}},
+			Kind:  attention.BucketStalled, Weight: attention.Critical,
+			Item: "device-info (0): bucket device-info is not kept", Reason: "goes on, or was cut short: wait", Run: "fleetctl doctor",
+		},
+		"a bucket that no server leads": {
+			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
+			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: "device-info", Finding: buckets.Halted}}},
+			Kind:  attention.BucketStalled, Weight: attention.Critical,
+			Item: "device-info (0): bucket device-info is not kept", Reason: "no server leads its replicas: bring the NATS servers back", Run: "fleetctl doctor",
 		},
 	}
 }
