@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -25,8 +26,11 @@ import (
 type database struct {
 	host, port, sslMode, rootCert string
 
-	ownCA bool   // the Secret has the authority of its certificate
-	mark  string // changes with what the Secret has
+	// unread says that the string may be right, and is not of the plain kind that this
+	// program reads: several servers, quoted words, a service file.
+	unread bool
+	ownCA  bool   // the Secret has the authority of its certificate
+	mark   string // changes with what the Secret has
 }
 
 // caPath is where the chart mounts the authority of the database's certificate.
@@ -35,27 +39,22 @@ const caPath = "/db-ssl-ca-crt/ca.crt"
 // parseDSN reads a connection string: a URL, or words as NAME=VALUE. Its errors show
 // nothing of it, since it has a password.
 func parseDSN(text string) (database, error) {
-	text = strings.TrimSpace(text)
-	words := map[string]string{}
+	var words map[string]string
+	var known bool
+	var err error
 	if strings.HasPrefix(text, "postgres://") || strings.HasPrefix(text, "postgresql://") {
-		u, err := url.Parse(text)
-		if err != nil {
-			return database{}, errors.New("it is no URL: signs such as # and @ of a password are written as %23 and %40")
-		}
-		for name := range u.Query() {
-			words[name] = u.Query().Get(name)
-		}
-		words["host"], words["port"], words["dbname"] = u.Hostname(), u.Port(), strings.TrimPrefix(u.Path, "/")
+		words, known, err = urlWords(text)
 	} else {
-		for _, word := range strings.Fields(text) {
-			name, value, found := strings.Cut(word, "=")
-			if !found {
-				return database{}, errors.New("it is neither a URL nor words as NAME=VALUE")
-			}
-			words[name] = strings.Trim(value, "'")
-		}
+		words, known, err = plainWords(text)
 	}
-	d := database{host: words["host"], port: words["port"], sslMode: words["sslmode"], rootCert: words["sslrootcert"]}
+	if err != nil {
+		return database{}, err
+	}
+	host := words["host"]
+	if !known || words["service"] != "" || strings.Contains(host, ",") || strings.HasPrefix(host, "/") {
+		return database{unread: true}, nil
+	}
+	d := database{host: host, port: words["port"], sslMode: words["sslmode"], rootCert: words["sslrootcert"]}
 	if d.host == "" || words["dbname"] == "" {
 		return d, errors.New("it must name the host and the database")
 	}
@@ -63,6 +62,48 @@ func parseDSN(text string) (database, error) {
 		d.port = "5432"
 	}
 	return d, nil
+}
+
+// urlWords reads a URL. Its query is stronger than what is before it.
+func urlWords(text string) (words map[string]string, known bool, err error) {
+	if strings.ContainsFunc(text, unicode.IsControl) { // no URL has it: the driver refuses all of it
+		return nil, false, errors.New("it has a line break, or another control character: write the file by printf %s")
+	}
+	_, authority, _ := strings.Cut(text, "://")
+	if end := strings.IndexAny(authority, "/?"); end >= 0 {
+		authority = authority[:end]
+	}
+	if strings.Contains(authority[strings.LastIndex(authority, "@")+1:], ",") { // several servers
+		return nil, false, nil
+	}
+	u, err := url.Parse(text)
+	if err != nil {
+		return nil, false, errors.New("it is no URL: signs such as # and @ of a password are written as %23 and %40")
+	}
+	words = map[string]string{"host": u.Hostname(), "port": u.Port(), "dbname": strings.TrimPrefix(u.Path, "/")}
+	for name, values := range u.Query() {
+		words[name] = values[0]
+	}
+	return words, true, nil
+}
+
+// plainWords reads words as NAME=VALUE without quotes, escapes and spaces around the sign.
+func plainWords(text string) (words map[string]string, known bool, err error) {
+	if strings.ContainsAny(text, `'\`) {
+		return nil, false, nil
+	}
+	words = map[string]string{}
+	for _, word := range strings.Fields(text) {
+		name, value, found := strings.Cut(word, "=")
+		switch {
+		case !found && !strings.Contains(text, "="):
+			return nil, false, errors.New("it is neither a URL nor words as NAME=VALUE")
+		case !found, name == "", value == "":
+			return nil, false, nil
+		}
+		words[name] = value
+	}
+	return words, true, nil
 }
 
 // encrypted says whether the connection must be.
@@ -108,6 +149,13 @@ func (r *run) databaseFindings(ctx context.Context) ([]cluster.Finding, error) {
 	sum := sha256.Sum256(slices.Concat(values[keyDSN], []byte{0}, values[keyCA]))
 	d.mark = hex.EncodeToString(sum[:8])
 	r.database = d
+	if d.unread {
+		return []cluster.Finding{{
+			Level:    cluster.Warn,
+			Sentence: fmt.Sprintf("The connection string in Secret %s names several servers, or has quotes or a service: whether the database is reached, and by TLS, is not looked at from here.", name),
+			Remedy:   "Make sure that the cluster's pods reach it.",
+		}}, nil
+	}
 	if d.ownCA && d.encrypted() && d.sslMode != "require" && d.rootCert != caPath {
 		return refuse("Add sslrootcert="+caPath+" to it: there the pods find the authority.", "Secret %s has the authority of the database's certificate, and its connection string does not name it.", name)
 	}

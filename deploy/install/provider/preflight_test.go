@@ -48,12 +48,19 @@ func TestPreflightOfTheProviderSaysWhatIsMissing(t *testing.T) {
 		"a connection string that is none": {func(_ *testing.T, w *world) {
 			dsn(w, "postgresql://zitadel:secret-word#1@postgres:5432/zitadel")
 		}, "Key dsn of Secret database cannot be used"},
+		"a URL with a line break": {func(_ *testing.T, w *world) {
+			dsn(w, "postgresql://zitadel:secret-word@postgres:5432/zitadel\n")
+		}, "it has a line break"},
+		"no words":                   {func(_ *testing.T, w *world) { dsn(w, "secret-word") }, "it is neither a URL nor words"},
 		"no database named":          {func(_ *testing.T, w *world) { dsn(w, "host=postgres user=zitadel password=secret-word") }, "it must name the host and the database"},
 		"no Service":                 {func(_ *testing.T, w *world) { dsn(w, "host=postgres dbname=zitadel") }, "has no Service postgres"},
 		"a Service of another place": {func(_ *testing.T, w *world) { dsn(w, "host=db.data.svc.cluster.local dbname=zitadel") }, "namespace data has no Service db"},
 		"no pod of the database":     {func(_ *testing.T, w *world) { w.withDatabase(false) }, "No pod of the database's Service"},
 		"a database that speaks no TLS": {func(t *testing.T, w *world) {
 			dsn(w, "host=127.0.0.1 dbname=zitadel sslmode=verify-full port="+answering(t, 'N'))
+		}, "does not speak TLS"},
+		"a host in a URL's query": {func(t *testing.T, w *world) {
+			dsn(w, "postgresql://zitadel:secret-word@/zitadel?sslmode=verify-full&host=127.0.0.1&port="+answering(t, 'N'))
 		}, "does not speak TLS"},
 		"something else": {func(t *testing.T, w *world) { dsn(w, "host=127.0.0.1 dbname=zitadel port="+answering(t, 'H')) }, "is no Postgres"},
 		"a release of Helm's": {func(_ *testing.T, w *world) {
@@ -128,6 +135,38 @@ func TestADatabaseThatIsNotReachedFromHereIsAWarning(t *testing.T) {
 		}
 	}
 	t.Errorf("found: %+v", w.found)
+}
+
+func TestAConnectionStringThatOnlyTheDriverReadsIsLeftToIt(t *testing.T) {
+	t.Parallel()
+	for name, dsn := range map[string]string{
+		"a quoted password":         "host=postgres dbname=zitadel password='secret word' sslmode=verify-full",
+		"a password with an escape": `host=postgres dbname=zitadel password=secret\ word`,
+		"spaces around the sign":    "host = postgres dbname = zitadel password = secret-word",
+		"a URL of two servers":      "postgresql://zitadel:secret-word@one.example.com:5432,two.example.com:5433/zitadel?sslmode=verify-full",
+		"two servers as words":      "host=one.example.com,two.example.com dbname=zitadel password=secret-word",
+		"a socket":                  "host=/run/postgresql dbname=zitadel",
+		"a socket in a URL's query": "postgresql:///zitadel?host=/run/postgresql",
+		"a service of a file":       "service=zitadel servicefile=/etc/pg_service.conf",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			w := newWorld(t)
+			w.options.DryRun = true
+			w.secret("database", "dsn", dsn)
+			w.mustInstall()
+			told := false
+			for _, f := range w.found {
+				told = told || f.Level == cluster.Warn && strings.Contains(f.Sentence, "is not looked at from here")
+				if said := f.Sentence + f.Remedy; strings.Contains(said, "secret") && strings.Contains(said, "word") || strings.Contains(said, "example.com") {
+					t.Errorf("%q", said)
+				}
+			}
+			if !told {
+				t.Errorf("found: %+v", w.found)
+			}
+		})
+	}
 }
 
 func TestWhatIsMadeOnceAndGoneIsAskedFor(t *testing.T) {
