@@ -1,6 +1,7 @@
 package install
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -14,7 +15,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	appsv1 "k8s.io/api/apps/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -74,14 +74,6 @@ func template(o *unstructured.Unstructured) any {
 	return t
 }
 
-// servers is what is needed to have the NATS servers read their files again.
-type servers struct {
-	set         appsv1.StatefulSet
-	conf        string // nats.conf
-	accounts    string // which it includes
-	certificate time.Time
-}
-
 // reload has the NATS servers read accounts and certificates again that they have not
 // read yet, one after the other, each once the devices of the one before are back. What a
 // reload cannot change, such as the seeds of the auth callout, restarts them, and so does
@@ -101,11 +93,11 @@ func (r *run) reload(ctx context.Context, object *unstructured.Unstructured, res
 	}
 	defer way.Close()
 	url := "tls://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(int(way.Port)))
-	return r.reloadAt(ctx, url, roots, s, restart)
+	return r.reloadAt(ctx, url, roots, s, r.shown, restart)
 }
 
 // reloadAt does so by one of the servers.
-func (r *run) reloadAt(ctx context.Context, url string, roots *x509.CertPool, s servers, restart func() error) error {
+func (r *run) reloadAt(ctx context.Context, url string, roots *x509.CertPool, s servers, shown look, restart func() error) error {
 	login := r.secrets.System()
 	nc, err := nats.Connect(url, nats.Name("fleetctl install"), nats.UserInfo(login.User, login.Password),
 		nats.Timeout(connectTimeout), nats.MaxReconnects(-1), nats.ReconnectWait(tryEvery), nats.IgnoreDiscoveredServers(),
@@ -119,7 +111,7 @@ func (r *run) reloadAt(ctx context.Context, url string, roots *x509.CertPool, s 
 	}
 	defer nc.Close()
 	err = s.reload(ctx, nc, reloading{
-		touch: r.touch, tell: func(format string, args ...any) { r.say(string(NATS), format, args...) }, timeout: r.Timeout, pause: projected,
+		touch: r.touch, shown: shown, tell: func(format string, args ...any) { r.say(string(NATS), format, args...) }, timeout: r.Timeout, pause: projected,
 	})
 	if errors.Is(err, rolling.ErrNotReloadable) {
 		r.say(string(NATS), "The NATS servers are restarted, one after the other: %v.", err)
@@ -171,16 +163,53 @@ func (r *run) servers(ctx context.Context, object *unstructured.Unstructured) (s
 	if err != nil {
 		return s, err
 	}
-	block, _ := pem.Decode(certificate)
-	if block == nil {
-		return s, fmt.Errorf("secret %s, key %s, is no certificate", r.settings.NATS.TLS.ClientsSecret, names.KeyCert)
-	}
-	leaf, err := x509.ParseCertificate(block.Bytes)
-	if err != nil {
+	if s.certificate, err = leaf(certificate); err != nil {
 		return s, fmt.Errorf("secret %s, key %s: %w", r.settings.NATS.TLS.ClientsSecret, names.KeyCert, err)
 	}
-	s.certificate = leaf.NotAfter.UTC()
 	return s, nil
+}
+
+// leaf is the first certificate of a file, which is the one that its owner shows.
+func leaf(text []byte) (*x509.Certificate, error) {
+	block, _ := pem.Decode(text)
+	if block == nil {
+		return nil, errors.New("it is no certificate")
+	}
+	return x509.ParseCertificate(block.Bytes)
+}
+
+// shown is the certificate that a server shows to clients.
+func (r *run) shown(ctx context.Context, pod string) (*x509.Certificate, error) {
+	way, err := tunnel.Open(ctx, r.Config, r.Namespace, pod, names.PortNATS)
+	if err != nil {
+		return nil, err
+	}
+	defer way.Close()
+	return certificateAt(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(int(way.Port))))
+}
+
+// certificateAt is the certificate that a NATS server shows there. Nothing is told to the
+// server, so it need not be trusted.
+func certificateAt(ctx context.Context, address string) (*x509.Certificate, error) {
+	fail := func(err error) error { return fmt.Errorf("look at the certificate of the NATS server: %w", err) }
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, fail(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(connectTimeout)); err != nil {
+		return nil, fail(err)
+	}
+	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil { // the server speaks first, in plain text
+		return nil, fail(err)
+	}
+	client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // what it shows is looked at
+	if err := client.HandshakeContext(ctx); err != nil {
+		return nil, fail(err)
+	}
+	return client.ConnectionState().PeerCertificates[0], nil
 }
 
 // touch changes a pod's annotation: the kubelet then brings changed Secrets to the pod at
@@ -195,106 +224,3 @@ func (r *run) touch(ctx context.Context, pod, mark string) error {
 	}
 	return nil
 }
-
-// projected is how long it is waited, each time, for the kubelet to bring a changed Secret
-// to a pod: each reload ends the connections of the devices of that server.
-func projected() []time.Duration {
-	return []time.Duration{5 * time.Second, 10 * time.Second, 30 * time.Second, time.Minute, time.Minute}
-}
-
-// reloading is what servers.reload needs of its surroundings.
-type reloading struct {
-	touch   func(ctx context.Context, pod, mark string) error
-	tell    func(format string, args ...any)
-	timeout time.Duration
-	pause   func() []time.Duration
-}
-
-// want is what a server runs with once it has read its files.
-func (s servers) want(server string) (rolling.Configuration, error) {
-	environment := map[string]string{}
-	for _, e := range s.set.Spec.Template.Spec.Containers[0].Env {
-		environment[e.Name] = e.Value
-		if e.ValueFrom != nil {
-			environment[e.Name] = server // of a server only its name is its own
-		}
-	}
-	digest, err := rolling.Digest(s.conf, map[string]string{names.KeyAccounts: s.accounts}, environment)
-	return rolling.Configuration{Digest: digest, CertificateEnds: s.certificate}, err
-}
-
-func (s servers) reload(ctx context.Context, nc *nats.Conn, with reloading) error {
-	many := 1
-	if s.set.Spec.Replicas != nil {
-		many = int(*s.set.Spec.Replicas)
-	}
-	all, err := rolling.Servers(ctx, nc, many, with.timeout)
-	if err != nil {
-		return err
-	}
-	behind := 0
-	for _, server := range all {
-		stands, err := s.stands(ctx, nc, server)
-		if err != nil {
-			return err
-		}
-		if !stands {
-			behind++
-		}
-	}
-	if behind == 0 {
-		return nil
-	}
-	with.tell("%d of %d NATS servers read accounts and certificates again, one after the other.", behind, len(all))
-	return rolling.Change(ctx, rolling.Options{
-		Conn: nc, Servers: many, Timeout: with.timeout,
-		Apply: func(ctx context.Context, server rolling.Server) error { return s.reloadOne(ctx, nc, server, with) },
-		Changed: func(server rolling.Server, c rolling.Count) {
-			with.tell("Server %s runs with what is wished; %d of %d devices are connected.", server.Name, c.After, c.Before)
-		},
-	})
-}
-
-// stands says whether a server runs with what is wished.
-func (s servers) stands(ctx context.Context, nc *nats.Conn, server rolling.Server) (bool, error) {
-	want, err := s.want(server.Name)
-	if err != nil {
-		return false, err
-	}
-	have, err := rolling.Loaded(ctx, nc, server)
-	return have == want, err
-}
-
-// reloadOne reloads a server until it runs with what is wished: its files may be those of
-// before for a while.
-func (s servers) reloadOne(ctx context.Context, nc *nats.Conn, server rolling.Server, with reloading) error {
-	stands, err := s.stands(ctx, nc, server)
-	if err != nil || stands {
-		return err
-	}
-	want, err := s.want(server.Name)
-	if err != nil {
-		return err
-	}
-	if err := with.touch(ctx, server.Name, digest([]byte(want.Digest+want.CertificateEnds.String()))); err != nil {
-		return err
-	}
-	for _, pause := range with.pause() {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(pause):
-		}
-		if err := rolling.Reload(ctx, nc, server); err != nil {
-			return err
-		}
-		if stands, err = s.stands(ctx, nc, server); err != nil || stands {
-			return err
-		}
-		with.tell("Server %s has read files of before: the node has not brought the changed Secrets to its pod yet.", server.Name)
-	}
-	return fmt.Errorf("the files in its pod are those of before: %w", errNotBrought)
-}
-
-// errNotBrought says that a node does not bring changed Secrets to a pod.
-var errNotBrought = errors.New("the node has not brought the changed Secrets there; install again, or restart the servers: kubectl rollout restart statefulset/" + names.NATS)

@@ -113,7 +113,11 @@ func (n *natsServers) wish(devices ...string) {
 
 func (n *natsServers) writeCertificate(life time.Duration) {
 	n.t.Helper()
-	until := time.Now().Add(life).UTC().Truncate(time.Second)
+	n.writeCertificateUntil(time.Now().Add(life))
+}
+
+func (n *natsServers) writeCertificateUntil(until time.Time) {
+	n.t.Helper()
 	pair, err := n.ca.Server(authority.Server{
 		Name: "test", DNS: []string{"fleet-nats.fleet.svc"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv4(127, 0, 0, 2).To4(), net.IPv4(127, 0, 0, 3).To4()}, Until: until,
 	}, time.Now())
@@ -125,7 +129,9 @@ func (n *natsServers) writeCertificate(life time.Duration) {
 			n.t.Fatal(err)
 		}
 	}
-	n.want.certificate = until
+	if n.want.certificate, err = leaf(pair.Certificate); err != nil {
+		n.t.Fatal(err)
+	}
 }
 
 // write does for one server what the kubelet does: it brings the files to the pod.
@@ -142,9 +148,16 @@ func (n *natsServers) write(server string) {
 // after so many pauses.
 func (n *natsServers) reload(after int) error {
 	n.told = nil
+	return n.want.reload(n.t.Context(), n.nc, n.reloading(after))
+}
+
+// reloading is what the servers are reloaded with; files come to a pod after it was
+// touched and after so many pauses.
+func (n *natsServers) reloading(after int) reloading {
 	pauses := []time.Duration{time.Millisecond, time.Millisecond, time.Millisecond}
 	server := ""
-	return n.want.reload(n.t.Context(), n.nc, reloading{
+	return reloading{
+		shown: n.shown,
 		touch: func(_ context.Context, pod, _ string) error {
 			n.marks[pod]++
 			server = pod
@@ -162,7 +175,27 @@ func (n *natsServers) reload(after int) error {
 			}
 		},
 		timeout: time.Minute, pause: func() []time.Duration { return pauses },
-	})
+	}
+}
+
+func (n *natsServers) shown(ctx context.Context, server string) (*x509.Certificate, error) {
+	for _, url := range n.urls {
+		if strings.Contains(url, server+":") {
+			return certificateAt(ctx, strings.TrimPrefix(url, "tls://"))
+		}
+	}
+	return nil, fmt.Errorf("there is no server %s", server)
+}
+
+// mustShow fails where a server shows a device another certificate than the wished one.
+func (n *natsServers) mustShow() {
+	n.t.Helper()
+	for _, url := range n.urls {
+		state, err := n.connect(url, accounts.DeviceUser("pi-01"), "p").TLSConnectionState()
+		if err != nil || !state.PeerCertificates[0].Equal(n.want.certificate) {
+			n.t.Errorf("%s shows a certificate until %v, %v", url, state.PeerCertificates[0].NotAfter, err)
+		}
+	}
 }
 
 // readFiles has all servers read their files at once.
@@ -186,7 +219,7 @@ func (n *natsServers) mustStand() {
 		n.t.Fatal(err)
 	}
 	for _, s := range all {
-		if stands, err := n.want.stands(n.t.Context(), n.nc, s); err != nil || !stands {
+		if stands, err := n.want.stands(n.t.Context(), n.nc, s, n.reloading(0)); err != nil || !stands {
 			n.t.Errorf("server %s does not run with what is wished: %v", s.Name, err)
 		}
 	}
@@ -266,14 +299,23 @@ func TestServersShowARenewedCertificateWithoutARestart(t *testing.T) {
 	if diff := cmp.Diff(before, after); diff != "" { // a server has another id after each start
 		t.Errorf("servers were restarted (-before +after):\n%s", diff)
 	}
-	for _, url := range n.urls {
-		state, err := n.connect(url, accounts.DeviceUser("pi-01"), "p").TLSConnectionState()
-		if err != nil || !state.PeerCertificates[0].NotAfter.Equal(n.want.certificate) {
-			t.Errorf("%s shows a certificate until %v, %v", url, state.PeerCertificates[0].NotAfter, err)
-		}
-	}
+	n.mustShow()
 	if !device.IsConnected() {
 		t.Error("a device with a password was cut off")
+	}
+}
+
+// Near the end of an authority each of its certificates ends when the authority does.
+func TestServersShowAnotherCertificateThatEndsAtTheSameMoment(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t, nil)
+	n.writeCertificateUntil(n.want.certificate.NotAfter)
+	if err := n.reload(0); err != nil {
+		t.Fatal(err)
+	}
+	n.mustShow()
+	if err := n.reload(0); err != nil || len(n.told) > 0 {
+		t.Errorf("they show it: %v, told %q", err, n.told)
 	}
 }
 
@@ -309,7 +351,7 @@ func TestServersThatLetTheInstallerInNoMoreAreRestarted(t *testing.T) {
 		roots := x509.NewCertPool()
 		roots.AppendCertsFromPEM(tt.ca.Pair().Certificate)
 		restarts := 0
-		err := r.reloadAt(t.Context(), n.urls[0], roots, n.want, func() error { restarts++; return nil })
+		err := r.reloadAt(t.Context(), n.urls[0], roots, n.want, n.shown, func() error { restarts++; return nil })
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
