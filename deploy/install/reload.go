@@ -26,8 +26,11 @@ import (
 	"fleet.nationtech.io/deploy/rolling"
 )
 
-// readAtReload are the annotations of what NATS servers read again without a restart.
-func readAtReload() []string { return []string{accountsAnnotation, certificateAnnotation} }
+// keptAnnotations are those of what NATS servers read again without a restart, and that of
+// their last restart.
+func keptAnnotations() []string {
+	return []string{accountsAnnotation, certificateAnnotation, restartedAnnotation}
+}
 
 // reloadable leaves the annotations of the servers' pods as they are in the cluster,
 // where nothing else of the pods differs: then they are not restarted, and reload has
@@ -43,7 +46,7 @@ func (r *run) reloadable(ctx context.Context, servers *unstructured.Unstructured
 		return true, fmt.Errorf("%s: %w", apply.Name(is), err)
 	}
 	kept := map[string]string{}
-	for _, name := range readAtReload() {
+	for _, name := range keptAnnotations() {
 		if value, found := old[name]; found {
 			kept[name] = value
 		}

@@ -451,6 +451,21 @@ func TestPodsKeepTheirAnnotationsWhereNothingElseDiffers(t *testing.T) {
 			t.Errorf("%s: the annotation is %q, want %q", name, got, tt.want)
 		}
 	}
+	// With a person's own certificate no annotation differs.
+	again := set("v1", "one", 1)
+	if err := restartAt(again, time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	if change, err := r.applier.Apply(t.Context(), again); err != nil || change != apply.Changed {
+		t.Errorf("a restart for what is in a Secret: %s, %v", change, err)
+	}
+	later := set("v1", "one", 1)
+	if _, err := r.reloadable(t.Context(), later); err != nil {
+		t.Fatal(err)
+	}
+	if change, err := r.applier.Apply(t.Context(), later); err != nil || change != apply.Unchanged {
+		t.Errorf("after a restart: %s, %v", change, err)
+	}
 	absent := set("v1", "two", 1)
 	absent.SetName("other")
 	if there, err := r.reloadable(t.Context(), absent); err != nil || there {

@@ -23,6 +23,9 @@ const (
 	accountsAnnotation    = "fleet.nationtech.io/accounts"
 	certificateAnnotation = "fleet.nationtech.io/certificate"
 	providerAnnotation    = "fleet.nationtech.io/provider"
+	// restartedAnnotation says when the NATS servers were restarted for what they read at
+	// their start, whatever it is: no other annotation need differ then.
+	restartedAnnotation = "fleet.nationtech.io/restarted"
 )
 
 // credentials makes what is made once, and what follows from it.

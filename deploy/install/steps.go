@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
@@ -105,7 +106,7 @@ func (r *run) start(ctx context.Context, s Started) error {
 // natsServers starts the NATS servers. Those that are there read accounts and
 // certificates again without a restart, where nothing else of them changed.
 func (r *run) natsServers(ctx context.Context, s Started) error {
-	restarted := Started{s.Part, s.Object.DeepCopy()}
+	wished := s.Object.DeepCopy()
 	there, err := r.reloadable(ctx, s.Object)
 	if err != nil {
 		return err
@@ -113,7 +114,17 @@ func (r *run) natsServers(ctx context.Context, s Started) error {
 	if err := r.start(ctx, s); err != nil || r.DryRun || !there {
 		return err
 	}
-	return r.reload(ctx, s.Object, func() error { return r.start(ctx, restarted) })
+	return r.reload(ctx, s.Object, func() error {
+		if err := restartAt(wished, r.Now()); err != nil {
+			return err
+		}
+		return r.start(ctx, Started{s.Part, wished})
+	})
+}
+
+// restartAt has pods restarted, though nothing that they are made of differs.
+func restartAt(workload *unstructured.Unstructured, now time.Time) error {
+	return annotateTemplate(workload, map[string]string{restartedAnnotation: now.UTC().Format(time.RFC3339)})
 }
 
 // leftover deletes what an earlier installation made and this one does not have.
