@@ -16,15 +16,16 @@ func TestEachPageShowsTheFleet(t *testing.T) {
 	publish(t, js, rolloutStory(t, 5))
 	s := newSite(t, js)
 	for path, want := range map[string][]string{
-		"/":                      {"<b>5</b> devices", "<b>1</b> offline", "shop/web", "device-00002"},
-		"/deployments":           {`href="/deployments/shop/web"`, "1 Deployments."},
-		"/deployments/shop/web":  {"site=lab", "a new image", "zoë@shop.example", "registry.example/web:2", "From revision 1 to 2", "services[web].image"},
-		"/rollouts/shop/web":     {"Batch 1", "Batch 2", `title="device-00003"`, "at most"},
-		"/devices":               {`href="/devices/device-00004"`, "5 of 5 devices"},
-		"/devices?state=offline": {"1 of 5 devices", "device-00002"},
-		"/devices/device-00001":  {"CrashLoop", "Desired beside observed", "revision 1", "site=lab"},
-		"/changes?from=20":       {"things differ", "deployment added"},
-		"/devices?at=3":          {"The past", "event 3 of", "1 of 1 devices"},
+		"/":                           {"<b>5</b> devices", "<b>1</b> offline", "shop/web", "device-00002"},
+		"/deployments":                {`href="/deployments/shop/web"`, "1 Deployments."},
+		"/deployments/shop/web":       {"site=lab", "a new image", "zoë@shop.example", "registry.example/web:2", "From revision 1 to 2", "services[web].image"},
+		"/deployments/shop/web?at=24": {"Revisions", "registry.example/web:1"},
+		"/rollouts/shop/web":          {"Batch 1", "Batch 2", `title="device-00003"`, "at most"},
+		"/devices":                    {`href="/devices/device-00004"`, "5 of 5 devices"},
+		"/devices?state=offline":      {"1 of 5 devices", "device-00002"},
+		"/devices/device-00001":       {"CrashLoop", "Desired beside observed", "revision 1", "site=lab"},
+		"/changes?from=20":            {"things differ", "deployment added"},
+		"/devices?at=3":               {"The past", "event 3 of", "1 of 1 devices"},
 	} {
 		answer, body := s.get(path)
 		if answer.StatusCode != http.StatusOK {

@@ -88,9 +88,16 @@ type option struct {
 	Chosen   bool
 }
 
-// choice is of the revisions of a page, and of the one that is chosen though it is not there.
-func choice(revisions []resource.Revision, chosen uint64) []option {
+// choice is of the revisions of a page, and of the one that is compared though it is not
+// there: the later one, or the one before.
+func choice(revisions []resource.Revision, diff *model.SpecDiff, later bool) []option {
 	var out []option
+	chosen := uint64(0)
+	if diff != nil && later {
+		chosen = diff.To
+	} else if diff != nil {
+		chosen = diff.From
+	}
 	there := chosen == 0
 	for i := range revisions {
 		n := revisions[i].Revision
