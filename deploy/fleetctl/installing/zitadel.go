@@ -170,8 +170,12 @@ func (c *zitadelCommand) outcome(result provider.Result) {
 		tell("\nZitadel in namespace %s is as it should be; nothing was changed.\n", c.namespace)
 		return
 	}
-	tell("\nZitadel runs at %s. Its first person is %s; the password, which the first sign-in changes:\n  kubectl -n %s get secret %s -o jsonpath='{.data.config-yaml}' | base64 -d\n",
-		result.Issuer, provider.AdminName, c.namespace, provider.ConfigSecret)
+	if result.FirstPassword {
+		tell("\nZitadel runs at %s. Its first person is %s; the password, which the first sign-in changes:\n  kubectl -n %s get secret %s -o jsonpath='{.data.config-yaml}' | base64 -d\n",
+			result.Issuer, provider.AdminName, c.namespace, provider.ConfigSecret)
+	} else {
+		tell("\nZitadel runs at %s, with the persons that its database had. The password in Secret %s is not known to be theirs.\n", result.Issuer, provider.ConfigSecret)
+	}
 	tell("Keep a copy of its masterkey outside of the cluster; without it the database is of no use:\n  kubectl -n %s get secret %s -o yaml\n", c.namespace, provider.MasterkeySecret)
 	if result.Made != nil {
 		tell("\nNext:\n  %s install --provider %s\n", c.streams.Program(), c.keys)

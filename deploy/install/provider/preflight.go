@@ -136,14 +136,23 @@ func (r *run) thereFindings(ctx context.Context) ([]cluster.Finding, error) {
 		refuse("Take chart "+b.Version+" or a newer one.", "Chart %s is installed, and %s is older. Zitadel's database does not go back.", b.Version, r.record.Version)
 	}
 	if b.Installed {
-		for _, name := range []string{MasterkeySecret, ConfigSecret} {
-			there, err := r.read(ctx, name)
-			if err != nil {
-				return nil, err
-			}
-			if there == nil && name == MasterkeySecret {
-				refuse("Put it back from your copy. Without it the database is of no use: drop it, and delete namespace "+r.Namespace+".", "Secret %s is gone. It was made once, and the provider's database cannot be read with another one.", name)
-			}
+		masterkey, err := r.read(ctx, MasterkeySecret)
+		if err != nil {
+			return nil, err
+		}
+		if masterkey == nil {
+			refuse("Put it back from your copy. Without it the database is of no use: drop it, and delete namespace "+r.Namespace+".", "Secret %s is gone. It was made once, and the provider's database cannot be read with another one.", MasterkeySecret)
+		}
+		config, err := r.read(ctx, ConfigSecret)
+		if err != nil {
+			return nil, err
+		}
+		if config == nil {
+			all = append(all, cluster.Finding{
+				Level:    cluster.Warn,
+				Sentence: fmt.Sprintf("Secret %s is gone, and with it the first person's password. The one that is made now is not the provider's, and the Secret says so.", ConfigSecret),
+				Remedy:   "Put it back from your copy. Without one, who knows the password still signs in; another person with the role IAM_OWNER sets a new one in the console.",
+			})
 		}
 	}
 	return all, nil

@@ -3,6 +3,7 @@ package provider_test
 import (
 	"errors"
 	"net"
+	"slices"
 	"strings"
 	"testing"
 
@@ -181,4 +182,43 @@ func TestWhatIsMadeOnceAndGoneIsAskedFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.mustRefuse("Secret fleet-zitadel-masterkey is gone")
+}
+
+// The provider has the former password: another one in its place would be told in vain.
+func TestAPasswordThatIsLostIsNotToldAnew(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t).withDatabase(true)
+	w.mustInstall()
+	secrets := w.client.CoreV1().Secrets(w.options.Namespace)
+	copied, err := secrets.Get(t.Context(), provider.ConfigSecret, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	remove := func() {
+		t.Helper()
+		if err := secrets.Delete(t.Context(), provider.ConfigSecret, metav1.DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	remove()
+	result := w.mustInstall()
+	if result.FirstPassword {
+		t.Error("a password that the provider does not know is told")
+	}
+	if !slices.ContainsFunc(w.found, func(f cluster.Finding) bool {
+		return f.Level == cluster.Warn && strings.Contains(f.Sentence, "Secret fleet-zitadel-config is gone")
+	}) {
+		t.Errorf("found: %+v", w.found)
+	}
+	if text := w.value(provider.ConfigSecret, "config-yaml"); !strings.Contains(string(text), "not the provider's") {
+		t.Error("the Secret does not say so")
+	}
+	if again := w.mustInstall(); again.FirstPassword {
+		t.Error("once more, and the password is told")
+	}
+	remove()
+	w.secret(provider.ConfigSecret, "config-yaml", string(copied.Data["config-yaml"]))
+	if back := w.mustInstall(); !back.FirstPassword {
+		t.Error("the Secret is back from its copy, and the password is not told")
+	}
 }

@@ -66,6 +66,8 @@ type Result struct {
 	Changed  int               `json:"changed"` // objects that are not as they were
 	// Made is what is at the provider now; nil: an earlier run made it, or this one makes nothing.
 	Made *setup.Outcome `json:"made,omitempty"`
+	// FirstPassword says that the first person got the password in Secret ConfigSecret.
+	FirstPassword bool `json:"first_password"`
 }
 
 // RefusedError says that preflight found what must be mended first.
@@ -111,7 +113,7 @@ func Install(ctx context.Context, o Options) (Result, error) {
 		return r.result, err
 	}
 	for _, step := range []func(context.Context) error{
-		r.look, r.preflight, r.namespace, r.remember, r.secrets, r.hooks, r.objects, r.wait, r.provision, r.forget,
+		r.look, r.preflight, r.namespace, r.remember, r.secrets, r.hooks, r.objects, r.wait, r.provision, r.forget, r.password,
 	} {
 		if err := step(ctx); err != nil {
 			return r.result, err

@@ -48,6 +48,9 @@ func TestTheProviderIsInstalledInOrderAndTheFirstKeyIsForgotten(t *testing.T) {
 	if len(ran) != 4 || ran[0] != "zitadel-init" || ran[1] != "zitadel-setup" {
 		t.Errorf("it ran %v, want the database first, then the instance, then the pods", ran)
 	}
+	if !result.FirstPassword {
+		t.Error("the first person's password is not told")
+	}
 	masterkey := w.value("fleet-zitadel-masterkey", "masterkey")
 	if len(masterkey) != 32 {
 		t.Errorf("the masterkey has %d bytes, and Zitadel wants 32", len(masterkey))
@@ -133,6 +136,8 @@ func TestADatabaseThatIsLeftOverIsTold(t *testing.T) {
 	w.secret(provider.SetupAccount, provider.SetupAccount+".json", string(mine))
 	if result := w.mustInstall(); result.Made == nil {
 		t.Error("with the key of an account nothing was made")
+	} else if result.FirstPassword {
+		t.Error("the database had its persons before, and a password of ours is told")
 	}
 	w.keeps(mine)
 	w.mustInstall()

@@ -1,6 +1,7 @@
 package provider
 
 import (
+	"bytes"
 	"context"
 	"encoding/base64"
 	"fmt"
@@ -15,6 +16,10 @@ import (
 // masterkeyBytes is what Zitadel demands.
 const masterkeyBytes = 32
 
+// foreignPassword begins a configuration that was made for a provider that was there
+// already: its first person has another password.
+const foreignPassword = "# The Secret was lost, and made anew. This password is not the provider's.\n"
+
 // secrets makes what is made once, and overwrites nothing.
 func (r *run) secrets(ctx context.Context) error {
 	masterkey := (accounts.NewPassword() + accounts.NewPassword())[:masterkeyBytes]
@@ -22,6 +27,9 @@ func (r *run) secrets(ctx context.Context) error {
 	config, err := yaml.Marshal(map[string]any{"FirstInstance": map[string]any{"Org": map[string]any{"Human": map[string]any{"Password": accounts.NewPassword() + "aA1!"}}}})
 	if err != nil {
 		return err
+	}
+	if r.before != nil && r.before.Installed {
+		config = append([]byte(foreignPassword), config...)
 	}
 	for _, s := range []*unstructured.Unstructured{
 		secret(r.Namespace, MasterkeySecret, map[string]string{masterkeyKey: masterkey}),
@@ -37,6 +45,14 @@ func (r *run) secrets(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// password finds out whether the first person signs in by the password in the Secret.
+// It does where the setup made the instance, by the Secret that is there still.
+func (r *run) password(ctx context.Context) error {
+	values, err := r.read(ctx, ConfigSecret)
+	r.result.FirstPassword = r.record.SetupKey != "" && len(values[configKey]) > 0 && !bytes.HasPrefix(values[configKey], []byte(foreignPassword))
+	return err
 }
 
 func secret(namespace, name string, values map[string]string) *unstructured.Unstructured {
