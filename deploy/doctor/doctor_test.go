@@ -112,6 +112,7 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"a CRD is missing":                  {func(f *doctor.Facts) { f.Kubernetes.Missing = []string{"devices.fleet.nationtech.io"} }, "kubernetes", doctor.Failed, "devices.fleet.nationtech.io"},
 		"a workload is not ready":           {func(f *doctor.Facts) { f.Kubernetes.NotReady["statefulset/fleet-nats"] = "2 of 3 pods are ready" }, "kubernetes", doctor.Failed, "statefulset/fleet-nats is not ready: 2 of 3"},
 		"no operator renews the Lease":      {func(f *doctor.Facts) { f.Kubernetes.LeaseAge = time.Hour }, "kubernetes", doctor.Failed, "renewed 1h00m ago"},
+		"the Lease is of a time to come":    {func(f *doctor.Facts) { f.Kubernetes.LeaseAge = -time.Hour }, "kubernetes", doctor.Warning, "was renewed 1h00m from now"},
 		"one server does not write through": {func(f *doctor.Facts) { no := false; f.Kubernetes.Synced, f.Log.Replicas, f.Server.Members = &no, 1, 1 }, "kubernetes", doctor.Failed, "a power cut loses what was acknowledged"},
 		"a Secret's certificate ends":       {func(f *doctor.Facts) { f.Kubernetes.CertificateEnds["fleet-nats-tls"] = now.Add(time.Hour) }, "kubernetes", doctor.Failed, "Secret fleet-nats-tls ends in 1h00m"},
 	} {

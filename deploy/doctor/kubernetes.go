@@ -26,7 +26,10 @@ func kubernetes(f Facts, r *report) {
 	for _, name := range slices.Sorted(maps.Keys(k.NotReady)) {
 		r.fail("kubectl describe "+name, "%s is not ready: %s", name, k.NotReady[name])
 	}
-	if k.LeaseAge > leasePatience {
+	switch {
+	case k.LeaseAge < -leasePatience:
+		r.warn("have the clocks synchronised by NTP", "the operator's Lease was renewed %s from now by the operator's clock: nobody can say from here whether one leads", span(-k.LeaseAge))
+	case k.LeaseAge > leasePatience:
 		r.fail("look at the operator's pods and their log", "the operator's Lease was renewed %s ago: none leads", span(k.LeaseAge))
 	}
 	if k.Synced != nil && !*k.Synced && f.Log != nil && f.Log.Replicas == 1 {

@@ -26,6 +26,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/buckets"
 )
 
@@ -365,4 +366,31 @@ func TestTheDoctorFindsNothingInASetUpBeforeItIsBroken(t *testing.T) {
 	w := newWard(t).furnish()
 	got, _ := runDoctor(t, 0, w.env)
 	got.isWell(t, "victor")
+}
+
+// What is wrong for how long is told by the servers' clock. One hour fast or slow, this
+// machine calls no operator silent that was asked just now.
+func TestTheClockOfThisMachineDecidesNothing(t *testing.T) {
+	t.Parallel()
+	w := newWard(t).furnish()
+	w.say(eventlog.DeviceRequestSubject("ada", "edge-01"), eventlog.RequestMade, 0, eventlog.Request{Verb: eventlog.RequestDecommission})
+	for _, ahead := range []time.Duration{-time.Hour, 0, time.Hour} {
+		var out, errs bytes.Buffer
+		code := fleetctl.Run(t.Context(), cli.Streams{
+			Out: &out, Err: &errs, Now: func() time.Time { return time.Now().Add(ahead) }, Name: "fleetctl", Getenv: func(k string) string { return w.env[k] },
+		}, []string{"top", "-o", "json"})
+		var got struct {
+			Time  time.Time
+			Items []attention.Item
+		}
+		if err := json.Unmarshal(out.Bytes(), &got); err != nil || code != cli.ExitOK {
+			t.Fatalf("exit code %d: %v\n%s%s", code, err, &out, &errs)
+		}
+		for _, i := range got.Items {
+			t.Errorf("a clock that is %s ahead: %+v", ahead, i)
+		}
+		if off := time.Since(got.Time).Abs(); off > 30*time.Minute {
+			t.Errorf("a clock that is %s ahead: the list is of %s", ahead, got.Time)
+		}
+	}
 }

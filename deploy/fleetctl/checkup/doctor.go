@@ -144,7 +144,11 @@ func kubernetes(ctx context.Context, s cli.Streams, k *installing.Cluster, facts
 	if err != nil {
 		return err.Error()
 	}
-	facts.Kubernetes = examine.Kubernetes(ctx, config, name, k.Namespace(), s.Now)
+	now := s.Now
+	if n := facts.Server; n != nil { // the servers' clock is better kept than that of a laptop
+		now = func() time.Time { return s.Now().Add(n.Ahead) }
+	}
+	facts.Kubernetes = examine.Kubernetes(ctx, config, name, k.Namespace(), now)
 	return ""
 }
 

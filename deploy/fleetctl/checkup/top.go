@@ -95,9 +95,11 @@ func top(ctx context.Context, s cli.Streams, c *query.Connection, f topFlags) er
 	page := page{Sequence: v.Sequence, Time: query.Moment{Moment: at}.Clock(s, v)}
 	var facts attention.Facts
 	if at.IsNow() {
-		if facts, err = present(reading, js, page.Time); err != nil {
+		var ahead time.Duration
+		if facts, ahead, err = present(reading, js, s.Now); err != nil {
 			return c.Explain(err, nc)
 		}
+		page.Time = s.Now().Add(ahead)
 	}
 	page.look(v, facts)
 	if asJSON {
@@ -119,13 +121,14 @@ func terminalOf(s cli.Streams) *os.File {
 	return out
 }
 
-// present is what the servers tell of the present, and the devices' habits.
-func present(ctx context.Context, js jetstream.JetStream, now time.Time) (attention.Facts, error) {
-	facts, err := examine.Present(ctx, js, func() time.Time { return now })
+// present is what the servers tell of the present, the devices' habits, and how far the
+// servers' clock is ahead of this machine's.
+func present(ctx context.Context, js jetstream.JetStream, now func() time.Time) (attention.Facts, time.Duration, error) {
+	facts, ahead, err := examine.Present(ctx, js, now)
 	if err == nil {
-		facts.Habits, err = examine.Habits(ctx, js, now)
+		facts.Habits, err = examine.Habits(ctx, js, now().Add(ahead))
 	}
-	return facts, err
+	return facts, ahead, err
 }
 
 // lookEvery is how often the list is made anew, presentEvery how often the servers are asked
@@ -146,7 +149,7 @@ func watchFleet(ctx context.Context, s cli.Streams, c *query.Connection, nc *nat
 	}
 	folded := make(chan error, 1)
 	go func() { folded <- follower.Run(ctx); stop() }()
-	facts, err := present(ctx, js, s.Now())
+	facts, ahead, err := present(ctx, js, s.Now)
 	if err == nil {
 		err = follower.WaitFor(ctx, last)
 	}
@@ -158,14 +161,14 @@ func watchFleet(ctx context.Context, s cli.Streams, c *query.Connection, nc *nat
 				now := s.Now()
 				if now.Sub(asked) >= presentEvery {
 					asked = now
-					if again, err := examine.Present(ctx, js, s.Now); err == nil {
+					if again, by, err := examine.Present(ctx, js, s.Now); err == nil {
 						again.Habits = facts.Habits
-						facts = again
+						facts, ahead = again, by
 					}
 				}
 				var one page
 				follower.Do(func(v *fleet.View) {
-					one = page{Sequence: v.Sequence, Time: now}
+					one = page{Sequence: v.Sequence, Time: now.Add(ahead)}
 					one.look(v, facts)
 				})
 				if !yield(one) {
