@@ -62,6 +62,9 @@ type terminal struct {
 	done   chan error
 }
 
+// farewell is how long the end of what was written to a terminal is waited for.
+const farewell = 10 * time.Second
+
 // patience is how long a program may take to end after Ctrl-C.
 const patience = 2 * time.Minute
 
@@ -79,12 +82,21 @@ func (r *Reader) open(ctx context.Context, steps []Step) (*terminal, error) {
 	if t.keys, err = pty.StartWithSize(t.cmd, &pty.Winsize{Rows: 50, Cols: 250}); err != nil {
 		return nil, err
 	}
+	shown := make(chan struct{})
 	go func() {
 		_, _ = io.Copy(&t.screen, t.keys) // a terminal that nobody writes to any more is an error
+		close(shown)
+	}()
+	go func() {
 		err := t.cmd.Wait()
-		// What a step left in the background goes with the terminal.
+		// What a step left in the background goes with the terminal, also where it ignores
+		// that the terminal hangs up. Until then the terminal is written to.
 		if kill := t.cmd.Cancel(); kill != nil && !errors.Is(kill, syscall.ESRCH) {
 			err = errors.Join(err, kill)
+		}
+		select {
+		case <-shown:
+		case <-time.After(farewell): // what left the group of its own accord writes to nobody
 		}
 		t.done <- errors.Join(err, t.keys.Close())
 	}()
