@@ -64,9 +64,10 @@ func deployment(ctx context.Context, d *Dashboard, q question) (v shown, err err
 		return v, err
 	}
 	defer release()
-	revisions, specs, err := model.RevisionsOf(key, d.events(ctx, v.moment.Sequence, of...))
+	revisions, specs, err := model.RevisionsOf(key, v.read.noting(d.events(ctx, v.moment.Sequence, of...), of))
 	switch {
 	case errors.Is(err, errTooLong):
+		v.read = last{}
 		m.Unread = "The log has more of it than a page reads. Its revisions: fleetctl rollout history " + key.Name + " -n " + key.Namespace
 	case err != nil:
 		return v, err
@@ -110,9 +111,10 @@ func device(ctx context.Context, d *Dashboard, q question) (v shown, err error) 
 		return v, err
 	}
 	defer release()
-	own, err := timeline.OfDevice(d.events(ctx, v.moment.Sequence, v.subjects...), id, timeline.Options{})
+	own, err := timeline.OfDevice(v.read.noting(d.events(ctx, v.moment.Sequence, v.subjects...), v.subjects), id, timeline.Options{})
 	switch {
 	case errors.Is(err, errTooLong):
+		v.read = last{}
 		m.Unexplained = "The log has more events of it than a page reads. Its history: fleetctl history device/" + id
 	case err != nil:
 		return v, err
@@ -190,4 +192,53 @@ func (d *Dashboard) events(ctx context.Context, until uint64, subjects ...string
 			}
 		}
 	}
+}
+
+// last are the two last events on some subjects that were read; 0: there is none.
+type last struct {
+	subjects       []string
+	before, newest uint64
+}
+
+// noting gives events on some subjects, and notes the last of them.
+func (l *last) noting(events iter.Seq2[eventlog.Event, error], subjects []string) iter.Seq2[eventlog.Event, error] {
+	l.subjects = subjects
+	return func(yield func(eventlog.Event, error) bool) {
+		for e, err := range events {
+			if e.Sequence > 0 {
+				l.before, l.newest = l.newest, e.Sequence
+			}
+			if !yield(e, err) {
+				return
+			}
+		}
+	}
+}
+
+// neighbours gives the events around a page's moment that changed what it shows. Of the
+// subjects that were read to make the page, the log is asked no more for what went before.
+func (d *Dashboard) neighbours(ctx context.Context, v shown, end uint64) (n moments.Neighbours, err error) {
+	at := v.moment.Sequence
+	if len(v.read.subjects) == 0 {
+		return d.o.Moments.Neighbours(ctx, at, end, v.subjects)
+	}
+	var rest []string
+	for _, subject := range v.subjects {
+		if !slices.Contains(v.read.subjects, subject) {
+			rest = append(rest, subject)
+		}
+	}
+	if len(rest) > 0 {
+		if n, err = d.o.Moments.Neighbours(ctx, at, end, rest); err != nil {
+			return n, err
+		}
+	}
+	all := []uint64{n.Before, n.Current, v.read.before, v.read.newest}
+	slices.Sort(all)
+	n.Before, n.Current = all[2], all[3]
+	after, err := d.o.Moments.After(ctx, at, end, v.read.subjects)
+	if after > 0 && (n.After == 0 || after < n.After) {
+		n.After = after
+	}
+	return n, err
 }

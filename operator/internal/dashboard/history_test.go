@@ -131,6 +131,53 @@ func TestAPageOfADeviceExplainsWhatFleetctlExplains(t *testing.T) {
 	}
 }
 
+// A page of a device at now does not look for the changes before it in the log: it has read
+// them. At each moment they are those that a look at each event finds.
+func TestAPageHasTheChangesBeforeItFromWhatItRead(t *testing.T) {
+	t.Parallel()
+	js := newLog(t)
+	story := rolloutStory(t, 300)
+	publish(t, js, story)
+	s := newSite(t, js)
+	asks := func(path string) uint64 {
+		before := js.Conn().Stats().OutMsgs
+		s.get(path)
+		return js.Conn().Stats().OutMsgs - before
+	}
+	// The JSON names no other moments.
+	if values, page := asks("/api/v1/devices/device-00001"), asks("/devices/device-00001"); page > values+10 {
+		t.Errorf("the page asks the log %d times, its JSON %d times", page, values)
+	}
+	for path, subjects := range map[string][]string{
+		"/devices/device-00001": model.DeviceSubjects("device-00001"),
+		"/deployments/shop/web": append(model.DeploymentSubjects(web), eventlog.DesiredSubject(eventlog.Wildcard, "web"), eventlog.StateSubject(eventlog.Wildcard, "web")),
+	} {
+		var on []uint64
+		for e, err := range reader.Read(t.Context(), js, reader.Options{Subjects: subjects}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			on = append(on, e.Sequence)
+		}
+		for _, at := range []int{len(on) - 1, len(on) - 2, len(on) / 2, 2} {
+			_, body := s.get(fmt.Sprintf("%s?at=%d", path, on[at]))
+			if at+1 < len(on) && !strings.Contains(body, fmt.Sprintf(`<a rel="next" href="%s?at=%d"`, path, on[at+1])) {
+				t.Errorf("%s at %d: the next change is not %d:\n%s", path, on[at], on[at+1], steps(body))
+			}
+			if !strings.Contains(body, fmt.Sprintf(`<a rel="prev" href="%s?at=%d"`, path, on[at-1])) {
+				t.Errorf("%s at %d: the change before is not %d:\n%s", path, on[at], on[at-1], steps(body))
+			}
+		}
+	}
+}
+
+// steps is the part of a page that leads to other moments.
+func steps(body string) string {
+	_, rest, _ := strings.Cut(body, `<p class="steps"`)
+	part, _, _ := strings.Cut(rest, "</p>")
+	return part
+}
+
 // timeless takes the time out of what says that something is not in the log: it is that of the
 // last event that was read.
 func timeless(e *explain.Explanation) {

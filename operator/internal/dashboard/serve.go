@@ -15,7 +15,6 @@ import (
 
 	"fleet.nationtech.io/eventlog/spelling"
 	"fleet.nationtech.io/operator/internal/dashboard/model"
-	"fleet.nationtech.io/operator/internal/dashboard/moments"
 	"fleet.nationtech.io/operator/internal/dashboard/page"
 	"fleet.nationtech.io/projections/asof"
 )
@@ -46,6 +45,7 @@ type shown struct {
 	title    string
 	subjects []string // of the events that change what is shown; none: any may
 	stream   string   // the query by which the events API tells of them
+	read     last     // of subjects that were read to make it
 }
 
 // serve answers with a page, or with its JSON.
@@ -220,8 +220,8 @@ func (d *Dashboard) write(ctx context.Context, s sight, q question, v shown, las
 		Moment: v.moment, Last: max(last, v.moment.Sequence), Model: v.model,
 	}
 	if v.moment.Sequence > 0 && s.page != page.Changes {
-		var n moments.Neighbours
-		if n, err = d.o.Moments.Neighbours(ctx, v.moment.Sequence, p.Last, v.subjects); err != nil {
+		n, err := d.neighbours(ctx, v, p.Last)
+		if err != nil {
 			return nil, "", err
 		}
 		p.Before, p.Current, p.After = n.Before, n.Current, n.After

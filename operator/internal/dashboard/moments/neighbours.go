@@ -16,7 +16,7 @@ type Neighbours struct {
 }
 
 // Neighbours gives those of a sequence, on some subjects of the log; without subjects, on
-// all. last is the log's end.
+// all. last is the log's end: nothing comes after that.
 func (m *Moments) Neighbours(ctx context.Context, at, last uint64, subjects []string) (n Neighbours, err error) {
 	if len(subjects) == 0 {
 		n.Before, n.Current = max(at, 1)-1, at
@@ -25,19 +25,15 @@ func (m *Moments) Neighbours(ctx context.Context, at, last uint64, subjects []st
 		}
 		return n, nil
 	}
+	if n.After, err = m.After(ctx, at, last, subjects); err != nil {
+		return n, err
+	}
 	for _, subject := range subjects {
 		current, err := m.lastBefore(ctx, subject, at+1)
 		if err != nil {
 			return n, err
 		}
 		n.Current = max(n.Current, current)
-		after, _, err := reader.Ahead(ctx, m.js, subject, at+1)
-		if err != nil {
-			return n, err
-		}
-		if after > 0 && (n.After == 0 || after < n.After) {
-			n.After = after
-		}
 	}
 	for _, subject := range subjects {
 		before, err := m.lastBefore(ctx, subject, n.Current)
@@ -47,6 +43,24 @@ func (m *Moments) Neighbours(ctx context.Context, at, last uint64, subjects []st
 		n.Before = max(n.Before, before)
 	}
 	return n, nil
+}
+
+// After is that of Neighbours alone, for whoever has read what went before.
+func (m *Moments) After(ctx context.Context, at, last uint64, subjects []string) (uint64, error) {
+	first := uint64(0)
+	if at >= last {
+		return 0, nil
+	}
+	for _, subject := range subjects {
+		after, _, err := reader.Ahead(ctx, m.js, subject, at+1)
+		if err != nil {
+			return 0, err
+		}
+		if after > 0 && (first == 0 || after < first) {
+			first = after
+		}
+	}
+	return first, nil
 }
 
 // lastBefore gives the sequence of the last event on a subject before a sequence; 0: there
