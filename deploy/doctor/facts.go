@@ -83,7 +83,8 @@ type Operator struct {
 	Elected    time.Time
 	Unanswered int       // requests of persons that are open for too long
 	Since      time.Time // of the oldest
-	// Ahead is how far the operator's clock was ahead of the servers' at its last event.
+	// Ahead is how far the operator's clock was ahead of the servers' when they recorded its
+	// newest event. What the event waited for since it was decided makes the clock seem behind.
 	Ahead time.Duration
 	Known bool // Ahead is
 }

@@ -21,6 +21,8 @@ const (
 	// skewWarning and skewFailure are how far a clock may be off.
 	skewWarning = 5 * time.Second
 	skewFailure = time.Minute
+	// appendPatience is how long an event may wait between a decision and the log.
+	appendPatience = 30 * time.Second
 	// sealPatience is how long an event may be without a seal, which may wait for a leader.
 	// Seals can be made more rarely, though hardly less than once a day.
 	sealPatience = 4 * seal.DefaultInterval
@@ -80,7 +82,11 @@ func clocks(f Facts, r *report) {
 		judgeClock(r, off, s.Ahead > 0, "the NATS server's clock", "this machine's", remedy)
 	}
 	if o := f.Operator; o != nil && o.Known {
-		judgeClock(r, o.Ahead.Abs(), o.Ahead > 0, "the operator's clock", "the NATS server's", remedy)
+		off := o.Ahead
+		if off < 0 {
+			off = max(0, -off-appendPatience)
+		}
+		judgeClock(r, off, o.Ahead > 0, "the operator's clock", "the NATS server's", remedy)
 	}
 	if p := f.Pulses; p != nil && len(p.Ahead) > 0 {
 		worst := p.Ahead[0]

@@ -287,7 +287,7 @@ func TestTheDoctorFindsEachBrokenSetUpByItsLine(t *testing.T) {
 			furnished(func(w *ward) { w.ahead = 10 * time.Minute }), doctor.CheckClocks, "the NATS server's clock is behind this machine's by", "NTP", nil,
 		},
 		"the operator's clock is behind": {
-			furnished(func(w *ward) { w.leads("v1.2.0", -2*time.Minute) }), doctor.CheckClocks, "the operator's clock is behind the NATS server's by 2m", "NTP", nil,
+			furnished(func(w *ward) { w.leads("v1.2.0", -2*time.Hour) }), doctor.CheckClocks, "the operator's clock is behind the NATS server's by 1h59m", "NTP", nil,
 		},
 		"a device's clock is ahead": {
 			furnished(func(w *ward) { w.pulses(time.Hour) }), doctor.CheckClocks, "the clock of 1 device is off, the worst that of edge-01, by", "NTP", nil,
@@ -366,6 +366,22 @@ func TestTheDoctorFindsNothingInASetUpBeforeItIsBroken(t *testing.T) {
 	w := newWard(t).furnish()
 	got, _ := runDoctor(t, 0, w.env)
 	got.isWell(t, "victor")
+}
+
+func TestTheOperatorsClockIsThatOfItsNewestEvent(t *testing.T) {
+	t.Parallel()
+	w := newWard(t).furnish()
+	w.leads("v1.2.0", time.Hour)
+	w.say(eventlog.DeviceSubject("edge-01"), eventlog.DeviceRelabeled, 0, eventlog.Labels{}) // its clock was set since
+	got, _ := runDoctor(t, 0, w.env)
+	got.isWell(t, "victor")
+	w.say(eventlog.DeviceSubject("edge-01"), eventlog.DeviceRelabeled, time.Hour, eventlog.Labels{})
+	got, _ = runDoctor(t, 0, w.env)
+	if !slices.ContainsFunc(got.Findings, func(f doctor.Finding) bool {
+		return f.Check == doctor.CheckClocks && f.Status == doctor.Failed && strings.Contains(f.Message, "the operator's clock is ahead of the NATS server's by ")
+	}) {
+		t.Errorf("%+v", got.Findings)
+	}
 }
 
 // What is wrong for how long is told by the servers' clock. One hour fast or slow, this

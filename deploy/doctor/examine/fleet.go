@@ -136,20 +136,27 @@ func (l *look) pulses(ctx context.Context) {
 	l.Pulses = p
 }
 
-// operatorClock compares the clock of the operator that leads with the servers', at its
-// election.
+// operatorClock compares the clock of the operator that leads with the servers', at the
+// newest of the events that it alone appends.
 func (l *look) operatorClock(ctx context.Context) {
 	if l.Operator == nil || l.fleet.Leader.Sequence == 0 {
 		return
 	}
 	ctx, cancel := asking(ctx)
 	defer cancel()
-	m, err := reader.MessageAt(ctx, l.JS, eventlog.LogStream, l.fleet.Leader.Sequence)
+	newest, err := reader.MessageAt(ctx, l.JS, eventlog.LogStream, l.fleet.Leader.Sequence)
 	if err != nil {
 		return
 	}
-	if e, err := eventlog.Decode(m.Subject, m.Header, m.Data, m.Sequence, m.Time); err == nil {
-		l.Operator.Ahead, l.Operator.Known = e.Time.Sub(m.Time), true
+	for _, subjects := range []string{
+		eventlog.SealSubject, eventlog.FamilySubjects(eventlog.FamilyDevice), eventlog.FamilySubjects(eventlog.FamilyDeployment),
+	} {
+		if m, err := reader.LastMessage(ctx, l.JS, eventlog.LogStream, subjects); err == nil && m.Sequence > newest.Sequence {
+			newest = m
+		}
+	}
+	if e, err := eventlog.Decode(newest.Subject, newest.Header, newest.Data, newest.Sequence, newest.Time); err == nil {
+		l.Operator.Ahead, l.Operator.Known = e.Time.Sub(newest.Time), true
 	}
 }
 
