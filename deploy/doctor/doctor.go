@@ -24,13 +24,19 @@ type Finding struct {
 }
 
 // Examine makes each check of the facts, in the order in which a person should mend what
-// they find. Each check has at least one finding; where the servers cannot be reached there
-// is nothing more than that.
+// they find. Each check has at least one finding. Where the servers cannot be reached there
+// are that and what the cluster says, which may be why.
 func Examine(f Facts) []Finding {
-	if t := f.Unreachable; t != nil {
-		return []Finding{{Check: "connection", Status: Failed, Message: t.Message, Remedy: t.Remedy}}
-	}
 	var all []Finding
+	if t := f.Unreachable; t != nil {
+		all = append(all, Finding{Check: CheckConnection, Status: Failed, Message: t.Message, Remedy: t.Remedy})
+		if f.Kubernetes != nil {
+			r := report{check: CheckKubernetes}
+			kubernetes(f, &r)
+			all = append(all, r.found...)
+		}
+		return all
+	}
 	for _, c := range checks() {
 		r := report{check: c.name}
 		if why := f.LeftOut[c.name]; why != "" {

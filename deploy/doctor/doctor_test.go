@@ -144,6 +144,12 @@ func TestWhatCannotBeReachedOrSeenIsSaidAndIsNoFailure(t *testing.T) {
 	if len(found) != 1 || found[0].Check != doctor.CheckConnection || found[0].Status != doctor.Failed || found[0].Remedy != "fleet-dev up" || doctor.Healthy(found) {
 		t.Errorf("%+v", found)
 	}
+	k := well().Kubernetes
+	k.NotReady["statefulset/fleet-nats"] = "0 of 3 pods are ready"
+	found = doctor.Examine(doctor.Facts{Unreachable: &doctor.Trouble{Message: "connect: refused", Remedy: "fleet-dev up"}, Kubernetes: k})
+	if len(found) != 2 || found[1].Check != doctor.CheckKubernetes || found[1].Message != "statefulset/fleet-nats is not ready: 0 of 3 pods are ready" {
+		t.Errorf("the servers are not there because of the cluster: %+v", found)
+	}
 	found = doctor.Examine(doctor.Facts{LeftOut: map[string]string{doctor.CheckBuckets: "you may not"}})
 	for _, f := range found {
 		if f.Status != doctor.LeftOut || f.Check == doctor.CheckBuckets && f.Message != "you may not" {

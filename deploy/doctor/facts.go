@@ -10,7 +10,7 @@ import (
 type Facts struct {
 	At      time.Time // by this machine's clock
 	Version string    // of fleetctl
-	// Unreachable is why there are no other facts.
+	// Unreachable is why there are no other facts than those of Kubernetes.
 	Unreachable *Trouble
 	// LeftOut is, of a check that cannot be made, why.
 	LeftOut map[string]string
