@@ -56,10 +56,7 @@ func (r *run) check(ctx context.Context) error {
 	if !s.NATS.Enabled {
 		r.say("check", "The NATS servers are another installation's, and are not checked here.")
 	} else if err := r.checkInside(ctx, admin, roots); err != nil {
-		return &CheckError{
-			"the event log cannot be read through the Kubernetes API", err,
-			"Read the operator's log: kubectl -n " + r.Namespace + " logs deployment/" + names.Operator + ". Then install again, or use --skip-check.",
-		}
+		return unreadable(r.Namespace, s.NATS.TLS.ClientsSecret, err)
 	}
 	if err := r.balancer(ctx); err != nil {
 		return err
@@ -67,13 +64,7 @@ func (r *run) check(ctx context.Context) error {
 	urls := outsideURLs(s)
 	for _, url := range urls {
 		if err := r.checkOutside(ctx, url, admin, roots); err != nil {
-			if remedy := untrusted(err); remedy != "" {
-				return &CheckError{"the certificate at " + url + " is not trusted", err, remedy}
-			}
-			return &CheckError{
-				"the NATS servers cannot be reached at " + url, err,
-				"Check that devices.host leads to the cluster and that no firewall is before the port. Then install again. Where this machine may not reach it, use --skip-check.",
-			}
+			return unreachable(url, s.NATS.TLS.ClientsSecret, err)
 		}
 		r.say("check", "The NATS servers answer at %s.", url)
 	}
@@ -87,20 +78,6 @@ func (r *run) check(ctx context.Context) error {
 		r.say("check", "A device's identity was made at the provider, got in at %s, and was deleted.", urls[0])
 	}
 	return nil
-}
-
-// untrusted is what to do about a certificate that is not trusted; empty for other
-// errors.
-func untrusted(err error) string {
-	var unknown x509.UnknownAuthorityError
-	var hostname x509.HostnameError
-	switch {
-	case errors.As(err, &hostname):
-		return "What answers there shows a certificate for other names. Set devices.host to the name that devices use, and install again. Behind an ingress set devices.ingress.tlsSecret."
-	case errors.As(err, &unknown):
-		return "What answers there shows a certificate of an authority that this machine does not know, such as an ingress controller's own. Set devices.ingress.tlsSecret or the Route's certificate, then install again; or use --skip-check, and give the authority to the devices."
-	}
-	return ""
 }
 
 // access reads the administrator's login, and whose certificates are trusted.
@@ -147,7 +124,7 @@ func (r *run) readLog(ctx context.Context, admin accounts.Login, roots *x509.Cer
 	}
 	defer way.Close()
 	url := "tls://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(int(way.Port)))
-	nc, err := connect(url, admin, &tls.Config{RootCAs: roots, ServerName: names.NATS + "." + r.Namespace + ".svc", MinVersion: tls.VersionTLS12})
+	nc, err := connect(url, admin, &tls.Config{RootCAs: roots, ServerName: innerName(r.Namespace), MinVersion: tls.VersionTLS12})
 	if err != nil {
 		return err
 	}
@@ -177,7 +154,7 @@ func (r *run) checkOutside(ctx context.Context, url string, admin accounts.Login
 			_, err = nc.RTT()
 			nc.Close()
 		}
-		if err == nil || untrusted(err) != "" && ctx.Err() == nil && time.Since(began) > untrustedAfter {
+		if err == nil || distrust(err) != "" && ctx.Err() == nil && time.Since(began) > untrustedAfter {
 			return err
 		}
 		select {
