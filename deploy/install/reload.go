@@ -162,14 +162,24 @@ func (r *run) servers(ctx context.Context, object *unstructured.Unstructured) (s
 		return s, err
 	}
 	s.accounts = string(accounts)
-	certificate, err := secret(r.settings.NATS.TLS.ClientsSecret, names.KeyCert)
-	if err != nil {
+	certificate := func(name string) (*x509.Certificate, error) {
+		text, err := secret(name, names.KeyCert)
+		if err != nil {
+			return nil, err
+		}
+		first, err := leaf(text)
+		if err != nil {
+			return nil, fmt.Errorf("secret %s, key %s: %w", name, names.KeyCert, err)
+		}
+		return first, nil
+	}
+	if s.certificate, err = certificate(r.settings.NATS.TLS.ClientsSecret); err != nil {
 		return s, err
 	}
-	if s.certificate, err = leaf(certificate); err != nil {
-		return s, fmt.Errorf("secret %s, key %s: %w", r.settings.NATS.TLS.ClientsSecret, names.KeyCert, err)
+	if s.many() > 1 {
+		s.routes, err = certificate(r.settings.NATS.TLS.RoutesSecret)
 	}
-	return s, nil
+	return s, err
 }
 
 // leaf is the first certificate of a file, which is the one that its owner shows.

@@ -42,6 +42,7 @@ type natsServers struct {
 	want   servers
 	dirs   map[string]string // by server
 	tlsDir string            // shared by all, as a Secret is
+	routes string            // with the certificate between servers
 	urls   []string
 	nc     *nats.Conn
 	told   []string
@@ -57,7 +58,7 @@ func startNATS(t *testing.T, callout *accounts.Callout) *natsServers {
 		t.Fatal(err)
 	}
 	n := &natsServers{t: t, ca: ca, callout: callout, dirs: map[string]string{}, marks: map[string]int{}}
-	n.tlsDir = t.TempDir()
+	n.tlsDir, n.routes = t.TempDir(), t.TempDir()
 	clients, routes := natstest.FreePort(t), natstest.FreePort(t)
 	n.want.conf = fmt.Sprintf(`
 server_name: $POD_NAME
@@ -65,14 +66,15 @@ host: $POD_NAME
 port: %d
 tls: { cert_file: "%[2]s/tls.crt", key_file: "%[2]s/tls.key", timeout: 5 }
 jetstream: { store_dir: "%[3]s/$POD_NAME", max_file_store: 64MB, max_memory_store: 16MB }
-cluster: { name: test, host: $POD_NAME, port: %[4]d, routes: ["nats://127.0.0.1:%[4]d", "nats://127.0.0.2:%[4]d", "nats://127.0.0.3:%[4]d"] }
+cluster: { name: test, host: $POD_NAME, port: %[4]d, tls: { cert_file: "%[5]s/tls.crt", key_file: "%[5]s/tls.key", ca_file: "%[5]s/ca.crt", verify: true, timeout: 5 }, routes: ["nats://127.0.0.1:%[4]d", "nats://127.0.0.2:%[4]d", "nats://127.0.0.3:%[4]d"] }
 include "accounts.conf"
-`, clients, n.tlsDir, t.TempDir(), routes)
+`, clients, n.tlsDir, t.TempDir(), routes, n.routes)
 	replicas := int32(3)
 	n.want.set = appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Replicas: &replicas}}
 	n.want.set.Spec.Template.Spec.Containers = []corev1.Container{{Env: []corev1.EnvVar{{Name: "POD_NAME", ValueFrom: &corev1.EnvVarSource{}}}}}
 	n.wish("pi-01")
 	n.writeCertificate(time.Hour)
+	n.writeRoutes(time.Hour)
 	var files []string
 	for _, name := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"} {
 		n.dirs[name] = t.TempDir()
@@ -118,20 +120,33 @@ func (n *natsServers) writeCertificate(life time.Duration) {
 
 func (n *natsServers) writeCertificateUntil(until time.Time) {
 	n.t.Helper()
+	n.want.certificate = n.certificate(n.tlsDir, until)
+}
+
+func (n *natsServers) writeRoutes(life time.Duration) {
+	n.t.Helper()
+	n.want.routes = n.certificate(n.routes, time.Now().Add(life))
+}
+
+func (n *natsServers) certificate(dir string, until time.Time) *x509.Certificate {
+	n.t.Helper()
 	pair, err := n.ca.Server(authority.Server{
-		Name: "test", DNS: []string{"fleet-nats.fleet.svc"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv4(127, 0, 0, 2).To4(), net.IPv4(127, 0, 0, 3).To4()}, Until: until,
+		Name: "test", DNS: []string{"fleet-nats.fleet.svc"}, IPs: []net.IP{net.IPv4(127, 0, 0, 1).To4(), net.IPv4(127, 0, 0, 2).To4(), net.IPv4(127, 0, 0, 3).To4()},
+		Until: until, Client: true,
 	}, time.Now())
 	if err != nil {
 		n.t.Fatal(err)
 	}
-	for name, text := range map[string][]byte{names.KeyCert: pair.Certificate, names.KeyKey: pair.Key} {
-		if err := os.WriteFile(filepath.Join(n.tlsDir, name), text, 0o600); err != nil {
+	for name, text := range map[string][]byte{names.KeyCert: pair.Certificate, names.KeyKey: pair.Key, names.KeyCA: n.ca.Pair().Certificate} {
+		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
 			n.t.Fatal(err)
 		}
 	}
-	if n.want.certificate, err = leaf(pair.Certificate); err != nil {
+	made, err := leaf(pair.Certificate)
+	if err != nil {
 		n.t.Fatal(err)
 	}
+	return made
 }
 
 // write does for one server what the kubelet does: it brings the files to the pod.
@@ -316,6 +331,28 @@ func TestServersShowAnotherCertificateThatEndsAtTheSameMoment(t *testing.T) {
 	n.mustShow()
 	if err := n.reload(0); err != nil || len(n.told) > 0 {
 		t.Errorf("they show it: %v, told %q", err, n.told)
+	}
+}
+
+// The certificate between servers may be another Secret's than that for clients.
+func TestServersReadARenewedCertificateBetweenThem(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t, nil)
+	n.writeRoutes(2 * time.Hour)
+	if err := n.reload(0); err != nil {
+		t.Fatal(err)
+	}
+	if len(n.marks) != 3 {
+		t.Errorf("touched %v", n.marks)
+	}
+	all, err := rolling.Servers(t.Context(), n.nc, 3, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if have, err := rolling.Loaded(t.Context(), n.nc, s); err != nil || !have.RoutesEnd.Equal(n.want.routes.NotAfter) {
+			t.Errorf("server %s shows the others a certificate until %s, %v", s.Name, have.RoutesEnd, err)
+		}
 	}
 }
 

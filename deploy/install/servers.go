@@ -20,6 +20,7 @@ type servers struct {
 	conf        string            // nats.conf
 	accounts    string            // which it includes
 	certificate *x509.Certificate // which they show to clients
+	routes      *x509.Certificate // which they show each other; nil: there is one server
 }
 
 // projected is how long it is waited, each time, for the kubelet to bring a changed Secret
@@ -50,14 +51,23 @@ func (s servers) want(server string) (rolling.Configuration, error) {
 		}
 	}
 	digest, err := rolling.Digest(s.conf, map[string]string{names.KeyAccounts: s.accounts}, environment)
-	return rolling.Configuration{Digest: digest, CertificateEnds: s.certificate.NotAfter.UTC()}, err
+	want := rolling.Configuration{Digest: digest, CertificateEnds: s.certificate.NotAfter.UTC()}
+	if s.routes != nil {
+		want.RoutesEnd = s.routes.NotAfter.UTC()
+	}
+	return want, err
+}
+
+// many is how many servers there are to be.
+func (s servers) many() int {
+	if s.set.Spec.Replicas == nil {
+		return 1
+	}
+	return int(*s.set.Spec.Replicas)
 }
 
 func (s servers) reload(ctx context.Context, nc *nats.Conn, with reloading) error {
-	many := 1
-	if s.set.Spec.Replicas != nil {
-		many = int(*s.set.Spec.Replicas)
-	}
+	many := s.many()
 	all, err := rolling.Servers(ctx, nc, many, with.timeout)
 	if err != nil {
 		return err
@@ -114,7 +124,7 @@ func (s servers) reloadOne(ctx context.Context, nc *nats.Conn, server rolling.Se
 	if err != nil {
 		return err
 	}
-	if err := with.touch(ctx, server.Name, digest(append([]byte(want.Digest), s.certificate.Raw...))); err != nil {
+	if err := with.touch(ctx, server.Name, digest(fmt.Append(s.certificate.Raw, want))); err != nil {
 		return err
 	}
 	for _, pause := range with.pause() {

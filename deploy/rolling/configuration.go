@@ -47,20 +47,24 @@ func Reload(ctx context.Context, nc *nats.Conn, s Server) error {
 type Configuration struct {
 	Digest          string    // of its configuration files, see Digest
 	CertificateEnds time.Time // of the certificate that it shows to clients; zero: it has none
+	RoutesEnd       time.Time // of the one that it shows to the other servers; zero: it has none
 }
 
 // Loaded asks a server what it runs with.
 func Loaded(ctx context.Context, nc *nats.Conn, s Server) (Configuration, error) {
 	var a struct {
 		Data struct {
-			Digest string    `json:"config_digest"`
-			Ends   time.Time `json:"tls_cert_not_after"`
+			Digest  string    `json:"config_digest"`
+			Ends    time.Time `json:"tls_cert_not_after"`
+			Cluster struct {
+				Ends time.Time `json:"tls_cert_not_after"`
+			} `json:"cluster"`
 		} `json:"data"`
 	}
 	if err := askOne(ctx, nc, eventlog.VariablesSubject(s.ID), &a); err != nil {
 		return Configuration{}, fmt.Errorf("ask server %s what it runs with: %w", s.Name, err)
 	}
-	return Configuration{a.Data.Digest, a.Data.Ends.UTC()}, nil
+	return Configuration{a.Data.Digest, a.Data.Ends.UTC(), a.Data.Cluster.Ends.UTC()}, nil
 }
 
 func askOne(ctx context.Context, nc *nats.Conn, subject string, answer any) error {
