@@ -1,18 +1,15 @@
 package install
 
 import (
-	"bufio"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"net"
 	"reflect"
 	"strconv"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -86,6 +83,45 @@ func (r *run) reload(ctx context.Context, object *unstructured.Unstructured, res
 	if err != nil {
 		return err
 	}
+	return r.reloadBy(ctx, s, restarting{
+		reloading: reloading{
+			touch: r.touch, shown: r.shown, tell: func(format string, args ...any) { r.say(string(NATS), format, args...) }, timeout: r.Timeout, pause: projected,
+		},
+		inside: r.inside, restart: restart,
+		remember: func(ctx context.Context, sum string) error { return r.remark(ctx, object.GetName(), sum) },
+	})
+}
+
+// restarting is what is needed to reload servers, and to restart them.
+type restarting struct {
+	reloading
+	inside   func(context.Context, func(*nats.Conn) error) error // in the servers' own account
+	restart  func() error
+	remember func(ctx context.Context, sum string) error // see servers.restarted
+}
+
+func (r *run) reloadBy(ctx context.Context, s servers, with restarting) error {
+	err := with.inside(ctx, func(nc *nats.Conn) error { return s.reload(ctx, nc, with.reloading) })
+	why := r.reasonToRestart(err)
+	if why == "" {
+		return err
+	}
+	with.tell("%s The NATS servers are restarted, one after the other.", why)
+	if failed := with.restart(); failed != nil || !errors.Is(err, errNotRead) {
+		return failed
+	}
+	return with.inside(ctx, func(nc *nats.Conn) error {
+		sum, err := s.restarted(ctx, nc, with.reloading)
+		if err != nil || sum == "" {
+			return err
+		}
+		with.tell("The NATS servers have read their files at their start, and say another digest of them than this fleetctl computes. fleetctl takes it for theirs as long as nothing changes.")
+		return with.remember(ctx, sum)
+	})
+}
+
+// inside connects to the servers' own account by the first of them.
+func (r *run) inside(ctx context.Context, use func(*nats.Conn) error) error {
 	_, roots, err := r.access(ctx)
 	if err != nil {
 		return err
@@ -95,44 +131,33 @@ func (r *run) reload(ctx context.Context, object *unstructured.Unstructured, res
 		return err
 	}
 	defer way.Close()
-	url := "tls://" + net.JoinHostPort("127.0.0.1", strconv.Itoa(int(way.Port)))
-	return r.reloadAt(ctx, url, roots, s, r.shown, restart)
+	return r.insideAt("tls://"+net.JoinHostPort("127.0.0.1", strconv.Itoa(int(way.Port))), roots, use)
 }
 
-// reloadAt does so by one of the servers.
-func (r *run) reloadAt(ctx context.Context, url string, roots *x509.CertPool, s servers, shown look, restart func() error) error {
+func (r *run) insideAt(url string, roots *x509.CertPool, use func(*nats.Conn) error) error {
 	login := r.secrets.System()
 	nc, err := nats.Connect(url, nats.Name("fleetctl install"), nats.UserInfo(login.User, login.Password),
 		nats.Timeout(connectTimeout), nats.MaxReconnects(-1), nats.ReconnectWait(tryEvery), nats.IgnoreDiscoveredServers(),
 		nats.Secure(&tls.Config{RootCAs: roots, ServerName: names.NATS + "." + r.Namespace + ".svc", MinVersion: tls.VersionTLS12}))
-	if why := r.former(err); why != "" {
-		r.say(string(NATS), "%s They are restarted, one after the other.", why)
-		return restart()
-	}
 	if err != nil {
 		return fmt.Errorf("connect to the NATS servers' own account through the Kubernetes API: %w", err)
 	}
 	defer nc.Close()
-	err = s.reload(ctx, nc, reloading{
-		touch: r.touch, shown: shown, tell: func(format string, args ...any) { r.say(string(NATS), format, args...) }, timeout: r.Timeout, pause: projected,
-	})
-	if errors.Is(err, rolling.ErrNotReloadable) {
-		r.say(string(NATS), "The NATS servers are restarted, one after the other: %v.", err)
-		return restart()
-	}
-	return err
+	return use(nc)
 }
 
-// former says what of before keeps this program out of the servers, so that nothing but
-// a restart has them read what is wished; empty: nothing of that kind.
-func (r *run) former(err error) string {
+// reasonToRestart says why nothing but a restart has the servers read what is wished;
+// empty: another error, or none.
+func (r *run) reasonToRestart(err error) string {
 	var certificate *tls.CertificateVerificationError
-	if errors.As(err, &certificate) {
+	switch {
+	case errors.As(err, &certificate):
 		return fmt.Sprintf("The NATS servers show a certificate that does not hold any more: %v. Where they do not become ready, it does not hold between them either: "+
 			"kubectl -n %s delete pod -l %s=%s.", certificate.Err, r.Namespace, componentLabel, NATS)
-	}
-	if errors.Is(err, nats.ErrAuthorization) {
+	case errors.Is(err, nats.ErrAuthorization):
 		return fmt.Sprintf("The NATS servers know another password than that of Secret %s.", names.SecretSystem)
+	case errors.Is(err, rolling.ErrNotReloadable), errors.Is(err, errNotRead):
+		return fmt.Sprintf("A reload is not enough: %v.", err)
 	}
 	return ""
 }
@@ -156,6 +181,13 @@ func (r *run) servers(ctx context.Context, object *unstructured.Unstructured) (s
 		}
 		values, err := data(there)
 		return values[key], err
+	}
+	there, err := r.applier.Get(ctx, object)
+	if err != nil {
+		return s, err
+	}
+	if there != nil {
+		s.remembered = there.GetAnnotations()[readAnnotation]
 	}
 	accounts, err := secret(names.SecretAccounts, names.KeyAccounts)
 	if err != nil {
@@ -182,47 +214,16 @@ func (r *run) servers(ctx context.Context, object *unstructured.Unstructured) (s
 	return s, err
 }
 
-// leaf is the first certificate of a file, which is the one that its owner shows.
-func leaf(text []byte) (*x509.Certificate, error) {
-	block, _ := pem.Decode(text)
-	if block == nil {
-		return nil, errors.New("it is no certificate")
-	}
-	return x509.ParseCertificate(block.Bytes)
-}
-
-// shown is the certificate that a server shows to clients.
-func (r *run) shown(ctx context.Context, pod string) (*x509.Certificate, error) {
-	way, err := tunnel.Open(ctx, r.Config, r.Namespace, pod, names.PortNATS)
+// remark keeps beside the StatefulSet what its servers said after a restart.
+func (r *run) remark(ctx context.Context, name, sum string) error {
+	patch, err := json.Marshal(map[string]any{"metadata": map[string]any{"annotations": map[string]string{readAnnotation: sum}}})
 	if err != nil {
-		return nil, err
+		return err
 	}
-	defer way.Close()
-	return certificateAt(ctx, net.JoinHostPort("127.0.0.1", strconv.Itoa(int(way.Port))))
-}
-
-// certificateAt is the certificate that a NATS server shows there. Nothing is told to the
-// server, so it need not be trusted.
-func certificateAt(ctx context.Context, address string) (*x509.Certificate, error) {
-	fail := func(err error) error { return fmt.Errorf("look at the certificate of the NATS server: %w", err) }
-	ctx, cancel := context.WithTimeout(ctx, connectTimeout)
-	defer cancel()
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
-	if err != nil {
-		return nil, fail(err)
+	if _, err := r.client.AppsV1().StatefulSets(r.Namespace).Patch(ctx, name, types.MergePatchType, patch, metav1.PatchOptions{FieldManager: apply.FieldManager}); err != nil {
+		return fmt.Errorf("annotation of StatefulSet %s: %w", name, err)
 	}
-	defer conn.Close()
-	if err := conn.SetDeadline(time.Now().Add(connectTimeout)); err != nil {
-		return nil, fail(err)
-	}
-	if _, err := bufio.NewReader(conn).ReadString('\n'); err != nil { // the server speaks first, in plain text
-		return nil, fail(err)
-	}
-	client := tls.Client(conn, &tls.Config{InsecureSkipVerify: true}) //nolint:gosec // what it shows is looked at
-	if err := client.HandshakeContext(ctx); err != nil {
-		return nil, fail(err)
-	}
-	return client.ConnectionState().PeerCertificates[0], nil
+	return nil
 }
 
 // touch changes a pod's annotation: the kubelet then brings changed Secrets to the pod at

@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -185,7 +186,7 @@ func (n *natsServers) reloading(after int) reloading {
 			said := fmt.Sprintf(format, args...)
 			n.t.Log(said)
 			n.told = append(n.told, said)
-			if strings.Contains(said, "has read files of before") && strings.Count(strings.Join(n.told, "\n"), server+" has read files of before") == after {
+			if strings.Contains(said, "has read its files, and") && strings.Count(strings.Join(n.told, "\n"), server+" has read its files, and") == after {
 				n.write(server)
 			}
 		},
@@ -234,8 +235,8 @@ func (n *natsServers) mustStand() {
 		n.t.Fatal(err)
 	}
 	for _, s := range all {
-		if stands, err := n.want.stands(n.t.Context(), n.nc, s, n.reloading(0)); err != nil || !stands {
-			n.t.Errorf("server %s does not run with what is wished: %v", s.Name, err)
+		if differs, err := n.want.differs(n.t.Context(), n.nc, s, n.reloading(0)); err != nil || differs != "" {
+			n.t.Errorf("server %s does not run with what is wished: %s, %v", s.Name, differs, err)
 		}
 	}
 }
@@ -253,10 +254,10 @@ func TestServersReadChangedAccountsOneAfterTheOther(t *testing.T) {
 	n.mustStand()
 	want := []string{"3 of 3 NATS servers read accounts and certificates again, one after the other."}
 	for _, s := range []string{"127.0.0.1", "127.0.0.2", "127.0.0.3"} {
-		want = append(want, "Server "+s+" has read files of before: the node has not brought the changed Secrets to its pod yet.",
+		want = append(want, "Server "+s+" has read its files, and it says digest X of its configuration, and X is wished: the node may not have brought the changed Secrets to its pod yet.",
 			"Server "+s+" runs with what is wished; 0 of 0 devices are connected.")
 	}
-	if diff := cmp.Diff(want, n.told); diff != "" {
+	if diff := cmp.Diff(want, strings.Split(regexp.MustCompile("sha256:[0-9a-f]{64}").ReplaceAllString(strings.Join(n.told, "\n"), "X"), "\n")); diff != "" {
 		t.Errorf("told (-want +got):\n%s", diff)
 	}
 	for _, url := range n.urls {
@@ -270,7 +271,7 @@ func TestServersThatHaveReadTheirFilesAreLeftAlone(t *testing.T) {
 	n := startNATS(t, nil)
 	n.wish("pi-01", "pi-02")
 	err := n.reload(9) // the files never come
-	if !errors.Is(err, errNotBrought) || !strings.Contains(err.Error(), "server 127.0.0.1 (1 of 3)") {
+	if !errors.Is(err, errNotRead) || !strings.Contains(err.Error(), "server 127.0.0.1 (1 of 3)") {
 		t.Fatalf("got %v", err)
 	}
 	n.write("127.0.0.1")
@@ -356,6 +357,55 @@ func TestServersReadARenewedCertificateBetweenThem(t *testing.T) {
 	}
 }
 
+// run is an installation in a namespace that trusts an authority and has a password, and
+// what it restarts the servers with.
+func (n *natsServers) run(ca *authority.Authority, namespace, password string) (*run, restarting) {
+	n.told = nil
+	secrets := credentials.Secrets{names.SecretSystem: {names.KeyUser: []byte("sys"), names.KeyPassword: []byte(password)}}
+	r := &run{Options: Options{Namespace: namespace}, secrets: secrets}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca.Pair().Certificate)
+	return r, restarting{
+		reloading: n.reloading(99),
+		inside:    func(_ context.Context, use func(*nats.Conn) error) error { return r.insideAt(n.urls[0], roots, use) },
+	}
+}
+
+// Servers of another version may say another digest of the same files.
+func TestServersThatSayAnotherDigestAreRestartedOnce(t *testing.T) {
+	t.Parallel()
+	n := startNATS(t, nil)
+	n.want.conf += "\nping_max: 3\n" // it never comes into the files
+	r, with := n.run(n.ca, "fleet", "s")
+	restarts := 0
+	with.restart = func() error { restarts++; return nil }
+	with.remember = func(_ context.Context, sum string) error { n.want.remembered = sum; return nil }
+	for range 2 {
+		if err := r.reloadBy(t.Context(), n.want, with); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said := strings.Join(n.told, "\n")
+	if restarts != 1 || n.marks["127.0.0.1"] != 1 || strings.Count(said, "it says digest sha256:") != 4 {
+		t.Errorf("restarted %d times, touched %v, told %q", restarts, n.marks, said)
+	}
+	// Another certificate is read all the same, and other accounts are looked for.
+	n.writeCertificate(2 * time.Hour)
+	if err := r.reloadBy(t.Context(), n.want, with); err != nil || restarts != 1 {
+		t.Errorf("another certificate: %v, restarted %d times", err, restarts)
+	}
+	n.mustShow()
+	n.wish("pi-01", "pi-02")
+	if err := r.reloadBy(t.Context(), n.want, with); err != nil || restarts != 2 {
+		t.Errorf("other accounts: %v, restarted %d times", err, restarts)
+	}
+	// A certificate that a restart does not bring is an error.
+	n.want.certificate = n.certificate(t.TempDir(), time.Now().Add(time.Hour))
+	if err := r.reloadBy(t.Context(), n.want, with); err == nil || !strings.Contains(err.Error(), "was restarted, and it shows devices another certificate") {
+		t.Errorf("a certificate that is not brought: %v", err)
+	}
+}
+
 // What keeps the installer out of servers that run is mended by a restart: in their files
 // is what is wished.
 func TestServersThatLetTheInstallerInNoMoreAreRestarted(t *testing.T) {
@@ -364,9 +414,6 @@ func TestServersThatLetTheInstallerInNoMoreAreRestarted(t *testing.T) {
 	another, err := authority.New("another", time.Now())
 	if err != nil {
 		t.Fatal(err)
-	}
-	login := func(password string) credentials.Secrets {
-		return credentials.Secrets{names.SecretSystem: {names.KeyUser: []byte("sys"), names.KeyPassword: []byte(password)}}
 	}
 	for name, tt := range map[string]struct {
 		ca        *authority.Authority
@@ -383,16 +430,14 @@ func TestServersThatLetTheInstallerInNoMoreAreRestarted(t *testing.T) {
 	} {
 		n.writeCertificate(tt.life)
 		n.readFiles()
-		var all []string
-		r := &run{Options: Options{Namespace: tt.namespace, Timeout: time.Minute, Tell: func(p Progress) { all = append(all, p.Sentence) }}, secrets: login(tt.password)}
-		roots := x509.NewCertPool()
-		roots.AppendCertsFromPEM(tt.ca.Pair().Certificate)
+		r, with := n.run(tt.ca, tt.namespace, tt.password)
 		restarts := 0
-		err := r.reloadAt(t.Context(), n.urls[0], roots, n.want, n.shown, func() error { restarts++; return nil })
+		with.restart = func() error { restarts++; return nil }
+		err := r.reloadBy(t.Context(), n.want, with)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if said := strings.Join(all, "\n"); restarts != min(len(tt.says), 1) || !strings.Contains(said, tt.says) {
+		if said := strings.Join(n.told, "\n"); restarts != min(len(tt.says), 1) || !strings.Contains(said, tt.says) {
 			t.Errorf("%s: restarted %d times, told %q", name, restarts, said)
 		}
 	}

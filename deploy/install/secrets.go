@@ -26,6 +26,9 @@ const (
 	// restartedAnnotation says when the NATS servers were restarted for what they read at
 	// their start, whatever it is: no other annotation need differ then.
 	restartedAnnotation = "fleet.nationtech.io/restarted"
+	// readAnnotation, of the StatefulSet itself, is what the servers said of their files
+	// after a restart, where that is not what is computed: servers.restarted.
+	readAnnotation = "fleet.nationtech.io/read-at-restart"
 )
 
 // credentials makes what is made once, and what follows from it.
