@@ -141,27 +141,6 @@ func log(t *testing.T, node *clustertest.Node) logstream.Info {
 	return info
 }
 
-// takeOut uninstalls the fleet with its data and its namespace, for the tests after it.
-func takeOut(t *testing.T, node *clustertest.Node) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), clustertest.Timeout)
-	defer cancel()
-	if t.Failed() { // the node's report is to tell of it; only its ports are free for the tests after it
-		if _, err := node.Kubectl(ctx, nil, "delete", "services", "--all", "-n", names.Namespace); err != nil {
-			t.Log(err)
-		}
-		return
-	}
-	runFleetctl(t, node, "uninstall", "--delete-data", clusterName(t, node))
-	// The servers of NATS would send their clients away first, for half a minute.
-	if _, err := node.Kubectl(ctx, nil, "delete", "pods", "--all", "-n", names.Namespace, "--grace-period=1"); err != nil {
-		t.Error(err)
-	}
-	if _, err := node.Kubectl(ctx, nil, "delete", "namespace", names.Namespace, "--ignore-not-found", "--timeout=2m"); err != nil {
-		t.Error(err)
-	}
-}
-
 // clusterName is what the kubeconfig calls the cluster.
 func clusterName(t *testing.T, node *clustertest.Node) string {
 	t.Helper()
@@ -316,10 +295,12 @@ func TestALabIsInstalledAndKept(t *testing.T) {
 		if _, err := services.Create(t.Context(), taken, metav1.CreateOptions{}); err != nil {
 			t.Fatal(err)
 		}
+		t.Cleanup(func() {
+			if err := services.Delete(context.WithoutCancel(t.Context()), "taken", metav1.DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		})
 		runFleetctl(t, node, lab(node)...).wants(t, 1, "provided port is already allocated", "Choose other ports of the nodes")
-		if err := services.Delete(t.Context(), "taken", metav1.DeleteOptions{}); err != nil {
-			t.Fatal(err)
-		}
 	})
 	var made map[string]types.UID
 	t.Run("killed in the middle", func(t *testing.T) {

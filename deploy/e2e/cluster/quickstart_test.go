@@ -3,7 +3,6 @@
 package cluster_test
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -71,21 +70,6 @@ func TestAReaderOfTheDocumentsGetsAFleetIntoACluster(t *testing.T) {
 			t.Errorf("the log has %d replicas, want 1", info.Replicas)
 		}
 	})
-}
-
-// deleteAll deletes what a reader applied, while an operator can take its finalizers off.
-func deleteAll(t *testing.T, node *clustertest.Node) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), clustertest.Timeout)
-	defer cancel()
-	if t.Failed() {
-		return
-	}
-	for _, kind := range []string{"deployments.fleet.nationtech.io", "devices.fleet.nationtech.io"} {
-		if _, err := node.Kubectl(ctx, nil, "delete", kind, "--all", "--all-namespaces"); err != nil {
-			t.Error(err)
-		}
-	}
 }
 
 func copyFile(t *testing.T, from, to string) {

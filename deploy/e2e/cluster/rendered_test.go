@@ -3,7 +3,6 @@
 package cluster_test
 
 import (
-	"context"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -92,27 +91,12 @@ func (f *fleet) apply(profile string, values chart.Values) {
 	f.settled()
 }
 
-// remove takes the fleet out of the cluster. Of a test that failed all is left: the node's
-// report is to tell of it.
+// remove takes the fleet out of the cluster. The namespace goes with the test.
 func (f *fleet) remove() {
 	deleteAll(f.t, f.node)
-	if f.t.Failed() { // only its ports are free for the tests after it
-		f.clean("delete", "services", "--all", "-n", f.namespace)
-		return
-	}
 	// The servers of NATS would send their clients away first, for half a minute.
-	f.clean("delete", "statefulsets,deployments.apps", "--all", "-n", f.namespace, "--cascade=orphan")
-	f.clean("delete", "pods", "--all", "-n", f.namespace, "--grace-period=1")
-	f.clean("delete", "services", "--all", "-n", f.namespace)
-	f.clean("delete", "namespace", f.namespace, "--wait=false") // nobody else has its name
-	f.clean("delete", "clusterrole,clusterrolebinding", "-l", "app.kubernetes.io/part-of=harmony-fleet")
-}
-
-// clean runs a command line of kubectl's after the test.
-func (f *fleet) clean(args ...string) {
-	ctx, cancel := context.WithTimeout(context.Background(), clustertest.Timeout)
-	defer cancel()
-	if _, err := f.node.Kubectl(ctx, nil, args...); err != nil {
-		f.t.Error(err)
-	}
+	clean(f.t, f.node, "delete", "statefulsets,deployments.apps", "--all", "-n", f.namespace, "--cascade=orphan")
+	clean(f.t, f.node, "delete", "pods", "--all", "-n", f.namespace, "--grace-period=1")
+	clean(f.t, f.node, "delete", "services", "--all", "-n", f.namespace)
+	deleteRights(f.t, f.node)
 }

@@ -49,6 +49,10 @@ func restrictedNamespace(t *testing.T, node *clustertest.Node, name string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		node.Tell(t)
+		clean(t, node, "delete", "namespace", name, "--ignore-not-found", "--wait=false") // nobody else has its name
+	})
 }
 
 // get asks a NodePort and gives the body of the answer.

@@ -50,6 +50,7 @@ type Node struct {
 	slot     *slot
 	launcher *launcher
 	keys     *keyring
+	told     string // the test that the node last told of; a node has one test at a time
 }
 
 // start makes a node and waits until it takes pods. What it began to make is away where
@@ -113,12 +114,23 @@ func (n *Node) stop() error {
 }
 
 // PowerCut ends all of the node's processes at once, as a machine that loses its power.
-// Its disk stays. Who dials its addresses meanwhile is told that there is no route.
+// Its disk stays. Who dials its addresses meanwhile is told that there is no route. A test
+// that ends before PowerOn leaves a node that runs.
 func (n *Node) PowerCut(t testing.TB) {
 	t.Helper()
 	if err := n.launcher.powerOff(); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if n.launcher.isOn() {
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), Timeout)
+		defer cancel()
+		if err := n.powerOn(ctx); err != nil {
+			t.Errorf("%v\n%s", err, n.logs())
+		}
+	})
 }
 
 // PowerOn starts the node again after PowerCut, and waits until it takes pods.
@@ -157,7 +169,7 @@ var shared struct {
 }
 
 // Shared returns the node that this test process shares. Of a test that fails, it tells
-// what became of the pods.
+// what became of the pods, at its end or where Tell is called before.
 func Shared(t testing.TB) *Node {
 	t.Helper()
 	if !shared.allowed {
@@ -173,9 +185,8 @@ func Shared(t testing.TB) *Node {
 		t.Fatal(shared.err)
 	}
 	t.Cleanup(func() {
-		if t.Failed() {
-			t.Log(shared.node.report())
-		}
+		shared.node.Tell(t)
+		shared.node.told = ""
 	})
 	return shared.node
 }

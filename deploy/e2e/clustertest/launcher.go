@@ -74,6 +74,9 @@ func (l *launcher) powerOff() error {
 	return err
 }
 
+// isOn says whether the node's processes run.
+func (l *launcher) isOn() bool { return l.first != "" }
+
 // order gives the script an order and returns its answer.
 func (l *launcher) order(word string) (string, error) {
 	late := time.AfterFunc(endTimeout, func() { _ = l.cmd.Process.Kill() })

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"testing"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -14,6 +15,17 @@ import (
 
 // reportTimeout bounds what a failed test is told.
 const reportTimeout = 30 * time.Second
+
+// Tell tells now what became of the pods, of a test that has failed: before what it left is
+// taken out. A test is told of once.
+func (n *Node) Tell(t testing.TB) {
+	t.Helper()
+	if !t.Failed() || n.told == t.Name() || strings.HasPrefix(n.told, t.Name()+"/") {
+		return
+	}
+	n.told = t.Name()
+	t.Log(n.report())
+}
 
 // report tells what became of the cluster's pods, for a test that failed.
 func (n *Node) report() string {
