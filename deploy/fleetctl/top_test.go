@@ -10,6 +10,8 @@ import (
 
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
+	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/attention/attentiontest"
 )
 
@@ -34,6 +36,24 @@ func TestTheTopOfAFleetIsLive(t *testing.T) {
 	if err := s.ended(); err != nil {
 		t.Errorf("q ended it with %v", err)
 	}
+}
+
+// Where the log that is followed is gone, top ends and says so, with what to do.
+func TestTheTopOfALogThatIsReplacedEndsWithAReason(t *testing.T) {
+	t.Parallel()
+	w := openFleet(t)
+	s := openTerminal(t, 120, 16, fleetEnv(w), "fleetctl", "top")
+	s.until("event 10", "q quit")
+	if err := w.js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := logstream.Ensure(t.Context(), w.js, logstream.Config{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.ended(); err == nil {
+		t.Error("it ended as if a person had ended it")
+	}
+	s.until("Error: ", "Try: run the same command again")
 }
 
 // Each command that an item names is one that there is, with flags that it has.

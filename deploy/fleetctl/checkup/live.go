@@ -18,7 +18,7 @@ import (
 type live struct {
 	color bool
 	out   *os.File
-	pages iter.Seq[page] // until the context ends
+	pages func(context.Context) iter.Seq[page] // until the context ends
 }
 
 // run returns once a person quits, the context ends or the terminal goes.
@@ -30,10 +30,7 @@ func (l live) run(ctx context.Context) error {
 	shown := make(chan struct{})
 	go func() {
 		defer close(shown)
-		for p := range l.pages {
-			if ctx.Err() != nil {
-				return
-			}
+		for p := range l.pages(ctx) {
 			program.Send(p)
 		}
 	}()

@@ -19,7 +19,6 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/attention"
-	"fleet.nationtech.io/projections/fleet"
 )
 
 // topFlags are those of top.
@@ -131,62 +130,38 @@ func present(ctx context.Context, js jetstream.JetStream, now func() time.Time) 
 	return facts, ahead, err
 }
 
-// lookEvery is how often the list is made anew, presentEvery how often the servers are asked
-// for what the log does not say.
-const (
-	lookEvery    = time.Second
-	presentEvery = 30 * time.Second
-)
-
 // watchFleet shows the list on a terminal until a person ends it.
 func watchFleet(ctx context.Context, s cli.Streams, c *query.Connection, nc *nats.Conn, js jetstream.JetStream, screen *os.File) error {
-	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed
+	ctx, closed := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed
+	defer closed()
+	looking, stop := context.WithCancel(ctx)
 	defer stop()
 	p := render.NewProgress(s, "folding the log")
-	follower, last, err := asof.Follow(ctx, js, asof.Options{Progress: p.Report})
+	follower, last, err := asof.Follow(looking, js, asof.Options{Progress: p.Report})
 	if err != nil {
 		return c.Explain(err, nc)
 	}
 	folded := make(chan error, 1)
-	go func() { folded <- follower.Run(ctx); stop() }()
-	facts, ahead, err := present(ctx, js, s.Now)
+	go func() { folded <- follower.Run(looking); stop() }()
+	l := lookout{now: s.Now, view: follower.Do, ask: func(ctx context.Context) (attention.Facts, time.Duration, error) {
+		return examine.Present(ctx, js, s.Now)
+	}}
+	l.facts, l.ahead, err = present(looking, js, s.Now)
 	if err == nil {
-		err = follower.WaitFor(ctx, last)
+		err = follower.WaitFor(looking, last)
 	}
 	p.End()
 	if err == nil {
-		err = live{color: s.Color, out: screen, pages: func(yield func(page) bool) {
-			asked := s.Now()
-			for ctx.Err() == nil {
-				now := s.Now()
-				if now.Sub(asked) >= presentEvery {
-					asked = now
-					if again, by, err := examine.Present(ctx, js, s.Now); err == nil {
-						again.Habits = facts.Habits
-						facts, ahead = again, by
-					}
-				}
-				var one page
-				follower.Do(func(v *fleet.View) {
-					one = page{Sequence: v.Sequence, Time: now.Add(ahead)}
-					one.look(v, facts)
-				})
-				if !yield(one) {
-					return
-				}
-				select {
-				case <-ctx.Done():
-				case <-time.After(lookEvery):
-				}
-			}
-		}}.run(ctx)
+		err = live{color: s.Color, out: screen, pages: l.pages}.run(looking)
 	}
 	stop()
-	if failed := <-folded; failed != nil && err == nil {
-		err = failed
+	if failed := <-folded; failed != nil {
+		err = failed // which ended all else
+	} else if err == nil && query.Refused(nc) {
+		err = context.Canceled
 	}
-	if err != nil && ctx.Err() == nil {
+	if err != nil {
 		return c.Explain(err, nc)
 	}
-	return err
+	return nil
 }
