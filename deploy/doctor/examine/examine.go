@@ -16,6 +16,7 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/eventlog/version"
+	"fleet.nationtech.io/projections/attention/present"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -167,8 +168,8 @@ func (l *look) clock(asked, answered, said time.Time) {
 	if said.IsZero() {
 		return
 	}
-	half := answered.Sub(asked) / 2
-	l.Server.Ahead, l.Server.Blur, l.Server.Timed = said.Sub(asked.Add(half)), half, true
+	l.Server.Timed = true
+	l.Server.Ahead, l.Server.Blur = present.Ahead(asked, answered, said)
 }
 
 // growthSpan is how far back the rate at which the log grows is looked at.

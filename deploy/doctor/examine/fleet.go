@@ -15,7 +15,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/attention"
-	"fleet.nationtech.io/projections/buckets"
+	"fleet.nationtech.io/projections/attention/present"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -31,26 +31,11 @@ func (l *look) buckets(ctx context.Context) {
 }
 
 func (l *look) bucket(ctx context.Context, name string) error {
-	ctx, cancel := asking(ctx)
-	defer cancel()
-	is, err := buckets.Inspect(ctx, l.JS, buckets.Config{Replicas: l.stream.Replicas}, name, l.stream.ID)
-	if err != nil {
-		return err
+	b, replicas, err := present.Bucket(ctx, l.JS, l.stream, name)
+	if err == nil {
+		l.Buckets = append(l.Buckets, doctor.Bucket{Bucket: b, Replicas: replicas})
 	}
-	b := doctor.Bucket{Bucket: attention.Bucket{Name: name, Finding: is.Finding}, Replicas: is.Replicas}
-	if is.Finding == buckets.Sound {
-		m, err := buckets.Lacks(ctx, l.JS, name)
-		switch {
-		case errors.Is(err, buckets.ErrUnreadable):
-			b.Unreadable = err.Error()
-		case err != nil:
-			return err
-		case m != nil:
-			b.Lacks, b.Since = m.Sequence, m.Time
-		}
-	}
-	l.Buckets = append(l.Buckets, b)
-	return nil
+	return err
 }
 
 // view looks at the fleet as the log has it.

@@ -12,13 +12,13 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
 
-	"fleet.nationtech.io/deploy/doctor/examine"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/attention"
+	"fleet.nationtech.io/projections/attention/present"
 )
 
 // topFlags are those of top.
@@ -95,7 +95,7 @@ func top(ctx context.Context, s cli.Streams, c *query.Connection, f topFlags) er
 	var facts attention.Facts
 	if at.IsNow() {
 		var ahead time.Duration
-		if facts, ahead, err = present(reading, js, s.Now); err != nil {
+		if facts, ahead, err = factsOf(reading, js, s.Now); err != nil {
 			return c.Explain(err, nc)
 		}
 		page.Time = s.Now().Add(ahead)
@@ -120,12 +120,12 @@ func terminalOf(s cli.Streams) *os.File {
 	return out
 }
 
-// present is what the servers tell of the present, the devices' habits, and how far the
+// factsOf is what the servers tell of the present, the devices' habits, and how far the
 // servers' clock is ahead of this machine's.
-func present(ctx context.Context, js jetstream.JetStream, now func() time.Time) (attention.Facts, time.Duration, error) {
-	facts, ahead, err := examine.Present(ctx, js, now)
+func factsOf(ctx context.Context, js jetstream.JetStream, now func() time.Time) (attention.Facts, time.Duration, error) {
+	facts, ahead, err := present.Look(ctx, js, now)
 	if err == nil {
-		facts.Habits, err = examine.Habits(ctx, js, now().Add(ahead))
+		facts.Habits, err = present.Habits(ctx, js, now().Add(ahead))
 	}
 	return facts, ahead, err
 }
@@ -144,9 +144,9 @@ func watchFleet(ctx context.Context, s cli.Streams, c *query.Connection, nc *nat
 	folded := make(chan error, 1)
 	go func() { folded <- follower.Run(looking); stop() }()
 	l := lookout{now: s.Now, view: follower.Do, ask: func(ctx context.Context) (attention.Facts, time.Duration, error) {
-		return examine.Present(ctx, js, s.Now)
+		return present.Look(ctx, js, s.Now)
 	}}
-	l.facts, l.ahead, err = present(looking, js, s.Now)
+	l.facts, l.ahead, err = factsOf(looking, js, s.Now)
 	if err == nil {
 		err = follower.WaitFor(looking, last)
 	}

@@ -20,7 +20,6 @@ import (
 	"fleet.nationtech.io/operator/internal/dashboard/moments"
 	"fleet.nationtech.io/operator/internal/dashboard/page"
 	"fleet.nationtech.io/projections/asof"
-	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/storytest"
@@ -137,7 +136,7 @@ func BenchmarkDashboard(b *testing.B) {
 		b.Fatal(err)
 	}
 	models := map[string]func(moments.Fleet) any{
-		"overview":    func(f moments.Fleet) any { return model.OverviewOf(f.Catalog, true, attention.Facts{}) },
+		"overview":    func(f moments.Fleet) any { return model.OverviewOf(f.Catalog, true, model.Present{}) },
 		"rollout":     func(f moments.Fleet) any { m, _ := model.RolloutOf(f.Catalog, true, web); return m },
 		"device list": func(f moments.Fleet) any { return model.DevicesOf(f.Catalog, true, model.DeviceFilter{Size: 100}) },
 	}

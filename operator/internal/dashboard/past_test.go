@@ -15,7 +15,6 @@ import (
 	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/asof/asoftest"
-	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -36,7 +35,7 @@ func TestAPageOfThePastIsWhatTheFoldOfTheLogGivesThere(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := resource.NewCatalog(v, v.Recorded)
-		s.same(at, "overview", model.OverviewOf(c, false, attention.Facts{}))
+		s.same(at, "overview", model.OverviewOf(c, false, model.Present{}))
 		s.same(at, "deployments", model.DeploymentsOf(c, false, model.DeploymentFilter{Size: 100}))
 		s.same(at, "devices", model.DevicesOf(c, false, model.DeviceFilter{Size: 100}))
 		if r, known := model.RolloutOf(c, false, web); known {

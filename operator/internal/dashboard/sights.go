@@ -11,12 +11,10 @@ import (
 	"k8s.io/apimachinery/pkg/labels"
 
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator/internal/dashboard/model"
 	"fleet.nationtech.io/operator/internal/dashboard/moments"
 	"fleet.nationtech.io/operator/internal/dashboard/page"
 	"fleet.nationtech.io/operator/internal/eventsapi"
-	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -48,27 +46,17 @@ func sights() []sight {
 
 func overview(ctx context.Context, d *Dashboard, q question) (v shown, err error) {
 	v.title = "Overview"
-	facts, err := d.facts(ctx, q)
-	if err != nil {
-		return v, err
+	var p model.Present
+	if q.at.IsNow() {
+		if p.Facts, p.Ahead, err = d.o.Moments.Present(ctx); err != nil {
+			return v, err
+		}
 	}
 	err = d.o.Moments.At(ctx, q.at, func(f moments.Fleet) {
-		m := model.OverviewOf(f.Catalog, f.Now, facts)
+		m := model.OverviewOf(f.Catalog, f.Now, p)
 		v.model, v.moment, v.logID = m, m.Moment, f.LogID
 	})
 	return v, err
-}
-
-// facts are what the log does not say of the servers. They are of the present alone.
-func (d *Dashboard) facts(ctx context.Context, q question) (attention.Facts, error) {
-	if !q.at.IsNow() {
-		return attention.Facts{}, nil
-	}
-	log, err := logstream.Inspect(ctx, d.o.JS)
-	if err != nil {
-		return attention.Facts{}, err
-	}
-	return attention.Facts{Log: &attention.LogSize{Bytes: log.Bytes, MaxBytes: uint64(max(0, log.MaxBytes))}}, nil
 }
 
 func deploymentList(ctx context.Context, d *Dashboard, q question) (v shown, err error) {

@@ -9,7 +9,6 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/internal/dashboard/model"
 	"fleet.nationtech.io/operator/resource"
-	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/storytest"
 )
@@ -66,7 +65,7 @@ func TestPagesAgreeWithEachOtherAtEachMoment(t *testing.T) {
 		}
 		c := resource.NewCatalog(v, v.Recorded)
 		all := model.DevicesOf(c, false, model.DeviceFilter{Size: 100})
-		overview := model.OverviewOf(c, false, attention.Facts{})
+		overview := model.OverviewOf(c, false, model.Present{})
 		if overview.Devices != all.Counts || all.Counts.Devices != len(all.Devices) {
 			t.Fatalf("at %d: the overview counts %+v, the list %+v of %d devices", at+1, overview.Devices, all.Counts, len(all.Devices))
 		}

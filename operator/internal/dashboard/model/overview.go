@@ -1,6 +1,8 @@
 package model
 
 import (
+	"time"
+
 	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/attention"
 )
@@ -22,10 +24,16 @@ type Overview struct {
 	Rollouts      []DeploymentRow `json:"rollouts"` // the first that are on their way
 }
 
-// OverviewOf says whether the fleet is well. facts are about the present alone.
-func OverviewOf(c *resource.Catalog, now bool, facts attention.Facts) Overview {
+// Present is what the servers say of the present, and the log does not.
+type Present struct {
+	Facts attention.Facts
+	Ahead time.Duration // how far their clock is ahead of this machine's
+}
+
+// OverviewOf says whether the fleet is well.
+func OverviewOf(c *resource.Catalog, now bool, p Present) Overview {
 	out := Overview{Moment: MomentOf(c, now), Rollouts: []DeploymentRow{}, Attention: []attention.Item{}}
-	clock := c.Now
+	clock, facts := c.Now.Add(p.Ahead), p.Facts
 	if !now {
 		clock, facts = c.View.Clock, attention.Facts{}
 	}

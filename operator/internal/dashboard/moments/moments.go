@@ -57,6 +57,7 @@ type Moments struct {
 type live struct {
 	logID    string
 	sequence *atomic.Uint64 // of the last event that is folded
+	servers  *servers
 	follower *fleet.Follower
 	catalog  *resource.Catalog // of the follower's view; used under its lock
 }
@@ -136,13 +137,15 @@ func (m *Moments) follow(ctx context.Context) error {
 	}
 	var sequence atomic.Uint64
 	follower.Observe(func(v *fleet.View, _ eventlog.Event) { sequence.Store(v.Sequence) })
+	said := newServers()
 	var arrive sync.WaitGroup
 	defer arrive.Wait()
+	arrive.Go(func() { m.ask(ctx, said) })
 	arrive.Go(func() {
 		if follower.WaitFor(ctx, last) != nil {
 			return
 		}
-		l := &live{logID: log.ID, sequence: &sequence, follower: follower}
+		l := &live{logID: log.ID, sequence: &sequence, servers: said, follower: follower}
 		follower.Do(func(v *fleet.View) {
 			v.Drain()
 			sequence.Store(v.Sequence) // that of a checkpoint, where no event came after it
