@@ -124,6 +124,8 @@ func find(ctx context.Context, s cli.Streams, c *query.Connection, f flags, args
 	switch {
 	case ctx.Err() != nil:
 		return cli.Interrupted("")
+	case errors.Is(err, bisect.ErrOrder) && p.from > p.to:
+		return cli.Failed(fmt.Errorf("--good, which is sequence %d, is after --bad, which is sequence %d", p.from, p.to), "an earlier --good, or a later --bad; to find when it became untrue, turn the predicate round")
 	case errors.Is(err, bisect.ErrOrder):
 		return cli.Failed(fmt.Errorf("--good and --bad are the same place in the log, sequence %d", p.from), "an earlier --good, or a later --bad")
 	case errors.Is(err, bisect.ErrTrue):
