@@ -106,6 +106,15 @@ func (r *run) reloadBy(ctx context.Context, s servers, with restarting) error {
 	if why == "" {
 		return err
 	}
+	if distrust(err) != "" { // a restart shows the Secret's certificate, which may be the one that is shown
+		shown, failed := with.shown(ctx, names.NATS+"-0")
+		if failed != nil {
+			return failed
+		}
+		if shown.Equal(s.certificate) {
+			return unreadable(r.Namespace, r.settings.NATS.TLS.ClientsSecret, err)
+		}
+	}
 	with.tell("%s The NATS servers are restarted, one after the other.", why)
 	if failed := with.restart(); failed != nil || !errors.Is(err, errNotRead) {
 		return failed
@@ -138,7 +147,7 @@ func (r *run) insideAt(url string, roots *x509.CertPool, use func(*nats.Conn) er
 	login := r.secrets.System()
 	nc, err := nats.Connect(url, nats.Name("fleetctl install"), nats.UserInfo(login.User, login.Password),
 		nats.Timeout(connectTimeout), nats.MaxReconnects(-1), nats.ReconnectWait(tryEvery), nats.IgnoreDiscoveredServers(),
-		nats.Secure(&tls.Config{RootCAs: roots, ServerName: names.NATS + "." + r.Namespace + ".svc", MinVersion: tls.VersionTLS12}))
+		nats.Secure(&tls.Config{RootCAs: roots, ServerName: innerName(r.Namespace), MinVersion: tls.VersionTLS12}))
 	if err != nil {
 		return fmt.Errorf("connect to the NATS servers' own account through the Kubernetes API: %w", err)
 	}
