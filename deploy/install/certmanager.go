@@ -78,13 +78,6 @@ func (r *run) issuer(ctx context.Context) ([]cluster.Finding, error) {
 			Level: cluster.Warn, Sentence: fmt.Sprintf("%s is not ready: %s", apply.Name(there), ready.message), Remedy: "Read: kubectl describe " + ref.Kind + " " + ref.Name + ".",
 		})
 	}
-	if r.before != nil && r.before.State == Installed && !usedIssuer(*r.before) {
-		all = append(all, cluster.Finding{
-			Level:    cluster.Warn,
-			Sentence: "The NATS servers' certificate will be of another authority. Devices that trust the former one alone do not come back.",
-			Remedy:   "First give the devices a file with both authorities: fleetctl enroll again with --ca-file (docs/install.md).",
-		})
-	}
 	return all, nil
 }
 
@@ -136,7 +129,11 @@ func (r *run) certified(ctx context.Context) error {
 			"Name an issuer with an authority of its own by nats.tls.certManager.issuer, such as one of type CA. The servers trust each other by it.",
 		}
 	}
-	if err := r.put(ctx, "certificate", trusted(r.Namespace, names.ConfigMapCA, values[names.KeyCA])); err != nil {
+	trusted, err := r.trust(ctx, "certificate", values[names.KeyCA])
+	if err != nil {
+		return err
+	}
+	if err := r.put(ctx, "certificate", trusted); err != nil {
 		return err
 	}
 	return r.annotate(NATS, map[string]string{certificateAnnotation: digest(values[names.KeyCert])})

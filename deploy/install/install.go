@@ -118,6 +118,7 @@ type run struct {
 	refs     []Ref // of the chart's objects
 	secrets  credentials.Secrets
 	unread   error // why what is installed could not be read
+	anew     bool  // the servers' Secret is made again: released
 }
 
 // Install installs a fleet, or brings an installed one to what is wished.
@@ -130,7 +131,7 @@ func Install(ctx context.Context, o Options) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	steps := []func(context.Context) error{r.look, r.settle, r.render, r.preflight, r.namespace, r.remember, r.definitions, r.credentials, r.objectsFirst, r.certified, r.workloads, r.leftover, r.check, r.done}
+	steps := []func(context.Context) error{r.look, r.settle, r.render, r.preflight, r.namespace, r.remember, r.definitions, r.released, r.credentials, r.objectsFirst, r.certified, r.workloads, r.leftover, r.check, r.done}
 	for _, step := range steps {
 		if err := step(ctx); err != nil {
 			return r.result, err

@@ -51,7 +51,11 @@ func (r *run) preflight(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.result.Findings = slices.Concat(other, lost, claims, provider, issuer, r.result.Findings)
+		succession, err := r.succession(ctx)
+		if err != nil {
+			return err
+		}
+		r.result.Findings = slices.Concat(other, lost, claims, provider, issuer, succession, r.result.Findings)
 	}
 	r.Found(r.result.Findings)
 	var refused []cluster.Finding
@@ -87,6 +91,9 @@ func (r *run) rights() ([]cluster.Right, error) {
 	}
 	if r.settings.issued() {
 		rights = append(rights, r.issuerRight())
+	}
+	if r.returns() && r.settings.ownCertificate() {
+		rights = append(rights, cluster.Right{Verb: "delete", Resource: "secrets", Namespace: r.Namespace})
 	}
 	if r.before != nil {
 		gone, err := r.deletions(Leftover(r.before.Objects, r.refs))

@@ -180,9 +180,15 @@ func (r *run) certificate(ctx context.Context) (objects []*unstructured.Unstruct
 	if why != "" {
 		r.say("credentials", "The NATS servers get a certificate of the fleet's own authority: %s.", why)
 	}
-	objects = append(objects, serverSecret(r.Namespace, pair, ca))
+	if !r.anew || !r.DryRun { // a dry run finds cert-manager's own still there
+		objects = append(objects, serverSecret(r.Namespace, pair, ca))
+	}
 	if r.settings.NATS.TLS.ClientsSecret == names.SecretTLS { // else pods trust whom the owner of that Secret says
-		objects = append(objects, trusted(r.Namespace, names.ConfigMapCA, ca.Pair().Certificate))
+		trusted, err := r.trust(ctx, "credentials", ca.Pair().Certificate)
+		if err != nil {
+			return nil, nil, err
+		}
+		objects = append(objects, trusted)
 	}
 	if left := ca.Ends().Sub(r.Now()); left < authorityWarning {
 		r.say("credentials", "The fleet's certificate authority ends on %s. Give the devices another one before that: docs/install.md.", ca.Ends().Format(time.DateOnly))
