@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"slices"
@@ -129,6 +130,9 @@ func (r *run) certified(ctx context.Context) error {
 			"Name an issuer with an authority of its own by nats.tls.certManager.issuer, such as one of type CA. The servers trust each other by it.",
 		}
 	}
+	if err := r.tellLife(values[names.KeyCert]); err != nil {
+		return err
+	}
 	trusted, err := r.trust(ctx, "certificate", values[names.KeyCA])
 	if err != nil {
 		return err
@@ -137,6 +141,51 @@ func (r *run) certified(ctx context.Context) error {
 		return err
 	}
 	return r.annotate(NATS, map[string]string{certificateAnnotation: digest(values[names.KeyCert])})
+}
+
+// tellLife says when the installation must be run again: nobody else has the servers
+// read a certificate that cert-manager renewed.
+func (r *run) tellLife(text []byte) error {
+	c := r.settings.NATS.TLS.CertManager
+	wished, err := time.ParseDuration(c.Duration)
+	if err != nil {
+		return fmt.Errorf("value nats.tls.certManager.duration: %w", err)
+	}
+	before, err := time.ParseDuration(c.RenewBefore)
+	if err != nil {
+		return fmt.Errorf("value nats.tls.certManager.renewBefore: %w", err)
+	}
+	certificate, err := leaf(text)
+	if err != nil {
+		return fmt.Errorf("secret %s, key %s: %w", r.settings.NATS.TLS.ClientsSecret, names.KeyCert, err)
+	}
+	r.say("certificate", "%s", life(certificate, wished, before))
+	return nil
+}
+
+// life says how long a certificate of cert-manager holds. How long it is wished to hold is
+// a wish: an issuer may give shorter ones. cert-manager renews it so long before its end,
+// and where that is longer than its life, after two thirds of it
+// (https://cert-manager.io/docs/usage/certificate/).
+func life(c *x509.Certificate, wished, before time.Duration) string {
+	whole := c.NotAfter.Sub(c.NotBefore)
+	if before >= whole {
+		before = whole / 3
+	}
+	at := func(t time.Time) string {
+		if whole < 30*24*time.Hour {
+			return t.UTC().Format("2006-01-02 15:04 MST")
+		}
+		return t.UTC().Format(time.DateOnly)
+	}
+	when := fmt.Sprintf("cert-manager renews it on %s, and the servers show the new one once fleetctl install has run: run it between then and %s, when the present one ends.",
+		at(c.NotAfter.Add(-before)), at(c.NotAfter))
+	if whole < wished/2 {
+		hours := func(d time.Duration) string { return fmt.Sprintf("%.0fh", d.Hours()) }
+		return fmt.Sprintf("WARNING: the issuer gives the NATS servers a certificate of %s, and one of %s was wished. %s Otherwise no device gets in any more. "+
+			"Do so with each certificate, by a timer where they are so short, or have the issuer give longer ones.", hours(whole), hours(wished), when)
+	}
+	return "The NATS servers' certificate is cert-manager's: " + when
 }
 
 // awaitCertificate gives what is in the Secret once cert-manager says that it is what is

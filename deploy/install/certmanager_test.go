@@ -2,6 +2,7 @@ package install
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"os"
 	"strings"
@@ -19,6 +20,7 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"fleet.nationtech.io/crds/localapi/localapitest"
+	"fleet.nationtech.io/deploy/authority"
 	"fleet.nationtech.io/deploy/chart"
 	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/install/cluster"
@@ -233,6 +235,8 @@ func TestTheServersCertificateComesFromCertManager(t *testing.T) {
 	if err := i.play(t, 0, "True", "it is of before", "old"); err != nil {
 		t.Fatal(err)
 	}
+	var told []string
+	r.Tell = func(p Progress) { told = append(told, p.Sentence) }
 	done := make(chan error, 1)
 	go func() { done <- r.certified(t.Context()) }()
 	if err := i.play(t, 1, "False", "Issuing certificate as Secret does not exist", ""); err != nil {
@@ -248,8 +252,39 @@ func TestTheServersCertificateComesFromCertManager(t *testing.T) {
 	if err != nil || ca == nil {
 		t.Fatalf("what pods trust: %v, %v", ca, err)
 	}
-	if got, _, _ := unstructured.NestedString(ca.Object, "data", names.KeyCA); got != "authority of new" {
+	issued, err := r.client.CoreV1().Secrets(i.namespace).Get(t.Context(), names.SecretTLS, metav1.GetOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, _, _ := unstructured.NestedString(ca.Object, "data", names.KeyCA); got != string(issued.Data[names.KeyCA]) {
 		t.Errorf("pods trust %q", got)
+	}
+	if said := strings.Join(told, "\n"); !strings.Contains(said, "WARNING: the issuer gives the NATS servers a certificate of 769h, and one of 26280h was wished") {
+		t.Errorf("told %q", said)
+	}
+}
+
+// An issuer may give shorter certificates than are wished, such as Vault by its role.
+func TestWhenTheInstallationMustRunAgainIsTold(t *testing.T) {
+	t.Parallel()
+	const wished, before = 26280 * time.Hour, 8760 * time.Hour
+	start := time.Date(2026, 12, 1, 12, 0, 0, 0, time.UTC)
+	for name, tt := range map[string]struct {
+		whole time.Duration
+		says  []string
+	}{
+		"as long as is wished":  {wished, []string{"The NATS servers' certificate is cert-manager's", "on 2028-11-30", "between then and 2029-11-30"}},
+		"a little shorter":      {20000 * time.Hour, []string{"The NATS servers' certificate is cert-manager's"}},
+		"of Vault's default":    {768 * time.Hour, []string{"WARNING", "a certificate of 768h, and one of 26280h", "on 2026-12-22", "between then and 2027-01-02"}},
+		"of a day":              {24 * time.Hour, []string{"WARNING", "on 2026-12-02 04:00 UTC", "between then and 2026-12-02 12:00 UTC"}},
+		"shorter than the time": {before, []string{"WARNING", "on 2027-08-01"}},
+	} {
+		said := life(&x509.Certificate{NotBefore: start, NotAfter: start.Add(tt.whole)}, wished, before)
+		for _, part := range tt.says {
+			if !strings.Contains(said, part) {
+				t.Errorf("%s: %q lacks %q", name, said, part)
+			}
+		}
 	}
 }
 
@@ -306,9 +341,14 @@ func (i issuing) play(t *testing.T, generation int64, status, message, certifica
 			return err
 		}
 		secrets := r.client.CoreV1().Secrets(i.namespace)
+		ca := newTestAuthority(t, certificate)
+		pair, err := ca.Server(authority.Server{Name: certificate, Until: time.Now().Add(768 * time.Hour)}, time.Now())
+		if err != nil {
+			return err
+		}
 		s := &corev1.Secret{
 			ObjectMeta: metav1.ObjectMeta{Name: names.SecretTLS}, Type: corev1.SecretTypeTLS,
-			Data: map[string][]byte{names.KeyCert: []byte(certificate), names.KeyKey: []byte("key"), names.KeyCA: []byte("authority of " + certificate)},
+			Data: map[string][]byte{names.KeyCert: pair.Certificate, names.KeyKey: pair.Key, names.KeyCA: ca.Pair().Certificate},
 		}
 		if _, err := secrets.Create(t.Context(), s, metav1.CreateOptions{}); apierrors.IsAlreadyExists(err) {
 			_, err = secrets.Update(t.Context(), s, metav1.UpdateOptions{})

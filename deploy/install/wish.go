@@ -23,8 +23,10 @@ type settings struct {
 			ClientsSecret string `json:"clientsSecret"`
 			RoutesSecret  string `json:"routesSecret"`
 			CertManager   struct {
-				Issuer string `json:"issuer"`
-				Kind   string `json:"kind"`
+				Issuer      string `json:"issuer"`
+				Kind        string `json:"kind"`
+				Duration    string `json:"duration"`
+				RenewBefore string `json:"renewBefore"`
 			} `json:"certManager"`
 		} `json:"tls"`
 	} `json:"nats"`
