@@ -44,7 +44,7 @@ func deployment(ctx context.Context, d *Dashboard, q question) (v shown, err err
 	}
 	v.title, v.stream = key.String(), aboutDeployment(key)
 	of := model.DeploymentSubjects(key)
-	v.subjects = append(of, eventlog.DesiredSubject(eventlog.Wildcard, key.Name), eventlog.StateSubject(eventlog.Wildcard, key.Name))
+	v.subjects = append(slices.Clone(of), eventlog.DesiredSubject(eventlog.Wildcard, key.Name), eventlog.StateSubject(eventlog.Wildcard, key.Name))
 	h, err := d.o.Moments.Hold(ctx, q.at)
 	if err != nil {
 		return v, err

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,15 +116,16 @@ func TestNoMoreViewsAreKeptThanMayBeAndThoseInUseStay(t *testing.T) {
 func TestWorkGoesOnForThoseWhoHadNoMoreTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, began, ended := newCache(2, 1), 0, 0
+		c := newCache(2, 1)
+		var began, ended atomic.Int64
 		load := func(takes time.Duration) func(context.Context) (*resource.Catalog, error) {
 			return func(ctx context.Context) (*resource.Catalog, error) {
-				began++
+				began.Add(1)
 				select {
 				case <-time.After(takes):
 					return &resource.Catalog{}, nil
 				case <-ctx.Done():
-					ended++
+					ended.Add(1)
 					return nil, ctx.Err()
 				}
 			}
@@ -142,21 +144,21 @@ func TestWorkGoesOnForThoseWhoHadNoMoreTime(t *testing.T) {
 				t.Fatalf("a view that takes 25 s: %v", err)
 			}
 		}
-		if err := ask(1, 25*time.Second); err != nil || began != 1 {
-			t.Errorf("who asks for the third time gets %v; the work was begun %d times", err, began)
+		if err := ask(1, 25*time.Second); err != nil || began.Load() != 1 {
+			t.Errorf("who asks for the third time gets %v; the work was begun %d times", err, began.Load())
 		}
 		for range 2 {
 			_ = ask(2, time.Hour)
 		}
 		time.Sleep(patience - time.Second)
 		synctest.Wait()
-		if ended != 0 {
+		if ended.Load() != 0 {
 			t.Error("the work ended before its time")
 		}
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if ended != 1 || len(c.entries) != 1 || len(c.folds) != 0 {
-			t.Errorf("the work for nobody ended %d times; %d entries and %d folds are left", ended, len(c.entries), len(c.folds))
+		if ended.Load() != 1 || len(c.entries) != 1 || len(c.folds) != 0 {
+			t.Errorf("the work for nobody ended %d times; %d entries and %d folds are left", ended.Load(), len(c.entries), len(c.folds))
 		}
 	})
 }
