@@ -68,15 +68,17 @@ type look struct {
 }
 
 // without notes that a check cannot be made.
-func (l *look) without(check string, err error) {
+func (l *look) without(check string, err error) { l.LeftOut[check] = l.why(err) }
+
+// why says why the servers do not tell something.
+func (l *look) why(err error) string {
 	switch {
 	case errors.Is(err, context.Canceled): // what is refused ends whoever waits for it
-		l.LeftOut[check] = fmt.Sprintf("the servers refuse it to user %q", l.User)
+		return fmt.Sprintf("the servers refuse it to user %q", l.User)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, nats.ErrNoResponders):
-		l.LeftOut[check] = fmt.Sprintf("the servers do not answer user %q about it: %v", l.User, err)
-	default:
-		l.LeftOut[check] = err.Error()
+		return fmt.Sprintf("the servers do not answer user %q about it: %v", l.User, err)
 	}
+	return err.Error()
 }
 
 // asking bounds one question.
@@ -185,7 +187,7 @@ func (l *look) growth(ctx context.Context) {
 	now := l.Now().Add(l.Server.Ahead)
 	since, from, err := l.recordedSince(ctx, now.Add(-growthSpan))
 	if err != nil {
-		l.GrowthUnread = err.Error()
+		l.GrowthUnread = l.why(err)
 		return
 	}
 	each := float64(l.stream.Bytes) / float64(l.stream.Last-l.stream.First+1)
