@@ -8,7 +8,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 
-	"fleet.nationtech.io/deploy/chart"
 	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/install/apply"
 	"fleet.nationtech.io/deploy/install/cluster"
@@ -75,7 +74,7 @@ func (r *run) sameIssuer() (bool, error) {
 		return false, nil
 	}
 	o := r.chartOptions()
-	o.Profile, o.Values = r.before.Profile, chart.Values(r.before.Values)
+	o.Profile, o.Values = r.before.Profile, r.before.Values
 	before, err := read(o)
 	is, was := r.settings.NATS.TLS.CertManager, before.NATS.TLS.CertManager
 	return err == nil && is.Issuer == was.Issuer && is.Kind == was.Kind, err
