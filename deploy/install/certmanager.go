@@ -213,7 +213,7 @@ func (r *run) awaitCertificate(ctx context.Context) (map[string][]byte, error) {
 					return nil, err
 				}
 				if secret != nil {
-					return data(secret)
+					return apply.Data(secret)
 				}
 			}
 		}

@@ -118,7 +118,7 @@ type run struct {
 	refs     []Ref // of the chart's objects
 	secrets  credentials.Secrets
 	unread   error // why what is installed could not be read
-	anew     bool  // the servers' Secret is made again: released
+	remade   bool  // the servers' Secret is made again: released
 }
 
 // Install installs a fleet, or brings an installed one to what is wished.

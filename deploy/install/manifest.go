@@ -47,7 +47,7 @@ func (m Manifest) Complete(present []byte) (text []byte, certificate string, err
 		if ns := o.GetNamespace(); ns != m.Namespace {
 			return nil, "", fmt.Errorf("%s is of namespace %q, and not of %s", apply.Name(o), ns, m.Namespace)
 		}
-		if there[o.GetName()], err = data(o); err != nil {
+		if there[o.GetName()], err = apply.Data(o); err != nil {
 			return nil, "", err
 		}
 	}

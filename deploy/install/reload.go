@@ -188,7 +188,7 @@ func (r *run) servers(ctx context.Context, object *unstructured.Unstructured) (s
 		if err != nil || there == nil {
 			return nil, err
 		}
-		values, err := data(there)
+		values, err := apply.Data(there)
 		return values[key], err
 	}
 	there, err := r.applier.Get(ctx, object)

@@ -2,7 +2,6 @@ package install
 
 import (
 	"crypto/sha256"
-	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"maps"
@@ -35,7 +34,7 @@ func secret(namespace, name, kind string, values map[string][]byte) *unstructure
 	o := Ref{"v1", "Secret", namespace, name}.Object()
 	o.SetLabels(labels())
 	o.Object["type"] = kind
-	setData(o, values)
+	apply.SetData(o, values)
 	return o
 }
 
@@ -77,35 +76,6 @@ func serverSecret(namespace string, pair authority.Pair, ca *authority.Authority
 // where there is none.
 func pairOf(values map[string][]byte) authority.Pair {
 	return authority.Pair{Certificate: values[names.KeyCert], Key: values[names.KeyKey]}
-}
-
-func setData(o *unstructured.Unstructured, values map[string][]byte) {
-	text := map[string]any{}
-	for key, value := range values {
-		text[key] = base64.StdEncoding.EncodeToString(value)
-	}
-	o.Object["data"] = text
-}
-
-func data(o *unstructured.Unstructured) (map[string][]byte, error) {
-	text, _, err := unstructured.NestedStringMap(o.Object, "data")
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", apply.Name(o), err)
-	}
-	values := map[string][]byte{}
-	for key, value := range text {
-		if values[key], err = base64.StdEncoding.DecodeString(value); err != nil {
-			return nil, fmt.Errorf("%s, key %s: %w", apply.Name(o), key, err)
-		}
-	}
-	plain, _, err := unstructured.NestedStringMap(o.Object, "stringData") // of a file; the API server keeps none
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", apply.Name(o), err)
-	}
-	for key, value := range plain {
-		values[key] = []byte(value)
-	}
-	return values, nil
 }
 
 func sameData(a, b map[string][]byte) bool { return maps.EqualFunc(a, b, slices.Equal[[]byte]) }

@@ -114,7 +114,7 @@ func (r *run) once(ctx context.Context) (credentials.Secrets, error) {
 		if o == nil {
 			continue
 		}
-		if there[name], err = data(o); err != nil {
+		if there[name], err = apply.Data(o); err != nil {
 			return nil, err
 		}
 		objects[name] = o
@@ -131,13 +131,13 @@ func (r *run) once(ctx context.Context) (credentials.Secrets, error) {
 				return nil, err
 			}
 			// Where another run was faster, what it made holds.
-			if filled[name], err = data(made); err != nil {
+			if filled[name], err = apply.Data(made); err != nil {
 				return nil, err
 			}
 			r.note(made, change)
 			r.say("credentials", "%s %s.", apply.Name(made), change)
 		case !sameData(there[name], filled[name]):
-			setData(o, filled[name])
+			apply.SetData(o, filled[name])
 			if err := r.applier.Update(ctx, o); err != nil {
 				return nil, err
 			}
@@ -163,7 +163,7 @@ func (r *run) certificate(ctx context.Context) (objects []*unstructured.Unstruct
 	}
 	var present authority.Pair
 	if there != nil {
-		values, err := data(there)
+		values, err := apply.Data(there)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -180,7 +180,7 @@ func (r *run) certificate(ctx context.Context) (objects []*unstructured.Unstruct
 	if why != "" {
 		r.say("credentials", "The NATS servers get a certificate of the fleet's own authority: %s.", why)
 	}
-	if !r.anew || !r.DryRun { // a dry run finds cert-manager's own still there
+	if !r.remade || !r.DryRun { // a dry run finds cert-manager's own still there
 		objects = append(objects, serverSecret(r.Namespace, pair, ca))
 	}
 	if r.settings.NATS.TLS.ClientsSecret == names.SecretTLS { // else pods trust whom the owner of that Secret says
@@ -218,7 +218,7 @@ func (r *run) authority(ctx context.Context) (*authority.Authority, error) {
 		r.note(there, change)
 		r.say("credentials", "%s %s.", apply.Name(there), change)
 	}
-	values, err := data(there)
+	values, err := apply.Data(there)
 	if err != nil {
 		return nil, err
 	}

@@ -64,7 +64,7 @@ func (r *run) nextAuthority(ctx context.Context) (next []byte, kept bool, err er
 	if err != nil || there == nil {
 		return nil, false, err
 	}
-	values, err := data(there)
+	values, err := apply.Data(there)
 	return values[key], false, err
 }
 
@@ -127,7 +127,7 @@ func (r *run) returns() bool {
 }
 
 // released takes the servers' certificate from cert-manager, which would go on to write
-// it. The fleet's own authority then makes the Secret anew: the fields of the one that is
+// it. The fleet's own authority then makes the Secret again: the fields of the one that is
 // there are cert-manager's.
 func (r *run) released(ctx context.Context) error {
 	if !r.returns() {
@@ -141,7 +141,7 @@ func (r *run) released(ctx context.Context) error {
 	if err != nil || there == nil || there.GetAnnotations()[certificateNameAnnotation] == "" {
 		return err
 	}
-	r.anew = true
+	r.remade = true
 	return r.take(ctx, ref)
 }
 

@@ -3,8 +3,6 @@ package provider
 import (
 	"bytes"
 	"context"
-	"encoding/base64"
-	"fmt"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/yaml"
@@ -32,8 +30,8 @@ func (r *run) secrets(ctx context.Context) error {
 		config = append([]byte(foreignPassword), config...)
 	}
 	for _, s := range []*unstructured.Unstructured{
-		secret(r.Namespace, MasterkeySecret, map[string]string{masterkeyKey: masterkey}),
-		secret(r.Namespace, ConfigSecret, map[string]string{configKey: string(config)}),
+		secret(r.Namespace, MasterkeySecret, map[string][]byte{masterkeyKey: []byte(masterkey)}),
+		secret(r.Namespace, ConfigSecret, map[string][]byte{configKey: config}),
 	} {
 		made, change, err := r.applier.Create(ctx, s)
 		if err != nil {
@@ -55,15 +53,11 @@ func (r *run) password(ctx context.Context) error {
 	return err
 }
 
-func secret(namespace, name string, values map[string]string) *unstructured.Unstructured {
+func secret(namespace, name string, values map[string][]byte) *unstructured.Unstructured {
 	o := object("v1", "Secret", namespace, name)
 	o.SetLabels(map[string]string{"app.kubernetes.io/managed-by": apply.FieldManager})
 	o.Object["type"] = "Opaque"
-	data := map[string]any{}
-	for key, value := range values {
-		data[key] = base64.StdEncoding.EncodeToString([]byte(value))
-	}
-	o.Object["data"] = data
+	apply.SetData(o, values)
 	return o
 }
 
@@ -73,15 +67,5 @@ func (r *run) read(ctx context.Context, name string) (map[string][]byte, error) 
 	if err != nil || o == nil {
 		return nil, err
 	}
-	text, _, err := unstructured.NestedStringMap(o.Object, "data")
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", apply.Name(o), err)
-	}
-	values := map[string][]byte{}
-	for key, value := range text {
-		if values[key], err = base64.StdEncoding.DecodeString(value); err != nil {
-			return nil, fmt.Errorf("%s, key %s: %w", apply.Name(o), key, err)
-		}
-	}
-	return values, nil
+	return apply.Data(o)
 }
