@@ -1,24 +1,15 @@
 package walkthrough
 
 import (
-	"bytes"
 	"fmt"
 	"regexp"
 	"strings"
-	"sync"
+
+	"fleet.nationtech.io/eventlog/testlog"
 )
 
 // screen is what a terminal shows, with marks where steps begin.
-type screen struct {
-	mu   sync.Mutex
-	text bytes.Buffer
-}
-
-func (s *screen) Write(b []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.text.Write(b)
-}
+type screen struct{ testlog.Buffer }
 
 // mark is what is printed before a step: signs that no program prints.
 func mark(step int, again bool) string {
@@ -33,9 +24,7 @@ var control = regexp.MustCompile(`\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\
 
 // of is what a step printed, line below line: the first time and the second.
 func (s *screen) of(step int) (first, second string) {
-	s.mu.Lock()
-	text := control.ReplaceAllString(s.text.String(), "")
-	s.mu.Unlock()
+	text := control.ReplaceAllString(s.String(), "")
 	text = strings.ReplaceAll(strings.ReplaceAll(text, "\r\n", "\n"), "\r", "\n")
 	after := func(m string) string {
 		_, rest, _ := strings.Cut(text, m)
@@ -47,10 +36,8 @@ func (s *screen) of(step int) (first, second string) {
 
 // last is the last step that began; -1 where none did.
 func (s *screen) last() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	last := -1
-	for strings.Contains(s.text.String(), mark(last+1, false)) {
+	last, text := -1, s.String()
+	for strings.Contains(text, mark(last+1, false)) {
 		last++
 	}
 	return last
