@@ -44,6 +44,9 @@ func Devices(w *storytest.Story, n int) (ids []string) {
 	return ids
 }
 
+// oneDevice is a fleet in which nothing is wrong: till runs on its one device.
+func oneDevice(w *storytest.Story) { Out(w, Devices(w, 1)...) }
+
 // Out brings till to all devices, which run it.
 func Out(w *storytest.Story, ids ...string) {
 	applied := w.Apply(till, 1, storytest.Podman("nginx:1"))
@@ -272,56 +275,56 @@ func Stories() map[string]Wrong {
 			Item: " (0): no operator answers", Reason: "ada asked to pause the rollout of shop/till", Run: "fleetctl doctor",
 		},
 		"a log that fills up": {
-			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
+			Tell:  oneDevice,
 			Facts: attention.Facts{Log: &attention.LogSize{Bytes: 85 << 20, MaxBytes: 100 << 20, Size: 111 << 20}},
 			Kind:  attention.LogFull, Weight: attention.Warning,
 			Item: " (0): the event log fills up", Reason: "it is 85 % full", Run: "fleetctl doctor",
 		},
 		"a log whose reserve is about to open": {
-			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
+			Tell:  oneDevice,
 			Facts: attention.Facts{Log: &attention.LogSize{Bytes: 100<<20 - 100<<10, MaxBytes: 100 << 20, Size: 111 << 20}},
 			Kind:  attention.LogFull, Weight: attention.Critical,
 			Item: " (0): the event log has reached its size", Reason: "the operator opens its reserve, the last tenth, with the next event that does not fit", Run: "fleetctl doctor",
 		},
 		"a log that lives on its reserve": {
-			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
+			Tell:  oneDevice,
 			Facts: attention.Facts{Log: &attention.LogSize{Bytes: 90 << 20, MaxBytes: 100 << 20, Size: 100 << 20}},
 			Kind:  attention.LogFull, Weight: attention.Critical,
 			Item: " (0): the event log lives on its reserve", Reason: "once that is used up nothing is recorded", Run: "fleetctl doctor",
 		},
 		"a full log": {
-			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
+			Tell:  oneDevice,
 			Facts: attention.Facts{Log: &attention.LogSize{Bytes: 100<<20 - 100<<10, MaxBytes: 100 << 20, Size: 100 << 20}},
 			Kind:  attention.LogFull, Weight: attention.Critical,
 			Item: " (0): the event log is full", Reason: "nothing is recorded or decided any more", Run: "fleetctl doctor",
 		},
 		"a full log of which nobody says whether it has a reserve": {
-			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
+			Tell:  oneDevice,
 			Facts: attention.Facts{Log: &attention.LogSize{Bytes: 100<<20 - 100<<10, MaxBytes: 100 << 20}},
 			Kind:  attention.LogFull, Weight: attention.Critical,
 			Item: " (0): the event log is full", Reason: "unless the operator has a reserve left to open", Run: "fleetctl doctor",
 		},
 		"a bucket that lags": {
-			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
-			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: "device-info", Finding: buckets.Sound, Lacks: 7}}},
+			Tell:  oneDevice,
+			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: eventlog.BucketInfo, Finding: buckets.Sound, Lacks: 7}}},
 			Kind:  attention.BucketStalled, Weight: attention.Critical,
 			Item: "device-info (0): bucket device-info is not kept", Reason: "it lacks message 7", Run: "fleetctl verify",
 		},
 		"a bucket that is gone": {
-			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
-			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: "device-info", Finding: buckets.Missing}}},
+			Tell:  oneDevice,
+			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: eventlog.BucketInfo, Finding: buckets.Missing}}},
 			Kind:  attention.BucketStalled, Weight: attention.Critical,
 			Item: "device-info (0): bucket device-info is not kept", Reason: "its stream is not there: rebuild it", Run: "fleetctl rebuild device-info",
 		},
 		"a bucket that is being rebuilt": {
-			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
-			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: "device-info", Finding: buckets.Unfinished}}},
+			Tell:  oneDevice,
+			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: eventlog.BucketInfo, Finding: buckets.Unfinished}}},
 			Kind:  attention.BucketStalled, Weight: attention.Critical,
 			Item: "device-info (0): bucket device-info is not kept", Reason: "goes on, or was cut short: wait", Run: "fleetctl doctor",
 		},
 		"a bucket that no server leads": {
-			Tell:  func(w *storytest.Story) { Out(w, Devices(w, 1)...) },
-			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: "device-info", Finding: buckets.Halted}}},
+			Tell:  oneDevice,
+			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: eventlog.BucketInfo, Finding: buckets.Halted}}},
 			Kind:  attention.BucketStalled, Weight: attention.Critical,
 			Item: "device-info (0): bucket device-info is not kept", Reason: "no server leads its replicas: bring the NATS servers back", Run: "fleetctl doctor",
 		},
