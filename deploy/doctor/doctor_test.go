@@ -66,7 +66,7 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"a certificate ends tomorrow":     {func(f *doctor.Facts) { f.Server.CertificateEnds = now.AddDate(0, 0, 1) }, "connection", doctor.Failed, "ends in 1d00h"},
 		"a certificate has ended":         {func(f *doctor.Facts) { f.Server.CertificateEnds = now.AddDate(0, 0, -1) }, "connection", doctor.Failed, "ended at 2026-11-28"},
 		"a device asks":                   {func(f *doctor.Facts) { f.Server.Account = "DEVICES" }, "account", doctor.Failed, "reads no log"},
-		"the servers have no accounts":    {func(f *doctor.Facts) { f.Server.Account = "$G" }, "account", doctor.Warning, "whoever connects may do all"},
+		"the servers have no accounts":    {func(f *doctor.Facts) { f.Server.Account = "$G" }, "account", doctor.Warning, "any client that connects may do all"},
 		"there is no log": {func(f *doctor.Facts) {
 			f.Log = &doctor.Log{Trouble: &doctor.Trouble{Message: "there is none", Remedy: "start"}}
 		}, "log", doctor.Failed, "there is none"},

@@ -65,7 +65,7 @@ func account(f Facts, r *report) {
 	case eventlog.AccountDevices:
 		r.fail("the user of a person, by fleetctl login or --user", "this is %s: a device's, which reads no log", who)
 	default:
-		r.warn("configure accounts as docs/security.md says, so that a device can do nothing but its own", "this is %s, so the servers have no accounts of a fleet: whoever connects may do all", who)
+		r.warn("configure accounts as docs/security.md says, so that a device can do nothing but its own", "this is %s, so the servers have no accounts of a fleet: any client that connects may do all", who)
 	}
 	r.well("%s", who)
 }
