@@ -119,9 +119,19 @@ bin/nats-server: deploy/go.mod
 	@mkdir -p bin
 	@go build -trimpath -ldflags "-s -w" -o $@ github.com/nats-io/nats-server/v2
 
+# What finds faults of accessibility in the dashboard's pages.
+bin/axe.min.js: tools/axe.sh
+	@echo "fetch $@"
+	@mkdir -p bin
+	@tools/axe.sh $@
+
 ##@ Test
 .PHONY: test
+# The compiler is done before the first test begins: some have a second to answer in.
 test: bin/kubeapi bin/fleet-hello ## Run the tests of all modules (those on Podman where it is there; RACE=-race as CI does)
+	@echo "compile the tests (4 to 12 minutes on 2 cores the first time, seconds after)"
+	@CGO_ENABLED=$(if $(RACE),1,0) tools/beat.sh "still compiling the tests" \
+	go list -trimpath $(RACE) -tags "$(TAGS)" -test -deps -export work >/dev/null
 	$(GO_TEST) -p 2 -timeout 20m -shuffle=on -tags "$(TAGS)" $(TESTFLAGS) work
 	cd deploy/kubeapi && GOWORK=off CGO_ENABLED=0 go test -trimpath -timeout 10m -shuffle=on $(TESTFLAGS) ./...
 	cd deploy/grafana/promtest && GOWORK=off CGO_ENABLED=0 go test -trimpath -timeout 10m -shuffle=on $(TESTFLAGS) ./...
@@ -137,9 +147,12 @@ test32: ## Run the tests of the pure packages with 32-bit integers, and vet the 
 test-arm: ## Run the agent of 32-bit and of 64-bit ARM under qemu-user
 	tools/testarm.sh "$(TAGS)"
 
+# Packages that have tests of this kind. What stands beside them is run by test already.
+E2E_PACKAGES = $(sort $(dir $(shell grep -rl --include='*_test.go' '^//go:build e2e$$' deploy/e2e)))
+
 .PHONY: e2e
-e2e: build bin/nats-server ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman, real systemd devices
-	$(GO_TEST) -count=1 -p 1 -timeout 40m -tags "$(TAGS) e2e" $(TESTFLAGS) ./deploy/e2e/...
+e2e: build bin/nats-server bin/axe.min.js ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman, real systemd devices
+	$(GO_TEST) -count=1 -p 1 -timeout 40m -tags "$(TAGS) e2e" $(TESTFLAGS) $(addprefix ./,$(E2E_PACKAGES))
 
 # Its build takes long once, so it is not of e2e.
 .PHONY: e2e-cluster

@@ -42,6 +42,7 @@ type Options struct {
 type Agent struct {
 	config     Config
 	options    Options
+	figures    *figures
 	ready      chan struct{}
 	reconciler atomic.Pointer[reconcile.Reconciler]
 }
@@ -59,13 +60,16 @@ func New(c Config, o Options) (*Agent, error) {
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
+	own := prometheus.NewRegistry()
 	if o.Registry == nil {
-		o.Registry = prometheus.NewRegistry()
+		o.Registry = own
+	} else {
+		o.Registry = both{own, o.Registry}
 	}
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
-	return &Agent{config: c, options: o, ready: make(chan struct{})}, nil
+	return &Agent{config: c, options: o, figures: newFigures(own, o.Logger), ready: make(chan struct{})}, nil
 }
 
 // Ready is closed once the agent looks after its containers. Neither the bus nor

@@ -63,7 +63,7 @@ func (a *Agent) Run(ctx context.Context) (err error) {
 	}
 	reports, err := report.New(report.Options{
 		Device: c.DeviceID, Store: stored, Bus: connection, PulseInterval: time.Duration(c.Report.PulseInterval),
-		Logger: o.Logger, Registerer: o.Registry, Clock: o.Clock,
+		Logger: o.Logger, Registerer: o.Registry, Clock: o.Clock, Figures: a.figures.read, Assigned: stored.Assigned,
 	})
 	if err != nil {
 		return err

@@ -226,8 +226,13 @@ func TestTheEnvelopeIsLean(t *testing.T) {
 		}
 		return n
 	}
-	if n := said(d.Message("operator", "01JDF00000000000000000EVENT").Header); n >= 300 {
-		t.Errorf("the envelope's names and values are %d bytes, want under 300", n)
+	without := said(d.Message("operator", "01JDF00000000000000000EVENT").Header)
+	if without >= 300 {
+		t.Errorf("the envelope's names and values are %d bytes, want under 300", without)
+	}
+	d.Traceparent = eventlog.TraceOfChange("u", 1).String()
+	if n := said(d.Message("operator", "01JDF00000000000000000EVENT").Header) - without; n != 66 {
+		t.Errorf("the trace adds %d bytes to the envelope, want 66", n)
 	}
 }
 

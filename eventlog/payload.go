@@ -72,12 +72,6 @@ type Inventory struct {
 	PodmanVersion string `json:"podman_version"`
 }
 
-// Heartbeat is the value of device-heartbeat and the payload of a pulse.
-type Heartbeat struct {
-	DeviceID string    `json:"device_id"`
-	At       time.Time `json:"at"`
-}
-
 // Leader is the payload of leader.elected.
 type Leader struct {
 	Identity   string `json:"identity"`
@@ -184,14 +178,17 @@ type AgentStart struct {
 
 // Step is the payload of the other agent events: one thing done to one service.
 type Step struct {
-	Deployment string    `json:"deployment"`
-	Service    string    `json:"service,omitempty"`
-	Step       string    `json:"step"`
-	Reason     string    `json:"reason,omitempty"`
-	Error      string    `json:"error,omitempty"`
-	Revision   uint64    `json:"revision,omitempty"`
-	Duration   float64   `json:"duration_seconds,omitempty"`
-	At         time.Time `json:"at"`
+	Deployment string  `json:"deployment"`
+	Service    string  `json:"service,omitempty"`
+	Step       string  `json:"step"`
+	Reason     string  `json:"reason,omitempty"`
+	Error      string  `json:"error,omitempty"`
+	Revision   uint64  `json:"revision,omitempty"`
+	Duration   float64 `json:"duration_seconds,omitempty"`
+	// Seconds is how long each of the steps took that Step names with + between them;
+	// empty where there is one, or the agent is older than this field.
+	Seconds []float64 `json:"seconds,omitempty"`
+	At      time.Time `json:"at"`
 }
 
 // Command is the payload of command.requested and command.completed.

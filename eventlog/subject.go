@@ -31,6 +31,10 @@ func Buckets() []string {
 // cache: whatever is in it can be made again from the log.
 const BucketCheckpoints = "fleet-checkpoints"
 
+// BucketSessions holds the sessions of persons at the dashboard, each sealed by what its
+// browser alone has. It is in memory, and account PEOPLE does not reach it.
+const BucketSessions = "dashboard-sessions"
+
 // Family is the second token of an event's subject: the kind of aggregate.
 type Family string
 
@@ -102,6 +106,13 @@ func DeploymentSubject(namespace, name string) string {
 	return logPrefix + string(FamilyDeployment) + "." + namespace + "." + name
 }
 
+// AboutDeviceSubjects match the events about one device with as few filters as that takes: a
+// server looks through a log once for each. They match other events now and then, such as those
+// of a DisruptionBudget that is called as the device; the Address of an event says which it is.
+func AboutDeviceSubjects(device string) []string {
+	return []string{logPrefix + any1 + "." + device, logPrefix + any1 + "." + device + "." + any1, DeviceRequestSubject(any1, device)}
+}
+
 // BudgetSubject is the aggregate of one DisruptionBudget.
 func BudgetSubject(name string) string { return logPrefix + string(FamilyBudget) + "." + name }
 
@@ -136,6 +147,12 @@ func AuthSubject(device string) string { return logPrefix + string(FamilyAuth) +
 // AuthSubjectOfActor stands in the families auth and access for a person or a
 // service, by its actor. No device's id begins so.
 func AuthSubjectOfActor(actor string) string { return "_" + actor }
+
+// IsTokenSubject says whether a token's subject can name a person or a service in subjects. It
+// is stricter than NATS, so that a subject means the same in a log.
+func IsTokenSubject(subject string) bool { return tokenSubject.MatchString(subject) }
+
+var tokenSubject = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
 
 // AuthUnknown stands in the family auth for all whose identity could not be
 // established.
@@ -361,3 +378,21 @@ const (
 
 // DeviceInboxSubjects matches the private inbox of a device.
 func DeviceInboxSubjects(device string) string { return InboxPrefix(device) + ".>" }
+
+// Covers says whether a filter of subjects covers a subject, as NATS servers do: * stands
+// for one token, and > for one or more at the end.
+func Covers(filter, subject string) bool {
+	for {
+		want, filterRest, more := strings.Cut(filter, ".")
+		have, subjectRest, goesOn := strings.Cut(subject, ".")
+		switch {
+		case want == ">":
+			return true
+		case want != have && want != "*", more != goesOn:
+			return false
+		case !more:
+			return true
+		}
+		filter, subject = filterRest, subjectRest
+	}
+}

@@ -23,7 +23,7 @@ const (
 // Headers of a sync. The device asks SyncSubject with HeaderSync and a
 // SyncRequest; each answer bears HeaderSync with the same nonce. An answer is
 // either one desired value (HeaderKey, HeaderStreamSource as in the bucket, and
-// HeaderKVOperation, HeaderNamespace, HeaderRevision where the bucket has them;
+// HeaderKVOperation, HeaderNamespace, HeaderRevision, HeaderTraceparent where the bucket has them;
 // the payload is the value), or the end (HeaderSyncEnd, the payload a SyncEnd),
 // or an error (HeaderSyncError, a reason). No answer bears HeaderSubject: that
 // is how a live message and an answer are told apart whatever subject they

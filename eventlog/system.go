@@ -9,6 +9,8 @@ import "strings"
 const (
 	// AccountAuth holds the auth callout and nobody else.
 	AccountAuth = "AUTH"
+	// AccountGlobal is that of everybody, where servers have no accounts.
+	AccountGlobal = "$G"
 	// AccountSystem is the servers' own.
 	AccountSystem = "SYS"
 
@@ -24,6 +26,9 @@ const (
 	// HealthSubject is where every server says whether it is healthy, its streams
 	// included.
 	HealthSubject = "$SYS.REQ.SERVER.PING.HEALTHZ"
+	// StorageSubject is where every server says what its JetStream stores and may store, and
+	// how it does.
+	StorageSubject = "$SYS.REQ.SERVER.PING.JSZ"
 
 	// MaxTokenBytes bounds a token. A NATS server's default max_control_line of 4,096
 	// bytes bounds the line with which a client introduces itself: one of 3,800 bytes

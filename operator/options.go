@@ -3,6 +3,7 @@ package operator
 import (
 	"fleet.nationtech.io/operator/internal/app"
 	"fleet.nationtech.io/operator/internal/gates"
+	"fleet.nationtech.io/operator/internal/traces"
 )
 
 // Options wire an Operator. The zero value of each field is usable but for the
@@ -14,6 +15,8 @@ const (
 	DefaultNamespace     = app.DefaultNamespace
 	DefaultPulseInterval = app.DefaultPulseInterval
 	DefaultReplicas      = app.DefaultReplicas
+	// DefaultTraceDevices is how many assignments of a change have their spans exported.
+	DefaultTraceDevices = traces.DefaultDevices
 	// DefaultCheckpointEvents is how many events come between two checkpoints.
 	DefaultCheckpointEvents = app.DefaultCheckpointEvents
 )
@@ -27,6 +30,9 @@ func PrometheusServers(servers, tokenFiles []string) ([]PrometheusServer, error)
 	return gates.ParseServers(servers, tokenFiles)
 }
 
+// SignIn is how persons sign in to the dashboard.
+type SignIn = app.SignIn
+
 // DeviceLabels says which labels of a Device select.
 type DeviceLabels = app.DeviceLabels
 
@@ -38,3 +44,9 @@ const (
 	// the agent reports is shown in the status.
 	LabelsRegistered = app.LabelsRegistered
 )
+
+// TracesConfigured says whether traces are to be told: an endpoint is given, by a flag or by
+// the variables that OpenTelemetry defines, and nothing turns them off.
+func TracesConfigured(endpoint string, getenv func(string) string) bool {
+	return traces.Configured(endpoint, getenv)
+}

@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"math"
 	"time"
 
 	"fleet.nationtech.io/agent/engine"
@@ -29,6 +30,7 @@ type work struct {
 type chainResult struct {
 	key   plan.Key
 	done  []plan.Step
+	spent []float64     // seconds that each of them took
 	step  plan.Step     // that failed
 	err   *engine.Error // nil: all steps were done, or the context ended
 	ended bool          // the context ended before the chain did
@@ -89,6 +91,7 @@ func (k *Reconciler) perform(ctx context.Context, c plan.Chain) chainResult {
 		k.metrics.step(string(s.Verb), "")
 		k.o.Log.Debug("step done", "deployment", s.Deployment, "service", s.Service, "step", s.Verb, "took", time.Since(began))
 		r.done = append(r.done, s)
+		r.spent = append(r.spent, math.Round(time.Since(began).Seconds()*1000)/1000)
 	}
 	return r
 }
@@ -172,8 +175,16 @@ func (k *Reconciler) finish(r chainResult) {
 		}
 		k.o.Log.Info("service reconciled", "deployment", r.key.Deployment, "service", r.key.Service,
 			"reason", w.chain.Why, "steps", verbs(w.chain.Steps), "took", r.took)
-		k.journal(t, w, eventlog.Step{Step: verbs(w.chain.Steps), Reason: string(w.chain.Why), Duration: r.took.Seconds()})
+		k.journal(t, w, eventlog.Step{Step: verbs(w.chain.Steps), Reason: string(w.chain.Why), Duration: r.took.Seconds(), Seconds: each(r.spent)})
 	}
+}
+
+// each tells how long each of several steps took.
+func each(spent []float64) []float64 {
+	if len(spent) < 2 {
+		return nil
+	}
+	return spent
 }
 
 // abandon cuts short what leads to a score that is desired no longer, so that a

@@ -27,7 +27,7 @@ type metrics struct {
 	dropped *prometheus.CounterVec
 }
 
-func newMetrics(r prometheus.Registerer) (*metrics, error) {
+func newMetrics(r prometheus.Registerer, s Store) (*metrics, error) {
 	m := &metrics{
 		sent: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "fleet_agent_reports_total", Help: "Messages that the log acknowledged, by kind.",
@@ -45,7 +45,16 @@ func newMetrics(r prometheus.Registerer) (*metrics, error) {
 	if r == nil {
 		return m, nil
 	}
-	for _, c := range []prometheus.Collector{m.sent, m.refused, m.retries, m.dropped} {
+	waiting := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "fleet_agent_outbox_events", Help: "Events of the journal that wait for the log.",
+	}, func() float64 {
+		n, err := s.Waiting()
+		if err != nil { // the agent ends, or its disk fails: both are told elsewhere
+			return 0
+		}
+		return float64(n)
+	})
+	for _, c := range []prometheus.Collector{m.sent, m.refused, m.retries, m.dropped, waiting} {
 		if err := r.Register(c); err != nil {
 			return nil, fmt.Errorf("register the reporter's metrics: %w", err)
 		}

@@ -31,7 +31,7 @@ func (r *Reporter) pulse(ctx context.Context) error {
 }
 
 func (r *Reporter) sendPulse() error {
-	data, err := json.Marshal(eventlog.Heartbeat{DeviceID: r.options.Device, At: r.options.Clock().UTC()})
+	data, err := json.Marshal(eventlog.Heartbeat{DeviceID: r.options.Device, At: r.options.Clock().UTC(), Agent: r.options.Figures()})
 	if err != nil {
 		return fmt.Errorf("encode the pulse: %w", err)
 	}

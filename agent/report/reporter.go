@@ -49,7 +49,8 @@ const (
 // Store numbers messages and keeps the journal until the log has it.
 type Store interface {
 	Next() (eventlog.Counter, error)
-	Enqueue(t eventlog.Type, at time.Time, data []byte) (dropped int, err error)
+	Enqueue(store.Record) (dropped int, err error)
+	Waiting() (int, error)
 	Head() (store.Record, eventlog.Counter, bool, error)
 	Done(store.Record) error
 	Remember(name string, value []byte) error
@@ -67,7 +68,12 @@ type Options struct {
 	Logger     *slog.Logger
 	Registerer prometheus.Registerer
 	Clock      func() time.Time
-	NewID      func() string // a ULID a message: one that can be guessed can be burnt
+	// Figures gives what the agent counts, for the pulse; nil, or where it gives nil, the pulse goes without.
+	Figures func() *eventlog.AgentFigures
+	NewID   func() string // a ULID a message: one that can be guessed can be burnt
+	// Assigned gives what the log last assigned of a Deployment. With a trace, what the
+	// device says of it belongs to that until it runs. nil: nothing is traced.
+	Assigned func(deployment string) (store.Desired, bool)
 }
 
 // Reporter is told what is so, and tells the log. The methods that tell it
@@ -77,9 +83,13 @@ type Reporter struct {
 	metrics *metrics
 	wake    chan struct{}
 
-	mu      sync.Mutex
-	info    statement
-	states  map[string]*statement
+	mu     sync.Mutex
+	info   statement
+	states map[string]*statement
+	// settled has, by Deployment, the assignment that the device reported to run: what
+	// happens to it from then on is not of the change that brought it. It is not written
+	// down, so that an agent which starts again says once more that it runs.
+	settled map[string]uint64
 	journal budget
 	waiting bool // the outbox may hold something
 	// generation rises when all is to be said again; what was on its way then
@@ -101,15 +111,21 @@ func New(o Options) (*Reporter, error) {
 	if o.Clock == nil {
 		o.Clock = time.Now
 	}
+	if o.Assigned == nil {
+		o.Assigned = func(string) (store.Desired, bool) { return store.Desired{}, false }
+	}
 	if o.NewID == nil {
 		o.NewID = func() string { return ulid.Make().String() }
 	}
-	m, err := newMetrics(o.Registerer)
+	if o.Figures == nil {
+		o.Figures = func() *eventlog.AgentFigures { return nil }
+	}
+	m, err := newMetrics(o.Registerer, o.Store)
 	if err != nil {
 		return nil, err
 	}
 	return &Reporter{
-		options: o, metrics: m, wake: make(chan struct{}, 1), states: map[string]*statement{}, waiting: true,
+		options: o, metrics: m, wake: make(chan struct{}, 1), states: map[string]*statement{}, settled: map[string]uint64{}, waiting: true,
 		journal: budget{burst: journalBurst, refill: journalRefill},
 	}, nil
 }
@@ -142,7 +158,7 @@ func (r *Reporter) State(s eventlog.DeploymentState) {
 		r.options.Logger.Error("cannot encode a state", "deployment", s.Deployment, "error", err)
 		return
 	}
-	r.say(s.Deployment, s.Assignment, string(content), data)
+	r.say(s.Deployment, s.Assignment, string(content), data, r.traceOfState(s))
 }
 
 // contentCleared is the content of a statement that there is nothing left.
@@ -151,9 +167,15 @@ const contentCleared = "cleared"
 // Cleared says that nothing of a withdrawn Deployment is left on the device, so
 // that its key leaves the bucket. It may be said as often as one likes, over
 // restarts too: it is sent once.
-func (r *Reporter) Cleared(deployment string) { r.say(deployment, 0, contentCleared, nil) }
+func (r *Reporter) Cleared(deployment string) {
+	traceparent := r.traceOf(deployment, func(d store.Desired) bool { return d.Withdrawn })
+	r.mu.Lock()
+	delete(r.settled, deployment)
+	r.mu.Unlock()
+	r.say(deployment, 0, contentCleared, nil, traceparent)
+}
 
-func (r *Reporter) say(deployment string, assignment uint64, content string, data []byte) {
+func (r *Reporter) say(deployment string, assignment uint64, content string, data []byte, traceparent string) {
 	// One message is on its way at a time: what no subject can carry would stay
 	// there for ever, before all others.
 	if err := eventlog.CheckName("deployment", deployment); err != nil {
@@ -173,7 +195,7 @@ func (r *Reporter) say(deployment string, assignment uint64, content string, dat
 		s.assignment = assignment
 		s.budget.grant(assignmentGrant, now)
 	}
-	if s.say(content, data, now) {
+	if s.say(content, data, traceparent, now) {
 		r.signal()
 	}
 }
@@ -204,13 +226,13 @@ func (r *Reporter) Info(i eventlog.DeviceInfo) {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.info.say(string(content), data, r.options.Clock()) {
+	if r.info.say(string(content), data, "", r.options.Clock()) {
 		r.signal()
 	}
 }
 
 // Started tells that the agent runs.
-func (r *Reporter) Started(s eventlog.AgentStart) { r.enqueue(eventlog.AgentStarted, s.At, s) }
+func (r *Reporter) Started(s eventlog.AgentStart) { r.enqueue(eventlog.AgentStarted, s.At, s, "") }
 
 // Journal tells one thing that was done to one service. Over its budget the
 // journal is cut, and the cuts are counted.
@@ -222,10 +244,10 @@ func (r *Reporter) Journal(t eventlog.Type, s eventlog.Step) {
 		r.metrics.dropped.WithLabelValues(droppedBudget).Inc()
 		return
 	}
-	r.enqueue(t, s.At, s)
+	r.enqueue(t, s.At, s, r.traceOf(s.Deployment, func(d store.Desired) bool { return d.Revision == s.Revision }))
 }
 
-func (r *Reporter) enqueue(t eventlog.Type, at time.Time, payload any) {
+func (r *Reporter) enqueue(t eventlog.Type, at time.Time, payload any, traceparent string) {
 	data, err := json.Marshal(payload)
 	if err != nil {
 		r.options.Logger.Error("cannot encode an event", "type", t, "error", err)
@@ -234,7 +256,7 @@ func (r *Reporter) enqueue(t eventlog.Type, at time.Time, payload any) {
 	if at.IsZero() {
 		at = r.options.Clock()
 	}
-	dropped, err := r.options.Store.Enqueue(t, at, data)
+	dropped, err := r.options.Store.Enqueue(store.Record{Type: t, Time: at, Data: data, Traceparent: traceparent})
 	if err != nil {
 		r.metrics.dropped.WithLabelValues(droppedStore).Inc()
 		r.options.Logger.Error("the store cannot keep an event; it is lost", "type", t, "error", err)

@@ -164,7 +164,7 @@ func (r *Reporter) statement(kind, deployment string, s *statement, now time.Tim
 	s.budget.spend(now)
 	s.next = now.Add(stateSpacing)
 	content, generation := s.content, r.generation
-	return &outgoing{kind: kind, msg: r.message(kind, deployment, s.data, n, now), acked: func() error {
+	return &outgoing{kind: kind, msg: r.message(kind, deployment, s, n, now), acked: func() error {
 		r.mu.Lock()
 		if r.generation == generation {
 			s.said = content
@@ -178,18 +178,21 @@ func (r *Reporter) statement(kind, deployment string, s *statement, now time.Tim
 }
 
 // message is a report as any KV client could have made it, but numbered.
-func (r *Reporter) message(kind, deployment string, data []byte, n eventlog.Counter, now time.Time) *nats.Msg {
+func (r *Reporter) message(kind, deployment string, s *statement, n eventlog.Counter, now time.Time) *nats.Msg {
 	subject := eventlog.InfoSubject(r.options.Device)
 	if kind == kindState {
 		subject = eventlog.StateSubject(r.options.Device, deployment)
 	}
-	if data == nil {
-		m := eventlog.Draft{Subject: subject, Type: eventlog.StateCleared, Time: now}.Message(r.source(), r.options.NewID())
+	if s.data == nil {
+		m := eventlog.Draft{Subject: subject, Type: eventlog.StateCleared, Time: now, Traceparent: s.traceparent}.Message(r.source(), r.options.NewID())
 		m.Header.Set(eventlog.HeaderCounter, n.String())
 		return m
 	}
 	m := nats.NewMsg(subject)
-	m.Data = data
+	m.Data = s.data
+	if s.traceparent != "" {
+		m.Header.Set(eventlog.HeaderTraceparent, s.traceparent)
+	}
 	m.Header.Set(nats.MsgIdHdr, r.options.NewID())
 	m.Header.Set(eventlog.HeaderCounter, n.String())
 	return m
@@ -201,7 +204,7 @@ func (r *Reporter) head() (*outgoing, error) {
 	if err != nil || !ok {
 		return nil, err
 	}
-	d := eventlog.Draft{Subject: eventlog.AgentSubject(r.options.Device), Type: record.Type, Time: record.Time, Data: record.Data}
+	d := eventlog.Draft{Subject: eventlog.AgentSubject(r.options.Device), Type: record.Type, Time: record.Time, Data: record.Data, Traceparent: record.Traceparent}
 	m := d.Message(r.source(), record.ID)
 	m.Header.Set(eventlog.HeaderCounter, n.String())
 	return &outgoing{kind: kindJournal, msg: m, acked: func() error { return r.options.Store.Done(record) }}, nil

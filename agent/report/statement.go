@@ -14,18 +14,19 @@ type statement struct {
 	next    time.Time
 	budget  budget
 
-	assignment uint64 // the newest that it spoke of
+	assignment  uint64 // the newest that it spoke of
+	traceparent string // of what is to be said; empty: it is not traced
 }
 
 // pending says whether there is something to say.
 func (s *statement) pending() bool { return s.content != s.said }
 
 // say replaces what is to be said and tells whether that is news.
-func (s *statement) say(content string, data []byte, now time.Time) bool {
+func (s *statement) say(content string, data []byte, traceparent string, now time.Time) bool {
 	if s.content == content {
 		return false
 	}
-	s.content, s.data, s.since = content, data, now
+	s.content, s.data, s.traceparent, s.since = content, data, traceparent, now
 	return s.pending()
 }
 

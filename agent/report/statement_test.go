@@ -15,15 +15,15 @@ func TestStatement(t *testing.T) {
 		pending bool
 	}{
 		"nothing said is nothing to say": {func(*statement) bool { return false }, false},
-		"news is pending":                {func(s *statement) bool { return !s.say("a", []byte("a"), at) }, true},
+		"news is pending":                {func(s *statement) bool { return !s.say("a", []byte("a"), "", at) }, true},
 		"the same again is no news": {func(s *statement) bool {
-			s.say("a", []byte("a"), at)
-			return s.say("a", []byte("later"), at.Add(time.Second))
+			s.say("a", []byte("a"), "", at)
+			return s.say("a", []byte("later"), "", at.Add(time.Second))
 		}, true},
 		"what was taken back before it was sent is not sent": {func(s *statement) bool {
 			s.said, s.content = "a", "a"
-			s.say("b", []byte("b"), at)
-			return s.say("a", []byte("a"), at)
+			s.say("b", []byte("b"), "", at)
+			return s.say("a", []byte("a"), "", at)
 		}, false},
 	}
 	for name, tc := range tests {

@@ -129,6 +129,9 @@ func valueOf(m *nats.Msg, deployment string) (store.Desired, *rejection) {
 	if n, err := strconv.ParseUint(m.Header.Get(eventlog.HeaderRevision), 10, 64); err == nil {
 		d.Revision = n // without one the revision is just not known
 	}
+	if c, err := eventlog.ParseTraceContext(eventlog.HeaderValue(m.Header, eventlog.HeaderTraceparent)); err == nil && c.Sampled() {
+		d.Traceparent = c.String()
+	}
 	switch {
 	case eventlog.IsRemoval(m.Header):
 		d.Withdrawn = true

@@ -37,6 +37,21 @@ func TestBelieveLive(t *testing.T) {
 			store.Desired{Deployment: "web", Namespace: "shop", Revision: 3, Sequence: 21, Value: []byte(`{"type":"PodmanV0"}`)},
 			"",
 		},
+		"a value of a change that is traced": {
+			message(subject, `{"type":"PodmanV0"}`, with("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")...),
+			store.Desired{Deployment: "web", Sequence: 21, Value: []byte(`{"type":"PodmanV0"}`), Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"},
+			"",
+		},
+		"a value of a change that nobody records": {
+			message(subject, `{"type":"PodmanV0"}`, with("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00")...),
+			store.Desired{Deployment: "web", Sequence: 21, Value: []byte(`{"type":"PodmanV0"}`)},
+			"",
+		},
+		"a value with a trace that is none": {
+			message(subject, `{"type":"PodmanV0"}`, with("traceparent", "what")...),
+			store.Desired{Deployment: "web", Sequence: 21, Value: []byte(`{"type":"PodmanV0"}`)},
+			"",
+		},
 		"a delete marker": {
 			message(subject, "", with("KV-Operation", "DEL")...), store.Desired{Deployment: "web", Sequence: 21, Withdrawn: true}, "",
 		},

@@ -18,6 +18,8 @@ type Desired struct {
 	Sequence   uint64 `json:"sequence"` // of the log
 	// Value is the score's bytes as they stand in the log; none where Withdrawn.
 	Value []byte `json:"value,omitempty"`
+	// Traceparent is the trace of the change that gave it; empty: it is not traced.
+	Traceparent string `json:"traceparent,omitempty"`
 	// Withdrawn is an explicit delete marker. Absence is never one.
 	Withdrawn bool `json:"withdrawn,omitempty"`
 }
@@ -34,6 +36,14 @@ func (s *Store) Desired() []Desired {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return slices.SortedFunc(maps.Values(s.desired), func(a, b Desired) int { return strings.Compare(a.Deployment, b.Deployment) })
+}
+
+// Assigned gives what the log last said of a Deployment; ok is false where it said nothing.
+func (s *Store) Assigned(deployment string) (d Desired, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	d, ok = s.desired[deployment]
+	return d, ok
 }
 
 // Position gives the position of the last Apply.

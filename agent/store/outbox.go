@@ -25,10 +25,14 @@ type Record struct {
 	Type eventlog.Type   `json:"type"`
 	Time time.Time       `json:"time"`
 	Data json.RawMessage `json:"data"`
+	// Traceparent is the trace that it belongs to; empty: none.
+	Traceparent string `json:"traceparent,omitempty"`
 }
 
-// Enqueue adds an event to the outbox and says how many old ones had to go.
-func (s *Store) Enqueue(t eventlog.Type, at time.Time, data []byte) (dropped int, err error) {
+// Enqueue adds an event to the outbox and says how many old ones had to go. The id of the
+// record is made here.
+func (s *Store) Enqueue(r Record) (dropped int, err error) {
+	r.ID, r.N = s.options.NewID(), 0
 	err = s.db.Update(func(tx *bbolt.Tx) error {
 		dropped = 0
 		b := tx.Bucket(bucketOutbox)
@@ -43,10 +47,10 @@ func (s *Store) Enqueue(t eventlog.Type, at time.Time, data []byte) (dropped int
 			}
 			dropped++
 		}
-		return putJSON(b, binary.BigEndian.AppendUint64(nil, order), Record{ID: s.options.NewID(), Type: t, Time: at, Data: data})
+		return putJSON(b, binary.BigEndian.AppendUint64(nil, order), r)
 	})
 	if err != nil {
-		return 0, fmt.Errorf("keep %s for the log: %w", t, err)
+		return 0, fmt.Errorf("keep %s for the log: %w", r.Type, err)
 	}
 	return dropped, nil
 }
@@ -85,6 +89,24 @@ func (s *Store) Head() (r Record, c eventlog.Counter, ok bool, err error) {
 		return r, c, false, fmt.Errorf("read the outbox: %w", err)
 	}
 	return r, eventlog.Counter{Epoch: s.epoch, N: r.N}, ok, nil
+}
+
+// Waiting is how many events the outbox has: the newest is appended last, and the oldest is sent first.
+func (s *Store) Waiting() (n int, err error) {
+	err = s.db.View(func(tx *bbolt.Tx) error {
+		c := tx.Bucket(bucketOutbox).Cursor()
+		first, _ := c.First()
+		if first == nil {
+			return nil
+		}
+		last, _ := c.Last()
+		n = int(binary.BigEndian.Uint64(last) - binary.BigEndian.Uint64(first) + 1)
+		return nil
+	})
+	if err != nil {
+		return 0, fmt.Errorf("count the outbox: %w", err)
+	}
+	return n, nil
 }
 
 // Done takes an event out of the outbox: the log has it.

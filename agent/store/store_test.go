@@ -99,7 +99,7 @@ func TestOutboxKeepsOrderIdAndNumberOverARestart(t *testing.T) {
 	}
 	at := time.Date(2026, 11, 24, 1, 2, 3, 0, time.UTC)
 	for i := range 3 {
-		if _, err := s.Enqueue(eventlog.AgentStepFailed, at, fmt.Appendf(nil, "%d", i)); err != nil {
+		if _, err := s.Enqueue(store.Record{Type: eventlog.AgentStepFailed, Time: at, Data: fmt.Appendf(nil, "%d", i), Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -43,6 +43,7 @@ type FollowerOptions struct {
 // learns from the stream's leader.
 type Follower struct {
 	options FollowerOptions
+	began   time.Time
 
 	mu      sync.Mutex
 	serving *book // nil before the follower has caught up
@@ -74,7 +75,10 @@ func NewFollower(o FollowerOptions) *Follower {
 	if o.Metrics == nil {
 		o.Metrics = NewMetrics(nil)
 	}
-	return &Follower{options: o}
+	f := &Follower{options: o, began: o.Now()}
+	lag := f.lag
+	o.Metrics.lag.Store(&lag)
+	return f
 }
 
 // Run follows until the context ends.
@@ -208,6 +212,22 @@ func (f *Follower) Allowed(subject string) error {
 		return nil
 	}
 	return refusal.New(refusal.AccessRevoked, "the access of %.80q was revoked, reason %.60q: %.200q", subject, a.Reason, a.Message)
+}
+
+// lag is how long ago the follower last knew that it had read all: what it has not read since
+// is no older. It is 0 while the stream's leader says so each second. Both moments are of this
+// machine, so that its clock need not be right.
+func (f *Follower) lag() time.Duration {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	since := f.current
+	if since.IsZero() {
+		since = f.began
+	}
+	if lag := f.options.Now().Sub(since); lag > staleAfter {
+		return lag
+	}
+	return 0
 }
 
 func (f *Follower) usable() error {

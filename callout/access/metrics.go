@@ -13,6 +13,7 @@ type Metrics struct {
 	ended   *prometheus.CounterVec
 	open    prometheus.Gauge
 	read    atomic.Int64 // Unix nanoseconds; 0: never
+	lag     atomic.Pointer[func() time.Duration]
 }
 
 // NewMetrics registers the metrics; a nil registry leaves them unregistered.
@@ -35,9 +36,20 @@ func NewMetrics(r prometheus.Registerer) *Metrics {
 		r.MustRegister(m.revoked, m.ended, m.open, prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "fleet_callout_access_read_timestamp_seconds",
 			Help: "When the events of access were last known to be read to their end; 0 where they never were.",
-		}, func() float64 { return float64(m.read.Load()) / float64(time.Second) }))
+		}, func() float64 { return float64(m.read.Load()) / float64(time.Second) }), prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "fleet_callout_access_lag_seconds",
+			Help: "Greatest age that an event of access can have which the replica has not read; 0 while it knows that it has read all.",
+		}, m.behind))
 	}
 	return m
+}
+
+// behind is the lag of the follower, if there is one.
+func (m *Metrics) behind() float64 {
+	if lag := m.lag.Load(); lag != nil {
+		return (*lag)().Seconds()
+	}
+	return 0
 }
 
 func (m *Metrics) readAt(t time.Time) { m.read.Store(t.UnixNano()) }

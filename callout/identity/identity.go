@@ -3,7 +3,6 @@
 package identity
 
 import (
-	"regexp"
 	"slices"
 	"strings"
 
@@ -81,7 +80,7 @@ func (r Rules) Of(c claims.Claims) (Identity, error) {
 			"the user belongs to organization %.80q, which is not that of the devices, and has no role of this fleet that a configured organization granted", c.Organization)
 	}
 	i := Identity{Kind: kinds[0], ID: c.Subject, Roles: roles, Label: c.Name}
-	if !subjectToken.MatchString(c.Subject) {
+	if !eventlog.IsTokenSubject(c.Subject) {
 		return Identity{}, refusal.New(refusal.BadName, "the subject %.80q of a %s must have at most 63 letters, digits, '-' and '_', as it becomes part of NATS subjects", c.Subject, i.Kind)
 	}
 	return i, nil
@@ -101,9 +100,6 @@ func (r Rules) granted(c claims.Claims) (roles []string, kinds []Kind) {
 	slices.Sort(roles)
 	return roles, kinds
 }
-
-// subjectToken is stricter than NATS, so that a subject means the same in a log.
-var subjectToken = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
 
 func (r Rules) device(c claims.Claims) (Identity, error) {
 	id, err := r.DeviceID.read(c)

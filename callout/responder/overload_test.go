@@ -254,7 +254,7 @@ func TestAReplicaThatRecoversTakesRequestsAgain(t *testing.T) {
 }
 
 func TestReplicasStopOneByOneAndComeBack(t *testing.T) {
-	t.Parallel()
+	// Not parallel: the crowds of the other tests make the machine too slow for a deadline.
 	s := newSite(t, true)
 	stops := []func(){s.run(&decider{}), s.run(&decider{})}
 	nc, err := nats.Connect(s.server.URL(), nats.Token("pi-01"), nats.NoReconnect())
@@ -277,9 +277,22 @@ func TestReplicasStopOneByOneAndComeBack(t *testing.T) {
 	}
 }
 
+// A rolling update stops the replica before as soon as the new one takes requests.
+func TestTheServerKnowsAReplicaThatTakesRequests(t *testing.T) {
+	t.Parallel()
+	s := newSite(t, true)
+	for n := range 100 {
+		stop := s.run(&decider{})
+		if s.server.Subscriptions(t, eventlog.AuthRequestSubject) == 0 {
+			t.Fatalf("replica %d takes requests, and the server hands out none to it", n)
+		}
+		stop()
+	}
+}
+
 // Clients connect all the while: none may be refused because a replica stops.
 func TestAReplicaThatStopsAnswersWhatItHasTaken(t *testing.T) {
-	s := newSite(t, true) // not parallel: the other tests make the machine too slow for a deadline
+	s := newSite(t, true) // not parallel, as above
 	s.run(&decider{takes: 2 * time.Millisecond})
 	ctx, cancel := context.WithCancel(t.Context())
 	var dialing sync.WaitGroup

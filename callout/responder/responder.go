@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -69,8 +70,7 @@ type Responder struct {
 	decision *queue
 	provider *queue
 
-	mu  sync.Mutex
-	sub *nats.Subscription // nil while no requests are taken
+	sub atomic.Pointer[nats.Subscription] // nil while no requests are taken; Run alone writes it
 }
 
 // New checks the options.
@@ -156,50 +156,55 @@ func (r *Responder) settle(ctx context.Context) {
 	if ctx.Err() != nil {
 		return
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	switch {
-	case err == nil && r.sub == nil:
-		sub, err := r.options.Conn.QueueSubscribe(eventlog.AuthRequestSubject, QueueGroup, r.take)
-		if err != nil {
-			r.options.Logger.Warn("the replica could not subscribe to requests", "error", err)
+	case err == nil && !r.Subscribed():
+		if err := r.join(); err != nil {
+			r.options.Logger.Warn("the replica could not subscribe to requests; it tries again", "error", err)
 			return
 		}
-		r.sub = sub
 		r.options.Metrics.subscribed.Set(1)
 		r.options.Logger.Info("the replica takes requests")
-	case err != nil && r.sub != nil:
+	case err != nil && r.Subscribed():
 		r.leave()
 		r.options.Logger.Warn("the replica takes no more requests; another one does", "error", err)
 	}
 }
 
-// leave leaves the queue group. What the server sent before it heard of that still
-// comes.
+// join joins the queue group, and waits until the server knows of it: a replica that
+// says too early that it takes requests has the one before it stopped, and logins
+// that come in between are heard by no replica.
+func (r *Responder) join() error {
+	sub, err := r.options.Conn.QueueSubscribe(eventlog.AuthRequestSubject, QueueGroup, r.take)
+	if err != nil {
+		return err
+	}
+	if err := r.options.Conn.FlushTimeout(r.options.Deadline); err != nil {
+		_ = sub.Drain() // fails on a closed connection, which takes nothing either
+		return err
+	}
+	r.sub.Store(sub)
+	return nil
+}
+
+// leave leaves the queue group, and returns the subscription that ends, or nil. What
+// the server sent before it heard of that still comes.
 func (r *Responder) leave() *nats.Subscription {
-	left := r.sub
+	left := r.sub.Swap(nil)
+	if left == nil {
+		return nil
+	}
 	_ = left.Drain() // fails on a closed connection, which takes nothing either
-	r.sub = nil
 	r.options.Metrics.subscribed.Set(0)
 	return left
 }
 
-// Subscribed says whether the replica takes requests.
-func (r *Responder) Subscribed() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.sub != nil
-}
+// Subscribed says whether the replica takes requests, and the server knows it.
+func (r *Responder) Subscribed() bool { return r.sub.Load() != nil }
 
 // drain leaves the queue group and waits, at most for a deadline, until what was
 // taken is answered.
 func (r *Responder) drain() {
-	r.mu.Lock()
-	var left *nats.Subscription
-	if r.sub != nil {
-		left = r.leave()
-	}
-	r.mu.Unlock()
+	left := r.leave()
 	taken := func() bool { return left == nil || !left.IsValid() || !r.options.Conn.IsConnected() }
 	for end := time.Now().Add(r.options.Deadline); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		if taken() && r.decision.length()+r.provider.length() == 0 {

@@ -47,10 +47,7 @@ func Install(ctx context.Context, config *rest.Config) error {
 		if err != nil {
 			return fmt.Errorf("install CRD %s: %w", definition.Name, err)
 		}
-		force := true
-		_, err = client.ApiextensionsV1().CustomResourceDefinitions().Patch(ctx, definition.Name,
-			types.ApplyPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
-		if err != nil {
+		if err := apply(ctx, client, definition.Name, patch); err != nil {
 			return fmt.Errorf("install CRD %s: %w", definition.Name, err)
 		}
 	}
@@ -60,6 +57,30 @@ func Install(ctx context.Context, config *rest.Config) error {
 		}
 	}
 	return nil
+}
+
+// apply applies a CRD. One that is being deleted takes the change and is gone a moment later,
+// so it is waited for and made again.
+func apply(ctx context.Context, client apiextensions.Interface, name string, patch []byte) error {
+	crds, force := client.ApiextensionsV1().CustomResourceDefinitions(), true
+	leaving := false
+	err := wait.PollUntilContextCancel(ctx, pollEvery, true, func(ctx context.Context) (bool, error) {
+		if leaving {
+			if _, err := crds.Get(ctx, name, metav1.GetOptions{}); !apierrors.IsNotFound(err) {
+				return false, err
+			}
+		}
+		crd, err := crds.Patch(ctx, name, types.ApplyPatchType, patch, metav1.PatchOptions{FieldManager: FieldManager, Force: &force})
+		if err != nil {
+			return false, err
+		}
+		leaving = crd.DeletionTimestamp != nil
+		return !leaving, nil
+	})
+	if err != nil && leaving {
+		return fmt.Errorf("wait until the one that is being deleted is gone: %w", err)
+	}
+	return err
 }
 
 // awaitServed waits until the API server says that the CRD is established, and

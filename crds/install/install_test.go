@@ -12,6 +12,7 @@ import (
 
 	apiextensions "k8s.io/apiextensions-apiserver/pkg/client/clientset/clientset"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 
@@ -121,5 +122,38 @@ func TestAwaitPoliciesSaysWhatItAwaited(t *testing.T) {
 	err := install.AwaitPolicies(ctx, config)
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "await policies (") {
 		t.Errorf("got %v, want the context's end with what was awaited", err)
+	}
+}
+
+// A CRD that is still being deleted takes an apply, and is gone a moment later.
+func TestInstallMakesACRDAgainThatIsBeingDeleted(t *testing.T) {
+	t.Parallel()
+	config := localapitest.Private(t).Config
+	crds := apiextensions.NewForConfigOrDie(config).ApiextensionsV1().CustomResourceDefinitions()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	const name, hold = "disruptionbudgets.fleet.nationtech.io", `{"metadata":{"finalizers":["example.org/hold"]}}`
+	if _, err := crds.Patch(ctx, name, types.MergePatchType, []byte(hold), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := crds.Delete(ctx, name, metav1.DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	installed := make(chan error, 1)
+	go func() { installed <- install.Install(ctx, config) }()
+	select {
+	case err := <-installed:
+		t.Fatalf("it is installed while the one before is still being deleted: %v", err)
+	case <-time.After(500 * time.Millisecond):
+	}
+	if _, err := crds.Patch(ctx, name, types.MergePatchType, []byte(`{"metadata":{"finalizers":[]}}`), metav1.PatchOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-installed; err != nil {
+		t.Fatal(err)
+	}
+	crd, err := crds.Get(ctx, name, metav1.GetOptions{})
+	if err != nil || crd.DeletionTimestamp != nil {
+		t.Errorf("it is not there: %v, being deleted since %v", err, crd.GetDeletionTimestamp())
 	}
 }

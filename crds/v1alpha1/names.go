@@ -46,6 +46,11 @@ const AnnotationRequestedBy = "fleet.nationtech.io/requested-by"
 // changed the score or the rollout, as the API server authenticated them.
 const AnnotationAuthoredBy = "fleet.nationtech.io/authored-by"
 
+// AnnotationTraceparent on a Deployment says to which trace its next change belongs, as
+// the header traceparent of W3C Trace Context: a CI job writes its own there. A value is
+// used for one change. What is no valid traceparent is ignored.
+const AnnotationTraceparent = "fleet.nationtech.io/traceparent"
+
 // AnnotationPromote on a Deployment lets its rollout go on after a batch, by
 // "<revision>.<run>.<batch>" as status.rollout shows them. Where the batch has
 // fourEyes, nothing else does. AnnotationPromotedBy is stamped by the policy of that

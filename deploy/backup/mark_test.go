@@ -14,6 +14,7 @@ import (
 
 	"fleet.nationtech.io/deploy/backup"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
 )
 
 // put stores a text under a name.
@@ -40,13 +41,7 @@ func loseTail(t *testing.T, nc *nats.Conn, left int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	config := stream.CachedInfo().Config
-	if err := js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.CreateStream(t.Context(), config); err != nil {
-		t.Fatal(err)
-	}
+	natstest.Recreate(t, js, stream.CachedInfo().Config)
 	grow(t, nc, left)
 }
 

@@ -88,6 +88,62 @@ func (n network) passes(from, to end, port int) bool {
 	return n.side(from, to, port, networkingv1.PolicyTypeEgress) && n.side(to, from, port, networkingv1.PolicyTypeIngress)
 }
 
+// The dashboard's port is open to those who may reach it, where persons sign in there.
+func TestPoliciesLetPersonsToTheDashboard(t *testing.T) {
+	t.Parallel()
+	ingress := chart.Values{"namespaceSelector": chart.Values{"matchLabels": chart.Values{"kubernetes.io/metadata.name": "ingress"}}}
+	among := func(v chart.Values, p chart.Values) chart.Values {
+		v["networkPolicy"] = p
+		return v
+	}
+	for name, tt := range map[string]struct {
+		values                           chart.Values
+		ingress, neighbour, provider, in bool // provider: the operator reaches it; in: monitoring reads metrics
+	}{
+		"no dashboard":                  {provider(), false, false, false, true},
+		"on the loopback":               {dashboard(nil), false, false, false, true},
+		"with a sign-in":                {signIn(nil), true, true, true, true},
+		"with a sign-in, of some peers": {among(signIn(nil), chart.Values{"dashboard": []any{ingress}}), true, false, true, true},
+		"without monitoring":            {among(signIn(nil), chart.Values{"prometheus": []any{}}), true, true, true, false},
+		"nothing comes in at all":       {among(provider(), chart.Values{"prometheus": []any{}}), false, false, false, false},
+		"open to the network":           {dashboard(chart.Values{"openToTheNetwork": true}), true, true, false, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			tt.values["callout"].(chart.Values)["issuer"] = "https://auth.example.com:7443"
+			objects := render(t, chart.Options{Profile: "production", Values: tt.values})
+			n := network{t: t, policies: policies(t, objects)}
+			operator := end{pod: pods(t, objects)[names.Operator].Labels, namespace: map[string]string{ours: "yes"}}
+			from := func(namespace string) end {
+				return end{pod: map[string]string{"app": namespace}, namespace: map[string]string{"kubernetes.io/metadata.name": namespace}}
+			}
+			for what, is := range map[string]struct{ got, want bool }{
+				"the ingress reaches the dashboard":    {n.passes(from("ingress"), operator, names.PortDashboard), tt.ingress},
+				"a neighbour reaches the dashboard":    {n.passes(from("shop"), operator, names.PortDashboard), tt.neighbour},
+				"the operator reaches the provider":    {n.passes(operator, end{outside: true}, 7443), tt.provider},
+				"monitoring reads the metrics":         {n.passes(from("monitoring"), operator, names.PortOperator), tt.in},
+				"a neighbour reads the metrics":        {n.passes(from("shop"), operator, names.PortOperator), false},
+				"the operator reaches any other place": {n.passes(operator, end{outside: true}, 22), false},
+			} {
+				if is.got != is.want {
+					t.Errorf("%s: %v", what, is.got)
+				}
+			}
+		})
+	}
+}
+
+// policies are the NetworkPolicies of a rendering.
+func policies(t *testing.T, objects []*unstructured.Unstructured) (all []*networkingv1.NetworkPolicy) {
+	t.Helper()
+	for _, o := range objects {
+		if o.GetKind() == "NetworkPolicy" {
+			all = append(all, typed[networkingv1.NetworkPolicy](t, o))
+		}
+	}
+	return all
+}
+
 // What the parts need of each other gets through, and nothing else does.
 func TestPoliciesLetThroughWhatTheFleetNeedsAlone(t *testing.T) {
 	t.Parallel()
@@ -95,12 +151,7 @@ func TestPoliciesLetThroughWhatTheFleetNeedsAlone(t *testing.T) {
 	values["operator"] = chart.Values{"prometheus": []any{chart.Values{"name": "main", "url": "http://prometheus.monitoring:9090"}}}
 	values["callout"].(chart.Values)["issuer"] = "https://auth.example.com:7443"
 	objects := render(t, chart.Options{Profile: "production", Values: values})
-	n := network{t: t}
-	for _, o := range objects {
-		if o.GetKind() == "NetworkPolicy" {
-			n.policies = append(n.policies, typed[networkingv1.NetworkPolicy](t, o))
-		}
-	}
+	n := network{t: t, policies: policies(t, objects)}
 	ends := map[string]end{
 		"monitoring": {pod: map[string]string{"app": "prometheus"}, namespace: map[string]string{"kubernetes.io/metadata.name": "monitoring"}},
 		"ingress":    {pod: map[string]string{"app": "ingress"}, namespace: map[string]string{"kubernetes.io/metadata.name": "ingress"}},
@@ -114,14 +165,14 @@ func TestPoliciesLetThroughWhatTheFleetNeedsAlone(t *testing.T) {
 		"backup -> nats:4222", "backup -> world:443",
 		"callout -> nats:4222", "callout -> world:7443", "callout -> world:8443",
 		"ingress -> nats:8080",
-		"monitoring -> callout:18081", "monitoring -> nats:8080", "monitoring -> operator:18080",
+		"monitoring -> callout:18081", "monitoring -> nats:8080", "monitoring -> operator:18082",
 		"nats -> nats:6222",
 		"neighbour -> nats:8080",
 		"operator -> nats:4222", "operator -> world:443", "operator -> world:6443", "operator -> world:9090",
 		"world -> nats:8080",
 	}
 	ports := map[string][]int{
-		"nats": {names.PortNATS, names.PortWebSocket, names.PortRoutes, names.PortMonitor}, "operator": {names.PortOperator}, "callout": {names.PortCallout}, "backup": {80},
+		"nats": {names.PortNATS, names.PortWebSocket, names.PortRoutes, names.PortMonitor}, "operator": {names.PortOperator, names.PortDashboard}, "callout": {names.PortCallout}, "backup": {80},
 		"world": {22, 80, 443, 6443, 7443, 8443, 9090},
 	}
 	fleet := []string{"nats", "operator", "callout", "backup"}

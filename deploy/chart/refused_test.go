@@ -51,6 +51,7 @@ func TestWrongValuesAreRefusedWithASentence(t *testing.T) {
 		"a project that YAML read as number": {callout("project", 317), []string{"value callout.project", "needs quotes in YAML"}},
 		"a role of a robot":                  {callout("roles", []any{"x=robot:viewer"}), []string{"value callout.roles.0", "kind is person or service"}},
 		"a Prometheus server with password":  {in("operator", chart.Values{"prometheus": []any{chart.Values{"name": "a", "url": "http://me:geheim@a"}}}), []string{"value operator.prometheus.0.url", "without user and password"}},
+		"a trace collector with password":    {in("operator", chart.Values{"traceEndpoint": "http://me:geheim@tempo:4318"}), []string{"value operator.traceEndpoint", "OTLP over HTTP"}},
 		"a Prometheus server without URL":    {in("operator", chart.Values{"prometheus": []any{chart.Values{"name": "a"}}}), []string{"value operator.prometheus.0", "'url'"}},
 		"a backup to nowhere":                {in("backup", chart.Values{"enabled": true}), []string{"backup.store or backup.claim is missing"}},
 		"a backup to two places":             {in("backup", chart.Values{"enabled": true, "store": "s3://b", "claim": "c"}), []string{"or both are there"}},

@@ -55,6 +55,7 @@ func renderings() map[string]chart.Options {
 		"Kubernetes 1.30":       {Profile: "production", Values: provider(), KubeVersion: "v1.30.0"},
 		"another namespace":     {Profile: "production", Values: provider(), Namespace: "edge", Release: "edge"},
 		"backups on a volume":   {Profile: "production", Values: provider(chart.Values{"backup": chart.Values{"enabled": true, "claim": "backups", "keepFor": "720h"}})},
+		"with a dashboard":      {Profile: "production", Values: signIn(nil)},
 		"all that can be given": {Profile: "production", Values: everything(), APIVersions: monitored},
 	}
 }
@@ -74,7 +75,7 @@ func everything() chart.Values {
 	v := chart.Values{
 		"imagePullSecrets": []any{"registry"}, "nats": scheduling(), "operator": scheduling(), "callout": scheduling(),
 		"devices":       chart.Values{"expose": "loadBalancer", "loadBalancer": chart.Values{"class": "x.example.com/lb", "sourceRanges": []any{"10.0.0.0/8"}, "annotations": chart.Values{"a": "b"}}},
-		"networkPolicy": chart.Values{"clients": []any{chart.Values{"podSelector": chart.Values{}}}, "devices": []any{chart.Values{"ipBlock": chart.Values{"cidr": "10.0.0.0/8"}}}},
+		"networkPolicy": chart.Values{"clients": []any{chart.Values{"podSelector": chart.Values{}}}, "devices": []any{chart.Values{"ipBlock": chart.Values{"cidr": "10.0.0.0/8"}}}, "dashboard": []any{chart.Values{"namespaceSelector": chart.Values{}}}},
 		"monitoring":    chart.Values{"labels": chart.Values{"release": "prometheus"}},
 		"backup": chart.Values{
 			"enabled": true, "store": "s3://backups/fleet", "credentialsSecret": "store", "serviceAccountAnnotations": chart.Values{"a": "b"},
@@ -84,6 +85,10 @@ func everything() chart.Values {
 	maps.Copy(v["nats"].(chart.Values), chart.Values{"storage": chart.Values{"class": "fast", "size": "1Ti", "maxFile": "900Gi"}, "tls": chart.Values{"routesSecret": "routes", "certManager": chart.Values{"issuer": "corporate", "kind": "Issuer", "duration": "720h", "renewBefore": "240h"}}})
 	maps.Copy(v["operator"].(chart.Values), chart.Values{
 		"logMaxBytes": 5 << 30, "env": []any{chart.Values{"name": "A", "value": "b"}},
+		"dashboard": chart.Values{
+			"enabled": true, "url": "https://fleet.example.com", "clientID": "7", "clientSecret": chart.Values{"name": "dashboard-client"},
+			"ingress": chart.Values{"enabled": true, "className": "nginx", "tlsSecret": "dashboard-tls", "annotations": chart.Values{"a": "b"}},
+		},
 		"prometheus": []any{chart.Values{"name": "main", "url": "http://prometheus.monitoring:9090", "tokenSecret": "prometheus-token"}, chart.Values{"name": "other", "url": "https://p.example.com"}},
 	})
 	maps.Copy(v["callout"].(chart.Values), provider()["callout"].(chart.Values))
@@ -287,7 +292,7 @@ func TestSelectorsSelectTheirPods(t *testing.T) {
 func TestPodsNeedOnlyWhatIsListed(t *testing.T) {
 	t.Parallel()
 	want := []string{
-		"ConfigMap fleet-ca", "ConfigMap fleet-callout", "ConfigMap fleet-issuer-ca", "ConfigMap fleet-nats",
+		"ConfigMap fleet-ca", "ConfigMap fleet-callout", "ConfigMap fleet-issuer-ca", "ConfigMap fleet-nats", "Secret dashboard-client client-secret",
 		"Secret fleet-callout-introspection key.json", "Secret fleet-callout-nats auth-password", "Secret fleet-callout-nats issuer-previous.seed",
 		"Secret fleet-callout-nats issuer.seed", "Secret fleet-callout-nats log-password", "Secret fleet-callout-nats sys-password",
 		"Secret fleet-callout-nats xkey-previous.seed", "Secret fleet-callout-nats xkey.seed",

@@ -14,6 +14,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/dev/provider"
 	"fleet.nationtech.io/eventlog/version"
 )
@@ -63,6 +64,7 @@ func Main(args []string, out, errOut io.Writer) int {
 
 // flags are the options that up and demo share.
 func (o *Options) flags(c *cobra.Command) {
+	o.usualDashboardPort = names.PortDashboard
 	f := c.Flags()
 	f.IntVar(&o.Devices, "devices", 3, "how many devices to run")
 	f.StringVar(&o.Engine, "engine", EngineAuto, "what runs the containers: auto, podman or memory")
@@ -72,8 +74,9 @@ func (o *Options) flags(c *cobra.Command) {
 	f.BoolVar(&o.AdoptCluster, "adopt-cluster", false, "take over a log that belongs to another cluster")
 	f.IntVar(&o.NATSPort, "nats-port", 0, "port of the NATS server (0: a free one, remembered)")
 	f.IntVar(&o.MetricsPort, "metrics-port", 0, "port of the operator's metrics (0: a free one, remembered)")
-	f.IntVar(&o.DashboardPort, "dashboard-port", 0, "port of the web dashboard (0: a free one, remembered)")
+	f.IntVar(&o.DashboardPort, "dashboard-port", 0, "port of the web dashboard (0: 18080 or, where that is taken, a free one; remembered)")
 	f.DurationVar(&o.PulseInterval, "pulse-interval", 0, "interval of a device's pulses (0: 5s)")
+	f.StringVar(&o.TraceEndpoint, "trace-endpoint", "", "URL of a trace collector that takes OTLP over HTTP, such as http://127.0.0.1:4318/v1/traces")
 	f.Int64Var(&o.LogMaxBytes, "log-max-bytes", 0, "how large the event log may grow (0: no limit)")
 	for flag, values := range map[string][]string{"engine": {EngineAuto, EnginePodman, EngineMemory}, "auth": {AuthPassword, AuthOIDC}} {
 		if err := c.RegisterFlagCompletionFunc(flag, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp)); err != nil {

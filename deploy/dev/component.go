@@ -20,8 +20,9 @@ func (r *runner) onDown(f func() error) {
 	r.undo = append(r.undo, f)
 }
 
-// background runs a component until the fleet goes down; its failure ends the fleet.
-func (r *runner) background(ctx context.Context, name string, run func(context.Context) error) {
+// background runs a component until the fleet goes down, or end is called; its failure ends the
+// fleet.
+func (r *runner) background(ctx context.Context, name string, run func(context.Context) error) (end func()) {
 	ctx, cancel := context.WithCancel(ctx)
 	ended := make(chan struct{})
 	go func() {
@@ -30,11 +31,9 @@ func (r *runner) background(ctx context.Context, name string, run func(context.C
 			r.fail(fmt.Errorf("%s: %w", name, err))
 		}
 	}()
-	r.onDown(func() error {
-		cancel()
-		<-ended
-		return nil
-	})
+	end = func() { cancel(); <-ended }
+	r.onDown(func() error { end(); return nil })
+	return end
 }
 
 // await polls a URL until it answers 200.

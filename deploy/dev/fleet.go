@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,8 @@ type Fleet struct {
 	provider *provider.Provider
 	// gateServers are what gates of rollouts may ask.
 	gateServers []operator.PrometheusServer
+	// restartOperator is of the operator that runs.
+	restartOperator func(context.Context) error
 }
 
 // Run brings a fleet up in the order of its needs, calls use once all is ready,
@@ -226,7 +229,7 @@ func (r *runner) upOperator(ctx context.Context, remembered ports, users account
 		return err
 	}
 	remembered.Metrics = portOf(l)
-	pages, err := listen(ctx, r.DashboardPort, remembered.Dashboard)
+	pages, err := listen(ctx, r.DashboardPort, cmp.Or(remembered.Dashboard, r.usualDashboardPort))
 	if err != nil {
 		return err
 	}
@@ -244,23 +247,56 @@ func (r *runner) upOperator(ctx context.Context, remembered ports, users account
 	if r.fleet.Env.SealKey, err = key.PublicKey(); err != nil {
 		return fmt.Errorf("seal key: %w", err)
 	}
+	signIn, err := r.signIn("http://" + pages.Addr().String())
+	if err != nil {
+		return err
+	}
+	if err := r.operate(ctx, users, signIn, l, pages); err != nil {
+		return err
+	}
+	r.say("operator        %s", r.fleet.Env.MetricsURL)
+	if signIn.Asked() {
+		r.say("dashboard       %s  sign in as viewer, operator or admin", r.fleet.Env.DashboardURL)
+	} else {
+		r.say("dashboard       %s", r.fleet.Env.DashboardURL)
+	}
+	return nil
+}
+
+// operate runs an operator that serves at some addresses, and lets another one take its place.
+func (r *runner) operate(ctx context.Context, users accounts.Users, signIn operator.SignIn, l, pages net.Listener) error {
 	op, err := operator.New(operator.Options{
 		URL:         r.fleet.Env.NATSURL,
 		NATSOptions: append(r.fleet.Env.NATSOptions(), nats.UserInfo(userOperator, users.Operator.Password), nats.Name("fleet-operator")),
+		NATSTrust:   r.fleet.Env.NATSOptions(),
 		RestConfig:  r.fleet.RestConfig, Identity: "fleet-dev",
 		SealKeyFile: r.path("seal.nk"), SealInterval: sealInterval, LogMaxBytes: r.LogMaxBytes, Prometheus: r.fleet.gateServers, PulseInterval: r.PulseInterval, AdoptCluster: r.AdoptCluster,
-		Listener: l, DashboardListener: pages, Logger: r.Logger.With("component", "operator"), Registry: r.registry(jobOperator, ""),
+		Listener: l, DashboardListener: pages, DashboardSignIn: signIn, Logger: r.Logger.With("component", "operator"), Registry: r.registry(jobOperator, ""),
+		Traces: operator.TracesConfigured(r.TraceEndpoint, os.Getenv), TraceEndpoint: r.TraceEndpoint,
 	})
 	if err != nil {
 		return err
 	}
 	base := "http://" + l.Addr().(*net.TCPAddr).String()
 	r.fleet.Env.OperatorURL, r.fleet.Env.MetricsURL, r.fleet.Env.DashboardURL = base, base+"/metrics", "http://"+pages.Addr().String()
-	r.background(ctx, "operator", op.Run)
+	end := r.background(ctx, "operator", op.Run)
+	r.fleet.restartOperator = func(within context.Context) error {
+		end()
+		l, err := listen(within, portOf(l), 0)
+		if err != nil {
+			return fmt.Errorf("operator's metrics: %w", err)
+		}
+		pages, err := listen(within, portOf(pages), 0)
+		if err != nil {
+			return fmt.Errorf("dashboard: %w", err)
+		}
+		return r.operate(ctx, users, signIn, l, pages)
+	}
 	if err := r.await(ctx, base+"/readyz", 2*time.Minute); err != nil {
 		return fmt.Errorf("operator: %w", err)
 	}
-	r.say("operator        %s", r.fleet.Env.MetricsURL)
-	r.say("dashboard       %s", r.fleet.Env.DashboardURL)
 	return nil
 }
+
+// RestartOperator ends the operator, and runs another one at its addresses.
+func (f *Fleet) RestartOperator(ctx context.Context) error { return f.restartOperator(ctx) }

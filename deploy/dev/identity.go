@@ -13,6 +13,7 @@ import (
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/deploy/dev/authority"
 	"fleet.nationtech.io/deploy/dev/provider"
+	"fleet.nationtech.io/operator"
 )
 
 const (
@@ -87,6 +88,19 @@ func (r *runner) enrol(ctx context.Context) error {
 	return r.fleet.provider.Save()
 }
 
+// signIn is how people sign in to the dashboard at an address, where there is a provider.
+func (r *runner) signIn(address string) (operator.SignIn, error) {
+	if r.Auth != AuthOIDC {
+		return operator.SignIn{}, nil
+	}
+	if err := r.fleet.provider.Dashboard(address); err != nil {
+		return operator.SignIn{}, err
+	}
+	return operator.SignIn{
+		URL: address, Issuer: r.fleet.provider.Issuer(), ClientID: provider.DashboardClientID, Project: provider.Project, IssuerCAFile: r.ca.File(),
+	}, nil
+}
+
 // upCallouts starts the replicas of the auth callout. They take requests once the
 // operator has made the event log.
 func (r *runner) upCallouts(ctx context.Context, users accounts.Users) error {
@@ -109,7 +123,7 @@ func (r *runner) upCallouts(ctx context.Context, users accounts.Users) error {
 			Keys:   responder.Keys{Issuers: [][]byte{issuer}, XKeys: [][]byte{xkey}},
 			Issuer: r.fleet.provider.Issuer(), IssuerCA: r.ca.PEM(), Project: provider.Project,
 			DeviceOrganization: provider.DeviceOrganization, DeviceRole: provider.DeviceRole,
-			Organizations: []string{provider.PeopleOrganization}, Roles: service.DefaultRoles(),
+			Organizations: []string{provider.PeopleOrganization}, Roles: append(service.DefaultRoles(), r.roles...),
 			Logger: r.Logger.With("component", "callout", "replica", n+1), Registry: r.registry(jobCallout, fmt.Sprintf("callout-%d", n+1)),
 		})
 		if err != nil {

@@ -13,6 +13,8 @@ import (
 
 	metrics "github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
+
+	"fleet.nationtech.io/eventlog/processmetrics"
 )
 
 // metricsFile is the reference of metrics. Its tables stand between two marks.
@@ -59,9 +61,9 @@ func metricTable(r *metrics.Registry) (string, error) {
 		for i, l := range labels {
 			labels[i] = "`" + l + "`"
 		}
-		rows[m[1]] = fmt.Sprintf("| `%s` | %s | %s | %s |\n", m[1], kindOf(m[1], kinds), strings.Join(labels, ", "), strings.ReplaceAll(help, "|", `\|`))
+		rows[m[1]] = fmt.Sprintf("| `%s` | %s | %s | %s | %s |\n", m[1], kindOf(m[1], kinds), unitOf(m[1], help), strings.Join(labels, ", "), strings.ReplaceAll(help, "|", `\|`))
 	}
-	table := "| metric | type | labels | |\n|---|---|---|---|\n"
+	table := "| metric | type | unit | labels | meaning |\n|---|---|---|---|---|\n"
 	for _, name := range slices.Sorted(maps.Keys(rows)) {
 		table += rows[name]
 	}
@@ -76,10 +78,30 @@ func kindOf(name string, kinds map[string]dto.MetricType) string {
 		return strings.ToLower(kind.String())
 	case strings.HasSuffix(name, "_total"):
 		return "counter"
-	case strings.HasSuffix(name, "_seconds") && !strings.HasSuffix(name, "_timestamp_seconds"):
+	case strings.HasSuffix(name, "_seconds") && !strings.HasSuffix(name, "_timestamp_seconds") && !strings.HasSuffix(name, "_lag_seconds"):
 		return "histogram"
 	}
 	return "gauge"
+}
+
+// ofProcess expects the metrics of Go, of the process and of the build.
+func ofProcess(t *testing.T, component string, r *metrics.Registry) {
+	t.Helper()
+	families, err := r.Gather()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	missing := map[string]bool{"go_goroutines": true, "process_resident_memory_bytes": true, processmetrics.BuildInfo: true}
+	for _, f := range families {
+		delete(missing, f.GetName())
+		if f.GetName() == processmetrics.BuildInfo && !strings.Contains(f.String(), `value:"`+component+`"`) {
+			t.Errorf("the build of %s is told as %s", component, f)
+		}
+	}
+	for name := range missing {
+		t.Errorf("%s does not have %s", component, name)
+	}
 }
 
 // docs/metrics.md has each metric of the operator, the callout and the agent, with its
@@ -90,6 +112,7 @@ func TestTheReferenceOfMetricsSaysWhatTheBinariesRegister(t *testing.T) {
 	o := Options{DataDir: t.TempDir(), Devices: 1, Engine: EngineMemory, Auth: AuthOIDC, Observability: true}
 	err := Run(t.Context(), o, func(_ context.Context, f *Fleet) error {
 		for _, job := range slices.Sorted(maps.Keys(f.Registries)) {
+			ofProcess(t, job, f.Registries[job])
 			table, err := metricTable(f.Registries[job])
 			if err != nil {
 				return err

@@ -11,11 +11,11 @@ import (
 	"time"
 
 	metrics "github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"fleet.nationtech.io/deploy/dev/prometheus"
 	"fleet.nationtech.io/deploy/grafana/rules"
+	"fleet.nationtech.io/eventlog/processmetrics"
 	"fleet.nationtech.io/operator"
 )
 
@@ -32,11 +32,10 @@ const prometheusReady = time.Minute
 // registry makes the registry of a part, as its own process has one. The parts share
 // one process here, so each says the same of it.
 func (r *runner) registry(job, instance string) *metrics.Registry {
-	registry := metrics.NewRegistry()
 	if job != jobOperator && !r.Observability {
-		return registry
+		return metrics.NewRegistry()
 	}
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := processmetrics.NewRegistry(job)
 	r.fleet.Registries[job] = registry
 	if job != jobOperator { // the operator serves its own
 		r.observed = append(r.observed, observed{job, instance, registry})

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"fleet.nationtech.io/callout/service"
 	"fleet.nationtech.io/eventlog"
 )
 
@@ -53,6 +54,8 @@ type Options struct {
 	MetricsPort    int
 	DashboardPort  int
 	PrometheusPort int
+	// usualDashboardPort is taken where it is free and nothing is remembered; 0: any.
+	usualDashboardPort int
 
 	// Observability serves the metrics of agents and callouts too, and runs the
 	// machine's Prometheus on the fleet where it is installed.
@@ -62,11 +65,17 @@ type Options struct {
 	// Observability the fleet's own is one of them, too, by the name main.
 	Prometheus []string
 
+	// TraceEndpoint is the URL of a trace collector, for OTLP over HTTP; empty: the
+	// variables of OpenTelemetry say it, if any.
+	TraceEndpoint string
+
 	PulseInterval time.Duration
 	LogMaxBytes   int64
 
 	Out    io.Writer // what a person should read
 	Logger *slog.Logger
+
+	roles []service.Role // that the auth callout knows besides the default ones
 }
 
 // minTokenLifetime leaves a busy machine time for a rollover.

@@ -6,6 +6,7 @@ import "slices"
 const (
 	tokenTypeJWT    = "OIDC_TOKEN_TYPE_JWT"
 	appNative       = "OIDC_APP_TYPE_NATIVE"
+	grantsCodes     = "OIDC_GRANT_TYPE_AUTHORIZATION_CODE"
 	grantsDevices   = "OIDC_GRANT_TYPE_DEVICE_CODE"
 	authNone        = "OIDC_AUTH_METHOD_TYPE_NONE"
 	apiByPrivateKey = "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT"

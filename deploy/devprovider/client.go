@@ -1,6 +1,8 @@
 package devprovider
 
 import (
+	"net/url"
+	"slices"
 	"time"
 
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -21,10 +23,20 @@ func same(scopes []string) []string { return scopes }
 func (c client) GetID() string { return c.ClientID }
 
 // RedirectURIs implements op.Client.
-func (c client) RedirectURIs() []string { return nil }
+func (c client) RedirectURIs() []string {
+	if c.OIDC == nil {
+		return nil
+	}
+	return c.OIDC.RedirectURIs
+}
 
 // PostLogoutRedirectURIs implements op.Client.
-func (c client) PostLogoutRedirectURIs() []string { return nil }
+func (c client) PostLogoutRedirectURIs() []string {
+	if c.OIDC == nil {
+		return nil
+	}
+	return c.OIDC.PostLogoutRedirectURIs
+}
 
 // ApplicationType implements op.Client.
 func (c client) ApplicationType() op.ApplicationType {
@@ -46,18 +58,33 @@ func (c client) AuthMethod() oidc.AuthMethod {
 }
 
 // ResponseTypes implements op.Client.
-func (c client) ResponseTypes() []oidc.ResponseType { return nil }
+func (c client) ResponseTypes() []oidc.ResponseType {
+	if !c.hasCodes() {
+		return nil
+	}
+	return []oidc.ResponseType{oidc.ResponseTypeCode}
+}
+
+// hasCodes says whether browsers sign in to the application.
+func (c client) hasCodes() bool {
+	return c.OIDC != nil && slices.Contains(c.OIDC.GrantTypes, grantsCodes)
+}
 
 // GrantTypes implements op.Client.
 func (c client) GrantTypes() []oidc.GrantType {
-	if c.Native {
+	switch {
+	case c.Native:
 		return []oidc.GrantType{oidc.GrantTypeDeviceCode, oidc.GrantTypeRefreshToken}
+	case c.hasCodes():
+		return []oidc.GrantType{oidc.GrantTypeCode}
 	}
 	return nil
 }
 
 // LoginURL implements op.Client.
-func (c client) LoginURL(string) string { return devicePath }
+func (c client) LoginURL(id string) string {
+	return loginPath + "?authRequestID=" + url.QueryEscape(id)
+}
 
 // AccessTokenType implements op.Client.
 func (c client) AccessTokenType() op.AccessTokenType {
@@ -71,7 +98,7 @@ func (c client) AccessTokenType() op.AccessTokenType {
 func (c client) IDTokenLifetime() time.Duration { return c.lifetime }
 
 // DevMode implements op.Client.
-func (c client) DevMode() bool { return true }
+func (c client) DevMode() bool { return c.OIDC == nil || c.OIDC.DevelopmentMode }
 
 // RestrictAdditionalIdTokenScopes implements op.Client.
 func (c client) RestrictAdditionalIdTokenScopes() func([]string) []string { return same } //nolint:revive // the library's name

@@ -127,18 +127,9 @@ func (p devicePage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			said = "This did not work: " + err.Error() + "."
 		}
 	}
-	var people []User
-	p.directory.mu.Lock()
-	for _, u := range p.directory.users {
-		if !u.Machine {
-			people = append(people, u.User)
-		}
-	}
-	p.directory.mu.Unlock()
-	slices.SortFunc(people, func(a, b User) int { return strings.Compare(a.Username, b.Username) })
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	w.Header().Set("Content-Security-Policy", "default-src 'none'; form-action 'self'; frame-ancestors 'none'")
-	_ = page.Execute(w, map[string]any{"Warning": Warning, "Said": said, "Code": r.FormValue("user_code"), "People": people}) // who asked is gone
+	_ = page.Execute(w, map[string]any{"Warning": Warning, "Said": said, "Code": r.FormValue("user_code"), "People": p.people()}) // who asked is gone
 }
 
 // Codes are the user codes that wait for a person's decision.
@@ -152,5 +143,18 @@ func (p *Provider) Codes() []string {
 			all = append(all, c.user)
 		}
 	}
+	return all
+}
+
+// people are those who can sign in, by their names.
+func (p *Provider) people() (all []User) {
+	p.directory.mu.Lock()
+	defer p.directory.mu.Unlock()
+	for _, u := range p.directory.users {
+		if !u.Machine {
+			all = append(all, u.User)
+		}
+	}
+	slices.SortFunc(all, func(a, b User) int { return strings.Compare(a.Username, b.Username) })
 	return all
 }

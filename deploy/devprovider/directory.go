@@ -96,6 +96,7 @@ type directory struct {
 	tokens       map[string]*token     // by token id
 	codes        map[string]*code      // of the device flow, by device code
 	refreshes    map[string]*refresh   // by refresh token
+	signIns      map[string]*signIn    // of the authorization code flow, by id
 }
 
 type user struct {
@@ -127,6 +128,7 @@ func newDirectory(lag time.Duration) *directory {
 		administrators: map[string]map[string][]string{}, unseen: map[string]time.Time{},
 		users: map[string]*user{}, gone: map[string]bool{}, applications: map[string]Application{},
 		keys: map[string]*publicKey{}, tokens: map[string]*token{}, codes: map[string]*code{}, refreshes: map[string]*refresh{},
+		signIns: map[string]*signIn{},
 	}
 }
 
@@ -262,6 +264,19 @@ func (p *Provider) AddApplication(a Application) (clientID string, err error) {
 	p.directory.mu.Lock()
 	defer p.directory.mu.Unlock()
 	return p.directory.addApplication(a)
+}
+
+// SetApplication changes a client, or adds it where there is none of its client id.
+func (p *Provider) SetApplication(a Application) error {
+	p.directory.mu.Lock()
+	defer p.directory.mu.Unlock()
+	old, ok := p.directory.applications[a.ClientID]
+	delete(p.directory.applications, a.ClientID)
+	_, err := p.directory.addApplication(a)
+	if err != nil && ok {
+		p.directory.applications[a.ClientID] = old
+	}
+	return err
 }
 
 // addApplication adds a client. mu is held.

@@ -178,7 +178,7 @@ func (p *Provider) handler() (http.Handler, error) {
 		return nil, err
 	}
 	options := []op.Option{
-		op.WithCustomAuthEndpoint(op.NewEndpoint("/oauth/v2/authorize")),
+		op.WithCustomAuthEndpoint(op.NewEndpoint(authorizePath)),
 		op.WithCustomTokenEndpoint(op.NewEndpoint(tokenPath)),
 		op.WithCustomIntrospectionEndpoint(op.NewEndpoint("/oauth/v2/introspect")),
 		op.WithCustomRevocationEndpoint(op.NewEndpoint("/oauth/v2/revoke")),
@@ -199,6 +199,7 @@ func (p *Provider) handler() (http.Handler, error) {
 	mux.Handle("POST "+tokenPath, &grant{Provider: p, library: library, storage: store})
 	mux.Handle("GET "+discoveryPath, discovery{library})
 	mux.Handle(devicePath, devicePage{p})
+	mux.Handle(loginPath, loginPage{p})
 	(&management{Provider: p, library: library}).register(mux)
 	for _, path := range []string{"/debug/healthz", "/debug/ready"} {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })

@@ -35,7 +35,7 @@ var (
 	_ op.CanGetPrivateClaimsFromRequest = (*storage)(nil)
 )
 
-// CreateAccessToken implements op.AuthStorage, for the device flow.
+// CreateAccessToken implements op.AuthStorage, for persons.
 func (s *storage) CreateAccessToken(_ context.Context, r op.TokenRequest) (string, time.Time, error) {
 	now := time.Now().Truncate(time.Second)
 	d := s.directory
@@ -186,29 +186,6 @@ func (s *storage) KeySet(context.Context) ([]op.Key, error) { return s.keys.publ
 
 // Health implements op.Storage.
 func (s *storage) Health(context.Context) error { return nil }
-
-// What follows belongs to flows that are not imitated.
-
-// CreateAuthRequest implements op.AuthStorage.
-func (s *storage) CreateAuthRequest(context.Context, *oidc.AuthRequest, string) (op.AuthRequest, error) {
-	return nil, oidc.ErrInvalidRequest().WithParent(errNotOffered).WithDescription("%v", errNotOffered)
-}
-
-// AuthRequestByID implements op.AuthStorage.
-func (s *storage) AuthRequestByID(context.Context, string) (op.AuthRequest, error) {
-	return nil, errNotOffered
-}
-
-// AuthRequestByCode implements op.AuthStorage.
-func (s *storage) AuthRequestByCode(context.Context, string) (op.AuthRequest, error) {
-	return nil, errNotOffered
-}
-
-// SaveAuthCode implements op.AuthStorage.
-func (s *storage) SaveAuthCode(context.Context, string, string) error { return errNotOffered }
-
-// DeleteAuthRequest implements op.AuthStorage.
-func (s *storage) DeleteAuthRequest(context.Context, string) error { return errNotOffered }
 
 // TerminateSession implements op.AuthStorage.
 func (s *storage) TerminateSession(context.Context, string, string) error { return nil }

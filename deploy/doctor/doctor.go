@@ -80,6 +80,7 @@ func checks() []check {
 		{CheckAccount, account},
 		{CheckLog, log},
 		{CheckDisk, disk},
+		{CheckStorage, storage},
 		{CheckBuckets, checkBuckets},
 		{CheckOperator, operator},
 		{CheckPulses, pulses},
@@ -98,6 +99,7 @@ const (
 	CheckAccount     = "account"
 	CheckLog         = "log"
 	CheckDisk        = "disk"
+	CheckStorage     = "storage"
 	CheckBuckets     = "buckets"
 	CheckOperator    = "operator"
 	CheckPulses      = "pulses"

@@ -19,14 +19,15 @@ func well() doctor.Facts {
 	synced := true
 	return doctor.Facts{
 		At: now, Version: "v1.4.0", LeftOut: map[string]string{},
-		Server: &doctor.Server{URL: "tls://nats:4222", RoundTrip: time.Millisecond, User: "ada", Account: "PEOPLE", Members: 3, Timed: true, CertificateEnds: now.AddDate(0, 3, 0), TokenEnds: now.Add(time.Hour)},
-		Log:    &doctor.Log{ID: "L", Last: 90_000, Bytes: 10 << 20, MaxBytes: 1 << 30, Replicas: 3, Leader: true},
-		Growth: &doctor.Growth{Bytes: 1 << 20, In: 24 * time.Hour},
+		Server:  &doctor.Server{URL: "tls://nats:4222", RoundTrip: time.Millisecond, User: "ada", Account: "PEOPLE", Members: 3, Timed: true, Timekeeper: "nats-0", Names: []string{"nats-0", "nats-1", "nats-2"}, CertificateEnds: now.AddDate(0, 3, 0), TokenEnds: now.Add(time.Hour)},
+		Log:     &doctor.Log{ID: "L", Last: 90_000, Bytes: 10 << 20, MaxBytes: 1 << 30, Replicas: 3, Leader: true},
+		Members: []doctor.Member{member("nats-0"), member("nats-1"), member("nats-2")},
+		Growth:  &doctor.Growth{Bytes: 1 << 20, In: 24 * time.Hour},
 		Buckets: []doctor.Bucket{
 			{Bucket: attention.Bucket{Name: "desired-state", Finding: buckets.Sound}, Replicas: 3},
 			{Bucket: attention.Bucket{Name: "device-state", Finding: buckets.Sound, Lacks: 90_000, Since: now.Add(-time.Second)}, Replicas: 3},
 		},
-		Operator:    &doctor.Operator{Leader: "op-1", Version: "v1.4.2", Elected: now.Add(-time.Hour), Ahead: -20 * time.Second, Known: true},
+		Operator:    &doctor.Operator{Fold: &attention.Fold{Sequence: 90_000}, Leader: "op-1", Version: "v1.4.2", Elected: now.Add(-time.Hour), Ahead: -20 * time.Second, Known: true},
 		Pulses:      &doctor.Pulses{Heard: 9, Newest: now.Add(-3 * time.Second)},
 		Devices:     &doctor.Devices{Known: 10, Online: 9, Agents: map[string]int{"v1.4.2": 8, "v1.3.0": 1, "dev": 1}},
 		Seal:        &doctor.Seal{Sequence: 89_000, At: now.Add(-5 * time.Minute), Uncovered: 1000, Since: now.Add(-5 * time.Minute)},
@@ -36,6 +37,12 @@ func well() doctor.Facts {
 			CertificateEnds: map[string]time.Time{"fleet-nats-tls": now.AddDate(0, 3, 0)},
 		},
 	}
+}
+
+// member is a NATS server in which nothing is wrong.
+func member(name string) doctor.Member {
+	streams := []doctor.Stream{{Name: "FLEET", Bytes: 10 << 20, MaxBytes: 1 << 30}, {Name: "PULSE", Bytes: 1 << 20, Memory: true}, {Name: "KV_desired-state", Bytes: 5 << 20}}
+	return doctor.Member{Clock: doctor.Clock{Server: name}, Synced: true, Streams: streams, Room: doctor.Room{Used: 15 << 20, Limit: 45 << 30, Promised: doctor.Promised(streams)}}
 }
 
 func TestNothingIsFoundWhereNothingIsWrong(t *testing.T) {
@@ -67,6 +74,12 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"a certificate has ended":         {func(f *doctor.Facts) { f.Server.CertificateEnds = now.AddDate(0, 0, -1) }, "connection", doctor.Failed, "ended at 2026-11-28"},
 		"a device asks":                   {func(f *doctor.Facts) { f.Server.Account = "DEVICES" }, "account", doctor.Failed, "reads no log"},
 		"the servers have no accounts":    {func(f *doctor.Facts) { f.Server.Account = "$G" }, "account", doctor.Warning, "any client that connects may do all"},
+		"a user of another account asks":  {func(f *doctor.Facts) { f.Server.Account = "SHOP" }, "account", doctor.Warning, "in account SHOP, which is none of a fleet"},
+		"events are missing":              {func(f *doctor.Facts) { f.Log.Missing = "1 of its messages are missing" }, "log", doctor.Failed, "the log is not whole: 1 of its"},
+		"there is no stream of pulses":    {func(f *doctor.Facts) { f.Pulses = &doctor.Pulses{Faults: []string{"it is not there"}} }, "pulses", doctor.Failed, "as it should be: it is not there"},
+		"a bucket is gone, and another cannot be asked": {func(f *doctor.Facts) {
+			f.Buckets[0].Finding, f.BucketsUnread = buckets.Missing, []string{"bucket device-info: no answer"}
+		}, "buckets", doctor.Failed, "bucket desired-state: its stream is not there"},
 		"there is no log": {func(f *doctor.Facts) {
 			f.Log = &doctor.Log{Trouble: &doctor.Trouble{Message: "there is none", Remedy: "start"}}
 		}, "log", doctor.Failed, "there is none"},
@@ -85,6 +98,39 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"a bucket has too few replicas":      {func(f *doctor.Facts) { f.Buckets[1].Replicas = 1 }, "buckets", doctor.Warning, "has 1 replica, and the log has 3"},
 		"no operator ever led":               {func(f *doctor.Facts) { f.Operator = &doctor.Operator{} }, "operator", doctor.Failed, "no operator ever led"},
 		"the operator answers nobody":        {func(f *doctor.Facts) { f.Operator.Unanswered, f.Operator.Since = 2, now.Add(-time.Hour) }, "operator", doctor.Failed, "2 requests are not answered, the oldest since 1h00m"},
+		"an operator stands still": {func(f *doctor.Facts) {
+			f.Operator.Fold = &attention.Fold{Sequence: 80_000, Lacks: 80_001, Since: now.Add(-time.Hour)}
+		}, "operator", doctor.Failed, "up to 80000 of 90000, and the oldest event that it lacks is 1h00m old"},
+		"an operator is behind": {func(f *doctor.Facts) {
+			f.Operator.Fold = &attention.Fold{Sequence: 89_999, Lacks: 90_000, Since: now.Add(-20 * time.Second)}
+		}, "operator", doctor.Warning, "up to 89999 of 90000"},
+		"an operator folds the log still":                       {func(f *doctor.Facts) { f.Operator.Fold = &attention.Fold{Refused: "NotReady"} }, "operator", doctor.Warning, "does not answer devices that ask for their desired state: NotReady"},
+		"the configuration has three servers not write through": {func(f *doctor.Facts) { no := false; f.Kubernetes.Synced, f.Members = &no, nil }, "kubernetes", doctor.Warning, "a power cut of all servers"},
+		"a server of three does not write through":              {func(f *doctor.Facts) { f.Members[1].Synced, f.Members[1].Interval = false, 2*time.Minute }, "storage", doctor.Warning, "NATS server nats-1 writes to the disk what was acknowledged once in 2m00s: a power cut of all servers"},
+		"the only server does not write through": {func(f *doctor.Facts) {
+			f.Members, f.Server.Names = f.Members[:1], nil
+			f.Members[0].Synced, f.Log.Replicas, f.Server.Members = false, 1, 1
+		}, "storage", doctor.Failed, "the log has 1 replica: a power cut loses"},
+		"a server's pod says that it does not write through": {func(f *doctor.Facts) {
+			f.Members, f.Kubernetes.Members = nil, f.Members
+			f.Kubernetes.Members[2].Synced = false
+		}, "storage", doctor.Warning, "NATS server nats-2 writes"},
+		"a server has stored nearly all that it may": {func(f *doctor.Facts) { f.Members[2].Room.Used = 44 << 30 }, "storage", doctor.Failed, "NATS server nats-2 has stored 44 GiB of 45 GiB: streams refuse messages"},
+		"a server has stored much":                   {func(f *doctor.Facts) { f.Members[2].Room.Used = 40 << 30 }, "storage", doctor.Warning, "NATS server nats-2 has stored 40 GiB of 45 GiB"},
+		"streams may have more than a server has":    {func(f *doctor.Facts) { f.Members[0].Room.Limit = 1 << 30 }, "storage", doctor.Warning, "NATS server nats-0 has stored 15 MiB of 1 GiB, and its streams may have 1 GiB together"},
+		"the account has stored nearly all":          {func(f *doctor.Facts) { f.AccountRoom = &doctor.Room{Used: 99, Limit: 100} }, "storage", doctor.Failed, "the account of the log has stored 99 B of 100 B"},
+		"the account reserved more than its limit":   {func(f *doctor.Facts) { f.AccountRoom = &doctor.Room{Used: 10, Limit: 100, Promised: 101} }, "storage", doctor.Warning, "the account of the log has stored 10 B of 100 B, and its streams may have 101 B"},
+		"a stream is near its limit": {func(f *doctor.Facts) {
+			f.Streams = []doctor.Stream{{Name: "PULSE", Bytes: 2 << 20, MaxBytes: 2200 << 10}}
+		}, "storage", doctor.Warning, "stream PULSE has 2 MiB of 2.1 MiB: it refuses messages once it has all"},
+		"a stream is full": {func(f *doctor.Facts) { f.Streams = []doctor.Stream{{Name: "OTHER", Bytes: 100, MaxBytes: 100}} }, "storage", doctor.Failed, "stream OTHER has 100 B of 100 B: it refuses messages"},
+		"a full stream drops messages": {func(f *doctor.Facts) {
+			f.Streams = []doctor.Stream{{Name: "OTHER", Bytes: 100, MaxBytes: 100, Drops: true}}
+		}, "storage", doctor.Warning, "it drops its oldest messages"},
+		"another server's clock is ahead": {func(f *doctor.Facts) { f.Members[1].Ahead = 20 * time.Second }, "clocks", doctor.Warning, "the clock of NATS server nats-1 is ahead of that of nats-0, by which events are recorded, by 20s"},
+		"another server's clock is far behind": {func(f *doctor.Facts) {
+			f.Members, f.Clocks = nil, []doctor.Clock{{Server: "nats-2", Ahead: -time.Hour, Blur: time.Second}, {Server: "nats-1"}, {Server: "nats-2", Ahead: -2 * time.Hour, Blur: time.Minute}}
+		}, "clocks", doctor.Failed, "the clock of NATS server nats-2 is behind that of nats-0, by which events are recorded, by 59m59s"},
 		"no device is heard":                 {func(f *doctor.Facts) { f.Pulses = &doctor.Pulses{} }, "pulses", doctor.Failed, "hold no device's pulse"},
 		"no device is heard any more":        {func(f *doctor.Facts) { f.Pulses.Newest, f.Devices.Online = now.Add(-time.Hour), 0 }, "pulses", doctor.Failed, "is 1h00m old"},
 		"pulses are rare":                    {func(f *doctor.Facts) { f.Pulses.Newest = now.Add(-5 * time.Minute) }, "pulses", doctor.Warning, "is 5m00s old, though the log has 9 devices online"},
@@ -110,12 +156,15 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"the cluster does not answer": {func(f *doctor.Facts) {
 			f.Kubernetes = &doctor.Kubernetes{Trouble: &doctor.Trouble{Message: "refused", Remedy: "look"}}
 		}, "kubernetes", doctor.Failed, "refused"},
-		"a CRD is missing":                  {func(f *doctor.Facts) { f.Kubernetes.Missing = []string{"devices.fleet.nationtech.io"} }, "kubernetes", doctor.Failed, "devices.fleet.nationtech.io"},
-		"a workload is not ready":           {func(f *doctor.Facts) { f.Kubernetes.NotReady["statefulset/fleet-nats"] = "2 of 3 pods are ready" }, "kubernetes", doctor.Failed, "statefulset/fleet-nats is not ready: 2 of 3"},
-		"no operator renews the Lease":      {func(f *doctor.Facts) { f.Kubernetes.LeaseAge = time.Hour }, "kubernetes", doctor.Failed, "renewed 1h00m ago"},
-		"the Lease is of a time to come":    {func(f *doctor.Facts) { f.Kubernetes.LeaseAge = -time.Hour }, "kubernetes", doctor.Warning, "was renewed 1h00m from now"},
-		"one server does not write through": {func(f *doctor.Facts) { no := false; f.Kubernetes.Synced, f.Log.Replicas, f.Server.Members = &no, 1, 1 }, "kubernetes", doctor.Failed, "a power cut loses what was acknowledged"},
-		"a Secret's certificate ends":       {func(f *doctor.Facts) { f.Kubernetes.CertificateEnds["fleet-nats-tls"] = now.Add(time.Hour) }, "kubernetes", doctor.Failed, "Secret fleet-nats-tls ends in 1h00m"},
+		"a CRD is missing":               {func(f *doctor.Facts) { f.Kubernetes.Missing = []string{"devices.fleet.nationtech.io"} }, "kubernetes", doctor.Failed, "devices.fleet.nationtech.io"},
+		"a workload is not ready":        {func(f *doctor.Facts) { f.Kubernetes.NotReady["statefulset/fleet-nats"] = "2 of 3 pods are ready" }, "kubernetes", doctor.Failed, "statefulset/fleet-nats is not ready: 2 of 3"},
+		"no operator renews the Lease":   {func(f *doctor.Facts) { f.Kubernetes.LeaseAge = time.Hour }, "kubernetes", doctor.Failed, "renewed 1h00m ago"},
+		"the Lease is of a time to come": {func(f *doctor.Facts) { f.Kubernetes.LeaseAge = -time.Hour }, "kubernetes", doctor.Warning, "was renewed 1h00m from now"},
+		"one server does not write through": {func(f *doctor.Facts) {
+			no := false
+			f.Kubernetes.Synced, f.Log.Replicas, f.Server.Members, f.Members = &no, 1, 1, nil
+		}, "kubernetes", doctor.Failed, "a power cut loses what was acknowledged"},
+		"a Secret's certificate ends": {func(f *doctor.Facts) { f.Kubernetes.CertificateEnds["fleet-nats-tls"] = now.Add(time.Hour) }, "kubernetes", doctor.Failed, "Secret fleet-nats-tls ends in 1h00m"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -163,6 +212,25 @@ func TestWhatCannotBeReachedOrSeenIsSaidAndIsNoFailure(t *testing.T) {
 	f.Growth, f.GrowthUnread = nil, "no answer"
 	if found = doctor.Examine(f); !slices.Contains(found, doctor.Finding{Check: doctor.CheckDisk, Status: doctor.LeftOut, Message: "when it is full cannot be said: no answer"}) || !doctor.Healthy(found) {
 		t.Errorf("%+v", found)
+	}
+	f = well()
+	f.Operator.Fold, f.Operator.FoldUnread = nil, "no answer"
+	if found = doctor.Examine(f); !slices.Contains(found, doctor.Finding{Check: doctor.CheckOperator, Status: doctor.LeftOut, Message: "how far an operator has folded the log is not known: no answer"}) || !doctor.Healthy(found) {
+		t.Errorf("%+v", found)
+	}
+	f = well()
+	f.Members, f.Streams, f.Clocks = nil, f.Members[0].Streams, []doctor.Clock{{Server: "nats-0"}}
+	found = doctor.Examine(f)
+	for _, want := range []doctor.Finding{
+		{Check: doctor.CheckStorage, Status: doctor.OK, Message: "the streams have 15 MiB, and may have 1 GiB together"},
+		{Check: doctor.CheckStorage, Status: doctor.LeftOut, Message: `what the servers may store, and whether they write it through to their disks, they do not tell user "ada": their own account says it, and where they run in Kubernetes --kubeconfig does`},
+		{Check: doctor.CheckClocks, Status: doctor.LeftOut, Message: `the time of NATS servers nats-1, nats-2 is not known: user "ada" hears`},
+	} {
+		if !slices.ContainsFunc(found, func(got doctor.Finding) bool {
+			return got.Check == want.Check && got.Status == want.Status && strings.HasPrefix(got.Message, want.Message)
+		}) {
+			t.Errorf("%+v is not among %+v", want, found)
+		}
 	}
 	f = well()
 	f.Kubernetes.Unread = []string{"the operator's Lease: forbidden"}

@@ -20,13 +20,26 @@ type Facts struct {
 	Growth *Growth
 	// GrowthUnread is why Growth could not be read; empty where it was, or the log is too young.
 	GrowthUnread string
-	Buckets      []Bucket
-	Operator     *Operator
-	Pulses       *Pulses
-	Devices      *Devices
-	Seal         *Seal
-	Checkpoints  *Checkpoints
-	Kubernetes   *Kubernetes
+	// Clocks are those of the servers that told their time beside an answer.
+	Clocks []Clock
+	// Members are the servers that told of themselves. Kubernetes has others, told by their
+	// monitoring ports.
+	Members []Member
+	// Streams are those that could be looked at.
+	Streams []Stream
+	// AccountRoom is what the log's account may store, and AccountUnread why that is not known where
+	// it was asked.
+	AccountRoom   *Room
+	AccountUnread string
+	Buckets       []Bucket
+	// BucketsUnread has, of each bucket that cannot be looked at, why.
+	BucketsUnread []string
+	Operator      *Operator
+	Pulses        *Pulses
+	Devices       *Devices
+	Seal          *Seal
+	Checkpoints   *Checkpoints
+	Kubernetes    *Kubernetes
 }
 
 // Trouble is what is wrong, and what to do.
@@ -42,10 +55,14 @@ type Server struct {
 	TokenEnds time.Time
 	// CertificateEnds is when the server's certificate ends; zero: there is none.
 	CertificateEnds time.Time
-	// Ahead is how far the server's clock is ahead of this machine's, and Blur how far that
-	// may be wrong; Timed says that they are known.
+	// Names are those of all servers that are known by name.
+	Names []string
+	// Ahead is how far the clock of the server that leads the log is ahead of this machine's, and
+	// Blur how far that may be wrong; Timed says that they are known, and Timekeeper is that
+	// server. Where there is no log it is the connected one.
 	Ahead, Blur time.Duration
 	Timed       bool
+	Timekeeper  string
 }
 
 // Log is the stream FLEET. Trouble is why nothing else is known of it.
@@ -62,6 +79,8 @@ type Log struct {
 	Behind []string
 	// Faults are what of its configuration is not as it should be.
 	Faults []string
+	// Missing says which of its events are not there; empty where all are.
+	Missing string
 }
 
 // Growth is how fast the log grew lately.
@@ -87,10 +106,15 @@ type Operator struct {
 	// newest event. What the event waited for since it was decided makes the clock seem behind.
 	Ahead time.Duration
 	Known bool // Ahead is
+	// Fold is how far the replica that answered has folded the log; nil: it is not known.
+	Fold *attention.Fold
+	// FoldUnread is why Fold is not known; empty: it is, or nobody was asked.
+	FoldUnread string
 }
 
 // Pulses are those of the devices that the servers hold.
 type Pulses struct {
+	Faults []string      // what of their stream is not as it should be
 	Heard  int           // devices with a pulse
 	Newest time.Time     // by the servers' clock
 	Ahead  []DeviceClock // devices whose clocks are wrong, the worst first
@@ -139,7 +163,10 @@ type Kubernetes struct {
 	Images   map[string]string // the tag of each workload's image
 	// LeaseAge is how long ago the operator that leads renewed its Lease; 0: not known.
 	LeaseAge time.Duration
-	// Synced says whether the servers write each message through to the disk; nil: not known.
+	// Members are the servers that told of themselves by their pods' monitoring ports.
+	Members []Member
+	// Synced says whether the servers' configuration in the cluster has them write each message
+	// through to the disk; nil: not known. What a server says of itself counts for more.
 	Synced *bool
 	// CertificateEnds has for each Secret with a certificate when that ends.
 	CertificateEnds map[string]time.Time

@@ -9,6 +9,8 @@ import (
 
 	"github.com/Masterminds/semver/v3"
 
+	"fleet.nationtech.io/eventlog/phrase"
+	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/rollout"
 	"fleet.nationtech.io/projections/seal"
@@ -40,18 +42,36 @@ func operator(f Facts, r *report) {
 	}
 	if o.Unanswered > 0 {
 		r.fail("look whether an operator runs and leads, and at its log: kubectl get pods,leases -n fleet-system", "%s not answered, the oldest since %s: the operator is behind, or none runs",
-			count(o.Unanswered, "request is", "requests are"), span(f.serverNow().Sub(o.Since)))
+			phrase.Number(o.Unanswered, "request is", "requests are"), span(f.serverNow().Sub(o.Since)))
+	}
+	if fold := o.Fold; fold != nil {
+		last := fold.Sequence
+		if f.Log != nil {
+			last = max(last, f.Log.Last)
+		}
+		behind := fmt.Sprintf("an operator has folded the log up to %d of %d, and the oldest event that it lacks is %s old", fold.Sequence, last, span(fold.Lag(f.serverNow())))
+		switch severity := fold.Severity(f.serverNow()); {
+		case fold.Refused != "":
+			r.warn("wait, and ask again; where it lasts, look at the operators' logs", "an operator does not answer devices that ask for their desired state: %s", fold.Refused)
+		case severity == attention.Critical:
+			r.fail(attention.FoldRemedy, "%s: it decides by the past, or not at all", behind)
+		case severity == attention.Warning:
+			r.warn(attention.FoldRemedy, "%s", behind)
+		}
 	}
 	r.well("%s leads since %s", o.Leader, o.Elected.UTC().Format(time.RFC3339))
-}
-
-func count(n int, one, many string) string {
-	return fmt.Sprintf("%d %s", n, rollout.Verb(n, one, many))
+	if o.FoldUnread != "" {
+		r.add(LeftOut, "how far an operator has folded the log is not known: "+o.FoldUnread, "")
+	}
 }
 
 func pulses(f Facts, r *report) {
 	p := f.Pulses
 	if p == nil {
+		return
+	}
+	if len(p.Faults) > 0 {
+		r.fail("look whether an operator leads: it makes a stream that is gone again within seconds; where the stream was changed, restart the operator that leads", "the stream of pulses is not as it should be: %s", strings.Join(p.Faults, "; "))
 		return
 	}
 	if f.Devices != nil && f.Devices.Known == 0 {
@@ -72,47 +92,7 @@ func pulses(f Facts, r *report) {
 	} else if d, o := f.Devices, f.Operator; d != nil && d.Online == 0 && o != nil && f.serverNow().Sub(o.Elected) > pulsePatience {
 		r.fail("look whether an operator runs and leads, and at its log", "devices are heard, and the log has none of them as online: no operator listens")
 	}
-	r.well("%s heard, the last one %s ago", count(p.Heard, "device was", "devices were"), span(max(0, f.serverNow().Sub(p.Newest))))
-}
-
-func clocks(f Facts, r *report) {
-	const remedy = "have it synchronised by NTP, and look at its time zone and at its clock's battery"
-	if s := f.Server; s != nil {
-		off := max(0, s.Ahead.Abs()-s.Blur)
-		judgeClock(r, off, s.Ahead > 0, "the NATS server's clock", "this machine's", remedy)
-	}
-	if o := f.Operator; o != nil && o.Known {
-		off := o.Ahead
-		if off < 0 {
-			off = max(0, -off-appendPatience)
-		}
-		judgeClock(r, off, o.Ahead > 0, "the operator's clock", "the NATS server's", remedy)
-	}
-	if p := f.Pulses; p != nil && len(p.Ahead) > 0 {
-		worst := p.Ahead[0]
-		status := Warning
-		if worst.Ahead.Abs() > skewFailure {
-			status = Failed
-		}
-		r.add(status, fmt.Sprintf("the %s of %s off, the worst that of %s, by %s: tokens and certificates are refused on such a device, and times of its reports are wrong",
-			rollout.Verb(len(p.Ahead), "clock", "clocks"), count(len(p.Ahead), "device is", "devices are"), worst.Device, span(worst.Ahead.Abs())), remedy)
-	}
-	if f.Server != nil && f.Server.Timed {
-		r.well("those of this machine, of the server, of the operator and of the devices agree within %s", span(skewWarning))
-	}
-}
-
-func judgeClock(r *report, off time.Duration, ahead bool, what, of, remedy string) {
-	way := "behind"
-	if ahead {
-		way = "ahead of"
-	}
-	switch {
-	case off > skewFailure:
-		r.fail(remedy, "%s is %s %s by %s", what, way, of, span(off))
-	case off > skewWarning:
-		r.warn(remedy, "%s is %s %s by %s", what, way, of, span(off))
-	}
+	r.well("%s heard, the last one %s ago", phrase.Number(p.Heard, "device was", "devices were"), span(max(0, f.serverNow().Sub(p.Newest))))
 }
 
 func versions(f Facts, r *report) {
@@ -202,12 +182,12 @@ func seals(f Facts, r *report) {
 		switch late := f.serverNow().Sub(s.Since); {
 		case late <= sealPatience:
 		case s.At.IsZero():
-			r.warn("look at the operator's log for its seal key: docs/proof.md", "no seal covers any of %s, though the first is %s old: a change of the log would not be seen", count(int(s.Uncovered), "event", "events"), span(late))
+			r.warn("look at the operator's log for its seal key: docs/proof.md", "no seal covers any of %s, though the first is %s old: a change of the log would not be seen", phrase.Number(int(s.Uncovered), "event", "events"), span(late))
 		case late <= sealFailure:
 			r.warn("fleetctl verify, and the operator's log: it seals nothing over a contradiction", "%s since the last seal, the oldest %s ago: an operator seals after %s unless it is told otherwise",
-				count(int(s.Uncovered), "event", "events"), span(late), span(seal.DefaultInterval))
+				phrase.Number(int(s.Uncovered), "event", "events"), span(late), span(seal.DefaultInterval))
 		default:
-			r.fail("fleetctl verify, and the operator's log: it seals nothing over a contradiction", "%s since the last seal, the oldest %s ago: sealing has stopped", count(int(s.Uncovered), "event", "events"), span(late))
+			r.fail("fleetctl verify, and the operator's log: it seals nothing over a contradiction", "%s since the last seal, the oldest %s ago: sealing has stopped", phrase.Number(int(s.Uncovered), "event", "events"), span(late))
 		}
 	}
 	if s.At.IsZero() {

@@ -32,8 +32,8 @@ func kubernetes(f Facts, r *report) {
 	case k.LeaseAge > leasePatience:
 		r.fail("look at the operator's pods and their log", "the operator's Lease was renewed %s ago: none leads", span(k.LeaseAge))
 	}
-	if k.Synced != nil && !*k.Synced && f.Log != nil && f.Log.Replicas == 1 {
-		r.fail("set sync_interval: always in the servers' configuration, as the chart does", "the log has 1 replica, and the NATS server does not write each message through to its disk: a power cut loses what was acknowledged")
+	if len(f.members()) == 0 { // else the servers said themselves with what they run
+		configured(k, f.Log, r)
 	}
 	for _, name := range slices.Sorted(maps.Keys(k.CertificateEnds)) {
 		certificate(r, "the certificate in Secret "+name, k.CertificateEnds[name], f.At)
@@ -44,5 +44,19 @@ func kubernetes(f Facts, r *report) {
 	r.well("the cluster %s has the CRDs, and the servers run elsewhere", k.Cluster)
 	for _, what := range k.Unread {
 		r.add(LeftOut, what, "")
+	}
+}
+
+// configured looks whether the servers' configuration has them write each message through.
+func configured(k *Kubernetes, l *Log, r *report) {
+	if k.Synced == nil || *k.Synced || l == nil {
+		return
+	}
+	const remedy = "set sync_interval: always in the servers' configuration, as the chart does"
+	switch {
+	case l.Replicas > 1:
+		r.warn(remedy, "the NATS servers do not write each message through to their disks: a power cut of all servers at once loses what was acknowledged")
+	case l.Replicas == 1:
+		r.fail(remedy, "the log has 1 replica, and the NATS server does not write each message through to its disk: a power cut loses what was acknowledged")
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/phrase"
 	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/timeline"
@@ -14,8 +15,6 @@ import (
 // Limits from which something is not as it should be.
 const (
 	slowRoundTrip = time.Second
-	certWarning   = 21 * 24 * time.Hour
-	certFailure   = 3 * 24 * time.Hour
 	diskWarning   = 30 * 24 * time.Hour
 	diskFailure   = 3 * 24 * time.Hour
 	// leastHistory is how long a log must be for a rate to mean something.
@@ -39,15 +38,16 @@ func connection(f Facts, r *report) {
 	r.well("%s answers in %s", s.URL, span(s.RoundTrip))
 }
 
-// certificate judges when a certificate ends.
+// certificate judges when a certificate ends, as the list of what needs a person does.
 func certificate(r *report, what string, ends, at time.Time) {
 	const remedy = "renew it: docs/operations.md"
-	switch left := ends.Sub(at); {
+	left := ends.Sub(at)
+	switch severity := (attention.Certificate{Ends: ends}).Severity(at); {
 	case left <= 0:
 		r.fail(remedy, "%s ended at %s", what, ends.UTC().Format(time.RFC3339))
-	case left < certFailure:
+	case severity == attention.Critical:
 		r.fail(remedy, "%s ends in %s", what, span(left))
-	case left < certWarning:
+	case severity == attention.Warning:
 		r.warn(remedy, "%s ends in %s", what, span(left))
 	}
 }
@@ -62,10 +62,15 @@ func account(f Facts, r *report) {
 	case eventlog.AccountPeople, eventlog.AccountFleet:
 	case "":
 		r.well("user %q; the servers do not say of which account", s.User)
+	case eventlog.AccountGlobal:
+		r.warn("configure accounts as docs/security.md says, so that a device can do nothing but its own", "this is %s, so the servers have no accounts of a fleet: any client that connects may do all", who)
+	case eventlog.AccountSystem:
+		r.well("user %q, in the servers' own account: it tells of each server, and has no event log", s.User)
+		return
 	case eventlog.AccountDevices:
 		r.fail("the user of a person, by fleetctl login or --user", "this is %s: a device's, which reads no log", who)
 	default:
-		r.warn("configure accounts as docs/security.md says, so that a device can do nothing but its own", "this is %s, so the servers have no accounts of a fleet: any client that connects may do all", who)
+		r.warn("the user of a viewer, an operator or an admin, by fleetctl login or --user; docs/security.md has the accounts of a fleet", "this is %s, which is none of a fleet", who)
 	}
 	r.well("%s", who)
 }
@@ -85,6 +90,9 @@ func log(f Facts, r *report) {
 	if len(l.Behind) > 0 {
 		r.warn("look at those servers: nats server report jetstream", "the log's replica on %s is offline or behind", strings.Join(l.Behind, ", "))
 	}
+	if l.Missing != "" {
+		r.fail("what is missing: fleetctl verify; an archive that has it: fleetctl restore --help", "the log is not whole: %s", l.Missing)
+	}
 	if len(l.Faults) > 0 {
 		r.fail("restart the operator with the right flags: it brings the log to its configuration when it starts", "the log is not configured as it should be: %s", strings.Join(l.Faults, "; "))
 	}
@@ -94,12 +102,7 @@ func log(f Facts, r *report) {
 	r.well("%d events, %s, %s", l.Last, bytes(float64(l.Bytes)), replicas(l.Replicas))
 }
 
-func replicas(n int) string {
-	if n == 1 {
-		return "1 replica"
-	}
-	return fmt.Sprintf("%d replicas", n)
-}
+func replicas(n int) string { return phrase.Number(n, "replica", "replicas") }
 
 func disk(f Facts, r *report) {
 	l := f.Log
@@ -109,7 +112,11 @@ func disk(f Facts, r *report) {
 	}
 	const remedy = "raise the operator's --log-max-bytes, and the disk: docs/operations.md"
 	if l.MaxBytes <= 0 {
-		r.add(LeftOut, fmt.Sprintf("the log has no limit (%s so far), and what the disk has left the servers alone know", bytes(float64(l.Bytes))), "")
+		rate := ""
+		if g := f.Growth; g != nil && g.In >= leastHistory && g.Bytes > 0 {
+			rate = fmt.Sprintf(", and grows by %s a day", bytes(g.Bytes/g.In.Seconds()*86400))
+		}
+		r.add(LeftOut, fmt.Sprintf("the log has no limit (%s so far%s), and what the disk has left the servers alone know", bytes(float64(l.Bytes)), rate), "")
 		return
 	}
 	size := attention.LogSize{Bytes: l.Bytes, MaxBytes: uint64(l.MaxBytes), Size: uint64(max(0, l.Size))}
@@ -154,7 +161,7 @@ func seconds(s float64) time.Duration {
 }
 
 func checkBuckets(f Facts, r *report) {
-	if len(f.Buckets) == 0 {
+	if len(f.Buckets)+len(f.BucketsUnread) == 0 {
 		return
 	}
 	for _, b := range f.Buckets {
@@ -169,7 +176,12 @@ func checkBuckets(f Facts, r *report) {
 			r.warn("restart the operator with --replicas "+fmt.Sprint(l.Replicas), "bucket %s has %s, and the log has %d", b.Name, replicas(b.Replicas), l.Replicas)
 		}
 	}
-	r.well("all %d are in service and have what the log has", len(f.Buckets))
+	if len(f.BucketsUnread) == 0 {
+		r.well("all %d are in service and have what the log has", len(f.Buckets))
+	}
+	for _, why := range f.BucketsUnread {
+		r.add(LeftOut, why, "")
+	}
 }
 
 // serverNow is the time by the servers' clock.

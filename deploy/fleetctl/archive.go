@@ -17,6 +17,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/phrase"
 	"fleet.nationtech.io/projections/archive"
 )
 
@@ -121,7 +122,7 @@ func archiveLog(ctx context.Context, s cli.Streams, c *query.Connection, file st
 		Replace: f.force, Now: s.Now, Progress: p.Report,
 		Kept: func(n int) {
 			p.End()
-			s.Warn("%s already has %s of this log; they are not written again\n", archive.PartialOf(file), render.Count(n, "part", "parts"))
+			s.Warn("%s already has %s of this log; they are not written again\n", archive.PartialOf(file), phrase.Count(n, "part", "parts"))
 		},
 		Lost: func(err error) {
 			p.End()
@@ -154,7 +155,7 @@ func checkArchive(ctx context.Context, s cli.Streams, file, publicKey string, wr
 	}
 	how := ""
 	if sealed.Seals > 0 {
-		how = fmt.Sprintf("%s, which hold; ", render.Count(sealed.Seals, "seal", "seals"))
+		how = fmt.Sprintf("%s, which hold; ", phrase.Count(sealed.Seals, "seal", "seals"))
 	}
 	return write(m, how)
 }

@@ -19,9 +19,9 @@ import (
 func newDevice(s cli.Streams, c *query.Connection) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "device",
-		Short: "Take a device out of the fleet, cut it off, let it in again, or see why it gets in or not",
+		Short: "Take a device out of the fleet, cut it off, let it in again, see why it gets in or not, or what its agent says",
 	}
-	cmd.AddCommand(newDecommission(s, c), newRevoke(s, c), newAllow(s, c), newWhy(s, c))
+	cmd.AddCommand(newDecommission(s, c), newRevoke(s, c), newAllow(s, c), newWhy(s, c), newDeviceAgent(s, c))
 	for _, sub := range cmd.Commands() {
 		complete.NoFiles(sub)
 	}

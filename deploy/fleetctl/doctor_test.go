@@ -72,7 +72,7 @@ func (e examined) isWell(t *testing.T, user string) {
 		if f.Status == doctor.Warning && (f.Check == doctor.CheckConnection || f.Check == doctor.CheckClocks) {
 			continue // a machine that stalled for a second says nothing of the fleet
 		}
-		if f.Status != doctor.OK && (f.Status != doctor.LeftOut || f.Check != doctor.CheckKubernetes && f.Check != doctor.CheckDisk) {
+		if f.Status != doctor.OK && (f.Status != doctor.LeftOut || f.Check != doctor.CheckKubernetes && f.Check != doctor.CheckDisk && f.Check != doctor.CheckStorage && f.Check != doctor.CheckOperator) {
 			t.Errorf("as %s: %+v", user, f)
 		}
 	}
@@ -157,7 +157,13 @@ func (w *ward) informs(agent string, keyEnds time.Time) {
 
 func (w *ward) pulses(ahead time.Duration) {
 	w.t.Helper()
-	b, err := json.Marshal(eventlog.Heartbeat{DeviceID: "edge-01", At: time.Now().Add(ahead)})
+	w.pulse(ahead, nil)
+}
+
+// pulse has the device pulse with its agent's figures; nil: it sends none.
+func (w *ward) pulse(ahead time.Duration, figures *eventlog.AgentFigures) {
+	w.t.Helper()
+	b, err := json.Marshal(eventlog.Heartbeat{DeviceID: "edge-01", At: time.Now().Add(ahead), Agent: figures})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -271,6 +277,39 @@ func TestTheDoctorFindsEachBrokenSetUpByItsLine(t *testing.T) {
 				}
 				return w
 			}, doctor.CheckOperator, "no operator ever led this log", "start an operator", nil,
+		},
+		"an event was taken out of the log": {
+			furnished(func(w *ward) {
+				w.changes(eventlog.LogStream, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 1 })
+				w.changes(eventlog.LogStream, func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = -1 })
+			}), doctor.CheckLog, "the log is not whole: 1 of its messages are missing", "fleetctl verify", nil,
+		},
+		"the servers have no JetStream": {
+			func(t *testing.T) *ward {
+				s := natstest.Start(t, natstest.Config(t, "accounts { PLAIN { users: [{user: u, password: p}] } }"))
+				return &ward{t: t, server: s, env: map[string]string{"FLEET_NATS_URL": s.URL(), "FLEET_NATS_USER": "u", "FLEET_NATS_PASSWORD": "p"}}
+			}, doctor.CheckLog, "no JetStream answers user", "run the servers with JetStream", nil,
+		},
+		"the stream of pulses is gone": {
+			furnished(func(w *ward) {
+				if err := w.js.DeleteStream(w.t.Context(), eventlog.PulseStream); err != nil {
+					w.t.Fatal(err)
+				}
+			}), doctor.CheckPulses, "the stream of pulses is not as it should be: it is not there", "restart the operator", nil,
+		},
+		"the stream of pulses is gone, and a bucket is": {
+			furnished(func(w *ward) {
+				for _, s := range []string{eventlog.PulseStream, eventlog.BucketStream(eventlog.BucketState)} {
+					if err := w.js.DeleteStream(w.t.Context(), s); err != nil {
+						w.t.Fatal(err)
+					}
+				}
+			}), doctor.CheckBuckets, "bucket device-state: its stream is not there", "fleetctl rebuild device-state", []string{doctor.CheckPulses},
+		},
+		"no pulse is taken": {
+			furnished(func(w *ward) {
+				w.changes(eventlog.PulseStream, func(c *jetstream.StreamConfig) { c.Subjects = []string{"x"} })
+			}), doctor.CheckPulses, "it takes the subjects [x], and not [fleet.pulse.*]", "restart the operator", nil,
 		},
 		"no device is heard": {
 			furnished(func(w *ward) {
@@ -409,4 +448,13 @@ func TestTheClockOfThisMachineDecidesNothing(t *testing.T) {
 			t.Errorf("a clock that is %s ahead: the list is of %s", ahead, got.Time)
 		}
 	}
+}
+
+func TestTheDoctorWarnsOfServersThatAskNobodyWhoTheyAre(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	w := &ward{t: t, server: s, env: map[string]string{"FLEET_NATS_URL": s.URL()}}
+	_, w.js = s.Connect(t)
+	got, _ := runDoctor(t, 0, w.furnish().env)
+	got.says(t, doctor.CheckAccount, doctor.Warning, "in account $G, so the servers have no accounts of a fleet: any client that connects may do all")
 }

@@ -20,6 +20,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/release"
 	"fleet.nationtech.io/deploy/fleetctl/rollouts"
+	"fleet.nationtech.io/deploy/fleetctl/tracing"
 	"fleet.nationtech.io/eventlog/version"
 )
 
@@ -98,6 +99,9 @@ what follows the log with 0.`,
 			Moments: moments,
 		}),
 		checkup.NewTop(s, &c, moments),
+		tracing.New(s, &c, tracing.Completion{
+			Deployment: completion{&c}.deploymentName, Namespace: completion{&c}.namespace, Moments: moments,
+		}),
 		enrolling.NewUnenroll(s, settings, &c, decommissioner(s, &c)),
 		installing.NewUninstall(s),
 		installing.NewUpgrade(s),

@@ -36,6 +36,10 @@ its sequence, its type, what it is about, and a summary. Elsewhere, or with -o j
 each is a line of CloudEvents JSON. A message whose subject, type and payload do not
 agree is marked "foreign", with the reason; --type foreign shows these alone.
 
+--trace shows the events of one trace. Events name their trace where the operator has
+a collector, by --trace-endpoint. The ids are in the collector, in fleetctl trace, and
+in -o json of fleetctl history. A device writes its own events, and can name any trace.
+
 --since and --until bound what is shown; --at is --until, as in other commands.
 ` + momentHelp + `
 
@@ -48,6 +52,7 @@ in memory.`,
   fleetctl log --deployment default/hello --type desired --type state.reported
   fleetctl log --reason ImagePullFailed --since 1d
   fleetctl log --actor alice
+  fleetctl log --trace 4bf92f3577b34da6a3ce929d0e0e4736
   fleetctl log --since 14:00 --until 14:30 --as-happened
   fleetctl log -o json | jq -r 'select(.type | contains("offline")) | .subject'`,
 		Args: cobra.NoArgs,

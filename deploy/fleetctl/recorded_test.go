@@ -26,7 +26,8 @@ import (
 // A story of a fleet of real parts: apply, change, rollout, a device that fails,
 // rollback, relabel, delete, and the operator killed twice. Then what get says of
 // the past is what a fold by brute force says, at any sequence, and what it says
-// of now is what Kubernetes and the buckets say.
+// of now is what Kubernetes and the buckets say. The dashboard's pages say the same of
+// the past as get, as the log knew it and as it happened.
 func TestWhatGetSaysOfARecordedStoryIsSoAtAnyMoment(t *testing.T) {
 	t.Parallel()
 	lab, shop := map[string]string{"site": "lab"}, map[string]string{"site": "shop"}
@@ -37,6 +38,7 @@ func TestWhatGetSaysOfARecordedStoryIsSoAtAnyMoment(t *testing.T) {
 	events := r.messages()
 	t.Logf("the story has %d events", len(events))
 	r.thePastIsTheBruteForceFold(events)
+	r.thePagesAreWhatGetSays(len(events))
 	r.nowIsWhatKubernetesAndTheBucketsSay()
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net"
 	"path/filepath"
 	"testing"
 	"time"
@@ -41,6 +42,8 @@ type recording struct {
 	fleet  versioned.Interface
 	users  accounts.Users
 	kill   func() // the operator
+	// dashboard waits until the operator serves it, and says where.
+	dashboard func(context.Context) net.Addr
 }
 
 const recordedNamespace = "default"
@@ -81,13 +84,14 @@ func (r *recording) operate(identity string) {
 	r.t.Helper()
 	nc, _ := r.server.Connect(r.t, nats.UserInfo("operator", "p"))
 	op, err := operator.New(operator.Options{
-		Conn: nc, RestConfig: r.api.Config, Identity: identity, PulseInterval: time.Second, CheckpointEvents: 40,
+		Conn: nc, RestConfig: r.api.Config, Identity: identity, PulseInterval: time.Second, CheckpointEvents: 40, DashboardAddr: "127.0.0.1:0",
 		LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 200 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(r.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
+	r.dashboard = op.DashboardAddr
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() { done <- op.Run(ctx) }()

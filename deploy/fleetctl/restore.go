@@ -16,6 +16,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/query"
 	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/phrase"
 	"fleet.nationtech.io/projections/archive"
 	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/fleet"
@@ -166,11 +167,11 @@ func restoreObjects(ctx context.Context, s cli.Streams, c *query.Connection, at 
 	}
 	s.Tell("# What the event log knew up to event %d, %s.\n", v.Sequence, v.Recorded.UTC().Format(time.RFC3339))
 	s.Tell("# kubectl apply --server-side -f -, and the operator with --adopt-cluster.\n%s", o.YAML)
-	written := []string{cmp.Or(render.Count(len(o.Deployments), "Deployment", "Deployments"), "no Deployment")}
+	written := []string{cmp.Or(phrase.Count(len(o.Deployments), "Deployment", "Deployments"), "no Deployment")}
 	if len(o.Budgets) > 0 {
-		written = append(written, render.Count(len(o.Budgets), "DisruptionBudget", "DisruptionBudgets"))
+		written = append(written, phrase.Count(len(o.Budgets), "DisruptionBudget", "DisruptionBudgets"))
 	}
-	written = append(written, cmp.Or(render.Count(len(o.Devices), "Device that persons labelled", "Devices that persons labelled"), "no Device that persons labelled"))
+	written = append(written, cmp.Or(phrase.Count(len(o.Devices), "Device that persons labelled", "Devices that persons labelled"), "no Device that persons labelled"))
 	s.Warn("%s\n", strings.Join(written, ", "))
 	return nil
 }

@@ -66,7 +66,7 @@ func TestStories(t *testing.T) {
 func TestStoriesOfAViewer(t *testing.T) {
 	t.Parallel()
 	p := scripts(t, "victor")
-	for _, name := range []string{"get", "watch", "log", "history", "explain", "diff", "bisect", "top", "replay", "verify", "prove", "completion", "rollout"} {
+	for _, name := range []string{"get", "watch", "log", "history", "explain", "diff", "bisect", "top", "replay", "verify", "prove", "completion", "rollout", "trace"} {
 		p.Files = append(p.Files, filepath.Join("testdata", "script", name+".txtar"))
 	}
 	testscript.Run(t, p)

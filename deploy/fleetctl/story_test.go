@@ -87,6 +87,7 @@ func stories() map[string][]told {
 		"namesake": {applied("bakery", "web", 1, "nginx:1")},
 		"kiosk":    kiosk(),
 		"lager":    lager(),
+		"traced":   traced(),
 		// A rollout in two batches, and how its first fails.
 		"batches":    batches(),
 		"batchfails": batchFails(),
@@ -131,6 +132,27 @@ func accessChanged(device string, typ eventlog.Type, asked eventlog.Request, use
 	}
 	d.Actor, d.CausationID = user, cause
 	return told{d.Subject, d.Type, d}
+}
+
+// traced is a change whose events name their trace, as those of an operator with a collector do:
+// three events.
+func traced() []told {
+	of := func(e told, traceparent string) told {
+		d, err := eventlog.NewDraft(e.subject, e.kind, time.Now(), e.payload)
+		if err != nil {
+			panic(err)
+		}
+		d.Traceparent, d.Namespace, d.Revision = traceparent, "default", 2
+		return told{d.Subject, d.Type, d}
+	}
+	change := eventlog.TraceContext{TraceID: [16]byte{0x4b, 15: 0x36}, SpanID: [8]byte{7: 1}, Flags: eventlog.FlagSampled}
+	device := change
+	device.SpanID = [8]byte{7: 2}
+	return []told{
+		of(applied("default", "hello", 2, "nginx:2"), change.String()),
+		of(assigned("edge-01", "hello", "nginx:2"), device.String()),
+		of(reported("edge-01", "hello", 2, eventlog.PhaseRunning, "", ""), device.String()),
+	}
 }
 
 func flood() []told {

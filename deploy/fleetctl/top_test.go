@@ -11,7 +11,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections/attention/attentiontest"
 )
 
@@ -47,9 +47,7 @@ func TestTheTopOfALogThatIsReplacedEndsWithAReason(t *testing.T) {
 	if err := w.js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := logstream.Ensure(t.Context(), w.js, logstream.Config{}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.EnsureLog(t, w.js, 1)
 	if err := s.ended(); err == nil {
 		t.Error("it ended as if a person had ended it")
 	}

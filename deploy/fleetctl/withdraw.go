@@ -13,8 +13,8 @@ import (
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/query"
-	"fleet.nationtech.io/deploy/fleetctl/render"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/phrase"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -73,7 +73,7 @@ func withdraw(ctx context.Context, s cli.Streams, c *query.Connection, key fleet
 	if err != nil {
 		return c.Explain(err, nc)
 	}
-	s.Tell("asked the operator to withdraw %s from %s (event %d)\n", key, cmp.Or(render.Count(devices, "device", "devices"), "no device"), seq)
+	s.Tell("asked the operator to withdraw %s from %s (event %d)\n", key, cmp.Or(phrase.Count(devices, "device", "devices"), "no device"), seq)
 	asks := openRequest{
 		do: "withdraw " + key.String(), sequence: seq, answeredOn: []string{eventlog.DeploymentSubject(key.Namespace, key.Name)}, timeout: timeout,
 	}

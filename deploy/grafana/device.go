@@ -11,7 +11,7 @@ const agent = `{instance="$instance"}`
 // deviceDashboard is about one device: its events in the log, and its agent where that
 // is scraped. No metric of the operator names a device, since there are many.
 func deviceDashboard() *dashboard.DashboardBuilder {
-	return frame(UIDDevice, "Device", "One device: what the log says of it, and its agent's own metrics where Prometheus scrapes the agent.", "now-6h", "30s").
+	return frame(UIDDevice, "Device", "One device: what the log says of it, and its agent's own metrics where Prometheus scrapes the agent. What all agents count is on Platform, without a scrape.", "now-6h", "30s").
 		WithVariable(dashboard.NewTextBoxVariableBuilder("device").Label("Device").Description("The device's id, for its events.").
 			DefaultValue(dashboard.StringOrMap{String: new(string)})).
 		WithVariable(choice("instance", "Agent", "The agent as Prometheus knows it, for its metrics.", "label_values(fleet_agent_engine_up, instance)")).

@@ -44,6 +44,11 @@ func fleetDashboard() *dashboard.DashboardBuilder {
 		WithPanel(stacked("Deployments on devices", "Pairs of a Deployment and a device, by how they fare.", units.Short,
 			series("max by (phase) (fleet_operator_assignments)", "{{phase}}")).
 			OverrideByName("Succeeded", colour(green)).OverrideByName("Failed", colour(red)).OverrideByName("Pending", colour(blue))).
+		WithPanel(bars("Agents by version", "Registered devices by the version of their agent.", units.Short,
+			value("max by (version) (fleet_agents)", "{{version}}"))).
+		WithPanel(graph("Devices in trouble", "Devices whose container engine does not answer, or whose clock is off, as their pulses tell.", units.Short,
+			series("max(fleet_agents_engines_down)", "container engine down"),
+			series("max(fleet_agents_clocks_off)", "clock off"))).
 		WithPanel(figure("Orphaned Deployments", "Deployments whose object is missing in Kubernetes though nobody was seen deleting it. Devices keep them.", units.Short,
 			value("max(fleet_operator_orphaned_deployments)", "")).Thresholds(badAbove(1)).Span(6)).
 		WithPanel(figure("Devices without access", "Devices whose access is revoked, by a person or because they flooded the log.", units.Short,

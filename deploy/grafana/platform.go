@@ -8,7 +8,7 @@ import (
 // platformDashboard is about the parts that run a fleet: operator, event log, callout
 // and agents.
 func platformDashboard() *dashboard.DashboardBuilder {
-	d := frame(UIDPlatform, "Platform", "The parts that run the fleet: the operator, the event log on NATS as the operator sees it, the auth callout, and the agents that Prometheus scrapes.", "now-6h", "30s").
+	d := frame(UIDPlatform, "Platform", "The parts that run the fleet: the operator, the event log on NATS as the operator sees it, the auth callout, and all agents together.", "now-6h", "30s").
 		WithRow(dashboard.NewRowBuilder("Is it well?")).
 		WithPanel(figure("Leaders", "Replicas of the operator that lead: one. With none nothing is decided.", units.Short, value("sum(fleet_operator_leader)", "")).
 			Thresholds(steps(red, step{1, green}, step{2, red}))).
@@ -22,8 +22,9 @@ func platformDashboard() *dashboard.DashboardBuilder {
 		WithPanel(figure("Targets down", "Targets of the fleet that Prometheus cannot scrape.", units.Short, value(`count(up{job=~"fleet-.+"} == 0) or vector(0)`, "")).Thresholds(badAbove(1))).
 		WithRow(dashboard.NewRowBuilder("Operator")).
 		WithPanel(timeline("Who leads", "Which replica of the operator leads, over time.", yesNo("leads", green, "stands by", grey), series("fleet_operator_leader", "{{instance}}"))).
-		WithPanel(graph("Behind the log", "Messages of the log that a replica has not folded yet.", units.Short,
-			series("clamp_min(scalar(max(fleet_operator_log_last_sequence)) - fleet_operator_folded_sequence, 0)", "{{instance}}"))).
+		WithPanel(graph("Behind the log", "Age of the oldest event of the log that a replica has not folded yet, and that its dashboard has not.", units.Seconds,
+			series("fleet_operator_fold_lag_seconds", "{{instance}}"),
+			series("fleet_dashboard_fold_lag_seconds", "{{instance}} dashboard"))).
 		WithPanel(graph("Events appended by the operator", "Events that the operator appended to the log, by type.", units.EventsPerSecond,
 			series("sum by (type) (rate(fleet_operator_appends_total[$__rate_interval]))", "{{type}}"))).
 		WithPanel(graph("Writes to Kubernetes", "Writes of objects and their status, by kind.", units.EventsPerSecond,
@@ -43,10 +44,12 @@ func platformDashboard() *dashboard.DashboardBuilder {
 		WithPanel(graph("Growth of the log", "Messages that the log gets.", units.EventsPerSecond,
 			series("max(deriv(fleet_operator_log_last_sequence[$__rate_interval]))", "messages"),
 			series("sum(rate(fleet_operator_foreign_messages_total[$__rate_interval]))", "foreign messages"))).
-		WithPanel(graph("Not sealed yet", "Messages of the log after the last seal, and after the newest checkpoint.", units.Short,
-			series("max(fleet_operator_seal_lag_events)", "after the seal"),
-			series("max(fleet_operator_log_last_sequence) - max(fleet_operator_sealed_sequence)", "after the last known seal"),
-			series("max(fleet_operator_log_last_sequence) - max(fleet_operator_checkpoint_last_sequence)", "after the checkpoint"))).
+		WithPanel(graph("Not sealed yet", "Age of the oldest event of the log that no seal covers. An operator seals after 10 minutes, unless it is told otherwise.", units.Seconds,
+			series("max(fleet_operator_seal_lag_seconds)", "no seal covers it"))).
+		WithPanel(graph("After the newest checkpoint", "Events that an operator which starts has to fold. Checkpoints are made by the number of events, and so their age says little.", units.Short,
+			series("max(fleet_operator_log_last_sequence) - max(fleet_operator_checkpoint_last_sequence)", "events"))).
+		WithPanel(graph("Buckets behind the log", "Age of the oldest message that a bucket does not have. The server copies within a second.", units.Seconds,
+			series("max by (bucket) (fleet_operator_bucket_lag_seconds)", "{{bucket}}"))).
 		WithPanel(graph("Buckets", "Buckets that stall or are out of service, and what the operator did about it.", units.Short,
 			series("max by (bucket) (fleet_operator_bucket_stalled)", "{{bucket}} stalled"),
 			series("max by (bucket) (fleet_operator_bucket_out_of_service)", "{{bucket}} out of service"),
@@ -60,7 +63,7 @@ func platformDashboard() *dashboard.DashboardBuilder {
 	for _, p := range calloutPanels() {
 		d = d.WithPanel(p)
 	}
-	d = d.WithRow(dashboard.NewRowBuilder("Agents that are scraped"))
+	d = d.WithRow(dashboard.NewRowBuilder("All agents together, by their pulses and the log"))
 	for _, p := range agentsPanels() {
 		d = d.WithPanel(p)
 	}

@@ -26,8 +26,8 @@ func calloutPanels() []cog.Builder[dashboard.Panel] {
 		figure("Provider's keys", "Usable signing keys of the identity provider.", units.Short, value("min(fleet_callout_provider_keys)", "")).Thresholds(steps(red, step{1, green})).Span(6),
 		figure("Keys read", "How long ago the provider's keys were last read.", units.Seconds, value("time() - min(fleet_callout_provider_keys_read_timestamp_seconds > 0)", "")).
 			Thresholds(steps(green, step{3600, yellow}, step{86400, red})).NoValue("never").Span(6),
-		figure("Access read", "How long ago a replica last knew that it had read all events of access.", units.Seconds,
-			value("time() - min(fleet_callout_access_read_timestamp_seconds > 0)", "")).Thresholds(steps(green, step{60, yellow}, step{600, red})).NoValue("never").Span(6),
+		figure("Behind the events of access", "Age that an event of access may have which a replica has not read: revocations.", units.Seconds,
+			value("max(fleet_callout_access_lag_seconds)", "")).Thresholds(steps(green, step{60, yellow}, step{600, red})).Span(6),
 		figure("Revoked identities", "Identities whose access is revoked.", units.Short, value("max(fleet_callout_revoked_identities)", "")).Thresholds(steps(green, step{1, yellow})).Span(6),
 		graph("Connections of identities", "Open connections of identities, as servers tell of them, and connections that the callout had servers end.", units.Short,
 			series("max(fleet_callout_identity_connections)", "open"),
@@ -38,18 +38,22 @@ func calloutPanels() []cog.Builder[dashboard.Panel] {
 	}
 }
 
-// agentsPanels are of all agents together that Prometheus scrapes.
+// agentsPanels are of all agents together. What they count comes with their pulses, and what they
+// did out of the log: no agent is scraped for it.
 func agentsPanels() []cog.Builder[dashboard.Panel] {
 	return []cog.Builder[dashboard.Panel]{
-		figure("Agents", "Agents that Prometheus scrapes.", units.Short, value("count(fleet_agent_engine_up)", "")).Thresholds(steps(blue)).Span(6),
-		figure("Silent container engines", "Agents whose Podman does not answer.", units.Short, value("count(fleet_agent_engine_up == 0) or vector(0)", "")).Thresholds(badAbove(1)).Span(6),
-		figure("Failed Deployments", "Deployments that are failed on these agents.", units.Short, value(`sum(fleet_agent_deployments{phase="Failed"})`, "")).Thresholds(badAbove(1)).Span(6),
-		figure("Tokens that end within 10 minutes", "Agents whose token ends soon: they should have renewed it.", units.Short,
-			value("count((fleet_agent_token_expiry_timestamp_seconds > 0) - time() < 600) or vector(0)", "")).Thresholds(badAbove(1)).Span(6),
-		graph("Reports of agents", "Messages of agents that the log acknowledged, by kind, and that it refused.", units.EventsPerSecond,
-			series("sum by (kind) (rate(fleet_agent_reports_total[$__rate_interval]))", "{{kind}}"),
-			series("sum by (kind) (rate(fleet_agent_reports_refused_total[$__rate_interval]))", "{{kind}} refused")),
-		graph("Steps that failed", "Steps of agents that failed, by verb and reason.", units.EventsPerSecond,
-			series(`sum by (verb, reason) (rate(fleet_agent_steps_total{reason!=""}[$__rate_interval]))`, "{{verb}} {{reason}}")),
+		figure("Agents heard", "Agents whose pulse the operator heard within three pulses.", units.Short, value("max(sum by (instance) (fleet_agents_heard))", "")).Thresholds(steps(blue)).Span(6),
+		figure("Silent container engines", "Agents whose Podman does not answer: nothing changes on those devices.", units.Short, value("max(fleet_agents_engines_down)", "")).Thresholds(badAbove(1)).Span(6),
+		figure("Wrong clocks", "Agents whose clock is more than 5 seconds off the NATS servers'.", units.Short, value("max(fleet_agents_clocks_off)", "")).Thresholds(badAbove(1)).Span(6),
+		figure("Events that wait on devices", "Events of journals that wait for the log: devices cannot report.", units.Short, value("max(fleet_agents_waiting_events)", "")).Thresholds(steps(green, step{1000, yellow})).Span(6),
+		graph("Troubles", "What went wrong for agents and they went on from by themselves, by kind: docs/metrics.md says what to do about each.", units.EventsPerSecond,
+			series("max by (kind) (rate(fleet_agents_troubles_total[$__rate_interval])) > 0", "{{kind}}")),
+		graph("Steps that failed", "Steps of agents that failed, by verb and reason, out of the log.", units.EventsPerSecond,
+			series(`max by (verb, reason) (rate(fleet_device_steps_total{reason!=""}[$__rate_interval]))`, "{{verb}} {{reason}}")),
+		graph("Steps", "Steps of agents, by verb, out of the log; and starts of agents.", units.EventsPerSecond,
+			series("sum by (verb) (max by (verb, reason) (rate(fleet_device_steps_total[$__rate_interval])))", "{{verb}}"),
+			series("max(rate(fleet_device_agent_starts_total[$__rate_interval]))", "starts of agents")),
+		graph("Time to list containers", "How long agents take to list their containers, on average: Podman's load.", units.Seconds,
+			series("max(rate(fleet_agents_observe_seconds_sum[$__rate_interval]) / (rate(fleet_agents_observe_seconds_count[$__rate_interval]) > 0))", "average")),
 	}
 }

@@ -37,7 +37,7 @@ func Programs() []Program {
 		{"fleet-agent", "./agent/cmd/fleet-agent", "Keeps a device as the fleet wants it.", nil},
 		{"fleet-callout", "./callout/cmd/fleet-callout", "Lets devices, persons and services into NATS by their tokens.", []int{18081}},
 		{"fleet-hello", "./agent/cmd/fleet-hello", "Answers with one line: the server of the samples.", []int{8080}},
-		{"fleet-operator", "./operator/cmd/fleet-operator", "Decides what runs on which devices, and shows how they are.", []int{18080}},
+		{"fleet-operator", "./operator/cmd/fleet-operator", "Decides what runs on which devices, and shows how they are.", []int{18082}},
 		{"fleetctl", "./deploy/cmd/fleetctl", "Inspects and controls a fleet.", nil},
 	}
 }

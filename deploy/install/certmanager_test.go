@@ -159,6 +159,12 @@ func (i issuing) run(t *testing.T, issuer, kind string) *run {
 		"callout": chart.Values{"enabled": false}, "devices": chart.Values{"host": "devices.example.com"},
 		"nats": chart.Values{"tls": chart.Values{"certManager": chart.Values{"issuer": issuer, "kind": kind}}},
 	}
+	return i.begun(t, values)
+}
+
+// begun is an installation with these values, up to what was rendered.
+func (i issuing) begun(t *testing.T, values chart.Values) *run {
+	t.Helper()
 	r, err := begin(Options{
 		Config: i.Config, Namespace: i.namespace, Profile: "production", Values: values, Version: "v0.1.0", Timeout: time.Minute, Now: time.Now,
 		Found: func([]cluster.Finding) {}, Tell: func(p Progress) { t.Logf("%s: %s", p.Step, p.Sentence) },

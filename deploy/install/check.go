@@ -19,6 +19,7 @@ import (
 	"fleet.nationtech.io/deploy/install/cluster"
 	"fleet.nationtech.io/deploy/install/tunnel"
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/phrase"
 )
 
 // CheckError says that all parts are ready, and the fleet cannot be used all the same.
@@ -140,7 +141,7 @@ func (r *run) readLog(ctx context.Context, admin accounts.Login, roots *x509.Cer
 	if err != nil {
 		return err
 	}
-	r.say("check", "The event log is there: %s, %s.", cluster.Count(int(info.Last), "event", "events"), cluster.Count(info.Replicas, "replica", "replicas"))
+	r.say("check", "The event log is there: %s, %s.", phrase.Number(int(info.Last), "event", "events"), phrase.Number(info.Replicas, "replica", "replicas"))
 	return nil
 }
 

@@ -20,6 +20,7 @@ import (
 	"fleet.nationtech.io/deploy/install/apply"
 	"fleet.nationtech.io/deploy/install/cluster"
 	"fleet.nationtech.io/deploy/install/credentials"
+	"fleet.nationtech.io/eventlog/phrase"
 )
 
 // Options say what is installed, and where.
@@ -77,6 +78,8 @@ type Result struct {
 	Changes  []ChangeOf        `json:"changes"`
 	// URLs is how devices reach the NATS servers; empty where that is not known.
 	URLs []string `json:"urls"`
+	// Dashboard is how persons open the web dashboard; nil: it is not served.
+	Dashboard *Dashboard `json:"dashboard,omitempty"`
 	// Former is the version that an upgrade leaves. Until the upgrade has ended its fleetctl
 	// can install it again. Empty: there is none.
 	Former string `json:"former,omitempty"`
@@ -103,7 +106,7 @@ func (r Result) Changed() int {
 type RefusedError struct{ Findings []cluster.Finding }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("the cluster is not ready for a fleet: %s", cluster.Count(len(e.Findings), "thing must be mended first", "things must be mended first"))
+	return fmt.Sprintf("the cluster is not ready for a fleet: %s", phrase.Number(len(e.Findings), "thing must be mended first", "things must be mended first"))
 }
 
 // run is one installation under way.
@@ -197,7 +200,7 @@ func (r *run) render(context.Context) error {
 	if r.settings, err = read(o); err != nil {
 		return err
 	}
-	r.result.URLs = outsideURLs(r.settings)
+	r.result.URLs, r.result.Dashboard = outsideURLs(r.settings), r.settings.Operator.Dashboard.way(r.Namespace)
 	if r.objects, err = Order(objects); err != nil {
 		return err
 	}

@@ -39,6 +39,10 @@ func (r *run) preflight(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		secret, err := r.clientSecret(ctx)
+		if err != nil {
+			return err
+		}
 		other, err := r.another(ctx)
 		if err != nil {
 			return err
@@ -55,7 +59,7 @@ func (r *run) preflight(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		r.result.Findings = slices.Concat(other, lost, claims, provider, issuer, succession, r.result.Findings)
+		r.result.Findings = slices.Concat(other, lost, claims, provider, secret, issuer, succession, r.result.Findings)
 	}
 	r.Found(r.result.Findings)
 	var refused []cluster.Finding

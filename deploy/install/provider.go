@@ -27,6 +27,8 @@ type Provider struct {
 	Organizations      []string // that may grant roles to persons and services
 	Key                []byte   // key file of an API application, by which the callout asks about opaque tokens; empty: none
 	CA                 []byte   // PEM of the authority that signed the provider's certificate; empty: a public one
+	DashboardURL       string   // by which persons open the web dashboard; empty: it has no application there
+	DashboardClient    string   // client id of the dashboard's application
 }
 
 // values is what the chart is told of the provider.
@@ -128,22 +130,7 @@ func (r *run) providerDigest(ctx context.Context) (map[string]string, error) {
 	if c := r.settings.Callout; !c.Enabled || !c.Introspection && !c.IssuerCA {
 		return nil, nil
 	}
-	var read []byte
-	for _, ref := range []Ref{{"v1", "Secret", r.Namespace, names.SecretIntrospection}, {"v1", "ConfigMap", r.Namespace, names.ConfigMapIssuerCA}} {
-		there, err := r.applier.Get(ctx, ref.Object())
-		if err != nil {
-			return nil, err
-		}
-		if there == nil {
-			continue
-		}
-		text, err := json.Marshal(there.Object["data"])
-		if err != nil {
-			return nil, fmt.Errorf("%s %s: %w", ref.Kind, ref.Name, err)
-		}
-		read = append(read, text...)
-	}
-	return map[string]string{providerAnnotation: digest(read)}, nil
+	return r.digestOf(ctx, Ref{"v1", "Secret", r.Namespace, names.SecretIntrospection}, Ref{"v1", "ConfigMap", r.Namespace, names.ConfigMapIssuerCA})
 }
 
 func (r *run) given() Provider {

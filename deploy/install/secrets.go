@@ -66,6 +66,13 @@ func (r *run) credentials(ctx context.Context) error {
 	if err := r.annotate(Callout, provider); err != nil {
 		return err
 	}
+	signIn, err := r.signInDigest(ctx)
+	if err != nil {
+		return err
+	}
+	if err := r.annotate(Operator, signIn); err != nil {
+		return err
+	}
 	return r.annotate(NATS, annotations)
 }
 

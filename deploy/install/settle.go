@@ -17,7 +17,7 @@ func (r *run) settle(context.Context) error {
 		if r.Upgrade {
 			return ErrNothingInstalled
 		}
-		r.Values = chart.Merge(r.Provider.values(), r.Values)
+		r.Values = r.Provider.withApplication(chart.Merge(r.Provider.values(), r.Values))
 	} else if err := r.settleOver(*r.before); err != nil {
 		return err
 	}
@@ -35,7 +35,7 @@ func (r *run) settleOver(b Record) error {
 	}
 	r.Profile = cmp.Or(r.Profile, b.Profile)
 	given := chart.Merge(r.Provider.values(), r.Values)
-	r.Values = given
+	r.Values = r.Provider.withApplication(given)
 	if !r.Keep {
 		return nil
 	}
@@ -43,7 +43,7 @@ func (r *run) settleOver(b Record) error {
 	if r.ImagesFrom == "" && len(images) == 0 {
 		r.ImagesFrom = b.ImagesFrom
 	}
-	r.Values = chart.Merge(b.Values, given)
+	r.Values = r.Provider.withApplication(chart.Merge(b.Values, given))
 	if r.ImagesFrom != "" {
 		r.Values = without(r.Values, images)
 	}

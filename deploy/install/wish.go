@@ -30,6 +30,9 @@ type settings struct {
 			} `json:"certManager"`
 		} `json:"tls"`
 	} `json:"nats"`
+	Operator struct {
+		Dashboard dashboardSettings `json:"dashboard"`
+	} `json:"operator"`
 	Callout struct {
 		Enabled       bool   `json:"enabled"`
 		Issuer        string `json:"issuer"`
@@ -87,6 +90,7 @@ func (r *run) wish() cluster.Wish {
 	return cluster.Wish{
 		Servers: servers, Apart: s.NATS.Spread == "DoNotSchedule", Storage: s.NATS.Enabled, StorageClass: s.NATS.Storage.Class, Architectures: r.Architectures,
 		Expose: s.Devices.Expose, Host: s.Devices.Host, IngressClass: s.Devices.Ingress.ClassName,
+		DashboardIngress: s.Operator.Dashboard.Enabled && s.Operator.Dashboard.Ingress.Enabled, DashboardClass: s.Operator.Dashboard.Ingress.ClassName,
 	}
 }
 

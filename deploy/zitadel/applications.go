@@ -38,14 +38,14 @@ type OIDC struct {
 const (
 	Native                 = "OIDC_APP_TYPE_NATIVE"
 	Web                    = "OIDC_APP_TYPE_WEB"
-	AuthNone               = "OIDC_AUTH_METHOD_TYPE_NONE"
+	AuthNone               = "OIDC_AUTH_METHOD_TYPE_NONE"  // by PKCE alone
+	AuthBasic              = "OIDC_AUTH_METHOD_TYPE_BASIC" // by a secret
 	GrantDeviceCode        = "OIDC_GRANT_TYPE_DEVICE_CODE"
 	GrantAuthorizationCode = "OIDC_GRANT_TYPE_AUTHORIZATION_CODE"
 	GrantRefreshToken      = "OIDC_GRANT_TYPE_REFRESH_TOKEN"
 	ResponseCode           = "OIDC_RESPONSE_TYPE_CODE"
 	TokensJWT              = "OIDC_TOKEN_TYPE_JWT"
 
-	authBasic    = "OIDC_AUTH_METHOD_TYPE_BASIC"
 	tokensOpaque = "OIDC_TOKEN_TYPE_BEARER"
 	byPrivateKey = "API_AUTH_METHOD_TYPE_PRIVATE_KEY_JWT"
 )
@@ -104,7 +104,7 @@ func (s oidcShape) read() *OIDC {
 		return ""
 	}
 	return &OIDC{
-		Type: or(s.ApplicationType, s.AppType, Web), Auth: or(s.AuthMethodType, authBasic), Grants: s.GrantTypes, Responses: s.ResponseTypes,
+		Type: or(s.ApplicationType, s.AppType, Web), Auth: or(s.AuthMethodType, AuthBasic), Grants: s.GrantTypes, Responses: s.ResponseTypes,
 		RedirectURIs: s.RedirectURIs, PostLogoutRedirectURIs: s.PostLogoutRedirectURIs, DevMode: s.DevelopmentMode || s.DevMode,
 		AccessTokens: or(s.AccessTokenType, tokensOpaque), AccessTokenRoles: s.AccessTokenRoles, IDTokenRoles: s.IDTokenRoles,
 	}

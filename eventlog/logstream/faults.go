@@ -9,6 +9,35 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
+// Missing says what of the events of a log is not there; empty where all are.
+func Missing(s jetstream.StreamState) string {
+	switch {
+	case s.LastSeq > 0 && s.FirstSeq > 1:
+		return fmt.Sprintf("it begins at sequence %d", s.FirstSeq)
+	case s.NumDeleted > 0:
+		return fmt.Sprintf("%d of its messages are missing", s.NumDeleted)
+	case s.Lost != nil:
+		return fmt.Sprintf("the server says that it lost %d messages", len(s.Lost.Msgs))
+	}
+	return ""
+}
+
+// PulseFaults are what of the stream of pulses is not as EnsurePulse makes it, in what keeps
+// devices from being heard.
+func PulseFaults(is jetstream.StreamConfig) []string {
+	var out []string
+	if want := []string{eventlog.PulseSubjects}; !slices.Equal(is.Subjects, want) {
+		out = append(out, fmt.Sprintf("it takes the subjects %v, and not %v", is.Subjects, want))
+	}
+	if is.MaxMsgsPerSubject != 1 || is.MaxMsgs > 0 || is.MaxBytes > 0 || is.MaxAge > 0 {
+		out = append(out, "it does not keep just the last pulse of each device")
+	}
+	if is.SubjectTransform != nil {
+		out = append(out, "pulses are kept under other subjects than they were sent to")
+	}
+	return out
+}
+
 // Faults are what of a log's stream is not as Ensure makes it, in what a log cannot do
 // without; its size and its replicas are a person's choice.
 func Faults(is jetstream.StreamConfig) []string {
@@ -31,5 +60,10 @@ func Faults(is jetstream.StreamConfig) []string {
 	say(!is.AllowDirect, "it allows no direct gets, by which account %s reads", eventlog.AccountPeople)
 	say(!is.AllowAtomicPublish, "it takes no batches")
 	say(len(is.Sources) > 0 || is.Mirror != nil, "it copies another stream")
+	say(is.SubjectTransform != nil, "events are kept under other subjects than they were sent to")
+	say(is.RePublish != nil, "each event is published once more")
+	say(is.NoAck, "it acknowledges nothing, so that nobody knows what was appended")
+	say(is.Sealed, "it is sealed: nothing can be appended")
+	say(IDOf(is) == "" && RestoringArchive(is) == "", "it has no id, by which buckets and agents know it")
 	return out
 }

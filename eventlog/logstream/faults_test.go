@@ -39,11 +39,68 @@ func TestAnEnsuredLogHasNoFaultAndEachFaultIsNamed(t *testing.T) {
 		"allows no direct gets":       func(c *jetstream.StreamConfig) { c.AllowDirect = false },
 		"takes no batches":            func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = false },
 		"copies another stream":       func(c *jetstream.StreamConfig) { c.Mirror = &jetstream.StreamSource{Name: "x"} },
+		"under other subjects": func(c *jetstream.StreamConfig) {
+			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: ">", Destination: "x.>"}
+		},
+		"published once more":  func(c *jetstream.StreamConfig) { c.RePublish = &jetstream.RePublish{Source: ">", Destination: "x.>"} },
+		"acknowledges nothing": func(c *jetstream.StreamConfig) { c.NoAck = true },
+		"it is sealed":         func(c *jetstream.StreamConfig) { c.Sealed = true },
+		"it has no id":         func(c *jetstream.StreamConfig) { c.Metadata = nil },
 	} {
 		c := sound
 		change(&c)
 		if faults := logstream.Faults(c); len(faults) != 1 || !strings.Contains(faults[0], want) {
 			t.Errorf("%q is not in %q", want, faults)
+		}
+	}
+}
+
+// The doctor says of a fault that an operator which starts takes it away.
+func TestWhatOtherHandsGaveALogIsTakenAwayWhenItIsEnsured(t *testing.T) {
+	t.Parallel()
+	_, js := natstest.Start(t).Connect(t)
+	info := natstest.EnsureLog(t, js, 1)
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "OTHER", Subjects: []string{"other"}}); err != nil {
+		t.Fatal(err)
+	}
+	config := func() jetstream.StreamConfig {
+		s, err := js.Stream(t.Context(), eventlog.LogStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s.CachedInfo().Config
+	}
+	for name, change := range map[string]func(*jetstream.StreamConfig){
+		"other subjects":      func(c *jetstream.StreamConfig) { c.Subjects = []string{"x"} },
+		"a full log drops":    func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld },
+		"an age":              func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
+		"a number of events":  func(c *jetstream.StreamConfig) { c.MaxMsgs = 5 },
+		"events of a subject": func(c *jetstream.StreamConfig) { c.MaxMsgsPerSubject = 5 },
+		"a size of events":    func(c *jetstream.StreamConfig) { c.MaxMsgSize = 5 },
+		"no direct gets":      func(c *jetstream.StreamConfig) { c.AllowDirect = false },
+		"no batches":          func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = false },
+		"a source":            func(c *jetstream.StreamConfig) { c.Sources = []*jetstream.StreamSource{{Name: "OTHER"}} },
+		"a subject transform": func(c *jetstream.StreamConfig) {
+			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: "fleet.evt.>", Destination: "x.>"}
+		},
+		"it is republished": func(c *jetstream.StreamConfig) {
+			c.RePublish = &jetstream.RePublish{Source: "fleet.evt.>", Destination: "x.>"}
+		},
+		"it acknowledges nothing": func(c *jetstream.StreamConfig) { c.NoAck = true },
+	} {
+		c := config()
+		change(&c)
+		if _, err := js.UpdateStream(t.Context(), c); err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if faults := logstream.Faults(config()); len(faults) != 1 {
+			t.Errorf("%s: the faults are %q", name, faults)
+		}
+		if again := natstest.EnsureLog(t, js, 1); again.ID != info.ID {
+			t.Errorf("%s: the log was %s and is %s", name, info.ID, again.ID)
+		}
+		if faults := logstream.Faults(config()); len(faults) > 0 {
+			t.Errorf("%s, and an operator that starts leaves it so: %q", name, faults)
 		}
 	}
 }

@@ -89,9 +89,13 @@ func Ensure(ctx context.Context, js jetstream.JetStream, c Config) (Info, error)
 	return Inspect(ctx, js)
 }
 
-// configured says whether a stream has all that is wanted of it. The server adds
-// defaults and metadata of its own.
+// configured says whether a stream has all that is wanted of it, and none of what other
+// hands gave it and an update takes away. The server adds defaults and metadata of its own.
 func configured(have, want jetstream.StreamConfig) bool {
+	if have.MaxAge > 0 || have.MaxMsgs > 0 || have.MaxMsgsPerSubject > 0 || len(have.Sources) > 0 ||
+		have.SubjectTransform != nil || have.RePublish != nil || have.NoAck {
+		return false
+	}
 	for k, v := range want.Metadata {
 		if have.Metadata[k] != v {
 			return false

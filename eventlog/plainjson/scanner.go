@@ -226,3 +226,19 @@ func (p *Scanner) Number() (n uint64) {
 	}
 	return n
 }
+
+// Bool reads true or false.
+func (p *Scanner) Bool() bool {
+	p.skip()
+	rest := p.b[p.at:]
+	switch {
+	case bytes.HasPrefix(rest, []byte("true")):
+		p.at += len("true")
+		return true
+	case bytes.HasPrefix(rest, []byte("false")):
+		p.at += len("false")
+	default:
+		p.bad = true
+	}
+	return false
+}

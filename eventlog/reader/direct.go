@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
@@ -161,16 +162,22 @@ func (d *direct) first(ctx context.Context) (*cursor, error) {
 // have come to the bound.
 func (d *direct) earliest(ctx context.Context) (*cursor, error) {
 	var next *cursor
+	var empty []*cursor
 	for _, c := range d.cursors {
 		if c.head() == nil && c.reached() < c.last {
-			if err := d.fill(ctx, c); err != nil {
-				return nil, err
-			}
-			if c.head() == nil { // this replica does not have yet what the leader has
-				d.poll = max(d.poll, minPoll)
-				return nil, errIdle
-			}
+			empty = append(empty, c)
 		}
+	}
+	if err := d.fill(ctx, empty...); err != nil {
+		return nil, err
+	}
+	for _, c := range empty {
+		if c.head() == nil { // this replica does not have yet what the leader has
+			d.poll = max(d.poll, minPoll)
+			return nil, errIdle
+		}
+	}
+	for _, c := range d.cursors {
 		h := c.head()
 		if h != nil && h.at.sequence <= d.bound && (next == nil || h.at.sequence < next.head().at.sequence) {
 			next = c
@@ -190,24 +197,30 @@ func (d *direct) round(ctx context.Context) (more bool, err error) {
 	if last <= d.bound {
 		return false, nil
 	}
-	bound := last
-	for _, c := range d.cursors {
-		m, err := LastMessage(ctx, d.js, d.stream, c.filter)
+	bounds := make([]uint64, len(d.cursors))
+	err = together(len(d.cursors), func(i int) error {
+		c := d.cursors[i]
+		bounds[i] = last
+		m, err := lastOn(ctx, d.js, d.stream, c.filter, last)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			// Of a last message that is damaged the leader says so too, whatever stands before
 			// it. Then this cursor goes on message by message, and the others no further.
 			if m, err = NextMessage(ctx, d.js, d.stream, c.filter, c.reached()+1); err == nil {
-				bound = min(bound, m.Sequence)
+				bounds[i] = m.Sequence
 			}
 		}
 		switch {
 		case err == nil && !m.Time.Before(c.since):
 			c.last = m.Sequence
 		case err != nil && !errors.Is(err, jetstream.ErrMsgNotFound):
-			return false, err
+			return err
 		}
+		return nil
+	})
+	if err != nil {
+		return false, err
 	}
-	d.bound = bound
+	d.bound = min(last, slices.Min(bounds))
 	return true, nil
 }
 
@@ -254,38 +267,63 @@ func (d *direct) wait(ctx context.Context) error {
 	return d.q.confirm(ctx)
 }
 
-// fill gets the next messages of a cursor; none where there are none yet.
-func (d *direct) fill(ctx context.Context, c *cursor) error {
-	if !c.since.IsZero() {
-		if err := c.locate(ctx); err != nil || c.next == 0 {
-			return d.failed(err)
+// fill gets the next messages of some cursors; none where there are none yet. It asks for those
+// of all cursors before it waits for the first answer.
+func (d *direct) fill(ctx context.Context, cursors ...*cursor) error {
+	for _, c := range cursors {
+		if !c.since.IsZero() {
+			if err := c.locate(ctx); err != nil {
+				return d.failed(err)
+			}
+			if c.next == 0 {
+				continue
+			}
+		}
+		if !c.asked {
+			if err := c.ask(d.q.kept); err != nil {
+				return d.failed(err)
+			}
 		}
 	}
-	if !c.asked {
-		if err := c.ask(d.q.kept); err != nil {
-			return d.failed(err)
+	unproven := false
+	for _, c := range cursors {
+		if !c.asked {
+			continue // there is none yet since its moment
 		}
+		proven, err := d.receive(ctx, c)
+		if err != nil {
+			return err
+		}
+		unproven = unproven || !proven
 	}
+	if unproven {
+		return d.q.confirm(ctx)
+	}
+	return nil
+}
+
+// receive takes the answer to what a cursor asked for. proven says that the answer itself shows
+// of which stream it is, or that it has no message.
+func (d *direct) receive(ctx context.Context, c *cursor) (proven bool, err error) {
 	entries, more, err := c.receive(ctx, d.js)
 	if err != nil {
-		return d.failed(err)
+		return false, d.failed(err)
 	}
+	proven = true
 	if d.q.kept && c.at.Sequence > 0 {
 		// The answer begins with what was read last, or it is not of that stream.
 		if len(entries) == 0 || entries[0].at.sequence != c.at.Sequence || !entries[0].at.recorded.Equal(c.at.Recorded) {
-			return d.failed(errChanged)
+			return false, d.failed(errChanged)
 		}
 		entries = entries[1:]
 	} else if len(entries) > 0 {
 		if c.found == 0 {
 			c.found = entries[0].pending + 1
 		}
-		if err := d.q.confirm(ctx); err != nil {
-			return err
-		}
+		proven = false
 	}
 	if len(entries) == 0 {
-		return nil
+		return proven, nil
 	}
 	last := entries[len(entries)-1].at
 	c.entries, c.given = entries, 0
@@ -293,10 +331,10 @@ func (d *direct) fill(ctx context.Context, c *cursor) error {
 	c.next, c.size = last.sequence+1, entries[len(entries)-1].msg.Size()
 	if more && (c.until == 0 || c.next <= c.until) { // while these are given, the next ones come
 		if err := c.ask(d.q.kept); err != nil {
-			return d.failed(err)
+			return false, d.failed(err)
 		}
 	}
-	return nil
+	return proven, nil
 }
 
 func (d *direct) failed(err error) error {

@@ -37,6 +37,18 @@ func LastMessage(ctx context.Context, js jetstream.JetStream, stream, subject st
 	return m, nil
 }
 
+// lastOn gives the last message on a filter of a stream that ends at a sequence. For the whole log
+// that is the one at the sequence, for which the server need not look at the last message of each
+// subject. Where none can be read there, the answer is that of LastMessage.
+func lastOn(ctx context.Context, js jetstream.JetStream, stream, filter string, end uint64) (*jetstream.RawStreamMsg, error) {
+	if stream == eventlog.LogStream && filter == eventlog.LogSubjects && end > 0 {
+		if m, err := MessageAt(ctx, js, stream, end); err == nil {
+			return m, nil
+		}
+	}
+	return LastMessage(ctx, js, stream, filter)
+}
+
 // NextMessage gives the first message from a sequence on that a stream's leader has
 // on a subject, which may have wildcards, as MessageAt does.
 func NextMessage(ctx context.Context, js jetstream.JetStream, stream, subject string, from uint64) (*jetstream.RawStreamMsg, error) {

@@ -93,9 +93,10 @@ func lastOf(ctx context.Context, js jetstream.JetStream, o Options) (uint64, err
 		subjects = []string{eventlog.LogSubjects}
 	}
 	state := s.CachedInfo().State
-	var last jetstream.RawStreamMsg
-	for _, subject := range subjects {
-		m, err := LastMessage(ctx, js, eventlog.LogStream, subject)
+	lasts := make([]*jetstream.RawStreamMsg, len(subjects))
+	err = together(len(subjects), func(i int) error {
+		subject := subjects[i]
+		m, err := lastOn(ctx, js, eventlog.LogStream, subject, state.LastSeq)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			// Of the last message that is damaged the server says so too, whatever
 			// stands before it.
@@ -104,9 +105,14 @@ func lastOf(ctx context.Context, js jetstream.JetStream, o Options) (uint64, err
 				m, err = &jetstream.RawStreamMsg{Sequence: state.LastSeq, Time: state.LastTime}, nil
 			}
 		}
-		if err != nil {
-			return 0, err
-		}
+		lasts[i] = m
+		return err
+	})
+	if err != nil {
+		return 0, err
+	}
+	var last jetstream.RawStreamMsg
+	for _, m := range lasts {
 		if m != nil && m.Sequence > last.Sequence {
 			last = *m
 		}

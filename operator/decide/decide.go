@@ -36,6 +36,11 @@ func OfBudget(name string) Input { return Input{Budget: name} }
 // once the fold has passed them, until there are none: so a crash between two
 // appends costs nothing, and an event can name the one that caused it.
 func Decide(s *State, in Input, now time.Time) ([]eventlog.Draft, error) {
+	due, err := decide(s, in, now)
+	return s.traced(due), err
+}
+
+func decide(s *State, in Input, now time.Time) ([]eventlog.Draft, error) {
 	switch {
 	case in.Device != "":
 		return firstDue(deviceRules, deviceCase{State: s, id: in.Device, dev: s.view.Devices[in.Device], now: now})
@@ -74,7 +79,7 @@ func Due(s *State, now time.Time) ([]eventlog.Draft, error) {
 		}
 		due = append(due, of...)
 	}
-	return due, nil
+	return s.traced(due), nil
 }
 
 // rule gives the events that it finds due, and stop to end the list though it

@@ -57,8 +57,8 @@ func nameable(device string) bool { return eventlog.CheckName("device", device) 
 // Deployments that match it.
 func assignToDevice(c deviceCase) ([]eventlog.Draft, bool, error) {
 	c.refresh()
-	keys := make([]fleet.Key, 0, len(c.placesOf[c.id]))
-	for _, p := range c.placesOf[c.id] {
+	var keys []fleet.Key
+	for p := c.placesOf[c.id]; p != nil; p = p.next {
 		if p.values.fresh && !p.of.rated() {
 			keys = append(keys, p.of.key)
 		}
@@ -168,4 +168,39 @@ func answerAccessRequest(c deviceCase) ([]eventlog.Draft, bool, error) {
 		eventlog.Access{Reason: ReasonRequested, Message: clip(asked.Reason, maxAccessReason)})
 	d.Actor, d.CausationID = asked.User, asked.Mark.ID
 	return []eventlog.Draft{d}, false, err
+}
+
+// Reasons of a device's presence, as its events carry them.
+const (
+	// ReasonPulseReceived: a pulse came within the timeout.
+	ReasonPulseReceived = "PulseReceived"
+	// ReasonPulseMissed: none came for the whole timeout.
+	ReasonPulseMissed = "PulseMissed"
+)
+
+// Verdict is what the pulse of a device says of its presence.
+type Verdict struct {
+	Online   fleet.Online
+	LastSeen time.Time     // zero: never heard
+	Since    time.Time     // when the verdict was reached
+	Timeout  time.Duration // the silence that is allowed
+}
+
+// Presence gives the event that the log is owed about a device's presence: none
+// while there is no verdict, while the log says the same, or while the log does
+// not know the device.
+func Presence(s *State, id string, v Verdict, now time.Time) ([]eventlog.Draft, error) {
+	dev := s.view.Devices[id]
+	if dev == nil || dev.Decommissioned || !dev.Registered || v.Online == fleet.OnlineUnknown || v.Online == dev.Presence.Online {
+		return nil, nil
+	}
+	typ, p := eventlog.DeviceOnline, eventlog.Presence{Reason: ReasonPulseReceived, LastSeen: v.LastSeen}
+	if v.Online == fleet.OnlineFalse {
+		typ, p = eventlog.DeviceOffline, eventlog.Presence{Reason: ReasonPulseMissed, LastSeen: v.LastSeen, Timeout: v.Timeout.Seconds()}
+	}
+	d, err := eventlog.NewDraft(eventlog.DeviceSubject(id), typ, now, p)
+	if err != nil {
+		return nil, err
+	}
+	return []eventlog.Draft{d}, nil
 }

@@ -82,7 +82,7 @@ func Measured(s *State, a Answer, now time.Time) ([]eventlog.Draft, error) {
 			said.Verdict, said.Value = g.Verdict(a.Value), &a.Value
 		}
 		due, _, err := c.event(eventlog.RolloutGateMeasured, eventlog.Rollout{Batch: run.Batch, Reason: reasonsOfVerdicts[said.Verdict], Gate: &said})
-		return due, err
+		return s.traced(due), err
 	}
 	return nil, nil
 }

@@ -1,8 +1,8 @@
 package decide
 
 import (
+	"iter"
 	"maps"
-	"slices"
 
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
@@ -17,29 +17,43 @@ type labelTerm struct {
 	every      bool
 }
 
-// deviceIndex finds the devices that carry a label.
-type deviceIndex map[labelTerm]map[string]struct{}
+// deviceIndex finds the devices that carry a label: by its key, its value and their ids.
+type deviceIndex map[string]map[string]map[string]*deviceLabels
 
-func (x deviceIndex) put(id string, ls labels.Set) {
-	for k, v := range ls {
-		for _, t := range [...]labelTerm{{k, v, false}, {k, "", true}} {
-			if x[t] == nil {
-				x[t] = map[string]struct{}{}
-			}
-			x[t][id] = struct{}{}
+func (x deviceIndex) put(id string, ls *deviceLabels) {
+	for k, v := range ls.set {
+		values := x[k]
+		if values == nil {
+			values = map[string]map[string]*deviceLabels{}
+			x[k] = values
+		}
+		devices := values[v]
+		if devices == nil {
+			devices = map[string]*deviceLabels{}
+			values[v] = devices
+		}
+		devices[id] = ls
+	}
+}
+
+func (x deviceIndex) drop(id string, ls *deviceLabels) {
+	for k, v := range ls.set {
+		delete(x[k][v], id)
+		if len(x[k][v]) == 0 {
+			delete(x[k], v)
+		}
+		if len(x[k]) == 0 {
+			delete(x, k)
 		}
 	}
 }
 
-func (x deviceIndex) drop(id string, ls labels.Set) {
-	for k, v := range ls {
-		for _, t := range [...]labelTerm{{k, v, false}, {k, "", true}} {
-			delete(x[t], id)
-			if len(x[t]) == 0 {
-				delete(x, t)
-			}
-		}
+// carry iterates over the devices that carry a label, one value at a time.
+func (x deviceIndex) carry(t labelTerm) iter.Seq[map[string]*deviceLabels] {
+	if t.every {
+		return maps.Values(x[t.key])
 	}
+	return func(yield func(map[string]*deviceLabels) bool) { yield(x[t.key][t.value]) }
 }
 
 // selectorIndex finds the Deployments that a label can concern: the inverted
@@ -121,30 +135,31 @@ func isNothing(sel labels.Selector) bool {
 	return !selectable
 }
 
-// matching gives the ids of the devices that a selector matches, sorted, so that
-// the same decision is the same events. A device that leaves the fleet matches
-// nothing.
-func (s *State) matching(sel labels.Selector) []string {
-	var ids []string
-	consider := func(id string) {
-		if s.selects(sel, id) && !s.out(id) {
-			ids = append(ids, id)
-		}
-	}
-	switch terms := s.shortest(sel); {
-	case terms != nil:
-		for _, t := range terms {
-			for id := range s.byLabel[t] {
-				consider(id)
+// matching gives the ids of the devices that a selector matches, in no order. A device that
+// leaves the fleet matches nothing.
+func (s *State) matching(sel labels.Selector) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		among := func(devices map[string]*deviceLabels) bool {
+			for id, ls := range devices {
+				if sel.Matches(ls.set) && !s.out(id) && !yield(id) {
+					return false
+				}
 			}
+			return true
 		}
-	case !isNothing(sel):
-		for id := range s.devices {
-			consider(id)
+		switch terms := s.shortest(sel); {
+		case terms != nil:
+			for _, t := range terms {
+				for devices := range s.byLabel.carry(t) {
+					if !among(devices) {
+						return
+					}
+				}
+			}
+		case !isNothing(sel):
+			among(s.devices)
 		}
 	}
-	slices.Sort(ids)
-	return ids
 }
 
 // shortest picks the requirement with the fewest devices behind it.
@@ -166,7 +181,9 @@ func (s *State) shortest(sel labels.Selector) []labelTerm {
 		}
 		n := 0
 		for _, t := range terms {
-			n += len(s.byLabel[t])
+			for devices := range s.byLabel.carry(t) {
+				n += len(devices)
+			}
 		}
 		if least < 0 || n < least {
 			best, least = terms, n

@@ -111,11 +111,32 @@ func (s *State) SetLeaving(id string, leaving bool) bool {
 	if s.leaving[id] == leaving {
 		return false
 	}
-	s.moved[id], s.relabelled[id] = struct{}{}, true
+	s.moved[id] = true
 	if leaving {
 		s.leaving[id] = true
 	} else {
 		delete(s.leaving, id)
 	}
 	return true
+}
+
+// noteLeaver remembers a device that has yet to take a Deployment off which is not
+// placed now: an orphan may be adopted, and its devices are unavailable through it still.
+func (s *State) noteLeaver(key fleet.Key, id string) {
+	if s.leavers[key] == nil {
+		s.leavers[key] = map[string]struct{}{}
+	}
+	s.leavers[key][id] = struct{}{}
+}
+
+// noteLeavers looks for such devices in the whole view.
+func (s *State) noteLeavers() {
+	clear(s.leavers)
+	for id, dev := range s.view.Devices {
+		for p := range dev.Assignments {
+			if p.Leaving() {
+				s.noteLeaver(*p.Key, id)
+			}
+		}
+	}
 }

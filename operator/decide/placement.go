@@ -24,6 +24,7 @@ type placement struct {
 	places    map[string]*place
 	selects   string // its selector, and how often that changed
 	selection int
+	round     uint64 // the refresh in which all its devices were put there
 
 	standings  [rollout.Standings]int
 	classes    [rollout.Classes]int // of the open batch's devices
@@ -78,6 +79,7 @@ type phase struct {
 // place is a Deployment on one device.
 type place struct {
 	of     *placement
+	next   *place // of the device, in another placement
 	id     string
 	order  uint64
 	values placeValues
@@ -99,9 +101,9 @@ type place struct {
 	dueIndex int          // in the due heap; -1: not in it
 }
 
-func newPlacement(key fleet.Key) *placement {
+func newPlacement(key fleet.Key, devices int) *placement {
 	return &placement{
-		key: key, places: map[string]*place{}, fresh: map[*place]struct{}{},
+		key: key, places: make(map[string]*place, devices), fresh: map[*place]struct{}{},
 		renumber: map[*place]struct{}{}, failures: byReason{}, skips: byReason{},
 	}
 }
@@ -119,20 +121,27 @@ func (s *State) refresh() {
 	for _, key := range deployments {
 		s.stale[key] = struct{}{}
 	}
+	for _, id := range devices {
+		s.noteMoved(id)
+	}
+	for id := range s.moved { // before the places, which look at the budgets
+		s.moveInBudgets(id)
+	}
+	s.round++
+	remade := 0
 	for key := range s.stale {
 		delete(s.stale, key)
-		s.replace(key)
+		if s.replace(key) {
+			remade++
+		}
 	}
-	for _, id := range devices {
-		s.moved[id] = struct{}{}
+	for id, relabelled := range s.moved {
+		s.move(id, relabelled, remade == len(s.placements))
 	}
-	many := len(s.moved) > 1024
-	for id := range s.moved {
-		delete(s.moved, id)
-		s.move(id)
-	}
-	if many { // an empty map that was large would cost as much at each look
-		s.moved, s.relabelled = map[string]struct{}{}, map[string]bool{}
+	if len(s.moved) > 1024 { // an empty map that was large would cost as much at each look
+		s.moved = map[string]bool{}
+	} else {
+		clear(s.moved)
 	}
 	clock := s.Clock()
 	if clock.Equal(s.duesAt) {
@@ -149,9 +158,16 @@ func (s *State) refresh() {
 	}
 }
 
+// noteMoved notes a device to look at, whose labels are what they were, or are noted already.
+func (s *State) noteMoved(id string) {
+	if _, noted := s.moved[id]; !noted {
+		s.moved[id] = false
+	}
+}
+
 // replace makes a Deployment's placement anew where anything that concerns all its
-// devices differs.
-func (s *State) replace(key fleet.Key) {
+// devices differs. It says whether each device that may have a place in it was put there.
+func (s *State) replace(key fleet.Key) (remade bool) {
 	pl := s.placements[key]
 	spec, exists := s.specs[key]
 	log := s.view.Deployments[key]
@@ -164,7 +180,7 @@ func (s *State) replace(key fleet.Key) {
 			}
 			s.touchAllDependents(key.Namespace)
 		}
-		return
+		return false
 	}
 	delete(s.ended, key)
 	same := pl != nil && reflect.DeepEqual(pl.said, log.Settings)
@@ -179,13 +195,13 @@ func (s *State) replace(key fleet.Key) {
 		failed: log.Run.Failed, stable: log.Stable.Hash, rejected: log.Rejected, budgets: s.budgetChanges,
 	}
 	if pl != nil && pl.phase == now && pl.selects == spec.selects && same {
-		return
+		return false
 	}
 	moves := pl == nil || pl.selects != spec.selects || pl.phase.log != log
 	var was phase
 	var depended []string
 	if pl == nil {
-		pl = newPlacement(key)
+		pl = newPlacement(key, log.Counts.Matched)
 		s.placements[key] = pl
 	} else {
 		was, depended = pl.phase, pl.set.DependsOn
@@ -198,23 +214,20 @@ func (s *State) replace(key fleet.Key) {
 	case moves:
 		pl.selects = spec.selects
 		pl.selection++
-		ids := map[string]struct{}{}
-		for id := range pl.places {
-			ids[id] = struct{}{}
+		pl.round = s.round
+		for _, p := range pl.places {
+			s.put(pl, p.id)
 		}
-		for _, id := range s.matching(spec.Selector) {
-			ids[id] = struct{}{}
+		for p := range log.Assigned { // first, for those of one Deployment are near each other in memory
+			s.putOnce(pl, p.Device.ID)
 		}
-		for p := range log.Assigned {
-			ids[p.Device.ID] = struct{}{}
+		for id := range s.matching(spec.Selector) {
+			s.putOnce(pl, id)
 		}
 		for id := range s.leavers[key] {
-			ids[id] = struct{}{}
+			s.putOnce(pl, id)
 		}
 		delete(s.leavers, key)
-		for id := range ids {
-			s.put(pl, id)
-		}
 	case turns:
 		for _, p := range pl.places {
 			if b := p.values.batch; b >= min(was.batch, now.batch) && b <= max(was.batch, now.batch) {
@@ -230,48 +243,7 @@ func (s *State) replace(key fleet.Key) {
 	case was.run != now.run || was.at != now.at || was.log != now.log:
 		s.touchDependents(key)
 	}
-}
-
-// touchDependents: those that wait for a Deployment's devices look again.
-func (s *State) touchDependents(key fleet.Key) {
-	for other, pl := range s.placements {
-		if other.Namespace == key.Namespace && other != key && slices.Contains(pl.set.DependsOn, key.Name) {
-			s.classifyAll(pl)
-		}
-	}
-}
-
-// touchAllDependents: a cycle may have come or gone, so all of a namespace that wait for
-// others look again. What that sets free has no device that would ask for it.
-func (s *State) touchAllDependents(namespace string) {
-	for other, pl := range s.placements {
-		if other.Namespace == namespace && len(pl.set.DependsOn) > 0 {
-			s.classifyAll(pl)
-			s.stirred[pl] = struct{}{}
-		}
-	}
-}
-
-// ended is what others see of a Deployment that is not placed.
-type ended struct {
-	log       *fleet.Deployment
-	lifecycle fleet.Lifecycle
-	target    string
-	dependsOn []string
-}
-
-func endedOf(log *fleet.Deployment) ended {
-	if log == nil {
-		return ended{}
-	}
-	return ended{log, log.Lifecycle, log.Run.Target.Hash, log.Settings.DependsOn}
-}
-
-// classifyAll looks at a Deployment on each of its devices.
-func (s *State) classifyAll(pl *placement) {
-	for _, p := range pl.places {
-		s.classify(p)
-	}
+	return moves
 }
 
 func (s *State) drop(pl *placement) {
@@ -285,32 +257,11 @@ func (s *State) drop(pl *placement) {
 	delete(s.stirred, pl)
 }
 
-// noteLeaver remembers a device that has yet to take a Deployment off which is not
-// placed now: an orphan may be adopted, and its devices are unavailable through it still.
-func (s *State) noteLeaver(key fleet.Key, id string) {
-	if s.leavers[key] == nil {
-		s.leavers[key] = map[string]struct{}{}
-	}
-	s.leavers[key][id] = struct{}{}
-}
-
-// noteLeavers looks for such devices in the whole view.
-func (s *State) noteLeavers() {
-	clear(s.leavers)
-	for id, dev := range s.view.Devices {
-		for p := range dev.Assignments {
-			if p.Leaving() {
-				s.noteLeaver(*p.Key, id)
-			}
-		}
-	}
-}
-
-// move looks at a device that changed in each Deployment that it may concern.
-func (s *State) move(id string) {
-	s.moveInBudgets(id)
+// move looks at a device that changed in each Deployment that it may concern, except for
+// those which were remade since: they have looked at it. allRemade says that all were.
+func (s *State) move(id string, relabelled, allRemade bool) {
 	if out := s.out(id); out != s.outs[id] {
-		s.relabelled[id] = true // what it matches, counts again or no longer
+		relabelled = true // what it matches, counts again or no longer
 		if out {
 			s.outs[id] = true
 		} else {
@@ -318,26 +269,32 @@ func (s *State) move(id string) {
 		}
 	}
 	seen := s.concerned[:0]
-	for _, p := range s.placesOf[id] {
-		seen = append(seen, p.of)
+	if !allRemade {
+		for p := s.placesOf[id]; p != nil; p = p.next {
+			if p.of.round != s.round {
+				seen = append(seen, p.of)
+			}
+		}
 	}
-	if ls, ok := s.devices[id]; ok && s.relabelled[id] {
+	if ls, ok := s.devices[id]; ok && relabelled && !allRemade {
 		keys := map[fleet.Key]struct{}{}
 		s.selectors.candidates(keys, ls.set)
 		for key := range keys {
-			if pl := s.placements[key]; pl != nil && !slices.Contains(seen, pl) {
+			if pl := s.placements[key]; pl != nil && pl.round != s.round && !slices.Contains(seen, pl) {
 				seen = append(seen, pl)
 			}
 		}
 	}
-	delete(s.relabelled, id)
 	if dev := s.view.Devices[id]; dev != nil {
 		for p := range dev.Assignments {
+			if allRemade && !p.Leaving() {
+				continue
+			}
 			switch pl := s.placements[*p.Key]; {
-			case pl != nil && !slices.Contains(seen, pl):
-				seen = append(seen, pl)
 			case pl == nil && p.Leaving():
 				s.noteLeaver(*p.Key, id)
+			case pl != nil && (pl.round != s.round || p.Leaving()) && !slices.Contains(seen, pl):
+				seen = append(seen, pl)
 			}
 		}
 	}
@@ -346,6 +303,13 @@ func (s *State) move(id string) {
 	}
 	clear(seen)
 	s.concerned = seen
+}
+
+// putOnce is put for a device that was not put there since the selector changed.
+func (s *State) putOnce(pl *placement, id string) {
+	if p := pl.places[id]; p == nil || p.selection != pl.selection {
+		s.put(pl, id)
+	}
 }
 
 // put gives a device its place in a placement, or takes it out where it has none.
@@ -375,7 +339,7 @@ func (s *State) put(pl *placement, id string) {
 	if !known {
 		p.order, p.nameable = fleet.Order(pl.key, id), nameable(id)
 		pl.places[id] = p
-		s.placesOf[id] = append(s.placesOf[id], p)
+		p.next, s.placesOf[id] = s.placesOf[id], p
 	}
 	s.classify(p)
 	if p.values.matches != matched {
@@ -408,18 +372,16 @@ func (s *State) take(p *place) {
 	p.account(-1)
 	p.leaveQueues()
 	delete(p.of.places, p.id)
-	others := s.placesOf[p.id]
-	for i, o := range others {
-		if o == p {
-			others[i] = others[len(others)-1]
-			others[len(others)-1] = nil
-			others = others[:len(others)-1]
-			break
+	switch first := s.placesOf[p.id]; {
+	case first != p:
+		for first.next != p {
+			first = first.next
 		}
-	}
-	if len(others) == 0 {
+		first.next = p.next
+	case p.next != nil:
+		s.placesOf[p.id] = p.next
+	default:
 		delete(s.placesOf, p.id)
-	} else {
-		s.placesOf[p.id] = others
 	}
+	p.next = nil
 }

@@ -35,7 +35,7 @@ func Release(s *State, now time.Time, most int) (due []eventlog.Draft, more bool
 	// when it was granted would come into the log when there is none.
 	sortBySubject(r.costly)
 	sortBySubject(r.due)
-	return append(r.costly, r.due...), r.left <= 0
+	return s.traced(append(r.costly, r.due...)), r.left <= 0
 }
 
 // release is one call of Release, with its ledger.

@@ -37,6 +37,8 @@ type Spec struct {
 	// policy; empty: it stamped nobody.
 	AuthoredBy string
 	Promotion  *Promotion // nil: the CR has none
+	// Traceparent is the trace that the author gave; empty: none.
+	Traceparent string
 	// Unknown names the fields of the score that this version does not know, a
 	// sentence each. They are kept, and sent to the devices.
 	Unknown []string
@@ -72,6 +74,7 @@ func SpecOf(d *v1alpha1.Deployment) Spec {
 		Explained:   lastManager(d.ManagedFields, fieldsOf.changeCause),
 		AuthoredBy:  clip(d.Annotations[v1alpha1.AnnotationAuthoredBy], maxRequester),
 		Promotion:   promotionOf(d),
+		Traceparent: givenTrace(d.Annotations),
 	}
 	if s.Strategy == "" {
 		s.Strategy = rollout.DefaultStrategy

@@ -33,10 +33,10 @@ type State struct {
 	changes       *fleet.Changes
 	placements    map[fleet.Key]*placement
 	leavers       map[fleet.Key]map[string]struct{} // devices that leave Deployments which are not placed
-	placesOf      map[string][]*place               // of a device
+	placesOf      map[string]*place                 // the first of a device; each knows the next
 	stale         map[fleet.Key]struct{}            // Deployments to look at
-	moved         map[string]struct{}               // devices to look at
-	relabelled    map[string]bool                   // of those, the ones whose labels changed
+	moved         map[string]bool                   // devices to look at; true: their labels changed
+	round         uint64                            // counts refreshes
 	stirred       map[*placement]struct{}           // those that devices came to or left, or whose dependencies changed: somebody has to ask about them
 	ended         map[fleet.Key]ended               // what is not placed, as others that depend on it saw it last
 	outs          map[string]bool                   // devices that were out of the fleet when they were last looked at
@@ -48,20 +48,21 @@ type State struct {
 
 	clock    clock
 	duesAt   time.Time // the moment up to which the due queues were emptied
-	restored uint64    // the log was restored, and held this much; 0: it was not, or the devices are answered
+	tracing  bool
+	restored uint64 // the log was restored, and held this much; 0: it was not, or the devices are answered
 }
 
 // NewState makes a state over a view that the caller folds.
 func NewState(v *fleet.View) *State {
 	s := &State{
-		view: v, changes: v.Watch(), placements: map[fleet.Key]*placement{}, placesOf: map[string][]*place{}, leavers: map[fleet.Key]map[string]struct{}{},
-		stale: map[fleet.Key]struct{}{}, moved: map[string]struct{}{}, relabelled: map[string]bool{}, stirred: map[*placement]struct{}{}, ended: map[fleet.Key]ended{}, outs: map[string]bool{}, ledgers: map[string]*budgetLedger{}, eased: map[*budgetGroup]struct{}{},
+		view: v, changes: v.Watch(), placements: map[fleet.Key]*placement{}, placesOf: make(map[string]*place, len(v.Devices)), leavers: map[fleet.Key]map[string]struct{}{},
+		stale: map[fleet.Key]struct{}{}, moved: make(map[string]bool, len(v.Devices)), stirred: map[*placement]struct{}{}, ended: map[fleet.Key]ended{}, outs: map[string]bool{}, ledgers: map[string]*budgetLedger{}, eased: map[*budgetGroup]struct{}{},
 
 		specs:   map[fleet.Key]Spec{},
 		byName:  map[string]map[fleet.Key]struct{}{},
 		decided: map[fleet.Key]bool{},
 		failed:  map[Input]Problem{},
-		devices: map[string]*deviceLabels{},
+		devices: make(map[string]*deviceLabels, len(v.Devices)),
 		leaving: map[string]bool{},
 		budgets: map[string]BudgetSpec{}, budgetsDeleted: map[string]struct{}{},
 		byLabel:   deviceIndex{},
@@ -98,7 +99,7 @@ func (s *State) SetView(v *fleet.View) {
 		s.stale[key] = struct{}{}
 	}
 	for id := range s.devices {
-		s.moved[id] = struct{}{}
+		s.noteMoved(id)
 	}
 	clear(s.decided)
 	clear(s.failed)
@@ -159,16 +160,17 @@ func (s *State) SetDevice(id string, owned map[string]eventlog.OwnedLabel) bool 
 		return false
 	}
 	if ok {
-		s.byLabel.drop(id, old.set)
+		s.byLabel.drop(id, old)
 	}
 	delete(s.failed, OfDevice(id))
 	set := make(labels.Set, len(owned))
 	for k, l := range owned {
 		set[k] = l.Value
 	}
-	s.devices[id] = &deviceLabels{set: set, owned: owned}
-	s.byLabel.put(id, set)
-	s.moved[id], s.relabelled[id] = struct{}{}, true
+	ls := &deviceLabels{set: set, owned: owned}
+	s.devices[id] = ls
+	s.byLabel.put(id, ls)
+	s.moved[id] = true
 	return true
 }
 
@@ -177,10 +179,10 @@ func (s *State) SetDevice(id string, owned map[string]eventlog.OwnedLabel) bool 
 func (s *State) RemoveDevice(id string) {
 	delete(s.leaving, id)
 	if old, ok := s.devices[id]; ok {
-		s.byLabel.drop(id, old.set)
+		s.byLabel.drop(id, old)
 		delete(s.devices, id)
 		delete(s.failed, OfDevice(id))
-		s.moved[id] = struct{}{}
+		s.noteMoved(id)
 	}
 }
 
@@ -216,7 +218,7 @@ func (s *State) Conflict(key fleet.Key) (holder fleet.Key, devices int) {
 	if !s.heldElsewhere(key) {
 		return fleet.Key{}, 0
 	}
-	for _, id := range s.matching(spec.Selector) {
+	for id := range s.matching(spec.Selector) {
 		if p := s.pair(id, key.Name); p != nil && p.Assigned() && p.Deployment.Key != key {
 			if devices == 0 || p.Deployment.Key.Namespace < holder.Namespace {
 				holder = p.Deployment.Key

@@ -48,6 +48,13 @@ func (s *State) classify(p *place) {
 	s.enqueue(p)
 }
 
+// classifyAll looks at a Deployment on each of its devices.
+func (s *State) classifyAll(pl *placement) {
+	for _, p := range pl.places {
+		s.classify(p)
+	}
+}
+
 // account adds a place to the counts of its placement, or takes it away.
 func (p *place) account(n int) {
 	pl, v := p.of, &p.values

@@ -17,7 +17,10 @@ type Catalog struct {
 	View  *fleet.View
 	state *decide.State
 	Now   time.Time
-	objs  map[fleet.Key]*recorded
+	// Happened says that the view is what was true at Now, and not what the log knew then.
+	Happened bool
+
+	objs map[fleet.Key]*recorded
 
 	budgets map[string]*fleet.Budget // as the state has them
 }

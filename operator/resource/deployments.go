@@ -100,7 +100,7 @@ func (c *Catalog) deploymentStatus(d *fleet.Deployment) v1alpha1.DeploymentStatu
 		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, reasonUnreadable, err.Error()
 	case d.Refused != nil: // in place of one that had ended
 	case d.Lifecycle == fleet.Deleted:
-		ready.Status, ready.Reason, ready.Message = metav1.ConditionFalse, reasonDeleted, "the Deployment ended"
+		ended(&s)
 	case d.Lifecycle == fleet.Orphaned:
 		ready.Status, ready.Reason = metav1.ConditionUnknown, reasonOrphaned
 		ready.Message = "the custom resource is gone, and no deletion of it was observed; devices keep the Deployment: apply it again, or fleetctl withdraw"
@@ -109,6 +109,20 @@ func (c *Catalog) deploymentStatus(d *fleet.Deployment) v1alpha1.DeploymentStatu
 		s.Conditions[i].LastTransitionTime = metav1.Time{}
 	}
 	return s
+}
+
+// ended says of a status that it is one of a Deployment that ended: nothing of it goes on, and no
+// rollout is about to start.
+func ended(s *v1alpha1.DeploymentStatus) {
+	meta.RemoveStatusCondition(&s.Conditions, v1alpha1.ConditionReconciling)
+	for _, kind := range []string{v1alpha1.ConditionReady, v1alpha1.ConditionProgressing} {
+		if c := meta.FindStatusCondition(s.Conditions, kind); c != nil {
+			c.Status, c.Reason, c.Message = metav1.ConditionFalse, reasonDeleted, "the Deployment ended"
+		}
+	}
+	if s.Rollout != nil {
+		s.Rollout.Reason, s.Rollout.Message = reasonDeleted, "the Deployment ended"
+	}
 }
 
 // deploymentObject makes the custom resource that the log recorded, without its

@@ -2,6 +2,7 @@ package resource
 
 import (
 	"cmp"
+	"fmt"
 	"time"
 
 	"fleet.nationtech.io/crds/v1alpha1"
@@ -164,7 +165,9 @@ func (c *Catalog) Progress(key fleet.Key, most int) (Progress, bool) {
 	if r := c.deploymentStatus(d).Rollout; r != nil {
 		p.Reason, p.Message = r.Reason, r.Message
 	}
-	p.Do = p.todo(&d.Run)
+	if p.Do = p.todo(&d.Run); p.State == StateNotStarted && d.Refused == nil && c.recorded(d).spec.Problem != nil {
+		p.Do = fmt.Sprintf("correct the spec: kubectl edit fleetdep %s -n %s", key.Name, key.Namespace)
+	}
 	return p, true
 }
 

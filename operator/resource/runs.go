@@ -49,7 +49,7 @@ type Run struct {
 	Batches int       `json:"batches"`
 	Devices int       `json:"devices"`
 	// Result is the type of the event that ended it or holds it, without "rollout.";
-	// "progressing" where none did.
+	// "progressing" where none did, and "deleted" where the Deployment ended before it.
 	Result string     `json:"result"`
 	Reason string     `json:"reason,omitempty"`
 	Batch  int        `json:"batch,omitempty"` // how far it got
@@ -125,6 +125,8 @@ func (rs *Revisions) add(e *eventlog.Event) error {
 				Result: resultProgressing, Batch: 1, Reason: "",
 			})
 		}
+	case eventlog.DeploymentDeleted:
+		rs.ended(e.Time.UTC())
 	default:
 		if e.Address.Family == eventlog.FamilyDeployment && e.Type.Family() == eventlog.FamilyDeployment {
 			return rs.went(e)
@@ -182,6 +184,17 @@ func (rs *Revisions) went(e *eventlog.Event) error {
 		run.Result, run.Reason, run.Ended = "superseded", "", &at
 	}
 	return nil
+}
+
+// ended notes that a Deployment ended, and with it the runs that were on their way.
+func (rs *Revisions) ended(at time.Time) {
+	for i := range rs.Revisions {
+		for j := range rs.Revisions[i].Runs {
+			if run := &rs.Revisions[i].Runs[j]; run.Ended == nil {
+				run.Result, run.Reason, run.Ended = "deleted", "", &at
+			}
+		}
+	}
 }
 
 func (rs *Revisions) find(revision uint64) *Revision {

@@ -78,7 +78,7 @@ func waitOf(in Deployments) wait {
 	batch := fmt.Sprintf("batch %d of %d", run.Batch, len(run.Batches))
 	switch {
 	case run.Phase == fleet.PhaseNone || run.Phase == fleet.PhaseSuperseded:
-		return wait{reason: v1alpha1.ReasonProgressing, message: fmt.Sprintf("the rollout of revision %d is about to start", d.Spec.Revision)}
+		return toStart(in)
 	case run.Phase == fleet.PhaseRolledBack:
 		return wait{reason: v1alpha1.ReasonRolledBack, stalled: true, message: fmt.Sprintf(
 			"devices run revision %d again; revision %d of the spec is refused until its score changes, or: fleetctl rollout retry %s -n %s",
@@ -104,9 +104,17 @@ func waitOf(in Deployments) wait {
 		return wait{reason: v1alpha1.ReasonRollingBack, message: fmt.Sprintf(
 			"devices are given revision %d again, for revision %d of the spec failed%s", run.Target.Revision, d.Spec.Revision, healthyText(in.Progress))}
 	case run.Target.Content != d.Spec.ScoreHash && d.Rejected != d.Spec.ScoreHash: // a restart of what was rolled back goes on
-		return wait{reason: v1alpha1.ReasonProgressing, message: fmt.Sprintf("the rollout of revision %d is about to start", d.Spec.Revision)}
+		return toStart(in)
 	}
 	return progressing(in, batch)
+}
+
+// toStart says what a spec without a run waits for: for another one, where it cannot be assigned.
+func toStart(in Deployments) wait {
+	if p := in.Spec.Problem; p != nil {
+		return wait{reason: p.Reason, message: p.Message, stalled: true}
+	}
+	return wait{reason: v1alpha1.ReasonProgressing, message: fmt.Sprintf("the rollout of revision %d is about to start", in.Log.Spec.Revision)}
 }
 
 // approvedByAnother says what a batch with fourEyes waits for.

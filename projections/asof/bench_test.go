@@ -2,7 +2,6 @@ package asof_test
 
 import (
 	"bytes"
-	"fmt"
 	"math/rand/v2"
 	"os"
 	"slices"
@@ -13,10 +12,8 @@ import (
 	"fleet.nationtech.io/eventlog/benchtest"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
-	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/asof/asoftest"
-	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -42,7 +39,7 @@ func BenchmarkPast(b *testing.B) {
 	if err != nil || log.Last != events {
 		b.Fatalf("the log ends at %d, want %d: %v", log.Last, events, err)
 	}
-	saved, spent, weight := saveAsALeader(b, checkpoint.Store{JS: js}, log)
+	kept := asoftest.SaveAsALeader(b, js, log)
 
 	r := rand.New(rand.NewPCG(3, 4))
 	moments := make([]asof.Moment, rounds+1) // the first is for the round that does not count
@@ -70,40 +67,11 @@ func BenchmarkPast(b *testing.B) {
 		b.Errorf("at %s the view from a checkpoint is another", m)
 	}
 	b.Logf("%d events of %d devices (%.0f MB, appended at %.0f/s); %d checkpoints of %.1f MB on average, saved in %s each",
-		events, devices, float64(log.Bytes)/1e6, float64(events)/filled.Seconds(), saved, float64(weight)/float64(saved)/1e6, (spent / time.Duration(saved)).Round(time.Millisecond))
+		events, devices, float64(log.Bytes)/1e6, float64(events)/filled.Seconds(), kept.Saved, float64(kept.Bytes)/float64(kept.Saved)/1e6, (kept.Spent / time.Duration(kept.Saved)).Round(time.Millisecond))
 	for _, s := range samples {
 		b.Logf("%s: %s (%s to %s)", s.Name, benchtest.Median(s.Wall).Round(time.Millisecond), slices.Min(s.Wall).Round(time.Millisecond), slices.Max(s.Wall).Round(time.Millisecond))
 	}
 	wall, cpu := benchtest.Ratios(samples[0].Wall, samples[1].Wall), benchtest.Ratios(samples[0].CPU, samples[1].CPU)
 	b.Logf("from a checkpoint ÷ fold to that moment (goal ≤ 0.1): %s; of processor time, server and client: %s", benchtest.Spread(wall), benchtest.Spread(cpu))
 	b.ReportMetric(benchtest.Median(wall), "ratio")
-}
-
-// saveAsALeader folds the log once and saves what a leader would have saved when
-// the log was as long.
-func saveAsALeader(b *testing.B, store checkpoint.Store, log logstream.Info) (saved int, spent time.Duration, bytes uint64) {
-	b.Helper()
-	every := min(checkpoint.DefaultEvents, log.Last/40)
-	v, newest := fleet.New(), checkpoint.Entry{}
-	for e, err := range reader.Read(b.Context(), store.JS, reader.Options{}) {
-		fleet.Apply(v, e, err)
-		then := logstream.Info{ID: log.ID, First: 1, Last: v.Sequence, Bytes: uint64(float64(log.Bytes) / float64(log.Last) * float64(v.Sequence))}
-		if !checkpoint.Due(then, newest, every) {
-			continue
-		}
-		begun := time.Now()
-		if newest, err = store.Save(b.Context(), log.ID, v); err != nil {
-			b.Fatal(err)
-		}
-		if err := store.Prune(b.Context(), log.ID, v.Sequence); err != nil {
-			b.Fatal(err)
-		}
-		spent += time.Since(begun)
-		saved++
-		bytes += newest.Bytes
-	}
-	if saved == 0 {
-		b.Fatal(fmt.Errorf("no checkpoint was due in %d events", log.Last))
-	}
-	return saved, spent, bytes
 }

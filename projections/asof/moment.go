@@ -56,11 +56,11 @@ func ParseMoment(s string, now time.Time) (Moment, error) {
 		}
 		return Moment{Time: now.Add(-d)}, nil
 	}
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil && !t.IsZero() { // the zero Time would be now
 		return Moment{Time: t}, nil
 	}
 	for _, form := range clocks {
-		if t, err := time.ParseInLocation(form, s, now.Location()); err == nil {
+		if t, err := time.ParseInLocation(form, s, now.Location()); err == nil && !t.IsZero() {
 			return Moment{Time: t}, nil
 		}
 	}

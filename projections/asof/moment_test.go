@@ -87,6 +87,7 @@ func TestParseMoment(t *testing.T) {
 		"a word":                       {"yesterday", asof.Moment{}, asof.ErrNoMoment},
 		"a duration that is yet to be": {"--15m", asof.Moment{}, asof.ErrNoMoment},
 		"a month that is none":         {"2026-13-24", asof.Moment{}, asof.ErrNoMoment},
+		"the zero time, as programs write it that have none": {"0001-01-01T00:00:00Z", asof.Moment{}, asof.ErrNoMoment},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

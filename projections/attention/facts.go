@@ -5,16 +5,20 @@ import "time"
 // Facts is what the view cannot say: how the servers are at present. What is not known
 // is left out.
 type Facts struct {
-	Log     *LogSize
-	Buckets []Bucket // those that the servers do not keep
+	Log         *LogSize
+	Certificate *Certificate // of the server that was asked
+	Buckets     []Bucket     // those that the servers do not keep
+	Fold        *Fold        // how far an operator has folded the log
 	// Habits has for a device the longest time that it was offline and came back from by
 	// itself. A device that is not there has the habit DefaultHabit.
 	Habits map[string]time.Duration
 }
 
-// platform is about log and buckets.
+// platform is about log, buckets, servers and operators.
 func (l *list) platform() {
 	l.logSize()
+	l.certificate()
+	l.fold()
 	for _, b := range l.facts.Buckets {
 		l.add(Item{
 			Kind: BucketStalled, Severity: Critical, Name: b.Name, Since: b.Since, Title: "bucket " + b.Name + " is not kept",

@@ -12,7 +12,7 @@ type Item struct {
 	Severity Severity `json:"severity"`
 	// Namespace and Name are those of a Deployment; of a device, a DisruptionBudget or a
 	// bucket there is a Name alone; both are empty where the item is about many, or about
-	// the log.
+	// the log, its servers or an operator.
 	Namespace string `json:"namespace,omitempty"`
 	Name      string `json:"name,omitempty"`
 	// Title says in a few words what is wrong, Reason in a sentence why.
@@ -69,31 +69,33 @@ type Kind string
 
 // The kinds, in the order in which items of one severity are listed.
 const (
-	LogFull           Kind = "LogFull"           // the log takes no more events, or soon will not
-	BucketStalled     Kind = "BucketStalled"     // the servers do not keep a bucket
-	OperatorSilent    Kind = "OperatorSilent"    // a request of a person is unanswered for RequestPatience
-	RolloutPaused     Kind = "RolloutPaused"     // a run is paused, not by a person
-	RolloutEnded      Kind = "RolloutEnded"      // the newest content was rolled back or aborted
-	RolloutStalled    Kind = "RolloutStalled"    // the open batch does not get on
-	DuplicateIdentity Kind = "DuplicateIdentity" // two machines report as one device
-	Flood             Kind = "Flood"             // a device writes more than its budget
-	DevicesFailing    Kind = "DevicesFailing"    // devices report that a Deployment failed
-	DevicesSilent     Kind = "DevicesSilent"     // devices are online, and a Deployment is past its deadline there
-	Offline           Kind = "Offline"           // a device is offline for longer than it used to be
-	SpecRefused       Kind = "SpecRefused"       // the newest spec is not in the log
-	ValueMissing      Kind = "ValueMissing"      // a score cannot be filled in for devices
-	DependencyCycle   Kind = "DependencyCycle"   // a Deployment depends on itself
-	NameConflict      Kind = "NameConflict"      // another Deployment holds the name on devices
-	Orphaned          Kind = "Orphaned"          // the log has a Deployment or a DisruptionBudget, and Kubernetes has not
-	BudgetInvalid     Kind = "BudgetInvalid"     // a DisruptionBudget bounds nothing
-	Unknown           Kind = "Unknown"           // a device reports what was never assigned to it
-	KeyExpiring       Kind = "KeyExpiring"       // a device's key ends soon, or has ended
-	Approval          Kind = "Approval"          // a batch waits for a person
-	Held              Kind = "Held"              // a person or the spec holds a rollout
+	LogFull             Kind = "LogFull"             // the log takes no more events, or soon will not
+	BucketStalled       Kind = "BucketStalled"       // the servers do not keep a bucket
+	CertificateExpiring Kind = "CertificateExpiring" // the NATS servers' certificate ends soon, or has ended
+	OperatorBehind      Kind = "OperatorBehind"      // an operator has not folded what the log has
+	OperatorSilent      Kind = "OperatorSilent"      // a request of a person is unanswered for RequestPatience
+	RolloutPaused       Kind = "RolloutPaused"       // a run is paused, not by a person
+	RolloutEnded        Kind = "RolloutEnded"        // the newest content was rolled back or aborted
+	RolloutStalled      Kind = "RolloutStalled"      // the open batch does not get on
+	DuplicateIdentity   Kind = "DuplicateIdentity"   // two machines report as one device
+	Flood               Kind = "Flood"               // a device writes more than its budget
+	DevicesFailing      Kind = "DevicesFailing"      // devices report that a Deployment failed
+	DevicesSilent       Kind = "DevicesSilent"       // devices are online, and a Deployment is past its deadline there
+	Offline             Kind = "Offline"             // a device is offline for longer than it used to be
+	SpecRefused         Kind = "SpecRefused"         // the newest spec is not in the log
+	ValueMissing        Kind = "ValueMissing"        // a score cannot be filled in for devices
+	DependencyCycle     Kind = "DependencyCycle"     // a Deployment depends on itself
+	NameConflict        Kind = "NameConflict"        // another Deployment holds the name on devices
+	Orphaned            Kind = "Orphaned"            // the log has a Deployment or a DisruptionBudget, and Kubernetes has not
+	BudgetInvalid       Kind = "BudgetInvalid"       // a DisruptionBudget bounds nothing
+	Unknown             Kind = "Unknown"             // a device reports what was never assigned to it
+	KeyExpiring         Kind = "KeyExpiring"         // a device's key ends soon, or has ended
+	Approval            Kind = "Approval"            // a batch waits for a person
+	Held                Kind = "Held"                // a person or the spec holds a rollout
 )
 
 var kinds = []Kind{
-	LogFull, BucketStalled, OperatorSilent, RolloutPaused, RolloutEnded, RolloutStalled, DuplicateIdentity, Flood, DevicesFailing, DevicesSilent,
+	LogFull, BucketStalled, CertificateExpiring, OperatorBehind, OperatorSilent, RolloutPaused, RolloutEnded, RolloutStalled, DuplicateIdentity, Flood, DevicesFailing, DevicesSilent,
 	Offline, SpecRefused, ValueMissing, DependencyCycle, NameConflict, Orphaned, BudgetInvalid, Unknown, KeyExpiring, Approval, Held,
 }
 

@@ -70,16 +70,11 @@ func Rebuildable(ctx context.Context, js jetstream.JetStream, bucket string) (Co
 }
 
 func whole(log *jetstream.StreamInfo) error {
-	s := log.State
-	switch {
-	case logstream.RestoringArchive(log.Config) != "":
+	if logstream.RestoringArchive(log.Config) != "" {
 		return logstream.ErrRestoring
-	case s.LastSeq > 0 && s.FirstSeq > 1:
-		return fmt.Errorf("%w: it begins at sequence %d", ErrIncomplete, s.FirstSeq)
-	case s.NumDeleted > 0:
-		return fmt.Errorf("%w: %d of its messages are missing", ErrIncomplete, s.NumDeleted)
-	case s.Lost != nil:
-		return fmt.Errorf("%w: the server says that it lost %d messages", ErrIncomplete, len(s.Lost.Msgs))
+	}
+	if missing := logstream.Missing(log.State); missing != "" {
+		return fmt.Errorf("%w: %s", ErrIncomplete, missing)
 	}
 	return nil
 }

@@ -27,14 +27,7 @@ func TestABucketIsNotRebuiltWhereThatLosesWhatItHas(t *testing.T) {
 	replace := func(t *testing.T, js jetstream.JetStream, change func(*jetstream.StreamConfig)) jetstream.Stream {
 		c := logConfig(t, js)
 		change(&c)
-		if err := js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
-			t.Fatal(err)
-		}
-		s, err := js.CreateStream(t.Context(), c)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return s
+		return natstest.Recreate(t, js, c)
 	}
 	for name, c := range map[string]struct {
 		damage func(*testing.T, jetstream.JetStream)

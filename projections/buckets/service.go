@@ -24,6 +24,8 @@ type Service struct {
 	Last    uint64
 	// Replicas is how many replicas it has.
 	Replicas int
+	// At is when the bucket's leader said so, by its clock.
+	At time.Time
 }
 
 // Inspect asks the server once whether a bucket of a log is in service.
@@ -37,7 +39,7 @@ func Inspect(ctx context.Context, js jetstream.JetStream, c Config, bucket, logI
 	}
 	info := s.CachedInfo()
 	is := info.Config
-	l := Service{Finding: Sound, SyncDue: is.Metadata[metaSyncDue], Created: info.Created, Last: info.State.LastSeq, Replicas: is.Replicas}
+	l := Service{Finding: Sound, SyncDue: is.Metadata[metaSyncDue], Created: info.Created, Last: info.State.LastSeq, Replicas: is.Replicas, At: info.TimeStamp}
 	switch {
 	case is.Metadata[metaRebuilding] != "":
 		l.Finding = Unfinished

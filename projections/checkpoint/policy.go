@@ -7,10 +7,11 @@ import (
 )
 
 const (
-	// DefaultEvents is how many events come between two checkpoints, at least.
-	DefaultEvents = 50_000
+	// DefaultEvents is how many events come between two checkpoints, at least. To any moment
+	// in between, half as many are folded on average.
+	DefaultEvents = 25_000
 	// Most is how many checkpoints are kept.
-	Most = 64
+	Most = 128
 	// growth is how many times its own size the log must grow between two
 	// checkpoints: all that are kept then weigh less than a quarter of the log,
 	// however large the fleet and however little happens in it.

@@ -81,7 +81,7 @@ func TestThinningKeepsEveryMomentCheap(t *testing.T) {
 		var kept []uint64
 		last := uint64(0)
 		for i := range saves {
-			last += 50_000 + uneven*uint64(i*7919%50_000)
+			last += checkpoint.DefaultEvents + uneven*uint64(i*7919%checkpoint.DefaultEvents)
 			kept = append(kept, last)
 			drop := checkpoint.Thin(kept, checkpoint.Most)
 			kept = slices.DeleteFunc(kept, func(s uint64) bool { return slices.Contains(drop, s) })
@@ -94,7 +94,7 @@ func TestThinningKeepsEveryMomentCheap(t *testing.T) {
 		for _, seq := range kept {
 			gap, age := float64(seq-before), float64(last-before)
 			mean += gap / 2 * gap / float64(last)
-			if few := 200_001.0; gap > few && gap > age/5 {
+			if few := 4.0*checkpoint.DefaultEvents + 1; gap > few && gap > age/5 {
 				t.Errorf("after %d saves a gap of %.0f events ends at an age of %.0f", saves, gap, age-gap)
 			}
 			before = seq

@@ -1,6 +1,7 @@
 package explain_test
 
 import (
+	"encoding/json"
 	"testing"
 
 	"fleet.nationtech.io/eventlog"
@@ -141,6 +142,20 @@ func TestExplainADeploymentThatIsNotAssigned(t *testing.T) {
 				w.Apply(storytest.Till, 1, storytest.Podman("a"))
 			},
 			explain.StateNotPlaced, "", "the operator has not assigned it yet", "fleetctl get deployment till -n shop -o wide", nil,
+		},
+		"it matches, and its score is of a type that is not known": {
+			func(w *storytest.Story) {
+				w.Device(d, map[string]string{"site": "lab"})
+				w.Apply(storytest.Till, 1, json.RawMessage(`{"data":{},"type":"PodmanV9"}`))
+			},
+			explain.StateNotPlaced, "UnsupportedScore", "goes to no device: the type of its score is not known", "nothing, until the score is another one", nil,
+		},
+		"it matches, and its score is invalid": {
+			func(w *storytest.Story) {
+				w.Device(d, map[string]string{"site": "lab"})
+				w.Apply(storytest.Till, 1, json.RawMessage(`{"data":{"services":[]},"type":"PodmanV0"}`))
+			},
+			explain.StateNotPlaced, "InvalidScore", "goes to no device: its score is invalid: ", "nothing, until the score is another one", nil,
 		},
 		"it matches, and its rollout was aborted before": {
 			func(w *storytest.Story) {

@@ -1,8 +1,10 @@
 package explain
 
 import (
+	"errors"
 	"fmt"
 
+	"fleet.nationtech.io/eventlog/score"
 	"fleet.nationtech.io/projections/rollout"
 	"fleet.nationtech.io/projections/selectors"
 )
@@ -198,7 +200,20 @@ func heldBack(c placement) verdict {
 	return verdict{reason: string(w.Kind), summary: why, next: []Sentence{next}}
 }
 
+// notPlaced tells of a score that goes to no device by the list that the operator has, too.
 func notPlaced(c placement) verdict {
+	refusal := (*score.Refusal)(nil)
+	if c.d != nil && errors.As(score.CheckAuthored(c.d.Spec.Score), &refusal) {
+		why := "its score is invalid: " + refusal.Message
+		if refusal.Reason == score.ReasonUnsupportedScore { // whose words are an agent's
+			why = "the type of its score is not known"
+		}
+		return verdict{
+			reason:  refusal.Reason,
+			summary: c.citing(&c.spec.now.mark, c.name()+" matches "+c.id+", and goes to no device: "+why),
+			next:    []Sentence{c.citing(&c.spec.now.mark, "nothing, until the score is another one; what is wrong: fleetctl get deployment "+c.key.Name+" -n "+c.key.Namespace+" -o wide")},
+		}
+	}
 	return verdict{
 		summary: c.citing(&c.spec.now.mark, c.name()+" matches "+c.id+", and the operator has not assigned it yet"),
 		next:    []Sentence{c.citing(&c.spec.now.mark, "the operator assigns it; if it does not, the condition Ready says why: fleetctl get deployment "+c.key.Name+" -n "+c.key.Namespace+" -o wide")},

@@ -87,6 +87,7 @@ func (v *View) applyDevice(e *eventlog.Event) error {
 			return err
 		}
 		dev.Labels, dev.LabelsID = make(map[string]eventlog.OwnedLabel, len(l.Labels)), strings.Clone(e.ID)
+		dev.LabelsSequence = e.Sequence
 		for k, o := range l.Labels {
 			dev.Labels[v.intern(k)] = eventlog.OwnedLabel{Value: v.intern(o.Value), Owner: v.intern(o.Owner)}
 		}
@@ -132,6 +133,7 @@ func (v *View) applyDeployment(e *eventlog.Event) error {
 			v.renewRun(d)
 		}
 		d.learnContent()
+		d.Trace.begin(e, &d.Spec)
 	case eventlog.DeploymentAdopted:
 		d.Lifecycle, d.Withdraw = Applied, nil
 	case eventlog.DeploymentOrphaned:

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -18,7 +17,7 @@ import (
 // FoldVersion numbers what Apply makes of a log, and how it is encoded. Anyone who
 // changes either raises it: then no view is taken from an older program, and the
 // log is folded from the beginning.
-const FoldVersion = 12
+const FoldVersion = 14
 
 // Errors of Decode.
 var (
@@ -84,14 +83,15 @@ func Decode(b []byte) (*View, error) {
 	if version != FoldVersion {
 		return nil, fmt.Errorf("%w: %d, and this one is %d", ErrOtherVersion, version, FoldVersion)
 	}
-	body, err := io.ReadAll(s2.NewReader(bytes.NewReader(h.b)))
-	if err != nil {
+	var body bytes.Buffer
+	body.Grow(3 * len(h.b)) // about what comes of it
+	if _, err := body.ReadFrom(s2.NewReader(bytes.NewReader(h.b))); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	if uint64(crc32.Checksum(body, castagnoli)) != sum {
+	if uint64(crc32.Checksum(body.Bytes(), castagnoli)) != sum {
 		return nil, fmt.Errorf("%w: its checksum differs", ErrDamaged)
 	}
-	r := &reader{b: body}
+	r := newReader(body.Bytes())
 	v := r.view()
 	if r.err == nil && len(r.b) > 0 {
 		r.fail("%d bytes too many", len(r.b))
@@ -150,8 +150,9 @@ func (r *reader) view() *View {
 		v.Deployments[d.Key], before = d, d
 		v.named[d.Key.Name] = append(v.named[d.Key.Name], d)
 	}
-	last := ""
-	for i := range r.count() {
+	devices, last := r.count(), ""
+	v.Devices = make(map[string]*Device, min(devices, len(r.b)/16)) // a device takes more bytes than that
+	for i := range devices {
 		d := r.device(v)
 		if i > 0 && d.ID <= last {
 			r.fail("device %q is out of order", d.ID)
@@ -204,6 +205,9 @@ func (w *writer) deployment(d *Deployment) {
 		w.text(d.Rollout.Reason)
 		w.time(d.Rollout.At)
 	}
+	w.text(d.Trace.Context)
+	w.text(d.Trace.Given)
+	w.mark(d.Trace.Begun)
 	w.rollouts(d)
 }
 
@@ -225,6 +229,7 @@ func (r *reader) deployment() *Deployment {
 			Last: eventlog.Type(r.word()), Revision: r.uint(), Strategy: r.word(), Devices: int(r.uint()), Reason: r.text(), At: r.time(),
 		}
 	}
+	d.Trace = Trace{Context: r.text(), Given: r.text(), Begun: r.mark()}
 	r.rollouts(d)
 	return d
 }

@@ -62,6 +62,7 @@ func (w *writer) device(d *Device) {
 		w.word(d.Labels[k].Owner)
 	}
 	w.text(d.LabelsID)
+	w.uint(d.LabelsSequence)
 	w.word(string(d.Presence.Online))
 	w.word(d.Presence.Reason)
 	w.time(d.Presence.LastSeen)
@@ -80,7 +81,8 @@ func (w *writer) device(d *Device) {
 }
 
 func (r *reader) device(v *View) *Device {
-	d := &Device{ID: r.text()}
+	d := r.devices.next()
+	d.ID = r.text()
 	has := r.uint()
 	d.Registered, d.Decommissioned = has&isRegistered != 0, has&isDecommissioned != 0
 	d.RegisteredAt = r.time()
@@ -93,16 +95,10 @@ func (r *reader) device(v *View) *Device {
 	r.late(d)
 	d.InfoSequence = r.uint()
 	if has&hasInfo != 0 {
-		d.Info = r.info()
+		d.Info = r.info(d.ID)
 	}
-	if n := r.count(); n > 0 {
-		d.Labels = make(map[string]eventlog.OwnedLabel, n)
-		for range n {
-			k := r.word()
-			d.Labels[k] = eventlog.OwnedLabel{Value: r.word(), Owner: r.word()}
-		}
-	}
-	d.LabelsID = r.text()
+	d.Labels = r.owned()
+	d.LabelsID, d.LabelsSequence = r.text(), r.uint()
 	d.Presence = Presence{Online: Online(r.word()), Reason: r.word(), LastSeen: r.time(), Since: r.time()}
 	if has&hasAccess != 0 {
 		d.Access = &eventlog.Access{}
@@ -160,17 +156,12 @@ func (w *writer) info(i *eventlog.DeviceInfo) {
 	w.int(int64(n.MemoryMB))
 }
 
-func (r *reader) info() *eventlog.DeviceInfo {
-	i := &eventlog.DeviceInfo{DeviceID: r.text(), UpdatedAt: r.time(), KeyExpires: r.time()}
-	if n := r.count(); n > 0 {
-		i.Labels = make(map[string]string, n)
-		for range n {
-			k := r.word()
-			i.Labels[k] = r.word()
-		}
-	}
+func (r *reader) info(device string) *eventlog.DeviceInfo {
+	i := r.infos.next()
+	i.DeviceID, i.UpdatedAt, i.KeyExpires = r.textLike(device), r.time(), r.time()
+	i.Labels = r.labels()
 	n := &i.Inventory
-	n.Hostname = r.text()
+	n.Hostname = r.textLike(device)
 	for _, s := range [...]*string{&n.Arch, &n.OS, &n.Kernel, &n.AgentVersion, &n.PodmanVersion} {
 		*s = r.word()
 	}
@@ -293,7 +284,13 @@ func (w *writer) pair(p *Assignment) {
 }
 
 func (r *reader) pair(v *View, dev *Device) *Assignment {
-	p := &Assignment{Device: dev, Key: v.key(Key{r.word(), r.word()})}
+	p, k := r.pairs.next(), Key{r.word(), r.word()}
+	d := v.Deployments[k]
+	if p.Device = dev; d != nil {
+		p.Key = &d.Key
+	} else {
+		p.Key = v.key(k)
+	}
 	has := r.uint()
 	if has&hasDesired != 0 {
 		p.Desired = Desired{Sequence: r.uint()}
@@ -326,7 +323,6 @@ func (r *reader) pair(v *View, dev *Device) *Assignment {
 	if has&isAssigned == 0 {
 		return p
 	}
-	d := v.Deployments[*p.Key]
 	if d == nil {
 		r.fail("device %q is assigned %s, which is not there", dev.ID, p.Key)
 		return p

@@ -87,7 +87,7 @@ func TestEveryFieldOfAViewIsEncoded(t *testing.T) {
 	fill(reflect.ValueOf(&v.Leader).Elem(), &n)
 	fill(reflect.ValueOf(v.Foreign), &n)
 	fill(reflect.ValueOf(v.Budgets), &n)
-	for _, part := range []any{&d.Lifecycle, &d.Spec, &d.Applied, &d.Changed, &d.Withdraw, &d.Rollout, &p.Desired, &p.Reported} {
+	for _, part := range []any{&d.Lifecycle, &d.Spec, &d.Applied, &d.Changed, &d.Withdraw, &d.Rollout, &d.Trace, &p.Desired, &p.Reported} {
 		fill(reflect.ValueOf(part).Elem(), &n)
 	}
 	p.Reported.Phase = eventlog.PhaseRunning
@@ -227,7 +227,18 @@ func told(t testing.TB) *story {
 	copied := eventlog.Draft{Subject: eventlog.AccessSubject("pi-01"), Type: eventlog.AccessRevoked, Time: s.now(), Data: []byte(`{"reason":"Copied"}`)}.Message("test", "ID-copied")
 	copied.Header.Set(eventlog.HeaderSequence, "7")
 	s.add(copied)
+	s.traced("shop", "cache", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")
 	return s
+}
+
+// traced records a change that belongs to a trace.
+func (s *story) traced(namespace, name, traceparent string) {
+	d, err := eventlog.NewDraft(eventlog.DeploymentSubject(namespace, name), eventlog.DeploymentApplied, s.now(), eventlog.Deployment{UID: "u", Generation: 1, Revision: 1})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	d.Traceparent = traceparent
+	s.add(d.Message("test", "ID-traced"))
 }
 
 // The same log under the same version gives the same bytes for ever: a program
@@ -247,6 +258,8 @@ func TestWhatAVersionMakesOfALogStaysAsItIs(t *testing.T) {
 		10: "1163534284b5528f", // the times of a pair are of the years 1678 to 2262
 		11: "1163534284b5528f", // a device that is back, and another deadline after a hold
 		12: "2fbf26731c07783d", // the rate of a run; what was rendered for a device; the answers of gates
+		13: "1a22a193697ead7b", // the trace of a change
+		14: "cd0c9c5d08fd1b14", // where in the log a trace begins, and labels came; a run without a trace of its own
 	}
 	sum := sha256.Sum256(fleet.Body(told(t).fold(fleet.New())))
 	if got := hex.EncodeToString(sum[:8]); got != want[fleet.FoldVersion] {

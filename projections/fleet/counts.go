@@ -120,3 +120,17 @@ func (c *Counts) add(p *Assignment, n int) {
 		c.Offline += n
 	}
 }
+
+// CountDevices counts the registered devices, and those of them that are online.
+func (v *View) CountDevices() (registered, online int) {
+	for _, d := range v.Devices {
+		if !d.Registered {
+			continue
+		}
+		registered++
+		if d.Presence.Online == OnlineTrue {
+			online++
+		}
+	}
+	return registered, online
+}

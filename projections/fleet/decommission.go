@@ -45,7 +45,7 @@ func (v *View) applyDeviceRequest(e *eventlog.Event, r eventlog.Request) {
 // was ever desired stays known: a sync answers with those withdrawals.
 func (v *View) decommission(dev *Device, e *eventlog.Event) {
 	dev.Decommissioned, dev.Registered, dev.Leaving = true, false, nil
-	dev.Labels, dev.LabelsID = nil, ""
+	dev.Labels, dev.LabelsID, dev.LabelsSequence = nil, "", 0
 	if dev.Info != nil {
 		dev.note(LateInfo)
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"time"
+
+	"fleet.nationtech.io/eventlog"
 )
 
 // writer appends values to b. Once it has failed it stays so.
@@ -24,6 +26,17 @@ type reader struct {
 	base  time.Time
 	words []string
 	err   error
+
+	// See codec_shared.go.
+	devices        block[Device]
+	infos          block[eventlog.DeviceInfo]
+	pairs          block[Assignment]
+	ownedLabels    shared[eventlog.OwnedLabel]
+	reportedLabels shared[string]
+}
+
+func newReader(b []byte) *reader {
+	return &reader{b: b, ownedLabels: shared[eventlog.OwnedLabel]{}, reportedLabels: shared[string]{}}
 }
 
 func (r *reader) fail(format string, args ...any) {

@@ -63,17 +63,29 @@ func Causes(before []eventlog.Event, of eventlog.Event) []eventlog.Event {
 	return chain
 }
 
+// CauseSequence is the sequence of the event that an event names as its cause by that: a
+// report its assignment, and what answers a report that report. It is 0 where an event names
+// its cause by an id, or none.
+func CauseSequence(e eventlog.Event) uint64 {
+	if _, at, ok := strings.Cut(e.CausationID, "@"); ok {
+		if n, err := strconv.ParseUint(at, 10, 64); err == nil && n < e.Sequence {
+			return n
+		}
+		return 0
+	}
+	if e.Type != eventlog.StateReported {
+		return 0
+	}
+	if s, err := e.State(); err == nil && s.Assignment < e.Sequence {
+		return s.Assignment
+	}
+	return 0
+}
+
 // bySequence finds the cause of an event that names a sequence: a report its assignment,
 // and what answers a report that report.
 func bySequence(all []eventlog.Event, e eventlog.Event) (int, bool) {
-	want := uint64(0)
-	if _, at, ok := strings.Cut(e.CausationID, "@"); ok {
-		want, _ = strconv.ParseUint(at, 10, 64)
-	} else if e.Type == eventlog.StateReported {
-		if s, err := e.State(); err == nil {
-			want = s.Assignment
-		}
-	}
+	want := CauseSequence(e)
 	if want == 0 {
 		return 0, false
 	}

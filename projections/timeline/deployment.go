@@ -100,7 +100,7 @@ func (f *deploymentTimeline) know(r Record) {
 
 // add appends an entry and returns its place.
 func (f *deploymentTimeline) add(r Record, e Entry) int {
-	e.Position, e.Type, e.Cause = PositionOf(r), r.Type, f.ids[r.CausationID]
+	e.Position, e.Type, e.Cause, e.TraceID = PositionOf(r), r.Type, f.ids[r.CausationID], r.TraceID()
 	f.h.Entries = append(f.h.Entries, e)
 	return len(f.h.Entries) - 1
 }

@@ -82,8 +82,7 @@ func (f *deviceTimeline) fold(r Record) {
 
 // add appends an entry.
 func (f *deviceTimeline) add(r Record, e Entry) {
-	e.Position, e.Type = PositionOf(r), r.Type
-	e.Cause = f.ids[r.CausationID]
+	e.Position, e.Type, e.Cause, e.TraceID = PositionOf(r), r.Type, f.ids[r.CausationID], r.TraceID()
 	f.h.Entries = append(f.h.Entries, e)
 }
 

@@ -49,6 +49,8 @@ type Entry struct {
 	// Cause is the event that this one names as its cause, where the history
 	// knows it.
 	Cause uint64 `json:"cause,omitempty"`
+	// TraceID is the trace that the event names: 32 hexadecimal digits.
+	TraceID string `json:"trace_id,omitempty"`
 
 	Deployment  string         `json:"deployment,omitempty"` // of a device's entry: NAMESPACE/NAME, or NAME where none tells the namespace
 	Service     string         `json:"service,omitempty"`

@@ -19,14 +19,23 @@ import (
 // bucket once, and one by one those that are not as the ledger has them, which in
 // a fleet that lives are those that changed since.
 func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l *ledger, timeout time.Duration, r *Report) error {
+	tell := func(k Kind, says string) { r.add(Finding{Kind: k, Bucket: bucket, Says: says}) }
+	ofPulses := l.projection.Stream == eventlog.PulseStream
+	if ofPulses {
+		if err := l.fill(ctx, js); errors.Is(err, jetstream.ErrStreamNotFound) {
+			tell(PulsesGone, "the stream of pulses is missing: it is in memory, and a restart of the server ends it; the operator creates it again")
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
 	found, err := buckets.Check(ctx, js, bucket)
 	if err != nil {
 		return err
 	}
-	tell := func(k Kind, says string) { r.add(Finding{Kind: k, Bucket: bucket, Says: says}) }
 	switch found {
 	case buckets.Missing:
-		if l.projection.Stream == eventlog.PulseStream {
+		if ofPulses {
 			tell(PulsesGone, "the bucket is missing: it is in memory, and a restart of the server ends it; the operator creates it again")
 			return nil
 		}
@@ -41,14 +50,6 @@ func compareBucket(ctx context.Context, js jetstream.JetStream, bucket string, l
 	case buckets.OtherLog:
 		tell(BucketOfOtherLog, "the bucket projects another log than this one: it is not compared")
 		return nil
-	}
-	if l.projection.Stream == eventlog.PulseStream {
-		if err := l.fill(ctx, js); errors.Is(err, jetstream.ErrStreamNotFound) {
-			tell(PulsesGone, "the stream of pulses is missing: it is in memory, and a restart of the server ends it; the operator creates it again")
-			return nil
-		} else if err != nil {
-			return err
-		}
 	}
 	c := comparison{js: js, ledger: l, timeout: timeout, report: r, sum: Bucket{Name: bucket, Keys: len(l.last)}}
 	if c.passed, err = buckets.Skipped(ctx, js, bucket); err != nil {

@@ -55,16 +55,35 @@ type Change struct {
 func Between(a, b *fleet.View) []Change {
 	var out []Change
 	for _, key := range union(a.Deployments, b.Deployments, fleet.Key.Compare) {
-		out = append(out, deployment(key, a.Deployments[key], b.Deployments[key])...)
+		out = append(out, deployment(key, facts(a.Deployments[key]), facts(b.Deployments[key]))...)
 	}
 	for _, id := range union(a.Devices, b.Devices, strings.Compare) {
-		x, y := a.Devices[id], b.Devices[id]
-		out = append(out, device(id, x, y)...)
-		for _, name := range assignmentNames(x, y) {
-			out = append(out, assignment(id, name, assignmentOf(x, name), assignmentOf(y, name))...)
-		}
+		out = append(out, device(id, deviceFactsOf(a.Devices[id]), deviceFactsOf(b.Devices[id]))...)
 	}
-	slices.SortStableFunc(out, func(a, b Change) int {
+	return sorted(out)
+}
+
+// Applying folds an event into a view, as fleet.Apply does, and lists what that changed: what
+// Between lists of the view before and the view after. err is what decoding the event gave. It
+// keeps of the view before what an event can change: all Deployments, and the device that the
+// event is about.
+func Applying(v *fleet.View, e eventlog.Event, err error) []Change {
+	id := e.Address.Device
+	before, was := make(map[fleet.Key]deploymentFacts, len(v.Deployments)), deviceFactsOf(v.Devices[id])
+	for key, d := range v.Deployments {
+		before[key] = facts(d)
+	}
+	fleet.Apply(v, e, err)
+	out := device(id, was, deviceFactsOf(v.Devices[id]))
+	for key, d := range v.Deployments { // none is ever taken out of a view
+		out = append(out, deployment(key, before[key], facts(d))...)
+	}
+	return sorted(out)
+}
+
+// sorted puts changes into the order in which they are listed.
+func sorted(all []Change) []Change {
+	slices.SortStableFunc(all, func(a, b Change) int {
 		if a.About != b.About {
 			return slices.Index(topics, a.About) - slices.Index(topics, b.About)
 		}
@@ -77,7 +96,7 @@ func Between(a, b *fleet.View) []Change {
 		}
 		return 0
 	})
-	return out
+	return all
 }
 
 // Present says whether a Deployment is there: applied, or orphaned, and not
@@ -149,10 +168,8 @@ func oneSided(fields []Field, added bool) []Field {
 	return out
 }
 
-func deployment(key fleet.Key, a, b *fleet.Deployment) []Change {
-	before, after := Present(a), Present(b)
-	x, y := facts(a), facts(b)
-	return change(Change{About: AboutDeployment, Namespace: key.Namespace, Deployment: key.Name}, before, after,
+func deployment(key fleet.Key, x, y deploymentFacts) []Change {
+	return change(Change{About: AboutDeployment, Namespace: key.Namespace, Deployment: key.Name}, x.present, y.present,
 		TextFields("lifecycle", x.lifecycle, y.lifecycle),
 		TextFields("refused", x.refused, y.refused),
 		number("revision", x.Revision, y.Revision),
@@ -167,8 +184,9 @@ func deployment(key fleet.Key, a, b *fleet.Deployment) []Change {
 }
 
 // deploymentFacts are what is compared of a Deployment; the zero value is that of
-// one that is not there.
+// one that is not there. A later event of the Deployment does not change them.
 type deploymentFacts struct {
+	present bool
 	eventlog.Deployment
 	lifecycle, refused, rollout string
 	selector                    []byte
@@ -180,7 +198,7 @@ func facts(d *fleet.Deployment) deploymentFacts {
 		return deploymentFacts{}
 	}
 	f := deploymentFacts{
-		Deployment: d.Spec, lifecycle: string(d.Lifecycle), rollout: rolloutText(d),
+		present: true, Deployment: d.Spec, lifecycle: string(d.Lifecycle), rollout: rolloutText(d),
 		selector: JSON(d.Spec.Selector), counts: d.Counts,
 	}
 	if d.Refused != nil {
@@ -218,29 +236,43 @@ func rolloutText(d *fleet.Deployment) string {
 	return text
 }
 
-func device(id string, a, b *fleet.Device) []Change {
-	before, after := Known(a), Known(b)
-	x, y := deviceFactsOf(a), deviceFactsOf(b)
-	return change(Change{About: AboutDevice, Device: id}, before, after,
+// device compares a device, and what is known of Deployments on it.
+func device(id string, x, y deviceFacts) []Change {
+	out := change(Change{About: AboutDevice, Device: id}, x.known, y.known,
 		TextFields("online", x.online, y.online),
 		TextFields("reason", x.reason, y.reason),
 		TextFields("access", x.access, y.access),
 		Fields("labels", x.labels, y.labels),
 		Fields("inventory", x.inventory, y.inventory),
 		TimeFields("key_expires", x.keyExpires, y.keyExpires))
+	for _, name := range union(x.assignments, y.assignments, strings.Compare) {
+		out = append(out, assignment(id, name, x.assignments[name], y.assignments[name])...)
+	}
+	return out
 }
 
+// deviceFacts are what is compared of a device; the zero value is that of one that the log does
+// not know. A later event does not change them.
 type deviceFacts struct {
+	known                  bool
+	assignments            map[string]assignmentFacts // also those of a device that is not known
 	online, reason, access string
 	labels, inventory      []byte
 	keyExpires             time.Time
 }
 
-func deviceFactsOf(d *fleet.Device) deviceFacts {
-	if !Known(d) {
-		return deviceFacts{}
+func deviceFactsOf(d *fleet.Device) (f deviceFacts) {
+	if d == nil {
+		return f
 	}
-	f := deviceFacts{online: string(d.Presence.Online), reason: d.Presence.Reason}
+	f.assignments = map[string]assignmentFacts{}
+	for p := range d.Assignments {
+		f.assignments[p.Name] = assignmentFactsOf(p)
+	}
+	if f.known = Known(d); !f.known {
+		return f
+	}
+	f.online, f.reason = string(d.Presence.Online), d.Presence.Reason
 	if d.Access != nil {
 		f.access = strings.TrimSuffix("revoked: "+d.Access.Reason, ": ")
 	}
@@ -257,8 +289,7 @@ func deviceFactsOf(d *fleet.Device) deviceFacts {
 
 // assignment compares one Deployment's name on one device: what should run there, and
 // what the device says of it.
-func assignment(device, name string, a, b *fleet.Assignment) []Change {
-	x, y := assignmentFactsOf(a), assignmentFactsOf(b)
+func assignment(device, name string, x, y assignmentFacts) []Change {
 	holder := y.namespace
 	if holder == "" {
 		holder = x.namespace
@@ -280,6 +311,8 @@ func assignment(device, name string, a, b *fleet.Assignment) []Change {
 		number("revision", x.reported.Revision, y.reported.Revision))...)
 }
 
+// assignmentFacts are what is compared of a Deployment's name on a device; the zero value is that
+// of one that the log does not know.
 type assignmentFacts struct {
 	namespace string // of the Deployment that was spoken of last
 	reported  fleet.Reported
@@ -289,34 +322,11 @@ type assignmentFacts struct {
 }
 
 func assignmentFactsOf(p *fleet.Assignment) assignmentFacts {
-	if p == nil {
-		return assignmentFacts{}
-	}
 	f := assignmentFacts{namespace: p.Namespace, reported: p.Reported, assigned: p.Assigned()}
 	if f.assigned {
 		f.holder, f.desired = p.Deployment.Key.Namespace, p.Desired
 	}
 	return f
-}
-
-func assignmentOf(d *fleet.Device, name string) *fleet.Assignment {
-	if d == nil {
-		return nil
-	}
-	return d.Pair(name)
-}
-
-func assignmentNames(ds ...*fleet.Device) []string {
-	names := map[string]struct{}{}
-	for _, d := range ds {
-		if d == nil {
-			continue
-		}
-		for p := range d.Assignments {
-			names[p.Name] = struct{}{}
-		}
-	}
-	return slices.Sorted(maps.Keys(names))
 }
 
 func union[K comparable, V any](a, b map[K]V, compare func(K, K) int) []K {

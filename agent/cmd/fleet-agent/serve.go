@@ -14,7 +14,6 @@ import (
 	"github.com/coreos/go-systemd/v22/daemon"
 	actors "github.com/oklog/run"
 	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
 	"fleet.nationtech.io/agent"
@@ -22,12 +21,12 @@ import (
 	"fleet.nationtech.io/agent/engine"
 	"fleet.nationtech.io/agent/engine/memory"
 	"fleet.nationtech.io/agent/engine/podman"
+	"fleet.nationtech.io/eventlog/processmetrics"
 )
 
 // serve wires the process and works until the context ends.
 func serve(ctx context.Context, c config.Config, log *slog.Logger) error {
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := processmetrics.NewRegistry("fleet-agent")
 	e, err := newEngine(c, log)
 	if err != nil {
 		return err

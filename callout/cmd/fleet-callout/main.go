@@ -12,10 +12,8 @@ import (
 	"os/signal"
 	"syscall"
 
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
-
 	"fleet.nationtech.io/callout/service"
+	"fleet.nationtech.io/eventlog/processmetrics"
 )
 
 // Exit codes.
@@ -45,8 +43,7 @@ func run(args []string, getenv func(string) string, stderr io.Writer) int {
 		return refuse(err)
 	}
 	logger := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: s.logLevel}))
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := processmetrics.NewRegistry("fleet-callout")
 	options, err := s.options(logger, registry)
 	if err != nil {
 		return refuse(err)

@@ -15,6 +15,7 @@ const (
 	NATS         = "fleet-nats"          // StatefulSet, Service of clients, ConfigMap, PodDisruptionBudget
 	NATSHeadless = "fleet-nats-headless" // Service of each server
 	Operator     = "fleet-operator"      // Deployment, Service, ServiceAccount, roles
+	Dashboard    = "fleet-dashboard"     // Ingress by which persons reach the operator's dashboard
 	Callout      = "fleet-callout"       // Deployment, Service, ConfigMap
 	Devices      = "fleet-devices"       // how devices reach NATS from outside: Service, Ingress, Route or HTTPRoute
 )
@@ -25,7 +26,8 @@ const (
 	PortWebSocket = 8080
 	PortRoutes    = 6222
 	PortMonitor   = 8222
-	PortOperator  = 18080
+	PortOperator  = 18082
+	PortDashboard = 18080 // of the operator's pods, where the dashboard listens to the network
 	PortCallout   = 18081
 )
 

@@ -26,9 +26,14 @@ func main() {
 
 func streams() cli.Streams {
 	terminal := term.IsTerminal(int(os.Stdout.Fd()))
+	width, _, err := term.GetSize(int(os.Stdout.Fd()))
+	if err != nil {
+		width = 0 // it is no terminal
+	}
 	return cli.Streams{
 		Out: os.Stdout, Err: os.Stderr, Getenv: os.Getenv, Now: time.Now, Name: filepath.Base(os.Args[0]),
 		Terminal:    terminal,
+		Width:       width,
 		ErrTerminal: term.IsTerminal(int(os.Stderr.Fd())),
 		Color:       terminal && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", // no-color.org
 	}

@@ -27,6 +27,8 @@ const (
 	DeviceRole         = "device"
 	// ClientID is the application by which people log in at a terminal.
 	ClientID = "fleetctl"
+	// DashboardClientID is the application by which people sign in to the dashboard.
+	DashboardClientID = "fleet-dashboard"
 )
 
 // Options wire a Provider.
@@ -84,7 +86,24 @@ func (p *Provider) populate() error {
 			return err
 		}
 	}
+	if _, err := p.AddUser(devprovider.User{ID: "guest", Name: "the local guest", Organization: PeopleOrganization}); err != nil { // who has no role
+		return err
+	}
 	p.AddAdministrator("admin", DeviceOrganization, "ORG_USER_MANAGER") // enrols devices
+	return nil
+}
+
+// Dashboard has browsers sign in to a dashboard at an address, and at no other.
+func (p *Provider) Dashboard(address string) error {
+	err := p.SetApplication(devprovider.Application{ClientID: DashboardClientID, Project: Project, OIDC: &devprovider.OIDC{
+		RedirectURIs: []string{address + "/auth/callback"}, PostLogoutRedirectURIs: []string{address + "/"},
+		ResponseTypes: []string{"OIDC_RESPONSE_TYPE_CODE"}, GrantTypes: []string{"OIDC_GRANT_TYPE_AUTHORIZATION_CODE"},
+		ApplicationType: "OIDC_APP_TYPE_WEB", AuthMethodType: "OIDC_AUTH_METHOD_TYPE_NONE", DevelopmentMode: true,
+		AccessTokenType: "OIDC_TOKEN_TYPE_JWT", AccessTokenRoleAssertion: true,
+	}})
+	if err != nil {
+		return fmt.Errorf("identity provider: the dashboard's application: %w", err)
+	}
 	return nil
 }
 

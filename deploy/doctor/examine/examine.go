@@ -40,8 +40,14 @@ const patience = 10 * time.Second
 func (s Servers) Look(ctx context.Context) (doctor.Facts, error) {
 	l := look{Servers: s, Facts: doctor.Facts{At: s.Now(), Version: version.Version, LeftOut: map[string]string{}}}
 	l.server()
+	if l.own(ctx) {
+		return l.Facts, ctx.Err()
+	}
 	info := l.log(ctx)
 	if info != nil {
+		l.connected(ctx)
+		l.streams(ctx)
+		l.account(ctx)
 		l.growth(ctx)
 		l.buckets(ctx)
 		l.view(ctx)
@@ -49,14 +55,47 @@ func (s Servers) Look(ctx context.Context) (doctor.Facts, error) {
 		l.seal(ctx)
 		l.checkpoints(ctx)
 		l.operatorClock(ctx)
+		l.fold(ctx)
 	} else {
-		for _, check := range []string{
-			doctor.CheckBuckets, doctor.CheckOperator, doctor.CheckPulses, doctor.CheckVersions, doctor.CheckKeys, doctor.CheckSeals, doctor.CheckCheckpoints,
-		} {
-			l.LeftOut[check] = "there is no log that can be read"
-		}
+		l.leaveOut("there is no log that can be read", checksOfTheLog()...)
 	}
 	return l.Facts, ctx.Err()
+}
+
+// own looks at what the servers say in their own account; false where the user is of another.
+// There is no log there, nor what is kept in one.
+func (l *look) own(ctx context.Context) bool {
+	switch l.Account {
+	case eventlog.AccountPeople, eventlog.AccountFleet, eventlog.AccountDevices:
+		return false
+	}
+	members, err := l.members(ctx)
+	if err != nil || len(members) == 0 {
+		return false
+	}
+	l.Members, l.Server.Account = members, eventlog.AccountSystem
+	for _, m := range members {
+		l.Server.Names = append(l.Server.Names, m.Server)
+		if m.Server == l.Conn.ConnectedServerName() {
+			l.Server.Timed, l.Server.Timekeeper, l.Server.Ahead, l.Server.Blur = true, m.Server, m.Ahead, m.Blur
+		}
+	}
+	l.leaveOut("the servers' own account has no event log: ask as a viewer, an operator or an admin, too", append(checksOfTheLog(), doctor.CheckLog, doctor.CheckDisk)...)
+	return true
+}
+
+// checksOfTheLog are those that read what is in the event log, or beside it.
+func checksOfTheLog() []string {
+	return []string{
+		doctor.CheckBuckets, doctor.CheckOperator, doctor.CheckPulses, doctor.CheckVersions, doctor.CheckKeys, doctor.CheckSeals, doctor.CheckCheckpoints,
+	}
+}
+
+// leaveOut notes why some checks are not made.
+func (l *look) leaveOut(why string, checks ...string) {
+	for _, check := range checks {
+		l.LeftOut[check] = why
+	}
 }
 
 // look is a look that goes on.
@@ -128,7 +167,11 @@ func (l *look) log(ctx context.Context) *logstream.Info {
 		answered := l.Now()
 		info := stream.CachedInfo()
 		if l.stream, err = logstream.Inspect(ctx, l.JS); err == nil {
-			l.clock(asked, answered, info.TimeStamp)
+			keeper := l.Conn.ConnectedServerName()
+			if c := info.Cluster; c != nil && c.Leader != "" {
+				keeper = c.Leader
+			}
+			l.clock(keeper, asked, answered, info.TimeStamp)
 			l.Log = logFacts(info, l.stream)
 			return &l.stream
 		}
@@ -139,8 +182,13 @@ func (l *look) log(ctx context.Context) *logstream.Info {
 		t = doctor.Trouble{Message: "these servers have no event log yet", Remedy: "start an operator: it makes the log; for a local fleet: fleet-dev up"}
 	case errors.Is(err, logstream.ErrRestoring):
 		t = doctor.Trouble{Message: "the log is being restored from an archive, or a restore was cut short", Remedy: "wait for it, or run fleetctl restore again: docs/recovery.md"}
-	case errors.Is(err, context.Canceled), errors.Is(err, nats.ErrPermissionViolation), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
-		t = doctor.Trouble{Message: fmt.Sprintf("the servers refuse the event log to user %q, or have none for its account", l.User), Remedy: "the user of a viewer, an operator or an admin, by fleetctl login or --user; and look whether JetStream runs: nats server check jetstream"}
+	case errors.Is(err, context.Canceled), errors.Is(err, nats.ErrPermissionViolation):
+		t = doctor.Trouble{Message: fmt.Sprintf("the servers refuse the event log to user %q", l.User), Remedy: "the user of a viewer, an operator or an admin, by fleetctl login or --user"}
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
+		t = doctor.Trouble{
+			Message: fmt.Sprintf("no JetStream answers user %q: the servers run without it, or the user's account has none", l.User),
+			Remedy:  "run the servers with JetStream, as docs/kubernetes.md does; or the user of a viewer, an operator or an admin, by fleetctl login or --user",
+		}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		t = doctor.Trouble{Message: fmt.Sprintf("the servers do not answer about the event log within %s: no server leads JetStream, or user %q may not ask", patience, l.User), Remedy: "look at the servers: nats server check jetstream; and at your rights: fleetctl whoami"}
 	default:
@@ -152,7 +200,7 @@ func (l *look) log(ctx context.Context) *logstream.Info {
 
 func logFacts(info *jetstream.StreamInfo, log logstream.Info) *doctor.Log {
 	l := &doctor.Log{
-		ID: log.ID, Last: log.Last, Bytes: log.Bytes, MaxBytes: log.MaxBytes, Size: log.Size, Replicas: log.Replicas, Leader: true, Faults: logstream.Faults(info.Config),
+		ID: log.ID, Last: log.Last, Bytes: log.Bytes, MaxBytes: log.MaxBytes, Size: log.Size, Replicas: log.Replicas, Leader: true, Faults: logstream.Faults(info.Config), Missing: logstream.Missing(info.State),
 	}
 	if c := info.Cluster; c != nil && info.Config.Replicas > 1 {
 		l.Leader = c.Leader != ""
@@ -165,12 +213,13 @@ func logFacts(info *jetstream.StreamInfo, log logstream.Info) *doctor.Log {
 	return l
 }
 
-// clock compares the clocks: the server said its time between two moments of this machine.
-func (l *look) clock(asked, answered, said time.Time) {
+// clock compares the clocks: the server that leads the log said its time between two moments of
+// this machine.
+func (l *look) clock(keeper string, asked, answered, said time.Time) {
 	if said.IsZero() {
 		return
 	}
-	l.Server.Timed = true
+	l.Server.Timed, l.Server.Timekeeper = true, keeper
 	l.Server.Ahead, l.Server.Blur = present.Ahead(asked, answered, said)
 }
 

@@ -5,14 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/deploy/doctor"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/attention/present"
@@ -24,8 +25,14 @@ import (
 func (l *look) buckets(ctx context.Context) {
 	for _, name := range eventlog.Buckets() {
 		if err := l.bucket(ctx, name); err != nil {
-			l.without(doctor.CheckBuckets, fmt.Errorf("bucket %s: %w", name, err))
-			return
+			why := l.why(err)
+			if !strings.Contains(why, name) {
+				why = "bucket " + name + ": " + why
+			}
+			l.BucketsUnread = append(l.BucketsUnread, why)
+			if ctx.Err() != nil || l.Conn.IsClosed() {
+				return
+			}
 		}
 	}
 }
@@ -59,13 +66,10 @@ func (l *look) view(ctx context.Context) {
 	}
 	l.Operator = o
 	d := &doctor.Devices{Agents: map[string]int{}}
+	d.Known, d.Online = v.CountDevices()
 	for id, dev := range v.Devices {
 		if !dev.Registered {
 			continue
-		}
-		d.Known++
-		if dev.Presence.Online == fleet.OnlineTrue {
-			d.Online++
 		}
 		if dev.Info != nil && dev.Info.Inventory.AgentVersion != "" {
 			d.Agents[dev.Info.Inventory.AgentVersion]++
@@ -82,12 +86,26 @@ func (l *look) view(ctx context.Context) {
 	l.Devices = d
 }
 
+// pulseFaults looks at the stream of pulses. What cannot be asked has no faults.
+func (l *look) pulseFaults(ctx context.Context) []string {
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	s, err := l.JS.Stream(ctx, eventlog.PulseStream)
+	switch {
+	case errors.Is(err, jetstream.ErrStreamNotFound):
+		return []string{"it is not there"}
+	case err != nil:
+		return nil
+	}
+	return logstream.PulseFaults(s.CachedInfo().Config)
+}
+
 // wrongClock is from where on a device's clock is noted.
 const wrongClock = 5 * time.Second
 
 // pulses looks at the last pulse of each device: agents send the present time with it.
 func (l *look) pulses(ctx context.Context) {
-	p := &doctor.Pulses{}
+	p := &doctor.Pulses{Faults: l.pulseFaults(ctx)}
 	for m, err := range reader.Stored(ctx, l.JS, eventlog.PulseStream, 0) {
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
 			break

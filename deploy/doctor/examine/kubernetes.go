@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"fmt"
+	"net/http"
 	"strings"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"fleet.nationtech.io/deploy/chart/names"
 	"fleet.nationtech.io/deploy/doctor"
 	"fleet.nationtech.io/deploy/install/health"
+	"fleet.nationtech.io/deploy/install/tunnel"
 )
 
 // cluster is a look at Kubernetes that goes on.
@@ -28,12 +30,17 @@ type cluster struct {
 	crds      apiext.Interface
 	namespace string
 	now       func() time.Time
+	ahead     time.Duration
+	servers   int // pods of the NATS servers that there are to be
+	// way opens a way to the monitoring port of a pod, and gives its address.
+	way func(ctx context.Context, pod string) (address string, end func(), err error)
 }
 
-// Kubernetes gathers what the cluster tells of the server side in a namespace. What this
-// user may not read is in Unread.
-func Kubernetes(ctx context.Context, config *rest.Config, name, namespace string, now func() time.Time) *doctor.Kubernetes {
-	c := cluster{namespace: namespace, now: now, Kubernetes: doctor.Kubernetes{
+// Kubernetes gathers what the cluster tells of the server side in a namespace. now is this
+// machine's clock, and ahead how far that of the NATS servers is ahead of it: theirs is better
+// kept than that of a laptop. What this user may not read is in Unread.
+func Kubernetes(ctx context.Context, config *rest.Config, name, namespace string, now func() time.Time, ahead time.Duration) *doctor.Kubernetes {
+	c := cluster{namespace: namespace, now: now, ahead: ahead, Kubernetes: doctor.Kubernetes{
 		Cluster: name, NotReady: map[string]string{}, Images: map[string]string{}, CertificateEnds: map[string]time.Time{},
 	}}
 	config = rest.CopyConfig(config)
@@ -49,10 +56,18 @@ func Kubernetes(ctx context.Context, config *rest.Config, name, namespace string
 		c.Trouble = &doctor.Trouble{Message: fmt.Sprintf("the cluster %s does not answer: %v", name, err), Remedy: "kubectl version; or another cluster: --kubeconfig, --kube-context"}
 		return &c.Kubernetes
 	}
+	c.way = func(ctx context.Context, pod string) (string, func(), error) {
+		t, err := tunnel.Open(ctx, config, namespace, pod, names.PortMonitor)
+		if err != nil {
+			return "", nil, err
+		}
+		return fmt.Sprintf("http://127.0.0.1:%d", t.Port), t.Close, nil
+	}
 	c.definitions(ctx)
 	c.workloads(ctx)
 	c.lease(ctx)
-	c.servers(ctx)
+	c.configuration(ctx)
+	c.members(ctx)
 	c.certificate(ctx)
 	return &c.Kubernetes
 }
@@ -107,6 +122,11 @@ func (c *cluster) workloads(ctx context.Context) {
 			}
 			continue
 		}
+		if world.StatefulSet != nil {
+			if c.servers = 1; world.StatefulSet.Spec.Replicas != nil {
+				c.servers = int(*world.StatefulSet.Spec.Replicas)
+			}
+		}
 		found = true
 		if s := health.Judge(world); !s.Ready {
 			c.NotReady[label] = s.Summary
@@ -138,11 +158,11 @@ func (c *cluster) lease(ctx context.Context) {
 	if apierrors.IsNotFound(err) || c.unread("the operator's Lease", err) || l.Spec.RenewTime == nil {
 		return
 	}
-	c.LeaseAge = c.now().Sub(l.Spec.RenewTime.Time)
+	c.LeaseAge = c.now().Add(c.ahead).Sub(l.Spec.RenewTime.Time)
 }
 
-// servers looks whether the servers write through to the disk.
-func (c *cluster) servers(ctx context.Context) {
+// configuration looks whether the servers are told to write through to the disk.
+func (c *cluster) configuration(ctx context.Context) {
 	m, err := c.client.CoreV1().ConfigMaps(c.namespace).Get(ctx, names.NATS, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) || c.unread("the NATS servers' configuration", err) {
 		return
@@ -156,6 +176,31 @@ func (c *cluster) servers(ctx context.Context) {
 		}
 	}
 	c.Synced = &synced
+}
+
+// members asks each NATS server of itself, through its pod. It asks no more once a pod cannot be
+// reached: then this user may not reach any, or each would take as long.
+func (c *cluster) members(ctx context.Context) {
+	for i := range c.servers {
+		m, err := c.member(ctx, fmt.Sprintf("%s-%d", names.NATS, i))
+		if c.unread("what the NATS servers say of themselves, by their pods", err) {
+			return
+		}
+		c.Members = append(c.Members, m)
+	}
+}
+
+func (c *cluster) member(ctx context.Context, pod string) (doctor.Member, error) {
+	ctx, cancel := asking(ctx)
+	defer cancel()
+	address, closeWay, err := c.way(ctx, pod)
+	if err != nil {
+		return doctor.Member{}, err
+	}
+	defer closeWay()
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	return Monitored(ctx, client, address, pod, c.now)
 }
 
 // certificate looks when the servers' certificate ends.

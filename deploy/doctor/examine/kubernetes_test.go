@@ -36,7 +36,7 @@ func clusterOf(t *testing.T, c *localapitest.Cluster) (kubernetes.Interface, str
 // findings is what the doctor says of a cluster, where the log has one replica.
 func findings(t *testing.T, config *rest.Config, namespace string) []doctor.Finding {
 	t.Helper()
-	k := examine.Kubernetes(t.Context(), config, "test", namespace, time.Now)
+	k := examine.Kubernetes(t.Context(), config, "test", namespace, time.Now, 0)
 	all := doctor.Examine(doctor.Facts{At: time.Now(), Kubernetes: k, Log: &doctor.Log{Replicas: 1}, LeftOut: map[string]string{}})
 	var out []doctor.Finding
 	for _, f := range all {
@@ -110,7 +110,7 @@ func TestWhatIsWrongInAClusterIsFound(t *testing.T) {
 	if _, err := client.CoreV1().ConfigMaps(namespace).Update(ctx, config, metav1.UpdateOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if k := examine.Kubernetes(ctx, c.Config, "test", namespace, time.Now); k.Synced == nil || !*k.Synced {
+	if k := examine.Kubernetes(ctx, c.Config, "test", namespace, time.Now, 0); k.Synced == nil || !*k.Synced {
 		t.Error("the servers write through, and that is not seen")
 	}
 }
@@ -126,7 +126,7 @@ func TestWhatAUserMayNotReadIsLeftOutAndIsNoFailure(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if k := examine.Kubernetes(t.Context(), config, "test", namespace, time.Now); len(k.Unread) < 4 {
+	if k := examine.Kubernetes(t.Context(), config, "test", namespace, time.Now, 0); len(k.Unread) < 4 {
 		t.Errorf("these alone are not read: %v", k.Unread)
 	}
 }

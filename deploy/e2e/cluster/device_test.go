@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -79,6 +80,22 @@ func (p *person) events() []string {
 // at is a port of the node's.
 func (f *fleet) at(port int) string {
 	return net.JoinHostPort(f.node.Address.String(), strconv.Itoa(port))
+}
+
+// isWell wants fleetctl doctor to find nothing failed, and to know by the pods of so many NATS
+// servers what the servers tell persons nothing of: the clock of each, and its storage.
+func (p *person) isWell(servers int) {
+	p.f.t.Helper()
+	eventually(p.f.t, "the doctor finds nothing failed", func(context.Context) error {
+		out, err := p.fleetctl("doctor", "--kubeconfig", p.f.node.Kubeconfig, "-n", p.f.namespace, "-o", "text")
+		if err != nil {
+			return err
+		}
+		if !strings.Contains(out, fmt.Sprintf("of %d NATS servers", servers)) || !regexp.MustCompile(`(?m)^ok +storage`).MatchString(out) {
+			return fmt.Errorf("the doctor does not know the clock or the storage of %d servers:\n%s", servers, out)
+		}
+		return nil
+	})
 }
 
 // agrees is fleetctl verify, for which all must agree.

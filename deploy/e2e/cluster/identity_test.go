@@ -19,9 +19,9 @@ import (
 	"fleet.nationtech.io/deploy/devprovider/devprovidertest"
 )
 
-// startProvider starts a provider at an address of this machine, and gives its issuer, the
-// file of its certificate authority, and the key file of its administrator.
-func startProvider(t *testing.T, at netip.Addr) (issuer, caFile, adminKey string) {
+// startProvider starts a provider at an address of this machine, and gives the file of its
+// certificate authority and the key file of its administrator, too.
+func startProvider(t *testing.T, at netip.Addr) (p *devprovider.Provider, caFile, adminKey string) {
 	t.Helper()
 	now := time.Now()
 	ca, err := authority.New("the provider's CA", now)
@@ -36,7 +36,7 @@ func startProvider(t *testing.T, at netip.Addr) (issuer, caFile, adminKey string
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := devprovidertest.Start(t, devprovider.Options{Listen: net.JoinHostPort(at.String(), "0"), Certificate: &certificate, Lag: 2 * time.Second})
+	p = devprovidertest.Start(t, devprovider.Options{Listen: net.JoinHostPort(at.String(), "0"), Certificate: &certificate, Lag: 2 * time.Second})
 	p.AddOrganization(devprovider.Organization{ID: "4000", Name: "People"})
 	if _, err := p.AddUser(devprovider.User{ID: "owner", Organization: "4000", Machine: true, TokenType: devprovider.JWT}); err != nil {
 		t.Fatal(err)
@@ -61,5 +61,5 @@ func startProvider(t *testing.T, at netip.Addr) (issuer, caFile, adminKey string
 	if err := errors.Join(os.WriteFile(caFile, ca.Pair().Certificate, 0o600), os.WriteFile(adminKey, key, 0o600)); err != nil {
 		t.Fatal(err)
 	}
-	return p.Issuer(), caFile, adminKey
+	return p, caFile, adminKey
 }

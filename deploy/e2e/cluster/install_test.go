@@ -330,6 +330,7 @@ func TestALabIsInstalledAndKept(t *testing.T) {
 
 	t.Run("behind a load balancer", func(t *testing.T) { behindABalancer(t, node) })
 	t.Run("by an Ingress", func(t *testing.T) { byAnIngress(t, node) })
+	t.Run("with its dashboard", func(t *testing.T) { byPortForward(t, node) })
 
 	t.Run("without a Secret that was made once", func(t *testing.T) {
 		secrets := node.Client.CoreV1().Secrets(names.Namespace)

@@ -28,6 +28,9 @@ func takeOut(t *testing.T, node *clustertest.Node) {
 	if t.Failed() { // it may have failed before there was an installation to take out
 		deleteRights(t, node)
 	}
+	// While an operator ran and agents were connected, it made the object of each device again,
+	// which the next fleet would take for one of its own.
+	deleteByForce(t, node, kindDevices)
 }
 
 // deleteAll deletes what a test or a reader applied, while an operator can take its
@@ -35,21 +38,33 @@ func takeOut(t *testing.T, node *clustertest.Node) {
 func deleteAll(t *testing.T, node *clustertest.Node) {
 	t.Helper()
 	node.Tell(t)
-	for _, kind := range []string{"deployments.fleet.nationtech.io", "devices.fleet.nationtech.io"} {
-		if !t.Failed() {
-			clean(t, node, "delete", kind, "--all", "--all-namespaces")
+	for _, kind := range []string{kindDeployments, kindDevices} {
+		if t.Failed() {
+			deleteByForce(t, node, kind)
 			continue
 		}
-		clean(t, node, "delete", kind, "--all", "--all-namespaces", "--wait=false")
-		left := clean(t, node, "get", kind, "--all-namespaces", "-o", `jsonpath={range .items[*]}{.metadata.name} {.metadata.namespace}{"\n"}{end}`)
-		for line := range strings.Lines(left) {
-			name, namespace, _ := strings.Cut(strings.TrimSpace(line), " ")
-			args := []string{"patch", kind, name, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`}
-			if namespace != "" {
-				args = append(args, "-n", namespace)
-			}
-			clean(t, node, args...)
+		clean(t, node, "delete", kind, "--all", "--all-namespaces")
+	}
+}
+
+// Kinds of what a fleet has in Kubernetes.
+const (
+	kindDeployments = "deployments.fleet.nationtech.io"
+	kindDevices     = "devices.fleet.nationtech.io"
+)
+
+// deleteByForce deletes all of a kind where no operator takes its finalizers off.
+func deleteByForce(t *testing.T, node *clustertest.Node, kind string) {
+	t.Helper()
+	clean(t, node, "delete", kind, "--all", "--all-namespaces", "--wait=false")
+	left := clean(t, node, "get", kind, "--all-namespaces", "-o", `jsonpath={range .items[*]}{.metadata.name} {.metadata.namespace}{"\n"}{end}`)
+	for line := range strings.Lines(left) {
+		name, namespace, _ := strings.Cut(strings.TrimSpace(line), " ")
+		args := []string{"patch", kind, name, "--type=merge", "-p", `{"metadata":{"finalizers":null}}`}
+		if namespace != "" {
+			args = append(args, "-n", namespace)
 		}
+		clean(t, node, args...)
 	}
 }
 

@@ -37,6 +37,7 @@ func installProduction(keys string, at netip.Addr) []string {
 	set("nats.storage.size", "1Gi")
 	set("nats.goMemLimit", "400MiB")
 	set("operator.pulseInterval", "1s")
+	set("operator.dashboard.enabled", true)
 	set("devices.expose", "nodePort")
 	set("devices.host", at)
 	set("podSecurity.runAsUser", openShiftUser)
@@ -82,7 +83,8 @@ func (f *fleet) gone() {
 // callouts. Three devices come in by their identities, one over TLS and two over
 // WebSocket. Whatever pod is deleted, restarted or killed, with the kubelet killed, and
 // with the server side taken out and installed again, no device loses a container, the log
-// is whole, and the next change reaches each device.
+// is whole, and the next change reaches each device. Persons who signed in to the dashboard
+// are signed in on each operator, and stay so when each pod is another.
 func TestTheProductionProfileOnARealNode(t *testing.T) {
 	node := clustertest.Shared(t)
 	s := &steady{began: time.Now()}
@@ -91,14 +93,16 @@ func TestTheProductionProfileOnARealNode(t *testing.T) {
 	gateway := lab.Gateway()
 	f := &fleet{t: t, node: node, namespace: names.Namespace}
 	f.importImages()
-	issuer, caFile, adminKey := startProvider(t, gateway)
+	provider, caFile, adminKey := startProvider(t, gateway)
 	keys := filepath.Join(t.TempDir(), "fleet-keys")
-	runProgram(t, "zitadel", "setup", "--issuer", issuer, "--ca-file", caFile, "--admin-key-file", adminKey, "--out", keys).wants(t, 0, "install --provider")
+	runProgram(t, "zitadel", "setup", "--issuer", provider.Issuer(), "--ca-file", caFile, "--admin-key-file", adminKey, "--out", keys, "--dashboard-url", dashboardURL).wants(t, 0,
+		"install --provider", "operator.dashboard.enabled=true")
+	people(t, provider, keys)
 	tls, wss := f.forward(gateway, natsPort), f.forward(gateway, webSocketPort)
 	t.Cleanup(func() { takeOut(t, node) })
 	t.Cleanup(func() { deleteAll(t, node) })
 	runFleetctl(t, node, installProduction(keys, gateway)...).wants(t, 0,
-		"3 of 3 pods are ready", "3 replicas", "A device's identity was made at the provider, got in at wss://"+wss, "Devices reach it at tls://"+tls, "enroll ssh://")
+		"3 of 3 pods are ready", "3 replicas", "A device's identity was made at the provider, got in at wss://"+wss, "Devices reach it at tls://"+tls, "enroll ssh://", "Persons open its dashboard at "+dashboardURL)
 	runFleetctl(t, node, "install").wants(t, 0, "nothing was changed")
 	f.installed()
 	f.servers = tls
@@ -127,8 +131,13 @@ func TestTheProductionProfileOnARealNode(t *testing.T) {
 	sampletest.Load(t, s.devices...)
 	f.deploy("hello", "1")
 	f.ready("hello", len(s.devices))
-	s.remember()
 	s.step("the devices are enrolled and run what was applied")
+	p.isWell(3)
+	s.step("fleetctl doctor asked each NATS server in its pod, and found nothing failed")
+	operator, viewer := f.signsIn(caFile)
+	f.pauses(operator, viewer, s.devices)
+	s.remember()
+	s.step("persons signed in to the dashboard on both operators, and one of them paused a rollout")
 
 	for _, pod := range f.pods() {
 		grace := int64(-1)
@@ -140,6 +149,11 @@ func TestTheProductionProfileOnARealNode(t *testing.T) {
 		s.step(pod.Name + " was deleted")
 	}
 	s.untouched("each pod was deleted in turn")
+	for who, v := range map[string]*visitor{"olga": operator, "victor": viewer} {
+		v.meetReplicas()
+		v.staysSignedIn(who)
+	}
+	s.step("persons are still signed in to the dashboard")
 	f.kubectl("rollout", "restart", "-n", f.namespace, "statefulset/fleet-nats", "deployment/fleet-operator", "deployment/fleet-callout")
 	f.settled()
 	s.untouched("all pods were restarted, one after the other")

@@ -44,7 +44,7 @@ func TestAReaderOfTheDocumentsGetsAFleetIntoACluster(t *testing.T) {
 	registry, platform := p.registry.String()+"/fleet", "linux/"+runtime.GOARCH
 
 	t.Run("by the production quickstart", func(t *testing.T) {
-		issuer, caFile, adminKey := startProvider(t, here)
+		provider, caFile, adminKey := startProvider(t, here)
 		p.letIn(t, lab)
 		p.letPull(device)
 		copyFile(t, adminKey, filepath.Join(p.dir, "fleet-setup.json"))
@@ -56,7 +56,7 @@ func TestAReaderOfTheDocumentsGetsAFleetIntoACluster(t *testing.T) {
 		t.Cleanup(func() { takeOut(t, node) })
 		t.Cleanup(func() { deleteAll(t, node) })
 		p.follow(t, p.steps(t, "docs/quickstart-production.md", ""), map[string]string{
-			"REGISTRY": registry, "PLATFORMS": platform, "ISSUER": issuer, "PROVIDER_CA": caFile,
+			"REGISTRY": registry, "PLATFORMS": platform, "ISSUER": provider.Issuer(), "PROVIDER_CA": caFile,
 			"HOST": here.String(), "VALUES": values, "DEVICE": "ssh://" + systemdtest.User + "@" + device.SSH(),
 		})
 		if got := device.Run("podman ps --format '{{.Image}} {{.Status}}'"); !strings.HasPrefix(got, registry+"/fleet-hello:") || !strings.Contains(got, " Up ") {

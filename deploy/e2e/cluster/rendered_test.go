@@ -97,6 +97,9 @@ func (f *fleet) remove() {
 	// The servers of NATS would send their clients away first, for half a minute.
 	clean(f.t, f.node, "delete", "statefulsets,deployments.apps", "--all", "-n", f.namespace, "--cascade=orphan")
 	clean(f.t, f.node, "delete", "pods", "--all", "-n", f.namespace, "--grace-period=1")
+	// As long as an operator ran, it made the object of a device again, which the next fleet
+	// would take for one of its own.
+	deleteByForce(f.t, f.node, kindDevices)
 	clean(f.t, f.node, "delete", "services", "--all", "-n", f.namespace)
 	deleteRights(f.t, f.node)
 }

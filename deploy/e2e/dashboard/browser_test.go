@@ -5,6 +5,7 @@ package dashboard_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -31,14 +32,14 @@ type browser struct {
 	base string
 
 	mu       sync.Mutex
-	foreign  []string // addresses elsewhere that a page asked for
+	foreign  []string // addresses elsewhere that a page of the dashboard asked for
 	troubles []string // what the browser says is wrong
 }
 
-func newBrowser(ctx context.Context, t *testing.T, base string) *browser {
+func newBrowser(ctx context.Context, t *testing.T, base string, more ...chromedp.ExecAllocatorOption) *browser {
 	t.Helper()
 	needs.Program(t, "chromium", "apt-get install chromium")
-	allocated, stop := chromedp.NewExecAllocator(ctx, chromedp.ExecPath("chromium"), chromedp.Headless, chromedp.NoSandbox, chromedp.WindowSize(1200, 900))
+	allocated, stop := chromedp.NewExecAllocator(ctx, append(more, chromedp.ExecPath("chromium"), chromedp.Headless, chromedp.NoSandbox, chromedp.WindowSize(1200, 900))...)
 	t.Cleanup(stop)
 	tab, stop := chromedp.NewContext(allocated)
 	t.Cleanup(stop)
@@ -61,7 +62,8 @@ func (b *browser) hear(event any) {
 	defer b.mu.Unlock()
 	switch e := event.(type) {
 	case *network.EventRequestWillBeSent:
-		if !strings.HasPrefix(e.Request.URL, b.base+"/") {
+		// A page elsewhere asks for its icon late, when the browser may be here again.
+		if strings.HasPrefix(e.DocumentURL, b.base+"/") && !strings.HasPrefix(e.Request.URL, b.base+"/") {
 			b.foreign = append(b.foreign, e.Request.URL)
 		}
 	case *runtime.EventExceptionThrown:
@@ -74,9 +76,23 @@ func (b *browser) hear(event any) {
 }
 
 // forgiven are errors of a slow machine: its interfaces change, and what is asked for takes
-// longer than a request may, which the page says and asks again.
+// longer than a request may (the status 503), which the page says and asks again.
 func forgiven(text string) bool {
-	return strings.Contains(text, "ERR_NETWORK_CHANGED") || strings.Contains(text, "503")
+	return strings.Contains(text, "ERR_NETWORK_CHANGED") || strings.Contains(text, "responded with a status of 503 ")
+}
+
+// forget forgets what the browser said is wrong, and where it was.
+func (b *browser) forget() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.troubles, b.foreign = nil, nil
+}
+
+// says tells whether the browser said that something is wrong.
+func (b *browser) says(part string) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return slices.ContainsFunc(b.troubles, func(trouble string) bool { return strings.Contains(trouble, part) })
 }
 
 // do performs something in the browser.
@@ -178,10 +194,10 @@ func (b *browser) hasten(times int) {
 	}
 }
 
-// narrow makes the window that of a telephone, and scheme chooses light or dark.
-func (b *browser) narrow(scheme string) {
+// screen makes the window so many pixels wide and high, and light or dark.
+func (b *browser) screen(width, height int64, scheme string) {
 	b.t.Helper()
-	b.do(chromedp.EmulateViewport(400, 800))
+	b.do(chromedp.EmulateViewport(width, height))
 	media := emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}}
 	if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, media); err != nil {
 		b.t.Fatal(err)

@@ -7,10 +7,13 @@ package dashboard_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,10 +22,10 @@ import (
 	"fleet.nationtech.io/deploy/dev"
 )
 
-// Settings of a rollout: at once to all, and in two batches, with a person between them.
+// Settings of a rollout: at once to all, and in three batches, with a person after the first one.
 const (
 	atOnce  = `{"strategy":"Immediate"}`
-	batches = `{"batches":[{"size":2,"soak":"1s","approval":"Manual"},{"soak":"1s"}],"maxUnavailable":"100%"}`
+	batches = `{"batches":[{"size":20,"soak":"1s","approval":"Manual"},{"size":"50%","soak":"1s"},{"soak":"1s"}],"maxUnavailable":"100%"}`
 )
 
 // apply applies the Deployment with a value that makes each revision another one.
@@ -41,12 +44,17 @@ func apply(ctx context.Context, f *dev.Fleet, value, settings string) error {
 	return err
 }
 
-// A person watches a rollout of 40 devices get on without loading the page, goes back and
+// A person signs in, watches a rollout of 200 devices get on without loading the page, goes back and
 // forth in time by the keyboard, compares two moments, and can do all of it on a small screen,
-// light and dark. No page asks for anything elsewhere, and the browser finds nothing wrong.
+// light and dark. No page asks for anything elsewhere, and neither the browser nor axe-core finds
+// anything wrong.
 func TestAPersonWatchesARolloutAndGoesBackInTime(t *testing.T) {
-	err := dev.Run(t.Context(), dev.Options{DataDir: t.TempDir(), Devices: 40, Engine: dev.EngineMemory}, func(ctx context.Context, f *dev.Fleet) error {
-		b := newBrowser(ctx, t, f.Env.DashboardURL)
+	err := dev.Run(t.Context(), dev.Options{DataDir: t.TempDir(), Devices: 200, Engine: dev.EngineMemory, Auth: dev.AuthOIDC}, func(ctx context.Context, f *dev.Fleet) error {
+		// The browser does not know the authority of the development provider's certificate.
+		somebody := func() *browser { return newBrowser(ctx, t, f.Env.DashboardURL, chromedp.IgnoreCertErrors) }
+		somebody().isDenied(t)
+		b := somebody()
+		b.signIn("/devices?state=online", "the local operator")
 		if err := apply(ctx, f, "one", atOnce); err != nil {
 			return err
 		}
@@ -61,12 +69,12 @@ func TestAPersonWatchesARolloutAndGoesBackInTime(t *testing.T) {
 		if err := apply(ctx, f, "two", batches); err != nil {
 			return err
 		}
-		b.shows("to revision 2", "approval", "promote lets it go on")
+		b.shows("to revision 2", "approval", "promote lets it go on", "20 healthy")
 		if !value[bool](b, "window.sameDocument === true") {
 			t.Error("the page was loaded anew to show what changed")
 		}
-		if n := value[int](b, "document.querySelectorAll('.cells i').length"); n != 40 {
-			t.Errorf("there are %d cells, want one for each of 40 devices", n)
+		if n := value[int](b, "document.querySelectorAll('.cells i').length"); n != 200 {
+			t.Errorf("there are %d cells, want one for each of 200 devices", n)
 		}
 
 		now := b.sequence()
@@ -77,17 +85,21 @@ func TestAPersonWatchesARolloutAndGoesBackInTime(t *testing.T) {
 		b.shows("knows no Deployment")
 		b.open("/changes?from=1")
 		b.shows("things differ", "default/web")
+		b.keyboardAlone(t)
+		b.picture(t, "overview", "/", "light")
+		b.picture(t, "rollout", "/rollouts/default/web", "light")
+		b.picture(t, "device", "/devices/edge-01", "dark")
 		b.screens()
-		b.mu.Lock()
-		defer b.mu.Unlock()
-		if len(b.foreign) > 0 {
-			t.Errorf("pages ask for %v", b.foreign)
-		}
-		for _, trouble := range b.troubles {
-			if !strings.Contains(trouble, "404") { // the page of a moment before the Deployment
-				t.Errorf("the browser says: %s", trouble)
-			}
-		}
+		b.steers(t)
+		b.pings()
+		b.quiet("404") // of the page of a moment before the Deployment, and of no page
+		b.isNotUsed(t)
+		viewer := somebody()
+		viewer.signIn(rolloutPage, "the local viewer")
+		viewer.looksOn(t)
+		viewer.quiet("a status of 403 ") // of what the viewer sends by hand
+		b.quiet()
+		b.leaves(t)
 		return nil
 	})
 	if err != nil {
@@ -95,11 +107,13 @@ func TestAPersonWatchesARolloutAndGoesBackInTime(t *testing.T) {
 	}
 }
 
-// A page that stays open says the same moment everywhere as the log grows, and looks again at
-// a log that stands still, for time passes there too.
+// A page that stays open says the same moment everywhere as the log grows, misses no event while
+// the operator is restarted, and looks again at a log that stands still, for time passes there
+// too.
 func TestAPageThatStaysOpenStaysTrue(t *testing.T) {
 	err := dev.Run(t.Context(), dev.Options{DataDir: t.TempDir(), Devices: 2, Engine: dev.EngineMemory}, func(ctx context.Context, f *dev.Fleet) error {
 		b := newBrowser(ctx, t, f.Env.DashboardURL)
+		b.noteStreams()
 		b.open("/")
 		b.shows("2 online")
 		value[bool](b, "window.sameDocument = true")
@@ -107,7 +121,7 @@ func TestAPageThatStaysOpenStaysTrue(t *testing.T) {
 		if err := apply(ctx, f, "one", atOnce); err != nil {
 			return err
 		}
-		b.shows("1 Deployments")
+		b.shows("1 Deployment")
 		b.eventually("one moment in all its places", func() bool {
 			n := b.perhaps(`document.querySelector("[data-live=moment]").innerText.match(/event (\d+) of/)[1]`)
 			at := "event " + n
@@ -117,6 +131,7 @@ func TestAPageThatStaysOpenStaysTrue(t *testing.T) {
 		if !value[bool](b, "window.sameDocument === true") {
 			t.Error("the page was loaded anew to show what changed")
 		}
+		b.survivesARestart(ctx, f)
 		b.hasten(20)
 		b.open("/")
 		b.eventually("the page is asked for again without news", func() bool {
@@ -153,18 +168,39 @@ func (b *browser) walk(now int) {
 	b.shows("Now")
 }
 
-// screens looks at each page on a small screen, light and dark.
+// quiet wants that no page asked for anything elsewhere, and that the browser found nothing wrong
+// but what is expected. The policy of a page is kept by the browser, which says where it had to.
+func (b *browser) quiet(expected ...string) {
+	b.t.Helper()
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if len(b.foreign) > 0 {
+		b.t.Errorf("pages ask for %v", b.foreign)
+	}
+	for _, trouble := range b.troubles {
+		if !slices.ContainsFunc(expected, func(part string) bool { return strings.Contains(trouble, part) }) {
+			b.t.Errorf("the browser says: %s", trouble)
+		}
+	}
+}
+
+// screens looks at each page on a wide and on a small screen, light and dark: none is wider than
+// the screen, and axe-core finds nothing serious.
 func (b *browser) screens() {
 	b.t.Helper()
+	finder := newAxe(b.t)
 	papers := map[string]string{}
-	for _, scheme := range []string{"light", "dark"} {
-		b.narrow(scheme)
-		for _, path := range []string{"/", "/deployments", "/deployments/default/web", "/rollouts/default/web", "/devices", "/devices/edge-01", "/changes?from=1"} {
-			b.open(path)
-			if width := value[int](b, "document.documentElement.scrollWidth"); width > 400 {
-				b.t.Errorf("%s is %d wide on a screen of 400", path, width)
+	for _, width := range []int64{1200, 400} {
+		for _, scheme := range []string{"light", "dark"} {
+			b.screen(width, 800, scheme)
+			for _, path := range []string{"/", "/deployments", "/deployments/default/web", "/rollouts/default/web", "/devices", "/devices/edge-01", "/events", "/events/45", "/changes?from=1", "/devices?at=7", "/rollouts/default/web/abort", "/devices/edge-01/ping", "/devices/edge-01/decommission", "/nothing"} {
+				b.open(path)
+				if has := value[int64](b, "document.documentElement.scrollWidth"); has > width {
+					b.t.Errorf("%s is %d wide on a screen of %d", path, has, width)
+				}
+				papers[scheme] = value[string](b, "getComputedStyle(document.body).backgroundColor")
+				finder.accessible(b, fmt.Sprintf("%s, %s, %d wide", path, scheme, width))
 			}
-			papers[scheme] = value[string](b, "getComputedStyle(document.body).backgroundColor")
 		}
 	}
 	if papers["light"] != "rgb(255, 255, 255)" || papers["dark"] == papers["light"] {

@@ -122,7 +122,7 @@ func find(ctx context.Context, s cli.Streams, c *query.Connection, f flags, args
 	a := &answer{s: s, past: p, text: !asJSON}
 	a.Result, err = bisect.Search(p.from, p.to, p.look, a.step)
 	switch {
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, errors.Is(err, errInterrupted):
 		return cli.Interrupted("")
 	case errors.Is(err, bisect.ErrOrder) && p.from > p.to:
 		return cli.Failed(fmt.Errorf("--good, which is sequence %d, is after --bad, which is sequence %d", p.from, p.to), "an earlier --good, or a later --bad; to find when it became untrue, turn the predicate round")

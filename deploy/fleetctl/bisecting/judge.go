@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
+	"syscall"
 	"time"
 
 	"fleet.nationtech.io/deploy/predicate"
@@ -52,7 +53,22 @@ const (
 	codeTrue  = 0
 	codeSkip  = 125
 	codeAbort = 126 // and more
+	// codeInterrupted is what a shell gives where Ctrl-C ended what it ran.
+	codeInterrupted = 128 + int(syscall.SIGINT)
 )
+
+// errInterrupted says that Ctrl-C ended the command: a terminal sends it to all that run
+// there, and the command may end before it is heard here.
+var errInterrupted = errors.New("the command was interrupted")
+
+// interrupted says whether Ctrl-C ended a process.
+func interrupted(p *os.ProcessState) bool {
+	if p == nil {
+		return false
+	}
+	s, ok := p.Sys().(syscall.WaitStatus)
+	return ok && s.Signaled() && s.Signal() == syscall.SIGINT
+}
 
 // command judges by a command's exit code.
 type command struct {
@@ -81,6 +97,8 @@ func (c command) ask(ctx context.Context, v *fleet.View) (bisect.Verdict, string
 		return bisect.Yes, "", nil
 	case code == codeSkip:
 		return bisect.Skip, "", nil
+	case code == codeInterrupted, interrupted(cmd.ProcessState):
+		return bisect.Skip, "", errInterrupted
 	case code > 0 && code < codeAbort:
 		return bisect.No, "", nil
 	case err == nil:

@@ -38,18 +38,21 @@ or left out, with the reason, where it cannot be looked at from here or by this 
   account      who you are, and whether the servers have accounts at all
   log          it is there, led, configured as it should be, in enough replicas
   disk         how full the log is, and when it is full at the rate of the last day
+  storage      what other streams, the account and the servers store, of what they may;
+               whether the servers write through to their disks
   buckets      each is in service, and has what the log has
-  operator     one has led, and answers what persons ask
+  operator     one has led, answers what persons ask, and has folded the log
   pulses       devices are heard, and the operator hears them
-  clocks       this machine's, the server's, the operator's and the devices'
+  clocks       this machine's, the servers', the operator's and the devices'
   versions     fleetctl, operator, agents and images fit together
   keys         your token's and the devices' keys' days left
   seals        the log is sealed, up to a short time ago
   checkpoints  saved views are near enough to the end
-  kubernetes   CRDs, workloads, the operator's Lease, certificates, and whether the servers
-               write through to the disk
+  kubernetes   CRDs, workloads, the operator's Lease, certificates
 
-Kubernetes is asked where --kubeconfig, --kube-context or $KUBECONFIG name a cluster.
+Kubernetes is asked where --kubeconfig, --kube-context or $KUBECONFIG name a cluster. Each
+NATS server is asked there for its clock and its storage, by a port-forward to its pod. Where
+the servers do not run in Kubernetes, a user of their own account (SYS) asks them.
 
 Exit codes: 0 nothing failed, 1 something did, 2 the command line was wrong.`,
 		Example: `  fleetctl doctor
@@ -144,11 +147,11 @@ func kubernetes(ctx context.Context, s cli.Streams, k *installing.Cluster, facts
 	if err != nil {
 		return err.Error()
 	}
-	now := s.Now
-	if n := facts.Server; n != nil { // the servers' clock is better kept than that of a laptop
-		now = func() time.Time { return s.Now().Add(n.Ahead) }
+	var ahead time.Duration
+	if n := facts.Server; n != nil {
+		ahead = n.Ahead
 	}
-	facts.Kubernetes = examine.Kubernetes(ctx, config, name, k.Namespace(), now)
+	facts.Kubernetes = examine.Kubernetes(ctx, config, name, k.Namespace(), s.Now, ahead)
 	return ""
 }
 

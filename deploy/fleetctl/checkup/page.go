@@ -25,15 +25,7 @@ type page struct {
 // look fills the page in from a view, which it does not keep.
 func (p *page) look(v *fleet.View, facts attention.Facts) {
 	p.Time = p.Time.UTC()
-	for _, d := range v.Devices {
-		if !d.Registered {
-			continue
-		}
-		p.Devices++
-		if d.Presence.Online == fleet.OnlineTrue {
-			p.Online++
-		}
-	}
+	p.Devices, p.Online = v.CountDevices()
 	if p.Items = attention.Of(v, p.Time, facts); p.Items == nil {
 		p.Items = []attention.Item{}
 	}

@@ -36,8 +36,9 @@ func NewTop(s cli.Streams, c *query.Connection, moments func(cmd *cobra.Command,
 		Long: `Show what in the fleet needs a person, why, and the command that helps: rollouts that
 stall, failed or wait for somebody; devices that fail, or are away for longer than they
 used to be; two machines of one name; devices that flood the log; Deployments whose
-resource is gone; a name that two Deployments have; buckets that stall, a log that fills
-up, keys that end. The heaviest come first.
+resource is gone; a name that two Deployments have; buckets that stall, an operator that
+is behind (as an operator or admin), a log that fills up, keys that end. The heaviest
+come first.
 
 critical says that the fleet cannot do its work or that a rollout broke devices, warning
 that something is broken and will not mend itself, notice that something waits for a
@@ -48,7 +49,7 @@ was in the last 30 days before it came back.
 
 On a terminal the list is live: ↑ and ↓ scroll, q ends it. Elsewhere, with --once, -o or
 --at it is written once. With --at what is known of the present alone is left out: how
-full the log is, and buckets.`,
+full the log is, buckets, and whether an operator is behind.`,
 		Example: `  fleetctl top
   fleetctl top --once
   fleetctl top --at 03:00
@@ -95,7 +96,7 @@ func top(ctx context.Context, s cli.Streams, c *query.Connection, f topFlags) er
 	var facts attention.Facts
 	if at.IsNow() {
 		var ahead time.Duration
-		if facts, ahead, err = factsOf(reading, js, s.Now); err != nil {
+		if facts, ahead, err = factsOf(reading, c, js, s.Now); err != nil {
 			return c.Explain(err, nc)
 		}
 		page.Time = s.Now().Add(ahead)
@@ -122,10 +123,22 @@ func terminalOf(s cli.Streams) *os.File {
 
 // factsOf is what the servers tell of the present, the devices' habits, and how far the
 // servers' clock is ahead of this machine's.
-func factsOf(ctx context.Context, js jetstream.JetStream, now func() time.Time) (attention.Facts, time.Duration, error) {
-	facts, ahead, err := present.Look(ctx, js, now)
+func factsOf(ctx context.Context, c *query.Connection, js jetstream.JetStream, now func() time.Time) (attention.Facts, time.Duration, error) {
+	facts, ahead, err := presentOf(ctx, c, js, now)
 	if err == nil {
 		facts.Habits, err = present.Habits(ctx, js, now().Add(ahead))
+	}
+	return facts, ahead, err
+}
+
+// presentOf is what the servers tell of the present, and how far an operator has folded the log
+// where the user may ask one and it answers.
+func presentOf(ctx context.Context, c *query.Connection, js jetstream.JetStream, now func() time.Time) (attention.Facts, time.Duration, error) {
+	facts, ahead, err := present.Look(ctx, js, now)
+	if err == nil && c.Self.May(present.FoldSubject()) {
+		if fold, err := present.Fold(ctx, js); err == nil {
+			facts.Fold = fold
+		}
 	}
 	return facts, ahead, err
 }
@@ -144,9 +157,9 @@ func watchFleet(ctx context.Context, s cli.Streams, c *query.Connection, nc *nat
 	folded := make(chan error, 1)
 	go func() { folded <- follower.Run(looking); stop() }()
 	l := lookout{now: s.Now, view: follower.Do, ask: func(ctx context.Context) (attention.Facts, time.Duration, error) {
-		return present.Look(ctx, js, s.Now)
+		return presentOf(ctx, c, js, s.Now)
 	}}
-	l.facts, l.ahead, err = factsOf(looking, js, s.Now)
+	l.facts, l.ahead, err = factsOf(looking, c, js, s.Now)
 	if err == nil {
 		err = follower.WaitFor(looking, last)
 	}

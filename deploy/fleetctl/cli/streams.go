@@ -16,6 +16,7 @@ type Streams struct {
 	Terminal    bool // Out is a terminal: people read it
 	ErrTerminal bool // Err is a terminal: people see how far long work is
 	Color       bool // Out takes colours: a terminal, and NO_COLOR is not set
+	Width       int  // columns of the terminal that Out is; 0: it is none, or not known
 	Getenv      func(string) string
 	Now         func() time.Time
 	// Name is how the program was called: fleetctl, or kubectl-fleet as a

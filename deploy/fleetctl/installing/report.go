@@ -10,6 +10,7 @@ import (
 	"fleet.nationtech.io/deploy/install"
 	"fleet.nationtech.io/deploy/install/cluster"
 	"fleet.nationtech.io/deploy/zitadel/setup"
+	"fleet.nationtech.io/eventlog/phrase"
 )
 
 // report tells a person, or a program, what was done.
@@ -63,15 +64,18 @@ func (r report) outcome(result install.Result) error {
 		r.streams.Tell("\nNothing was changed, and nothing would be.\n")
 		return nil
 	case r.dryRun:
-		r.streams.Tell("\nNothing was changed. Without --dry-run %s would be.\n", render.Count(n, "object", "objects"))
+		r.streams.Tell("\nNothing was changed. Without --dry-run %s would be.\n", phrase.Count(n, "object", "objects"))
 		return nil
 	case n == 0:
 		r.streams.Tell("\nThe fleet in namespace %s is as it should be; nothing was changed.\n", r.namespace)
 	default:
-		r.streams.Tell("\nThe fleet in namespace %s is installed; %s changed.\n", r.namespace, render.Count(n, "object", "objects"))
+		r.streams.Tell("\nThe fleet in namespace %s is installed; %s changed.\n", r.namespace, phrase.Count(n, "object", "objects"))
 	}
 	for _, url := range result.URLs {
 		r.streams.Tell("Devices reach it at %s\n", url)
+	}
+	if d := result.Dashboard; d != nil {
+		r.streams.Tell("%s", dashboard(*d))
 	}
 	r.streams.Tell(`Its certificate authority: kubectl -n %[1]s get configmap %[2]s -o jsonpath='{.data.ca\.crt}' > fleet-ca.crt
 Its administrator is in Secret %[3]s. Keep a copy of the Secrets: docs/install.md says which.
@@ -89,6 +93,14 @@ Next, to ask the fleet, and to enrol a device:
 	return nil
 }
 
+// dashboard says how persons open the web dashboard.
+func dashboard(d install.Dashboard) string {
+	if d.Command == "" {
+		return "Persons open its dashboard at " + d.URL + "\n"
+	}
+	return "Persons open its dashboard at " + d.URL + ", while this runs: " + d.Command + "\n"
+}
+
 func (r report) removed(result install.Result, deleteData bool) error {
 	if r.asJSON {
 		return r.json(result)
@@ -96,7 +108,7 @@ func (r report) removed(result install.Result, deleteData bool) error {
 	n := result.Changed()
 	switch {
 	case r.dryRun:
-		r.streams.Tell("\nNothing was deleted. Without --dry-run %s would be.\n", render.Count(n, "object", "objects"))
+		r.streams.Tell("\nNothing was deleted. Without --dry-run %s would be.\n", phrase.Count(n, "object", "objects"))
 	case deleteData:
 		r.streams.Tell("\nThe fleet and its data are gone from namespace %s. The CRDs and the namespace stay.\n", r.namespace)
 	default:

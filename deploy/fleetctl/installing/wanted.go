@@ -108,6 +108,7 @@ func (w *wanted) identity(r *report, now func() time.Time) (*install.Provider, p
 	r.keys, r.provider = w.provider, saved
 	p := &install.Provider{
 		Issuer: saved.Issuer, Project: saved.Project, DeviceOrganization: saved.DeviceOrganization, Organizations: []string{saved.PeopleOrganization}, Key: key,
+		DashboardURL: saved.DashboardURL, DashboardClient: saved.DashboardClient,
 	}
 	ca := w.caFile
 	if _, err := os.Stat(setup.CAFile(w.provider)); ca == "" && err == nil {

@@ -17,6 +17,7 @@ import (
 	"fleet.nationtech.io/deploy/install"
 	"fleet.nationtech.io/deploy/install/provider"
 	"fleet.nationtech.io/deploy/zitadel/setup"
+	"fleet.nationtech.io/eventlog/phrase"
 )
 
 // zitadelCommand is one command line of zitadel install.
@@ -164,7 +165,7 @@ func (c *zitadelCommand) outcome(result provider.Result) {
 	tell := c.streams.Tell
 	switch {
 	case c.dryRun:
-		tell("\nNothing was changed. Without --dry-run %s would be.\n", render.Count(result.Changed, "object", "objects"))
+		tell("\nNothing was changed. Without --dry-run %s would be.\n", phrase.Count(result.Changed, "object", "objects"))
 		return
 	case result.Changed == 0 && result.Made == nil:
 		tell("\nZitadel in namespace %s is as it should be; nothing was changed.\n", c.namespace)

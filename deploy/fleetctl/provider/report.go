@@ -82,8 +82,11 @@ func (r report) outcome(o setup.Outcome) error {
 		r.issuer, o.Project, o.DeviceOrganization, o.PeopleOrganization, o.CalloutKeyFile)
 	tell("  %s context add NAME --url wss://nats.example.org:443 --issuer %s \\\n    --client-id %s --project %s\n", r.streams.Program(), r.issuer, o.CLIClient, o.Project)
 	tell("  %s enroll ssh://pi@10.0.0.5 --id pi-01 --organization %s \\\n    --admin-key-file %s\n", r.streams.Program(), o.DeviceOrganization, o.AccountKeyFile)
-	if o.DashboardClient != "" {
-		tell("\nThe dashboard's client id is %s.\n", o.DashboardClient)
+	if o.DashboardURL != "" {
+		tell("\nPersons sign in to the dashboard at %s by client id %s. To serve it there:\n\n", o.DashboardURL, o.DashboardClient)
+		tell("  %s install --provider %s --set operator.dashboard.enabled=true\n", r.streams.Program(), filepath.Dir(o.CalloutKeyFile))
+		tell("or, with Helm alone, by these values (docs/kubernetes.md):\n  operator:\n    dashboard: {enabled: true, url: %q, clientID: %q}\n", o.DashboardURL, o.DashboardClient)
+		tell("or, without Kubernetes:\n  fleet-operator --dashboard 127.0.0.1:18080 --dashboard-url %s --dashboard-issuer %s \\\n    --dashboard-client-id %s --dashboard-project %s …\n\n", o.DashboardURL, r.issuer, o.DashboardClient, o.Project)
 	}
 	tell("Grant people the roles of the project (viewer, operator, admin) in the provider's console.\n")
 	return nil

@@ -168,8 +168,7 @@ func (c *Connection) connect(timeout time.Duration, say func(string, ...any), o 
 	case errors.Is(err, nats.ErrAuthorization):
 		return nil, nil, c.refusal(c.Servers())
 	case err != nil:
-		return nil, nil, cli.Failed(fmt.Errorf("connect to %s: %w", c.Servers(), err),
-			"is the server up? For a local fleet: fleet-dev up, then read .fleet/env again")
+		return nil, nil, c.unreachable(err)
 	}
 	if c.Tokens != nil {
 		keeping, stop := context.WithCancel(context.Background())
@@ -321,7 +320,7 @@ func (c *Connection) Explain(err error, nc *nats.Conn) error {
 	case errors.Is(err, context.Canceled):
 		return cli.Interrupted("")
 	case errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount), errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, nats.ErrNoResponders):
-		return cli.Failed(fmt.Errorf("%w: the account of user %q has no event log", err, c.User), moreRights)
+		return cli.Failed(fmt.Errorf("%w: the servers run without JetStream, or the account of user %q has no event log", err, c.User), moreRights)
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return cli.Failed(fmt.Errorf("%w: this server has no event log yet", err), "start an operator: it makes the log")
 	case errors.Is(err, reader.ErrLogReset):

@@ -168,7 +168,11 @@ func (c *Connection) NothingMatched(ctx context.Context, s cli.Streams, nc *nats
 		return c.Explain(err, nc)
 	}
 	if s.Terminal {
-		s.Warn("No event matches.\n")
+		why := ""
+		if sel.Trace != "" {
+			why = " Events name a trace only where the operator has a collector: --trace-endpoint."
+		}
+		s.Warn("No event matches.%s\n", why)
 	}
 	return nil
 }

@@ -21,13 +21,15 @@ type Selection struct {
 	types     []string
 
 	Actor, Correlation, Reason string
+	// Trace is the id of a trace, as 32 hexadecimal digits in lower case.
+	Trace string
 
 	namespaces *namespaceHistory // set where other namespaces have a Deployment of the name
 }
 
 // all says whether every message of the log is selected.
 func (s Selection) all() bool {
-	return s.Device == "" && s.Name == "" && len(s.types) == 0 && s.Actor == "" && s.Correlation == "" && s.Reason == ""
+	return s.Device == "" && s.Name == "" && len(s.types) == 0 && s.Actor == "" && s.Correlation == "" && s.Reason == "" && s.Trace == ""
 }
 
 // NewSelection checks what a person typed.
@@ -171,12 +173,15 @@ func (s Selection) Match(e eventlog.Event, foreign error) bool {
 	return s.hasType(e.Type) && s.matchAddress(e)
 }
 
-// matchEnvelope asks who, to which change it belongs, and why.
+// matchEnvelope asks who, to which change and to which trace it belongs, and why.
 func (s Selection) matchEnvelope(e eventlog.Event) bool {
 	if s.Actor != "" && !actedBy(e, s.Actor) {
 		return false
 	}
 	if c := s.Correlation; c != "" && e.CorrelationID != c && (strings.Contains(c, "@") || !strings.HasPrefix(e.CorrelationID, c+"@")) {
+		return false
+	}
+	if s.Trace != "" && e.TraceID() != s.Trace {
 		return false
 	}
 	if s.Reason == "" {

@@ -199,7 +199,7 @@ func TestSelectionByTheEnvelope(t *testing.T) {
 	}
 	failed := eventlog.Event{
 		Type: eventlog.StateReported, Address: eventlog.Address{Family: eventlog.FamilyState, Device: "pi-01", Deployment: "web"},
-		Data: []byte(`{"reason":"ImagePullFailed"}`),
+		Data: []byte(`{"reason":"ImagePullFailed"}`), Traceparent: "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
 	}
 	command := eventlog.Event{Type: eventlog.CommandRequested, Actor: "bob", Address: eventlog.Address{Family: eventlog.FamilyCommand, Device: "pi-01"}}
 	tests := map[string]struct {
@@ -214,6 +214,7 @@ func TestSelectionByTheEnvelope(t *testing.T) {
 		"a name that only begins alike":          {Selection{Correlation: "shop/we"}, nil},
 		"a reason, in whatever case":             {Selection{Reason: "imagepullfailed"}, []eventlog.Event{failed}},
 		"a reason that a person gave":            {Selection{Reason: "replaced"}, []eventlog.Event{request}},
+		"a trace":                                {Selection{Trace: "4bf92f3577b34da6a3ce929d0e0e4736"}, []eventlog.Event{failed}},
 		"a reason together with another's actor": {Selection{Reason: "replaced", Actor: "bob"}, nil},
 	}
 	for name, tt := range tests {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -15,9 +16,31 @@ import (
 
 // Self is who the servers say that a connection is.
 type Self struct {
-	User    string        `json:"user"`
+	User    string        `json:"user"` // empty where the servers ask nobody who they are
 	Account string        `json:"account"`
 	Expires time.Duration `json:"expires"` // until the server ends the connection; 0: never
+	// Permissions are nil where the servers bound nothing.
+	Permissions *Permissions `json:"permissions"`
+}
+
+// Permissions are the subjects on which the servers let a user publish.
+type Permissions struct {
+	Publish *struct {
+		Allow []string `json:"allow"`
+	} `json:"publish"`
+}
+
+// May says whether the servers let the user publish on a subject. It is for what can be done
+// without: a question that is refused is an error of the whole connection. It is false where
+// the servers did not say who this is.
+func (s Self) May(subject string) bool {
+	if s.Account == "" {
+		return false
+	}
+	if s.Permissions == nil || s.Permissions.Publish == nil {
+		return true
+	}
+	return slices.ContainsFunc(s.Permissions.Publish.Allow, func(filter string) bool { return eventlog.Covers(filter, subject) })
 }
 
 const selfTimeout = 2 * time.Second
@@ -76,7 +99,7 @@ func readSelf(m *nats.Msg, err error) (Self, error) {
 	var said struct {
 		Data Self `json:"data"`
 	}
-	if err := json.Unmarshal(m.Data, &said); err != nil || said.Data.User == "" {
+	if err := json.Unmarshal(m.Data, &said); err != nil || said.Data.User+said.Data.Account == "" { // who shows nothing to a server without passwords has no name
 		return Self{}, fmt.Errorf("ask the server who this is: it answers %.200q", m.Data)
 	}
 	return said.Data, nil

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/projections/timeline"
 )
 
 // ANSI colours: what went well, what did not, what is odd, what matters less.
@@ -50,7 +51,7 @@ func formatEvent(e eventlog.Event, foreign error, at time.Time, note string, col
 		return c + s + plain
 	}
 	kind, hue := string(e.Type), hueOf(e)
-	summary := summaryOf(e)
+	summary := timeline.Summary(e, time.Local)
 	if foreign != nil {
 		kind, hue = foreignType, yellow
 		summary = strings.TrimPrefix(foreign.Error(), eventlog.ErrForeign.Error()+": ")
@@ -88,23 +89,5 @@ func About(e eventlog.Event) string {
 }
 
 func hueOf(e eventlog.Event) string {
-	switch e.Type {
-	case eventlog.DeviceOnline, eventlog.RolloutCompleted, eventlog.AgentDriftRepaired, eventlog.AccessAllowed, eventlog.DeploymentAdopted, eventlog.RolloutBatchSucceeded:
-		return green
-	case eventlog.DeviceOffline, eventlog.AgentStepFailed, eventlog.AuthDenied, eventlog.AccessRevoked, eventlog.RolloutAborted, eventlog.RolloutStalled, eventlog.RolloutBatchFailed:
-		return red
-	case eventlog.DeploymentOrphaned, eventlog.DeploymentRefused, eventlog.AgentDriftDetected, eventlog.RolloutPaused, eventlog.RolloutRolledBack,
-		eventlog.RolloutRequestRefused:
-		return yellow
-	case eventlog.StateReported:
-		switch s, err := e.State(); {
-		case err != nil:
-			return yellow
-		case s.Phase == eventlog.PhaseRunning:
-			return green
-		case s.Phase == eventlog.PhaseFailed:
-			return red
-		}
-	}
-	return ""
+	return map[timeline.Tone]string{timeline.Well: green, timeline.Wrong: red, timeline.Odd: yellow}[timeline.ToneOf(e)]
 }

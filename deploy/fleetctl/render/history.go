@@ -10,6 +10,7 @@ import (
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/phrase"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/timeline"
 )
@@ -111,11 +112,11 @@ func rolloutText(all []timeline.Milestone) string {
 		word := strings.ReplaceAll(strings.TrimPrefix(string(m.Type), "rollout."), "_", " ")
 		switch m.Type {
 		case eventlog.RolloutStarted:
-			word += " on " + cmp.Or(Count(m.Devices, "device", "devices"), "no device")
+			word += " on " + cmp.Or(phrase.Count(m.Devices, "device", "devices"), "no device")
 		default:
 			word += " after " + timeline.SpanText(m.After)
 		}
-		parts = append(parts, join(word, bracketed(m.Reason))+fmt.Sprintf(" #%d", m.Sequence))
+		parts = append(parts, phrase.Join(word, bracketed(m.Reason))+fmt.Sprintf(" #%d", m.Sequence))
 	}
 	return strings.Join(parts, ", ")
 }
@@ -150,10 +151,10 @@ func (p textWriter) outcome(e timeline.Entry) {
 			add("though all had once, after %s", timeline.SpanText(*o.AllSucceeded))
 		}
 	} else if o.Pending > 0 {
-		add("%s still to be withdrawn", Count(o.Pending, "device is", "devices are"))
+		add("%s still to be withdrawn", phrase.Count(o.Pending, "device is", "devices are"))
 	}
 	if o.Withdrawn > 0 {
-		add("withdrawn from %s", Count(o.Withdrawn, "device", "devices"))
+		add("withdrawn from %s", phrase.Count(o.Withdrawn, "device", "devices"))
 		switch o.Gone {
 		case 0:
 			add("and gone from none yet")
@@ -173,7 +174,7 @@ func (p textWriter) outcome(e timeline.Entry) {
 	p.hang("  Devices  ", 11, text, hue)
 	if f := o.FirstFailure; f != nil {
 		p.hang("  Failure  ", 11, fmt.Sprintf("the first on %s after %s #%d: %s", f.Device, timeline.SpanText(f.After), f.Sequence,
-			oneLine(join(f.Reason, quoted(f.Error)), 400)), red)
+			oneLine(phrase.Join(f.Reason, phrase.Quoted(f.Error)), 400)), red)
 	}
 }
 
@@ -253,7 +254,7 @@ func (p textWriter) foreign(h *timeline.History, about string) {
 	if h.Foreign > 0 {
 		p.line("")
 		p.line(p.paint(yellow, fmt.Sprintf("%s could not be understood: %s log --type %s %s",
-			Count(h.Foreign, "message", "messages"), p.s.Program(), foreignType, about)))
+			phrase.Count(h.Foreign, "message", "messages"), p.s.Program(), foreignType, about)))
 	}
 }
 

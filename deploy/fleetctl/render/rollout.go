@@ -10,6 +10,7 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/phrase"
 	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/fleet"
 	"fleet.nationtech.io/projections/rollout"
@@ -60,9 +61,9 @@ func (p textWriter) rolloutHead(r resource.Progress) {
 		if run.Kind == eventlog.RunRestart {
 			what = fmt.Sprintf("%s of revision %d, for the %s time", run.Kind, run.Revision, ordinal(run.Restart))
 		}
-		say("run", join(what+",", fmt.Sprintf("#%d,", run.ID), run.Phase, "for", ago(r.Time, run.Since), word("by", run.By)), "")
+		say("run", phrase.Join(what+",", fmt.Sprintf("#%d,", run.ID), run.Phase, "for", ago(r.Time, run.Since), phrase.Word("by", run.By)), "")
 	}
-	spec := join(fmt.Sprintf("revision %d", r.Revision), quoted(r.Cause))
+	spec := phrase.Join(fmt.Sprintf("revision %d", r.Revision), phrase.Quoted(r.Cause))
 	if r.Refused {
 		spec += ", refused: it is not tried again"
 	}
@@ -71,15 +72,15 @@ func (p textWriter) rolloutHead(r resource.Progress) {
 	}
 	if h := r.Hold; h != nil {
 		text := fmt.Sprintf("by %s for %s (#%d)", cmp.Or(h.By, "a person"), ago(r.Time, h.Since), h.Sequence)
-		say("held", join(text, quoted(h.Reason)), yellow)
+		say("held", phrase.Join(text, phrase.Quoted(h.Reason)), yellow)
 	}
 	if r.Paused {
 		say("held", "by spec.rollout.paused", yellow)
 	}
 	for _, q := range r.Requests {
-		say("asked", join(fmt.Sprintf("%s by %s (#%d)", q.Verb, q.By, q.Sequence), quoted(q.Reason)), yellow)
+		say("asked", phrase.Join(fmt.Sprintf("%s by %s (#%d)", q.Verb, q.By, q.Sequence), phrase.Quoted(q.Reason)), yellow)
 	}
-	say("now", join(r.Reason+":", r.Message), "")
+	say("now", phrase.Join(r.Reason+":", r.Message), "")
 	say("to do", r.Do, "")
 }
 
@@ -166,7 +167,7 @@ func RolloutLine(s cli.Streams, p resource.Progress) {
 		}
 	}
 	parts = append(parts, cmp.Or(strings.Join(counts, ", "), "no device matches"))
-	w.line(Printable(join(parts...)))
+	w.line(Printable(phrase.Join(parts...)))
 }
 
 func rolloutHue(state, reason string) string {

@@ -9,6 +9,7 @@ import (
 
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/phrase"
 	"fleet.nationtech.io/operator/resource"
 )
 
@@ -40,9 +41,9 @@ func RolloutPlan(s cli.Streams, p resource.Plan) {
 		w.hang("  ", 2, strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), "; "), "")
 	}
 	say(fmt.Sprintf("%s match, %d online", Plural(uint64(p.Matched), "device", "devices"), p.Online),
-		Count(p.Offline, "is offline and follows when it is back", "are offline and follow when they are back"),
+		phrase.Count(p.Offline, "is offline and follows when it is back", "are offline and follow when they are back"),
 		skippedText(p))
-	say(disruptionText(p), Count(p.First, "device gets it for the first time", "devices get it for the first time"))
+	say(disruptionText(p), phrase.Count(p.First, "device gets it for the first time", "devices get it for the first time"))
 	say(fmt.Sprintf("it takes at least %s, and what the devices themselves take%s", brief(time.Duration(p.AtLeast)), approvalsText(p.Approvals)))
 	if p.AtRisk > 0 {
 		say(fmt.Sprintf("%s before anything is judged", Plural(uint64(p.AtRisk), "device is disrupted", "devices are disrupted")))
@@ -121,9 +122,9 @@ func disruptionText(p resource.Plan) string {
 	case p.Disruptions == 0:
 		return "no device is disrupted"
 	case p.Kind == eventlog.RunImmediate:
-		return Count(p.Disruptions, "device is disrupted, at once", "devices are disrupted, all at once")
+		return phrase.Count(p.Disruptions, "device is disrupted, at once", "devices are disrupted, all at once")
 	}
-	return fmt.Sprintf("%s, at most %d at a time", Count(p.Disruptions, "device is disrupted", "devices are disrupted"), p.Limit)
+	return fmt.Sprintf("%s, at most %d at a time", phrase.Count(p.Disruptions, "device is disrupted", "devices are disrupted"), p.Limit)
 }
 
 func approvalsText(n int) string {
@@ -140,9 +141,9 @@ func RolloutRevisions(s cli.Streams, rs resource.Revisions) {
 		is := strings.Join(revisionMarks(r), ",")
 		first := []string{fmt.Sprint(r.Revision), "", "", r.Time.Local().Format(TimeLayout), Printable(r.By), "not started", is, Printable(r.Cause)}
 		for i, run := range r.Runs {
-			row := []string{"", fmt.Sprintf("#%d", run.ID), run.Kind, run.Time.Local().Format(TimeLayout), Printable(run.By), Printable(join(run.Result, bracketed(run.Reason))), "", ""}
+			row := []string{"", fmt.Sprintf("#%d", run.ID), run.Kind, run.Time.Local().Format(TimeLayout), Printable(run.By), Printable(phrase.Join(run.Result, bracketed(run.Reason))), "", ""}
 			if run.Result != "completed" && run.Result != "rolled back" && run.Batches > 1 {
-				row[5] = Printable(join(run.Result, fmt.Sprintf("in batch %d/%d", run.Batch, run.Batches), bracketed(run.Reason)))
+				row[5] = Printable(phrase.Join(run.Result, fmt.Sprintf("in batch %d/%d", run.Batch, run.Batches), bracketed(run.Reason)))
 			}
 			if run.From > 0 {
 				row[2] = fmt.Sprintf("%s from %d", run.Kind, run.From)

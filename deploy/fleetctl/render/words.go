@@ -2,42 +2,10 @@ package render
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 	"unicode"
 )
-
-// Count says how many; empty for none.
-func Count(n int, one, many string) string {
-	switch n {
-	case 0:
-		return ""
-	case 1:
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
-}
-
-// word puts a name before a value, and nothing before none.
-func word(name, value string) string {
-	if value == "" {
-		return ""
-	}
-	return name + " " + value
-}
-
-func quoted(s string) string {
-	if s == "" {
-		return ""
-	}
-	return "“" + s + "”"
-}
-
-// join puts the parts that are there beside each other.
-func join(parts ...string) string {
-	return strings.Join(slices.DeleteFunc(parts, func(s string) bool { return s == "" }), " ")
-}
 
 // Printable keeps what comes from devices from moving the cursor or ending the
 // line.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -19,6 +18,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator/decide"
+	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -153,12 +153,9 @@ func (e env) await(ctx, bounded context.Context, js jetstream.JetStream, f reque
 		if ev.Type == eventlog.DeploymentDeleted {
 			return cli.Failed(fmt.Errorf("%s was deleted meanwhile (event %d)", f.key, ev.Sequence), e.s.Program()+" history deployment/"+f.key.Name+" -n "+f.key.Namespace)
 		}
-		if ev.Type.Family() != eventlog.FamilyDeployment || !strings.HasPrefix(string(ev.Type), "rollout.") {
+		r, ok := resource.RolloutAnswer(ev, out.Request)
+		if !ok {
 			continue
-		}
-		r, err := eventlog.Payload[eventlog.Rollout](ev)
-		if err != nil || r.Request != out.Request {
-			continue // the fold skips it too, or it answers another
 		}
 		if ev.Type == eventlog.RolloutRequestRefused {
 			return cli.Failed(fmt.Errorf("the operator refused it (%s, event %d): %s", r.Reason, ev.Sequence, r.Message), e.afterRefusal(f, r.Reason))
@@ -175,30 +172,11 @@ func (e env) await(ctx, bounded context.Context, js jetstream.JetStream, f reque
 
 // happened says in a sentence what the operator did.
 func (e env) happened(f requestFlags, r eventlog.Rollout, ev eventlog.Event) string {
-	watch := fmt.Sprintf("watch it: %s rollout status %s -n %s -w", e.s.Program(), f.key.Name, f.key.Namespace)
-	event := fmt.Sprintf("(event %d)", ev.Sequence)
-	switch ev.Type {
-	case eventlog.RolloutPaused:
-		return fmt.Sprintf("%s is on hold %s: no device is given anything until resume", f.key, event)
-	case eventlog.RolloutResumed:
-		return fmt.Sprintf("%s goes on %s; %s", f.key, event, watch)
-	case eventlog.RolloutPromoted:
-		if r.Full {
-			return fmt.Sprintf("%s goes on to its last batch, and nothing is judged any more %s; %s", f.key, event, watch)
-		}
-		return fmt.Sprintf("%s goes on after batch %d %s; %s", f.key, r.Batch, event, watch)
-	case eventlog.RolloutAborted:
-		return fmt.Sprintf("the rollout of %s to revision %d is aborted %s: each device keeps what it has", f.key, r.Revision, event)
-	case eventlog.RolloutStarted:
-		switch r.Kind {
-		case eventlog.RunRollback:
-			return fmt.Sprintf("%s goes back from revision %d to %d %s; %s", f.key, r.From, r.Revision, event, watch)
-		case eventlog.RunRestart:
-			return fmt.Sprintf("%s restarts at revision %d, in batches %s; %s", f.key, r.Revision, event, watch)
-		}
-		return fmt.Sprintf("%s tries revision %d again, from the first batch %s; %s", f.key, r.Revision, event, watch)
+	text, on := resource.RolloutAnswerText(f.key, ev, r)
+	if on {
+		text += fmt.Sprintf("; watch it: %s rollout status %s -n %s -w", e.s.Program(), f.key.Name, f.key.Namespace)
 	}
-	return fmt.Sprintf("the operator answered with %s %s", ev.Type, event)
+	return text
 }
 
 // afterRefusal is what to do about a refusal.

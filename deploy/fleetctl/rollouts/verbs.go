@@ -8,6 +8,7 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/deploy/fleetctl/complete"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/fleet"
 )
 
@@ -26,7 +27,7 @@ type verb struct {
 func verbs() []verb {
 	return []verb{
 		{
-			name: eventlog.RequestPause, short: "Hold a rollout: no device is given anything until resume",
+			name: eventlog.RequestPause, short: resource.Does(eventlog.RequestPause),
 			long: `Hold a rollout: no device is given anything until resume, by the spec or a rollback
 neither. What a device was given before goes on, and is not judged.
 
@@ -36,13 +37,13 @@ author saw.`,
 			example: "  fleetctl rollout pause deployment/web -n shop --reason 'shop 17 reports broken tills'",
 		},
 		{
-			name: eventlog.RequestResume, short: "End a hold, or let a paused rollout go on",
+			name: eventlog.RequestResume, short: resource.Does(eventlog.RequestResume),
 			long: `End a hold, or let a rollout go on that the operator paused. The devices that failed
 get another deadline, and their soak begins again.`,
 			example: "  fleetctl rollout resume web -n shop",
 		},
 		{
-			name: eventlog.RequestPromote, short: "Let a rollout go on after the open batch, whatever its devices say",
+			name: eventlog.RequestPromote, short: resource.Does(eventlog.RequestPromote),
 			long: `Let a rollout go on after the open batch: as the approval that a batch waits for, or
 although its devices have not proven the revision, or failed.
 
@@ -64,7 +65,7 @@ A batch with fourEyes is approved in Kubernetes alone, which can tell two person
 			},
 		},
 		{
-			name: eventlog.RequestAbort, short: "End a rollout: each device keeps what it has",
+			name: eventlog.RequestAbort, short: resource.Does(eventlog.RequestAbort),
 			long: `End a rollout. Each device keeps what it has, so that some run the new revision and some
 the old one. What the spec says is refused until it changes, or by retry.
 
@@ -76,7 +77,7 @@ To go back to what ran before, use undo: it ends the rollout, too.`,
 			},
 		},
 		{
-			name: eventlog.RequestUndo, short: "Go back to what ran before",
+			name: eventlog.RequestUndo, short: resource.Does(eventlog.RequestUndo),
 			long: `Go back to what ran before: to the stable revision where the run did not complete, else
 to the one that was stable before. --to-revision N goes to another of the last ten.
 
@@ -90,20 +91,20 @@ undo of an undo tries it again, as retry does.`,
 			},
 		},
 		{
-			name: eventlog.RequestRetry, short: "Try again what was refused after a rollback or an abort",
+			name: eventlog.RequestRetry, short: resource.Does(eventlog.RequestRetry),
 			long: `Try again what was refused after a rollback or an abort: a new run of what the spec
 says, from the first batch.`,
 			example: "  fleetctl rollout retry web -n shop",
 		},
 		{
-			name: eventlog.RequestRetryFailed, short: "Give the failed devices of a paused rollout another deadline",
+			name: eventlog.RequestRetryFailed, short: resource.Does(eventlog.RequestRetryFailed),
 			long: `Give the failed devices of a paused rollout another deadline. The agents have gone on
 trying meanwhile; this is the word for it where what they failed by was mended outside,
 such as a registry. It does what resume does.`,
 			example: "  fleetctl rollout retry-failed web -n shop --reason 'the registry is back'",
 		},
 		{
-			name: eventlog.RequestRestart, short: "Make the containers of what is out again, in batches",
+			name: eventlog.RequestRestart, short: resource.Does(eventlog.RequestRestart),
 			long: `Make the containers of what is out again, in batches, as a new revision would. The spec
 does not change: the label rollout.nationtech.io/restart of each service is raised.`,
 			example: "  fleetctl rollout restart deployment/web -n shop",

@@ -77,11 +77,9 @@ func copied(m promql.Matrix) promql.Matrix {
 // unanswered are queries that rightly have no answer in the story, and why.
 var unanswered = map[string]string{
 	"Device: Key ends in: A":                   "the development provider's keys have no end",
-	"Rollouts: Answers to gates: A":            "no rollout of the story has a gate",
 	"Rollouts: Time of an answer to a gate: A": "no rollout of the story has a gate",
 	"Device: Drift: A":                         "nobody touches a container",
 	"Device: Reports: B":                       "the log refuses no report",
-	"Platform: Reports of agents: B":           "the log refuses no report",
 	"Platform: Growth of the log: B":           "nobody writes a foreign message",
 	"Platform: Buckets: C":                     "no bucket goes out of service",
 	"Platform: Buckets: D":                     "the server refuses no message",

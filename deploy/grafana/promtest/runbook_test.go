@@ -1,6 +1,7 @@
 package promtest
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -93,4 +94,22 @@ func anchors(text string) string {
 		}
 	}
 	return all.String()
+}
+
+func TestTheReadmeSaysHowManyAlertsThereAre(t *testing.T) {
+	b, err := os.ReadFile("../../../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	alerts := 0
+	for _, g := range ruleGroups(t) {
+		for _, r := range g.Rules {
+			if r.Alert != "" {
+				alerts++
+			}
+		}
+	}
+	if want := fmt.Sprintf(" and %d alerts, each with a runbook", alerts); !strings.Contains(string(b), want) {
+		t.Errorf("README.md does not say %q", want)
+	}
 }

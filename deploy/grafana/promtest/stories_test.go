@@ -123,6 +123,41 @@ fleet_operator_log_reserve_open{instance="a"} 0x9 1x20 0x20`,
 		quiet: 13 * time.Minute, fires: 18 * time.Minute, clears: 32 * time.Minute,
 		summary: "The bucket desired-state is missing, is being rebuilt, or is configured wrongly, so changes of it reach nobody live.",
 	},
+	"FleetBucketBehind": {
+		load:  `fleet_operator_bucket_lag_seconds{instance="a",bucket="device-state"} 0x9 120x20 0x20`,
+		quiet: 13 * time.Minute, fires: 18 * time.Minute, clears: 32 * time.Minute,
+		summary: "The bucket device-state lacks messages of the log up to 2m 0s old, so all that read it see the past.",
+	},
+	"FleetSealsBehind": {
+		load:  `fleet_operator_seal_lag_seconds{instance="a"} 600x9 7200x30 0x20`,
+		quiet: 20 * time.Minute, fires: 30 * time.Minute, clears: 45 * time.Minute,
+		summary: "Events of the log up to 2h 0m 0s old have no seal: a change of them would not be seen.",
+	},
+	"FleetOperatorBehind": {
+		load: `
+fleet_operator_fold_lag_seconds{instance="a"} 0x9 60+60x20 0x20
+fleet_operator_fold_lag_seconds{instance="b"} 0x60`,
+		quiet: 14 * time.Minute, fires: 20 * time.Minute, clears: 35 * time.Minute,
+		summary: "The operator a has not folded events of the log up to 11m 0s old: it decides by the past, or not at all.",
+	},
+	"FleetAccessBehind": {
+		load:  `fleet_callout_access_lag_seconds{instance="a"} 0x9 60+60x20 0x20`,
+		quiet: 14 * time.Minute, fires: 20 * time.Minute, clears: 35 * time.Minute,
+		summary: "The auth callout a has not read for 11m 0s whose access is revoked.",
+	},
+	"FleetEnginesDown": {
+		load: `
+fleet_agents_engines_down{instance="a"} 1x9 20x30 0x20
+fleet_agents_heard{instance="a",figures="yes"} 190x70
+fleet_agents_heard{instance="a",figures="no"} 10x70`,
+		quiet: 22 * time.Minute, fires: 30 * time.Minute, clears: 45 * time.Minute,
+		summary: "On 10% of the devices Podman has not answered their agent for 15 minutes.",
+	},
+	"FleetClocksOff": {
+		load:  `fleet_agents_clocks_off{instance="a"} 0x9 3x50 0x20`,
+		quiet: 35 * time.Minute, fires: 50 * time.Minute, clears: 65 * time.Minute,
+		summary: "3 devices have a clock that is more than 5 seconds off.",
+	},
 	"FleetSealBroken": {
 		load:  `fleet_operator_seal_broken{instance="a"} 0x9 1x20 0x20`,
 		quiet: 9 * time.Minute, fires: 11 * time.Minute, clears: 32 * time.Minute,

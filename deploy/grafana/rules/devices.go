@@ -16,6 +16,18 @@ func deviceAlerts() []alert {
 			act:     "Suspect what all devices share before the devices: the NATS servers, their certificates, the auth callout, the identity provider. Pause rollouts with fleetctl rollout pause until it is found.",
 		},
 		{
+			name: "FleetEnginesDown", severity: Warning, lasts: "15m",
+			expr:    "max(fleet_agents_engines_down) / (max(sum by (instance) (fleet_agents_heard)) > 0) > 0.02",
+			summary: "On {{ $value | humanizePercentage }} of the devices Podman has not answered their agent for 15 minutes.",
+			act:     "Run fleetctl log --type agent.step_failed to see which and why. Suspect what they share: an update of the system, a full disk.",
+		},
+		{
+			name: "FleetClocksOff", severity: Warning, lasts: "30m",
+			expr:    "max(fleet_agents_clocks_off) > 0",
+			summary: "{{ $value }} devices have a clock that is more than 5 seconds off.",
+			act:     "Run fleetctl doctor, which names the worst. Tokens and certificates are refused where a clock is far off: look at the devices' NTP.",
+		},
+		{
 			name: "FleetDeploymentsOrphaned", severity: Warning, lasts: "5m",
 			expr:    "max(fleet_operator_orphaned_deployments) > 0",
 			summary: "{{ $value }} Deployments have lost their object in Kubernetes, and nobody was seen deleting it.",

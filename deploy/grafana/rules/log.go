@@ -27,6 +27,18 @@ func logAlerts() []alert {
 			act:     "The operator that leads mends it within seconds where it can. As it has not, look at its log and at the NATS servers, then run fleetctl rebuild {{ $labels.bucket }}.",
 		},
 		{
+			name: "FleetBucketBehind", severity: Warning, lasts: "5m",
+			expr:    "max by (bucket) (fleet_operator_bucket_lag_seconds) > 60",
+			summary: "The bucket {{ $labels.bucket }} lacks messages of the log up to {{ $value | humanizeDuration }} old, so all that read it see the past.",
+			act:     "Look at the load, the disks and the logs of the NATS servers; FleetBucketStalled fires where the bucket does not move at all.",
+		},
+		{
+			name: "FleetSealsBehind", severity: Warning, lasts: "15m",
+			expr:    "max(fleet_operator_seal_lag_seconds) > 3600",
+			summary: "Events of the log up to {{ $value | humanizeDuration }} old have no seal: a change of them would not be seen.",
+			act:     "Look at the log of the operator that leads: it says why it does not seal. Where --seal-interval is longer than an hour, change the alert.",
+		},
+		{
 			name: "FleetSealBroken", severity: Critical,
 			expr:    "max(fleet_operator_seal_broken) == 1",
 			summary: "A seal contradicts the event log: what was sealed has been changed, or the log was replaced.",

@@ -9,6 +9,18 @@ func platformAlerts() []alert {
 			act:     "Look at the replicas: kubectl get lease, their logs, and whether they reach NATS and the Kubernetes API. Devices keep what they run.",
 		},
 		{
+			name: "FleetOperatorBehind", severity: Critical, lasts: "5m",
+			expr:    "max by (instance) (fleet_operator_fold_lag_seconds) > 60",
+			summary: "The operator {{ $labels.instance }} has not folded events of the log up to {{ $value | humanizeDuration }} old: it decides by the past, or not at all.",
+			act:     "Look at its log, its CPU and its connection to NATS. If it stands still, restart it: it goes on from the newest checkpoint.",
+		},
+		{
+			name: "FleetAccessBehind", severity: Critical, lasts: "5m",
+			expr:    "max by (instance) (fleet_callout_access_lag_seconds) > 60",
+			summary: "The auth callout {{ $labels.instance }} has not read for {{ $value | humanizeDuration }} whose access is revoked.",
+			act:     "Look at its log and at its connection to the log on NATS. After an hour it lets nobody in by a token.",
+		},
+		{
 			name: "FleetClusterMismatch", severity: Critical, lasts: "1m",
 			expr:    "max(fleet_operator_cluster_mismatch) == 1",
 			summary: "The event log belongs to another Kubernetes cluster, so the operator decides nothing.",

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"fleet.nationtech.io/eventlog/phrase"
 )
 
 // Level is how much a finding matters.
@@ -40,15 +42,19 @@ const (
 
 // Wish is what an installation needs of the cluster.
 type Wish struct {
-	Servers       int    // NATS servers
-	Apart         bool   // each on a node of its own, or it does not start
-	StorageClass  string // of their claims; empty: the cluster's default one
-	Storage       bool   // claims are made at all
-	Expose        Expose
-	Host          string   // the name or address by which devices come; empty: not known
-	IngressClass  string   // empty: the cluster's default one
-	Architectures []string // of which there are images; empty: not known
-	Lacking       []Right
+	Servers      int    // NATS servers
+	Apart        bool   // each on a node of its own, or it does not start
+	StorageClass string // of their claims; empty: the cluster's default one
+	Storage      bool   // claims are made at all
+	Expose       Expose
+	Host         string // the name or address by which devices come; empty: not known
+	IngressClass string // empty: the cluster's default one
+	// DashboardIngress says whether persons reach the dashboard by an Ingress, of the class
+	// DashboardClass; empty: the cluster's default one.
+	DashboardIngress bool
+	DashboardClass   string
+	Architectures    []string // of which there are images; empty: not known
+	Lacking          []Right
 }
 
 const (
@@ -74,6 +80,9 @@ func Preflight(f Facts, w Wish) []Finding {
 	nodes(f, w, say)
 	storage(f, w, say)
 	exposure(f, w, say)
+	if w.DashboardIngress {
+		ingress(f, w.DashboardClass, "operator.dashboard.ingress", "use --set operator.dashboard.ingress.enabled=false", say)
+	}
 	if f.Skew.Abs() > mostSkew {
 		say(Warn, "Have both follow a time server: tokens and certificates are judged by clocks.",
 			"The API server's clock is %s %s this machine's.", f.Skew.Abs().Round(time.Second), direction(f.Skew))
@@ -155,12 +164,12 @@ func nodes(f Facts, w Wish, say sayer) {
 		say(Refuse, "Make a node ready, or uncordon one: kubectl get nodes.", "None of the cluster's nodes takes pods.")
 	case have < w.Servers && w.Apart:
 		say(Refuse, "Add nodes, or use --profile lab. To have servers share nodes: --set nats.spread=ScheduleAnyway.",
-			"%s for %d NATS servers, each of which needs a node of its own.", Count(have, "node takes pods", "nodes take pods"), w.Servers)
+			"%s for %d NATS servers, each of which needs a node of its own.", phrase.Number(have, "node takes pods", "nodes take pods"), w.Servers)
 	case have < w.Servers:
 		say(Warn, "For production add nodes. For a lab use --profile lab.",
-			"%s for %d NATS servers. Servers that share a node are lost with it together.", Count(have, "node takes pods", "nodes take pods"), w.Servers)
+			"%s for %d NATS servers. Servers that share a node are lost with it together.", phrase.Number(have, "node takes pods", "nodes take pods"), w.Servers)
 	default:
-		say(Note, "", "%s.", Count(have, "node takes pods", "nodes take pods"))
+		say(Note, "", "%s.", phrase.Number(have, "node takes pods", "nodes take pods"))
 	}
 	if len(w.Architectures) == 0 {
 		return
@@ -217,7 +226,7 @@ func exposure(f Facts, w Wish, say sayer) {
 			say(Refuse, "Install a Gateway API implementation, or use --set devices.expose=ingress, loadBalancer or nodePort.", "The cluster serves no HTTPRoutes.")
 		}
 	case ExposeIngress:
-		ingress(f, w, say)
+		ingress(f, w.IngressClass, "devices.ingress", "use --set devices.expose=nodePort or loadBalancer", say)
 	case ExposeNone:
 		say(Note, "", "Devices outside the cluster cannot reach NATS: nothing exposes it.")
 	case ExposeLoadBalancer, ExposeNodePort:
@@ -228,7 +237,8 @@ func exposure(f Facts, w Wish, say sayer) {
 	}
 }
 
-func ingress(f Facts, w Wish, say sayer) {
+// ingress looks for the class of an Ingress, which the value VALUE.className names.
+func ingress(f Facts, class, value, otherwise string, say sayer) {
 	if f.unread("ingress classes") {
 		return
 	}
@@ -242,22 +252,14 @@ func ingress(f Facts, w Wish, say sayer) {
 	}
 	switch {
 	case len(names) == 0:
-		say(Refuse, "Install an ingress controller, or use --set devices.expose=nodePort or loadBalancer.", "The cluster has no ingress controller.")
-	case w.IngressClass != "" && !slices.Contains(names, w.IngressClass):
-		say(Refuse, "Name one that is there: --set devices.ingress.className=NAME.", "There is no ingress class %s. The cluster has %s.", w.IngressClass, strings.Join(names, ", "))
-	case w.IngressClass == "" && def == "":
-		say(Refuse, "Choose one: --set devices.ingress.className="+names[0]+".", "None of the cluster's ingress classes is the default one. The cluster has %s.", strings.Join(names, ", "))
+		say(Refuse, "Install an ingress controller, or "+otherwise+".", "The cluster has no ingress controller.")
+	case class != "" && !slices.Contains(names, class):
+		say(Refuse, "Name one that is there: --set "+value+".className=NAME.", "There is no ingress class %s. The cluster has %s.", class, strings.Join(names, ", "))
+	case class == "" && def == "":
+		say(Refuse, "Choose one: --set "+value+".className="+names[0]+".", "None of the cluster's ingress classes is the default one. The cluster has %s.", strings.Join(names, ", "))
 	}
 }
 
 func (f Facts) unread(what string) bool {
 	return slices.ContainsFunc(f.Unread, func(u Unread) bool { return u.What == what })
-}
-
-// Count is a number with its noun.
-func Count(n int, one, many string) string {
-	if n == 1 {
-		return "1 " + one
-	}
-	return fmt.Sprintf("%d %s", n, many)
 }

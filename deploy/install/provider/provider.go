@@ -18,6 +18,7 @@ import (
 	"fleet.nationtech.io/deploy/install/apply"
 	"fleet.nationtech.io/deploy/install/cluster"
 	"fleet.nationtech.io/deploy/zitadel/setup"
+	"fleet.nationtech.io/eventlog/phrase"
 )
 
 // Namespace is where Zitadel goes, unless a person says another: a namespace of its own,
@@ -74,7 +75,7 @@ type Result struct {
 type RefusedError struct{ Findings []cluster.Finding }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("Zitadel cannot be installed: %s", cluster.Count(len(e.Findings), "thing must be mended first", "things must be mended first"))
+	return fmt.Sprintf("Zitadel cannot be installed: %s", phrase.Number(len(e.Findings), "thing must be mended first", "things must be mended first"))
 }
 
 // FailedError is what went wrong, and what to do about it.
@@ -201,7 +202,7 @@ func (r *run) put(ctx context.Context, step string, objects ...*unstructured.Uns
 	}
 	r.result.Changed += changed
 	if changed > 0 {
-		r.say(step, "%s changed.", cluster.Count(changed, "object", "objects"))
+		r.say(step, "%s changed.", phrase.Number(changed, "object", "objects"))
 	} else {
 		r.say(step, "Nothing changed.")
 	}

@@ -3,6 +3,7 @@ package setup
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"fleet.nationtech.io/deploy/zitadel"
 )
@@ -77,14 +78,20 @@ func (s *Setup) application(ctx context.Context, step *Step) (made bool, err err
 			}
 		}
 		step.ID = there.ID
+		wanted = beside(wanted, there)
 		if wanted.OIDC.Same(there.OIDC) {
 			return made, nil
 		}
 		if step.Action == Make {
-			step.Action, step.Why = Change, "its configuration differed"
+			step.Action, step.Why = Change, differs(wanted, there)
 		}
-		wanted.ID = there.ID
-		return made, s.ofPeople().Configure(ctx, s.found.Project.ID, wanted)
+		wanted.ID, wanted.ClientID = there.ID, there.ClientID
+		if err := s.ofPeople().Configure(ctx, s.found.Project.ID, wanted); err != nil {
+			return made, err
+		}
+		i := slices.IndexFunc(s.found.Applications, func(a zitadel.Application) bool { return a.ID == wanted.ID })
+		s.found.Applications[i] = wanted
+		return made, nil
 	}
 	return false, nil
 }

@@ -92,8 +92,8 @@ func Plan(w Wanted, f Found, now time.Time) []Step {
 	}
 	for _, wanted := range w.applications() {
 		switch there, _ := f.application(wanted.Name); {
-		case there.ID != "" && !wanted.OIDC.Same(there.OIDC):
-			add(Application, wanted.Name, there.ID, "its configuration differed")
+		case there.ID != "" && !beside(wanted, there).OIDC.Same(there.OIDC):
+			add(Application, wanted.Name, there.ID, differs(wanted, there))
 		default:
 			add(Application, wanted.Name, there.ID)
 		}

@@ -1,6 +1,7 @@
 package setup
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -54,6 +55,16 @@ func TestThePlanNamesWhatIsMissingAndWhatDiffers(t *testing.T) {
 			o.Grants = o.Grants[:1]
 			f.Applications[2].OIDC = &o
 		}, []Step{{Kind: Application, Name: "fleetctl", Action: Change, ID: "b", Why: "its configuration differed"}}},
+		"a dashboard that has a secret": {func(f *Found) {
+			o := *f.Applications[3].OIDC
+			o.Auth = zitadel.AuthBasic
+			f.Applications[3].OIDC = &o
+		}, nil},
+		"a dashboard that is elsewhere, too": {func(f *Found) {
+			o := *f.Applications[3].OIDC
+			o.RedirectURIs = append(slices.Clone(o.RedirectURIs), "https://old.example.org/auth/callback")
+			f.Applications[3].OIDC = &o
+		}, []Step{{Kind: Application, Name: "fleet-dashboard", Action: Change, ID: "c", Why: "its configuration differed; these redirect URIs go: https://old.example.org/auth/callback"}}},
 		"the account without its role": {func(f *Found) { f.Administers = f.Administers[:1] }, []Step{{Kind: Administrator, Name: "fleet-enrolment", Action: Make}}},
 		"a locked account": {func(f *Found) { f.Account.State = zitadel.Locked }, []Step{
 			{Kind: Account, Name: "fleet-enrolment", Action: Change, ID: "7", Why: "it was not active"},
@@ -121,12 +132,21 @@ func TestWhatIsWrongWithWhatIsWantedIsSaid(t *testing.T) {
 		"a key of an hour":                    func(w *Wanted) { w.KeyLife = time.Hour },
 		"an address without a scheme":         func(w *Wanted) { w.DashboardURL = "fleet.example.org" },
 		"an address with a query":             func(w *Wanted) { w.DashboardURL = "https://fleet.example.org/?x=1" },
+		"an address with a path":              func(w *Wanted) { w.DashboardURL = "https://fleet.example.org/fleet" },
+		"an address with a password":          func(w *Wanted) { w.DashboardURL = "https://me:geheim@fleet.example.org" },
+		"an address in clear":                 func(w *Wanted) { w.DashboardURL = "http://fleet.example.org" },
 		"an address of another kind of thing": func(w *Wanted) { w.DashboardURL = "nats://fleet.example.org" },
 	} {
 		w := right
 		change(&w)
 		if w.Check() == nil {
 			t.Errorf("%s: no error", name)
+		}
+	}
+	for _, address := range []string{"https://fleet.example.org", "https://fleet.example.org:8443/", "http://localhost:18080", "http://127.0.0.1:18080", "http://[::1]:18080/"} {
+		w := right
+		if w.DashboardURL = address; w.Check() != nil {
+			t.Errorf("%s: %v", address, w.Check())
 		}
 	}
 	if err := right.Check(); err != nil {

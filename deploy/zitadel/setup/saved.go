@@ -22,6 +22,7 @@ type Saved struct {
 	PeopleOrganization string `json:"people_organization"`
 	CLIClient          string `json:"cli_client_id,omitempty"`
 	DashboardClient    string `json:"dashboard_client_id,omitempty"`
+	DashboardURL       string `json:"dashboard_url,omitempty"`
 }
 
 // AccountKeyFile is the key, in the directory of the keys, of the account that makes
@@ -40,7 +41,10 @@ func (o Outcome) Save(dir, issuer string, ca []byte) error {
 			return err
 		}
 	}
-	text, err := json.MarshalIndent(Saved{issuer, o.Project, o.DeviceOrganization, o.PeopleOrganization, o.CLIClient, o.DashboardClient}, "", "  ")
+	text, err := json.MarshalIndent(Saved{
+		Issuer: issuer, Project: o.Project, DeviceOrganization: o.DeviceOrganization, PeopleOrganization: o.PeopleOrganization,
+		CLIClient: o.CLIClient, DashboardClient: o.DashboardClient, DashboardURL: o.DashboardURL,
+	}, "", "  ")
 	if err != nil {
 		return err
 	}

@@ -43,6 +43,7 @@ type Outcome struct {
 	Project            string `json:"project"`
 	CLIClient          string `json:"cli_client_id"`
 	DashboardClient    string `json:"dashboard_client_id,omitempty"`
+	DashboardURL       string `json:"dashboard_url,omitempty"`
 	CalloutKeyFile     string `json:"callout_key_file"`
 	AccountKeyFile     string `json:"enrolment_key_file"`
 }
@@ -81,7 +82,7 @@ func (s *Setup) outcome(steps []Step) Outcome {
 	}
 	cliApp, _ := s.found.application(cli)
 	dashboardApp, _ := s.found.application(dashboard)
-	o.CLIClient, o.DashboardClient = cliApp.ClientID, dashboardApp.ClientID
+	o.CLIClient, o.DashboardClient, o.DashboardURL = cliApp.ClientID, dashboardApp.ClientID, dashboardAt(dashboardApp)
 	return o
 }
 

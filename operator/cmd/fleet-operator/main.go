@@ -12,10 +12,9 @@ import (
 	"syscall"
 
 	"github.com/go-logr/logr"
-	"github.com/prometheus/client_golang/prometheus"
-	"github.com/prometheus/client_golang/prometheus/collectors"
 	"k8s.io/klog/v2"
 
+	"fleet.nationtech.io/eventlog/processmetrics"
 	"fleet.nationtech.io/operator"
 )
 
@@ -47,8 +46,7 @@ func run(args []string, getenv func(string) string, stderr io.Writer) int {
 	}
 	logger := slog.New(slog.NewJSONHandler(stderr, &slog.HandlerOptions{Level: s.logLevel}))
 	klog.SetLogger(logr.FromSlogHandler(logger.Handler()))
-	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry := processmetrics.NewRegistry("fleet-operator")
 
 	options, err := s.options(logger, registry)
 	if err != nil {

@@ -41,6 +41,10 @@ type settings struct {
 	eventsAPI                                          bool
 	dashboard                                          string
 	dashboardOpen                                      bool
+	signIn                                             operator.SignIn
+	traceEndpoint                                      string
+	traceDevices                                       int
+	traces                                             bool
 	logLevel                                           slog.Level
 }
 
@@ -88,10 +92,18 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	f.Var(&s.prometheusTokens, "prometheus-token-file", "`name=FILE` with the bearer token for the Prometheus server of that name, read again for each question; may be given again")
 	f.StringVar(&s.deviceLabels, "device-labels", string(operator.LabelsReported), "which labels select: reported (by the agents, and set by persons) or registered (set by persons alone)")
 	f.BoolVar(&s.adoptCluster, "adopt-cluster", false, "take over an event log that belongs to another cluster")
-	f.StringVar(&s.listen, "listen", ":18080", "address of /metrics, /healthz, /readyz and /api/v1/events; empty for none")
+	f.StringVar(&s.listen, "listen", ":18082", "address of /metrics, /healthz, /readyz and /api/v1/events; empty for none")
 	f.BoolVar(&s.eventsAPI, "events-api", true, "serve the events of the log at /api/v1/events, to each client that reaches --listen")
-	f.StringVar(&s.dashboard, "dashboard", "", "address of the web dashboard and its JSON API, such as 127.0.0.1:18082; empty for none. It only reads, and asks nobody to sign in, so it listens on the loopback alone")
+	f.StringVar(&s.dashboard, "dashboard", "", "address of the web dashboard and its JSON API, such as 127.0.0.1:18080; empty for none. Without --dashboard-issuer it only reads, and asks nobody to sign in, so it listens on the loopback alone")
 	f.BoolVar(&s.dashboardOpen, "dashboard-open-to-the-network", false, "let --dashboard be another address than the loopback: each who reaches it may read all that the event log says")
+	f.StringVar(&s.signIn.URL, "dashboard-url", "", "address by which persons open the dashboard, such as https://fleet.example.org; the dashboard answers to its name alone")
+	f.StringVar(&s.signIn.Issuer, "dashboard-issuer", "", "issuer of the OpenID provider by which persons sign in to the dashboard; then --dashboard may be any address, and the auth callout decides who is let in")
+	f.StringVar(&s.signIn.ClientID, "dashboard-client-id", "", "client id of the dashboard's application at the provider")
+	f.StringVar(&s.signIn.ClientSecretFile, "dashboard-client-secret-file", "", "file with the application's secret; without one it is a public client, with PKCE")
+	f.StringVar(&s.signIn.Project, "dashboard-project", "", "id of the fleet's project at the provider")
+	f.StringVar(&s.signIn.IssuerCAFile, "dashboard-issuer-ca-file", "", "certificate authority of the provider, trusted beside the system's")
+	f.StringVar(&s.traceEndpoint, "trace-endpoint", "", "URL of a trace collector that takes OTLP over HTTP, such as http://tempo:4318/v1/traces; $OTEL_EXPORTER_OTLP_ENDPOINT and the other variables of OpenTelemetry are heeded too. Without any of them events name no trace, and none is told")
+	f.IntVar(&s.traceDevices, "trace-devices", operator.DefaultTraceDevices, "how many assignments of a change have their spans exported; those that fail have them beside these; -1 for all")
 	f.TextVar(&s.logLevel, "log-level", slog.LevelInfo, "DEBUG, INFO, WARN or ERROR")
 	showVersion := f.Bool("version", false, "print the version and end")
 
@@ -126,6 +138,7 @@ func parse(args []string, getenv func(string) string, stderr io.Writer) (setting
 	if s.prometheusTokens == nil {
 		s.prometheusTokens = tokens
 	}
+	s.traces = operator.TracesConfigured(s.traceEndpoint, getenv)
 	if *showVersion {
 		_, _ = fmt.Fprint(stderr, version.Read().Text())
 		return s, errHelp
@@ -151,8 +164,9 @@ func (s settings) options(logger *slog.Logger, registry *prometheus.Registry) (o
 	case s.natsUser != "":
 		opts = append(opts, nats.UserInfo(s.natsUser, s.natsPassword))
 	}
+	var trust []nats.Option
 	if s.natsCA != "" {
-		opts = append(opts, nats.RootCAs(s.natsCA))
+		trust = append(trust, nats.RootCAs(s.natsCA))
 	}
 	if s.sealKeyFile != "" {
 		if _, err := os.Stat(s.sealKeyFile); err != nil {
@@ -176,12 +190,13 @@ func (s settings) options(logger *slog.Logger, registry *prometheus.Registry) (o
 		checkpointEvents = -1
 	}
 	return operator.Options{
-		URL: s.natsURL, NATSOptions: opts, NATSWait: s.natsWait, RestConfig: config,
+		URL: s.natsURL, NATSOptions: append(opts, trust...), NATSTrust: trust, NATSWait: s.natsWait, RestConfig: config,
 		Identity: s.identity, Namespace: s.namespace,
 		Replicas: s.replicas, LogMaxBytes: s.logMaxBytes, CheckpointEvents: checkpointEvents,
 		SealKeyFile: s.sealKeyFile, SealEvents: s.sealEvents, SealInterval: s.sealInterval,
 		Prometheus: servers, PulseInterval: s.pulseInterval, DeviceLabels: operator.DeviceLabels(s.deviceLabels), AdoptCluster: s.adoptCluster,
-		ListenAddr: s.listen, NoEventsAPI: !s.eventsAPI, DashboardAddr: s.dashboard, DashboardOpen: s.dashboardOpen, Logger: logger, Registry: registry,
+		ListenAddr: s.listen, NoEventsAPI: !s.eventsAPI, DashboardAddr: s.dashboard, DashboardOpen: s.dashboardOpen, DashboardSignIn: s.signIn,
+		Traces: s.traces, TraceEndpoint: s.traceEndpoint, TraceDevices: s.traceDevices, Logger: logger, Registry: registry,
 	}, nil
 }
 

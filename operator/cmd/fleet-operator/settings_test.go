@@ -33,8 +33,10 @@ func TestExit(t *testing.T) { // not parallel: run sets the process's logger
 		"a Prometheus server without name": {args: []string{"--prometheus", "http://a"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "write name=URL"},
 		"a password in the environment":    {env: map[string]string{"KUBECONFIG": "testdata/kubeconfig", "FLEET_PROMETHEUS": "main=http://me:geheim@a"}, code: 2, says: "no user or password"},
 		"a token file that is not there":   {args: []string{"--prometheus", "a=http://a", "--prometheus-token-file", "a=/nowhere"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "--prometheus-token-file a: stat /nowhere"},
-		"a dashboard for the network":      {args: []string{"--dashboard", ":18082"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "or --dashboard-open-to-the-network"},
-		"a dashboard without a port":       {args: []string{"--dashboard", "localhost"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "is no address such as 127.0.0.1:18082"},
+		"a dashboard for the network":      {args: []string{"--dashboard", ":18080"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "or --dashboard-open-to-the-network"},
+		"half of a sign-in":                {args: []string{"--dashboard", ":18080", "--dashboard-issuer", "https://id.example.org"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "give --dashboard-url, --dashboard-client-id, --dashboard-project too"},
+		"a sign-in without a dashboard":    {args: []string{"--dashboard-url", "https://fleet.example.org"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "give --dashboard too"},
+		"a dashboard without a port":       {args: []string{"--dashboard", "localhost"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 2, says: "is no address such as 127.0.0.1:18080"},
 		"a NATS server that is not there":  {args: []string{"--nats-url", "nats://127.0.0.1:1", "--nats-wait", "0s"}, env: map[string]string{"KUBECONFIG": "testdata/kubeconfig"}, code: 1, says: "connect to NATS at nats://127.0.0.1:1"},
 	}
 	for name, tt := range tests {

@@ -19,6 +19,7 @@ import (
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/version"
+	"fleet.nationtech.io/operator/internal/agentmetrics"
 	"fleet.nationtech.io/operator/internal/budgets"
 	"fleet.nationtech.io/operator/internal/checkpointer"
 	"fleet.nationtech.io/operator/internal/decider"
@@ -28,6 +29,7 @@ import (
 	"fleet.nationtech.io/operator/internal/gates"
 	"fleet.nationtech.io/operator/internal/health"
 	"fleet.nationtech.io/operator/internal/kube"
+	"fleet.nationtech.io/operator/internal/lag"
 	"fleet.nationtech.io/operator/internal/leader"
 	"fleet.nationtech.io/operator/internal/liveness"
 	"fleet.nationtech.io/operator/internal/rolloutmetrics"
@@ -94,6 +96,7 @@ func (a *App) Addr(ctx context.Context) net.Addr {
 //	                          leader
 //
 //	GET /api/v1/events ──▶ eventsapi ──▶ event log, by direct gets
+//	spans of changes: traces ◀── event log, decider, statuses ──▶ OTLP collector, while this replica leads
 //	pages, and their JSON ──▶ dashboard ──▶ moments: a fold of its own, now and of the past
 //	fleet.sync.<device> ──▶ syncsvc ──▶ bucket desired-state, checked against the state's position
 //
@@ -129,13 +132,17 @@ func (a *App) Run(ctx context.Context) error {
 
 	// What is known, and what is to be decided about.
 	queue := decider.NewQueue()
+	agentVersions := agentmetrics.NewVersions()
 	known := state.New(state.Options{
-		JS: js, Logger: o.Logger, NoCheckpoints: o.CheckpointEvents < 0, Witness: rolloutmetrics.NewWitness(o.Registry),
+		JS: js, Logger: o.Logger, NoCheckpoints: o.CheckpointEvents < 0, Tracing: o.Traces,
+		Witness: state.Witnesses{rolloutmetrics.NewWitness(o.Registry), agentmetrics.NewJournal(o.Registry), agentVersions},
 	})
-	pulse := liveness.NewMonitor(liveness.NATS{Conn: nc}, o.PulseInterval, func(ids []string) { queue.AddPresence(ids...) })
+	told := a.traces(js, known)
+	figures := agentmetrics.NewPulses(liveness.Silence(o.PulseInterval))
+	pulse := liveness.NewMonitor(liveness.NATS{Conn: nc}, o.PulseInterval, func(ids []string) { queue.AddPresence(ids...) }, figures)
 	deploys, err := deployments.New(informers, deployments.Options{
 		Client: crs, Do: known.Do, Decide: queue.AddDeployment, Events: events,
-		Patched: func() { writes.Written("Deployment") }, Now: o.Now, Logger: o.Logger,
+		Patched: func() { writes.Written("Deployment") }, Written: told.StatusWritten, Now: o.Now, Logger: o.Logger,
 	})
 	if err != nil {
 		return err
@@ -171,7 +178,7 @@ func (a *App) Run(ctx context.Context) error {
 	})
 	decides := decider.New(decider.Options{
 		Queue: queue, State: known, Verdict: pulse.Verdict, Seal: seals.Due, AwaitingFinalizer: deploys.AwaitingFinalizer,
-		Now: o.Now, Logger: o.Logger,
+		Round: told.Round, Now: o.Now, Logger: o.Logger,
 	})
 	asker := gates.New(gates.Options{
 		Servers: o.Prometheus, State: known, Answered: queue.AddAnswer,
@@ -180,7 +187,7 @@ func (a *App) Run(ctx context.Context) error {
 	terms := term.NewLeader(term.Parts{
 		NATS: nc, JS: js, Kube: core, Appender: log,
 		State: known, Queue: queue, Decider: decides, Pulse: pulse, Deployments: deploys, Devices: devs, Budgets: bounds,
-		Checkpointer: checkpoints, Sealer: seals, Gates: asker, Events: events, Metrics: term.NewMetrics(o.Registry),
+		Checkpointer: checkpoints, Sealer: seals, Gates: asker, Traces: told, Events: events, Metrics: term.NewMetrics(o.Registry),
 		Buckets: health.Options{JS: js, Replicas: o.Replicas, Events: events, Metrics: healths, Logger: o.Logger},
 	}, term.Settings{
 		Identity: o.Identity, Replicas: o.Replicas, LogMaxBytes: o.LogMaxBytes, AdoptCluster: o.AdoptCluster,
@@ -248,9 +255,14 @@ func (a *App) Run(ctx context.Context) error {
 	actor(ctx, &g, logSize.Run)
 	actor(ctx, &g, measures.Run)
 	actor(ctx, &g, events.Run)
-	if err := a.serveDashboard(ctx, &g, js, ofLog); err != nil {
+	actor(ctx, &g, told.Run)
+	pages, err := a.serveDashboard(ctx, &g, js, ofLog)
+	if err != nil {
 		return err
 	}
+	behind := lag.New(lag.Options{JS: js, Readers: append(readers(known, seals, checkpoints), pages...), Now: o.Now, Logger: o.Logger})
+	o.Registry.MustRegister(behind, agentmetrics.Collector{Versions: agentVersions, Pulses: figures, Ahead: behind.Ahead, Now: o.Now})
+	actor(ctx, &g, behind.Run)
 	if listener != nil {
 		actor(ctx, &g, func(ctx context.Context) error { return http.serve(ctx, listener) })
 	}

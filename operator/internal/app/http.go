@@ -12,6 +12,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/net/netutil"
 
 	"fleet.nationtech.io/operator/internal/dashboard"
 	"fleet.nationtech.io/operator/internal/eventsapi"
@@ -60,16 +61,27 @@ func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, logger *slog
 		}
 	})
 	defer stop()
-	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+	if err := server.Serve(netutil.LimitListener(l, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", what, err)
 	}
 	return nil
 }
 
-// httpServer bounds how long a connection is kept for a client that asks for nothing.
+// What a client may keep of a server.
+const (
+	maxConnections = 2000             // at a time; more wait to be accepted
+	maxHeader      = 32 << 10         // bytes
+	headerTime     = 5 * time.Second  // for a request's header
+	readTime       = 15 * time.Second // for a whole request with its body, whether a handler reads it or not
+	writeTime      = time.Minute      // from a request's header on, for the answer; one that takes longer to make or to send sets its own deadline
+	idleTime       = 2 * time.Minute  // between two requests
+)
+
+// httpServer bounds how long a client keeps a connection, and how much memory. Once a request is
+// read to its end, readTime bounds nothing more of it.
 func httpServer(ctx context.Context, h http.Handler) *http.Server {
 	return &http.Server{
-		Handler: h, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: 2 * time.Minute,
+		Handler: h, ReadHeaderTimeout: headerTime, ReadTimeout: readTime, WriteTimeout: writeTime, IdleTimeout: idleTime, MaxHeaderBytes: maxHeader,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
 }

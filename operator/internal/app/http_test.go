@@ -2,10 +2,14 @@ package app
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -17,8 +21,8 @@ import (
 func TestEventsOnTheLoopbackAreReadByItsNamesAlone(t *testing.T) {
 	t.Parallel()
 	for listen, want := range map[string]map[string]int{
-		"127.0.0.1:0": {"localhost": 200, "127.0.0.1:18080": 200, "[::1]": 200, "attacker.example": 421, "attacker.example:18080": 421, "localhost.attacker.example": 421},
-		"0.0.0.0:0":   {"localhost": 200, "fleet-operator:18080": 200, "10.0.0.1": 200},
+		"127.0.0.1:0": {"localhost": 200, "127.0.0.1:18082": 200, "[::1]": 200, "attacker.example": 421, "attacker.example:18082": 421, "localhost.attacker.example": 421},
+		"0.0.0.0:0":   {"localhost": 200, "fleet-operator:18082": 200, "10.0.0.1": 200},
 	} {
 		address := serving(t, listen)
 		for host, code := range want {
@@ -32,14 +36,82 @@ func TestEventsOnTheLoopbackAreReadByItsNamesAlone(t *testing.T) {
 	}
 }
 
-// A client that asks for nothing does not keep its connection for ever.
+// A client that asks for nothing, or sends or reads nothing, does not keep its connection for ever,
+// and none fills the memory with its header.
 func TestAConnectionForNothingIsClosed(t *testing.T) {
 	t.Parallel()
 	server := httpServer(t.Context(), http.NotFoundHandler())
-	for what, bound := range map[string]time.Duration{"before its first words": server.ReadHeaderTimeout, "between two requests": server.IdleTimeout} {
+	for what, bound := range map[string]time.Duration{
+		"before its header": server.ReadHeaderTimeout, "before its body": server.ReadTimeout, "while it does not read": server.WriteTimeout, "between two requests": server.IdleTimeout,
+	} {
 		if bound <= 0 || bound > 5*time.Minute {
 			t.Errorf("%s it is kept for %s", what, bound)
 		}
+	}
+	if server.MaxHeaderBytes <= 0 || server.MaxHeaderBytes > 64<<10 {
+		t.Errorf("a header may have %d bytes", server.MaxHeaderBytes)
+	}
+}
+
+// bodySaid has a server whose bound on reading is short answer a request whose body has so many
+// bytes, of which the client sends these. It gives what comes back until the server closes the
+// connection.
+func bodySaid(t *testing.T, length int, sent string, h http.HandlerFunc) string {
+	t.Helper()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httpServer(t.Context(), h)
+	server.ReadTimeout = 100 * time.Millisecond
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	t.Cleanup(func() {
+		_ = server.Close()
+		if err := <-done; !errors.Is(err, http.ErrServerClosed) {
+			t.Error(err)
+		}
+	})
+	conn, err := new(net.Dialer).DialContext(t.Context(), "tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if err := conn.SetDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := fmt.Fprintf(conn, "POST / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Length: %d\r\n\r\n%s", length, sent); err != nil {
+		t.Fatal(err)
+	}
+	all, err := io.ReadAll(conn)
+	if err != nil && !errors.Is(err, syscall.ECONNRESET) {
+		t.Fatal(err)
+	}
+	return string(all)
+}
+
+// The server itself waits for a body that a handler does not read: not for longer than it waits for
+// a request.
+func TestABodyThatNeverComesEndsTheConnection(t *testing.T) {
+	t.Parallel()
+	bodySaid(t, 100, "ten bytes…", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusUnauthorized, "sign in") })
+}
+
+// A client that sent all of its request may wait for the answer for longer than the server waits
+// for a request.
+func TestAnAnswerMayTakeLongerThanTheRequest(t *testing.T) {
+	t.Parallel()
+	got := bodySaid(t, 4, "body", func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.Copy(io.Discard, r.Body)
+		select {
+		case <-r.Context().Done():
+			err = r.Context().Err()
+		case <-time.After(300 * time.Millisecond):
+		}
+		answer(w, http.StatusOK, fmt.Sprint("after a while: ", err))
+	})
+	if !strings.Contains(got, "after a while: <nil>") {
+		t.Errorf("the answer is %q", got)
 	}
 }
 

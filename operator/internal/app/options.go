@@ -13,8 +13,11 @@ import (
 	"k8s.io/client-go/rest"
 
 	"fleet.nationtech.io/operator/internal/dashboard"
+	"fleet.nationtech.io/operator/internal/dashboard/logins"
+	"fleet.nationtech.io/operator/internal/dashboard/signin"
 	"fleet.nationtech.io/operator/internal/gates"
 	"fleet.nationtech.io/operator/internal/kube"
+	"fleet.nationtech.io/operator/internal/traces"
 	"fleet.nationtech.io/projections/checkpoint"
 	"fleet.nationtech.io/projections/seal"
 )
@@ -43,6 +46,9 @@ const (
 // PrometheusServer is a server that the gates of rollouts may ask.
 type PrometheusServer = gates.Server
 
+// SignIn is how persons sign in to the dashboard.
+type SignIn = signin.Settings
+
 // Options wire a replica. The zero value of each field is usable but for the
 // connection to NATS and RestConfig.
 type Options struct {
@@ -51,6 +57,9 @@ type Options struct {
 	Conn        *nats.Conn
 	URL         string
 	NATSOptions []nats.Option
+	// NATSTrust are those of NATSOptions by which the servers are trusted; none of them is a
+	// login. Persons at the dashboard are logged in to URL with them.
+	NATSTrust []nats.Option
 	// NATSWait is how long the operator waits at its start for a server that answers; 0: it
 	// tries once.
 	NATSWait time.Duration
@@ -107,6 +116,17 @@ type Options struct {
 	DashboardAddr     string
 	DashboardListener net.Listener
 	DashboardOpen     bool
+	// DashboardSignIn has persons sign in to the dashboard, which may then be on any address;
+	// the zero value asks nobody. It needs URL, also beside Conn.
+	DashboardSignIn SignIn
+
+	// Traces tells what changes consist of to a collector, by OTLP over HTTP, and notes in
+	// events to which trace they belong. TraceEndpoint is the collector's URL; without one
+	// the variables OTEL_EXPORTER_OTLP_… say it. Of a change the spans of TraceDevices
+	// assignments are told, beside those that fail; 0: 100, negative: all.
+	Traces        bool
+	TraceEndpoint string
+	TraceDevices  int
 
 	Logger   *slog.Logger
 	Registry *prometheus.Registry
@@ -135,7 +155,12 @@ func (o *Options) complete() error {
 		if address == "" {
 			continue
 		}
-		if err := dashboard.CheckListen(address, o.DashboardOpen); err != nil {
+		if err := dashboard.CheckListen(address, o.DashboardOpen || o.DashboardSignIn.Asked()); err != nil {
+			return fmt.Errorf("operator: dashboard: %w", err)
+		}
+	}
+	if o.DashboardSignIn.Asked() {
+		if err := o.checkSignIn(); err != nil {
 			return fmt.Errorf("operator: dashboard: %w", err)
 		}
 	}
@@ -155,6 +180,9 @@ func (o *Options) complete() error {
 	o.SealEvents = orDefault(o.SealEvents, seal.DefaultEvents)
 	o.SealInterval = orDefault(o.SealInterval, seal.DefaultInterval)
 	o.PulseInterval = orDefault(o.PulseInterval, DefaultPulseInterval)
+	if o.TraceDevices = orDefault(o.TraceDevices, traces.DefaultDevices); o.TraceDevices < 0 {
+		o.TraceDevices = 0
+	}
 	o.LeaseDuration = orDefault(o.LeaseDuration, 15*time.Second)
 	o.RenewDeadline = orDefault(o.RenewDeadline, 10*time.Second)
 	o.RetryPeriod = orDefault(o.RetryPeriod, 2*time.Second)
@@ -168,6 +196,22 @@ func (o *Options) complete() error {
 		o.Now = time.Now
 	}
 	return nil
+}
+
+// checkSignIn says what is wrong with the sign-in to the dashboard.
+func (o *Options) checkSignIn() error {
+	switch {
+	case o.DashboardAddr == "" && o.DashboardListener == nil:
+		return errors.New("its sign-in is set, and it is not served: give --dashboard too, the address at which it is")
+	case o.DashboardOpen:
+		return errors.New("give its sign-in or --dashboard-open-to-the-network, not both")
+	case o.URL == "":
+		return errors.New("its sign-in needs the URL of the NATS servers")
+	}
+	if err := logins.CheckServers(o.URL, o.NATSTrust); err != nil {
+		return fmt.Errorf("its sign-in: %w", err)
+	}
+	return o.DashboardSignIn.Check()
 }
 
 // addressOf is a listener's address; empty where there is none.

@@ -6,11 +6,13 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/operator/internal/lag"
 	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/checkpoint"
 )
@@ -40,10 +42,28 @@ type Options struct {
 // while it is encoded, the longer the larger the fleet. It is read again, from the
 // checkpoint before: that costs what happened since, and memory for a second view as
 // long as it takes.
-type Checkpointer struct{ options Options }
+type Checkpointer struct {
+	options Options
+
+	mu     sync.Mutex
+	newest lag.Reading // the newest checkpoint; zero: not known
+}
 
 // New wires a checkpointer.
 func New(o Options) *Checkpointer { return &Checkpointer{options: o} }
+
+// Reading is how far the newest checkpoint goes, while the replica leads and knows it.
+func (c *Checkpointer) Reading() (r lag.Reading, ok bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.newest, c.newest.LogID != ""
+}
+
+func (c *Checkpointer) knows(r lag.Reading) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.newest = r
+}
 
 // Run saves a checkpoint whenever one is due, one at a time, until the context ends.
 // One that fails costs nothing: it is tried again when as many events have come once
@@ -52,6 +72,7 @@ func (c *Checkpointer) Run(ctx context.Context) {
 	if c.options.Events <= 0 {
 		return
 	}
+	defer c.knows(lag.Reading{}) // a replica that does not lead has no reading of the newest checkpoint
 	events := uint64(c.options.Events)
 	due := func(log logstream.Info, newest checkpoint.Entry) bool { return checkpoint.Due(log, newest, events) }
 	tick := time.NewTicker(check)
@@ -115,6 +136,11 @@ func (c *Checkpointer) save(ctx context.Context, due func(logstream.Info, checkp
 	if err != nil {
 		return newest, false, err
 	}
+	defer func() {
+		if err == nil {
+			c.knows(lag.Reading{LogID: log.ID, Sequence: newest.Sequence})
+		}
+	}()
 	store := checkpoint.Store{JS: c.options.JS, Replicas: c.options.Replicas}
 	newest, err = store.Newest(ctx, log.ID, log.Last)
 	if err != nil || !due(log, newest) {

@@ -7,50 +7,42 @@ import (
 	"net/http"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/operator/internal/dashboard"
+	"fleet.nationtech.io/operator/internal/dashboard/dashboardtest"
 	"fleet.nationtech.io/projections/storytest"
 )
 
-// clock is one that a test moves: pages change by events alone while it stands still.
-type clock struct{ moved atomic.Int64 }
-
-func (c *clock) of(o *dashboard.Options) {
-	at := time.Now().Truncate(time.Minute)
-	o.Now = func() time.Time { return at.Add(time.Duration(c.moved.Load())) }
-}
-
 func TestAPageIsSentAgainOnlyOnceTheLogHasNews(t *testing.T) {
 	t.Parallel()
-	js := newLog(t)
-	story := rolloutStory(t, 3)
-	publish(t, js, story)
-	var c clock
-	s := newSite(t, js, c.of)
+	js := dashboardtest.NewLog(t)
+	story := dashboardtest.RolloutStory(t, 3)
+	dashboardtest.Publish(t, js, story)
+	var c dashboardtest.Clock
+	s := dashboardtest.New(t, js, c.Use)
 	for _, path := range []string{"/", "/devices", "/api/v1/devices", "/devices?at=3", "/api/v1/devices?at=3", "/api/v1/deployments/shop/web"} {
-		first, _ := s.get(path)
+		first, _ := s.Get(path)
 		tag := first.Header.Get("ETag")
-		if again, body := s.get(path, "If-None-Match", tag); tag == "" || again.StatusCode != http.StatusNotModified || body != "" || again.Header.Get("ETag") != tag {
+		if again, body := s.Get(path, "If-None-Match", tag); tag == "" || again.StatusCode != http.StatusNotModified || body != "" || again.Header.Get("ETag") != tag {
 			t.Errorf("%s, which has the tag %q, is sent again: %s", path, tag, again.Status)
 		}
 	}
-	constant, _ := s.get("/api/v1/devices?at=3")
-	grows, _ := s.get("/api/v1/devices")
+	constant, _ := s.Get("/api/v1/devices?at=3")
+	grows, _ := s.Get("/api/v1/devices")
 	there := len(story.Events)
 	story.Device("another", map[string]string{"site": "lab"})
-	publish(t, js, story, there)
-	c.moved.Store(int64(2 * time.Second))
-	eventually(t, "the list of now has another tag", func() bool {
-		answer, body := s.get("/api/v1/devices", "If-None-Match", grows.Header.Get("ETag"))
-		c.moved.Add(int64(10 * time.Millisecond))
+	dashboardtest.Publish(t, js, story, there)
+	c.Set(2 * time.Second)
+	dashboardtest.Eventually(t, "the list of now has another tag", func() bool {
+		answer, body := s.Get("/api/v1/devices", "If-None-Match", grows.Header.Get("ETag"))
+		c.Add(10 * time.Millisecond)
 		return answer.StatusCode == http.StatusOK && strings.Contains(body, `"another"`)
 	})
-	if answer, _ := s.get("/api/v1/devices?at=3", "If-None-Match", constant.Header.Get("ETag")); answer.StatusCode != http.StatusNotModified {
+	if answer, _ := s.Get("/api/v1/devices?at=3", "If-None-Match", constant.Header.Get("ETag")); answer.StatusCode != http.StatusNotModified {
 		t.Errorf("the JSON of a sequence changed with the log: %s", answer.Status)
 	}
 }
@@ -59,43 +51,43 @@ func TestAPageIsSentAgainOnlyOnceTheLogHasNews(t *testing.T) {
 // given one page. It says of which event it is, so that a page asks again for what it heard of.
 func TestManyWhoLookAtOnePageAreGivenOne(t *testing.T) {
 	t.Parallel()
-	js := newLog(t)
-	story := rolloutStory(t, 3)
-	publish(t, js, story)
-	var c clock
-	s := newSite(t, js, c.of)
-	first, _ := s.get("/")
+	js := dashboardtest.NewLog(t)
+	story := dashboardtest.RolloutStory(t, 3)
+	dashboardtest.Publish(t, js, story)
+	var c dashboardtest.Clock
+	s := dashboardtest.New(t, js, c.Use)
+	first, _ := s.Get("/")
 	var all sync.WaitGroup
 	for range 20 {
 		there := len(story.Events)
 		story.Online("device-00001")
-		publish(t, js, story, there)
+		dashboardtest.Publish(t, js, story, there)
 		all.Go(func() {
-			if answer, body := s.get("/"); answer.Header.Get("ETag") != first.Header.Get("ETag") {
+			if answer, body := s.Get("/"); answer.Header.Get("ETag") != first.Header.Get("ETag") {
 				t.Errorf("another page was made: %s\n%s", answer.Status, body)
 			}
 		})
 	}
 	all.Wait()
-	c.moved.Store(int64(time.Second))
-	eventually(t, "the newest event is shown", func() bool {
-		_, body := s.get("/")
-		c.moved.Add(int64(time.Second))
+	c.Set(time.Second)
+	dashboardtest.Eventually(t, "the newest event is shown", func() bool {
+		_, body := s.Get("/")
+		c.Add(time.Second)
 		return strings.Contains(body, fmt.Sprintf(`data-sequence="%d"`, len(story.Events)))
 	})
 }
 
-func TestAnAnswerIsCompressedForWhoeverTakesThat(t *testing.T) {
+func TestAnAnswerIsCompressedForAClientThatTakesGzip(t *testing.T) {
 	t.Parallel()
-	js := newLog(t)
-	publish(t, js, rolloutStory(t, 3))
-	s := newSite(t, js, new(clock).of)
-	_, want := s.get("/devices", "Accept-Encoding", "identity")
+	js := dashboardtest.NewLog(t)
+	dashboardtest.Publish(t, js, dashboardtest.RolloutStory(t, 3))
+	s := dashboardtest.New(t, js, new(dashboardtest.Clock).Use)
+	_, want := s.Get("/devices", "Accept-Encoding", "identity")
 	for accept, zipped := range map[string]bool{
 		"gzip": true, "br, gzip": true, "gzip;q=0.5": true, "deflate, gzip;q=1.0": true,
 		"": false, "identity": false, "gzip;q=0": false, "gzip;q=0.0": false, "br": false,
 	} {
-		answer, body := s.get("/devices", "Accept-Encoding", accept)
+		answer, body := s.Get("/devices", "Accept-Encoding", accept)
 		if got := answer.Header.Get("Content-Encoding") == "gzip"; got != zipped {
 			t.Errorf("Accept-Encoding %q gets Content-Encoding %q", accept, answer.Header.Get("Content-Encoding"))
 			continue
@@ -117,40 +109,14 @@ func TestAnAnswerIsCompressedForWhoeverTakesThat(t *testing.T) {
 	}
 }
 
-func TestAListIsGivenInParts(t *testing.T) {
-	t.Parallel()
-	story := storytest.New(t)
-	for i := range 25 {
-		story.Device(fmt.Sprintf("pi-%02d", i), map[string]string{"site": []string{"lab", "shop"}[i%2]})
-	}
-	js := newLog(t)
-	publish(t, js, story)
-	s := newSite(t, js)
-	for query, want := range map[string][]string{
-		"size=10":                     {"pi-00", "pi-09", "page 1 of 3", "page=2"},
-		"size=10&page=3":              {"pi-20", "pi-24", "page 3 of 3", "page=2"},
-		"size=10&page=99":             {"pi-24", "page 3 of 3"},
-		"selector=site%3Dshop":        {"12 of 25 devices", "pi-01", "pi-23"},
-		"selector=site+in+(lab,shop)": {"25 of 25 devices"},
-		"name=2":                      {"7 of 25 devices", "pi-02", "pi-24"},
-	} {
-		_, body := s.get("/devices?" + query)
-		for _, w := range want {
-			if !strings.Contains(body, w) {
-				t.Errorf("%s lacks %q:\n%s", query, w, body)
-			}
-		}
-	}
-}
-
 // The dashboard says that there is nothing yet, and shows the log once it is there; so it does
 // with a log that takes another's place.
 func TestADashboardGoesOnWithTheLogThatIsThere(t *testing.T) {
 	t.Parallel()
-	js := newLog(t)
-	publish(t, js, rolloutStory(t, 3))
-	s := newSite(t, js)
-	if _, body := s.get("/devices"); !strings.Contains(body, "device-00002") {
+	js := dashboardtest.NewLog(t)
+	dashboardtest.Publish(t, js, dashboardtest.RolloutStory(t, 3))
+	s := dashboardtest.New(t, js)
+	if _, body := s.Get("/devices"); !strings.Contains(body, "device-00002") {
 		t.Fatal(body)
 	}
 	if err := js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
@@ -159,28 +125,30 @@ func TestADashboardGoesOnWithTheLogThatIsThere(t *testing.T) {
 	fresh := storytest.New(t)
 	fresh.Device("phoenix", map[string]string{"site": "lab"})
 	natstest.EnsureLog(t, js, 1)
-	publish(t, js, fresh)
-	eventually(t, "the other log is shown", func() bool {
-		answer, body := s.get("/devices")
+	dashboardtest.Publish(t, js, fresh)
+	dashboardtest.Eventually(t, "the other log is shown", func() bool {
+		answer, body := s.Get("/devices")
 		return answer.StatusCode == http.StatusOK && strings.Contains(body, "phoenix") && !strings.Contains(body, "device-00002")
 	})
 }
 
-// A browser that has a page of another build of this program is given the page anew.
+// A browser that has a page of another build of this program is given the page again.
 func TestAnotherBuildSendsItsOwnPages(t *testing.T) {
 	t.Parallel()
-	js := newLog(t)
-	publish(t, js, rolloutStory(t, 3))
-	at := new(clock)
-	build := func(name string) *site { return newSite(t, js, at.of, func(o *dashboard.Options) { o.Build = name }) }
+	js := dashboardtest.NewLog(t)
+	dashboardtest.Publish(t, js, dashboardtest.RolloutStory(t, 3))
+	at := new(dashboardtest.Clock)
+	build := func(name string) *dashboardtest.Site {
+		return dashboardtest.New(t, js, at.Use, func(o *dashboard.Options) { o.Build = name })
+	}
 	one, same, other := build("1"), build("1"), build("2")
 	for _, path := range []string{"/devices", "/api/v1/devices?at=3"} {
-		first, _ := one.get(path)
+		first, _ := one.Get(path)
 		tag := first.Header.Get("ETag")
-		if answer, _ := same.get(path, "If-None-Match", tag); answer.StatusCode != http.StatusNotModified {
+		if answer, _ := same.Get(path, "If-None-Match", tag); answer.StatusCode != http.StatusNotModified {
 			t.Errorf("%s: another replica of the same build sends it again", path)
 		}
-		if answer, _ := other.get(path, "If-None-Match", tag); answer.StatusCode != http.StatusOK {
+		if answer, _ := other.Get(path, "If-None-Match", tag); answer.StatusCode != http.StatusOK {
 			t.Errorf("%s: another build answers %s to the tag of the first one", path, answer.Status)
 		}
 	}
@@ -189,8 +157,8 @@ func TestAnotherBuildSendsItsOwnPages(t *testing.T) {
 // A browser keeps an asset by the address that pages of the same program name, and by no other.
 func TestAnAssetIsKeptByTheAddressThatPagesNameAlone(t *testing.T) {
 	t.Parallel()
-	s := newSite(t, newLog(t))
-	_, body := s.get("/")
+	s := dashboardtest.New(t, dashboardtest.NewLog(t))
+	_, body := s.Get("/")
 	_, rest, _ := strings.Cut(body, `src="`)
 	address, _, ok := strings.Cut(rest, `"`)
 	if !ok {
@@ -207,7 +175,7 @@ func TestAnAssetIsKeptByTheAddressThatPagesNameAlone(t *testing.T) {
 		"/assets/nothing.js":           {404, "no-cache"},
 		"/assets/..%2fpage.go":         {404, "no-cache"},
 	} {
-		answer, _ := s.get(path)
+		answer, _ := s.Get(path)
 		if cache := answer.Header.Get("Cache-Control"); answer.StatusCode != want.code || !strings.Contains(cache, want.cache) {
 			t.Errorf("%s answers %d with Cache-Control %q, want %d with %q", path, answer.StatusCode, cache, want.code, want.cache)
 		}

@@ -15,7 +15,9 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/benchtest"
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator/internal/dashboard"
+	"fleet.nationtech.io/operator/internal/dashboard/dashboardtest"
 	"fleet.nationtech.io/operator/internal/dashboard/model"
 	"fleet.nationtech.io/operator/internal/dashboard/moments"
 	"fleet.nationtech.io/operator/internal/dashboard/page"
@@ -60,7 +62,7 @@ func crowd(tb testing.TB, js jetstream.JetStream, devices int) {
 		}
 		s.Rollout(key, eventlog.RolloutCompleted, 1, devices/(deployments-2))
 	}
-	for _, key := range []fleet.Key{web, storytest.Key("shop", "till")} {
+	for _, key := range []fleet.Key{dashboardtest.Web, storytest.Key("shop", "till")} {
 		s.Apply(key, 1, storytest.Podman("registry.example/web:1"), storytest.Batched)
 		start := s.Start(key, 1, devices)
 		for i := range devices {
@@ -100,18 +102,20 @@ func moving() func(*dashboard.Options) {
 }
 
 // measured are the pages whose size and time are promised.
-var measured = map[string]string{"overview": "/", "rollout": "/rollouts/shop/web", "device list": "/devices"}
+var measured = map[string]string{
+	"overview": "/", "rollout": "/rollouts/shop/web", "device list": "/devices", "device": "/devices/device-000009", "deployment": "/deployments/shop/web", "events": "/events",
+}
 
 // A page of a large fleet is less than 100 kB to transfer.
 func TestPagesOfALargeFleetAreSmall(t *testing.T) {
 	t.Parallel()
-	js := newLog(t)
+	js := dashboardtest.NewLog(t)
 	crowd(t, js, 10_000)
-	s := newSite(t, js)
+	s := dashboardtest.New(t, js)
 	for _, path := range []string{"/", "/deployments", "/deployments/shop/web", "/rollouts/shop/web", "/devices", "/devices?state=failing", "/devices/device-000009", "/changes?from=1"} {
 		var body string
-		eventually(t, path+" is answered", func() bool { // a slow machine takes longer than a request may
-			answer, text := s.get(path, "Accept-Encoding", "gzip")
+		dashboardtest.Eventually(t, path+" is answered", func() bool { // a slow machine takes longer than a request may
+			answer, text := s.Get(path, "Accept-Encoding", "gzip")
 			body = text
 			return answer.StatusCode == http.StatusOK && answer.Header.Get("Content-Encoding") == "gzip"
 		})
@@ -127,43 +131,53 @@ func TestPagesOfALargeFleetAreSmall(t *testing.T) {
 // alone, and the template alone. A moment of the past is folded from a checkpoint.
 func BenchmarkDashboard(b *testing.B) {
 	const rounds = 9
-	js := newLog(b)
+	js := dashboardtest.NewLog(b)
 	crowd(b, js, 10_000)
-	s := newSite(b, js, moving())
-	s.get("/") // so that the log is folded
+	s := dashboardtest.New(b, js, moving())
+	s.Get("/") // so that the log is folded
 	pages, err := page.New()
 	if err != nil {
 		b.Fatal(err)
 	}
 	models := map[string]func(moments.Fleet) any{
 		"overview":    func(f moments.Fleet) any { return model.OverviewOf(f.Catalog, true, model.Present{}) },
-		"rollout":     func(f moments.Fleet) any { m, _ := model.RolloutOf(f.Catalog, true, web); return m },
+		"rollout":     func(f moments.Fleet) any { m, _ := model.RolloutOf(f.Catalog, true, dashboardtest.Web); return m },
 		"device list": func(f moments.Fleet) any { return model.DevicesOf(f.Catalog, true, model.DeviceFilter{Size: 100}) },
+		"device":      func(f moments.Fleet) any { m, _ := model.DeviceOf(f.Catalog, true, "device-000009"); return m },
+		"deployment":  func(f moments.Fleet) any { m, _ := model.DeploymentOf(f.Catalog, true, dashboardtest.Web); return m },
+		"events":      func(f moments.Fleet) any { return model.EventsOf(model.MomentOf(f.Catalog, true), nil) },
 	}
-	templates := map[string]string{"overview": page.Overview, "rollout": page.Rollout, "device list": page.Devices}
+	templates := map[string]string{
+		"overview": page.Overview, "rollout": page.Rollout, "device list": page.Devices, "device": page.Device, "deployment": page.Deployment, "events": page.Events,
+	}
+	read := map[string][]string{"device": model.DeviceSubjects("device-000009"), "deployment": model.DeploymentSubjects(dashboardtest.Web)}
 	for name, path := range measured {
 		b.Run(name, func(b *testing.B) {
 			for range b.N {
 				var m any
 				size := 0
 				alone := func() {
-					if err := s.moments.At(b.Context(), asof.Moment{}, func(f moments.Fleet) { m = models[name](f) }); err != nil {
+					if err := s.Moments.At(b.Context(), moments.Moment{}, func(f moments.Fleet) { m = models[name](f) }); err != nil {
 						b.Fatal(err)
 					}
 				}
-				all := benchtest.Alternate(b, rounds,
-					benchtest.Turn{Name: "the page", Run: func() {
-						_, body := s.get(path, "Accept-Encoding", "gzip")
+				turns := []benchtest.Turn{
+					{Name: "the page", Run: func() {
+						_, body := s.Get(path, "Accept-Encoding", "gzip")
 						size = len(body)
 					}},
-					benchtest.Turn{Name: "the model alone", Run: alone},
-					benchtest.Turn{Name: "the template alone", Prepare: func(int) { alone() }, Run: func() {
+					{Name: "the model alone", Run: alone},
+					{Name: "the template alone", Prepare: func(int) { alone() }, Run: func() {
 						var out bytes.Buffer
 						if err := pages.Write(&out, page.Page{Name: templates[name], Title: name, Path: path, Moment: model.Moment{Sequence: 1}, Model: m}); err != nil {
 							b.Fatal(err)
 						}
 					}},
-				)
+				}
+				if subjects := read[name]; len(subjects) > 0 {
+					turns = append(turns, benchtest.Turn{Name: "its events alone", Run: func() { readAlone(b, js, subjects) }})
+				}
+				all := benchtest.Alternate(b, rounds, turns...)
 				for _, turn := range all {
 					b.Logf("%s: %s, median of %d (processor %s)", turn.Name, benchtest.Median(turn.Wall).Round(100*time.Microsecond), rounds, benchtest.Median(turn.CPU).Round(100*time.Microsecond))
 				}
@@ -173,20 +187,29 @@ func BenchmarkDashboard(b *testing.B) {
 			}
 		})
 	}
-	b.Run("a moment of the past", func(b *testing.B) { s.past(b, rounds) })
+	b.Run("a moment of the past", func(b *testing.B) { past(b, js, s, rounds) })
+}
+
+// readAlone reads the events on some subjects by a consumer, and does nothing with them.
+func readAlone(b *testing.B, js jetstream.JetStream, subjects []string) {
+	for _, err := range reader.Read(b.Context(), js, reader.Options{Subjects: subjects}) {
+		if err != nil {
+			b.Fatal(err)
+		}
+	}
 }
 
 // past measures the first look at moments, about 1000 events behind a checkpoint.
-func (s *site) past(b *testing.B, rounds int) {
-	log, err := logstream.Inspect(b.Context(), s.js)
+func past(b *testing.B, js jetstream.JetStream, s *dashboardtest.Site, rounds int) {
+	log, err := logstream.Inspect(b.Context(), js)
 	if err != nil {
 		b.Fatal(err)
 	}
-	v, err := asof.At(b.Context(), s.js, asof.Moment{Sequence: log.Last - 20_000}, asof.Options{})
+	v, err := asof.At(b.Context(), js, asof.Moment{Sequence: log.Last - 20_000}, asof.Options{})
 	if err != nil {
 		b.Fatal(err)
 	}
-	if _, err := (checkpoint.Store{JS: s.js}).Save(b.Context(), log.ID, v); err != nil {
+	if _, err := (checkpoint.Store{JS: js}).Save(b.Context(), log.ID, v); err != nil {
 		b.Fatal(err)
 	}
 	for range b.N {
@@ -194,13 +217,13 @@ func (s *site) past(b *testing.B, rounds int) {
 		all := benchtest.Alternate(b, rounds,
 			benchtest.Turn{Name: "the page", Run: func() {
 				at++
-				if _, body := s.get(fmt.Sprintf("/api/v1/overview?at=%d", at)); !json.Valid([]byte(body)) {
+				if _, body := s.Get(fmt.Sprintf("/api/v1/overview?at=%d", at)); !json.Valid([]byte(body)) {
 					b.Fatal(body)
 				}
 			}},
 			benchtest.Turn{Name: "the view alone", Run: func() {
 				at++
-				if _, err := asof.At(b.Context(), s.js, asof.Moment{Sequence: at}, asof.Options{}); err != nil {
+				if _, err := asof.At(b.Context(), js, asof.Moment{Sequence: at}, asof.Options{}); err != nil {
 					b.Fatal(err)
 				}
 			}},

@@ -2,9 +2,13 @@ package dashboard
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"net/http"
-	"net/netip"
+	"strings"
+
+	"fleet.nationtech.io/operator/internal/dashboard/respond"
+	"fleet.nationtech.io/operator/internal/dashboard/signin"
 )
 
 // policy lets a page load what this server has, and nothing inline.
@@ -22,19 +26,42 @@ func secured(next http.Handler) http.Handler {
 		h.Set("Cross-Origin-Resource-Policy", "same-origin")
 		h.Set("Permissions-Policy", "camera=(), geolocation=(), microphone=()")
 		h.Set("Cache-Control", "private, no-cache")
-		h.Set("Vary", "Cookie, Accept-Encoding")
+		h.Set("Vary", "Cookie, Authorization, Accept-Encoding")
 		next.ServeHTTP(w, r)
 	})
 }
 
-// named refuses requests that call the server by a name which is not the loopback's.
-func (d *Dashboard) named(next http.Handler) http.Handler {
+// healthPath is where a load balancer asks whether the dashboard is served, by whatever name it
+// calls the server.
+const healthPath = "/healthz"
+
+// healthy answers at healthPath that the dashboard is served. That says nothing of the fleet.
+func healthy(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !d.o.AnyHost && !Loopback(r.Host) {
-			d.fail(w, r, failure{http.StatusMisdirectedRequest, fmt.Sprintf("the dashboard does not answer to the name %q: open it as localhost", r.Host)})
+		if r.URL.Path != healthPath || r.Method != http.MethodGet && r.Method != http.MethodHead {
+			next.ServeHTTP(w, r)
 			return
 		}
-		next.ServeHTTP(w, r)
+		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+		_, _ = io.WriteString(w, "ok\n") // the client has gone away
+	})
+}
+
+// named refuses requests that call the server by another name than its own: that of its
+// address where persons sign in, and else the loopback's.
+func (d *Dashboard) named(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case d.o.SignIn != nil && !d.o.SignIn.SameHost(r.Host):
+			d.respond.Error(w, r, respond.Errorf(http.StatusMisdirectedRequest, "The dashboard does not answer to the name %.100q: open %s.", r.Host, d.o.SignIn.URL()))
+		case d.o.SignIn == nil && !d.o.AnyHost && !Loopback(r.Host):
+			d.respond.Error(w, r, respond.Errorf(http.StatusMisdirectedRequest, "the dashboard does not answer to the name %.100q: open it as localhost", r.Host))
+		default:
+			if d.o.SignIn != nil && strings.HasPrefix(d.o.SignIn.URL(), "https:") {
+				w.Header().Set("Strict-Transport-Security", "max-age=31536000")
+			}
+			next.ServeHTTP(w, r)
+		}
 	})
 }
 
@@ -56,22 +83,18 @@ func Loopback(host string) bool {
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
 	}
-	if host == "localhost" {
-		return true
-	}
 	if len(host) > 2 && host[0] == '[' && host[len(host)-1] == ']' {
 		host = host[1 : len(host)-1]
 	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
+	return signin.Loopback(host)
 }
 
 // CheckListen says why the dashboard must not be served at an address; nil where it may. open
-// says that whoever reaches the address may read, in so many words.
+// says that each who reaches the address may read.
 func CheckListen(address string, open bool) error {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
-		return fmt.Errorf("%q is no address such as 127.0.0.1:18082: %w", address, err)
+		return fmt.Errorf("%q is no address such as 127.0.0.1:18080: %w", address, err)
 	}
 	if open || Loopback(host) {
 		return nil

@@ -67,8 +67,11 @@ type Options struct {
 	// AwaitingFinalizer says whether a Deployment's CR exists that the state does not
 	// have, because its finalizer is still to come.
 	AwaitingFinalizer func(fleet.Key) bool
-	Now               func() time.Time
-	Logger            *slog.Logger
+	// Round is told how long a round took to decide on events and to append them, once the
+	// state has passed them. It must not wait. nil: nobody is told.
+	Round  func(drafts []eventlog.Draft, began, decided, appended time.Time)
+	Now    func() time.Time
+	Logger *slog.Logger
 }
 
 // Decider decides while its replica leads.

@@ -21,12 +21,15 @@ const maxData = logstream.MaxMessageBytes - 4<<10
 // not settled: they are decided again, or their decision failed.
 func (r *run) round(ctx context.Context, batch []Input) (open map[Input]struct{}, err error) {
 	open = map[Input]struct{}{}
+	began := r.Now()
 	found := r.decide(batch)
 	if len(found.settled) > 0 {
 		r.observer.Settled(found.settled)
 	}
 	if len(found.drafts) > 0 {
+		decided := r.Now()
 		last, err := r.log.Append(ctx, found.drafts)
+		appended := r.Now()
 		switch {
 		case errors.Is(err, appender.ErrLogFull):
 			wait := fullPause
@@ -52,6 +55,9 @@ func (r *run) round(ctx context.Context, batch []Input) (open map[Input]struct{}
 		r.observer.Appended(found.drafts)
 		if err := r.State.WaitFor(ctx, last); err != nil {
 			return nil, err
+		}
+		if r.Round != nil {
+			r.Round(found.drafts, began, decided, appended)
 		}
 	}
 	for _, in := range found.again {

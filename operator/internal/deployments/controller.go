@@ -42,6 +42,9 @@ type Options struct {
 	Decide func(fleet.Key)
 	// Patched counts each status patch.
 	Patched func()
+	// Written is told how long a status write took, and how it ended. It must not wait.
+	// nil: nobody is told.
+	Written func(key fleet.Key, began, ended time.Time, err error)
 	Events  Events
 	Now     func() time.Time
 	Logger  *slog.Logger

@@ -30,8 +30,12 @@ func (c *Controller) writeStatus(ctx context.Context, key fleet.Key) (time.Durat
 	if !known || equality.Semantic.DeepEqual(s, d.Status) {
 		return 0, nil
 	}
+	began := c.options.Now()
 	replaced, left, err := c.writes.WriteStatus(ctx, d, s)
 	c.options.Patched()
+	if c.options.Written != nil {
+		c.options.Written(key, began, c.options.Now(), err)
+	}
 	switch {
 	case apierrors.IsConflict(err) && replaced:
 		return time.Second, nil // it changed meanwhile: look again

@@ -7,8 +7,8 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-// errNothing says that no event can be what is asked for.
-var errNothing = errors.New("no event is of such a type and about such a thing: events of Deployments, of devices and of requests are about different things; docs/events-api.md has a table")
+// ErrNothing says that no event can be what is asked for.
+var ErrNothing = errors.New("no event is of such a type and about such a thing: events of Deployments, of devices and of requests are about different things; docs/events-api.md has a table")
 
 // subjects gives the subjects of the log on which the events are; none means all.
 func (q *query) subjects() ([]string, error) {
@@ -31,7 +31,7 @@ func (q *query) subjects() ([]string, error) {
 		}
 	}
 	if len(subjects) == 0 {
-		return nil, errNothing
+		return nil, ErrNothing
 	}
 	return subjects, nil
 }
@@ -126,5 +126,5 @@ func (q *query) matches(e *eventlog.Event) bool {
 
 // sieves says whether not all events on the subjects are asked for.
 func (q *query) sieves() bool {
-	return len(q.types) > 0 || len(q.prefixes) > 0 || q.namespace != ""
+	return len(q.types) > 0 || len(q.prefixes) > 0 || q.namespace != "" || q.only != nil
 }

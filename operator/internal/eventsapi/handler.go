@@ -64,8 +64,8 @@ func New(o Options) *Handler {
 	}
 }
 
-// answer is the body of an answer with events.
-type answer struct {
+// Answer is the body of an answer with events.
+type Answer struct {
 	Events []Row `json:"events"`
 	// Next is the cursor of the next page, for before, or with order=asc for after; empty
 	// where there is none.
@@ -104,7 +104,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (code, events in
 	if deadline := http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTime)); deadline != nil && !errors.Is(deadline, http.ErrNotSupported) {
 		h.logger.Debug("an answer has no deadline", "error", deadline)
 	}
-	w.Header().Set("Cache-Control", "no-cache")
+	revalidated(w)
 	if tag != "" {
 		w.Header().Set("ETag", tag)
 	}
@@ -122,6 +122,14 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (code, events in
 	return write(w, http.StatusOK, a), len(a.Events)
 }
 
+// revalidated has a cache ask each time, where who serves the API has not said more than that: the
+// dashboard's answers are private.
+func revalidated(w http.ResponseWriter) {
+	if w.Header().Get("Cache-Control") == "" {
+		w.Header().Set("Cache-Control", "no-cache")
+	}
+}
+
 func write(w http.ResponseWriter, code int, body any) int {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(code)
@@ -133,7 +141,7 @@ func write(w http.ResponseWriter, code int, body any) int {
 
 // answer reads the log. It gives nothing where the client has the answer by its tag
 // already. Its errors are failures.
-func (h *Handler) answer(ctx context.Context, rawQuery, has string) (a *answer, tag string, err error) {
+func (h *Handler) answer(ctx context.Context, rawQuery, has string) (a *Answer, tag string, err error) {
 	values, err := url.ParseQuery(rawQuery)
 	if err != nil {
 		return nil, "", failure{http.StatusBadRequest, "the query cannot be read: " + err.Error()}
@@ -160,18 +168,18 @@ func (h *Handler) answer(ctx context.Context, rawQuery, has string) (a *answer, 
 	if strings.Contains(has, tag) {
 		return nil, tag, nil
 	}
-	p, err := where.read(ctx, h.js, &q)
+	p, err := readPage(ctx, h.js, where, &q, q.row)
 	if err != nil {
 		return nil, "", h.failed(err)
 	}
-	a = &answer{Events: p.rows, Last: p.last, Partial: p.early}
+	a = &Answer{Events: p.Rows, Last: p.Last, Partial: p.Early}
 	if a.Events == nil {
 		a.Events = []Row{}
 	}
-	if p.next > 0 {
-		a.Next = strconv.FormatUint(p.next, 10)
+	if p.Next > 0 {
+		a.Next = strconv.FormatUint(p.Next, 10)
 	}
-	if p.early {
+	if p.Early {
 		tag = "" // another time it may read further
 	}
 	return a, tag, nil
@@ -197,12 +205,12 @@ const statusClientGone = 499
 // failed says in the words of HTTP why the log could not be read.
 func (h *Handler) failed(err error) error {
 	switch {
-	case errors.Is(err, errNothing):
+	case errors.Is(err, ErrNothing):
 		return failure{http.StatusBadRequest, err.Error()}
 	case errors.Is(err, context.Canceled):
 		return failure{statusClientGone, "the client went away"}
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, errTooSlow):
-		return failure{http.StatusGatewayTimeout, errTooSlow.Error()}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, ErrTooSlow):
+		return failure{http.StatusGatewayTimeout, ErrTooSlow.Error()}
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return failure{http.StatusServiceUnavailable, "there is no event log yet"}
 	case errors.Is(err, logstream.ErrRestoring):

@@ -139,6 +139,9 @@ func TestAQuestionThatCannotBeAnsweredSaysWhy(t *testing.T) {
 			t.Errorf("%s: %d %q, want 400 and something with %q", query, resp.StatusCode, b.Error, want)
 		}
 	}
+	if resp, b := l.get("since=2026-11-24T16:03:00+02:00&until=2199-11-24T16:03:00.5+02:00"); resp.StatusCode != http.StatusOK {
+		t.Errorf("times whose plus is not encoded: %d %s", resp.StatusCode, b.Error)
+	}
 	if resp, b := l.get("namespace=&deployment=&device=&type=&since=&until="); resp.StatusCode != http.StatusOK {
 		t.Errorf("empty parameters: %d %s, want what is answered without them", resp.StatusCode, b.Error)
 	}

@@ -22,12 +22,19 @@ const (
 	maxWindow = 1 << 13 // events that are looked through for a page at a time
 )
 
-// page is a part of an answer.
-type page struct {
-	rows  []Row
-	next  uint64 // the cursor of the next page; 0: there is none
-	last  uint64 // nothing after it was looked at
-	early bool   // the page ended before it was full, though there is more
+// Page is a part of an answer: what was taken of each event.
+type Page[T any] struct {
+	Rows  []T
+	Next  uint64 // the cursor of the next page; 0: there is none
+	Last  uint64 // nothing after it was looked at
+	Early bool   // the page ended before it was full, though there is more
+}
+
+// taken is what was taken of an event.
+type taken[T any] struct {
+	row      T
+	sequence uint64
+	size     int // of the data that was taken, in bytes
 }
 
 // span is where in the log the answer is: between two sequences, both included.
@@ -88,11 +95,11 @@ func locate(ctx context.Context, js jetstream.JetStream, q *query) (span, error)
 	return s, nil
 }
 
-// read reads one page.
-func (s *span) read(ctx context.Context, js jetstream.JetStream, q *query) (page, error) {
-	p := pager{js: js, q: q, span: *s, deadline: time.Now().Add(readTime)}
+// readPage reads one page. take gives what is wanted of an event, with how much data that has.
+func readPage[T any](ctx context.Context, js jetstream.JetStream, s span, q *query, take func(*eventlog.Event, error) (T, int)) (Page[T], error) {
+	p := pager[T]{js: js, q: q, span: s, take: take, deadline: time.Now().Add(readTime)}
 	if s.last == 0 {
-		return page{last: s.newest}, nil
+		return Page[T]{Last: s.newest}, nil
 	}
 	if q.ascending {
 		return p.oldestFirst(ctx)
@@ -101,8 +108,9 @@ func (s *span) read(ctx context.Context, js jetstream.JetStream, q *query) (page
 }
 
 // pager reads one page.
-type pager struct {
+type pager[T any] struct {
 	span
+	take     func(*eventlog.Event, error) (T, int)
 	js       jetstream.JetStream
 	q        *query
 	deadline time.Time
@@ -110,7 +118,7 @@ type pager struct {
 
 // each reads the events that are asked for between two sequences, until fn says that it
 // has enough. through is the last sequence up to which all was looked at.
-func (p *pager) each(ctx context.Context, from, to uint64, most int, fn func(Row) bool) (through uint64, err error) {
+func (p *pager[T]) each(ctx context.Context, from, to uint64, most int, fn func(taken[T]) bool) (through uint64, err error) {
 	o := reader.Options{From: from, Until: to, Subjects: p.subjects, LogID: p.log.ID, Direct: true, Most: most}
 	through = from - 1
 	for e, err := range reader.Read(ctx, p.js, o) {
@@ -121,39 +129,45 @@ func (p *pager) each(ctx context.Context, from, to uint64, most int, fn func(Row
 			return to, nil
 		}
 		through = e.Sequence
-		if p.q.matches(&e) && !fn(rowOf(&e, err, p.q.data)) || time.Now().After(p.deadline) {
+		if p.q.matches(&e) && (p.q.only == nil || p.q.only(&e, err)) {
+			row, size := p.take(&e, err)
+			if !fn(taken[T]{row, e.Sequence, size}) {
+				return through, nil
+			}
+		}
+		if time.Now().After(p.deadline) {
 			return through, nil
 		}
 	}
 	return to, nil
 }
 
-func (p *pager) oldestFirst(ctx context.Context) (page, error) {
-	var rows []Row
+func (p *pager[T]) oldestFirst(ctx context.Context) (Page[T], error) {
+	var rows []T
 	size := 0
 	most := p.q.limit
 	if p.q.sieves() {
 		most = max(most, MaxLimit)
 	}
-	through, err := p.each(ctx, p.first, p.last, most, func(r Row) bool {
-		rows = append(rows, r)
-		size += len(r.Data)
+	through, err := p.each(ctx, p.first, p.last, most, func(r taken[T]) bool {
+		rows = append(rows, r.row)
+		size += r.size
 		return len(rows) < p.q.limit && size < pageBytes
 	})
 	if err != nil {
-		return page{}, err
+		return Page[T]{}, err
 	}
-	out := page{rows: rows, last: p.last}
+	out := Page[T]{Rows: rows, Last: p.last}
 	if through < p.last {
-		out.next, out.early = through, len(rows) < p.q.limit
+		out.Next, out.Early = through, len(rows) < p.q.limit
 	}
 	return out, nil
 }
 
 // newestFirst reads windows of the log, the newest one first: a stream is read forwards
 // only.
-func (p *pager) newestFirst(ctx context.Context) (page, error) {
-	out := page{last: p.last}
+func (p *pager[T]) newestFirst(ctx context.Context) (Page[T], error) {
+	out := Page[T]{Last: p.last}
 	size := 0
 	want := p.q.limit
 	for to := p.last; to >= p.first; {
@@ -161,13 +175,13 @@ func (p *pager) newestFirst(ctx context.Context) (page, error) {
 		if err != nil {
 			return out, err
 		}
-		var rows []Row // of the window, the last ones
+		var rows []taken[T] // of the window, the last ones
 		dropped := false
-		through, err := p.each(ctx, from, to, want, func(r Row) bool {
+		through, err := p.each(ctx, from, to, want, func(r taken[T]) bool {
 			rows = append(rows, r)
-			size += len(r.Data)
-			for len(rows) > p.q.limit-len(out.rows) || size > pageBytes && len(rows) > 1 {
-				size -= len(rows[0].Data)
+			size += r.size
+			for len(rows) > p.q.limit-len(out.Rows) || size > pageBytes && len(rows) > 1 {
+				size -= rows[0].size
 				rows, dropped = rows[1:], true
 			}
 			return true
@@ -176,22 +190,23 @@ func (p *pager) newestFirst(ctx context.Context) (page, error) {
 			return out, err
 		}
 		if through < to { // the time is up before the window's end: it is as if it had not been read
-			if len(out.rows) == 0 && to == p.last {
-				return out, errTooSlow
+			if len(out.Rows) == 0 && to == p.last {
+				return out, ErrTooSlow
 			}
-			out.next, out.early = to+1, true
+			out.Next, out.Early = to+1, true
 			return out, nil
 		}
-		slices.Reverse(rows)
-		out.rows = append(out.rows, rows...)
+		for _, r := range slices.Backward(rows) {
+			out.Rows = append(out.Rows, r.row)
+		}
 		to = from - 1
 		switch {
-		case dropped || len(out.rows) == p.q.limit && to >= p.first:
-			out.next = out.rows[len(out.rows)-1].Sequence
-			out.early = len(out.rows) < p.q.limit
+		case dropped || len(out.Rows) == p.q.limit && to >= p.first:
+			out.Next = rows[0].sequence
+			out.Early = len(out.Rows) < p.q.limit
 			return out, nil
 		case to >= p.first && (time.Now().After(p.deadline) || size > pageBytes):
-			out.next, out.early = from, true
+			out.Next, out.Early = from, true
 			return out, nil
 		}
 		want = min(4*want, maxWindow)
@@ -199,12 +214,12 @@ func (p *pager) newestFirst(ctx context.Context) (page, error) {
 	return out, nil
 }
 
-// errTooSlow says that not even a part of a page was read in time.
-var errTooSlow = fmt.Errorf("nothing could be read within %s: ask about a Deployment or a device, or about less time", readTime)
+// ErrTooSlow says that not even a part of a page was read in time.
+var ErrTooSlow = fmt.Errorf("nothing could be read within %s: ask about a Deployment or a device, or about less time", readTime)
 
 // window gives the first sequence of a window that ends with to and has about as many
 // events on the subjects as are wanted, or more.
-func (p *pager) window(ctx context.Context, to uint64, want int) (uint64, error) {
+func (p *pager[T]) window(ctx context.Context, to uint64, want int) (uint64, error) {
 	wanted := uint64(want)
 	if len(p.subjects) == 0 {
 		return p.back(to, wanted), nil
@@ -241,7 +256,7 @@ func (p *pager) window(ctx context.Context, to uint64, want int) (uint64, error)
 }
 
 // back gives the sequence from which on a window is so wide.
-func (p *pager) back(to, width uint64) uint64 {
+func (p *pager[T]) back(to, width uint64) uint64 {
 	if width > to-p.first {
 		return p.first
 	}
@@ -249,7 +264,7 @@ func (p *pager) back(to, width uint64) uint64 {
 }
 
 // ahead is how many events there are on the subjects from a sequence on.
-func (p *pager) ahead(ctx context.Context, from uint64) (events uint64, err error) {
+func (p *pager[T]) ahead(ctx context.Context, from uint64) (events uint64, err error) {
 	for _, subject := range p.subjects {
 		_, n, err := reader.Ahead(ctx, p.js, subject, from)
 		if err != nil {

@@ -32,7 +32,8 @@ type query struct {
 	limit        int
 	ascending    bool
 	data         bool
-	asked        string // the same for the same question
+	only         func(*eventlog.Event, error) bool // nil: all that the rest lets through
+	asked        string                            // the same for the same question
 }
 
 // parameters are the names of the parameters, each with what it sets.
@@ -138,12 +139,22 @@ func bound(text string, moment *time.Time, sequence *uint64) error {
 		}
 		return nil
 	}
-	t, err := time.Parse(time.RFC3339, text)
+	t, err := time.Parse(time.RFC3339, WithPlus(text))
 	if err != nil {
 		return fmt.Errorf("%q is neither a moment such as 2026-11-24T14:03:00Z, nor milliseconds since 1970, nor a sequence of the log", text)
 	}
 	*moment = t.UTC()
 	return nil
+}
+
+// WithPlus is a text of a query with the plus of a time's offset (2026-11-24T16:03:00+02:00), which is
+// a space where the client sent it as it is.
+func WithPlus(text string) string {
+	before, offset, ok := strings.Cut(text, " ")
+	if _, err := time.Parse(time.RFC3339, before+"+"+offset); !ok || err != nil {
+		return text
+	}
+	return before + "+" + offset
 }
 
 func (q *query) readUntil(v []string) error {

@@ -47,7 +47,8 @@ type Row struct {
 	ID            string `json:"id,omitempty"`
 	CorrelationID string `json:"correlation_id,omitempty"`
 	CausationID   string `json:"causation_id,omitempty"`
-	Foreign       string `json:"foreign,omitempty"` // why the message is none of the fleet's
+	TraceID       string `json:"trace_id,omitempty"` // 32 hexadecimal digits
+	Foreign       string `json:"foreign,omitempty"`  // why the message is none of the fleet's
 
 	// Data is the payload, where it was asked for: as JSON, or where it is none as a
 	// string of base64.
@@ -85,7 +86,7 @@ func rowOf(e *eventlog.Event, foreign error, data bool) Row {
 		Sequence: e.Sequence, Time: moment(e.Recorded), Occurred: moment(e.Time), Type: string(e.Type), Family: string(e.Address.Family), Subject: e.Subject,
 		Namespace: cmp.Or(e.Address.Namespace, e.Namespace), Device: e.Address.Device, Deployment: e.Address.Deployment,
 		Actor: text(cmp.Or(e.Actor, e.Address.User)), Revision: e.Revision, Batch: e.Batch,
-		ID: text(e.ID), CorrelationID: text(e.CorrelationID), CausationID: text(e.CausationID),
+		ID: text(e.ID), CorrelationID: text(e.CorrelationID), CausationID: text(e.CausationID), TraceID: e.TraceID(),
 	}
 	switch e.Address.Family {
 	case eventlog.FamilyDeployment, eventlog.FamilyRequest:
@@ -105,6 +106,12 @@ func rowOf(e *eventlog.Event, foreign error, data bool) Row {
 		}
 	}
 	return r
+}
+
+// row takes of an event what is asked for.
+func (q *query) row(e *eventlog.Event, foreign error) (Row, int) {
+	r := rowOf(e, foreign, q.data)
+	return r, len(r.Data)
 }
 
 // read takes what there are columns for out of the payload. A field of another type than

@@ -45,7 +45,7 @@ func streams(r *http.Request) bool {
 // stream sends events as they come, until the client leaves or the log is another one.
 func (h *Handler) stream(w http.ResponseWriter, r *http.Request) int {
 	f, err := h.follow(r)
-	if err == nil {
+	if err == nil && r.Method != http.MethodHead { // which asks how an answer would begin, and follows nothing
 		select {
 		case h.streams <- struct{}{}:
 			defer func() { <-h.streams }()
@@ -54,7 +54,7 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) int {
 		}
 	}
 	if err != nil {
-		w.Header().Set("Cache-Control", "no-cache")
+		revalidated(w)
 		code := http.StatusInternalServerError
 		if refused := (failure{}); errors.As(err, &refused) {
 			code = refused.code
@@ -65,6 +65,9 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) int {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Accel-Buffering", "no") // a proxy must not gather
 	w.WriteHeader(http.StatusOK)
+	if r.Method == http.MethodHead {
+		return http.StatusOK
+	}
 	ctx, stop := context.WithCancel(r.Context())
 	defer stop()
 	s := sender{h: h, w: w, control: http.NewResponseController(w), following: f}
@@ -122,28 +125,11 @@ func (f *following) wants(e *eventlog.Event) bool {
 		return false
 	}
 	for _, s := range f.subjects {
-		if covers(s, e.Subject) {
+		if eventlog.Covers(s, e.Subject) {
 			return true
 		}
 	}
 	return len(f.subjects) == 0
-}
-
-// covers says whether a filter, with wildcards, covers a subject.
-func covers(filter, subject string) bool {
-	for {
-		want, filterRest, more := strings.Cut(filter, ".")
-		have, subjectRest, goesOn := strings.Cut(subject, ".")
-		switch {
-		case want == ">":
-			return true
-		case want != have && want != "*", more != goesOn:
-			return false
-		case !more:
-			return true
-		}
-		filter, subject = filterRest, subjectRest
-	}
 }
 
 // sender sends what one client follows.
@@ -255,19 +241,19 @@ func (s *sender) catchUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p, err := where.read(ctx, s.h.js, &q)
+	p, err := readPage(ctx, s.h.js, where, &q, q.row)
 	if err != nil {
 		return err
 	}
-	for i := range p.rows {
-		row, err := encode(&p.rows[i])
+	for i := range p.Rows {
+		row, err := encode(&p.Rows[i])
 		if err != nil {
 			return err
 		}
-		s.add(p.rows[i].Sequence, row)
+		s.add(p.Rows[i].Sequence, row)
 	}
-	if s.after = p.next; p.next == 0 {
-		s.after = max(p.last, where.log.Last)
+	if s.after = p.Next; p.Next == 0 {
+		s.after = max(p.Last, where.log.Last)
 	}
 	return nil
 }

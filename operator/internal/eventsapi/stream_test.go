@@ -286,3 +286,31 @@ func (l *log) refused(query string) (int, string) {
 	}
 	return answer.StatusCode, string(body)
 }
+
+// A client that asks for the head of a stream has its answer at once, and takes no place from those
+// who follow.
+func TestTheHeadOfAStreamEnds(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	l.online("pi-1")
+	f := followed(t, l.js)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, f.url(""), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Header.Set("Accept", "text/event-stream")
+	done := make(chan *httptest.ResponseRecorder)
+	go func() {
+		w := httptest.NewRecorder()
+		f.handler.ServeHTTP(w, r)
+		done <- w
+	}()
+	select {
+	case w := <-done:
+		if w.Code != http.StatusOK || w.Header().Get("Content-Type") != "text/event-stream" || w.Body.Len() > 0 {
+			t.Errorf("%d, %s, %q", w.Code, w.Header().Get("Content-Type"), w.Body)
+		}
+	case <-time.After(time.Minute):
+		t.Error("the answer to HEAD does not end")
+	}
+}

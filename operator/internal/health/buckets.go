@@ -68,6 +68,7 @@ func (b *Buckets) ResyncDue() <-chan string { return b.resync.due }
 func (b *Buckets) Run(ctx context.Context) {
 	defer b.Metrics.outOfService.Reset()
 	defer b.Metrics.stalled.Reset()
+	defer b.Metrics.lags.reset()
 	var all sync.WaitGroup
 	defer all.Wait()
 	for _, name := range eventlog.Buckets() {

@@ -6,6 +6,8 @@ import "github.com/prometheus/client_golang/prometheus"
 type Metrics struct {
 	logBytes, logRatio, logLast prometheus.Gauge
 
+	lags *lags
+
 	stalled      *prometheus.GaugeVec
 	outOfService *prometheus.GaugeVec
 	repairs      *prometheus.CounterVec
@@ -19,6 +21,7 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	}
 	byBucket := []string{"bucket"}
 	m := &Metrics{
+		lags:     newLags(),
 		logBytes: gauge("fleet_operator_log_bytes", "Size of the log on disk."),
 		logRatio: gauge("fleet_operator_log_bytes_ratio", "Size of the log as a share of what it may take; 0 without a limit. 0.8 is the alarm."),
 		logLast:  gauge("fleet_operator_log_last_sequence", "Last sequence of the log."),
@@ -39,6 +42,6 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 			Help: "Messages of devices that the NATS server refuses to store in a bucket, past which this operator moved it; by bucket.",
 		}, byBucket),
 	}
-	reg.MustRegister(m.logBytes, m.logRatio, m.logLast, m.stalled, m.outOfService, m.repairs, m.passed)
+	reg.MustRegister(m.logBytes, m.logRatio, m.logLast, m.stalled, m.outOfService, m.repairs, m.passed, m.lags)
 	return m
 }

@@ -17,11 +17,16 @@ type progress struct {
 	since   time.Time               // when it was first seen to lack something
 }
 
+// moved says whether the bucket is another one since the look before, or has newer messages.
+func (p *progress) moved(is buckets.Service) bool {
+	return !is.Created.Equal(p.created) || is.Last != p.last
+}
+
 // look takes what the server says of the bucket, and where its source ends. It says
-// whether to ask the bucket what it lacks: one that moves is not asked, nor one whose
-// source has nothing new.
+// whether to ask what the bucket lacks, so as to find out whether it stalls: one that moves does not,
+// nor one whose source has nothing new.
 func (p *progress) look(is buckets.Service, source func() (uint64, error)) (ask bool, err error) {
-	if !is.Created.Equal(p.created) || is.Last != p.last {
+	if p.moved(is) {
 		whole := p.whole
 		if !is.Created.Equal(p.created) {
 			whole = 0

@@ -9,9 +9,8 @@ import (
 	"fleet.nationtech.io/projections/buckets"
 )
 
-// Asking what a bucket lacks costs the server work: a bucket that moves is not
-// asked, nor an idle one whose source has nothing new.
-func TestABucketThatMovesIsNotAskedWhatItLacks(t *testing.T) {
+// A bucket that moves does not stall, nor does an idle one whose source has nothing new.
+func TestABucketThatMovesDoesNotStall(t *testing.T) {
 	t.Parallel()
 	end := func(n uint64) func() (uint64, error) { return func() (uint64, error) { return n, nil } }
 	var moving, idle progress

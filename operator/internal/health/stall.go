@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/projections/buckets"
 )
 
@@ -54,6 +55,12 @@ type stall struct {
 // unstall moves the bucket on where it has lacked something for too long.
 func (b *bucket) unstall(ctx context.Context, is buckets.Service) error {
 	s := &b.stall
+	moved := s.progress.moved(is)
+	if b.name == eventlog.BucketHeartbeat && !moved { // one that moves has its source
+		if again, err := b.ensurePulses(ctx); again || err != nil {
+			return err
+		}
+	}
 	var end uint64
 	ask, err := s.progress.look(is, func() (uint64, error) {
 		var err error
@@ -63,12 +70,15 @@ func (b *bucket) unstall(ctx context.Context, is buckets.Service) error {
 	if err != nil {
 		return err
 	}
-	if ask {
-		m, err := buckets.LacksAfter(ctx, b.JS, b.name, s.progress.whole)
-		if err != nil {
+	var lacks *jetstream.RawStreamMsg
+	if ask || moved {
+		if lacks, err = buckets.LacksAfter(ctx, b.JS, b.name, s.progress.whole); err != nil {
 			return err
 		}
-		s.progress.lacks(m, end, time.Now())
+	}
+	b.Metrics.lags.note(b.name, is, lacks)
+	if ask {
+		s.progress.lacks(lacks, end, time.Now())
 	}
 	if s.progress.suspect == nil {
 		b.Metrics.stalled.WithLabelValues(b.name).Set(0)
@@ -83,6 +93,30 @@ func (b *bucket) unstall(ctx context.Context, is buckets.Service) error {
 		return nil
 	}
 	return b.movePast(ctx, s.progress.suspect)
+}
+
+// ensurePulses makes the stream of pulses again where it is gone, as it is in memory, and
+// the bucket again where the stream began again without it: the server would project
+// nothing until the stream is as long as before. It says whether it made the bucket again.
+func (b *bucket) ensurePulses(ctx context.Context) (again bool, err error) {
+	at, err := buckets.Position(ctx, b.JS, b.name) // asked first, so the stream has all that the bucket has
+	if err != nil {
+		return false, err
+	}
+	end, err := b.sourceEnd(ctx)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err = logstream.EnsurePulse(ctx, b.JS, b.config.Replicas); err == nil {
+			b.Logger.Warn("the stream of pulses was not there; the operator made it again", "stream", eventlog.PulseStream)
+		}
+	}
+	if err != nil || at <= end {
+		return false, err
+	}
+	b.stall.progress = progress{}
+	if again, err = buckets.Mend(ctx, b.JS, b.config, b.name); again {
+		b.Logger.Warn("a bucket had more than the stream of pulses, which began again; the operator made it again", "bucket", b.name, "at", at, "end", end)
+	}
+	return again, err
 }
 
 // sourceEnd is the last sequence of the bucket's source.

@@ -12,10 +12,17 @@ import (
 
 // PulseSource is where pulses are heard.
 type PulseSource interface {
-	// Subscribe calls pulse for each device that pulses, and connected with true
+	// Subscribe calls pulse for each pulse of a device, with its payload, and connected with true
 	// whenever pulses are received (again) and with false when the connection is
 	// lost, until the context ends.
-	Subscribe(ctx context.Context, pulse func(device string), connected func(bool)) error
+	Subscribe(ctx context.Context, pulse func(device string, payload []byte), connected func(bool)) error
+}
+
+// Listener is told what the devices that the log knows say with their pulses. It must not wait.
+type Listener interface {
+	Heard(device string, payload []byte, now time.Time)
+	// Forget is told that a device left, or cleared what it reported.
+	Forget(device string)
 }
 
 // Monitor shares a Tracker and keeps its time.
@@ -23,6 +30,7 @@ type Monitor struct {
 	source   PulseSource
 	interval time.Duration
 	turned   func(devices []string)
+	listener Listener // nil: nobody is told
 
 	mu        sync.Mutex
 	tracker   *Tracker
@@ -30,9 +38,9 @@ type Monitor struct {
 }
 
 // NewMonitor wires a monitor. turned is given the devices whose verdicts changed; it
-// must not wait.
-func NewMonitor(source PulseSource, interval time.Duration, turned func([]string)) *Monitor {
-	return &Monitor{source: source, interval: interval, turned: turned, tracker: NewTracker(interval, time.Now())}
+// must not wait. listener, if any, is told what known devices say.
+func NewMonitor(source PulseSource, interval time.Duration, turned func([]string), listener Listener) *Monitor {
+	return &Monitor{source: source, interval: interval, turned: turned, listener: listener, tracker: NewTracker(interval, time.Now())}
 }
 
 // Run listens until the context ends.
@@ -122,6 +130,9 @@ func (m *Monitor) Forget(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tracker.Forget(id)
+	if m.listener != nil {
+		m.listener.Forget(id)
+	}
 }
 
 // Leave ends the watch of a device that left the fleet, whether it pulses or not.
@@ -129,6 +140,9 @@ func (m *Monitor) Leave(id string) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.tracker.Leave(id)
+	if m.listener != nil {
+		m.listener.Forget(id)
+	}
 }
 
 // Verdict gives what is known of a device's pulse.
@@ -138,9 +152,13 @@ func (m *Monitor) Verdict(id string) decide.Verdict {
 	return m.tracker.Verdict(id)
 }
 
-func (m *Monitor) pulse(id string) {
+func (m *Monitor) pulse(id string, payload []byte) {
+	now := time.Now()
 	m.mu.Lock()
-	turned := m.tracker.Pulse(id, time.Now())
+	turned := m.tracker.Pulse(id, now)
+	if m.listener != nil && m.tracker.Known(id) { // under the lock, so that a device that left stays forgotten
+		m.listener.Heard(id, payload, now)
+	}
 	m.mu.Unlock()
 	if turned {
 		m.turned([]string{id})

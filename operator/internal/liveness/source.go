@@ -15,7 +15,7 @@ type NATS struct{ Conn *nats.Conn }
 var _ PulseSource = NATS{}
 
 // Subscribe implements PulseSource.
-func (s NATS) Subscribe(ctx context.Context, pulse func(string), connected func(bool)) error {
+func (s NATS) Subscribe(ctx context.Context, pulse func(string, []byte), connected func(bool)) error {
 	status := s.Conn.StatusChanged(nats.CONNECTED, nats.DISCONNECTED, nats.RECONNECTING, nats.CLOSED)
 	defer s.Conn.RemoveStatusListener(status)
 	sub, err := s.Conn.Subscribe(eventlog.PulseSubjects, func(m *nats.Msg) {
@@ -23,7 +23,7 @@ func (s NATS) Subscribe(ctx context.Context, pulse func(string), connected func(
 			return // its heartbeat is deleted, which is no sign of life
 		}
 		if id, ok := eventlog.DeviceOfPulse(m.Subject); ok && eventlog.CheckName("device", id) == nil {
-			pulse(id)
+			pulse(id, m.Data)
 		}
 	})
 	if err != nil {

@@ -48,9 +48,12 @@ type device struct {
 	hung  bool // on the wheel
 }
 
+// Silence is how long a device that pulses every interval may be silent before it is offline.
+func Silence(interval time.Duration) time.Duration { return missedPulses * interval }
+
 // NewTracker makes a tracker of devices that pulse every interval.
 func NewTracker(interval time.Duration, now time.Time) *Tracker {
-	base := missedPulses * interval
+	base := Silence(interval)
 	maxWait := max(base, maxTimeout)
 	return &Tracker{
 		base: base, maxTimeout: maxWait,
@@ -142,6 +145,12 @@ func (t *Tracker) Pulse(id string, now time.Time) bool {
 	}
 	d.Online, d.Since = fleet.OnlineTrue, now
 	return true
+}
+
+// Known says whether the log knows a device that is watched.
+func (t *Tracker) Known(id string) bool {
+	d := t.devices[id]
+	return d != nil && d.known
 }
 
 // Expire gives the devices whose silence became a verdict. Who calls it late, by

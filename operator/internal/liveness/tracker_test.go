@@ -22,12 +22,13 @@ const interval = 30 * time.Second
 // source is heard by a test: it pulses when told to.
 type source struct {
 	pulse     func(string)
+	say       func(string, []byte)
 	connected func(bool)
 	ready     chan struct{}
 }
 
-func (e *source) Subscribe(ctx context.Context, pulse func(string), connected func(bool)) error {
-	e.pulse, e.connected = pulse, connected
+func (e *source) Subscribe(ctx context.Context, pulse func(string, []byte), connected func(bool)) error {
+	e.pulse, e.say, e.connected = func(device string) { pulse(device, nil) }, pulse, connected
 	connected(true)
 	close(e.ready)
 	<-ctx.Done()
@@ -50,7 +51,7 @@ func heard(t *testing.T, story func(*source, *liveness.Monitor)) []string {
 			for _, id := range ids {
 				got = append(got, fmt.Sprintf("%.0fs %s %s", time.Since(start).Seconds(), id, m.Verdict(id).Online))
 			}
-		})
+		}, nil)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
 		go func() { done <- m.Run(ctx) }()

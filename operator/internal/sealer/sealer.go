@@ -15,6 +15,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/operator/internal/lag"
 	"fleet.nationtech.io/projections/seal"
 )
 
@@ -64,6 +65,7 @@ type Sealer struct {
 	ledger *ledger // nil before the first term, and after the log went back
 	others map[string]struct{}
 	broken error
+	leads  bool
 	token  uint64     // the term's election: a head must cover it
 	head   *seal.Tree // what is proposed; nil for nothing
 	handed time.Time  // when it was handed out; zero: not yet
@@ -78,9 +80,10 @@ var errBroken = errors.New("the event log differs from what was sealed")
 // Lead seals until the term ends. token is that of the term's election.
 func (s *Sealer) Lead(ctx context.Context, token uint64) {
 	s.mu.Lock()
-	s.token, s.head = token, nil
+	s.token, s.head, s.leads = token, nil, true
 	broken := s.broken
 	s.mu.Unlock()
+	defer s.ended()
 	defer s.options.Metrics.lag.Set(0) // who does not lead does not know it
 	if broken != nil || !s.haveKey(ctx) {
 		return
@@ -131,6 +134,26 @@ func (s *Sealer) haveKey(ctx context.Context) bool {
 		}
 	}
 	return true
+}
+
+func (s *Sealer) ended() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.leads = false
+}
+
+// Reading is how far the log is sealed, while the replica leads and seals.
+func (s *Sealer) Reading() (r lag.Reading, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.leads || s.broken != nil || s.ledger == nil {
+		return r, false
+	}
+	r = lag.Reading{LogID: s.log, Sequence: s.ledger.size()}
+	if s.ledger.unsealed > 0 {
+		r.Owed = s.ledger.oldest
+	}
+	return r, true
 }
 
 func (s *Sealer) full() bool {

@@ -299,9 +299,7 @@ func TestALogThatWentBackIsSealedFromItsBeginning(t *testing.T) {
 	if err := w.js.DeleteStream(t.Context(), eventlog.LogStream); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := logstream.Ensure(t.Context(), w.js, logstream.Config{}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.EnsureLog(t, w.js, 1)
 	w.lead()
 	w.say(6)
 	w.await(1)

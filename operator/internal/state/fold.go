@@ -34,6 +34,8 @@ type Options struct {
 	Logger *slog.Logger
 	// NoCheckpoints folds from the log's beginning, whatever is saved.
 	NoCheckpoints bool
+	// Tracing says whether what is decided names the trace that it belongs to.
+	Tracing bool
 	// Witness is told of each event that is folded; nil: nobody is.
 	Witness Witness
 }
@@ -46,6 +48,25 @@ type Witness interface {
 	// Folded is told of an event that the view has folded; also of foreign ones. live says
 	// that the log did not have it yet when the replica began to follow it.
 	Folded(v *fleet.View, e eventlog.Event, live bool)
+}
+
+// Witnesses are several: each is told.
+type Witnesses []Witness
+
+var _ Witness = Witnesses(nil)
+
+// Begun implements Witness.
+func (all Witnesses) Begun(v *fleet.View) {
+	for _, w := range all {
+		w.Begun(v)
+	}
+}
+
+// Folded implements Witness.
+func (all Witnesses) Folded(v *fleet.View, e eventlog.Event, live bool) {
+	for _, w := range all {
+		w.Folded(v, e, live)
+	}
 }
 
 // Observer is told of changes.
@@ -85,6 +106,7 @@ type Fold struct {
 // New wires a fold.
 func New(o Options) *Fold {
 	f := &Fold{js: o.JS, logger: o.Logger, options: o, state: decide.NewState(fleet.New())}
+	f.state.SetTracing(o.Tracing)
 	f.reset()
 	return f
 }

@@ -87,11 +87,13 @@ func (w *world) serveWith(f syncsvc.Fold, bucket syncsvc.Bucket, o syncsvc.Optio
 	return stop
 }
 
+const traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
 func (w *world) append(device, name string, typ eventlog.Type, data string) uint64 {
 	w.t.Helper()
 	seq, err := appender.Unfenced(w.t.Context(), w.js, "test", eventlog.Draft{
 		Subject: eventlog.DesiredSubject(device, name), Type: typ, Time: time.Now(),
-		Namespace: "shop", Revision: 3, Data: []byte(data),
+		Namespace: "shop", Revision: 3, Traceparent: traceparent, Data: []byte(data),
 	})
 	if err != nil {
 		w.t.Fatal(err)
@@ -144,6 +146,9 @@ func TestAnAnswerIsTheWholeDesiredSetWithDeleteMarkers(t *testing.T) {
 		if m.Header.Get("Nats-Subject") != "" {
 			t.Errorf("the answer has a header Nats-Subject: %v", m.Header)
 		}
+		if value := m.Header.Get("Fleet-Sync-End") == ""; value != (m.Header.Get("traceparent") == traceparent) {
+			t.Errorf("the trace is on each value, and not on the end: %v", m.Header)
+		}
 		source, _, _ := strings.Cut(m.Header.Get("Nats-Stream-Source"), " f")
 		got = append(got, fmt.Sprint(m.Header.Get("Fleet-Sync"), "|", m.Header.Get("Fleet-Key"), "|", source, "|", m.Header.Get("KV-Operation"),
 			"|", m.Header.Get("Fleet-Namespace"), "|", m.Header.Get("Fleet-Revision"), "|", m.Header.Get("Fleet-Sync-End"), "|", string(m.Data)))
@@ -175,11 +180,15 @@ func TestMoreKeysThanOneDirectGetGives(t *testing.T) {
 	const n = 1500
 	var names []string
 	var last uint64
+	desired := map[string]uint64{}
 	for i := range n {
 		names = append(names, fmt.Sprintf("d%d", i))
 		last = w.append("pi-01", names[i], eventlog.DesiredAssigned, `{"type":"PodmanV0"}`)
+		desired[names[i]] = last
 	}
-	w.fold.set(w.position(last, names...))
+	position := w.position(last, names...)
+	position.Desired = desired // the bucket may still be filling as the first piece is read
+	w.fold.set(position)
 	w.serve(syncsvc.DesiredState{JS: w.js}, syncsvc.Options{Timeout: 10 * time.Second})
 	keys := map[string]bool{}
 	for _, m := range w.ask("pi-01", "nonce-0001") {

@@ -63,6 +63,7 @@ type answer struct {
 // all not Nats-Subject: its absence tells an answer from a live message.
 var copied = []string{
 	eventlog.HeaderStreamSource, eventlog.HeaderKVOperation, eventlog.HeaderNamespace, eventlog.HeaderRevision,
+	eventlog.HeaderTraceparent,
 }
 
 func (s *Service) send(r *request, a answer) {

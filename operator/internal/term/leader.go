@@ -28,6 +28,7 @@ import (
 	"fleet.nationtech.io/operator/internal/liveness"
 	"fleet.nationtech.io/operator/internal/sealer"
 	"fleet.nationtech.io/operator/internal/state"
+	"fleet.nationtech.io/operator/internal/traces"
 )
 
 const (
@@ -54,6 +55,7 @@ type Parts struct {
 	Checkpointer *checkpointer.Checkpointer
 	Sealer       *sealer.Sealer
 	Gates        *gates.Asker
+	Traces       *traces.Traces // nil: none are told
 
 	Events  *kube.Events
 	Metrics *Metrics

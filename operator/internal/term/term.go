@@ -115,6 +115,7 @@ func (t *Term) decide(ctx context.Context) error {
 		func(onReady func()) { onReady(); t.Checkpointer.Run(ctx) },
 		func(onReady func()) { onReady(); t.Sealer.Lead(ctx, t.token) },
 		func(onReady func()) { onReady(); t.Gates.Run(ctx) },
+		func(onReady func()) { onReady(); t.Traces.Lead(ctx, t.token) },
 	}
 	done := make(chan struct{}, len(actors))
 	for _, actor := range actors {

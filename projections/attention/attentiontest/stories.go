@@ -304,6 +304,24 @@ func Stories() map[string]Wrong {
 			Kind:  attention.LogFull, Weight: attention.Critical,
 			Item: " (0): the event log is full", Reason: "unless the operator has a reserve left to open", Run: "fleetctl doctor",
 		},
+		"a certificate of the servers that ends in three weeks": {
+			Tell:  oneDevice,
+			Facts: attention.Facts{Certificate: certificate(3*365*24*time.Hour, 21*24*time.Hour)},
+			Kind:  attention.CertificateExpiring, Weight: attention.Warning,
+			Item: " (0): the NATS servers' certificate ends soon", Reason: "renew it", Run: "fleetctl doctor",
+		},
+		"a certificate of the servers that ends in three days": {
+			Tell:  oneDevice,
+			Facts: attention.Facts{Certificate: certificate(3*365*24*time.Hour, 3*24*time.Hour)},
+			Kind:  attention.CertificateExpiring, Weight: attention.Critical,
+			Item: " (0): the NATS servers' certificate ends soon", Reason: "let in no device", Run: "fleetctl doctor",
+		},
+		"a certificate of the servers that has ended": {
+			Tell:  oneDevice,
+			Facts: attention.Facts{Certificate: certificate(3*365*24*time.Hour, -time.Hour)},
+			Kind:  attention.CertificateExpiring, Weight: attention.Critical,
+			Item: " (0): the NATS servers' certificate has ended", Reason: "it ended at", Run: "fleetctl doctor",
+		},
 		"a bucket that lags": {
 			Tell:  oneDevice,
 			Facts: attention.Facts{Buckets: []attention.Bucket{{Name: eventlog.BucketInfo, Finding: buckets.Sound, Lacks: 7}}},
@@ -328,7 +346,22 @@ func Stories() map[string]Wrong {
 			Kind:  attention.BucketStalled, Weight: attention.Critical,
 			Item: "device-info (0): bucket device-info is not kept", Reason: "no server leads its replicas: bring the NATS servers back", Run: "fleetctl doctor",
 		},
+		"an operator that stands still": {
+			Tell:  oneDevice,
+			Facts: attention.Facts{Fold: &attention.Fold{Sequence: 3, Lacks: 4, Since: noon.Add(-time.Hour)}},
+			Kind:  attention.OperatorBehind, Weight: attention.Critical,
+			Item: " (0): an operator is behind the event log", Reason: "up to event 3, and event 4 was recorded 1h0", Run: "fleetctl doctor",
+		},
 	}
+}
+
+// noon is when the stories begin.
+var noon = time.Date(2026, 11, 24, 12, 0, 0, 0, time.UTC)
+
+// certificate is one of so long a life of which so much is left on the day of the stories.
+func certificate(life, left time.Duration) *attention.Certificate {
+	ends := noon.Add(left)
+	return &attention.Certificate{Begins: ends.Add(-life), Ends: ends}
 }
 
 // Look gives the view at the story's end, when it is looked at, and what needs a person then.

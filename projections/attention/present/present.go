@@ -1,5 +1,6 @@
 // Package present asks the NATS servers for what attention wants to know beside the fold of
-// the log: how log and buckets are, and for how long devices are used to be away.
+// the log: how log, buckets and the servers' certificate are, and for how long devices are used to be
+// away. It asks an operator how far it has folded the log.
 package present
 
 import (
@@ -19,7 +20,7 @@ import (
 // patience is how long one question to the servers may take.
 const patience = 10 * time.Second
 
-// Look gathers how log and buckets are, and how far the servers' clock is ahead of this
+// Look gathers how log, buckets and the servers' certificate are, and how far the servers' clock is ahead of this
 // machine's: what is wrong for how long is told by the servers' clock. It fails where the log
 // cannot be asked; a bucket that cannot be asked is left out.
 func Look(ctx context.Context, js jetstream.JetStream, now func() time.Time) (f attention.Facts, ahead time.Duration, err error) {
@@ -34,6 +35,7 @@ func Look(ctx context.Context, js jetstream.JetStream, now func() time.Time) (f 
 		return f, 0, err
 	}
 	f.Log = attention.SizeOf(log)
+	f.Certificate = Certificate(ctx, js.Conn(), now().Add(ahead))
 	for _, name := range eventlog.Buckets() {
 		b, _, err := Bucket(ctx, js, log, name)
 		if err == nil && !b.Kept(now().Add(ahead)) {

@@ -123,6 +123,41 @@ imagePullSecrets:
 {{- if $port }}{{ $port }}{{ else if eq $u.scheme "http" }}80{{ else }}443{{ end }}
 {{- end }}
 
+{{/* How the dashboard is served: "" (not), "loopback", "signIn" or "open". It refuses half a configuration. */}}
+{{- define "fleet.dashboard" -}}
+{{- $d := .Values.operator.dashboard -}}
+{{- range .Values.operator.env }}
+{{- if and $d.enabled (hasPrefix "FLEET_DASHBOARD" .name) }}
+{{- fail (printf "operator.env sets %s, and operator.dashboard does: take it out of operator.env." .name) }}
+{{- else if and (eq .name "FLEET_DASHBOARD") (hasSuffix ":18082" (toString .value)) }}
+{{- fail "operator.env sets FLEET_DASHBOARD to port 18082, which is that of the operator's metrics and probes. Take it out of operator.env, and set operator.dashboard.enabled=true: the dashboard is at port 18080." }}
+{{- end }}
+{{- end }}
+{{- if $d.enabled }}
+{{- if and $d.openToTheNetwork (or $d.url $d.clientID) }}
+{{- fail "operator.dashboard.openToTheNetwork=true and a sign-in (url, clientID) exclude each other: with a sign-in the dashboard listens to the network by itself." }}
+{{- else if and $d.url (not $d.clientID) }}
+{{- fail "operator.dashboard.clientID is missing: the client id of the dashboard's application at the identity provider. fleetctl zitadel setup --dashboard-url makes the application and prints its id." }}
+{{- else if and $d.clientID (not $d.url) }}
+{{- fail "operator.dashboard.url is missing: the address by which persons open the dashboard, such as https://fleet.example.com." }}
+{{- else if and $d.url (not .Values.callout.enabled) }}
+{{- fail "operator.dashboard.url needs callout.enabled=true: the auth callout decides who may sign in to the dashboard. Without url and clientID the dashboard is reached by kubectl port-forward." }}
+{{- else if and $d.clientSecret.name (not $d.url) }}
+{{- fail "operator.dashboard.clientSecret needs operator.dashboard.url and operator.dashboard.clientID: it is for the sign-in." }}
+{{- else if and $d.ingress.enabled (not (or $d.url $d.openToTheNetwork)) }}
+{{- fail "operator.dashboard.ingress.enabled needs operator.dashboard.url and operator.dashboard.clientID: without a sign-in the dashboard listens on the pod's loopback, where no Ingress reaches it." }}
+{{- end }}
+{{- $host := "" }}
+{{- if $d.url }}{{ $host = (urlParse $d.url).hostname }}{{ end }}
+{{- if and $d.ingress.enabled $host $d.ingress.host (ne $host $d.ingress.host) }}
+{{- fail (printf "operator.dashboard.ingress.host is %s, and operator.dashboard.url names %s: the dashboard answers to the name of its url alone. Leave ingress.host empty." $d.ingress.host $host) }}
+{{- else if and $d.ingress.enabled (not (or $host $d.ingress.host)) }}
+{{- fail "operator.dashboard.ingress.host is missing: the name by which persons reach the dashboard, such as fleet.example.com." }}
+{{- end }}
+{{- if $d.url }}signIn{{ else if $d.openToTheNetwork }}open{{ else }}loopback{{ end }}
+{{- end }}
+{{- end }}
+
 {{/* Settings of the callout: the flags of fleet-callout, as TOML. */}}
 {{- define "fleet.calloutConfig" -}}
 {{- $c := .Values.callout -}}

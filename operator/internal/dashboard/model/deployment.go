@@ -32,10 +32,13 @@ type Deployment struct {
 	Moment     Moment        `json:"moment"`
 	Deployment DeploymentRow `json:"deployment"`
 	Lifecycle  string        `json:"lifecycle"`
-	Selector   string        `json:"selector"`
-	By         string        `json:"by,omitempty"` // who asked for the spec
-	Cause      string        `json:"change_cause,omitempty"`
-	Conditions []Condition   `json:"conditions"`
+	// Ended is the event by which it ended; 0: it did not.
+	Ended uint64 `json:"ended,omitempty"`
+
+	Selector   string      `json:"selector"`
+	By         string      `json:"by,omitempty"` // who asked for the spec
+	Cause      string      `json:"change_cause,omitempty"`
+	Conditions []Condition `json:"conditions"`
 	// Score and Settings are spec.score and spec.rollout as YAML.
 	Score    string `json:"score"`
 	Settings string `json:"rollout_settings,omitempty"`
@@ -48,6 +51,8 @@ type Deployment struct {
 	// Unread says why there are no revisions.
 	Unread string    `json:"unread,omitempty"`
 	Diff   *SpecDiff `json:"diff,omitempty"`
+	// Actions are what a person can ask about it now; none at a moment of the past.
+	Actions []resource.Action `json:"actions,omitempty"`
 }
 
 // SpecDiff is in what two revisions of a Deployment differ.
@@ -55,6 +60,10 @@ type SpecDiff struct {
 	From   uint64           `json:"from"`
 	To     uint64           `json:"to"`
 	Fields []viewdiff.Field `json:"fields"`
+	// Lines are the two as YAML, line by line; LinesCut says that they are not all there, for
+	// there is too much.
+	Lines    []Line `json:"lines"`
+	LinesCut bool   `json:"lines_cut,omitempty"`
 	// Missing says which of the two the log does not have.
 	Missing string `json:"missing,omitempty"`
 }
@@ -64,7 +73,10 @@ func DeploymentSubjects(key fleet.Key) []string {
 	return []string{eventlog.DeploymentSubject(key.Namespace, key.Name)}
 }
 
-// DeploymentOf shows a Deployment, but for what is Told of it; false where the log does not
+// BeforeEnd is the event before the one by which it ended: there it is as it was last.
+func (d Deployment) BeforeEnd() uint64 { return d.Ended - 1 }
+
+// DeploymentOf shows a Deployment, but for its revisions; false where the log does not
 // know it.
 func DeploymentOf(c *resource.Catalog, now bool, key fleet.Key) (out Deployment, known bool) {
 	d := c.View.Deployments[key]
@@ -77,8 +89,14 @@ func DeploymentOf(c *resource.Catalog, now bool, key fleet.Key) (out Deployment,
 		Selector: selectors.SelectorText(d.Spec.Selector), By: timeline.Requester(d.Spec).String(), Cause: d.Spec.ChangeCause,
 		Score: yamlOf(d.Spec.Score), Settings: yamlOf(d.Spec.Rollout), Conditions: conditionsOf(o), Revisions: []resource.Revision{},
 	}
+	if n := d.Changed.Sequence; d.Lifecycle == fleet.Deleted && d.Refused == nil && n > 1 {
+		out.Ended = n
+	}
 	if p, ok := c.Progress(key, namedDevices); ok {
 		out.Progress = &p
+	}
+	if now {
+		out.Actions = c.DeploymentActions(key)
 	}
 	return out, true
 }
@@ -94,8 +112,8 @@ func RevisionsOf(key fleet.Key, events iter.Seq2[eventlog.Event, error]) (resour
 // Specs are what the revisions of a Deployment asked for.
 type Specs map[uint64]*eventlog.Deployment
 
-// Told puts the revisions on the page, and in what two of them differ; 0: the newest two.
-func (d *Deployment) Told(rs resource.Revisions, specs Specs, from, to uint64) {
+// SetRevisions puts the revisions on the page, and in what two of them differ; 0: the newest two.
+func (d *Deployment) SetRevisions(rs resource.Revisions, specs Specs, from, to uint64) {
 	all := rs.Revisions
 	slices.Reverse(all)
 	d.Diff = diffOf(all, specs, from, to)
@@ -162,6 +180,7 @@ func diffOf(newestFirst []resource.Revision, specs Specs, from, to uint64) *Spec
 		}
 	}
 	d.Fields = viewdiff.SpecFields(specs[from], *specs[to])
+	d.Lines, d.LinesCut = linesOf(specText(specs[from]), specText(specs[to]))
 	return d
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/selectors"
 )
 
 // DeviceFilter says which devices a list has.
@@ -104,7 +105,7 @@ func (f *DeviceFilter) lets(d *fleet.Device) bool {
 	if !strings.Contains(d.ID, f.Text) {
 		return false
 	}
-	if f.Selector != nil && !f.Selector.Matches(labelsOf(d)) {
+	if f.Selector != nil && !f.Selector.Matches(labels.Set(selectors.Bare(d.Labels))) {
 		return false
 	}
 	if f.Deployment.Name != "" {
@@ -127,15 +128,6 @@ func (f *DeviceFilter) lets(d *fleet.Device) bool {
 		return d.Access != nil
 	}
 	return true
-}
-
-// labelsOf are a device's labels that select.
-func labelsOf(d *fleet.Device) labels.Set {
-	out := make(labels.Set, len(d.Labels))
-	for k, l := range d.Labels {
-		out[k] = l.Value
-	}
-	return out
 }
 
 func failing(d *fleet.Device) bool {

@@ -16,11 +16,14 @@ type Moment struct {
 	Recorded time.Time `json:"recorded"` // when the log got that event
 	Clock    time.Time `json:"clock"`    // to which ages count
 	Now      bool      `json:"now"`      // it was the log's end
+	// AsHappened says that it is what was true then by the clocks of those who wrote the events,
+	// and not what the log knew.
+	AsHappened bool `json:"as_happened,omitempty"`
 }
 
 // MomentOf gives a catalog's moment.
 func MomentOf(c *resource.Catalog, now bool) Moment {
-	return Moment{Sequence: c.View.Sequence, Recorded: c.View.Recorded.UTC(), Clock: c.Now.UTC(), Now: now}
+	return Moment{Sequence: c.View.Sequence, Recorded: c.View.Recorded.UTC(), Clock: c.Now.UTC(), Now: now, AsHappened: c.Happened}
 }
 
 // Page is a part of a list.

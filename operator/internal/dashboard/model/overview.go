@@ -34,7 +34,10 @@ type Present struct {
 func OverviewOf(c *resource.Catalog, now bool, p Present) Overview {
 	out := Overview{Moment: MomentOf(c, now), Rollouts: []DeploymentRow{}, Attention: []attention.Item{}}
 	clock, facts := c.Now.Add(p.Ahead), p.Facts
-	if !now {
+	switch {
+	case c.Happened: // the view has read the log to its end
+		clock, facts = c.Now, attention.Facts{}
+	case !now:
 		clock, facts = c.View.Clock, attention.Facts{}
 	}
 	all := attention.Of(c.View, clock, facts)

@@ -18,6 +18,10 @@ type Rollout struct {
 	Batches []BatchCells `json:"batches"`
 	Budgets []Budget     `json:"budgets"`
 	Gates   []Gate       `json:"gates"` // of the open batch, as they answered last
+	// Actions are what a person can ask about it now, and Seen is what the request then says
+	// that its author saw. There are none at a moment of the past.
+	Actions []resource.Action `json:"actions,omitempty"`
+	Seen    *Seen             `json:"seen,omitempty"`
 }
 
 // BatchCells are the devices of a batch.
@@ -61,6 +65,10 @@ func RolloutOf(c *resource.Catalog, now bool, key fleet.Key) (out Rollout, known
 	slices.SortFunc(out.Batches, func(a, b BatchCells) int { return cmp.Compare(a.Number, b.Number) })
 	for _, g := range c.View.Deployments[key].Run.Gates {
 		out.Gates = append(out.Gates, Gate{Name: g.Name, Server: g.Server, Verdict: g.Verdict, Value: g.Value, Error: g.Error, Since: g.Since.UTC()})
+	}
+	if now {
+		s := seen(c, key)
+		out.Actions, out.Seen = c.RolloutActions(key), &s
 	}
 	return out, true
 }

@@ -8,8 +8,6 @@ import (
 	"time"
 
 	"golang.org/x/sync/semaphore"
-
-	"fleet.nationtech.io/operator/resource"
 )
 
 // key names a view of the past: where in the log it is, and the time to which ages count.
@@ -17,52 +15,55 @@ type key struct {
 	logID    string
 	sequence uint64
 	clock    int64 // nanoseconds since 1970; 0: that of the event
+	// known is up to where the log was known when the moment as it happened was asked for; 0:
+	// the moment is as the log knew it.
+	known uint64
 }
 
 // compare orders keys.
 func (k key) compare(o key) int {
-	return cmp.Or(cmp.Compare(k.sequence, o.sequence), cmp.Compare(k.clock, o.clock), cmp.Compare(k.logID, o.logID))
+	return cmp.Or(cmp.Compare(k.sequence, o.sequence), cmp.Compare(k.clock, o.clock), cmp.Compare(k.known, o.known), cmp.Compare(k.logID, o.logID))
 }
 
-// patience is how long work goes on for those who had no more time to wait for it, and may
-// ask again.
+// patience is how long work goes on after a caller had no more time to wait for it: it may ask
+// again.
 const patience = time.Minute
 
-// cache keeps a few views of the past, and never has more. Who asks for one that is being made
-// waits with the others who do. When the last of them has gone away, the work on it ends; where
-// one of them had no more time, it goes on for as long as patience.
-type cache struct {
+// cache keeps a few views of the past, or of what was made of them, and never has more. Callers
+// that ask for one that is being made wait for it together. When the last of them has gone away, the
+// work on it ends; where one of them had no more time, it goes on for as long as patience.
+type cache[V any] struct {
 	views  int                 // at most
-	places *semaphore.Weighted // one for each that somebody may have
+	places *semaphore.Weighted // one for each that a reader may have
 	folds  chan struct{}       // one for each that is being made
 
 	mu      sync.Mutex
-	entries map[key]*entry
+	entries map[key]*entry[V]
 }
 
-// entry is a view of the past, or becomes one.
-type entry struct {
-	made    chan struct{} // closes once catalog or err is there
-	catalog *resource.Catalog
-	err     error
-	alone   sync.Mutex // who has the catalog
+// entry is a view of the past, or what was made of one; or it becomes that.
+type entry[V any] struct {
+	made  chan struct{} // closes once value or err is there
+	value V
+	err   error
+	alone sync.Mutex // held by the caller that has the value
 
 	// Guarded by the cache.
-	waiting int // who wait until it is made, or use it
+	waiting int // callers that wait until it is made, or use it
 	used    time.Time
 	stop    context.CancelFunc
-	later   *time.Timer // stops the work on it; nil: nobody had too little time
+	later   *time.Timer // stops the work on it; nil: no caller had too little time
 }
 
-func newCache(views, folds int) *cache {
-	return &cache{
-		views: views, places: semaphore.NewWeighted(int64(views)), folds: make(chan struct{}, folds), entries: map[key]*entry{},
+func newCache[V any](views, folds int) *cache[V] {
+	return &cache[V]{
+		views: views, places: semaphore.NewWeighted(int64(views)), folds: make(chan struct{}, folds), entries: map[key]*entry[V]{},
 	}
 }
 
-// enter waits until a caller may hold so many entries: those who hold none wait for those who
-// do, and nobody who holds one waits for another.
-func (c *cache) enter(ctx context.Context, entries int) (leave func(), err error) {
+// enter waits until a caller may hold so many entries. Callers that hold none wait for those that
+// do, and none that holds one waits for another.
+func (c *cache[V]) enter(ctx context.Context, entries int) (leave func(), err error) {
 	if entries == 0 {
 		return func() {}, nil
 	}
@@ -72,9 +73,9 @@ func (c *cache) enter(ctx context.Context, entries int) (leave func(), err error
 	return func() { c.places.Release(int64(entries)) }, nil
 }
 
-// hold gives the entry of a key, made by load where it is not kept. Who has it leaves it, and
+// hold gives the entry of a key, made by load where it is not kept. The caller leaves it, and
 // has entered before.
-func (c *cache) hold(ctx context.Context, k key, now time.Time, load func(context.Context) (*resource.Catalog, error)) (*entry, error) {
+func (c *cache[V]) hold(ctx context.Context, k key, now time.Time, load func(context.Context) (V, error)) (*entry[V], error) {
 	e := c.take(ctx, k, now, load)
 	var err error
 	select {
@@ -93,12 +94,12 @@ func (c *cache) hold(ctx context.Context, k key, now time.Time, load func(contex
 }
 
 // take gives the entry of a key, and begins to make one that is not there.
-func (c *cache) take(ctx context.Context, k key, now time.Time, load func(context.Context) (*resource.Catalog, error)) *entry {
+func (c *cache[V]) take(ctx context.Context, k key, now time.Time, load func(context.Context) (V, error)) *entry[V] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e := c.entries[k]
 	if e == nil {
-		e = &entry{made: make(chan struct{})}
+		e = &entry[V]{made: make(chan struct{})}
 		work, stop := context.WithCancel(context.WithoutCancel(ctx))
 		e.stop = stop
 		c.entries[k] = e
@@ -107,7 +108,7 @@ func (c *cache) take(ctx context.Context, k key, now time.Time, load func(contex
 			defer stop()
 			select {
 			case c.folds <- struct{}{}:
-				e.catalog, e.err = load(work)
+				e.value, e.err = load(work)
 				<-c.folds
 			case <-work.Done():
 				e.err = work.Err()
@@ -125,8 +126,8 @@ func (c *cache) take(ctx context.Context, k key, now time.Time, load func(contex
 	return e
 }
 
-// goOn lets the work on an entry go on for a while though nobody may wait for it.
-func (c *cache) goOn(k key, e *entry) {
+// goOn lets the work on an entry go on for a while though no caller may wait for it.
+func (c *cache[V]) goOn(k key, e *entry[V]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if e.later != nil {
@@ -141,16 +142,16 @@ func (c *cache) goOn(k key, e *entry) {
 	})
 }
 
-// leave notes that one who waited for an entry, or used it, is gone.
-func (c *cache) leave(k key, e *entry) {
+// leave notes that a caller that waited for an entry, or used it, is gone.
+func (c *cache[V]) leave(k key, e *entry[V]) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	e.waiting--
 	c.abandon(k, e)
 }
 
-// abandon ends the work on an entry that is not made yet, where nobody waits for it.
-func (c *cache) abandon(k key, e *entry) {
+// abandon ends the work on an entry that is not made yet, where no caller waits for it.
+func (c *cache[V]) abandon(k key, e *entry[V]) {
 	select {
 	case <-e.made:
 	default:
@@ -161,7 +162,7 @@ func (c *cache) abandon(k key, e *entry) {
 }
 
 // drop forgets an entry, and ends the work on it.
-func (c *cache) drop(k key, e *entry) {
+func (c *cache[V]) drop(k key, e *entry[V]) {
 	e.stop()
 	if e.later != nil {
 		e.later.Stop()
@@ -169,12 +170,12 @@ func (c *cache) drop(k key, e *entry) {
 	delete(c.entries, k)
 }
 
-// makeRoom forgets the entries that were used longest ago, as far as nobody has them. Those
-// that somebody has are as many at most as there are places.
-func (c *cache) makeRoom(but *entry) {
+// makeRoom forgets the entries that were used longest ago, as far as no caller has them. Those
+// that a reader has are as many at most as there are places.
+func (c *cache[V]) makeRoom(but *entry[V]) {
 	for len(c.entries) > c.views {
 		var oldest key
-		var found *entry
+		var found *entry[V]
 		for k, e := range c.entries {
 			if e != but && e.waiting == 0 && (found == nil || e.used.Before(found.used)) {
 				oldest, found = k, e
@@ -188,7 +189,7 @@ func (c *cache) makeRoom(but *entry) {
 }
 
 // forget forgets what was not used since.
-func (c *cache) forget(since time.Time) {
+func (c *cache[V]) forget(since time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for k, e := range c.entries {

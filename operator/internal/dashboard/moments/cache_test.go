@@ -8,8 +8,6 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"fleet.nationtech.io/operator/resource"
 )
 
 func at(sequence uint64) key { return key{logID: "log", sequence: sequence} }
@@ -17,13 +15,13 @@ func at(sequence uint64) key { return key{logID: "log", sequence: sequence} }
 func TestWhoAsksForOneMomentTogetherHasItMadeOnce(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, made := newCache(2, 1), 0
-		load := func(context.Context) (*resource.Catalog, error) {
+		c, made := newCache[*Fleet](2, 1), 0
+		load := func(context.Context) (*Fleet, error) {
 			made++
 			time.Sleep(time.Second)
-			return &resource.Catalog{}, nil
+			return &Fleet{}, nil
 		}
-		got := make(chan *entry, 5)
+		got := make(chan *entry[*Fleet], 5)
 		for range 5 {
 			go func() {
 				e, err := c.hold(t.Context(), at(1), time.Now(), load)
@@ -48,8 +46,8 @@ func TestWhoAsksForOneMomentTogetherHasItMadeOnce(t *testing.T) {
 func TestWorkEndsWhenNobodyWaitsForItAnyMore(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, ended := newCache(2, 1), 0
-		load := func(ctx context.Context) (*resource.Catalog, error) {
+		c, ended := newCache[*Fleet](2, 1), 0
+		load := func(ctx context.Context) (*Fleet, error) {
 			<-ctx.Done()
 			ended++
 			return nil, ctx.Err()
@@ -67,7 +65,7 @@ func TestWorkEndsWhenNobodyWaitsForItAnyMore(t *testing.T) {
 		leave()
 		synctest.Wait()
 		if ended != 0 {
-			t.Error("the work ended though somebody waits for it")
+			t.Error("the work ended though a reader waits for it")
 		}
 		leaveToo()
 		synctest.Wait()
@@ -80,11 +78,11 @@ func TestWorkEndsWhenNobodyWaitsForItAnyMore(t *testing.T) {
 func TestNoMoreViewsAreKeptThanMayBeAndThoseInUseStay(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c, made := newCache(2, 1), map[uint64]int{}
-		hold := func(sequence uint64) *entry {
-			e, err := c.hold(t.Context(), at(sequence), time.Now(), func(context.Context) (*resource.Catalog, error) {
+		c, made := newCache[*Fleet](2, 1), map[uint64]int{}
+		hold := func(sequence uint64) *entry[*Fleet] {
+			e, err := c.hold(t.Context(), at(sequence), time.Now(), func(context.Context) (*Fleet, error) {
 				made[sequence]++
-				return &resource.Catalog{}, nil
+				return &Fleet{}, nil
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -116,14 +114,14 @@ func TestNoMoreViewsAreKeptThanMayBeAndThoseInUseStay(t *testing.T) {
 func TestWorkGoesOnForThoseWhoHadNoMoreTime(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		c := newCache(2, 1)
+		c := newCache[*Fleet](2, 1)
 		var began, ended atomic.Int64
-		load := func(takes time.Duration) func(context.Context) (*resource.Catalog, error) {
-			return func(ctx context.Context) (*resource.Catalog, error) {
+		load := func(takes time.Duration) func(context.Context) (*Fleet, error) {
+			return func(ctx context.Context) (*Fleet, error) {
 				began.Add(1)
 				select {
 				case <-time.After(takes):
-					return &resource.Catalog{}, nil
+					return &Fleet{}, nil
 				case <-ctx.Done():
 					ended.Add(1)
 					return nil, ctx.Err()
@@ -167,13 +165,13 @@ func TestThereAreNeverMoreViewsThanMayBe(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		const views = 4
-		c, most := newCache(views, 2), 0
-		load := func(context.Context) (*resource.Catalog, error) {
+		c, most := newCache[*Fleet](views, 2), 0
+		load := func(context.Context) (*Fleet, error) {
 			time.Sleep(time.Second)
 			c.mu.Lock()
 			defer c.mu.Unlock()
 			most = max(most, len(c.entries))
-			return &resource.Catalog{}, nil
+			return &Fleet{}, nil
 		}
 		late, stop := context.WithTimeout(t.Context(), time.Millisecond)
 		defer stop()
@@ -209,9 +207,9 @@ func TestThereAreNeverMoreViewsThanMayBe(t *testing.T) {
 
 func TestAMomentThatFailedIsTriedAgain(t *testing.T) {
 	t.Parallel()
-	c, broken := newCache(2, 1), errors.New("broken")
+	c, broken := newCache[*Fleet](2, 1), errors.New("broken")
 	for range 2 {
-		if _, err := c.hold(t.Context(), at(1), time.Now(), func(context.Context) (*resource.Catalog, error) { return nil, broken }); !errors.Is(err, broken) {
+		if _, err := c.hold(t.Context(), at(1), time.Now(), func(context.Context) (*Fleet, error) { return nil, broken }); !errors.Is(err, broken) {
 			t.Errorf("got %v", err)
 		}
 		if len(c.entries) != 0 {

@@ -19,14 +19,16 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/reader"
+	"fleet.nationtech.io/operator/internal/lag"
 	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/fleet"
+	"fleet.nationtech.io/projections/viewdiff"
 )
 
 const (
 	retry    = time.Second      // a log that cannot be followed is left alone for
-	keepPast = 10 * time.Minute // a view of the past that nobody asks for stays
+	keepPast = 10 * time.Minute // a view of the past that is not asked for stays
 )
 
 // Options wire Moments.
@@ -35,7 +37,7 @@ type Options struct {
 	Logger *slog.Logger
 	Now    func() time.Time
 	// Views is how many views of the past there are at most; 0: 4. One is as large as the
-	// operator's own fold. Whoever wants another one waits until one is used no more.
+	// operator's own fold. A reader that wants another one waits until one is no longer used.
 	Views int
 	// Folds is how many views of the past are made at a time; 0: 2.
 	Folds int
@@ -46,17 +48,20 @@ type Moments struct {
 	js     jetstream.JetStream
 	logger *slog.Logger
 	now    func() time.Time
-	past   *cache
+	past   *cache[*Fleet]
+	steps  *cache[[]viewdiff.Change] // what single events changed
 
 	mu   sync.Mutex
 	live *live         // nil until the log is folded up to its end
 	came chan struct{} // closes once live is there
+	end  end           // of what moments as they happened are made of
 }
 
 // live is the view now.
 type live struct {
 	logID    string
 	sequence *atomic.Uint64 // of the last event that is folded
+	newest   *newest
 	servers  *servers
 	follower *fleet.Follower
 	catalog  *resource.Catalog // of the follower's view; used under its lock
@@ -67,6 +72,8 @@ type Fleet struct {
 	Catalog *resource.Catalog
 	LogID   string
 	Now     bool // it is not of the past
+	// Differs is in how many things a moment as it happened differs from what the log knew.
+	Differs int
 }
 
 // New wires moments; Run follows the log.
@@ -74,12 +81,12 @@ func New(o Options) *Moments {
 	if o.Views == 0 {
 		o.Views = 4
 	}
-	o.Views = max(o.Views, 2) // whoever compares two moments has both
+	o.Views = max(o.Views, 2) // a comparison has two moments
 	if o.Folds == 0 {
 		o.Folds = 2
 	}
 	return &Moments{
-		js: o.JS, logger: o.Logger, now: o.Now, past: newCache(o.Views, o.Folds),
+		js: o.JS, logger: o.Logger, now: o.Now, past: newCache[*Fleet](o.Views, o.Folds), steps: newCache[[]viewdiff.Change](keptSteps, 1),
 		came: make(chan struct{}),
 	}
 }
@@ -90,7 +97,7 @@ func (m *Moments) Run(ctx context.Context) error {
 	defer tidy.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	defer m.past.forget(time.Unix(math.MaxInt32, 0)) // work that goes on for nobody ends
+	defer m.forget(time.Unix(math.MaxInt32, 0)) // work that no reader waits for ends
 	tidy.Go(func() { m.tidy(ctx) })
 	for {
 		err := m.follow(ctx)
@@ -98,7 +105,7 @@ func (m *Moments) Run(ctx context.Context) error {
 		if ctx.Err() != nil {
 			return nil // it was told to end
 		}
-		if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, logstream.ErrRestoring) { // somebody is about to make it
+		if !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, logstream.ErrRestoring) { // it is about to be made
 			m.logger.Warn("cannot follow the event log for the dashboard; will retry", "error", err)
 		}
 		select {
@@ -109,7 +116,7 @@ func (m *Moments) Run(ctx context.Context) error {
 	}
 }
 
-// tidy forgets views of the past that nobody asks for.
+// tidy forgets views of the past that are not asked for.
 func (m *Moments) tidy(ctx context.Context) {
 	t := time.NewTicker(keepPast / 10)
 	defer t.Stop()
@@ -118,9 +125,15 @@ func (m *Moments) tidy(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-t.C:
-			m.past.forget(m.now().Add(-keepPast))
+			m.forget(m.now().Add(-keepPast))
 		}
 	}
+}
+
+// forget forgets what was not used since.
+func (m *Moments) forget(since time.Time) {
+	m.past.forget(since)
+	m.steps.forget(since)
 }
 
 // follow folds the log until that fails.
@@ -136,16 +149,20 @@ func (m *Moments) follow(ctx context.Context) error {
 		return err
 	}
 	var sequence atomic.Uint64
-	follower.Observe(func(v *fleet.View, _ eventlog.Event) { sequence.Store(v.Sequence) })
-	said := newServers()
+	passed := &newest{keep: keptNewest}
+	follower.Observe(func(v *fleet.View, e eventlog.Event) {
+		sequence.Store(v.Sequence)
+		passed.add(&e)
+	})
+	told := newServers()
 	var arrive sync.WaitGroup
 	defer arrive.Wait()
-	arrive.Go(func() { m.ask(ctx, said) })
+	arrive.Go(func() { m.ask(ctx, told) })
 	arrive.Go(func() {
 		if follower.WaitFor(ctx, last) != nil {
 			return
 		}
-		l := &live{logID: log.ID, sequence: &sequence, servers: said, follower: follower}
+		l := &live{logID: log.ID, sequence: &sequence, newest: passed, servers: told, follower: follower}
 		follower.Do(func(v *fleet.View) {
 			v.Drain()
 			sequence.Store(v.Sequence) // that of a checkpoint, where no event came after it
@@ -191,7 +208,7 @@ func (m *Moments) present(ctx context.Context) (*live, error) {
 }
 
 // Sequence is that of the last event that the view now has folded, and the log's id. It
-// does not wait for whoever has the view.
+// does not wait for a reader that has the view.
 func (m *Moments) Sequence(ctx context.Context) (sequence uint64, logID string, err error) {
 	l, err := m.present(ctx)
 	if err != nil {
@@ -200,12 +217,22 @@ func (m *Moments) Sequence(ctx context.Context) (sequence uint64, logID string, 
 	return l.sequence.Load(), l.logID, nil
 }
 
+// Reading is how far the view now has folded the log; false until it is there.
+func (m *Moments) Reading() (r lag.Reading, ok bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.live == nil {
+		return r, false
+	}
+	return lag.Reading{LogID: m.live.logID, Sequence: m.live.sequence.Load()}, true
+}
+
 // At gives the fleet at a moment to a function, which has it alone and must neither keep
 // it nor wait.
 //
 // Errors: asof.ErrBeforeBeginning and asof.ErrBeyondEnd; those of reading the log, and of
 // the context.
-func (m *Moments) At(ctx context.Context, at asof.Moment, fn func(Fleet)) error {
+func (m *Moments) At(ctx context.Context, at Moment, fn func(Fleet)) error {
 	h, err := m.Hold(ctx, at)
 	if err != nil {
 		return err
@@ -216,7 +243,7 @@ func (m *Moments) At(ctx context.Context, at asof.Moment, fn func(Fleet)) error 
 }
 
 // Both is At for two moments.
-func (m *Moments) Both(ctx context.Context, a, b asof.Moment, fn func(a, b Fleet)) error {
+func (m *Moments) Both(ctx context.Context, a, b Moment, fn func(a, b Fleet)) error {
 	leave, err := m.enter(ctx, a, b)
 	if err != nil {
 		return err
@@ -256,9 +283,9 @@ func (h *Held) Look(fn func(Fleet)) { h.run(fn) }
 // Release lets the moment go.
 func (h *Held) Release() { h.release() }
 
-// Hold is At for whoever looks more than once, and does in between what takes time. Who holds
-// a moment must not hold another one: that is what Both is for.
-func (m *Moments) Hold(ctx context.Context, at asof.Moment) (*Held, error) {
+// Hold is At for a reader that looks more than once, and does in between what takes time. A reader
+// that holds a moment must not hold another one: that is what Both is for.
+func (m *Moments) Hold(ctx context.Context, at Moment) (*Held, error) {
 	leave, err := m.enter(ctx, at)
 	if err != nil {
 		return nil, err
@@ -274,7 +301,7 @@ func (m *Moments) Hold(ctx context.Context, at asof.Moment) (*Held, error) {
 }
 
 // enter waits until some moments may be held.
-func (m *Moments) enter(ctx context.Context, all ...asof.Moment) (leave func(), err error) {
+func (m *Moments) enter(ctx context.Context, all ...Moment) (leave func(), err error) {
 	past := 0
 	for _, at := range all {
 		if !at.IsNow() {
@@ -284,19 +311,19 @@ func (m *Moments) enter(ctx context.Context, all ...asof.Moment) (leave func(), 
 	return m.past.enter(ctx, past)
 }
 
-func (m *Moments) hold(ctx context.Context, at asof.Moment) (*Held, error) {
+func (m *Moments) hold(ctx context.Context, at Moment) (*Held, error) {
 	if at.IsNow() {
 		l, err := m.present(ctx)
 		if err != nil {
 			return nil, err
 		}
-		return &Held{key{l.logID, math.MaxUint64, 0}, func(fn func(Fleet)) { m.runLive(l, fn) }, func() {}}, nil
+		return &Held{key{logID: l.logID, sequence: math.MaxUint64}, func(fn func(Fleet)) { m.runLive(l, fn) }, func() {}}, nil
 	}
 	log, err := logstream.Inspect(ctx, m.js)
 	if err != nil {
 		return nil, err
 	}
-	sequence, err := asof.Sequence(ctx, m.js, at)
+	sequence, err := asof.Sequence(ctx, m.js, at.Moment)
 	if err != nil {
 		return nil, err
 	}
@@ -304,24 +331,19 @@ func (m *Moments) hold(ctx context.Context, at asof.Moment) (*Held, error) {
 	if at.Sequence == 0 {
 		k.clock = at.Time.UnixNano()
 	}
-	e, err := m.past.hold(ctx, k, m.now(), func(ctx context.Context) (*resource.Catalog, error) {
-		v, err := asof.AtSequence(ctx, m.js, log, sequence, asof.Options{})
-		if err != nil {
-			return nil, err
-		}
-		clock := v.Recorded
-		if at.Sequence == 0 {
-			clock = at.Time
-		}
-		return resource.NewCatalog(v, clock), nil
-	})
+	load := func(ctx context.Context) (*Fleet, error) { return m.known(ctx, log, at, sequence) }
+	if at.Happened {
+		k.known = m.knownUntil(log, sequence)
+		load = func(ctx context.Context) (*Fleet, error) { return m.happened(ctx, log, at, sequence) }
+	}
+	e, err := m.past.hold(ctx, k, m.now(), load)
 	if err != nil {
 		return nil, err
 	}
 	return &Held{k, func(fn func(Fleet)) {
 		e.alone.Lock()
 		defer e.alone.Unlock()
-		fn(Fleet{Catalog: e.catalog, LogID: log.ID})
+		fn(*e.value)
 	}, func() { m.past.leave(k, e) }}, nil
 }
 

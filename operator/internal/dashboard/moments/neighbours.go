@@ -25,6 +25,12 @@ func (m *Moments) Neighbours(ctx context.Context, at, last uint64, subjects []st
 		}
 		return n, nil
 	}
+	if n, ok := m.around(at, subjects); ok {
+		if n.After == 0 {
+			n.After, err = m.After(ctx, at, last, subjects)
+		}
+		return n, err
+	}
 	if n.After, err = m.After(ctx, at, last, subjects); err != nil {
 		return n, err
 	}
@@ -45,7 +51,18 @@ func (m *Moments) Neighbours(ctx context.Context, at, last uint64, subjects []st
 	return n, nil
 }
 
-// After is that of Neighbours alone, for whoever has read what went before.
+// around gives what the newest events of the log know of Neighbours.
+func (m *Moments) around(at uint64, subjects []string) (Neighbours, bool) {
+	m.mu.Lock()
+	l := m.live
+	m.mu.Unlock()
+	if l == nil {
+		return Neighbours{}, false
+	}
+	return l.newest.around(at, subjects)
+}
+
+// After is that of Neighbours alone, for a caller that has read what went before.
 func (m *Moments) After(ctx context.Context, at, last uint64, subjects []string) (uint64, error) {
 	first := uint64(0)
 	if at >= last {

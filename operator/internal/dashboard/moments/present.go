@@ -12,12 +12,12 @@ import (
 
 const (
 	presentEvery = 30 * time.Second // the servers are asked how log and buckets are
-	habitsEvery  = time.Hour        // the devices' habits are read anew: a month of their events
+	habitsEvery  = time.Hour        // the devices' habits are read again: a month of their events
 )
 
-// servers is what they said last of the present.
+// servers is what the NATS servers told last of the present.
 type servers struct {
-	came chan struct{} // closes once they said something
+	came chan struct{} // closes once they told something
 
 	mu    sync.Mutex
 	facts attention.Facts
@@ -26,7 +26,7 @@ type servers struct {
 
 func newServers() *servers { return &servers{came: make(chan struct{})} }
 
-func (s *servers) said(f attention.Facts, ahead time.Duration) {
+func (s *servers) tell(f attention.Facts, ahead time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.facts, s.ahead = f, ahead
@@ -46,11 +46,16 @@ func (m *Moments) ask(ctx context.Context, s *servers) {
 		f, ahead, err := present.Look(ctx, m.js, m.now)
 		if err == nil {
 			f.Habits = habits
-			s.said(f, ahead)
+			if fold, err := present.Fold(ctx, m.js); err == nil {
+				f.Fold = fold
+			} else if ctx.Err() == nil {
+				m.logger.Debug("cannot ask an operator how far it has folded the log; will retry", "error", err)
+			}
+			s.tell(f, ahead)
 			if now := m.now(); learned.IsZero() || now.Sub(learned) >= habitsEvery {
 				if f.Habits, err = present.Habits(ctx, m.js, now.Add(ahead)); err == nil {
 					habits, learned = f.Habits, now
-					s.said(f, ahead)
+					s.tell(f, ahead)
 				}
 			}
 		}

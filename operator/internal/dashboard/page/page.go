@@ -8,12 +8,12 @@ import (
 	"html/template"
 	"io"
 	"net/url"
-	"strconv"
 	"strings"
 	"time"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/operator/internal/dashboard/model"
+	"fleet.nationtech.io/projections/rollout"
 	"fleet.nationtech.io/projections/timeline"
 	"fleet.nationtech.io/projections/viewdiff"
 )
@@ -35,7 +35,21 @@ const (
 	Devices     = "devices"
 	Device      = "device"
 	Changes     = "changes"
+	Events      = "events"
+	Event       = "event"
 	Failure     = "failure"
+	Action      = "action"
+	Request     = "request"
+	Ping        = "ping"
+)
+
+// Axis is the parameter that says on which axis of time a moment is, and its values. Both is
+// for two moments: the first as the log knew it, and the second as it happened.
+const (
+	Axis     = "as"
+	Known    = "known"
+	Happened = "happened"
+	Both     = "both"
 )
 
 // Page is what a page is made of.
@@ -51,17 +65,36 @@ type Page struct {
 	// Before, Current and After are the events around the moment that changed what is shown;
 	// 0: there is none.
 	Before, Current, After uint64
+	// Differs is in how many things the fleet as it happened differs from what the log knew.
+	Differs int
+	// Handles are the two ends of a comparison.
+	Handles []Handle
 	// Stream is where a page of now hears of changes; empty: nowhere.
 	Stream string
+	// Acts is what the person who looks may do here.
+	Acts Acts
 
 	Model any
 }
 
+// Handle is one end of a comparison.
+type Handle struct {
+	Name   string // of its parameter
+	Moment model.Moment
+	// Before and After are the events around it that changed what the comparison is about; 0:
+	// there is none.
+	Before, After uint64
+}
+
 // Failed is the model of a page that says why there is no other.
 type Failed struct {
-	Code int
-	Text string
+	Code  int
+	Text  string
+	Links []Link // where one can go on
 }
+
+// Link is where one can go on.
+type Link struct{ Text, Address string }
 
 // Pages writes pages.
 type Pages struct{ byName map[string]*template.Template }
@@ -70,11 +103,11 @@ type Pages struct{ byName map[string]*template.Template }
 // be read.
 func New() (*Pages, error) {
 	p := &Pages{byName: map[string]*template.Template{}}
-	base, err := template.New("").Funcs(functions()).ParseFS(templates, "templates/layout.html", "templates/parts.html")
+	base, err := template.New("").Funcs(functions()).Funcs(actionFunctions()).ParseFS(templates, "templates/layout.html", "templates/parts.html", "templates/eventparts.html")
 	if err != nil {
 		return nil, fmt.Errorf("dashboard: %w", err)
 	}
-	for _, name := range []string{Overview, Deployments, Deployment, Rollout, Devices, Device, Changes, Failure} {
+	for _, name := range []string{Overview, Deployments, Deployment, Rollout, Devices, Device, Changes, Events, Event, Failure, Action, Request, Ping} {
 		t, err := base.Clone()
 		if err == nil {
 			t, err = t.ParseFS(templates, "templates/"+name+".html")
@@ -87,88 +120,18 @@ func New() (*Pages, error) {
 	return p, nil
 }
 
-// Write writes a page.
+// Write writes a page, but for its end.
 func (p *Pages) Write(w io.Writer, page Page) error {
 	return p.byName[page.Name].ExecuteTemplate(w, "layout", page)
 }
 
-// To is the address of another page at the same moment. Its parts are escaped.
-func (p Page) To(parts ...string) string {
-	var b strings.Builder
-	for _, part := range parts {
-		b.WriteString("/" + url.PathEscape(part))
-	}
-	if at := p.Query.Get("at"); at != "" {
-		b.WriteString("?at=" + url.QueryEscape(at))
-	}
-	if b.Len() == 0 {
-		return "/"
-	}
-	if strings.HasPrefix(b.String(), "?") {
-		return "/" + b.String()
-	}
-	return b.String()
-}
-
-// ToDevices is the address of the list of devices that have a Deployment, in a state.
-func (p Page) ToDevices(deployment, state string) string {
-	return p.list("/devices", map[string]string{"deployment": deployment, "state": state})
-}
-
-// ToDeployments is the address of the list of Deployments in a state.
-func (p Page) ToDeployments(state string) string {
-	return p.list("/deployments", map[string]string{"state": state})
-}
-
-// list is the address of a list at the same moment.
-func (p Page) list(path string, filter map[string]string) string {
-	q := url.Values{}
-	filter["at"] = p.Query.Get("at")
-	for k, v := range filter {
-		if v != "" {
-			q.Set(k, v)
-		}
-	}
-	if len(q) == 0 {
-		return path
-	}
-	return path + "?" + q.Encode()
-}
-
-// At is the address of this page at a sequence; 0: now.
-func (p Page) At(sequence uint64) string {
-	if sequence == 0 {
-		return p.With("at", "")
-	}
-	return p.With("at", strconv.FormatUint(sequence, 10))
-}
-
-// With is the address of this page with another value of a parameter; empty: without it.
-func (p Page) With(name, value string) string {
-	q := url.Values{}
-	for k, v := range p.Query {
-		stays := k != "page" || name == "at" // another filter begins with the first part of a list
-		if k != name && stays {
-			q[k] = v
-		}
-	}
-	if value != "" {
-		q.Set(name, value)
-	}
-	if len(q) == 0 {
-		return p.Path
-	}
-	return p.Path + "?" + q.Encode()
-}
-
-// Kept are the parameters that a form keeps which sets others.
+// Kept are the parameters that a form keeps while it sets other ones.
 func (p Page) Kept(but ...string) map[string]string {
 	out := map[string]string{}
 	for k := range p.Query {
 		out[k] = p.Query.Get(k)
 	}
-	delete(out, "page")
-	for _, k := range but {
+	for _, k := range append(but, "page", "before", "after") {
 		delete(out, k)
 	}
 	return out
@@ -180,6 +143,12 @@ func (p Page) Ago(t time.Time) string {
 		return ""
 	}
 	return timeline.SpanText(max(0, p.Moment.Clock.Sub(t).Seconds()))
+}
+
+// OnTop says whether a handle is above the other where the two are at one place: the one that
+// can be moved to its side.
+func (p Page) OnTop(h Handle) bool {
+	return h.Name == "from" && h.Moment.Sequence > p.Last/2
 }
 
 // Is says whether a parameter has a value.
@@ -203,16 +172,24 @@ func functions() template.FuncMap {
 			}
 			return viewdiff.ValueText(v)
 		},
+		"sign":     sign,
+		"tone":     toneHue,
 		"hue":      hue,
 		"weight":   weight,
+		"minus64":  func(n uint64) uint64 { return n - 1 },
+		"plus64":   func(n uint64) uint64 { return n + 1 },
 		"minus":    func(a, b int) int { return a - b },
 		"plus":     func(a, b int) int { return a + b },
 		"labels":   labelsText,
 		"list":     func(words ...string) []string { return words },
 		"worst":    worstFirst,
 		"tally":    tally,
+		"noun":     rollout.Verb, // the form that fits a number
 		"cell":     cellClass,
 		"choice":   choice,
+		"seconds":  timeline.SpanText,
+		"span":     func(d time.Duration) string { return timeline.SpanText(d.Seconds()) },
+		"indent":   func(depth int) string { return strings.Repeat("↳ ", max(0, min(depth, 9)-1)) },
 		"duration": func(d eventlog.Duration) string { return time.Duration(d).String() },
 		"rows":     func(p Page, rows any) map[string]any { return map[string]any{"P": p, "Rows": rows} },
 		"pages":    func(p Page, page model.Page) map[string]any { return map[string]any{"P": p, "Page": page} },

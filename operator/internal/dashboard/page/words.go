@@ -10,16 +10,17 @@ import (
 	"fleet.nationtech.io/operator/internal/dashboard/model"
 	"fleet.nationtech.io/operator/resource"
 	"fleet.nationtech.io/projections/attention"
+	"fleet.nationtech.io/projections/timeline"
 )
 
 // hue is the class of a word of status: it gives the word its colour.
 func hue(word string) string {
 	switch word {
-	case "True", "Online", "Running", "Completed", "healthy", "succeeded", "pass", "Pass":
+	case "True", "Online", "Running", "Completed", "healthy", "succeeded", "pass", "Pass", "done":
 		return "good"
-	case "False", "Failed", "failed", "Paused", "Aborted", "RolledBack", "RollingBack", "Offline", "fail", "Fail":
+	case "False", "Failed", "failed", "Paused", "Aborted", "RolledBack", "RollingBack", "Offline", "fail", "Fail", "refused":
 		return "bad"
-	case "Unknown", "Progressing", "Held", "Pending", "NotStarted", "Orphaned", "updating", "waiting", "open", "approval", "offline":
+	case "Unknown", "Progressing", "Held", "Pending", "NotStarted", "Orphaned", "updating", "waiting", "open", "approval", "offline", "overtaken":
 		return "soon"
 	}
 	return "plain"
@@ -34,6 +35,16 @@ func weight(s attention.Severity) string {
 		return "soon"
 	}
 	return "plain"
+}
+
+// sign is what stands before a line of a comparison, so that its colour is not all that tells.
+func sign(l model.Line) string {
+	return map[model.LineKind]string{model.Removed: "- ", model.Added: "+ ", model.Gap: "…", model.Same: "  "}[l.Is]
+}
+
+// toneHue is the class of an event's tone.
+func toneHue(t timeline.Tone) string {
+	return map[timeline.Tone]string{timeline.Well: "good", timeline.Wrong: "bad", timeline.Odd: "soon"}[t]
 }
 
 // labelsText is a=b, c=d.

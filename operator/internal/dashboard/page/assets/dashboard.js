@@ -5,10 +5,16 @@
 const slider = document.getElementById("slider");
 if (slider) slider.addEventListener("change", () => slider.form.requestSubmit());
 
+// The handles of a comparison are sent when one is let go; by the keyboard they are moved as far
+// as one likes, and sent by Enter or by the button.
+for (const handle of document.querySelectorAll(".track input")) {
+  handle.addEventListener("pointerup", () => handle.form.requestSubmit());
+}
+
 const main = document.querySelector("main[data-stream]");
 if (main && window.EventSource) follow(main);
 
-// follow shows the page anew when the stream tells of a change, and every 30 s, for on a quiet
+// follow loads the page again when the stream tells of a change, and every 30 s, for on a quiet
 // log time passes too: at most once in 2 s, and not while the tab is hidden.
 function follow(main) {
   const pause = 2000;
@@ -35,7 +41,9 @@ function follow(main) {
   }
 
   function listen() {
-    const mine = stream = new EventSource(main.dataset.stream);
+    const address = new URL(main.dataset.stream, location.href);
+    if (heard > 0) address.searchParams.set("after", heard);
+    const mine = stream = new EventSource(address);
     mine.onopen = () => {
       say("");
       if (lost) { lost = false; due = true; turn(); } // the log has gone on, or is another one
@@ -63,9 +71,10 @@ function follow(main) {
     setTimeout(() => { waiting = false; turn(); }, pause);
   }
 
-  // refresh shows the page as it is now, and gives what is to be said of it.
+  // refresh shows the page as it is now, and gives what the status line says of it.
   async function refresh() {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+    if (answer.status === 401) { location.reload(); return "You are signed out."; } // and so to the sign-in
     if (answer.status === 404) return "What this page shows is not there any more; this is old.";
     if (!answer.ok) throw new Error(answer.statusText);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
@@ -75,22 +84,31 @@ function follow(main) {
     const fresh = page.getElementById("slider");
     if (!slider || !fresh) return "";
     slider.max = fresh.max;
-    if (document.activeElement !== slider) slider.value = fresh.value; // else somebody is at it
+    if (document.activeElement !== slider) slider.value = fresh.value; // else the person is moving it
     return "";
   }
 
-  // replace takes a part over from the new page, and keeps the focus where it was.
+  // replace takes a part over from the new page, and keeps the focus where it was, and how far
+  // a table is scrolled.
   function replace(page, part) {
     const old = document.querySelector(part), fresh = page.querySelector(part);
     if (!old || !fresh || old.isEqualNode(fresh)) return;
     const focused = old.contains(document.activeElement) ? document.activeElement : null;
-    if (focused && focused.matches("input, select")) return; // somebody is at it
-    const links = (root) => Array.from(root.querySelectorAll("a"));
-    const place = focused ? links(old).filter((a) => a.href === focused.href).indexOf(focused) : -1;
+    if (focused && focused.matches("input, select, textarea")) return; // the person is filling it in
+    const alike = (root) => Array.from(root.querySelectorAll(focused.tagName)).filter((e) => named(e) === named(focused));
+    const place = focused ? alike(old).indexOf(focused) : -1;
+    const wide = (root) => Array.from(root.querySelectorAll(".scroll, pre"));
+    const scrolled = wide(old).map((e) => e.scrollLeft);
     old.replaceWith(document.adoptNode(fresh));
+    wide(fresh).forEach((e, i) => { if (scrolled[i]) e.scrollLeft = scrolled[i]; });
     if (place >= 0) {
-      const again = links(fresh).filter((a) => a.href === focused.href)[place] || links(fresh).find((a) => a.rel && a.rel === focused.rel);
-      if (again) again.focus();
+      const again = alike(fresh)[place] || (focused.rel && fresh.querySelector(`a[rel=${focused.rel}]`));
+      if (again) again.focus({ preventScroll: true });
     }
+  }
+
+  // named is what a link, a button or a table is known by in another version of the page.
+  function named(e) {
+    return e.href || e.getAttribute("aria-label") || e.textContent;
   }
 }

@@ -1,0 +1,4 @@
+package trace
+
+// Followed is how many assignments the fold follows.
+func (f *Fold) Followed() int { return len(f.assigned) }
