@@ -152,7 +152,7 @@ E2E_PACKAGES = $(sort $(dir $(shell grep -rl --include='*_test.go' '^//go:build 
 
 .PHONY: e2e
 e2e: build bin/nats-server bin/axe.min.js ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman, real systemd devices
-	$(GO_TEST) -count=1 -p 1 -timeout 40m -tags "$(TAGS) e2e" $(TESTFLAGS) $(addprefix ./,$(E2E_PACKAGES))
+	$(GO_TEST) -count=1 -p 2 -timeout 40m -tags "$(TAGS) e2e" $(TESTFLAGS) $(addprefix ./,$(E2E_PACKAGES))
 
 # Its build takes long once, so it is not of e2e.
 .PHONY: e2e-cluster

@@ -18,7 +18,10 @@ import (
 
 // tracing sends the spans of an operator to a collector.
 func tracing(c *collectortest.Collector) func(*operator.Options) {
-	return func(o *operator.Options) { o.Traces, o.TraceEndpoint = true, c.URL }
+	return func(o *operator.Options) {
+		o.Traces, o.TraceEndpoint = true, c.URL
+		o.LeaseDuration, o.RenewDeadline = 30*time.Second, 20*time.Second // a busy machine takes the lease away from none
+	}
 }
 
 // traceIDs are the traces that a Deployment's changes name, in order.

@@ -25,7 +25,7 @@ func TestNothingIsWrongWithALocalFleet(t *testing.T) {
 	for _, auth := range []string{AuthPassword, AuthOIDC} {
 		t.Run(auth, func(t *testing.T) {
 			t.Parallel()
-			o := Options{DataDir: t.TempDir(), Devices: 3, Engine: EngineMemory, Auth: auth, PulseInterval: time.Second}
+			o := Options{DataDir: t.TempDir(), Devices: 3, Engine: EngineMemory, Auth: auth, PulseInterval: 4 * time.Second}
 			if err := Run(t.Context(), o, func(ctx context.Context, f *Fleet) error { return examined(ctx, t, f) }); err != nil {
 				t.Fatal(err)
 			}

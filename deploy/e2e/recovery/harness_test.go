@@ -38,6 +38,10 @@ import (
 // same time. What must be quick says so itself.
 const timeout = 120 * time.Second
 
+// atOnce is how long what waits for no interval may take on such a machine: some five seconds on one
+// of its own.
+const atOnce = 30 * time.Second
+
 // machine is a place where a fleet-dev lives, dies and lives again.
 type machine struct {
 	t      *testing.T

@@ -53,13 +53,17 @@ func Rules(t T, patch []byte) map[string]*Rule {
 	return rules
 }
 
+// limit ends a rule that does not end by itself. Argo CD gives it one second of its own machine;
+// tests share theirs.
+const limit = time.Minute
+
 // Of reads an object in the small interpreter that Argo CD gives a rule: the base and the
-// table library, one second.
+// table library.
 func (r *Rule) Of(t T, o *unstructured.Unstructured) Health {
 	t.Helper()
 	l := lua.NewState(lua.Options{SkipOpenLibs: true})
 	defer l.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	l.SetContext(ctx)
 	for name, open := range map[string]lua.LGFunction{lua.BaseLibName: lua.OpenBase, lua.TabLibName: lua.OpenTable} {
