@@ -1,7 +1,6 @@
 package dashboard_test
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -168,8 +167,7 @@ func BenchmarkDashboard(b *testing.B) {
 					}},
 					{Name: "the model alone", Run: alone},
 					{Name: "the template alone", Prepare: func(int) { alone() }, Run: func() {
-						var out bytes.Buffer
-						if err := pages.Write(&out, page.Page{Name: templates[name], Title: name, Path: path, Moment: model.Moment{Sequence: 1}, Model: m}); err != nil {
+						if _, err := pages.Render(page.Page{Name: templates[name], Title: name, Path: path, Moment: model.Moment{Sequence: 1}, Model: m}); err != nil {
 							b.Fatal(err)
 						}
 					}},

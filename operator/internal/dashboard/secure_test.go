@@ -16,7 +16,10 @@ import (
 	"fleet.nationtech.io/projections/storytest"
 )
 
-const hostile = `"><script>alert(1)</script><img src=x onerror=alert(1)>'`
+// hostile is markup, and characters that turn the direction of a line.
+const hostile = `"><script>alert(1)</script><img src=x onerror=alert(1)>'` + turning
+
+const turning = "\u202a\u202b\u202d\u202e\u2066\u2067\u2068\u2069\u202c"
 
 // Whatever devices and persons write into the log, a page shows it as text.
 func TestWhatOthersWroteIsShownAsText(t *testing.T) {
@@ -63,6 +66,9 @@ func TestWhatOthersWroteIsShownAsText(t *testing.T) {
 		}
 		if strings.Contains(body, "<script>") || strings.Contains(body, "<img") || strings.Contains(body, `"><`+"script") {
 			t.Errorf("%s has what others wrote as markup:\n%s", path, body)
+		}
+		if strings.ContainsAny(body, turning) {
+			t.Errorf("%s shows a line in another order than it has:\n%s", path, body)
 		}
 		shown += strings.Count(body, "alert(1)")
 	}

@@ -2,9 +2,11 @@ package eventsapi
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"mime"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -37,9 +39,18 @@ type Fold interface {
 	WaitFor(ctx context.Context, sequence uint64) error
 }
 
-// streams says whether a client asks for an answer that goes on.
+// streams says whether a client asks for an answer that goes on: it names that form, with a weight
+// that is not zero (RFC 9110, section 12.5.1).
 func streams(r *http.Request) bool {
-	return strings.Contains(r.Header.Get("Accept"), streamType)
+	for part := range strings.SplitSeq(strings.Join(r.Header.Values("Accept"), ","), ",") {
+		form, parameters, err := mime.ParseMediaType(part)
+		if err != nil || form != streamType {
+			continue
+		}
+		weight, err := strconv.ParseFloat(cmp.Or(parameters["q"], "1"), 64)
+		return err == nil && weight > 0
+	}
+	return false
 }
 
 // stream sends events as they come, until the client leaves or the log is another one.

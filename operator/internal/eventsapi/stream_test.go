@@ -314,3 +314,27 @@ func TestTheHeadOfAStreamEnds(t *testing.T) {
 		t.Error("the answer to HEAD does not end")
 	}
 }
+
+func TestAStreamIsForThoseWhoAskForOne(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	l.online("pi-1")
+	f := followed(t, l.js)
+	const one, other = "text/event-stream", "application/json"
+	for accept, want := range map[string]string{
+		"": other, "*/*": other, "text/*": other, "application/json": other, "text/event-streams": other, ";": other,
+		"text/event-stream": one, "TEXT/Event-Stream; q=0.1": one, "application/json, text/event-stream": one,
+		"text/event-stream;q=0": other, "text/event-stream; q=0.000, */*": other, "text/event-stream;q=much": other,
+	} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodHead, f.url(""), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", accept)
+		w := httptest.NewRecorder()
+		f.handler.ServeHTTP(w, r)
+		if got := w.Header().Get("Content-Type"); w.Code != http.StatusOK || got != want {
+			t.Errorf("Accept: %s answers %d, %s; want %s", accept, w.Code, got, want)
+		}
+	}
+}

@@ -18,5 +18,5 @@ var end = template.Must(template.ParseFS(templates, "templates/end.html"))
 func End(a Account) []byte {
 	var b bytes.Buffer
 	_ = end.ExecuteTemplate(&b, "end", a) // a buffer takes all, and the fields are texts
-	return b.Bytes()
+	return inOrder(b.Bytes())
 }

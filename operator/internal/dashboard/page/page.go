@@ -3,10 +3,10 @@
 package page
 
 import (
+	"bytes"
 	"embed"
 	"fmt"
 	"html/template"
-	"io"
 	"net/url"
 	"strings"
 	"time"
@@ -120,9 +120,13 @@ func New() (*Pages, error) {
 	return p, nil
 }
 
-// Write writes a page, but for its end.
-func (p *Pages) Write(w io.Writer, page Page) error {
-	return p.byName[page.Name].ExecuteTemplate(w, "layout", page)
+// Render gives a page, but for its end.
+func (p *Pages) Render(page Page) ([]byte, error) {
+	var b bytes.Buffer
+	if err := p.byName[page.Name].ExecuteTemplate(&b, "layout", page); err != nil {
+		return nil, err
+	}
+	return inOrder(b.Bytes()), nil
 }
 
 // Kept are the parameters that a form keeps while it sets other ones.

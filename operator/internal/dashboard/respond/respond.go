@@ -70,25 +70,24 @@ func digest(files fs.FS) (string, error) {
 // Render gives a page without its end, which is each person's own. It fails with ErrUnwritten.
 func (a *Responder) Render(p page.Page) ([]byte, error) {
 	p.Asset = a.Asset
-	var b bytes.Buffer
-	if err := a.pages.Write(&b, p); err != nil {
+	b, err := a.pages.Render(p)
+	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrUnwritten, err)
 	}
-	return b.Bytes(), nil
+	return b, nil
 }
 
 // Page writes a page that is made for one request, and gives its code.
 func (a *Responder) Page(w http.ResponseWriter, r *http.Request, code int, p page.Page) int {
-	p.Asset = a.Asset
+	body, err := a.Render(p)
+	if err != nil {
+		a.logger.Error("cannot write a page of the dashboard", "error", err)
+		http.Error(w, "The page could not be written. The operator's own log says why.", http.StatusInternalServerError)
+		return http.StatusInternalServerError
+	}
 	w.Header().Set("Content-Type", HTMLType)
 	w.WriteHeader(code)
-	err := a.pages.Write(w, p)
-	if err == nil {
-		_, err = w.Write(End(r))
-	}
-	if err != nil {
-		a.logger.Debug("a page was not read to its end", "error", err)
-	}
+	_, _ = w.Write(append(body, End(r)...)) // the client has gone away
 	return code
 }
 
