@@ -108,7 +108,9 @@ type Operator struct {
 	Known bool // Ahead is
 	// Fold is how far the replica that answered has folded the log; nil: it is not known.
 	Fold *attention.Fold
-	// FoldUnread is why Fold is not known; empty: it is, or nobody was asked.
+	// Silent is why no operator answered; empty: one did, or none was asked.
+	Silent string
+	// FoldUnread is why else Fold is not known; empty: it is, or nobody was asked.
 	FoldUnread string
 }
 

@@ -44,6 +44,9 @@ func operator(f Facts, r *report) {
 		r.fail("look whether an operator runs and leads, and at its log: kubectl get pods,leases -n fleet-system", "%s not answered, the oldest since %s: the operator is behind, or none runs",
 			phrase.Number(o.Unanswered, "request is", "requests are"), span(f.serverNow().Sub(o.Since)))
 	}
+	if o.Silent != "" {
+		r.fail("look whether an operator runs, at its log, and at its connection to the servers: kubectl get pods,leases -n fleet-system", "%s, so nothing is decided; devices run on with what they have", o.Silent)
+	}
 	if fold := o.Fold; fold != nil {
 		last := fold.Sequence
 		if f.Log != nil {
@@ -59,7 +62,11 @@ func operator(f Facts, r *report) {
 			r.warn(attention.FoldRemedy, "%s", behind)
 		}
 	}
-	r.well("%s leads since %s", o.Leader, o.Elected.UTC().Format(time.RFC3339))
+	elected := fmt.Sprintf("%s was elected the leader at %s", o.Leader, o.Elected.UTC().Format(time.RFC3339))
+	if o.Fold != nil {
+		elected += ", and an operator answers"
+	}
+	r.well("%s", elected)
 	if o.FoldUnread != "" {
 		r.add(LeftOut, "how far an operator has folded the log is not known: "+o.FoldUnread, "")
 	}

@@ -12,9 +12,8 @@ import (
 
 // Of lists what needs a person at a moment, the heaviest first. It looks at each device
 // and each Deployment once, and once more at each device for a Deployment whose score is
-// filled in for it. The view and the facts are only read. For a moment of the
-// past, now is the view's Clock and facts is zero: what is known of the servers is known
-// of the present alone.
+// filled in for it. The view and the facts are only read. For a moment of the past, now
+// is that moment and facts is zero: what is known of the servers is known of the present alone.
 func Of(view *fleet.View, now time.Time, facts Facts) []Item {
 	l := &list{now: now, facts: facts}
 	l.platform()

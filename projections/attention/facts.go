@@ -9,6 +9,8 @@ type Facts struct {
 	Certificate *Certificate // of the server that was asked
 	Buckets     []Bucket     // those that the servers do not keep
 	Fold        *Fold        // how far an operator has folded the log
+	// NoOperator says that none answered who was asked for that.
+	NoOperator bool
 	// Habits has for a device the longest time that it was offline and came back from by
 	// itself. A device that is not there has the habit DefaultHabit.
 	Habits map[string]time.Duration

@@ -48,8 +48,15 @@ func (f Fold) Severity(at time.Time) Severity {
 // FoldRemedy says what a person does about an operator that is behind.
 const FoldRemedy = "look at the operators' logs, CPU and connections to NATS; restart one that stands still"
 
-// fold is about an operator that is behind the log.
+// fold is about an operator that does not answer, or is behind the log.
 func (l *list) fold() {
+	if l.facts.NoOperator {
+		l.add(Item{
+			Kind: OperatorSilent, Severity: Critical, Title: "no operator answers",
+			Reason:  "none says how far it has folded the log, so nothing is decided; devices run on with what they have: look whether an operator runs, and at its connection to the servers",
+			Command: "fleetctl doctor",
+		})
+	}
 	f := l.facts.Fold
 	if f == nil {
 		return

@@ -43,3 +43,11 @@ func TestAnOperatorNeedsAPersonOnceItIsBehindForLong(t *testing.T) {
 		})
 	}
 }
+
+func TestAFleetWithoutAnOperatorNeedsAPerson(t *testing.T) {
+	t.Parallel()
+	items := attention.Of(&fleet.View{}, time.Now(), attention.Facts{NoOperator: true})
+	if len(items) != 1 || items[0].Kind != attention.OperatorSilent || items[0].Severity != attention.Critical {
+		t.Errorf("no operator answers, and the list is %+v", items)
+	}
+}

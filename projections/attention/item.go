@@ -73,7 +73,7 @@ const (
 	BucketStalled       Kind = "BucketStalled"       // the servers do not keep a bucket
 	CertificateExpiring Kind = "CertificateExpiring" // the NATS servers' certificate ends soon, or has ended
 	OperatorBehind      Kind = "OperatorBehind"      // an operator has not folded what the log has
-	OperatorSilent      Kind = "OperatorSilent"      // a request of a person is unanswered for RequestPatience
+	OperatorSilent      Kind = "OperatorSilent"      // no operator answers, or a request of a person is unanswered for RequestPatience
 	RolloutPaused       Kind = "RolloutPaused"       // a run is paused, not by a person
 	RolloutEnded        Kind = "RolloutEnded"        // the newest content was rolled back or aborted
 	RolloutStalled      Kind = "RolloutStalled"      // the open batch does not get on

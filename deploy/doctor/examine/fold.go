@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/nats-io/nats.go"
-
 	"fleet.nationtech.io/projections/attention/present"
 )
 
@@ -23,8 +21,8 @@ func (l *look) fold(ctx context.Context) {
 		l.Operator.Fold = f
 	case errors.Is(err, context.Canceled), errors.Is(err, present.ErrFoldRefused):
 		l.Operator.FoldUnread = fmt.Sprintf("the servers refuse the question to user %q, as it is for operators and admins", l.User)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout), errors.Is(err, nats.ErrNoResponders):
-		l.Operator.FoldUnread = fmt.Sprintf("no operator answered within %s; one that runs answers unless it has no connection to the servers", present.FoldPatience)
+	case errors.Is(err, present.ErrNoOperator):
+		l.Operator.Silent = err.Error()
 	default:
 		l.Operator.FoldUnread = err.Error()
 	}

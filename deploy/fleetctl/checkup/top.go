@@ -2,6 +2,7 @@ package checkup
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/signal"
 	"syscall"
@@ -37,8 +38,8 @@ func NewTop(s cli.Streams, c *query.Connection, moments func(cmd *cobra.Command,
 stall, failed or wait for somebody; devices that fail, or are away for longer than they
 used to be; two machines of one name; devices that flood the log; Deployments whose
 resource is gone; a name that two Deployments have; buckets that stall, an operator that
-is behind (as an operator or admin), a log that fills up, keys that end. The heaviest
-come first.
+is behind or does not answer (as an operator or admin), a log that fills up, keys that end.
+The heaviest come first.
 
 critical says that the fleet cannot do its work or that a rollout broke devices, warning
 that something is broken and will not mend itself, notice that something waits for a
@@ -49,7 +50,8 @@ was in the last 30 days before it came back.
 
 On a terminal the list is live: ↑ and ↓ scroll, q ends it. Elsewhere, with --once, -o or
 --at it is written once. With --at what is known of the present alone is left out: how
-full the log is, buckets, and whether an operator is behind.`,
+full the log is, buckets, whether an operator is behind, and for how long each device is
+used to be away: of the past, it is missed after 10 minutes.`,
 		Example: `  fleetctl top
   fleetctl top --once
   fleetctl top --at 03:00
@@ -136,8 +138,9 @@ func factsOf(ctx context.Context, c *query.Connection, js jetstream.JetStream, n
 func presentOf(ctx context.Context, c *query.Connection, js jetstream.JetStream, now func() time.Time) (attention.Facts, time.Duration, error) {
 	facts, ahead, err := present.Look(ctx, js, now)
 	if err == nil && c.Self.May(present.FoldSubject()) {
-		if fold, err := present.Fold(ctx, js); err == nil {
-			facts.Fold = fold
+		facts.Fold, err = present.Fold(ctx, js)
+		if facts.NoOperator = errors.Is(err, present.ErrNoOperator); facts.NoOperator || errors.Is(err, present.ErrFoldRefused) {
+			err = nil // else it is an error of the servers
 		}
 	}
 	return facts, ahead, err

@@ -26,18 +26,22 @@ const noDevice = "fleetctl-doctor"
 // operators and admins ask there.
 func FoldSubject() string { return eventlog.SyncSubject(noDevice) }
 
-// FoldPatience is how long an operator may take for its answer. Nobody answers a user who may
-// not ask.
+// FoldPatience is how long an operator may take for its answer. It is asked a second time after that.
+// Nobody answers a user who may not ask.
 const FoldPatience = 2 * time.Second
 
 // ErrFoldRefused says that the servers do not let this user ask an operator.
 var ErrFoldRefused = errors.New("the servers refuse the question how far an operator has folded the log")
 
+// ErrNoOperator says that no operator answers. One that runs does, unless it has no connection to the
+// servers.
+var ErrNoOperator = errors.New("no operator answers")
+
 // Fold asks an operator how far it has folded the log. The replicas share such questions, so
 // that one of them answers, whether it leads or not.
 //
-// Errors: ErrFoldRefused; those of a NATS request, nats.ErrNoResponders where no operator
-// listens; why the log cannot be asked, or the oldest event be read that the operator lacks.
+// Errors: ErrFoldRefused; ErrNoOperator, with nats.ErrNoResponders where none listens; those of a NATS
+// request; why the log cannot be asked, or the oldest event be read that the operator lacks.
 func Fold(ctx context.Context, js jetstream.JetStream) (*attention.Fold, error) {
 	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
@@ -70,8 +74,6 @@ func Fold(ctx context.Context, js jetstream.JetStream) (*attention.Fold, error) 
 
 // askFold gives an operator's answer, or why it answers no device.
 func askFold(ctx context.Context, nc *nats.Conn) (end eventlog.SyncEnd, refused string, err error) {
-	ctx, cancel := context.WithTimeout(ctx, FoldPatience)
-	defer cancel()
 	nonce := ulid.Make().String()
 	data, err := json.Marshal(eventlog.SyncRequest{Nonce: nonce})
 	if err != nil {
@@ -79,12 +81,11 @@ func askFold(ctx context.Context, nc *nats.Conn) (end eventlog.SyncEnd, refused 
 	}
 	m := &nats.Msg{Subject: FoldSubject(), Data: data, Header: nats.Header{}}
 	m.Header.Set(eventlog.HeaderSync, nonce)
-	answer, err := nc.RequestMsgWithContext(ctx, m)
+	answer, err := request(ctx, nc, m)
+	if errors.Is(err, ErrNoOperator) {
+		answer, err = request(ctx, nc, m) // the first question may have come at a bad moment
+	}
 	if err != nil {
-		// The servers refuse a question beside it, and nobody answers.
-		if last := nc.LastError(); errors.Is(last, nats.ErrPermissionViolation) && strings.Contains(last.Error(), FoldSubject()) {
-			return end, "", fmt.Errorf("%w: %w", ErrFoldRefused, err)
-		}
 		return end, "", err
 	}
 	if answer.Header.Get(eventlog.HeaderSync) != nonce {
@@ -97,4 +98,20 @@ func askFold(ctx context.Context, nc *nats.Conn) (end eventlog.SyncEnd, refused 
 		return end, "", errors.New("the operator's answer does not say how far it has folded the log")
 	}
 	return end, "", nil
+}
+
+// request asks once. Its errors are those of Fold.
+func request(ctx context.Context, nc *nats.Conn, m *nats.Msg) (*nats.Msg, error) {
+	brief, cancel := context.WithTimeout(ctx, FoldPatience)
+	defer cancel()
+	answer, err := nc.RequestMsgWithContext(brief, m)
+	switch last := nc.LastError(); {
+	case err == nil:
+		return answer, nil
+	case errors.Is(last, nats.ErrPermissionViolation) && strings.Contains(last.Error(), FoldSubject()):
+		return nil, fmt.Errorf("%w: %w", ErrFoldRefused, err) // the servers say so beside the question, which nobody answers
+	case errors.Is(err, nats.ErrNoResponders), errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil:
+		return nil, fmt.Errorf("%w: %w", ErrNoOperator, err)
+	}
+	return nil, err
 }

@@ -23,7 +23,7 @@ func TestAnOperatorSaysHowFarItHasFoldedTheLog(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := present.Fold(t.Context(), js); !errors.Is(err, nats.ErrNoResponders) {
+	if _, err := present.Fold(t.Context(), js); !errors.Is(err, nats.ErrNoResponders) || !errors.Is(err, present.ErrNoOperator) {
 		t.Errorf("no operator listens, and the error is %v", err)
 	}
 	ends := func(end eventlog.SyncEnd) func(*nats.Msg) {

@@ -33,12 +33,9 @@ type Present struct {
 // OverviewOf says whether the fleet is well.
 func OverviewOf(c *resource.Catalog, now bool, p Present) Overview {
 	out := Overview{Moment: MomentOf(c, now), Rollouts: []DeploymentRow{}, Attention: []attention.Item{}}
-	clock, facts := c.Now.Add(p.Ahead), p.Facts
-	switch {
-	case c.Happened: // the view has read the log to its end
-		clock, facts = c.Now, attention.Facts{}
-	case !now:
-		clock, facts = c.View.Clock, attention.Facts{}
+	clock, facts := c.Now, attention.Facts{}
+	if now && !c.Happened {
+		clock, facts = c.Now.Add(p.Ahead), p.Facts
 	}
 	all := attention.Of(c.View, clock, facts)
 	out.Attention = append(out.Attention, all[:min(len(all), inOverview)]...)
