@@ -127,13 +127,15 @@ bin/axe.min.js: tools/axe.sh
 	@tools/axe.sh $@
 
 ##@ Test
+# The longest packages begin first, so that none of them is alone in the end.
+LONGEST := ./operator ./deploy/fleetctl ./deploy/dev ./projections/buckets ./deploy/e2e/identity
 .PHONY: test
 # The compiler is done before the first test begins: some have a second to answer in.
 test: bin/kubeapi bin/fleet-hello ## Run the tests of all modules (those on Podman where it is there; RACE=-race as CI does)
 	@echo "compile the tests (4 to 12 minutes on 2 cores the first time, seconds after)"
 	@CGO_ENABLED=$(if $(RACE),1,0) tools/beat.sh "still compiling the tests" \
 	go list -trimpath $(RACE) -tags "$(TAGS)" -test -deps -export work >/dev/null
-	$(GO_TEST) -p 2 -timeout 20m -shuffle=on -tags "$(TAGS)" $(TESTFLAGS) work
+	$(GO_TEST) -p 2 -timeout 20m -shuffle=on -tags "$(TAGS)" $(TESTFLAGS) $(LONGEST) work
 	cd deploy/kubeapi && GOWORK=off CGO_ENABLED=0 go test -trimpath -timeout 10m -shuffle=on $(TESTFLAGS) ./...
 	cd deploy/grafana/promtest && GOWORK=off CGO_ENABLED=0 go test -trimpath -timeout 10m -shuffle=on $(TESTFLAGS) ./...
 

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/phrase"
 	"fleet.nationtech.io/projections/rollout"
 )
@@ -40,10 +41,18 @@ func clocks(f Facts, r *report) {
 		return
 	}
 	known := f.clocks()
-	r.well("those of this machine, of %s, of the operator and of the devices agree within %s", phrase.Number(max(1, len(known)), "NATS server", "NATS servers"), span(skewWarning))
+	compared := []string{"this machine", phrase.Number(max(1, len(known)), "NATS server", "NATS servers")}
+	if o := f.Operator; o != nil && o.Known {
+		compared = append(compared, "the operator")
+	}
+	if p := f.Pulses; p != nil && p.Heard > 0 {
+		compared = append(compared, "the devices")
+	}
+	last := len(compared) - 1
+	r.well("those of %s and of %s agree within %s", strings.Join(compared[:last], ", of "), compared[last], span(skewWarning))
 	if unasked := unasked(f.Server.Names, known); len(unasked) > 0 {
-		r.add(LeftOut, fmt.Sprintf("the time of NATS %s %s is not known: user %q hears that of the server to which it is connected and of those that lead a stream; the servers' own account tells that of each, and where they run in Kubernetes --kubeconfig does",
-			rollout.Verb(len(unasked), "server", "servers"), strings.Join(unasked, ", "), f.Server.User), "")
+		r.add(LeftOut, fmt.Sprintf("the time of NATS %s %s is not known: user %q hears that of the server to which it is connected and of those that lead a stream. Ask as a user of account %s, or give --kubeconfig where they run in Kubernetes",
+			rollout.Verb(len(unasked), "server", "servers"), strings.Join(unasked, ", "), f.Server.User, eventlog.AccountSystem), "")
 	}
 }
 

@@ -19,7 +19,7 @@ func well() doctor.Facts {
 	synced := true
 	return doctor.Facts{
 		At: now, Version: "v1.4.0", LeftOut: map[string]string{},
-		Server:  &doctor.Server{URL: "tls://nats:4222", RoundTrip: time.Millisecond, User: "ada", Account: "PEOPLE", Members: 3, Timed: true, Timekeeper: "nats-0", Names: []string{"nats-0", "nats-1", "nats-2"}, CertificateEnds: now.AddDate(0, 3, 0), TokenEnds: now.Add(time.Hour)},
+		Server:  &doctor.Server{URL: "tls://nats:4222", RoundTrip: time.Millisecond, User: "ada", Account: "PEOPLE", Members: 3, Timed: true, Timekeeper: "nats-0", Names: []string{"nats-0", "nats-1", "nats-2"}, Certificate: until(now.AddDate(0, 3, 0)), TokenEnds: now.Add(time.Hour)},
 		Log:     &doctor.Log{ID: "L", Last: 90_000, Bytes: 10 << 20, MaxBytes: 1 << 30, Replicas: 3, Leader: true},
 		Members: []doctor.Member{member("nats-0"), member("nats-1"), member("nats-2")},
 		Growth:  &doctor.Growth{Bytes: 1 << 20, In: 24 * time.Hour},
@@ -33,10 +33,15 @@ func well() doctor.Facts {
 		Seal:        &doctor.Seal{Sequence: 89_000, At: now.Add(-5 * time.Minute), Uncovered: 1000, Since: now.Add(-5 * time.Minute)},
 		Checkpoints: &doctor.Checkpoints{Usable: 50_000},
 		Kubernetes: &doctor.Kubernetes{
-			Cluster: "prod", Installed: true, NotReady: map[string]string{}, Images: map[string]string{"deployment/fleet-operator": "v1.4.2"}, LeaseAge: 2 * time.Second, Synced: &synced,
-			CertificateEnds: map[string]time.Time{"fleet-nats-tls": now.AddDate(0, 3, 0)},
+			Cluster: "prod", Defined: true, Installed: true, Surveyed: true, NotReady: map[string]string{}, Images: map[string]string{"deployment/fleet-operator": "v1.4.2"}, LeaseAge: 2 * time.Second, Synced: &synced,
+			Certificates: map[string]attention.Certificate{"fleet-nats-tls": *until(now.AddDate(0, 3, 0))},
 		},
 	}
+}
+
+// until is a certificate of a year that ends then.
+func until(end time.Time) *attention.Certificate {
+	return &attention.Certificate{Begins: end.AddDate(-1, 0, 0), Ends: end}
 }
 
 // member is a NATS server in which nothing is wrong.
@@ -69,9 +74,9 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 	}{
 		"the servers answer slowly":       {func(f *doctor.Facts) { f.Server.RoundTrip = 3 * time.Second }, "connection", doctor.Warning, "answers after 3.0s"},
 		"the server answers no ping":      {func(f *doctor.Facts) { f.Server.RoundTrip = 0 }, "connection", doctor.Failed, "does not answer a ping"},
-		"a certificate ends in two weeks": {func(f *doctor.Facts) { f.Server.CertificateEnds = now.AddDate(0, 0, 14) }, "connection", doctor.Warning, "ends in 14d00h"},
-		"a certificate ends tomorrow":     {func(f *doctor.Facts) { f.Server.CertificateEnds = now.AddDate(0, 0, 1) }, "connection", doctor.Failed, "ends in 1d00h"},
-		"a certificate has ended":         {func(f *doctor.Facts) { f.Server.CertificateEnds = now.AddDate(0, 0, -1) }, "connection", doctor.Failed, "ended at 2026-11-28"},
+		"a certificate ends in two weeks": {func(f *doctor.Facts) { f.Server.Certificate = until(now.AddDate(0, 0, 14)) }, "connection", doctor.Warning, "ends in 14d00h"},
+		"a certificate ends tomorrow":     {func(f *doctor.Facts) { f.Server.Certificate = until(now.AddDate(0, 0, 1)) }, "connection", doctor.Failed, "ends in 1d00h"},
+		"a certificate has ended":         {func(f *doctor.Facts) { f.Server.Certificate = until(now.AddDate(0, 0, -1)) }, "connection", doctor.Failed, "ended at 2026-11-28"},
 		"a device asks":                   {func(f *doctor.Facts) { f.Server.Account = "DEVICES" }, "account", doctor.Failed, "reads no log"},
 		"the servers have no accounts":    {func(f *doctor.Facts) { f.Server.Account = "$G" }, "account", doctor.Warning, "any client that connects may do all"},
 		"a user of another account asks":  {func(f *doctor.Facts) { f.Server.Account = "SHOP" }, "account", doctor.Warning, "in account SHOP, which is none of a fleet"},
@@ -83,9 +88,18 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"there is no log": {func(f *doctor.Facts) {
 			f.Log = &doctor.Log{Trouble: &doctor.Trouble{Message: "there is none", Remedy: "start"}}
 		}, "log", doctor.Failed, "there is none"},
-		"no server leads the log":            {func(f *doctor.Facts) { f.Log.Leader = false }, "log", doctor.Failed, "nothing can be appended"},
-		"a replica is behind":                {func(f *doctor.Facts) { f.Log.Behind = []string{"nats-2"} }, "log", doctor.Warning, "on nats-2 is offline or behind"},
-		"the log is configured otherwise":    {func(f *doctor.Facts) { f.Log.Faults = []string{"its events can be deleted"} }, "log", doctor.Failed, "its events can be deleted"},
+		"no server leads the log":           {func(f *doctor.Facts) { f.Log.Leader = false }, "log", doctor.Failed, "nothing can be appended"},
+		"a replica is behind":               {func(f *doctor.Facts) { f.Log.Behind = []string{"nats-2"} }, "log", doctor.Warning, "on nats-2 is offline or behind"},
+		"the log is configured otherwise":   {func(f *doctor.Facts) { f.Log.Faults = []string{"its events can be deleted"} }, "log", doctor.Failed, "its events can be deleted"},
+		"the log is configured so for ever": {func(f *doctor.Facts) { f.Log.Permanent = []string{"it is sealed"} }, "log", doctor.Failed, "it is sealed"},
+		"one disk of a cluster has the log": {func(f *doctor.Facts) {
+			f.Log.Replicas, f.Log.Cluster = 1, "fleet-nats" // whose servers advertise no others
+			f.Server.Members, f.Server.Names, f.Members = 1, []string{"nats-0"}, nil
+		}, "log", doctor.Failed, `1 replica in the cluster "fleet-nats" of servers: it is lost with one disk`},
+		"one disk of the pods has the log": {func(f *doctor.Facts) {
+			f.Log.Replicas, f.Kubernetes.Servers = 1, 3
+			f.Server.Members, f.Server.Names, f.Members = 1, []string{"nats-0"}, nil
+		}, "log", doctor.Failed, "there are 3 servers"},
 		"one disk has the log":               {func(f *doctor.Facts) { f.Log.Replicas = 1 }, "log", doctor.Failed, "lost with one disk"},
 		"the log is nearly full":             {func(f *doctor.Facts) { f.Log.Bytes = 900 << 20 }, "disk", doctor.Warning, "it is 88 % full"},
 		"the log's reserve is about to open": {func(f *doctor.Facts) { f.Log.Bytes, f.Log.Size = 1<<30-1, 2<<30 }, "disk", doctor.Failed, "the operator opens its reserve"},
@@ -97,6 +111,7 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"a bucket stalls":                    {func(f *doctor.Facts) { f.Buckets[1].Since = now.Add(-time.Minute) }, "buckets", doctor.Failed, "lacks message 90000, which was recorded at 2026-11-29T11:59:00Z"},
 		"a bucket has too few replicas":      {func(f *doctor.Facts) { f.Buckets[1].Replicas = 1 }, "buckets", doctor.Warning, "has 1 replica, and the log has 3"},
 		"no operator ever led":               {func(f *doctor.Facts) { f.Operator = &doctor.Operator{} }, "operator", doctor.Failed, "no operator ever led"},
+		"no operator answers":                {func(f *doctor.Facts) { f.Operator.Fold, f.Operator.Silent = nil, "no operator answers" }, "operator", doctor.Failed, "no operator answers, so nothing is decided"},
 		"the operator answers nobody":        {func(f *doctor.Facts) { f.Operator.Unanswered, f.Operator.Since = 2, now.Add(-time.Hour) }, "operator", doctor.Failed, "2 requests are not answered, the oldest since 1h00m"},
 		"an operator stands still": {func(f *doctor.Facts) {
 			f.Operator.Fold = &attention.Fold{Sequence: 80_000, Lacks: 80_001, Since: now.Add(-time.Hour)}
@@ -106,7 +121,7 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		}, "operator", doctor.Warning, "up to 89999 of 90000"},
 		"an operator folds the log still":                       {func(f *doctor.Facts) { f.Operator.Fold = &attention.Fold{Refused: "NotReady"} }, "operator", doctor.Warning, "does not answer devices that ask for their desired state: NotReady"},
 		"the configuration has three servers not write through": {func(f *doctor.Facts) { no := false; f.Kubernetes.Synced, f.Members = &no, nil }, "kubernetes", doctor.Warning, "a power cut of all servers"},
-		"a server of three does not write through":              {func(f *doctor.Facts) { f.Members[1].Synced, f.Members[1].Interval = false, 2*time.Minute }, "storage", doctor.Warning, "NATS server nats-1 writes to the disk what was acknowledged once in 2m00s: a power cut of all servers"},
+		"a server of three does not write through":              {func(f *doctor.Facts) { f.Members[1].Synced, f.Members[1].Interval = false, 2*time.Minute }, "storage", doctor.Warning, "NATS server nats-1 syncs its disk only every 2m00s, after messages were acknowledged: a power cut of all servers"},
 		"the only server does not write through": {func(f *doctor.Facts) {
 			f.Members, f.Server.Names = f.Members[:1], nil
 			f.Members[0].Synced, f.Log.Replicas, f.Server.Members = false, 1, 1
@@ -114,7 +129,7 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"a server's pod says that it does not write through": {func(f *doctor.Facts) {
 			f.Members, f.Kubernetes.Members = nil, f.Members
 			f.Kubernetes.Members[2].Synced = false
-		}, "storage", doctor.Warning, "NATS server nats-2 writes"},
+		}, "storage", doctor.Warning, "NATS server nats-2 syncs"},
 		"a server has stored nearly all that it may": {func(f *doctor.Facts) { f.Members[2].Room.Used = 44 << 30 }, "storage", doctor.Failed, "NATS server nats-2 has stored 44 GiB of 45 GiB: streams refuse messages"},
 		"a server has stored much":                   {func(f *doctor.Facts) { f.Members[2].Room.Used = 40 << 30 }, "storage", doctor.Warning, "NATS server nats-2 has stored 40 GiB of 45 GiB"},
 		"streams may have more than a server has":    {func(f *doctor.Facts) { f.Members[0].Room.Limit = 1 << 30 }, "storage", doctor.Warning, "NATS server nats-0 has stored 15 MiB of 1 GiB, and its streams may have 1 GiB together"},
@@ -123,6 +138,9 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"a stream is near its limit": {func(f *doctor.Facts) {
 			f.Streams = []doctor.Stream{{Name: "PULSE", Bytes: 2 << 20, MaxBytes: 2200 << 10}}
 		}, "storage", doctor.Warning, "stream PULSE has 2 MiB of 2.1 MiB: it refuses messages once it has all"},
+		"the sessions have nearly all that they may": {func(f *doctor.Facts) {
+			f.Streams = []doctor.Stream{{Name: "KV_dashboard-sessions", Bytes: 99, MaxBytes: 100, Memory: true}}
+		}, "storage", doctor.Warning, "the sessions of the dashboard have 99 B of 100 B"},
 		"a stream is full": {func(f *doctor.Facts) { f.Streams = []doctor.Stream{{Name: "OTHER", Bytes: 100, MaxBytes: 100}} }, "storage", doctor.Failed, "stream OTHER has 100 B of 100 B: it refuses messages"},
 		"a full stream drops messages": {func(f *doctor.Facts) {
 			f.Streams = []doctor.Stream{{Name: "OTHER", Bytes: 100, MaxBytes: 100, Drops: true}}
@@ -162,9 +180,9 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"the Lease is of a time to come": {func(f *doctor.Facts) { f.Kubernetes.LeaseAge = -time.Hour }, "kubernetes", doctor.Warning, "was renewed 1h00m from now"},
 		"one server does not write through": {func(f *doctor.Facts) {
 			no := false
-			f.Kubernetes.Synced, f.Log.Replicas, f.Server.Members, f.Members = &no, 1, 1, nil
+			f.Kubernetes.Synced, f.Log.Replicas, f.Server.Members, f.Server.Names, f.Members = &no, 1, 1, nil, nil
 		}, "kubernetes", doctor.Failed, "a power cut loses what was acknowledged"},
-		"a Secret's certificate ends": {func(f *doctor.Facts) { f.Kubernetes.CertificateEnds["fleet-nats-tls"] = now.Add(time.Hour) }, "kubernetes", doctor.Failed, "Secret fleet-nats-tls ends in 1h00m"},
+		"a Secret's certificate ends": {func(f *doctor.Facts) { f.Kubernetes.Certificates["fleet-nats-tls"] = *until(now.Add(time.Hour)) }, "kubernetes", doctor.Failed, "Secret fleet-nats-tls ends in 1h00m"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -184,6 +202,49 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// A certificate of a short life is renewed late by rights.
+func TestAShortCertificateIsWell(t *testing.T) {
+	t.Parallel()
+	f := well()
+	f.Server.Certificate = &attention.Certificate{Begins: now.Add(-time.Hour), Ends: now.Add(5 * 24 * time.Hour)}
+	f.Kubernetes.Certificates["fleet-nats-tls"] = *f.Server.Certificate
+	for _, one := range doctor.Examine(f) {
+		if one.Status != doctor.OK {
+			t.Errorf("%+v", one)
+		}
+	}
+}
+
+// What is well is said of that alone which was looked at.
+func TestTheDoctorCallsNothingWellThatItDidNotSee(t *testing.T) {
+	t.Parallel()
+	said := func(f doctor.Facts, check string) string {
+		for _, one := range doctor.Examine(f) {
+			if one.Check == check && one.Status == doctor.OK {
+				return one.Message
+			}
+		}
+		return ""
+	}
+	f := well()
+	if got, want := said(f, doctor.CheckClocks), "those of this machine, of 3 NATS servers, of the operator and of the devices agree within 5.0s"; got != want {
+		t.Errorf("of all clocks: %q, want %q", got, want)
+	}
+	f.Operator, f.Pulses = nil, nil
+	if got, want := said(f, doctor.CheckClocks), "those of this machine and of 3 NATS servers agree within 5.0s"; got != want {
+		t.Errorf("of the servers' clocks alone: %q, want %q", got, want)
+	}
+	f.Kubernetes.Installed, f.Kubernetes.Surveyed, f.Kubernetes.Defined = false, false, false
+	f.Kubernetes.Unread = []string{"CRD devices.fleet.nationtech.io: forbidden"}
+	if got := said(f, doctor.CheckKubernetes); got != "" {
+		t.Errorf("nothing of the cluster may be read, and the doctor says %q", got)
+	}
+	f.Kubernetes.Installed = true
+	if got, want := said(f, doctor.CheckKubernetes), "what could be looked at of the server side is ready in the cluster prod"; got != want {
+		t.Errorf("of a part of the cluster: %q, want %q", got, want)
 	}
 }
 
@@ -223,7 +284,7 @@ func TestWhatCannotBeReachedOrSeenIsSaidAndIsNoFailure(t *testing.T) {
 	found = doctor.Examine(f)
 	for _, want := range []doctor.Finding{
 		{Check: doctor.CheckStorage, Status: doctor.OK, Message: "the streams have 15 MiB, and may have 1 GiB together"},
-		{Check: doctor.CheckStorage, Status: doctor.LeftOut, Message: `what the servers may store, and whether they write it through to their disks, they do not tell user "ada": their own account says it, and where they run in Kubernetes --kubeconfig does`},
+		{Check: doctor.CheckStorage, Status: doctor.LeftOut, Message: `user "ada" may not ask the servers how much they may store, and whether they write it through to their disks. Ask as a user of account SYS, or give --kubeconfig where they run in Kubernetes`},
 		{Check: doctor.CheckClocks, Status: doctor.LeftOut, Message: `the time of NATS servers nats-1, nats-2 is not known: user "ada" hears`},
 	} {
 		if !slices.ContainsFunc(found, func(got doctor.Finding) bool {

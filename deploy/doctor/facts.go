@@ -50,11 +50,10 @@ type Server struct {
 	URL           string        // without a secret
 	RoundTrip     time.Duration // the shortest of some; 0: it answered none
 	User, Account string        // Account is empty where the servers do not say it
-	Members       int           // servers that are known
+	Members       int           // servers that are known, by their addresses
 	// TokenEnds is when the servers end the connection; zero: never.
-	TokenEnds time.Time
-	// CertificateEnds is when the server's certificate ends; zero: there is none.
-	CertificateEnds time.Time
+	TokenEnds   time.Time
+	Certificate *attention.Certificate // that the server shows; nil: there is none
 	// Names are those of all servers that are known by name.
 	Names []string
 	// Ahead is how far the clock of the server that leads the log is ahead of this machine's, and
@@ -74,11 +73,13 @@ type Log struct {
 	MaxBytes int64 // 0: no limit
 	Size     int64 // what MaxBytes is once its reserve is open; 0: not known
 	Replicas int
-	Leader   bool // a server leads it
+	Cluster  string // of the servers; empty: one server is alone
+	Leader   bool   // a server leads it
 	// Behind names the servers whose replica is offline, or is not current.
 	Behind []string
-	// Faults are what of its configuration is not as it should be.
-	Faults []string
+	// Faults are what of its configuration is not as it should be, and Permanent what of that no
+	// server takes back.
+	Faults, Permanent []string
 	// Missing says which of its events are not there; empty where all are.
 	Missing string
 }
@@ -114,7 +115,7 @@ type Operator struct {
 	FoldUnread string
 }
 
-// Pulses are those of the devices that the servers hold.
+// Pulses are those of the devices that the servers hold. Their times were compared where Heard is not 0.
 type Pulses struct {
 	Faults []string      // what of their stream is not as it should be
 	Heard  int           // devices with a pulse
@@ -158,8 +159,11 @@ type Kubernetes struct {
 	Trouble *Trouble
 	Unread  []string // what this user may not read, and the cluster's answer
 	Missing []string // CRDs that are not there, or not established
-	// Installed says whether a workload of the server side is there.
-	Installed bool
+	Defined bool     // all CRDs were looked at
+	// Installed says whether a workload of the server side is there, and Surveyed that all were
+	// looked at.
+	Installed, Surveyed bool
+	Servers             int // pods of the NATS servers that there are to be; 0: not known
 	// NotReady has for each workload that is not ready why.
 	NotReady map[string]string
 	Images   map[string]string // the tag of each workload's image
@@ -169,7 +173,6 @@ type Kubernetes struct {
 	Members []Member
 	// Synced says whether the servers' configuration in the cluster has them write each message
 	// through to the disk; nil: not known. What a server says of itself counts for more.
-	Synced *bool
-	// CertificateEnds has for each Secret with a certificate when that ends.
-	CertificateEnds map[string]time.Time
+	Synced       *bool
+	Certificates map[string]attention.Certificate // by the names of their Secrets
 }

@@ -35,13 +35,21 @@ func kubernetes(f Facts, r *report) {
 	if len(f.members()) == 0 { // else the servers said themselves with what they run
 		configured(k, f.Log, r)
 	}
-	for _, name := range slices.Sorted(maps.Keys(k.CertificateEnds)) {
-		certificate(r, "the certificate in Secret "+name, k.CertificateEnds[name], f.At)
+	for _, name := range slices.Sorted(maps.Keys(k.Certificates)) {
+		certificate(r, "the certificate in Secret "+name, k.Certificates[name], f.At)
 	}
-	if k.Installed {
+	switch {
+	case k.Installed && k.Surveyed:
 		r.well("the server side is ready in the cluster %s", k.Cluster)
+	case k.Installed:
+		r.well("what could be looked at of the server side is ready in the cluster %s", k.Cluster)
+	case k.Surveyed && k.Defined:
+		r.well("the cluster %s has the CRDs, and the servers run elsewhere", k.Cluster)
+	case k.Surveyed:
+		r.well("the servers run elsewhere than in the cluster %s", k.Cluster)
+	case k.Defined:
+		r.well("the cluster %s has the CRDs", k.Cluster)
 	}
-	r.well("the cluster %s has the CRDs, and the servers run elsewhere", k.Cluster)
 	for _, what := range k.Unread {
 		r.add(LeftOut, what, "")
 	}

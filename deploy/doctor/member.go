@@ -73,6 +73,18 @@ func (f Facts) members() []Member {
 	return slices.SortedFunc(maps.Values(all), func(a, b Member) int { return cmp.Compare(a.Server, b.Server) })
 }
 
+// servers is how many NATS servers are known, in whichever way.
+func (f Facts) servers() int {
+	n := len(f.members())
+	if s := f.Server; s != nil {
+		n = max(n, s.Members, len(s.Names))
+	}
+	if k := f.Kubernetes; k != nil {
+		n = max(n, k.Servers)
+	}
+	return n
+}
+
 // clocks are those of all servers whose time is known, each as exactly as it is, in the order of
 // the servers' names.
 func (f Facts) clocks() []Clock {

@@ -32,19 +32,19 @@ func connection(f Facts, r *report) {
 	case s.RoundTrip > slowRoundTrip:
 		r.warn("look at the network between here and the servers, or use a nearer server: --url", "%s answers after %s", s.URL, span(s.RoundTrip))
 	}
-	if ends := s.CertificateEnds; !ends.IsZero() {
-		certificate(r, "the certificate of "+s.URL, ends, f.At)
+	if c := s.Certificate; c != nil {
+		certificate(r, "the certificate of "+s.URL, *c, f.At)
 	}
 	r.well("%s answers in %s", s.URL, span(s.RoundTrip))
 }
 
 // certificate judges when a certificate ends, as the list of what needs a person does.
-func certificate(r *report, what string, ends, at time.Time) {
+func certificate(r *report, what string, c attention.Certificate, at time.Time) {
 	const remedy = "renew it: docs/operations.md"
-	left := ends.Sub(at)
-	switch severity := (attention.Certificate{Ends: ends}).Severity(at); {
+	left := c.Ends.Sub(at)
+	switch severity := c.Severity(at); {
 	case left <= 0:
-		r.fail(remedy, "%s ended at %s", what, ends.UTC().Format(time.RFC3339))
+		r.fail(remedy, "%s ended at %s", what, c.Ends.UTC().Format(time.RFC3339))
 	case severity == attention.Critical:
 		r.fail(remedy, "%s ends in %s", what, span(left))
 	case severity == attention.Warning:
@@ -96,10 +96,23 @@ func log(f Facts, r *report) {
 	if len(l.Faults) > 0 {
 		r.fail("restart the operator with the right flags: it brings the log to its configuration when it starts", "the log is not configured as it should be: %s", strings.Join(l.Faults, "; "))
 	}
-	if s := f.Server; s != nil && s.Members > 1 && l.Replicas < 3 && l.Replicas < s.Members {
-		r.fail("restart the operator with --replicas 3", "the log has %s, and there are %d servers: it is lost with one disk", replicas(l.Replicas), s.Members)
+	if len(l.Permanent) > 0 {
+		r.fail("no operator takes that back: archive the log, and restore it into a new stream; docs/recovery.md", "the log is not configured as it should be: %s", strings.Join(l.Permanent, "; "))
 	}
+	spread(f, r)
 	r.well("%d events, %s, %s", l.Last, bytes(float64(l.Bytes)), replicas(l.Replicas))
+}
+
+// spread looks whether the log is on more than one disk where there are more.
+func spread(f Facts, r *report) {
+	l, servers := f.Log, f.servers()
+	switch {
+	case l.Replicas >= 3 || l.Replicas == 0:
+	case servers >= 3:
+		r.fail("restart the operator with --replicas 3", "the log has %s, and there are %d servers: it is lost with one disk", replicas(l.Replicas), servers)
+	case l.Replicas < servers || l.Replicas == 1 && l.Cluster != "":
+		r.fail("run three servers, and restart the operator with --replicas 3", "the log has %s in the cluster %q of servers: it is lost with one disk", replicas(l.Replicas), l.Cluster)
+	}
 }
 
 func replicas(n int) string { return phrase.Number(n, "replica", "replicas") }

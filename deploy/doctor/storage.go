@@ -53,7 +53,7 @@ func storage(f Facts, r *report) {
 	}
 	r.well("%s", said)
 	if s := f.Server; s != nil {
-		r.add(LeftOut, fmt.Sprintf("what the servers may store, and whether they write it through to their disks, they do not tell user %q: their own account says it, and where they run in Kubernetes --kubeconfig does", s.User), "")
+		r.add(LeftOut, fmt.Sprintf("user %q may not ask the servers how much they may store, and whether they write it through to their disks. Ask as a user of account %s, or give --kubeconfig where they run in Kubernetes", s.User, eventlog.AccountSystem), "")
 	}
 	if f.AccountUnread != "" {
 		r.add(LeftOut, "what the account may store is not known: "+f.AccountUnread, "")
@@ -65,7 +65,14 @@ func limited(s Stream, r *report) {
 	if s.MaxBytes == 0 || float64(s.Bytes) < storageWarning*float64(s.MaxBytes) {
 		return
 	}
-	const remedy = "raise the stream's max_bytes: nats stream edit"
+	remedy := "raise the stream's max_bytes: nats stream edit"
+	switch of := eventlog.BucketStream; {
+	case s.Name == of(eventlog.BucketSessions):
+		r.warn("have persons sign out who need no session; the operator gives that stream its limit", "the sessions of the dashboard have %s of %s: once they have all, nobody else can sign in", bytes(float64(s.Bytes)), bytes(float64(s.MaxBytes)))
+		return
+	case s.Name == eventlog.PulseStream, slices.ContainsFunc(eventlog.Buckets(), func(b string) bool { return s.Name == of(b) }):
+		remedy = "the stream is to have no limit: restart the operator that leads, which takes it away"
+	}
 	of := fmt.Sprintf("stream %s has %s of %s", s.Name, bytes(float64(s.Bytes)), bytes(float64(s.MaxBytes)))
 	switch {
 	case s.Drops:
@@ -123,7 +130,7 @@ func writes(f Facts, members []Member, r *report) {
 		return
 	}
 	const remedy = "set sync_interval: always in the servers' configuration, as the chart does, and restart them one by one"
-	who := fmt.Sprintf("NATS %s %s %s to the disk what was acknowledged once in %s", rollout.Verb(len(not), "server", "servers"), strings.Join(not, ", "), rollout.Verb(len(not), "writes", "write"), span(interval))
+	who := fmt.Sprintf("NATS %s %s %s only every %s, after messages were acknowledged", rollout.Verb(len(not), "server", "servers"), strings.Join(not, ", "), rollout.Verb(len(not), "syncs its disk", "sync their disks"), span(interval))
 	if alone(f, members) {
 		r.fail(remedy, "%s, and the log has 1 replica: a power cut loses what was acknowledged", who)
 		return

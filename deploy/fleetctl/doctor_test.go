@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/oklog/ulid/v2"
@@ -112,6 +113,40 @@ func newWard(t *testing.T) *ward {
 
 // furnish makes what a fleet has.
 func (w *ward) furnish() *ward {
+	w.t.Helper()
+	w.furnishWithoutOperator()
+	s, err := w.js.Stream(w.t.Context(), eventlog.LogStream)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.operates(func(m *nats.Msg) {
+		m.Header.Set(eventlog.HeaderSyncEnd, "true")
+		m.Data, _ = json.Marshal(eventlog.SyncEnd{LogID: logstream.IDOf(s.CachedInfo().Config), LogSequence: 1 << 40})
+	})
+	return w
+}
+
+// operates answers who asks for its desired state, as an operator does.
+func (w *ward) operates(answer func(*nats.Msg)) {
+	w.t.Helper()
+	_, err := w.js.Conn().Subscribe(eventlog.SyncSubject(eventlog.Wildcard), func(m *nats.Msg) {
+		out := &nats.Msg{Subject: m.Reply, Header: nats.Header{}}
+		out.Header.Set(eventlog.HeaderSync, m.Header.Get(eventlog.HeaderSync))
+		answer(out)
+		if err := m.RespondMsg(out); err != nil && !w.js.Conn().IsClosed() {
+			w.t.Error(err)
+		}
+	})
+	if err == nil {
+		err = w.js.Conn().Flush()
+	}
+	if err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// furnishWithoutOperator makes what a fleet has whose operators are all gone.
+func (w *ward) furnishWithoutOperator() *ward {
 	w.t.Helper()
 	if _, err := logstream.Ensure(w.t.Context(), w.js, logstream.Config{MaxBytes: 64 << 20}); err != nil {
 		w.t.Fatal(err)
@@ -339,11 +374,12 @@ func TestTheDoctorFindsEachBrokenSetUpByItsLine(t *testing.T) {
 		},
 		"the servers' certificate ends tomorrow": {
 			func(t *testing.T) *ward {
-				a, err := authority.New("test", time.Now())
+				made := time.Now().AddDate(0, -3, 0)
+				a, err := authority.New("test", made)
 				if err != nil {
 					t.Fatal(err)
 				}
-				pair, err := a.Server(authority.Server{Name: "nats", IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Until: time.Now().Add(23 * time.Hour)}, time.Now())
+				pair, err := a.Server(authority.Server{Name: "nats", IPs: []net.IP{net.IPv4(127, 0, 0, 1)}, Until: time.Now().Add(23 * time.Hour)}, made)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -368,6 +404,14 @@ func TestTheDoctorFindsEachBrokenSetUpByItsLine(t *testing.T) {
 				_, w.js = c.Connect(t)
 				return w.furnish()
 			}, doctor.CheckLog, "the log has 1 replica, and there are 3 servers: it is lost with one disk", "--replicas 3", nil,
+		},
+		"one disk of a cluster has the log whose servers advertise no others": {
+			func(t *testing.T) *ward {
+				c := natstest.Cluster(t, 3, func(o *server.Options) { o.Cluster.NoAdvertise = true })
+				w := &ward{t: t, server: c, env: map[string]string{"FLEET_NATS_URL": c.Nodes[0].URL()}}
+				_, w.js = c.Connect(t)
+				return w.furnish()
+			}, doctor.CheckLog, "it is lost with one disk", "--replicas 3", nil,
 		},
 		"the Kubernetes API does not answer": {
 			furnished(func(w *ward) {

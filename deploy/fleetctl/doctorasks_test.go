@@ -18,7 +18,9 @@ import (
 	"fleet.nationtech.io/deploy/fleetctl"
 	"fleet.nationtech.io/deploy/fleetctl/cli"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/projections/attention"
 )
 
 // wardOf is a ward whose servers have a user in their own account.
@@ -57,7 +59,7 @@ func TestTheDoctorAsksEachServerInTheServersOwnAccount(t *testing.T) {
 		says   string
 	}{
 		"it writes each message through": {"sync_interval: always", cli.ExitOK, doctor.OK, "which has the least room, may store 512 MiB and has "},
-		"it writes at intervals":         {`sync_interval: "10s"`, cli.ExitFailed, doctor.Failed, "writes to the disk what was acknowledged once in 10s, and the log has 1 replica: a power cut loses what was acknowledged"},
+		"it writes at intervals":         {`sync_interval: "10s"`, cli.ExitFailed, doctor.Failed, "syncs its disk only every 10s, after messages were acknowledged, and the log has 1 replica: a power cut loses what was acknowledged"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -92,7 +94,7 @@ func TestTheDoctorAsksTheClockOfEachServerOfACluster(t *testing.T) {
 		w.env["FLEET_NATS_USER"] = user
 		got, _ = runDoctor(t, 0, w.env)
 		got.says(t, doctor.CheckClocks, doctor.OK, "NATS server")
-		got.says(t, doctor.CheckStorage, doctor.LeftOut, fmt.Sprintf("they do not tell user %q", user))
+		got.says(t, doctor.CheckStorage, doctor.LeftOut, fmt.Sprintf("user %q may not ask the servers", user))
 	}
 }
 
@@ -143,10 +145,17 @@ func TestTheTopAsksAnOperatorHowFarItIsWhereTheUserMay(t *testing.T) {
 // run has the ward's user run a command.
 func (w *ward) run(args ...string) int {
 	w.t.Helper()
+	code, _ := w.output(args...)
+	return code
+}
+
+// output is what a command of the ward's user writes.
+func (w *ward) output(args ...string) (int, string) {
+	w.t.Helper()
 	var out, errs bytes.Buffer
 	code := fleetctl.Run(w.t.Context(), cli.Streams{Out: &out, Err: &errs, Now: time.Now, Name: "fleetctl", Getenv: func(k string) string { return w.env[k] }}, args)
 	w.t.Logf("fleetctl %v: %s%s", args, &out, &errs)
-	return code
+	return code, out.String()
 }
 
 // The doctor asks an operator how far it has folded the log, in the way in which devices ask.
@@ -170,28 +179,17 @@ func TestTheDoctorAsksAnOperatorHowFarItIs(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWard(t).furnish()
+			w := newWard(t).furnishWithoutOperator()
 			w.env["FLEET_NATS_USER"] = "operator"
 			asked := make(chan struct{}, 10)
 			s, err := w.js.Stream(t.Context(), eventlog.LogStream)
 			if err != nil {
 				t.Fatal(err)
 			}
-			id := s.CachedInfo().Config.Metadata["fleet-log-id"]
-			if _, err := w.js.Conn().Subscribe(eventlog.SyncSubject(eventlog.Wildcard), func(m *nats.Msg) {
-				out := &nats.Msg{Subject: m.Reply, Header: nats.Header{}}
-				out.Header.Set(eventlog.HeaderSync, m.Header.Get(eventlog.HeaderSync))
-				tc.answer(out, id)
+			w.operates(func(m *nats.Msg) {
+				tc.answer(m, logstream.IDOf(s.CachedInfo().Config))
 				asked <- struct{}{}
-				if err := m.RespondMsg(out); err != nil {
-					t.Error(err)
-				}
-			}); err != nil {
-				t.Fatal(err)
-			}
-			if err := w.js.Conn().Flush(); err != nil {
-				t.Fatal(err)
-			}
+			})
 			got, _ := runDoctor(t, 0, w.env)
 			select {
 			case <-asked:
@@ -206,23 +204,39 @@ func TestTheDoctorAsksAnOperatorHowFarItIs(t *testing.T) {
 	}
 }
 
-func TestTheDoctorSaysWhyItDoesNotKnowHowFarAnOperatorIs(t *testing.T) {
+// All operators of a fleet may be gone: who may ask them learns it. A viewer may not.
+func TestTheDoctorSaysThatNoOperatorAnswers(t *testing.T) {
 	t.Parallel()
-	for user, says := range map[string]string{
-		"victor":   `the servers refuse the question to user "victor"`,
-		"operator": "no operator answered within 2s",
+	for user, want := range map[string]struct {
+		status doctor.Status
+		says   string
+	}{
+		"victor":   {doctor.LeftOut, `the servers refuse the question to user "victor"`},
+		"operator": {doctor.Failed, "no operator answers"},
 	} {
 		t.Run(user, func(t *testing.T) {
 			t.Parallel()
-			w := newWard(t).furnish()
+			w := newWard(t).furnishWithoutOperator()
 			w.env["FLEET_NATS_USER"] = user
-			got, _ := runDoctor(t, 0, w.env)
+			got, code := runDoctor(t, 0, w.env)
 			if !slices.ContainsFunc(got.Findings, func(f doctor.Finding) bool {
-				return f.Check == doctor.CheckOperator && f.Status == doctor.LeftOut && strings.Contains(f.Message, says)
+				return f.Check == doctor.CheckOperator && f.Status == want.status && strings.Contains(f.Message, want.says)
 			}) {
-				t.Errorf("no line says %q: %+v", says, got.Findings)
+				t.Errorf("no line %s says %q: %+v", want.status, want.says, got.Findings)
 			}
-			got.isWell(t, user)
+			if failed := want.status == doctor.Failed; got.Healthy == failed || (code != cli.ExitOK) != failed {
+				t.Errorf("healthy is %t, and the exit code %d", got.Healthy, code)
+			}
+			if want.status == doctor.LeftOut {
+				got.isWell(t, user)
+			}
+			var top struct{ Items []attention.Item }
+			if _, out := w.output("top", "-o", "json"); json.Unmarshal([]byte(out), &top) != nil {
+				t.Fatalf("top writes %q", out)
+			}
+			if silent := slices.ContainsFunc(top.Items, func(i attention.Item) bool { return i.Kind == attention.OperatorSilent }); silent != (want.status == doctor.Failed) {
+				t.Errorf("top says %+v", top.Items)
+			}
 		})
 	}
 }

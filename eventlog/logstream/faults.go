@@ -39,18 +39,27 @@ func PulseFaults(is jetstream.StreamConfig) []string {
 }
 
 // Faults are what of a log's stream is not as Ensure makes it, in what a log cannot do
-// without; its size and its replicas are a person's choice.
-func Faults(is jetstream.StreamConfig) []string {
+// without; its size and its replicas are a person's choice. Ensure takes faults back, but not the
+// permanent ones: no server lets an update do it.
+func Faults(is jetstream.StreamConfig) (faults, permanent []string) {
 	want := logStream(Config{}, "")
-	var out []string
 	say := func(fault bool, format string, args ...any) {
 		if fault {
-			out = append(out, fmt.Sprintf(format, args...))
+			faults = append(faults, fmt.Sprintf(format, args...))
+		}
+	}
+	stays := func(fault bool, format string, args ...any) {
+		if fault {
+			permanent = append(permanent, fmt.Sprintf(format, args...))
 		}
 	}
 	say(!slices.Equal(is.Subjects, want.Subjects), "it takes the subjects %v, and not %v", is.Subjects, want.Subjects)
-	say(is.Storage != want.Storage, "it is kept in %s, and not in files", is.Storage)
-	say(is.Retention != want.Retention, "its retention is %s, and not %s", is.Retention, want.Retention)
+	stays(is.Storage != want.Storage, "it is kept in %s, and not in files", is.Storage)
+	retention := say
+	if is.Retention == jetstream.WorkQueuePolicy {
+		retention = stays
+	}
+	retention(is.Retention != want.Retention, "its retention is %s, and not %s", is.Retention, want.Retention)
 	say(is.Discard != want.Discard, "a full log drops its oldest events in place of refusing new ones")
 	say(is.MaxAge > 0, "events are dropped after %s", is.MaxAge)
 	say(is.MaxMsgs > 0, "it is bounded to %d events", is.MaxMsgs)
@@ -59,11 +68,13 @@ func Faults(is jetstream.StreamConfig) []string {
 	say(!is.DenyDelete || !is.DenyPurge, "its events can be deleted")
 	say(!is.AllowDirect, "it allows no direct gets, by which account %s reads", eventlog.AccountPeople)
 	say(!is.AllowAtomicPublish, "it takes no batches")
-	say(len(is.Sources) > 0 || is.Mirror != nil, "it copies another stream")
+	say(len(is.Sources) > 0, "it copies other streams")
+	stays(is.Mirror != nil, "it is the mirror of another stream")
 	say(is.SubjectTransform != nil, "events are kept under other subjects than they were sent to")
 	say(is.RePublish != nil, "each event is published once more")
 	say(is.NoAck, "it acknowledges nothing, so that nobody knows what was appended")
-	say(is.Sealed, "it is sealed: nothing can be appended")
+	stays(is.Sealed, "it is sealed: nothing can be appended")
+	stays(is.AllowMsgTTL, "it lets a message say when it is dropped")
 	say(IDOf(is) == "" && RestoringArchive(is) == "", "it has no id, by which buckets and agents know it")
-	return out
+	return faults, permanent
 }

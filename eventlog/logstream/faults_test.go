@@ -23,12 +23,11 @@ func TestAnEnsuredLogHasNoFaultAndEachFaultIsNamed(t *testing.T) {
 		t.Fatal(err)
 	}
 	sound := s.CachedInfo().Config
-	if faults := logstream.Faults(sound); len(faults) > 0 {
-		t.Errorf("a log that was ensured: %v", faults)
+	if faults, permanent := logstream.Faults(sound); len(faults)+len(permanent) > 0 {
+		t.Errorf("a log that was ensured: %v, %v", faults, permanent)
 	}
 	for want, change := range map[string]func(*jetstream.StreamConfig){
 		"takes the subjects [x]":      func(c *jetstream.StreamConfig) { c.Subjects = []string{"x"} },
-		"kept in Memory":              func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage },
 		"retention is Interest":       func(c *jetstream.StreamConfig) { c.Retention = jetstream.InterestPolicy },
 		"drops its oldest":            func(c *jetstream.StreamConfig) { c.Discard = jetstream.DiscardOld },
 		"dropped after 1h0m0s":        func(c *jetstream.StreamConfig) { c.MaxAge = time.Hour },
@@ -38,20 +37,63 @@ func TestAnEnsuredLogHasNoFaultAndEachFaultIsNamed(t *testing.T) {
 		"can be deleted":              func(c *jetstream.StreamConfig) { c.DenyPurge = false },
 		"allows no direct gets":       func(c *jetstream.StreamConfig) { c.AllowDirect = false },
 		"takes no batches":            func(c *jetstream.StreamConfig) { c.AllowAtomicPublish = false },
-		"copies another stream":       func(c *jetstream.StreamConfig) { c.Mirror = &jetstream.StreamSource{Name: "x"} },
+		"copies other streams":        func(c *jetstream.StreamConfig) { c.Sources = []*jetstream.StreamSource{{Name: "x"}} },
 		"under other subjects": func(c *jetstream.StreamConfig) {
 			c.SubjectTransform = &jetstream.SubjectTransformConfig{Source: ">", Destination: "x.>"}
 		},
 		"published once more":  func(c *jetstream.StreamConfig) { c.RePublish = &jetstream.RePublish{Source: ">", Destination: "x.>"} },
 		"acknowledges nothing": func(c *jetstream.StreamConfig) { c.NoAck = true },
-		"it is sealed":         func(c *jetstream.StreamConfig) { c.Sealed = true },
 		"it has no id":         func(c *jetstream.StreamConfig) { c.Metadata = nil },
 	} {
 		c := sound
 		change(&c)
-		if faults := logstream.Faults(c); len(faults) != 1 || !strings.Contains(faults[0], want) {
-			t.Errorf("%q is not in %q", want, faults)
+		if faults, permanent := logstream.Faults(c); len(faults) != 1 || len(permanent) > 0 || !strings.Contains(faults[0], want) {
+			t.Errorf("%q is not in %q (and in no %q)", want, faults, permanent)
 		}
+	}
+	for want, change := range map[string]func(*jetstream.StreamConfig){
+		"kept in Memory":                func(c *jetstream.StreamConfig) { c.Storage = jetstream.MemoryStorage },
+		"retention is WorkQueue":        func(c *jetstream.StreamConfig) { c.Retention = jetstream.WorkQueuePolicy },
+		"the mirror of another":         func(c *jetstream.StreamConfig) { c.Mirror = &jetstream.StreamSource{Name: "x"} },
+		"it is sealed":                  func(c *jetstream.StreamConfig) { c.Sealed = true },
+		"a message say when it is drop": func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true },
+	} {
+		c := sound
+		change(&c)
+		if faults, permanent := logstream.Faults(c); len(permanent) != 1 || len(faults) > 0 || !strings.Contains(permanent[0], want) {
+			t.Errorf("%q is not in %q (and in no %q)", want, permanent, faults)
+		}
+	}
+}
+
+// No operator takes a permanent fault back: the server refuses, or Ensure does not try.
+func TestAPermanentFaultStaysWhenTheLogIsEnsured(t *testing.T) {
+	t.Parallel()
+	for name, change := range map[string]func(*jetstream.StreamConfig){
+		"it is sealed":                      func(c *jetstream.StreamConfig) { c.Sealed = true },
+		"a message says when it is dropped": func(c *jetstream.StreamConfig) { c.AllowMsgTTL = true },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			_, js := natstest.Start(t).Connect(t)
+			natstest.EnsureLog(t, js, 1)
+			config := func() jetstream.StreamConfig {
+				s, err := js.Stream(t.Context(), eventlog.LogStream)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return s.CachedInfo().Config
+			}
+			c := config()
+			change(&c)
+			if _, err := js.UpdateStream(t.Context(), c); err != nil {
+				t.Fatal(err)
+			}
+			_, ensured := logstream.Ensure(t.Context(), js, logstream.Config{})
+			if _, permanent := logstream.Faults(config()); len(permanent) == 0 {
+				t.Errorf("it is gone, and Ensure says %v", ensured)
+			}
+		})
 	}
 }
 
@@ -93,13 +135,13 @@ func TestWhatOtherHandsGaveALogIsTakenAwayWhenItIsEnsured(t *testing.T) {
 		if _, err := js.UpdateStream(t.Context(), c); err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
-		if faults := logstream.Faults(config()); len(faults) != 1 {
+		if faults, _ := logstream.Faults(config()); len(faults) != 1 {
 			t.Errorf("%s: the faults are %q", name, faults)
 		}
 		if again := natstest.EnsureLog(t, js, 1); again.ID != info.ID {
 			t.Errorf("%s: the log was %s and is %s", name, info.ID, again.ID)
 		}
-		if faults := logstream.Faults(config()); len(faults) > 0 {
+		if faults, _ := logstream.Faults(config()); len(faults) > 0 {
 			t.Errorf("%s, and an operator that starts leaves it so: %q", name, faults)
 		}
 	}

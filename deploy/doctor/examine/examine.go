@@ -16,6 +16,7 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/eventlog/version"
+	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/attention/present"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -131,7 +132,7 @@ func (l *look) server() {
 	l.Server = s
 	s.RoundTrip = shortest(l.Conn.RTT)
 	if t, err := l.Conn.TLSConnectionState(); err == nil && len(t.PeerCertificates) > 0 {
-		s.CertificateEnds = t.PeerCertificates[0].NotAfter
+		s.Certificate = &attention.Certificate{Begins: t.PeerCertificates[0].NotBefore, Ends: t.PeerCertificates[0].NotAfter}
 	}
 }
 
@@ -200,7 +201,11 @@ func (l *look) log(ctx context.Context) *logstream.Info {
 
 func logFacts(info *jetstream.StreamInfo, log logstream.Info) *doctor.Log {
 	l := &doctor.Log{
-		ID: log.ID, Last: log.Last, Bytes: log.Bytes, MaxBytes: log.MaxBytes, Size: log.Size, Replicas: log.Replicas, Leader: true, Faults: logstream.Faults(info.Config), Missing: logstream.Missing(info.State),
+		ID: log.ID, Last: log.Last, Bytes: log.Bytes, MaxBytes: log.MaxBytes, Size: log.Size, Replicas: log.Replicas, Leader: true, Missing: logstream.Missing(info.State),
+	}
+	l.Faults, l.Permanent = logstream.Faults(info.Config)
+	if c := info.Cluster; c != nil {
+		l.Cluster = c.Name
 	}
 	if c := info.Cluster; c != nil && info.Config.Replicas > 1 {
 		l.Leader = c.Leader != ""
@@ -239,8 +244,18 @@ func (l *look) growth(ctx context.Context) {
 		l.GrowthUnread = l.why(err)
 		return
 	}
-	each := float64(l.stream.Bytes) / float64(l.stream.Last-l.stream.First+1)
-	l.Growth = &doctor.Growth{Bytes: each * float64(l.stream.Last-from+1), In: now.Sub(since)}
+	l.Growth = growth(l.stream, since, from, now)
+}
+
+// growth is how much a log grew until now: since the first event of the last growthSpan. A log
+// that is older had no event for the rest of that.
+func growth(log logstream.Info, since time.Time, from uint64, now time.Time) *doctor.Growth {
+	each := float64(log.Bytes) / float64(log.Last-log.First+1)
+	in := now.Sub(since)
+	if from > log.First {
+		in = max(in, growthSpan)
+	}
+	return &doctor.Growth{Bytes: each * float64(log.Last-from+1), In: in}
 }
 
 // recordedSince gives the first event from a time on, and when it was recorded.

@@ -21,6 +21,7 @@ import (
 	"fleet.nationtech.io/deploy/doctor"
 	"fleet.nationtech.io/deploy/install/health"
 	"fleet.nationtech.io/deploy/install/tunnel"
+	"fleet.nationtech.io/projections/attention"
 )
 
 // cluster is a look at Kubernetes that goes on.
@@ -31,7 +32,6 @@ type cluster struct {
 	namespace string
 	now       func() time.Time
 	ahead     time.Duration
-	servers   int // pods of the NATS servers that there are to be
 	// way opens a way to the monitoring port of a pod, and gives its address.
 	way func(ctx context.Context, pod string) (address string, end func(), err error)
 }
@@ -41,7 +41,7 @@ type cluster struct {
 // kept than that of a laptop. What this user may not read is in Unread.
 func Kubernetes(ctx context.Context, config *rest.Config, name, namespace string, now func() time.Time, ahead time.Duration) *doctor.Kubernetes {
 	c := cluster{namespace: namespace, now: now, ahead: ahead, Kubernetes: doctor.Kubernetes{
-		Cluster: name, NotReady: map[string]string{}, Images: map[string]string{}, CertificateEnds: map[string]time.Time{},
+		Cluster: name, NotReady: map[string]string{}, Images: map[string]string{}, Certificates: map[string]attention.Certificate{},
 	}}
 	config = rest.CopyConfig(config)
 	config.Timeout = patience
@@ -82,6 +82,7 @@ func (c *cluster) unread(what string, err error) bool {
 }
 
 func (c *cluster) definitions(ctx context.Context) {
+	c.Defined = true
 	for _, plural := range []string{"deployments", "devices", "disruptionbudgets"} {
 		name := plural + "." + v1alpha1.GroupName
 		crd, err := c.crds.ApiextensionsV1().CustomResourceDefinitions().Get(ctx, name, metav1.GetOptions{})
@@ -89,6 +90,7 @@ func (c *cluster) definitions(ctx context.Context) {
 		case apierrors.IsNotFound(err), err == nil && !established(crd):
 			c.Missing = append(c.Missing, name)
 		case c.unread("CRD "+name, err):
+			c.Defined = false
 		}
 	}
 }
@@ -106,11 +108,13 @@ func established(crd *apiextensions.CustomResourceDefinition) bool {
 // servers run elsewhere, as those of fleet-dev do.
 func (c *cluster) workloads(ctx context.Context) {
 	gone, found := map[string]string{}, false
+	c.Surveyed = true
 	for _, w := range []health.Workload{{Kind: "StatefulSet", Name: names.NATS}, {Kind: "Deployment", Name: names.Operator}, {Kind: "Deployment", Name: names.Callout}} {
 		w.Namespace = c.namespace
 		label := strings.ToLower(w.Kind) + "/" + w.Name
 		world, err := health.Look(ctx, c.client, w)
 		if c.unread(label, err) {
+			c.Surveyed = false
 			continue
 		}
 		switch {
@@ -123,8 +127,8 @@ func (c *cluster) workloads(ctx context.Context) {
 			continue
 		}
 		if world.StatefulSet != nil {
-			if c.servers = 1; world.StatefulSet.Spec.Replicas != nil {
-				c.servers = int(*world.StatefulSet.Spec.Replicas)
+			if c.Servers = 1; world.StatefulSet.Spec.Replicas != nil {
+				c.Servers = int(*world.StatefulSet.Spec.Replicas)
 			}
 		}
 		found = true
@@ -181,7 +185,7 @@ func (c *cluster) configuration(ctx context.Context) {
 // members asks each NATS server of itself, through its pod. It asks no more once a pod cannot be
 // reached: then this user may not reach any, or each would take as long.
 func (c *cluster) members(ctx context.Context) {
-	for i := range c.servers {
+	for i := range c.Servers {
 		m, err := c.member(ctx, fmt.Sprintf("%s-%d", names.NATS, i))
 		if c.unread("what the NATS servers say of themselves, by their pods", err) {
 			return
@@ -214,6 +218,6 @@ func (c *cluster) certificate(ctx context.Context) {
 		return
 	}
 	if cert, err := x509.ParseCertificate(block.Bytes); err == nil {
-		c.CertificateEnds[names.SecretTLS] = cert.NotAfter
+		c.Certificates[names.SecretTLS] = attention.Certificate{Begins: cert.NotBefore, Ends: cert.NotAfter}
 	}
 }

@@ -12,6 +12,8 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
+
+	"fleet.nationtech.io/deploy/fleetctl/render"
 )
 
 // live shows pages on a terminal, one in place of the other.
@@ -86,7 +88,7 @@ func (l *list) body() []string {
 	if !l.known {
 		return nil
 	}
-	return l.page.text(l.color, max(40, l.width))[1:]
+	return l.page.text(l.color, max(40, l.width), false)[1:]
 }
 
 func (l *list) View() tea.View {
@@ -111,10 +113,16 @@ func (l *list) lines() []string {
 	if len(body) > l.height-2 {
 		hint = fmt.Sprintf("↑ ↓ scroll, q quit; lines %d to %d of %d", l.top+1, l.top+min(len(shown), max(0, l.height-2)), len(body))
 	}
+	if l.page.Outage != "" {
+		hint = render.Printable(l.page.Outage)
+		if l.color {
+			hint = red + hint + plain
+		}
+	}
 	lines = append(lines, hint)
 	lines = lines[:min(len(lines), max(0, l.height))]
 	for i, line := range lines {
-		lines[i] = ansi.Truncate(line, l.width, "")
+		lines[i] = ansi.Truncate(line, l.width, "…")
 	}
 	return lines
 }

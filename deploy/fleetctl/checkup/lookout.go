@@ -1,8 +1,11 @@
 package checkup
 
 import (
+	"cmp"
 	"context"
 	"iter"
+	"strings"
+	"sync"
 	"time"
 
 	"fleet.nationtech.io/projections/attention"
@@ -24,14 +27,18 @@ type lookout struct {
 	ask   func(context.Context) (attention.Facts, time.Duration, error)
 	facts attention.Facts // what they said last; the habits stay
 	ahead time.Duration
+	// connected says whether there is a connection, and heard what was said last of an outage.
+	connected func() bool
+	heard     func() string
 }
 
 // pages are the list as it becomes, until the context ends.
 func (l lookout) pages(ctx context.Context) iter.Seq[page] {
 	return func(yield func(page) bool) {
+		lost := time.Time{} // since when there is no connection
 		for asked := l.now(); ctx.Err() == nil; {
 			now := l.now()
-			if now.Sub(asked) >= presentEvery {
+			if lost.IsZero() && now.Sub(asked) >= presentEvery {
 				asked = now
 				if again, ahead, err := l.ask(ctx); err == nil {
 					again.Habits = l.facts.Habits
@@ -41,9 +48,19 @@ func (l lookout) pages(ctx context.Context) iter.Seq[page] {
 					return
 				}
 			}
+			var outage string
+			switch {
+			case l.connected():
+				lost = time.Time{}
+			case lost.IsZero():
+				lost = now
+			}
+			if !lost.IsZero() { // the fleet of then is shown, and its clock stands
+				now, outage = lost, cmp.Or(l.heard(), "There is no connection to the NATS servers; trying until it is back.")
+			}
 			var one page
 			l.view(func(v *fleet.View) {
-				one = page{Sequence: v.Sequence, Time: now.Add(l.ahead)}
+				one = page{Sequence: v.Sequence, Time: now.Add(l.ahead), Outage: outage}
 				one.look(v, l.facts)
 			})
 			if !yield(one) {
@@ -55,4 +72,24 @@ func (l lookout) pages(ctx context.Context) iter.Seq[page] {
 			}
 		}
 	}
+}
+
+// outage takes the lines that are said of the connection, and keeps the last one.
+type outage struct {
+	mu   sync.Mutex
+	line string
+}
+
+// Write takes a line.
+func (o *outage) Write(b []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.line = strings.TrimSpace(string(b))
+	return len(b), nil
+}
+
+func (o *outage) last() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.line
 }

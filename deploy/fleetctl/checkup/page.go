@@ -20,6 +20,9 @@ type page struct {
 	Devices  int              `json:"devices"`
 	Online   int              `json:"online"`
 	Items    []attention.Item `json:"items"`
+
+	// Outage is what a person should know of the connection; empty: it is there.
+	Outage string `json:"-"`
 }
 
 // look fills the page in from a view, which it does not keep.
@@ -38,6 +41,9 @@ func (p page) head() string {
 		n[i.Severity]++
 	}
 	needs := "nothing needs you"
+	if p.Outage != "" {
+		needs = "nothing needed you"
+	}
 	if len(p.Items) > 0 {
 		var parts []string
 		for _, s := range []struct {
@@ -50,13 +56,17 @@ func (p page) head() string {
 		}
 		needs = strings.Join(parts, ", ")
 	}
+	if p.Outage != "" {
+		needs = "not connected; at last " + needs
+	}
 	return fmt.Sprintf("%s; %d of %s online; event %d, %s", needs, p.Online, rollout.DevicesText(p.Devices), p.Sequence, p.Time.Local().Format(render.TimeLayout))
 }
 
 var severityColors = map[attention.Severity]string{attention.Critical: red, attention.Warning: yellow, attention.Notice: green}
 
-// text is the page in lines of a width.
-func (p page) text(color bool, width int) []string {
+// text is the page in lines of a width. Commands go on behind it where they are whole: they can be
+// taken from there.
+func (p page) text(color bool, width int, whole bool) []string {
 	paint := func(c, s string) string {
 		if !color {
 			return s
@@ -82,7 +92,30 @@ func (p page) text(color bool, width int) []string {
 		for _, line := range render.Wrap(render.Printable(i.Reason), max(20, width-len(indent))) {
 			lines = append(lines, indent+line)
 		}
-		lines = append(lines, indent+paint(dim, "$ "+render.Printable(i.Command)))
+		for _, line := range command(render.Printable(i.Command), width-len(indent), whole) {
+			lines = append(lines, indent+paint(dim, line))
+		}
+	}
+	return lines
+}
+
+// command is what to run, in lines that a shell reads as one. A text in quotes is not divided.
+func command(text string, width int, whole bool) []string {
+	const prompt, more = "$ ", ` \`
+	if whole || strings.ContainsAny(text, `'"`) {
+		return []string{prompt + text}
+	}
+	lines := render.Wrap(text, max(20, width-len(prompt)-len(more)))
+	for i, line := range lines {
+		if i > 0 {
+			line = "  " + line
+		} else {
+			line = prompt + line
+		}
+		if i < len(lines)-1 {
+			line += more
+		}
+		lines[i] = line
 	}
 	return lines
 }

@@ -8,7 +8,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -80,16 +79,16 @@ func top(ctx context.Context, s cli.Streams, c *query.Connection, f topFlags) er
 	if f.output == "" && !f.once && f.at == "" {
 		screen = terminalOf(s)
 	}
-	nc, js, err := c.OpenTo(s, screen != nil)
+	if screen != nil {
+		return watchFleet(ctx, s, c, screen)
+	}
+	nc, js, err := c.Open()
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
 	reading, stop := c.Permitted(ctx)
 	defer stop()
-	if screen != nil {
-		return watchFleet(reading, s, c, nc, js, screen)
-	}
 	v, err := viewAt(reading, s, c, nc, js, query.Moment{Moment: at})
 	if err != nil {
 		return err
@@ -108,7 +107,7 @@ func top(ctx context.Context, s cli.Streams, c *query.Connection, f topFlags) er
 		_, err := render.Document(s, render.OutputJSON, page)
 		return err
 	}
-	for _, line := range page.text(s.Color, render.TextWidth) {
+	for _, line := range page.text(s.Color, render.TextWidth, true) {
 		s.Tell("%s\n", line)
 	}
 	return nil
@@ -147,7 +146,17 @@ func presentOf(ctx context.Context, c *query.Connection, js jetstream.JetStream,
 }
 
 // watchFleet shows the list on a terminal until a person ends it.
-func watchFleet(ctx context.Context, s cli.Streams, c *query.Connection, nc *nats.Conn, js jetstream.JetStream, screen *os.File) error {
+func watchFleet(ctx context.Context, s cli.Streams, c *query.Connection, screen *os.File) error {
+	var heard outage // what is said of the connection is on the screen, and not across it
+	quiet := s
+	quiet.Err, quiet.ErrTerminal = &heard, true
+	nc, js, err := c.OpenTo(quiet, true)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	ctx, stopReading := c.Permitted(ctx)
+	defer stopReading()
 	ctx, closed := signal.NotifyContext(ctx, syscall.SIGHUP) // the terminal was closed
 	defer closed()
 	looking, stop := context.WithCancel(ctx)
@@ -159,7 +168,7 @@ func watchFleet(ctx context.Context, s cli.Streams, c *query.Connection, nc *nat
 	}
 	folded := make(chan error, 1)
 	go func() { folded <- follower.Run(looking); stop() }()
-	l := lookout{now: s.Now, view: follower.Do, ask: func(ctx context.Context) (attention.Facts, time.Duration, error) {
+	l := lookout{now: s.Now, view: follower.Do, connected: nc.IsConnected, heard: heard.last, ask: func(ctx context.Context) (attention.Facts, time.Duration, error) {
 		return presentOf(ctx, c, js, s.Now)
 	}}
 	l.facts, l.ahead, err = factsOf(looking, c, js, s.Now)
