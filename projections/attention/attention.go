@@ -22,7 +22,9 @@ func Of(view *fleet.View, now time.Time, facts Facts) []Item {
 	l.budgets(view)
 	out := l.items
 	for _, kind := range deviceKinds() {
-		out = append(out, l.together(kind, l.perDevice[kind])...)
+		for _, items := range alike(kind, l.perDevice[kind]) {
+			out = append(out, l.together(kind, items)...)
+		}
 	}
 	slices.SortFunc(out, compare)
 	return out

@@ -9,9 +9,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/attention/attentiontest"
 	"fleet.nationtech.io/projections/storytest"
+	"fleet.nationtech.io/projections/timeline"
 )
 
 func TestWhatIsWrongIsFoundWithItsReasonAndItsCommand(t *testing.T) {
@@ -75,5 +77,30 @@ func TestADeviceThatIsOftenAwayIsMissedOnceItIsAwayForLonger(t *testing.T) {
 		if found := len(items) == 1 && strings.Contains(items[0].Reason, "away for 12h00m at most before"); found != missed {
 			t.Errorf("away for %s: %+v", away, items)
 		}
+	}
+}
+
+// A key that has ended cannot be replaced as one can that will end: many of both are two things.
+func TestManyKeysThatEndedAndThatEndAreTwoThings(t *testing.T) {
+	t.Parallel()
+	w := storytest.New(t)
+	for i := range 12 {
+		for name, ends := range map[string]time.Duration{"ended": -time.Hour, "ending": time.Hour} {
+			id := fmt.Sprintf("%s-%02d", name, i)
+			w.Device(id, map[string]string{"site": "lab"})
+			w.Online(id)
+			w.Say(eventlog.InfoSubject(id), eventlog.InfoReported, eventlog.DeviceInfo{DeviceID: id, KeyExpires: w.Now().Add(ends)})
+		}
+	}
+	v := w.Fleet(timeline.Options{})
+	var got []string
+	for _, i := range attention.Of(v, v.Recorded, attention.Facts{}) {
+		got = append(got, i.Severity.String()+": "+i.Title+": "+i.Command)
+	}
+	if diff := cmp.Diff([]string{
+		"warning: the keys of 12 devices have ended: fleetctl device why ended-00",
+		"notice: the keys of 12 devices end soon: fleetctl enroll rotate ending-00 ending-01 ending-02 ending-03 ending-04",
+	}, got); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -117,6 +117,19 @@ func (l *list) unknown(d *fleet.Device) {
 	l.device(i)
 }
 
+// alike divides items of a kind by what helps: a key that has ended is mended in another way than one
+// that will end.
+func alike(kind Kind, all []Item) [][]Item {
+	if kind != KeyExpiring {
+		return [][]Item{all}
+	}
+	ended := func(i Item) bool { return i.Severity == Warning }
+	return [][]Item{
+		slices.DeleteFunc(slices.Clone(all), ended),
+		slices.DeleteFunc(all, func(i Item) bool { return !ended(i) }),
+	}
+}
+
 // together makes one item of many about single devices.
 func (l *list) together(kind Kind, all []Item) []Item {
 	if len(all) <= MaxSingle {
@@ -152,8 +165,12 @@ func (l *list) together(kind Kind, all []Item) []Item {
 		one.Title, one.Command = of+" run what the log does not know", "fleetctl explain device/"+all[0].Name
 		one.Reason = "they report what was never assigned to them" + such + ": was an older archive restored? It is left alone"
 	case KeyExpiring:
-		one.Title, one.Command = "the keys of "+of+" end soon, or have ended", "fleetctl enroll rotate "+strings.Join(one.Examples, " ")
+		one.Title, one.Command = "the keys of "+of+" end soon", "fleetctl enroll rotate "+strings.Join(one.Examples, " ")
 		one.Reason = "give them new keys before: without one a device gets no token" + such
+		if one.Severity == Warning {
+			one.Title, one.Command = "the keys of "+of+" have ended", "fleetctl device why "+all[0].Name
+			one.Reason = "the provider gives them no token any more, and each is cut off once its last token ends" + such
+		}
 	}
 	return []Item{one}
 }
