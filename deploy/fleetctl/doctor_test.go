@@ -413,6 +413,9 @@ func TestTheDoctorFindsEachBrokenSetUpByItsLine(t *testing.T) {
 				return w.furnish()
 			}, doctor.CheckLog, "it is lost with one disk", "--replicas 3", nil,
 		},
+		"the cluster that was named is in no kubeconfig": {
+			furnished(func(w *ward) { w.args = []string{"--kubeconfig", filepath.Join(w.t.TempDir(), "gone")} }), doctor.CheckKubernetes, "gone", "--kube-context", nil,
+		},
 		"the Kubernetes API does not answer": {
 			furnished(func(w *ward) {
 				file := filepath.Join(w.t.TempDir(), "kubeconfig")

@@ -30,8 +30,8 @@ A predicate that looks at what is not there (a Deployment before it was applied,
 that is left out because it is 0 or empty, an element that a list does not have) does not
 hold. "shop/web" in deployments asks whether something is there, has(x.y) whether a field
 is, and with [?"key"], [?0], .?field and .orValue(0) what is not there counts as something
-else. Within all, exists, exists_one, map and filter it must say so: one device without a
-field would decide for all devices, so that a look at such a field is an error there.`
+else. Inside all, exists, exists_one, map and filter a look at what is not there is an error,
+for one device without a field would decide for all devices: write .?field.orValue(0) there.`
 
 // names are the variables of a predicate.
 var names = []string{"deployments", "devices", "rollouts", "budgets", "now", "sequence"}

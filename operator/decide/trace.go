@@ -110,5 +110,6 @@ func givenTrace(annotations map[string]string) string {
 	if err != nil {
 		return ""
 	}
-	return c.String() // in the version that is known here
+	c.Flags &= eventlog.FlagSampled // the only one of the version that is written here (W3C Trace Context, section 3.2.2.5.2)
+	return c.String()
 }

@@ -125,8 +125,8 @@ func TestWhatAPersonGaveIsTheTraceOfOneChange(t *testing.T) {
 			t.Errorf("a later change names the traces %x", ids)
 		}
 	}
-	const other = "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-00f067aa0ba902b7-01"
-	if due := w.settle(w.put(cr("shop", "web", "app:3", lab, generation(5), inTrace(other)))); due[0].Traceparent != other {
+	const other = "00-aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa-00f067aa0ba902b7-"
+	if due := w.settle(w.put(cr("shop", "web", "app:3", lab, generation(5), inTrace(other+"ff")))); due[0].Traceparent != other+"01" {
 		t.Errorf("the next change that was given a trace names %s", due[0].Traceparent)
 	}
 }

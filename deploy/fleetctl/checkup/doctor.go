@@ -38,14 +38,14 @@ or left out, with the reason, where it cannot be looked at from here or by this 
   account      who you are, and whether the servers have accounts at all
   log          it is there, led, configured as it should be, in enough replicas
   disk         how full the log is, and when it is full at the rate of the last day
-  storage      what other streams, the account and the servers store, of what they may;
-               whether the servers write through to their disks
+  storage      how full the other streams, the account and the servers are; whether the
+               servers sync each message to their disks
   buckets      each is in service, and has what the log has
-  operator     one has led, answers what persons ask, and has folded the log
+  operator     one has led, one answers, and it has folded the log
   pulses       devices are heard, and the operator hears them
   clocks       this machine's, the servers', the operator's and the devices'
   versions     fleetctl, operator, agents and images fit together
-  keys         your token's and the devices' keys' days left
+  keys         your token has not ended; days left of the devices' keys
   seals        the log is sealed, up to a short time ago
   checkpoints  saved views are near enough to the end
   kubernetes   CRDs, workloads, the operator's Lease, certificates
@@ -144,6 +144,10 @@ func kubernetes(ctx context.Context, s cli.Streams, k *installing.Cluster, facts
 		return "no cluster is named: --kubeconfig, --kube-context or $KUBECONFIG"
 	}
 	config, name, err := k.Config()
+	if err != nil && k.Chosen() { // a cluster that a person named is one to look at
+		facts.Kubernetes = &doctor.Kubernetes{Trouble: &doctor.Trouble{Message: err.Error(), Remedy: "name a cluster that is there: --kubeconfig, --kube-context; kubectl config get-contexts"}}
+		return ""
+	}
 	if err != nil {
 		return err.Error()
 	}

@@ -23,7 +23,7 @@ var (
 	descEngines  = prometheus.NewDesc("fleet_agents_engines_down", "Agents that were heard lately and whose container engine does not answer.", nil, nil)
 	descClocks   = prometheus.NewDesc("fleet_agents_clocks_off", "Agents that were heard lately and whose clock is more than 5 seconds off the NATS servers'.", nil, nil)
 	descWaiting  = prometheus.NewDesc("fleet_agents_waiting_events", "Events of the journal that wait on devices for the log, all agents that were heard lately together.", nil, nil)
-	descTroubles = prometheus.NewDesc("fleet_agents_troubles_total", "What went wrong for agents and they go on by themselves, by kind, as their pulses count it. This replica counts from the first pulse of a run that it hears.", []string{"kind"}, nil)
+	descTroubles = prometheus.NewDesc("fleet_agents_troubles_total", "Troubles from which agents recovered by themselves, by kind, as their pulses count them. This replica counts from the first pulse of a run that it hears.", []string{"kind"}, nil)
 	descLooks    = prometheus.NewDesc("fleet_agents_observe_seconds", "Time that an agent took to list its containers, on average between two pulses; observed once a pulse.", nil, nil)
 )
 
