@@ -15,9 +15,15 @@ type key struct {
 	logID    string
 	sequence uint64
 	clock    int64 // nanoseconds since 1970; 0: that of the event
-	// known is up to where the log was known when the moment as it happened was asked for; 0:
-	// the moment is as the log knew it.
+	// known is where the log ended when the moment as it happened was asked for, which its view
+	// has at least; 0: the moment is as the log knew it.
 	known uint64
+}
+
+// question is what keys have in common that ask for the same of a log that grows.
+func (k key) question() key {
+	k.known = min(k.known, 1)
+	return k
 }
 
 // compare orders keys.
@@ -43,6 +49,7 @@ type cache[V any] struct {
 
 // entry is a view of the past, or what was made of one; or it becomes that.
 type entry[V any] struct {
+	key   key
 	made  chan struct{} // closes once value or err is there
 	value V
 	err   error
@@ -51,6 +58,7 @@ type entry[V any] struct {
 	// Guarded by the cache.
 	waiting int // callers that wait until it is made, or use it
 	used    time.Time
+	ended   time.Time // the work on it; zero: it is being made
 	stop    context.CancelFunc
 	later   *time.Timer // stops the work on it; nil: no caller had too little time
 }
@@ -73,10 +81,11 @@ func (c *cache[V]) enter(ctx context.Context, entries int) (leave func(), err er
 	return func() { c.places.Release(int64(entries)) }, nil
 }
 
-// hold gives the entry of a key, made by load where it is not kept. The caller leaves it, and
-// has entered before.
+// hold gives the entry that answers a key, made by load where none is kept. The caller leaves it,
+// by the entry's own key, and has entered before.
 func (c *cache[V]) hold(ctx context.Context, k key, now time.Time, load func(context.Context) (V, error)) (*entry[V], error) {
 	e := c.take(ctx, k, now, load)
+	k = e.key
 	var err error
 	select {
 	case <-e.made:
@@ -93,13 +102,13 @@ func (c *cache[V]) hold(ctx context.Context, k key, now time.Time, load func(con
 	return e, nil
 }
 
-// take gives the entry of a key, and begins to make one that is not there.
+// take gives the entry that answers a key, and begins to make one that is not there.
 func (c *cache[V]) take(ctx context.Context, k key, now time.Time, load func(context.Context) (V, error)) *entry[V] {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	e := c.entries[k]
+	e := c.find(k)
 	if e == nil {
-		e = &entry[V]{made: make(chan struct{})}
+		e = &entry[V]{key: k, made: make(chan struct{})}
 		work, stop := context.WithCancel(context.WithoutCancel(ctx))
 		e.stop = stop
 		c.entries[k] = e
@@ -115,6 +124,7 @@ func (c *cache[V]) take(ctx context.Context, k key, now time.Time, load func(con
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
+			e.ended = time.Now()
 			if e.err != nil && c.entries[k] == e {
 				delete(c.entries, k) // it is tried again
 			}
@@ -124,6 +134,25 @@ func (c *cache[V]) take(ctx context.Context, k key, now time.Time, load func(con
 	e.waiting++
 	e.used = now
 	return e
+}
+
+// find gives the entry that answers a key; nil: there is none. A moment as it happened is answered
+// also by what is still being made, or was made less than lateFor ago, though the log has grown since
+// it was begun. Else those who ask again of a log that grows would each time begin anew.
+func (c *cache[V]) find(k key) *entry[V] {
+	if e := c.entries[k]; e != nil || k.known == 0 {
+		return e
+	}
+	for o, e := range c.entries {
+		switch {
+		case o.question() != k.question():
+		case e.ended.IsZero() || time.Since(e.ended) < lateFor:
+			return e
+		case e.waiting == 0:
+			c.drop(o, e) // the log went on: nobody will ask for it
+		}
+	}
+	return nil
 }
 
 // goOn lets the work on an entry go on for a while though no caller may wait for it.

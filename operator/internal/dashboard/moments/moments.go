@@ -54,7 +54,6 @@ type Moments struct {
 	mu   sync.Mutex
 	live *live         // nil until the log is folded up to its end
 	came chan struct{} // closes once live is there
-	end  end           // of what moments as they happened are made of
 }
 
 // live is the view now.
@@ -333,18 +332,18 @@ func (m *Moments) hold(ctx context.Context, at Moment) (*Held, error) {
 	}
 	load := func(ctx context.Context) (*Fleet, error) { return m.known(ctx, log, at, sequence) }
 	if at.Happened {
-		k.known = m.knownUntil(log, sequence)
+		k.known = max(log.Last, sequence)
 		load = func(ctx context.Context) (*Fleet, error) { return m.happened(ctx, log, at, sequence) }
 	}
 	e, err := m.past.hold(ctx, k, m.now(), load)
 	if err != nil {
 		return nil, err
 	}
-	return &Held{k, func(fn func(Fleet)) {
+	return &Held{e.key, func(fn func(Fleet)) {
 		e.alone.Lock()
 		defer e.alone.Unlock()
 		fn(*e.value)
-	}, func() { m.past.leave(k, e) }}, nil
+	}, func() { m.past.leave(e.key, e) }}, nil
 }
 
 // runLive runs a function with the view now.

@@ -20,26 +20,9 @@ type Moment struct {
 	Happened bool
 }
 
-// lateFor is how long a moment as it happened may lack the reports that came meanwhile.
+// lateFor is for how long after it was made a moment as it happened may lack the reports that came
+// since that was begun: several looks at it do not fold the log each time.
 const lateFor = time.Minute
-
-// end is a place in a log that was its end a short while ago.
-type end struct {
-	logID    string
-	sequence uint64
-	at       time.Time
-}
-
-// knownUntil is where the log ended less than lateFor ago, and not before a sequence: several
-// looks at one moment as it happened do not fold the log each time.
-func (m *Moments) knownUntil(log logstream.Info, sequence uint64) uint64 {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if now := m.now(); m.end.logID != log.ID || m.end.sequence < sequence || now.Sub(m.end.at) >= lateFor || now.Before(m.end.at) {
-		m.end = end{log.ID, log.Last, now}
-	}
-	return m.end.sequence
-}
 
 // known makes the fleet as the log knew it at one of its sequences.
 func (m *Moments) known(ctx context.Context, log logstream.Info, at Moment, sequence uint64) (*Fleet, error) {
