@@ -42,6 +42,7 @@ type cache[V any] struct {
 	views  int                 // at most
 	places *semaphore.Weighted // one for each that a reader may have
 	folds  chan struct{}       // one for each that is being made
+	whole  chan struct{}       // one for that which is being made as it happened
 
 	mu      sync.Mutex
 	entries map[key]*entry[V]
@@ -65,7 +66,7 @@ type entry[V any] struct {
 
 func newCache[V any](views, folds int) *cache[V] {
 	return &cache[V]{
-		views: views, places: semaphore.NewWeighted(int64(views)), folds: make(chan struct{}, folds), entries: map[key]*entry[V]{},
+		views: views, places: semaphore.NewWeighted(int64(views)), folds: make(chan struct{}, folds), whole: make(chan struct{}, 1), entries: map[key]*entry[V]{},
 	}
 }
 
@@ -115,12 +116,10 @@ func (c *cache[V]) take(ctx context.Context, k key, now time.Time, load func(con
 		c.makeRoom(e)
 		go func() {
 			defer stop()
-			select {
-			case c.folds <- struct{}{}:
+			end, err := c.begin(work, k)
+			if e.err = err; err == nil {
 				e.value, e.err = load(work)
-				<-c.folds
-			case <-work.Done():
-				e.err = work.Err()
+				end()
 			}
 			c.mu.Lock()
 			defer c.mu.Unlock()
@@ -134,6 +133,30 @@ func (c *cache[V]) take(ctx context.Context, k key, now time.Time, load func(con
 	e.waiting++
 	e.used = now
 	return e
+}
+
+// begin waits for the turn of the work on an entry. A moment as it happened is made of two views, and
+// that takes long: there is one such work at a time, and one that waits for it keeps nobody else waiting.
+func (c *cache[V]) begin(work context.Context, k key) (end func(), err error) {
+	turns := []chan struct{}{c.folds}
+	if k.known > 0 {
+		turns = []chan struct{}{c.whole, c.folds}
+	}
+	for i, turn := range turns {
+		select {
+		case turn <- struct{}{}:
+		case <-work.Done():
+			giveBack(turns[:i])
+			return nil, work.Err()
+		}
+	}
+	return func() { giveBack(turns) }, nil
+}
+
+func giveBack(turns []chan struct{}) {
+	for _, turn := range turns {
+		<-turn
+	}
 }
 
 // find gives the entry that answers a key; nil: there is none. A moment as it happened is answered

@@ -38,7 +38,7 @@ func (m *Moments) known(ctx context.Context, log logstream.Info, at Moment, sequ
 }
 
 // happened makes the fleet as it was at a moment, however late the log learned of it, from the
-// whole log. sequence is the last that the log had then.
+// whole log. sequence is the last that the log had then. Meanwhile it has two views: see cache.begin.
 func (m *Moments) happened(ctx context.Context, log logstream.Info, at Moment, sequence uint64) (*Fleet, error) {
 	last, err := reader.MessageAt(ctx, m.js, eventlog.LogStream, sequence)
 	if err != nil {

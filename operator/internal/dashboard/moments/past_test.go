@@ -93,6 +93,57 @@ func TestWhatTheLogKnewAndWhatHappenedAreTwoMoments(t *testing.T) {
 	}
 }
 
+// A moment as it happened takes two views while it is made, so one is made at a time. Those that wait
+// for that keep no moment as the log knew it waiting.
+func TestOneMomentIsMadeAsItHappenedAtATimeAndOthersDoNotWaitForIt(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache[*Fleet](4, 2)
+		var whole, most, made atomic.Int64
+		load := func(ctx context.Context) (*Fleet, error) {
+			most.Store(max(most.Load(), whole.Add(1)))
+			defer whole.Add(-1)
+			select {
+			case <-time.After(time.Hour):
+				made.Add(1)
+				return &Fleet{}, nil
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+		}
+		ask := func(ctx context.Context, sequence uint64) {
+			e, err := c.hold(ctx, happenedAt(sequence, 9), time.Now(), load)
+			if err == nil {
+				c.leave(e.key, e)
+			}
+		}
+		first, leaveFirst := context.WithCancel(t.Context())
+		second, leaveSecond := context.WithCancel(t.Context())
+		go ask(first, 1)
+		synctest.Wait()
+		go ask(second, 2)
+		synctest.Wait()
+		go ask(t.Context(), 3)
+		synctest.Wait()
+		began := time.Now()
+		e, err := c.hold(t.Context(), at(1), began, func(context.Context) (*Fleet, error) { return &Fleet{}, nil })
+		if err != nil || time.Since(began) > 0 {
+			t.Fatalf("a moment as the log knew it is there after %v: %v", time.Since(began), err)
+		}
+		c.leave(e.key, e)
+		leaveSecond() // it waits for the first one
+		leaveFirst()
+		time.Sleep(time.Hour + time.Second)
+		synctest.Wait()
+		if most.Load() != 1 || made.Load() != 1 {
+			t.Errorf("%d were made at a time, want 1; %d of which one asked to the end were made", most.Load(), made.Load())
+		}
+		if len(c.folds)+len(c.whole) != 0 {
+			t.Errorf("%d and %d turns are not given back", len(c.folds), len(c.whole))
+		}
+	})
+}
+
 // Whoever asks what happened while another one waits for that has it with the other one.
 func TestTwoWhoAskWhatHappenedWhileTheLogGrowsHaveOneFoldOfIt(t *testing.T) {
 	t.Parallel()
