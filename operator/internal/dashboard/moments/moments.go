@@ -156,7 +156,7 @@ func (m *Moments) follow(ctx context.Context) error {
 	told := newServers()
 	var arrive sync.WaitGroup
 	defer arrive.Wait()
-	arrive.Go(func() { m.ask(ctx, told) })
+	arrive.Go(func() { m.ask(ctx, told, m.questions()) })
 	arrive.Go(func() {
 		if follower.WaitFor(ctx, last) != nil {
 			return
