@@ -45,7 +45,7 @@ func (f *Fold) assign(e *eventlog.Event) {
 	if c == nil {
 		return
 	}
-	if len(f.assigned) >= MaxAssignments {
+	if len(f.assigned) >= f.options.Assignments {
 		f.dropped++
 		return
 	}

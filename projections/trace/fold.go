@@ -18,7 +18,7 @@ const (
 	// linger is how long a change and an assignment are remembered that are through:
 	// journals come late.
 	linger = 2 * time.Minute
-	// MaxAssignments is how many assignments are followed at a time.
+	// MaxAssignments is how many assignments are followed at a time, where Options say nothing else.
 	MaxAssignments = 100_000
 	// maxUsed is how many ids of assignments are remembered: so many bytes times 30 or so.
 	// Beyond it an id follows from the sequence of its event, which is not used twice.
@@ -30,6 +30,8 @@ type Options struct {
 	// Devices is how many assignments of a change have their spans given; those that fail
 	// have them beside these. 0: all.
 	Devices int
+	// Assignments is how many are followed at a time; 0: MaxAssignments.
+	Assignments int
 	// Untraced follows also the changes whose events name no trace.
 	Untraced bool
 }
@@ -85,6 +87,9 @@ type batch struct {
 
 // New makes a fold that knows no change.
 func New(o Options) *Fold {
+	if o.Assignments == 0 {
+		o.Assignments = MaxAssignments
+	}
 	return &Fold{options: o, changes: map[fleet.Key]*change{}, runs: map[fleet.Key]run{}, assigned: map[pair]*assignment{}}
 }
 

@@ -58,13 +58,13 @@ func (t *Traces) follow(ctx context.Context, token uint64) error {
 	if t.logID != log.ID || t.last > log.Last {
 		t.logID, t.last = log.ID, 0
 	}
-	t.dropped = 0
 	last := t.last
 	t.mu.Unlock()
 
 	from := t.begin(token)
-	fold := spans.New(spans.Options{Devices: t.options.Devices})
+	fold := spans.New(spans.Options{Devices: t.options.Devices, Assignments: t.options.Assignments})
 	t.options.State.Do(func(s *decide.State) { fold.Continue(s.View(), from) })
+	counted := uint64(0) // of what the fold dropped
 	var held []spans.Span
 	var alive time.Time // when a leader was last heard of
 	elected := false
@@ -77,7 +77,8 @@ func (t *Traces) follow(ctx context.Context, token uint64) error {
 			ended = fold.Apply(e)
 		}
 		if e.Sequence <= last {
-			continue // this replica exported them in an earlier term
+			counted = fold.Dropped()
+			continue // this replica exported and counted them before
 		}
 		switch {
 		case elected:
@@ -96,7 +97,8 @@ func (t *Traces) follow(ctx context.Context, token uint64) error {
 			}
 		}
 		if elected {
-			t.advance(e.Sequence, fold.Dropped())
+			t.advance(e.Sequence, fold.Dropped()-counted)
+			counted = fold.Dropped()
 		}
 	}
 	return ctx.Err()
@@ -168,13 +170,10 @@ func (t *Traces) exportAll(ended []spans.Span) {
 	}
 }
 
-// advance notes up to which event spans were exported, and what was not followed.
+// advance notes up to which event spans were exported, and how many more assignments were not followed.
 func (t *Traces) advance(sequence, dropped uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.last = sequence
-	if dropped > t.dropped {
-		t.options.Metrics.dropped.WithLabelValues(droppedTooMany).Add(float64(dropped - t.dropped))
-		t.dropped = dropped
-	}
+	t.options.Metrics.dropped.WithLabelValues(droppedTooMany).Add(float64(dropped))
 }

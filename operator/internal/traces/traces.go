@@ -52,11 +52,13 @@ type Options struct {
 	// Devices is of how many assignments of a change the spans are exported, beside those that
 	// fail. It bounds in the same way how many rounds of decisions and how many status
 	// writes of a change are exported.
-	Devices  int
-	Identity string // of the replica
-	Metrics  *Metrics
-	Now      func() time.Time
-	Logger   *slog.Logger
+	Devices int
+	// Assignments is how many assignments are followed at a time; 0: spans.MaxAssignments.
+	Assignments int
+	Identity    string // of the replica
+	Metrics     *Metrics
+	Now         func() time.Time
+	Logger      *slog.Logger
 }
 
 // Traces exports spans. A nil Traces exports none.
@@ -68,8 +70,7 @@ type Traces struct {
 	agent    trace.Tracer
 	measured map[[8]byte]int // exported spans of this replica's own work, by the change's span
 	logID    string
-	last     uint64 // of that log: the last event whose spans were exported
-	dropped  uint64 // of the present fold, as the metric has it
+	last     uint64 // of that log: the last event whose spans were exported, and whose drops are counted
 }
 
 // New wires Traces.
