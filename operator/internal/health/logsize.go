@@ -30,11 +30,14 @@ type LogSize struct {
 	Logger  *slog.Logger
 }
 
+// alarmed is who was told that the log is filling up.
+type alarmed struct{ logged, event bool }
+
 // Run looks at the log until the context ends.
 func (l LogSize) Run(ctx context.Context) error {
 	tick := time.NewTicker(logCheck)
 	defer tick.Stop()
-	logged, told := false, false
+	var told alarmed
 	for {
 		select {
 		case <-ctx.Done():
@@ -46,20 +49,26 @@ func (l LogSize) Run(ctx context.Context) error {
 			l.Logger.Debug("cannot read the size of the event log", "error", err)
 			continue
 		}
-		ratio := 0.0
-		if info.MaxBytes > 0 {
-			ratio = float64(info.Bytes) / float64(info.MaxBytes)
-		}
-		l.Metrics.logBytes.Set(float64(info.Bytes))
-		l.Metrics.logRatio.Set(ratio)
-		l.Metrics.logLast.Set(float64(info.Last))
-		alarm := ratio >= logAlarm
-		if alarm && !logged {
-			l.Logger.Error("the event log is filling up: raise --log-max-bytes", "bytes", info.Bytes, "max_bytes", info.MaxBytes)
-		}
-		if alarm && !told && l.Leads() {
-			l.Events.Warn(ReasonLogFilling, "Append", fmt.Sprintf("The event log has %d of %d bytes; raise --log-max-bytes", info.Bytes, info.MaxBytes), nil)
-		}
-		logged, told = alarm, alarm && l.Leads()
+		told = l.look(info, told)
 	}
+}
+
+// look measures the log and raises the alarm with those who were not told yet. It gives who is told now.
+func (l LogSize) look(info logstream.Info, told alarmed) alarmed {
+	ratio := 0.0
+	if info.MaxBytes > 0 {
+		ratio = float64(info.Bytes) / float64(info.MaxBytes)
+	}
+	l.Metrics.logBytes.Set(float64(info.Bytes))
+	l.Metrics.logRatio.Set(ratio)
+	l.Metrics.logLast.Set(float64(info.Last))
+	alarm := ratio >= logAlarm
+	leads := l.Leads() // once: who leads a moment later writes the Event at the next look
+	if alarm && !told.logged {
+		l.Logger.Error("the event log is filling up: raise --log-max-bytes", "bytes", info.Bytes, "max_bytes", info.MaxBytes)
+	}
+	if alarm && leads && !told.event {
+		l.Events.Warn(ReasonLogFilling, "Append", fmt.Sprintf("The event log has %d of %d bytes; raise --log-max-bytes", info.Bytes, info.MaxBytes), nil)
+	}
+	return alarmed{logged: alarm, event: alarm && leads}
 }
