@@ -32,12 +32,12 @@ func (k key) compare(o key) int {
 }
 
 // patience is how long work goes on after a caller had no more time to wait for it: it may ask
-// again.
+// again. The work ends sooner where others need its place (makeRoom).
 const patience = time.Minute
 
 // cache keeps a few views of the past, or of what was made of them, and never has more. Callers
 // that ask for one that is being made wait for it together. When the last of them has gone away, the
-// work on it ends; where one of them had no more time, it goes on for as long as patience.
+// work on it ends; where one of them had no more time, it goes on for as long as patience, at most.
 type cache[V any] struct {
 	views  int                 // at most
 	places *semaphore.Weighted // one for each that a reader may have

@@ -161,6 +161,40 @@ func TestWorkGoesOnForThoseWhoHadNoMoreTime(t *testing.T) {
 	})
 }
 
+// Three other moments leave the work alone that a caller had no more time for; a fourth one ends it.
+func TestWorkThatNobodyWaitsForMakesRoomForOthers(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		c := newCache[*Fleet](4, 2)
+		ended := false
+		late, stop := context.WithTimeout(t.Context(), time.Second)
+		defer stop()
+		_, err := c.hold(late, at(1), time.Now(), func(ctx context.Context) (*Fleet, error) {
+			<-ctx.Done()
+			ended = true
+			return nil, ctx.Err()
+		})
+		if !errors.Is(err, context.DeadlineExceeded) {
+			t.Fatal(err)
+		}
+		for other := uint64(2); other <= 5; other++ {
+			synctest.Wait()
+			if ended {
+				t.Fatalf("%d other moments end the work", other-2)
+			}
+			e, err := c.hold(t.Context(), at(other), time.Now(), func(context.Context) (*Fleet, error) { return &Fleet{}, nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.leave(at(other), e)
+		}
+		synctest.Wait()
+		if !ended {
+			t.Error("four other moments do not end the work")
+		}
+	})
+}
+
 func TestThereAreNeverMoreViewsThanMayBe(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {

@@ -23,7 +23,7 @@ const keptSteps = 16
 //
 // Errors: asof.ErrBeforeBeginning where nothing was before the event; asof.ErrBeyondEnd; those
 // of reading the log, and of the context. Where the context had a deadline, the work goes on for
-// a minute, for a caller that asks again.
+// a minute, or until keptSteps others were asked for, for a caller that asks again.
 func (m *Moments) Changed(ctx context.Context, sequence uint64) ([]viewdiff.Change, error) {
 	log, err := logstream.Inspect(ctx, m.js)
 	if err != nil {
