@@ -38,6 +38,22 @@ func TestTheTopOfAFleetIsLive(t *testing.T) {
 	}
 }
 
+// While the servers are away, the screen says so, and that what it shows is of before.
+func TestTheTopOfAFleetSaysThatItIsNotConnected(t *testing.T) {
+	t.Parallel()
+	w := openFleet(t)
+	s := openTerminal(t, 140, 16, fleetEnv(w), "fleetctl", "top")
+	s.until("2 warnings; 0 of 0 devices online; event 10", "q quit")
+	w.server.Stop()
+	s.until("not connected; at last 1 critical, 2 warnings; 0 of 0 devices online; event 10", "trying until it is back")
+	w.server.Start()
+	s.until("2 warnings; 0 of 0 devices online; event 10", "q quit")
+	s.press("q")
+	if err := s.ended(); err != nil {
+		t.Errorf("q ended it with %v", err)
+	}
+}
+
 // Where the log that is followed is gone, top ends and says so, with what to do.
 func TestTheTopOfALogThatIsReplacedEndsWithAReason(t *testing.T) {
 	t.Parallel()
