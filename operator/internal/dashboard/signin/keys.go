@@ -32,9 +32,10 @@ type keys struct {
 	now    func() time.Time
 	flight singleflight.Group
 
-	mu    sync.Mutex
-	set   jose.JSONWebKeySet
-	asked time.Time
+	mu     sync.Mutex
+	set    jose.JSONWebKeySet
+	asked  time.Time
+	failed bool // the provider did not give its keys when it was asked last
 }
 
 // algorithms are the asymmetric ones (RFC 7518, section 3.1; RFC 8037).
@@ -75,12 +76,13 @@ func (p *provider) proven(ctx context.Context, token string) error {
 }
 
 // named gives the keys of an id, and asks the provider for keys where it knows none, but not
-// again within keysRetry.
+// again within keysRetry: until then the provider has no such key, where it gave its keys at all.
 func (k *keys) named(ctx context.Context, found *oidc.Provider, id string) ([]jose.JSONWebKey, error) {
-	if all := k.known(id); len(all) > 0 {
+	all, due, failed := k.known(id)
+	switch {
+	case len(all) > 0 || !due && !failed:
 		return all, nil
-	}
-	if !k.due() {
+	case !due:
 		return nil, errUnproven
 	}
 	answer := k.flight.DoChan("keys", func() (any, error) { return nil, k.read(context.WithoutCancel(ctx), found) })
@@ -89,33 +91,30 @@ func (k *keys) named(ctx context.Context, found *oidc.Provider, id string) ([]jo
 		if a.Err != nil {
 			return nil, fmt.Errorf("%w: %w", errUnproven, a.Err)
 		}
-		return k.known(id), nil
+		all, _, _ = k.known(id)
+		return all, nil
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
 }
 
-func (k *keys) known(id string) []jose.JSONWebKey {
+// known gives the keys of an id as the provider gave them last. due says that it may be asked again,
+// failed that it did not give them.
+func (k *keys) known(id string) (all []jose.JSONWebKey, due, failed bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if id == "" {
-		return k.set.Keys
+	if all = k.set.Keys; id != "" {
+		all = k.set.Key(id)
 	}
-	return k.set.Key(id)
-}
-
-func (k *keys) due() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return k.asked.IsZero() || k.now().Sub(k.asked) >= keysRetry
+	return all, k.asked.IsZero() || k.now().Sub(k.asked) >= keysRetry, k.failed
 }
 
 // read asks the provider for its keys. Those that it had stay where the answer has none.
-func (k *keys) read(ctx context.Context, found *oidc.Provider) error {
+func (k *keys) read(ctx context.Context, found *oidc.Provider) (err error) {
 	defer func() {
 		k.mu.Lock()
 		defer k.mu.Unlock()
-		k.asked = k.now()
+		k.asked, k.failed = k.now(), err != nil
 	}()
 	var said struct {
 		Address string `json:"jwks_uri"`

@@ -54,10 +54,14 @@ func TestMadeUpCredentialsKeepNobodyOut(t *testing.T) {
 		"tokens that are forged": {func(w *world) []string {
 			return []string{"Authorization", "Bearer " + forged(w.provider.token(session.NewSecret()))}
 		}, 401},
+		"tokens of keys that the provider has not": {func(w *world) []string {
+			return []string{"Authorization", "Bearer " + w.provider.signAs(session.NewSecret(), w.provider.claims("robot"))}
+		}, 401},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			w := newWorld(t)
+			began := time.Now()
+			w := newWorld(t, func(o *Options) { o.Now = func() time.Time { return began } }) // however long this takes
 			cookie, robot := w.session("ada"), w.provider.token("robot")
 			w.nats.Grant(robot, "service-robot", nil)
 			for range 300 {
@@ -76,6 +80,21 @@ func TestMadeUpCredentialsKeepNobodyOut(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+func TestWhileTheProvidersKeysCannotBeReadATokenIsShownToNATS(t *testing.T) {
+	t.Parallel()
+	began := time.Now()
+	w := newWorld(t, func(o *Options) { o.Now = func() time.Time { return began } })
+	w.begin() // it is found
+	w.provider.set(func(p *idp) { p.broken = true })
+	for _, name := range []string{"robot", "drone"} { // the second one while the keys are not asked for again
+		token := w.provider.token(name)
+		w.nats.Grant(token, "service-"+name, nil)
+		if answer := ask(t.Context(), w.closed, http.MethodGet, "/api/v1/overview", "Authorization", "Bearer "+token); answer.Code != http.StatusOK {
+			t.Errorf("%s is answered by %d %s", name, answer.Code, answer.Body)
+		}
 	}
 }
 

@@ -194,8 +194,11 @@ func (p *idp) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(answer)
 }
 
-func (p *idp) sign(claims map[string]any) string {
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: p.key, KeyID: "k"}}, nil)
+func (p *idp) sign(claims map[string]any) string { return p.signAs("k", claims) }
+
+// signAs signs by a key of that id.
+func (p *idp) signAs(id string, claims map[string]any) string {
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.RS256, Key: jose.JSONWebKey{Key: p.key, KeyID: id}}, nil)
 	if err != nil {
 		panic(err)
 	}
@@ -215,8 +218,10 @@ func (p *idp) sign(claims map[string]any) string {
 }
 
 // token is an access token of a person, always the same one.
-func (p *idp) token(subject string) string {
-	return p.sign(map[string]any{"iss": p.URL, "sub": subject, "exp": time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).Unix()})
+func (p *idp) token(subject string) string { return p.sign(p.claims(subject)) }
+
+func (p *idp) claims(subject string) map[string]any {
+	return map[string]any{"iss": p.URL, "sub": subject, "exp": time.Date(2100, 1, 1, 0, 0, 0, 0, time.UTC).Unix()}
 }
 
 // secretFile is a file with an application's secret.
