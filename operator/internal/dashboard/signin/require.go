@@ -42,8 +42,6 @@ func (s *SignIn) Require(next http.Handler, tell Tell) http.Handler {
 		case errors.Is(err, errNobody), errors.Is(err, logins.ErrEnded):
 			s.nobody(w, r, tell)
 			return
-		case err != nil && r.Context().Err() != nil:
-			return // the client has gone away
 		case err != nil:
 			n, _ := s.notLetIn(err, c.Name, r.URL.RequestURI())
 			if c.Bearer && n.Code == http.StatusForbidden {

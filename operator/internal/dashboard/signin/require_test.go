@@ -1,6 +1,7 @@
 package signin
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
@@ -106,6 +107,18 @@ func forged(token string) string {
 		other = "B"
 	}
 	return token[:i] + other + token[i+1:]
+}
+
+func TestARequestThatEndsBeforeItsPersonIsLetInIsToldToComeAgain(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t)
+	cookie := w.session("ada")
+	ended, end := context.WithCancel(t.Context())
+	end() // as the operator's end does
+	answer := ask(ended, w.closed, http.MethodGet, "/", "Cookie", cookie)
+	if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" {
+		t.Errorf("%d %v %s", answer.Code, answer.Header(), answer.Body)
+	}
 }
 
 func TestWithoutNATSASessionIsToldAtOnce(t *testing.T) {
