@@ -50,18 +50,30 @@ func (s server) serve(ctx context.Context, l net.Listener) error {
 	return serveHTTP(ctx, l, mux, s.logger, "metrics and health")
 }
 
-// serveHTTP answers until the context ends.
+// errEnding is the cause with which the context of a request ends that is answered when the operator
+// ends.
+var errEnding = errors.New("the operator is ending")
+
+// serveHTTP answers until the context ends, and then tells those who still wait.
 func serveHTTP(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger, what string) error {
-	server := httpServer(ctx, h)
+	base, end := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer end(errEnding)
+	server := httpServer(base, h)
+	told := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
+		defer close(told)
+		end(errEnding)
 		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		defer cancel()
 		if err := server.Shutdown(grace); err != nil {
 			logger.Debug("HTTP server did not end in time", "error", err)
 		}
 	})
-	defer stop()
-	if err := server.Serve(netutil.LimitListener(l, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
+	err := server.Serve(netutil.LimitListener(l, maxConnections))
+	if !stop() {
+		<-told
+	}
+	if !errors.Is(err, http.ErrServerClosed) {
 		return fmt.Errorf("serve %s: %w", what, err)
 	}
 	return nil

@@ -115,6 +115,47 @@ func TestAnAnswerMayTakeLongerThanTheRequest(t *testing.T) {
 	}
 }
 
+// Who waits for an answer when the operator ends is told that, and not that nobody waits.
+func TestAnAnswerThatTheOperatorsEndBreaksOffIsStillSent(t *testing.T) {
+	t.Parallel()
+	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	over, done := make(chan struct{}), make(chan error, 1)
+	h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		stop()
+		<-r.Context().Done()
+		select {
+		case <-over:
+			t.Error("the server does not wait until the answer is sent")
+		case <-time.After(100 * time.Millisecond):
+		}
+		answer(w, http.StatusServiceUnavailable, context.Cause(r.Context()).Error())
+	})
+	go func() {
+		done <- serveHTTP(ctx, l, h, slog.New(slog.DiscardHandler), "a test")
+		close(over)
+	}()
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+l.Addr().String(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer got.Body.Close()
+	if text, err := io.ReadAll(got.Body); err != nil || got.StatusCode != http.StatusServiceUnavailable || string(text) != errEnding.Error()+"\n" {
+		t.Errorf("%s %q (%v)", got.Status, text, err)
+	}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 // serving serves until the test ends, and says where on the loopback.
 func serving(t *testing.T, listen string) string {
 	t.Helper()

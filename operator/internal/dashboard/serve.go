@@ -12,7 +12,6 @@ import (
 	"fleet.nationtech.io/operator/internal/dashboard/action"
 	"fleet.nationtech.io/operator/internal/dashboard/endpoint"
 	"fleet.nationtech.io/operator/internal/dashboard/limit"
-	"fleet.nationtech.io/operator/internal/dashboard/person"
 	"fleet.nationtech.io/operator/internal/dashboard/respond"
 )
 
@@ -31,8 +30,6 @@ func (d *Dashboard) serve(e endpoint.Endpoint, asJSON bool) http.Handler {
 			d.o.Logger.Debug("an answer has no deadline", "error", deadline)
 		}
 		switch {
-		case err != nil && errors.Is(context.Cause(r.Context()), person.ErrEnded):
-			code = d.respond.Error(w, r, respond.Error{Code: http.StatusServiceUnavailable, Text: "Your connection to NATS ended while this was made. Ask again."})
 		case err != nil:
 			code = d.respond.Error(w, r, err)
 		case code == http.StatusNotModified:

@@ -162,7 +162,7 @@ func (h *Handler) answer(ctx context.Context, rawQuery, has string) (a *Answer, 
 	defer cancel()
 	where, err := locate(ctx, h.js, &q)
 	if err != nil {
-		return nil, "", h.failed(err)
+		return nil, "", h.failed(ctx, err)
 	}
 	tag = tagOf(where, q.asked)
 	if strings.Contains(has, tag) {
@@ -170,7 +170,7 @@ func (h *Handler) answer(ctx context.Context, rawQuery, has string) (a *Answer, 
 	}
 	p, err := readPage(ctx, h.js, where, &q, q.row)
 	if err != nil {
-		return nil, "", h.failed(err)
+		return nil, "", h.failed(ctx, err)
 	}
 	a = &Answer{Events: p.Rows, Last: p.Last, Partial: p.Early}
 	if a.Events == nil {
@@ -195,20 +195,29 @@ func (h *Handler) slot(ctx context.Context) (release func(), err error) {
 	case <-t.C:
 		return nil, failure{http.StatusServiceUnavailable, fmt.Sprintf("%d requests read the event log already; ask again", atOnce)}
 	case <-ctx.Done():
-		return nil, failure{statusClientGone, "the client went away"}
+		return nil, brokenOff(ctx)
 	}
 }
 
 // statusClientGone is what nginx logs where nobody waits for the answer any more.
 const statusClientGone = 499
 
+// brokenOff says why a request ended before its answer was made. Who ends it for another reason than
+// that its client went away gives a cause.
+func brokenOff(ctx context.Context) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, context.Canceled) {
+		return failure{http.StatusServiceUnavailable, cause.Error() + "; ask again"}
+	}
+	return failure{statusClientGone, "the client went away"}
+}
+
 // failed says in the words of HTTP why the log could not be read.
-func (h *Handler) failed(err error) error {
+func (h *Handler) failed(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, ErrNothing):
 		return failure{http.StatusBadRequest, err.Error()}
-	case errors.Is(err, context.Canceled):
-		return failure{statusClientGone, "the client went away"}
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return brokenOff(ctx)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, ErrTooSlow):
 		return failure{http.StatusGatewayTimeout, ErrTooSlow.Error()}
 	case errors.Is(err, jetstream.ErrStreamNotFound):

@@ -13,6 +13,7 @@ import (
 
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/operator/internal/dashboard/page"
+	"fleet.nationtech.io/operator/internal/dashboard/person"
 	"fleet.nationtech.io/operator/internal/dashboard/signin"
 	"fleet.nationtech.io/operator/internal/eventsapi"
 	"fleet.nationtech.io/projections/asof"
@@ -39,7 +40,7 @@ func BadRequest(err error) Error { return Error{http.StatusBadRequest, err.Error
 const statusClientGone = 499
 
 // errorOf says in the words of HTTP why there is no page.
-func (a *Responder) errorOf(err error) Error {
+func (a *Responder) errorOf(ctx context.Context, err error) Error {
 	var e Error
 	switch {
 	case errors.As(err, &e):
@@ -50,8 +51,8 @@ func (a *Responder) errorOf(err error) Error {
 		return Error{http.StatusGatewayTimeout, "The search is too wide: " + err.Error() + "."}
 	case errors.Is(err, asof.ErrNoMoment):
 		return Error{http.StatusBadRequest, err.Error()}
-	case errors.Is(err, context.Canceled):
-		return Error{statusClientGone, "The client went away."}
+	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
+		return brokenOff(ctx)
 	case errors.Is(err, context.DeadlineExceeded):
 		return Error{http.StatusServiceUnavailable, "The event log could not be folded up to there in time. The work goes on for a minute: ask again for the same event or time."}
 	case errors.Is(err, jetstream.ErrStreamNotFound):
@@ -66,10 +67,22 @@ func (a *Responder) errorOf(err error) Error {
 	return Error{http.StatusServiceUnavailable, "The event log cannot be read now: " + err.Error()}
 }
 
+// brokenOff says why a request ended before its answer was made. Who ends it for another reason than
+// that its client went away gives a cause.
+func brokenOff(ctx context.Context) Error {
+	switch cause := context.Cause(ctx); {
+	case errors.Is(cause, person.ErrEnded):
+		return Error{http.StatusServiceUnavailable, "Your connection to NATS ended while this was made. Ask again."}
+	case !errors.Is(cause, context.Canceled):
+		return Error{http.StatusServiceUnavailable, "This was not made: " + cause.Error() + ". Ask again."}
+	}
+	return Error{statusClientGone, "The client went away."}
+}
+
 // Error answers with an error, in the form of what was asked for, and gives the code. An error
 // that no request is to blame for is logged.
 func (a *Responder) Error(w http.ResponseWriter, r *http.Request, err error) int {
-	e := a.errorOf(err)
+	e := a.errorOf(r.Context(), err)
 	if e.Code == http.StatusServiceUnavailable {
 		w.Header().Set("Retry-After", "2")
 	}
