@@ -60,7 +60,7 @@ var _ http.Handler = (*Handler)(nil)
 func New(o Options) *Handler {
 	return &Handler{
 		js: o.JS, logger: o.Logger, metrics: newMetrics(o.Registry), slots: make(chan struct{}, atOnce),
-		fold: o.Fold, streams: make(chan struct{}, maxStreams), recent: recent{js: o.JS},
+		fold: o.Fold, streams: make(chan struct{}, maxStreams), recent: recent{js: o.JS, reading: make(chan struct{}, 1)},
 	}
 }
 

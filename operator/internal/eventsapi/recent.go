@@ -24,7 +24,7 @@ const (
 type recent struct {
 	js jetstream.JetStream
 
-	reading sync.Mutex // held by the one who reads on
+	reading chan struct{} // has the one who reads on
 
 	mu      sync.Mutex
 	of      <-chan struct{} // closes when the fold whose log this is no longer holds
@@ -41,11 +41,18 @@ type item struct {
 }
 
 // since gives the events after one sequence and up to another; false where they are not all
-// kept. lost tells one fold of the log from another.
+// kept. lost tells one fold of the log from another. A caller waits for its turn, and reads, for as
+// long as a request may.
 func (r *recent) since(ctx context.Context, lost <-chan struct{}, after, through uint64) ([]item, bool, error) {
-	r.reading.Lock()
-	err := r.read(ctx, lost, through)
-	r.reading.Unlock()
+	bounded, cancel := context.WithTimeout(ctx, requestTime)
+	defer cancel()
+	select {
+	case r.reading <- struct{}{}:
+	case <-bounded.Done():
+		return nil, false, fmt.Errorf("wait for another one who reads the log: %w", bounded.Err())
+	}
+	err := r.read(bounded, lost, through)
+	<-r.reading
 	if err != nil {
 		return nil, false, err
 	}
@@ -65,7 +72,7 @@ func (r *recent) since(ctx context.Context, lost <-chan struct{}, after, through
 	return r.items[first:last:last], true, nil
 }
 
-// read reads on up to a sequence. The caller holds reading.
+// read reads on up to a sequence. The caller is in reading.
 func (r *recent) read(ctx context.Context, lost <-chan struct{}, through uint64) error {
 	r.mu.Lock()
 	if r.of != lost || through > r.through+recentEvents { // another log, or nobody followed for a while

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -242,6 +244,44 @@ func TestAStreamEndsWithItsLog(t *testing.T) {
 			return false
 		}
 	})
+}
+
+// Where the server of NATS does not answer, a stream whose client went away does not wait for another
+// one that reads; and that one does not read for ever.
+func TestAStreamWaitsForTheReadOfAnotherNoLongerThanItsClient(t *testing.T) {
+	t.Parallel()
+	s := natstest.Start(t)
+	proxy := s.Proxy(t)
+	_, js := proxy.Connect(t)
+	natstest.EnsureLog(t, js, 1)
+	l := serve(t, js)
+	last := l.online("pi-1")
+	asked := make(chan struct{})
+	once := sync.OnceFunc(func() { close(asked) })
+	proxy.Drop(func(subject string) bool {
+		message := strings.HasPrefix(subject, "_INBOX.") && strings.Count(subject, ".") == 1 // of the log; what is said of it comes to _INBOX.x.y
+		if message {
+			once()
+		}
+		return message
+	})
+	reads, waits := make(chan error, 1), make(chan error, 1)
+	go func() { reads <- l.handler.ReadRecent(t.Context(), last) }()
+	<-asked
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	go func() { waits <- l.handler.ReadRecent(gone, last) }()
+	select {
+	case err := <-waits:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("whose client went away ends by %v", err)
+		}
+	case err := <-reads:
+		t.Fatalf("whose client went away waits until the other one ends (by %v)", err)
+	}
+	if err := <-reads; !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("who reads ends by %v", err)
+	}
 }
 
 func TestWhoCannotFollowIsToldWhy(t *testing.T) {
