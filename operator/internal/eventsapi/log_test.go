@@ -35,9 +35,13 @@ func newLog(t testing.TB) *log {
 	return serve(t, js)
 }
 
-func serve(t testing.TB, js jetstream.JetStream) *log {
+func serve(t testing.TB, js jetstream.JetStream, change ...func(*eventsapi.Options)) *log {
 	l := &log{t: t, js: js}
-	l.handler = eventsapi.New(eventsapi.Options{JS: js, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})
+	o := eventsapi.Options{JS: js, Registry: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)}
+	for _, c := range change {
+		c(&o)
+	}
+	l.handler = eventsapi.New(o)
 	l.server = httptest.NewServer(l.handler)
 	t.Cleanup(l.server.Close)
 	return l

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 )
 
 const (
@@ -171,10 +172,9 @@ func (s *sender) run(ctx context.Context) error {
 		case <-ctx.Done():
 		}
 	}()
-	if at := s.h.fold.Sequence(); s.fromNow || s.after > at { // the log that it saw is not there any more
-		s.after = at
+	if err := s.begin(ctx); err != nil {
+		return err
 	}
-	s.told = s.after
 	for {
 		if err := s.wait(ctx); err != nil {
 			return err
@@ -186,6 +186,23 @@ func (s *sender) run(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// begin finds where the stream begins. The client may come from a replica that has folded more.
+func (s *sender) begin(ctx context.Context) error {
+	at := s.h.fold.Sequence()
+	if !s.fromNow && s.after > at {
+		log, err := logstream.Inspect(ctx, s.h.js)
+		if err != nil {
+			return err
+		}
+		s.fromNow = s.after > log.Last // the log that it saw is not there any more
+	}
+	if s.fromNow {
+		s.after = at
+	}
+	s.told = s.after
+	return nil
 }
 
 // wait returns once the log has more, and what comes with it is gathered; now and then it

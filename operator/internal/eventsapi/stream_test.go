@@ -172,6 +172,56 @@ func TestWhoFollowsGetsEachEventOnceFromWhereHeWas(t *testing.T) {
 	}
 }
 
+// behind is a fold that has folded the log up to one sequence, and catches up with another later.
+type behind struct {
+	at, then uint64
+	waits    func() // it is waited for
+	caughtUp chan struct{}
+}
+
+func (b *behind) Await(context.Context) (<-chan struct{}, error) { return nil, nil }
+
+func (b *behind) Sequence() uint64 {
+	select {
+	case <-b.caughtUp:
+		return b.then
+	default:
+		return b.at
+	}
+}
+
+func (b *behind) WaitFor(ctx context.Context, sequence uint64) error {
+	if sequence <= b.at {
+		return nil
+	}
+	b.waits()
+	if sequence <= b.then {
+		select {
+		case <-b.caughtUp:
+			return nil
+		case <-ctx.Done():
+		}
+	}
+	<-ctx.Done()
+	return ctx.Err()
+}
+
+func TestWhoComesFromAReplicaThatIsFurtherGetsNoEventAgain(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	for range 10 {
+		l.online("pi-1")
+	}
+	fold := &behind{at: 5, then: 10, caughtUp: make(chan struct{})}
+	fold.waits = sync.OnceFunc(func() { close(fold.caughtUp) })
+	slow := serve(t, l.js, func(o *eventsapi.Options) { o.Fold = fold })
+	f := slow.follow("", "Last-Event-ID", "8")
+	if got := f.sequences(2); !slices.Equal(got, []uint64{9, 10}) {
+		t.Errorf("after event 8 come %v", got)
+	}
+	f.close()
+}
+
 // More events than are kept for streams come all the same, each once and in order, to those who
 // follow from long ago and to those who were there.
 func TestWhoIsFarBehindCatchesUp(t *testing.T) {
