@@ -3,6 +3,7 @@
 package eventsapi
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -19,6 +20,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/eventlog/version"
 )
 
 // Path is where the API is.
@@ -35,7 +37,10 @@ const (
 type Options struct {
 	JS jetstream.JetStream
 	// Fold tells those who follow the log that there is more; nil: nobody can.
-	Fold     Fold
+	Fold Fold
+	// Build tells this program's answers from another's; empty: what the running binary says of
+	// itself.
+	Build    string
 	Registry prometheus.Registerer
 	Logger   *slog.Logger
 }
@@ -45,6 +50,7 @@ type Options struct {
 // follow the log, and nothing else.
 type Handler struct {
 	js      jetstream.JetStream
+	build   string
 	logger  *slog.Logger
 	metrics *metrics
 	slots   chan struct{}
@@ -59,7 +65,7 @@ var _ http.Handler = (*Handler)(nil)
 // New wires a handler and registers its metrics.
 func New(o Options) *Handler {
 	return &Handler{
-		js: o.JS, logger: o.Logger, metrics: newMetrics(o.Registry), slots: make(chan struct{}, atOnce),
+		js: o.JS, build: cmp.Or(o.Build, version.Read().Text()), logger: o.Logger, metrics: newMetrics(o.Registry), slots: make(chan struct{}, atOnce),
 		fold: o.Fold, streams: make(chan struct{}, maxStreams), recent: recent{js: o.JS, reading: make(chan struct{}, 1)},
 	}
 }
@@ -164,7 +170,7 @@ func (h *Handler) answer(ctx context.Context, rawQuery, has string) (a *Answer, 
 	if err != nil {
 		return nil, "", h.failed(ctx, err)
 	}
-	tag = tagOf(where, q.asked)
+	tag = tagOf(h.build, where, q.asked)
 	if strings.Contains(has, tag) {
 		return nil, tag, nil
 	}
@@ -230,9 +236,9 @@ func (h *Handler) failed(ctx context.Context, err error) error {
 }
 
 // tagOf is the entity tag of an answer. The log is only appended to, so an answer stays
-// the same until another event comes on the same subjects.
-func tagOf(s span, query string) string {
+// the same until another event comes on the same subjects, as long as the same program answers.
+func tagOf(build string, s span, query string) string {
 	h := fnv.New64a()
-	_, _ = h.Write([]byte(query))
+	_, _ = h.Write([]byte(build + " " + query))
 	return fmt.Sprintf(`W/"%s-%d-%x"`, s.log.ID, s.newest, h.Sum64())
 }

@@ -12,6 +12,7 @@ import (
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/operator/internal/eventsapi"
 )
 
 const secret = "the-value-of-a-score"
@@ -172,6 +173,20 @@ func TestATagIsGoodUntilAnotherEventIsOfThoseThatWereAskedFor(t *testing.T) {
 	deployment()
 	if got := code(query); got != http.StatusOK {
 		t.Errorf("after another event of the Deployment: %d, want 200", got)
+	}
+}
+
+// While replicas are replaced, an answer of another program may be another one.
+func TestATagIsGoodForTheProgramThatGaveIt(t *testing.T) {
+	t.Parallel()
+	l := newLog(t)
+	l.online("pi-1")
+	by := func(build string) *log { return serve(t, l.js, func(o *eventsapi.Options) { o.Build = build }) }
+	first, _ := by("v1").get("")
+	for build, want := range map[string]int{"v1": http.StatusNotModified, "v2": http.StatusOK, "": http.StatusOK} {
+		if got, _ := by(build).get("", "If-None-Match", first.Header.Get("ETag")); got.StatusCode != want {
+			t.Errorf("program %q answers the tag of v1 by %d, want %d", build, got.StatusCode, want)
+		}
 	}
 }
 
