@@ -10,3 +10,10 @@ func (h *Handler) ReadRecent(ctx context.Context, through uint64) error {
 	_, _, err := h.recent.since(ctx, nil, 0, through)
 	return err
 }
+
+// FillStreams takes all places of those who follow.
+func (h *Handler) FillStreams() {
+	for range cap(h.streams) {
+		h.streams <- struct{}{}
+	}
+}

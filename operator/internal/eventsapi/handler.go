@@ -117,10 +117,7 @@ func (h *Handler) serve(w http.ResponseWriter, r *http.Request) (code, events in
 	var f failure
 	switch {
 	case errors.As(err, &f):
-		if f.code == http.StatusServiceUnavailable {
-			w.Header().Set("Retry-After", "1")
-		}
-		return write(w, f.code, map[string]string{"error": f.text}), 0
+		return refuse(w, f), 0
 	case a == nil:
 		w.WriteHeader(http.StatusNotModified)
 		return http.StatusNotModified, 0
@@ -143,6 +140,14 @@ func write(w http.ResponseWriter, code int, body any) int {
 	encoder.SetEscapeHTML(false)
 	_ = encoder.Encode(body) // who asked has gone away: nobody to tell
 	return code
+}
+
+// refuse answers with a failure.
+func refuse(w http.ResponseWriter, f failure) int {
+	if f.code == http.StatusServiceUnavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	return write(w, f.code, map[string]string{"error": f.text})
 }
 
 // answer reads the log. It gives nothing where the client has the answer by its tag

@@ -67,11 +67,11 @@ func (h *Handler) stream(w http.ResponseWriter, r *http.Request) int {
 	}
 	if err != nil {
 		revalidated(w)
-		code := http.StatusInternalServerError
-		if refused := (failure{}); errors.As(err, &refused) {
-			code = refused.code
+		var refused failure
+		if !errors.As(err, &refused) {
+			refused = failure{http.StatusInternalServerError, err.Error()}
 		}
-		return write(w, code, map[string]string{"error": err.Error()})
+		return refuse(w, refused)
 	}
 	w.Header().Set("Content-Type", streamType)
 	w.Header().Set("Cache-Control", "no-store")
