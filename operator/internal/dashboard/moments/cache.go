@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -34,6 +35,10 @@ func (k key) compare(o key) int {
 // patience is how long work goes on after a caller had no more time to wait for it: it may ask
 // again. The work ends sooner where others need its place (makeRoom).
 const patience = time.Minute
+
+// ErrUnfolded says that a caller had no more time to wait for a moment of the past. The work on it
+// goes on for as long as patience.
+var ErrUnfolded = errors.New("the event log is not folded up to there yet")
 
 // cache keeps a few views of the past, or of what was made of them, and never has more. Callers
 // that ask for one that is being made wait for it together. When the last of them has gone away, the
@@ -94,6 +99,7 @@ func (c *cache[V]) hold(ctx context.Context, k key, now time.Time, load func(con
 	case <-ctx.Done():
 		if err = ctx.Err(); errors.Is(err, context.DeadlineExceeded) {
 			c.goOn(k, e)
+			err = fmt.Errorf("%w: %w", ErrUnfolded, err)
 		}
 	}
 	if err != nil {

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/operator/internal/dashboard/moments"
 	"fleet.nationtech.io/operator/internal/dashboard/page"
 	"fleet.nationtech.io/operator/internal/dashboard/person"
 	"fleet.nationtech.io/operator/internal/dashboard/signin"
@@ -53,8 +54,10 @@ func (a *Responder) errorOf(ctx context.Context, err error) Error {
 		return Error{http.StatusBadRequest, err.Error()}
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return brokenOff(ctx)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, moments.ErrUnfolded):
 		return Error{http.StatusServiceUnavailable, "The event log could not be folded up to there in time. The work goes on for a minute: ask again for the same event or time."}
+	case errors.Is(err, context.DeadlineExceeded):
+		return Error{http.StatusServiceUnavailable, "This took too long. Ask again."}
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return Error{http.StatusServiceUnavailable, "There is no event log yet."}
 	case errors.Is(err, logstream.ErrRestoring):
