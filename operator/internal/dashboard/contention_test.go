@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
+	"strings"
 	"testing"
 	"time"
 
 	"fleet.nationtech.io/operator/internal/dashboard/dashboardtest"
+	"fleet.nationtech.io/operator/internal/dashboard/person"
 )
 
 // Those who only look cannot keep an operator from acting.
@@ -21,6 +24,39 @@ func TestAnActionDoesNotWaitForPages(t *testing.T) {
 	form.Set("confirm", "yes")
 	if answer, body := o.Post("ann", "/rollouts/shop/web/abort", form); answer.StatusCode != http.StatusSeeOther {
 		t.Errorf("%s\n%s", answer.Status, body)
+	}
+}
+
+// One person who looks at much leaves to others of the places in which pages are made, and the turn
+// at a page that both ask for.
+func TestOnePersonLeavesPlacesForPagesToOthers(t *testing.T) {
+	t.Parallel()
+	o := dashboardtest.NewOffice(t, 4, new(dashboardtest.Clock).Use)
+	h := o.Dashboard.Handler()
+	ask := func(who, path string) *httptest.ResponseRecorder {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequestWithContext(person.With(t.Context(), o.Persons[who]), http.MethodGet, "http://localhost"+path, nil))
+		return w
+	}
+	release := o.Dashboard.FillOwn("ann")
+	waits, late := make(chan *httptest.ResponseRecorder, 1), make(chan *httptest.ResponseRecorder, 1)
+	go func() { waits <- ask("ann", "/api/v1/rollouts/shop/web") }()
+	go func() { late <- ask("ann", "/api/v1/overview") }() // which another person asks for too
+	for _, path := range []string{"/api/v1/overview", "/api/v1/devices", "/api/v1/deployments"} {
+		if w := ask("vic", path); w.Code != http.StatusOK {
+			t.Errorf("another person, %s: %d %s", path, w.Code, w.Body)
+		}
+	}
+	if w := ask("ann", "/api/v1/devices"); w.Code != http.StatusOK {
+		t.Errorf("a page that is there already: %d %s", w.Code, w.Body)
+	}
+	if w := <-waits; w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") == "" || !strings.Contains(w.Body.String(), "3 pages are being made for you already") {
+		t.Errorf("one page too many: %d %v %s", w.Code, w.Header(), w.Body)
+	}
+	<-late // as the other person's answer came before or after
+	release()
+	if w := ask("ann", "/api/v1/rollouts/shop/web"); w.Code != http.StatusOK {
+		t.Errorf("with a place again: %d %s", w.Code, w.Body)
 	}
 }
 

@@ -32,6 +32,7 @@ import (
 
 const (
 	atOnce      = 8                // pages that are made at a time
+	ownAtOnce   = 3                // of them for one person
 	patience    = 5 * time.Second  // for which another one waits
 	requestTime = 10 * time.Second // that one may take to be made
 	writeTime   = 30 * time.Second // that a client may take to read it
@@ -79,6 +80,7 @@ type Dashboard struct {
 	metrics *metrics
 	answers *answers
 	slots   limit.Slots // for the pages that are made at a time
+	own     *limit.Own  // as many of them as are made for one person at a time
 	readers limit.Slots // for the histories that are read at a time
 	shares  *limit.Shares
 }
@@ -95,7 +97,7 @@ func New(o Options) (*Dashboard, error) {
 	histories := limit.NewSlots(readers)
 	return &Dashboard{
 		o: o, respond: responder, metrics: newMetrics(o.Registry), answers: newAnswers(),
-		slots: limit.NewSlots(atOnce), readers: histories, shares: limit.NewShares(),
+		slots: limit.NewSlots(atOnce), own: limit.NewOwn(ownAtOnce), readers: histories, shares: limit.NewShares(),
 		loader: &endpoint.Loader{
 			JS: o.JS, Moments: o.Moments, Readers: histories, MaxEvents: o.MaxEvents, MaxBytes: o.MaxBytes, FoldTime: o.FoldTime, Logger: o.Logger, Now: o.Now,
 		},

@@ -12,6 +12,7 @@ import (
 	"fleet.nationtech.io/operator/internal/dashboard/action"
 	"fleet.nationtech.io/operator/internal/dashboard/endpoint"
 	"fleet.nationtech.io/operator/internal/dashboard/limit"
+	"fleet.nationtech.io/operator/internal/dashboard/person"
 	"fleet.nationtech.io/operator/internal/dashboard/respond"
 )
 
@@ -65,12 +66,15 @@ func (d *Dashboard) answer(ctx context.Context, e endpoint.Endpoint, r *http.Req
 	if strings.Contains(has, respond.PersonalTag(r, tag)) {
 		return &answer{tag: tag}, http.StatusNotModified, nil
 	}
-	k, leave, err := d.answers.enter(ctx, q.CacheKey(), d.o.Now())
+	k, err := d.turn(ctx, q.CacheKey(), func(k *kept) bool {
+		now := d.o.Now()
+		return k.answer == nil || k.tag != tag && (k.logID != logID || now.Sub(k.made) >= fresh || now.Before(k.made))
+	})
 	if err != nil {
 		return nil, 0, err
 	}
-	defer leave()
-	if now := d.o.Now(); k.answer == nil || k.tag != tag && (k.logID != logID || now.Sub(k.made) >= fresh || now.Before(k.made)) {
+	defer k.leave()
+	if k.anew {
 		if err := d.make(ctx, e, q, k, sequence, asJSON); err != nil {
 			return nil, 0, err
 		}
@@ -81,9 +85,52 @@ func (d *Dashboard) answer(ctx context.Context, e endpoint.Endpoint, r *http.Req
 	return k.answer, http.StatusOK, nil
 }
 
+// turn is a request's turn at what is kept for its question.
+type turn struct {
+	*kept
+	leave    func()
+	anew     bool          // the answer is to be made
+	patience time.Duration // that is left to wait until it may be
+}
+
+// turn waits until it is a request's turn, and where the answer is to be made, until one of the
+// person's own places for that is free. It does not wait for a place while it has the turn: others
+// who ask the same have places of theirs.
+func (d *Dashboard) turn(ctx context.Context, key string, old func(*kept) bool) (t turn, err error) {
+	k, leave, err := d.answers.enter(ctx, key, d.o.Now())
+	if err != nil {
+		return turn{}, err
+	}
+	p := person.Of(ctx)
+	if anew := old(k); !anew || p == nil {
+		return turn{k, leave, anew, patience}, nil
+	}
+	places, done := d.own.Of(p.Actor)
+	if release, ok := places.TryTake(); ok {
+		return turn{k, func() { leave(); release(); done() }, true, patience}, nil
+	}
+	leave()
+	began := time.Now()
+	release, err := places.TakeWithin(ctx, patience)
+	if errors.Is(err, limit.ErrFull) {
+		err = respond.Errorf(http.StatusServiceUnavailable, "%d pages are being made for you already. Ask again.", ownAtOnce)
+	}
+	if err != nil {
+		done()
+		return turn{}, err
+	}
+	left := patience - time.Since(began)
+	if k, leave, err = d.answers.enter(ctx, key, d.o.Now()); err != nil {
+		release()
+		done()
+		return turn{}, err
+	}
+	return turn{k, func() { leave(); release(); done() }, old(k), left}, nil
+}
+
 // make makes an answer, and keeps it.
-func (d *Dashboard) make(ctx context.Context, e endpoint.Endpoint, q endpoint.Question, k *kept, last uint64, asJSON bool) error {
-	release, err := d.slots.TakeWithin(ctx, patience)
+func (d *Dashboard) make(ctx context.Context, e endpoint.Endpoint, q endpoint.Question, k turn, last uint64, asJSON bool) error {
+	release, err := d.slots.TakeWithin(ctx, k.patience)
 	if errors.Is(err, limit.ErrFull) {
 		return respond.Errorf(http.StatusServiceUnavailable, "%d pages are being made already. Ask again.", atOnce)
 	}
@@ -110,7 +157,7 @@ func (d *Dashboard) make(ctx context.Context, e endpoint.Endpoint, q endpoint.Qu
 	if err != nil {
 		return err
 	}
-	d.answers.put(k, a, v.LogID, d.o.Now())
+	d.answers.put(k.kept, a, v.LogID, d.o.Now())
 	return nil
 }
 

@@ -21,6 +21,9 @@ func TestATakenSlotIsFreeOnceItIsReleased(t *testing.T) {
 		if _, ok := slots.TryTake(); ok {
 			t.Error("one slot is taken twice")
 		}
+		if _, err := slots.TakeWithin(t.Context(), -time.Second); !errors.Is(err, limit.ErrFull) {
+			t.Errorf("a slot that is taken, without patience: %v", err)
+		}
 		if _, err := slots.TakeWithin(t.Context(), time.Second); !errors.Is(err, limit.ErrFull) {
 			t.Errorf("a slot that stays taken is waited for in vain: %v", err)
 		}
@@ -35,6 +38,12 @@ func TestATakenSlotIsFreeOnceItIsReleased(t *testing.T) {
 			t.Fatalf("a slot that is released in time: %v", err)
 		}
 		again()
+		for range 100 {
+			if release, err = slots.TakeWithin(t.Context(), 0); err != nil {
+				t.Fatalf("a slot that is free, without patience: %v", err)
+			}
+			release()
+		}
 		if _, err := slots.Take(t.Context()); err != nil {
 			t.Errorf("a slot that is free: %v", err)
 		}
@@ -58,6 +67,33 @@ func TestAPersonHasAShareOfItsOwn(t *testing.T) {
 	shares.GiveBack("ann")
 	if !shares.Take("ann") {
 		t.Error("what was given back cannot be taken")
+	}
+}
+
+func TestAPersonsOwnSlotsAreNoOtherPersons(t *testing.T) {
+	t.Parallel()
+	places := limit.NewOwn(1)
+	take := func(actor string) (release func(), ok bool) {
+		slots, done := places.Of(actor)
+		free, ok := slots.TryTake()
+		if !ok {
+			done()
+		}
+		return func() { free(); done() }, ok
+	}
+	release, ok := take("ann")
+	if !ok {
+		t.Fatal("a person's own slot is not free")
+	}
+	if _, ok := take("ann"); ok {
+		t.Error("a person's only slot is taken twice")
+	}
+	if _, ok := take("bob"); !ok {
+		t.Error("one person's slot is another's")
+	}
+	release()
+	if _, ok := take("ann"); !ok {
+		t.Error("what was released cannot be taken")
 	}
 }
 

@@ -29,6 +29,13 @@ func (s Slots) Take(ctx context.Context) (release func(), err error) {
 // TakeWithin waits until a slot is free, but no longer than that. It fails with ErrFull, and with
 // the error of ctx.
 func (s Slots) TakeWithin(ctx context.Context, patience time.Duration) (release func(), err error) {
+	if patience <= 0 {
+		release, ok := s.TryTake()
+		if !ok {
+			return nil, ErrFull
+		}
+		return release, nil
+	}
 	t := time.NewTimer(patience)
 	defer t.Stop()
 	select {
