@@ -47,6 +47,7 @@ func readAttempt(text string, now time.Time) (a attempt, ok bool) {
 	if err != nil || json.Unmarshal(b, &a) != nil {
 		return attempt{}, false
 	}
+	a.To = localPath(a.To) // whatever else may have set the cookie, as another server on the loopback
 	return a, a.State != "" && a.Nonce != "" && a.Verifier != "" && now.Before(a.Ends)
 }
 

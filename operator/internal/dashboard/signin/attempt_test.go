@@ -87,6 +87,11 @@ func TestAnAttemptIsReadFromItsCookieForTenMinutes(t *testing.T) {
 	if len(newAttempt("/"+strings.Repeat("%20", maxReturn/3), now).text()) > maxAttempt {
 		t.Error("the longest attempt is longer than what is read")
 	}
+	elsewhere := a
+	elsewhere.To = "https://evil.example/"
+	if got, _ := readAttempt(elsewhere.text(), now); got.To != "/" {
+		t.Errorf("a cookie that another server has set leads to %q", got.To)
+	}
 	if b := newAttempt("/", now); b.State == a.State || b.Nonce == a.Nonce || b.Verifier == a.Verifier {
 		t.Error("two attempts have something in common")
 	}
