@@ -55,7 +55,7 @@ func (a *Responder) errorOf(ctx context.Context, err error) Error {
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return brokenOff(ctx)
 	case errors.Is(err, moments.ErrUnfolded):
-		return Error{http.StatusServiceUnavailable, "The event log could not be folded up to there in time. The work goes on for a minute: ask again for the same event or time."}
+		return Error{http.StatusServiceUnavailable, "The event log could not be folded up to there in time. The work goes on for a minute at most: ask again for the same event or time."}
 	case errors.Is(err, context.DeadlineExceeded):
 		return Error{http.StatusServiceUnavailable, "This took too long. Ask again."}
 	case errors.Is(err, jetstream.ErrStreamNotFound):
