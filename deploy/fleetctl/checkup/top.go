@@ -137,10 +137,8 @@ func factsOf(ctx context.Context, c *query.Connection, js jetstream.JetStream, n
 func presentOf(ctx context.Context, c *query.Connection, js jetstream.JetStream, now func() time.Time) (attention.Facts, time.Duration, error) {
 	facts, ahead, err := present.Look(ctx, js, now)
 	if err == nil && c.Self.May(present.FoldSubject()) {
-		facts.Fold, err = present.Fold(ctx, js)
-		if facts.NoOperator = errors.Is(err, present.ErrNoOperator); facts.NoOperator || errors.Is(err, present.ErrFoldRefused) {
-			err = nil // else it is an error of the servers
-		}
+		fold, why := present.Fold(ctx, js) // the doctor tells of another reason
+		facts.Fold, facts.NoOperator = fold, errors.Is(why, present.ErrNoOperator)
 	}
 	return facts, ahead, err
 }
