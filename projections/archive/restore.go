@@ -104,6 +104,9 @@ func (r *restore) try(l *conn) error {
 		at = whole
 	}
 	if at == whole {
+		if err := adopted(l); err != nil {
+			return err
+		}
 		m := r.out.Index
 		_, err := logstream.FinishRestore(l.ctx, l.js, logstream.Restored{Archive: m.ID, From: m.LogID, Sequence: m.Last.Sequence})
 		if err != nil {
@@ -241,6 +244,36 @@ func translate(c jetstream.StreamConfig) (api.StreamConfig, error) {
 		return out, fmt.Errorf("configuration of stream %s: %w", eventlog.LogStream, err)
 	}
 	return out, nil
+}
+
+// How long servers may take to make a stream theirs that was restored, and how often they are asked.
+const (
+	adoption   = time.Minute
+	adoptEvery = 50 * time.Millisecond
+)
+
+// adopted waits until the servers have made the stream theirs. The one to which it was sent answers
+// before that, and names no other replica until then. It would not keep a change that comes in between.
+func adopted(l *conn) error {
+	ctx, cancel := context.WithTimeout(l.ctx, adoption)
+	defer cancel()
+	tick := time.NewTicker(adoptEvery)
+	defer tick.Stop()
+	for {
+		s, err := l.js.Stream(ctx, eventlog.LogStream)
+		if err != nil {
+			return fmt.Errorf("stream %s: %w", eventlog.LogStream, err)
+		}
+		is := s.CachedInfo()
+		if is.Cluster == nil || len(is.Cluster.Replicas) >= is.Config.Replicas-1 {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return fmt.Errorf("the servers did not make the restored stream %s theirs: %w", eventlog.LogStream, ctx.Err())
+		}
+	}
 }
 
 // build makes the buckets from the log. What an earlier run built, or an
