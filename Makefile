@@ -150,8 +150,9 @@ test32: ## Run the tests of the pure packages with 32-bit integers, and vet the 
 test-arm: ## Run the agent of 32-bit and of 64-bit ARM under qemu-user
 	tools/testarm.sh "$(TAGS)"
 
-# Packages that have tests of this kind. What stands beside them is run by test already.
-E2E_PACKAGES = $(sort $(dir $(shell grep -rl --include='*_test.go' '^//go:build e2e$$' deploy/e2e)))
+# Packages that have tests of this kind, the longest first. What stands beside them is run by test
+# already.
+E2E_PACKAGES = deploy/e2e/recovery/ $(sort $(dir $(shell grep -rl --include='*_test.go' '^//go:build e2e$$' deploy/e2e)))
 
 .PHONY: e2e
 e2e: build bin/nats-server bin/axe.min.js ## Run the end-to-end tests: kill -9, lost logs, wiped clusters, real Podman, real systemd devices
