@@ -4,6 +4,7 @@ package replicated_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -95,6 +96,13 @@ func TestServersThatAreKilledInTurnLoseNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	defer func() {
+		if t.Failed() {
+			for _, s := range servers {
+				s.tell()
+			}
+		}
+	}()
 	for _, s := range servers {
 		s.awaitHealthy()
 	}
@@ -120,6 +128,7 @@ func TestServersThatAreKilledInTurnLoseNothing(t *testing.T) {
 			}
 			s.start()
 			s.awaitHealthy()
+			s.awaitEvents(uint64(appended))
 			for range each - each/2 {
 				appended++
 				appendOnce(ctx, t, js, appended)
@@ -180,6 +189,60 @@ func appendOnce(ctx context.Context, t *testing.T, js jetstream.JetStream, n int
 			t.Fatal(err)
 		}
 	}
+}
+
+// awaitEvents waits until the server's own copy of the log has so many events. A server that was killed
+// is healthy for a moment before it begins to fetch what it lacks: were the others killed then, none
+// that is left would have all, and nothing could be appended until they are back.
+func (s *serverProcess) awaitEvents(n uint64) {
+	s.t.Helper()
+	client := http.Client{Timeout: 5 * time.Second}
+	var why string
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) { // poll: as above
+		last, err := s.last(&client)
+		if err == nil && last >= n {
+			return
+		}
+		why = fmt.Sprintf("it has %d (%v)", last, err)
+	}
+	s.t.Fatalf("a NATS server has not %d events after 2 minutes: %s", n, why)
+}
+
+// last is the sequence of the last event in the server's own copy of the log.
+func (s *serverProcess) last(client *http.Client) (uint64, error) {
+	answer, err := client.Get("http://" + s.monitor + "/jsz?accounts=true&streams=true")
+	if err != nil {
+		return 0, err
+	}
+	defer answer.Body.Close()
+	var said struct {
+		Accounts []struct {
+			Streams []struct {
+				Name  string `json:"name"`
+				State struct {
+					Last uint64 `json:"last_seq"`
+				} `json:"state"`
+			} `json:"stream_detail"`
+		} `json:"account_details"`
+	}
+	if err := json.NewDecoder(answer.Body).Decode(&said); err != nil {
+		return 0, err
+	}
+	for _, a := range said.Accounts {
+		for _, one := range a.Streams {
+			if one.Name == eventlog.LogStream {
+				return one.State.Last, nil
+			}
+		}
+	}
+	return 0, errors.New("it has no log")
+}
+
+// tell logs the end of what the server wrote to its log.
+func (s *serverProcess) tell() {
+	const most = 8 << 10
+	b, err := os.ReadFile(s.said)
+	s.t.Logf("%s (%v):\n%s", s.monitor, err, b[max(0, len(b)-most):])
 }
 
 // awaitHealthy waits until the server says that it has all that the others have.
