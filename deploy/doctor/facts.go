@@ -115,7 +115,7 @@ type Operator struct {
 	FoldUnread string
 }
 
-// Pulses are those of the devices that the servers hold. Their times were compared where Heard is not 0.
+// Pulses are those of the devices that the servers hold.
 type Pulses struct {
 	Faults []string      // what of their stream is not as it should be
 	Heard  int           // devices with a pulse

@@ -66,11 +66,11 @@ func limited(s Stream, r *report) {
 		return
 	}
 	remedy := "raise the stream's max_bytes: nats stream edit"
-	switch of := eventlog.BucketStream; {
-	case s.Name == of(eventlog.BucketSessions):
+	switch {
+	case s.Name == eventlog.BucketStream(eventlog.BucketSessions):
 		r.warn("have persons sign out who need no session; the operator gives that stream its limit", "the sessions of the dashboard have %s of %s: once they have all, nobody else can sign in", bytes(float64(s.Bytes)), bytes(float64(s.MaxBytes)))
 		return
-	case s.Name == eventlog.PulseStream, slices.ContainsFunc(eventlog.Buckets(), func(b string) bool { return s.Name == of(b) }):
+	case s.Name == eventlog.PulseStream, slices.ContainsFunc(eventlog.Buckets(), func(b string) bool { return s.Name == eventlog.BucketStream(b) }):
 		remedy = "the stream is to have no limit: restart the operator that leads, which takes it away"
 	}
 	of := fmt.Sprintf("stream %s has %s of %s", s.Name, bytes(float64(s.Bytes)), bytes(float64(s.MaxBytes)))

@@ -1,7 +1,6 @@
 package checkup
 
 import (
-	"cmp"
 	"context"
 	"iter"
 	"strings"
@@ -36,6 +35,7 @@ type lookout struct {
 func (l lookout) pages(ctx context.Context) iter.Seq[page] {
 	return func(yield func(page) bool) {
 		lost := time.Time{} // since when there is no connection
+		before := ""        // what was said before that
 		for asked := l.now(); ctx.Err() == nil; {
 			now := l.now()
 			if lost.IsZero() && now.Sub(asked) >= presentEvery {
@@ -51,12 +51,15 @@ func (l lookout) pages(ctx context.Context) iter.Seq[page] {
 			var outage string
 			switch {
 			case l.connected():
-				lost = time.Time{}
+				lost, before = time.Time{}, l.heard()
 			case lost.IsZero():
 				lost = now
 			}
 			if !lost.IsZero() { // the fleet of then is shown, and its clock stands
-				now, outage = lost, cmp.Or(l.heard(), "There is no connection to the NATS servers; trying until it is back.")
+				now, outage = lost, "There is no connection to the NATS servers; trying until it is back."
+				if said := l.heard(); said != before {
+					outage = said
+				}
 			}
 			var one page
 			l.view(func(v *fleet.View) {
