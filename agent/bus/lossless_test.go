@@ -24,7 +24,6 @@ import (
 	"fleet.nationtech.io/agent/store"
 	"fleet.nationtech.io/agent/trust"
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 )
 
@@ -96,9 +95,7 @@ func newWorld(t *testing.T, servers int) *world {
 	auth, _ := connect(t, nats.UserInfo("callout", "x"))
 	c.serve(auth)
 	w.fleet, w.js = connect(t, nats.UserInfo("fleet", "x"))
-	if _, err := logstream.Ensure(t.Context(), w.js, logstream.Config{Replicas: servers}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.EnsureLog(t, w.js, servers)
 	w.store = &desired{}
 	w.answerSyncs()
 

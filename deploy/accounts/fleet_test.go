@@ -14,7 +14,6 @@ import (
 	"fleet.nationtech.io/deploy/accounts"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/appender"
-	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/buckets"
@@ -78,19 +77,11 @@ func newCluster(t *testing.T) *world {
 func (w *world) ready(replicas int) {
 	w.t.Helper()
 	w.nc, w.js = w.as("operator")
-	ctx, cancel := context.WithTimeout(w.t.Context(), 2*timeout)
-	defer cancel()
-	for {
-		_, err := logstream.Ensure(ctx, w.js, logstream.Config{Replicas: replicas})
-		if err == nil {
-			if _, err = buckets.Ensure(ctx, w.js, buckets.Config{Replicas: replicas}); err == nil {
-				return
-			}
-		}
-		if ctx.Err() != nil {
-			w.t.Fatal(err)
-		}
-	}
+	natstest.EnsureLog(w.t, w.js, replicas)
+	natstest.Settle(w.t, func(ctx context.Context) error {
+		_, err := buckets.Ensure(ctx, w.js, buckets.Config{Replicas: replicas})
+		return err
+	})
 }
 
 // as connects as a user whose password is p.

@@ -149,7 +149,8 @@ func TestEachFaultIsFoundByItsCheckWithARemedy(t *testing.T) {
 		"another server's clock is far behind": {func(f *doctor.Facts) {
 			f.Members, f.Clocks = nil, []doctor.Clock{{Server: "nats-2", Ahead: -time.Hour, Blur: time.Second}, {Server: "nats-1"}, {Server: "nats-2", Ahead: -2 * time.Hour, Blur: time.Minute}}
 		}, "clocks", doctor.Failed, "the clock of NATS server nats-2 is behind that of nats-0, by which events are recorded, by 59m59s"},
-		"no device is heard":                 {func(f *doctor.Facts) { f.Pulses = &doctor.Pulses{} }, "pulses", doctor.Failed, "hold no device's pulse"},
+		"no device is heard":                 {func(f *doctor.Facts) { f.Pulses, f.Devices.Online = &doctor.Pulses{}, 0 }, "pulses", doctor.Failed, "hold no device's pulse"},
+		"the servers have just started":      {func(f *doctor.Facts) { f.Pulses = &doctor.Pulses{} }, "pulses", doctor.Warning, "hold no device's pulse, though the log has 9 devices online"},
 		"no device is heard any more":        {func(f *doctor.Facts) { f.Pulses.Newest, f.Devices.Online = now.Add(-time.Hour), 0 }, "pulses", doctor.Failed, "is 1h00m old"},
 		"pulses are rare":                    {func(f *doctor.Facts) { f.Pulses.Newest = now.Add(-5 * time.Minute) }, "pulses", doctor.Warning, "is 5m00s old, though the log has 9 devices online"},
 		"there was no seal for a while":      {func(f *doctor.Facts) { f.Seal.Since = now.Add(-2 * time.Hour) }, "seals", doctor.Warning, "1000 events since the last seal, the oldest 2h00m ago"},

@@ -85,6 +85,11 @@ func pulses(f Facts, r *report) {
 		r.well("there is no device yet")
 		return
 	}
+	if d := f.Devices; p.Heard == 0 && d != nil && d.Online > 0 { // a stream that is young is empty until each device's next pulse
+		r.warn("ask again in a minute; then look whether an operator runs, and at the network of the devices", "the servers hold no device's pulse, though the log has %s online: the servers have just started, or no operator listens",
+			rollout.DevicesText(d.Online))
+		return
+	}
 	if p.Heard == 0 {
 		r.fail("look whether devices may connect: fleetctl device why DEVICE", "the servers hold no device's pulse")
 		return

@@ -148,12 +148,14 @@ func (w *ward) operates(answer func(*nats.Msg)) {
 // furnishWithoutOperator makes what a fleet has whose operators are all gone.
 func (w *ward) furnishWithoutOperator() *ward {
 	w.t.Helper()
-	if _, err := logstream.Ensure(w.t.Context(), w.js, logstream.Config{MaxBytes: 64 << 20}); err != nil {
-		w.t.Fatal(err)
-	}
-	if _, err := buckets.Ensure(w.t.Context(), w.js, buckets.Config{}); err != nil {
-		w.t.Fatal(err)
-	}
+	natstest.Settle(w.t, func(ctx context.Context) error {
+		_, err := logstream.Ensure(ctx, w.js, logstream.Config{MaxBytes: 64 << 20})
+		return err
+	})
+	natstest.Settle(w.t, func(ctx context.Context) error {
+		_, err := buckets.Ensure(ctx, w.js, buckets.Config{})
+		return err
+	})
 	w.leads("v1.2.0", 0)
 	w.informs("v1.2.3", time.Time{})
 	w.say(eventlog.DeviceSubject("edge-01"), eventlog.DeviceRegistered, 0, eventlog.Registration{})
@@ -355,6 +357,7 @@ func TestTheDoctorFindsEachBrokenSetUpByItsLine(t *testing.T) {
 				if err != nil {
 					w.t.Fatal(err)
 				}
+				w.say(eventlog.DeviceSubject("edge-01"), eventlog.DeviceOffline, 0, eventlog.Presence{Reason: "PulseMissed"})
 			}), doctor.CheckPulses, "the servers hold no device's pulse", "fleetctl device why", nil,
 		},
 		"this machine's clock is ahead": {

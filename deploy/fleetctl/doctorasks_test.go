@@ -83,9 +83,10 @@ func TestTheDoctorAsksTheClockOfEachServerOfACluster(t *testing.T) {
 	w := wardOf(t, func(t *testing.T, text string) *ward {
 		return &ward{server: natstest.Cluster(t, 3, natstest.Config(t, text))}
 	})
-	if _, err := w.js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "ELSEWHERE", Subjects: []string{"elsewhere"}, Replicas: 3}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.Settle(t, func(ctx context.Context) error {
+		_, err := w.js.CreateStream(ctx, jetstream.StreamConfig{Name: "ELSEWHERE", Subjects: []string{"elsewhere"}, Replicas: 3})
+		return err
+	})
 	got, _ := runDoctor(t, 0, w.env)
 	got.says(t, doctor.CheckClocks, doctor.OK, "of 3 NATS servers")
 	got.says(t, doctor.CheckStorage, doctor.Warning, "a power cut of all servers at once loses what was acknowledged")

@@ -13,21 +13,39 @@ import (
 	"fleet.nationtech.io/eventlog/logstream"
 )
 
-// EnsureLog makes the event log, or ends the test. A young cluster may lose a request
-// or its answer, so each is waited for 5 s, and is sent again for a minute. So is one that
-// meets the removal of a stream (see Recreate).
-func EnsureLog(t testing.TB, js jetstream.JetStream, replicas int) logstream.Info {
+// Settle does what may be done twice on a cluster, or ends the test. A young cluster may
+// lose a request or its answer, and its peers may not all be known yet: so each try has
+// 5 s, and there are tries for a minute.
+func Settle(t testing.TB, do func(ctx context.Context) error) {
+	t.Helper()
+	again(t, do, func(error) bool { return true })
+}
+
+// EnsureLog makes the event log, or ends the test. It tries again as Settle does. With one
+// replica it does where it meets the removal of a stream (see Recreate).
+func EnsureLog(t testing.TB, js jetstream.JetStream, replicas int) (info logstream.Info) {
+	t.Helper()
+	again(t, func(ctx context.Context) (err error) {
+		info, err = logstream.Ensure(ctx, js, logstream.Config{Replicas: replicas})
+		return err
+	}, func(err error) bool { return replicas > 1 || removing(err) })
+	return info
+}
+
+// again tries for a minute, 5 s each time, while the error is one that passes.
+func again(t testing.TB, do func(ctx context.Context) error, passes func(error) bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; {
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		info, err := logstream.Ensure(ctx, js, logstream.Config{Replicas: replicas})
+		err := do(ctx)
 		cancel()
 		if err == nil {
-			return info
+			return
 		}
-		if t.Context().Err() != nil || replicas < 2 && !removing(err) || time.Now().After(deadline) {
+		if t.Context().Err() != nil || !passes(err) || time.Now().After(deadline) {
 			t.Fatal(err)
 		}
+		time.Sleep(20 * time.Millisecond) // poll: no event tells that a cluster has settled
 	}
 }
 
@@ -41,15 +59,12 @@ func Recreate(t testing.TB, js jetstream.JetStream, c jetstream.StreamConfig) je
 	if err := js.DeleteStream(t.Context(), c.Name); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(time.Minute); ; {
-		s, err := js.CreateStream(t.Context(), c)
-		if err == nil {
-			return s
-		}
-		if !removing(err) || time.Now().After(deadline) {
-			t.Fatal(err)
-		}
-	}
+	var s jetstream.Stream
+	again(t, func(ctx context.Context) (err error) {
+		s, err = js.CreateStream(ctx, c)
+		return err
+	}, removing)
+	return s
 }
 
 // removing says whether the server could not make a stream because it removes another one.

@@ -60,19 +60,11 @@ func newPlace(b *testing.B, replicas int, options ...natstest.Option) place {
 	} else {
 		nc, js = natstest.Start(b, options...).Connect(b)
 	}
-	ctx, cancel := context.WithTimeout(b.Context(), time.Minute)
-	defer cancel()
-	for { // a young cluster's peers may not all be known yet
-		_, err := logstream.Ensure(ctx, js, logstream.Config{Replicas: replicas})
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			b.Fatal(err)
-		}
-	}
-	_, err := buckets.Ensure(ctx, js, buckets.Config{Replicas: replicas})
-	mustNot(b, err)
+	natstest.EnsureLog(b, js, replicas)
+	natstest.Settle(b, func(ctx context.Context) error {
+		_, err := buckets.Ensure(ctx, js, buckets.Config{Replicas: replicas})
+		return err
+	})
 	return place{nc, js}
 }
 

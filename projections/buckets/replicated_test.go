@@ -10,7 +10,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
-	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections/buckets"
 )
@@ -18,13 +17,10 @@ import (
 func onThree(t *testing.T) (jetstream.JetStream, buckets.Config) {
 	t.Helper()
 	_, js := natstest.Cluster(t, 3).Connect(t)
-	until(t, "the log", func() error { // a young cluster's peers may not all be known yet
-		_, err := logstream.Ensure(t.Context(), js, logstream.Config{Replicas: 3})
-		return err
-	})
+	natstest.EnsureLog(t, js, 3)
 	c := buckets.Config{Replicas: 3}
-	until(t, "the buckets", func() error {
-		_, err := buckets.Ensure(t.Context(), js, c)
+	natstest.Settle(t, func(ctx context.Context) error {
+		_, err := buckets.Ensure(ctx, js, c)
 		return err
 	})
 	return js, c

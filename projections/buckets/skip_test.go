@@ -49,12 +49,9 @@ func newStage(t *testing.T, servers int) *stage {
 		s.nodes = c.Nodes
 		_, s.js = c.Connect(t)
 	}
-	s.until("the log", func() error {
-		_, err := logstream.Ensure(t.Context(), s.js, logstream.Config{Replicas: servers})
-		return err
-	})
-	s.until("the buckets", func() error {
-		_, err := buckets.Ensure(t.Context(), s.js, s.config)
+	natstest.EnsureLog(t, s.js, servers)
+	natstest.Settle(t, func(ctx context.Context) error {
+		_, err := buckets.Ensure(ctx, s.js, s.config)
 		return err
 	})
 	a, err := appender.New(s.js.Conn(), appender.Options{Source: "test"})

@@ -4,13 +4,11 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/appender"
-	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/projections/buckets"
 	"fleet.nationtech.io/projections/seal"
@@ -22,25 +20,16 @@ import (
 func TestAReplicatedLogAgrees(t *testing.T) {
 	t.Parallel()
 	nc, js := natstest.Cluster(t, 3, natstest.PeoplesAPI(t)).Connect(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
-	defer cancel()
-	for { // a young cluster's peers may not all be known yet
-		_, err := logstream.Ensure(ctx, js, logstream.Config{Replicas: 3})
-		if err == nil {
-			break
-		}
-		if ctx.Err() != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := buckets.Ensure(ctx, js, buckets.Config{Replicas: 3}); err != nil {
-		t.Fatal(err)
-	}
+	natstest.EnsureLog(t, js, 3)
+	natstest.Settle(t, func(ctx context.Context) error {
+		_, err := buckets.Ensure(ctx, js, buckets.Config{Replicas: 3})
+		return err
+	})
 	a, err := appender.New(nc, appender.Options{Source: "operator"})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Elect(ctx, eventlog.Leader{Identity: "op"}, at); err != nil {
+	if _, err := a.Elect(t.Context(), eventlog.Leader{Identity: "op"}, at); err != nil {
 		t.Fatal(err)
 	}
 	drafts := make([]eventlog.Draft, 300)
@@ -50,7 +39,7 @@ func TestAReplicatedLogAgrees(t *testing.T) {
 			Namespace: "shop", Revision: 1, Data: score,
 		}
 	}
-	if _, err := a.Append(ctx, drafts); err != nil {
+	if _, err := a.Append(t.Context(), drafts); err != nil {
 		t.Fatal(err)
 	}
 	w := &world{T: t, js: js, tree: seal.NewTree()}
