@@ -1,6 +1,7 @@
 package fleetctl_test
 
 import (
+	"context"
 	"bytes"
 	"encoding/json"
 	"fmt"
