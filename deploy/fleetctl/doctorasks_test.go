@@ -1,8 +1,8 @@
 package fleetctl_test
 
 import (
-	"context"
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"slices"
