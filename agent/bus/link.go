@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"fleet.nationtech.io/agent/identity"
+	"fleet.nationtech.io/eventlog/pause"
 )
 
 const (
@@ -144,7 +145,7 @@ func (l *Link) retire(ctx context.Context, overlap time.Duration) {
 	if ends := l.Ends(); !ends.IsZero() {
 		overlap = min(overlap, time.Until(ends)/2)
 	}
-	if !wait(ctx, overlap) {
+	if !pause.For(ctx, overlap) {
 		return
 	}
 	l.mu.Lock()
@@ -156,7 +157,7 @@ func (l *Link) retire(ctx context.Context, overlap time.Duration) {
 	deadline := time.Now().Add(drainTimeout)
 	for _, s := range subs {
 		for s.IsValid() && time.Now().Before(deadline) {
-			if !wait(ctx, drainLook) {
+			if !pause.For(ctx, drainLook) {
 				return
 			}
 		}
@@ -185,17 +186,6 @@ func (l *Link) close() {
 		_ = l.conn.FlushTimeout(flushTimeout) // it is closed in any case
 	}
 	l.conn.Close()
-}
-
-func wait(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }
 
 func signal(c chan struct{}) {

@@ -25,6 +25,7 @@ import (
 	"fleet.nationtech.io/agent/trust"
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/pause"
 )
 
 // Over many rollovers, while requests, live values, commands and streamed
@@ -50,7 +51,7 @@ func TestOverManyRolloversNothingIsLostOrDoubled(t *testing.T) {
 				before := w.rollovers()
 				w.tokens.issue(tokenLife)
 				await(t, "a rollover", func() bool { return w.rollovers() > before })
-				pause(t.Context(), 1500*time.Millisecond)
+				pause.For(t.Context(), 1500*time.Millisecond)
 			}
 			stop()
 			group.Wait()
@@ -179,7 +180,7 @@ func (w *world) report(ctx context.Context) {
 		}
 		w.reports.Add(1)
 		atMost(&w.worst.report, began)
-		pause(ctx, 5*time.Millisecond)
+		pause.For(ctx, 5*time.Millisecond)
 	}
 }
 
@@ -197,7 +198,7 @@ func (w *world) say(ctx context.Context) {
 			w.t.Error(err)
 		}
 		w.live.Add(1)
-		pause(ctx, 5*time.Millisecond)
+		pause.For(ctx, 5*time.Millisecond)
 	}
 }
 
@@ -282,7 +283,7 @@ func (w *world) ping(ctx context.Context) {
 	for ctx.Err() == nil {
 		w.command(eventlog.VerbPing, 1, &w.worst.ping)
 		w.pings.Add(1)
-		pause(ctx, 5*time.Millisecond)
+		pause.For(ctx, 5*time.Millisecond)
 	}
 }
 
@@ -308,7 +309,7 @@ func (w *world) control(ctx context.Context) {
 			w.t.Error(err)
 		}
 		atMost(&w.worst.control, began)
-		pause(ctx, 5*time.Millisecond)
+		pause.For(ctx, 5*time.Millisecond)
 	}
 }
 
@@ -421,11 +422,4 @@ func (d *desired) Apply(changes []store.Desired, p store.Position) error {
 		d.sequence = max(d.sequence, c.Sequence)
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
-	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"fleet.nationtech.io/callout/refusal"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/pause"
 	"fleet.nationtech.io/eventlog/reader"
 )
 
@@ -97,18 +98,9 @@ func (f *Follower) Run(ctx context.Context) error {
 				f.options.Logger.Warn("the events of access are read from their beginning again", "error", err)
 			}
 		}
-		pause(ctx, retryInterval)
+		pause.For(ctx, retryInterval)
 	}
 	return nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
-	}
 }
 
 // begin reads into a new book, and keeps serving the old one until the new one has

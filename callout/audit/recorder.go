@@ -13,6 +13,7 @@ import (
 
 	"fleet.nationtech.io/callout/refusal"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/pause"
 	"fleet.nationtech.io/eventlog/reader"
 )
 
@@ -198,7 +199,7 @@ func (r *Recorder) follow(ctx context.Context, caughtUp chan<- struct{}) {
 			n, err := reader.LastSequence(bounded, r.options.JetStream, eventlog.LogStream, subjects[0])
 			cancel()
 			if err != nil {
-				pause(ctx)
+				pause.For(ctx, retryInterval)
 				continue
 			}
 			if last = n; last == 0 {
@@ -222,16 +223,7 @@ func (r *Recorder) follow(ctx context.Context, caughtUp chan<- struct{}) {
 			}
 		}
 		r.forget()
-		pause(ctx)
-	}
-}
-
-func pause(ctx context.Context) {
-	t := time.NewTimer(retryInterval)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-	case <-t.C:
+		pause.For(ctx, retryInterval)
 	}
 }
 

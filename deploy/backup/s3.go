@@ -19,6 +19,8 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+
+	"fleet.nationtech.io/eventlog/pause"
 )
 
 const schemeS3 = "s3://"
@@ -241,8 +243,8 @@ func (s *s3) Get(ctx context.Context, name string, w io.Writer, progress func(do
 		if again := errors.Is(err, ErrUnreachable) || errors.Is(err, ErrFailed); !again || ctx.Err() != nil || fruitless == cuts {
 			return err
 		}
-		if err := pause(ctx, time.Duration(fruitless+1)*200*time.Millisecond); err != nil {
-			return err
+		if !pause.For(ctx, time.Duration(fruitless+1)*200*time.Millisecond) {
+			return ctx.Err()
 		}
 	}
 	return nil
@@ -283,17 +285,6 @@ func (s *sink) Write(p []byte) (int, error) {
 	n, err := s.w.Write(p)
 	s.err = err
 	return n, err
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // List implements Place.

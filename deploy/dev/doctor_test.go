@@ -71,7 +71,7 @@ func examined(ctx context.Context, t *testing.T, f *Fleet) error {
 		return nil
 	}
 	var said struct{ Findings []doctor.Finding }
-	for young := true; young && ctx.Err() == nil; { // a pulse of before the servers had a stream for it is held by none
+	for young, deadline := true, time.Now().Add(time.Minute); young && time.Now().Before(deadline); { // a pulse of before the servers had a stream for it is held by none
 		said.Findings = nil
 		if err := ask(&said, "doctor", "-o", "json", "--kubeconfig", f.Env.Kubeconfig); err != nil {
 			return err

@@ -22,6 +22,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/natstest"
+	"fleet.nationtech.io/eventlog/pause"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/buckets"
 )
@@ -208,7 +209,7 @@ func (w *world) change(ids []string) (stop func() (hash string)) {
 				}
 			}
 			last = eventlog.Hash(score)
-			if !pause(ctx, 300*time.Millisecond) {
+			if !pause.For(ctx, 300*time.Millisecond) {
 				hash <- last
 				return
 			}
@@ -230,7 +231,7 @@ func (w *world) pingAll(ids []string) (stop func() int) {
 					n++
 				}
 			}
-			pause(ctx, 100*time.Millisecond)
+			pause.For(ctx, 100*time.Millisecond)
 		}
 		lost <- n
 	}()

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"fleet.nationtech.io/deploy/devprovider"
+	"fleet.nationtech.io/eventlog/pause"
 )
 
 // tokenLife leaves a loaded machine time for a rollover.
@@ -93,7 +94,7 @@ func TestAgentsStayWhileProviderAndCalloutsAreAway(t *testing.T) {
 	const outage = 15 * time.Second
 	unanswered := 0 // of devices whose token ended
 	for began := time.Now(); time.Since(began) < outage; {
-		pause(t.Context(), 100*time.Millisecond)
+		pause.For(t.Context(), 100*time.Millisecond)
 		for _, id := range a.ids {
 			if !w.ping(id, 100*time.Millisecond) {
 				unanswered++

@@ -21,6 +21,7 @@ import (
 	"fleet.nationtech.io/agent/identity"
 	"fleet.nationtech.io/agent/trust"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/pause"
 	"fleet.nationtech.io/eventlog/reader"
 )
 
@@ -152,7 +153,7 @@ const (
 // report sends one report after the other, each again until it is acknowledged, as an
 // agent does.
 func (d *light) report(ctx context.Context, t *testing.T) {
-	if !pause(ctx, rand.N(reportInterval)) {
+	if !pause.For(ctx, rand.N(reportInterval)) {
 		return
 	}
 	for ctx.Err() == nil {
@@ -170,7 +171,7 @@ func (d *light) report(ctx context.Context, t *testing.T) {
 		}
 		d.sent = next
 		d.slowest = max(d.slowest, time.Since(began))
-		pause(ctx, reportInterval)
+		pause.For(ctx, reportInterval)
 	}
 }
 
@@ -225,16 +226,4 @@ func (w *crowd) judge() {
 		}
 	}
 	t.Logf("%d devices made %d reports; the slowest was acknowledged after %.1f s", len(w.devices), all, slowest.Seconds())
-}
-
-// pause waits, and says whether the context goes on.
-func pause(ctx context.Context, d time.Duration) bool {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return false
-	case <-timer.C:
-		return true
-	}
 }

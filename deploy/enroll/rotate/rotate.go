@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/pause"
 )
 
 // Key is a key of a machine user, as the provider lists it.
@@ -106,7 +107,7 @@ func (r *Rotator) Rotate(ctx context.Context, device string) Result {
 		if !errors.Is(out.Err, errBusy) || ctx.Err() != nil || time.Since(began) > longest {
 			return out
 		}
-		pause(ctx, busyPause)
+		pause.For(ctx, busyPause)
 	}
 }
 
@@ -115,15 +116,6 @@ const busyPause = 2 * time.Second
 
 // errBusy says that a device is at work on another request.
 var errBusy = errors.New("the device is at work on another request for its key: run it again in a minute")
-
-func pause(ctx context.Context, d time.Duration) {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-	case <-timer.C:
-	}
-}
 
 func (r *Rotator) rotate(ctx context.Context, device string) Result {
 	out := Result{Device: device, Outcome: Failed}

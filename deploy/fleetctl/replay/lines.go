@@ -5,6 +5,8 @@ import (
 	"io"
 	"iter"
 	"time"
+
+	"fleet.nationtech.io/eventlog/pause"
 )
 
 // Lines plays where there is no terminal to draw on: a line an event, paced by
@@ -43,7 +45,7 @@ func (l Lines) Play(ctx context.Context, frames iter.Seq2[Frame, error]) (shown 
 			}
 		default:
 			due = due.Add(l.Speed.wait(gap))
-			if l.Speed != SpeedMax && !pause(ctx, time.Until(due)) {
+			if l.Speed != SpeedMax && !pause.For(ctx, time.Until(due)) {
 				return shown, nil
 			}
 		}
@@ -53,19 +55,4 @@ func (l Lines) Play(ctx context.Context, frames iter.Seq2[Frame, error]) (shown 
 		shown, last = shown+1, f.Recorded
 	}
 	return shown, nil
-}
-
-// pause waits, and says whether it was left to do so.
-func pause(ctx context.Context, d time.Duration) bool {
-	if d <= 0 {
-		return ctx.Err() == nil
-	}
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
 }

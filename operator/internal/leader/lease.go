@@ -18,6 +18,8 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
+
+	"fleet.nationtech.io/eventlog/pause"
 )
 
 // LeaseName is the Lease's name, in the operator's namespace.
@@ -43,7 +45,7 @@ func (c Candidate) Run(ctx context.Context, lead func(context.Context) error) er
 		if err := c.stand(ctx, lead); err != nil && ctx.Err() == nil {
 			c.Logger.Warn("not leading; will stand for the Lease again", "error", err)
 		}
-		pause(ctx, c.Retry/2+rand.N(c.Retry))
+		pause.For(ctx, c.Retry/2+rand.N(c.Retry))
 	}
 	return nil
 }
@@ -122,13 +124,4 @@ func ClusterUID(ctx context.Context, client kubernetes.Interface) (string, error
 		return "", fmt.Errorf("uid of the cluster: %w", err)
 	}
 	return string(ns.UID), nil
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nkeys"
 
+	"fleet.nationtech.io/eventlog/pause"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator/internal/lag"
 	"fleet.nationtech.io/projections/seal"
@@ -107,7 +108,7 @@ func (s *Sealer) Lead(ctx context.Context, token uint64) {
 		default:
 			s.options.Logger.Warn("cannot follow the event log to seal it; will retry", "error", err)
 		}
-		pause(ctx, retry)
+		pause.For(ctx, retry)
 	}
 }
 
@@ -130,7 +131,7 @@ func (s *Sealer) haveKey(ctx context.Context) bool {
 			s.options.Logger.Error("cannot read the seal key, so the event log is not sealed; will retry", "error", err)
 			fallthrough
 		default:
-			pause(ctx, retry)
+			pause.For(ctx, retry)
 		}
 	}
 	return true
@@ -177,13 +178,4 @@ func (s *Sealer) breakOff(err error) {
 	s.options.Metrics.broken.Set(1)
 	s.options.Logger.Error("the event log contradicts a seal: the operator seals nothing any more; see fleetctl verify", "error", err)
 	s.options.Broken(err)
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -17,6 +17,7 @@ import (
 	"k8s.io/client-go/tools/cache"
 
 	"fleet.nationtech.io/eventlog/appender"
+	"fleet.nationtech.io/eventlog/pause"
 	"fleet.nationtech.io/operator/internal/budgets"
 	"fleet.nationtech.io/operator/internal/checkpointer"
 	"fleet.nationtech.io/operator/internal/decider"
@@ -114,10 +115,10 @@ func (l *Leader) Lead(ctx context.Context) (elected bool, err error) {
 			return elected, err // another holds the log: give the Lease up, and stand for it again
 		case errors.Is(err, errReconnected), errors.Is(err, errLogReplaced), errors.Is(err, errAdopted), errors.Is(err, appender.ErrUncertain):
 			l.Logger.Info("a new term begins", "reason", err)
-			pause(ctx, renewPause)
+			pause.For(ctx, renewPause)
 		default:
 			l.Logger.Warn("the term failed; will retry", "error", err)
-			pause(ctx, retryPause)
+			pause.For(ctx, retryPause)
 		}
 	}
 }
@@ -159,13 +160,4 @@ func (l *Leader) standDown() {
 	l.Metrics.full.Set(0)
 	l.Metrics.reserve.Set(0)
 	l.Deployments.SetLog("", "")
-}
-
-func pause(ctx context.Context, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-ctx.Done():
-	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/pause"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/operator/decide"
 	"fleet.nationtech.io/operator/status"
@@ -58,7 +59,7 @@ func (t *Term) refuse(ctx context.Context, owner string) error {
 			if t.otherCluster() == "" {
 				end(errAdopted)
 			}
-			pause(ctx, mismatchCheck)
+			pause.For(ctx, mismatchCheck)
 		}
 	}()
 	t.Deployments.Mismatch(ctx, why)

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"fleet.nationtech.io/eventlog/pause"
 	"fleet.nationtech.io/projections/attention"
 	"fleet.nationtech.io/projections/attention/present"
 )
@@ -95,7 +96,7 @@ func (m *Moments) ask(ctx context.Context, s *servers, q questions) {
 			next = retry
 			m.logger.Debug("cannot ask the servers how log and buckets are; will retry", "error", err)
 		}
-		wait(ctx, next)
+		pause.For(ctx, next)
 	}
 }
 
@@ -116,15 +117,7 @@ func (m *Moments) learn(ctx context.Context, s *servers, q questions) {
 			next, failed = failed, min(2*failed, habitsRetry)
 			m.logger.Debug("cannot read the habits of devices; will retry", "error", err, "after", next)
 		}
-		wait(ctx, next)
-	}
-}
-
-// wait waits for a while, or until the context ends.
-func wait(ctx context.Context, d time.Duration) {
-	select {
-	case <-ctx.Done():
-	case <-time.After(d):
+		pause.For(ctx, next)
 	}
 }
 
