@@ -12,6 +12,7 @@ import (
 
 	"fleet.nationtech.io/agent/openid"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/pause"
 )
 
 // Issuer says whether a machine user's key, which stands at the provider, signed an
@@ -79,7 +80,7 @@ func (r *Rotator) prove(ctx context.Context, device string, q eventlog.KeyReques
 		case try == proofTries || errors.As(err, &no) && no.Status < 500 && no.Code != "invalid_grant" || ctx.Err() != nil:
 			return fmt.Errorf("the device does not prove that it has key %.80q, which may have ended or been removed: enrol it again: %w", a.KeyID, err)
 		}
-		pause(ctx, proofPause)
+		pause.For(ctx, proofPause)
 	}
 }
 
