@@ -77,15 +77,15 @@ func (c *Servers) await(tb testing.TB) {
 	tb.Helper()
 	n := len(c.Nodes)
 	for _, s := range c.Nodes {
-		if !s.srv.ReadyForConnections(30 * time.Second) {
-			tb.Fatal("NATS cluster: not ready after 30 s")
+		if !s.srv.ReadyForConnections(time.Minute) {
+			tb.Fatal("NATS cluster: not ready after a minute")
 		}
 		s.opts.Port = s.srv.Addr().(*net.TCPAddr).Port
 	}
-	deadline := time.Now().Add(60 * time.Second)
+	deadline := time.Now().Add(3 * time.Minute)
 	for !c.current(n) {
 		if time.Now().After(deadline) {
-			tb.Fatal("NATS cluster: JetStream has no leader after 60 s")
+			tb.Fatal("NATS cluster: JetStream has no leader after 3 minutes")
 		}
 		time.Sleep(50 * time.Millisecond) // poll: the election takes what it takes
 	}
@@ -115,7 +115,8 @@ func (c *Servers) current(n int) bool {
 // Connect connects to all servers.
 func (c *Servers) Connect(tb testing.TB, options ...nats.Option) (*nats.Conn, jetstream.JetStream) {
 	tb.Helper()
-	return connect(tb, c.URL(), options...)
+	nc := connect(tb, c.URL(), options...)
+	return nc, jetStream(tb, nc)
 }
 
 // URL lists all servers.

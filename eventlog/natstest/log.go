@@ -22,7 +22,8 @@ func Settle(t testing.TB, do func(ctx context.Context) error) {
 }
 
 // EnsureLog makes the event log, or ends the test. It tries again as Settle does. With one
-// replica it does where it meets the removal of a stream (see Recreate).
+// replica it does where no answer came in time, and where it meets the removal of a stream
+// (see Recreate).
 func EnsureLog(t testing.TB, js jetstream.JetStream, replicas int) (info logstream.Info) {
 	t.Helper()
 	again(t, func(ctx context.Context) (err error) {
@@ -32,7 +33,8 @@ func EnsureLog(t testing.TB, js jetstream.JetStream, replicas int) (info logstre
 	return info
 }
 
-// again tries for a minute, 5 s each time, while the error is one that passes.
+// again tries for a minute, 5 s each time, while no answer comes in time or the error is
+// one that passes.
 func again(t testing.TB, do func(ctx context.Context) error, passes func(error) bool) {
 	t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; {
@@ -42,7 +44,8 @@ func again(t testing.TB, do func(ctx context.Context) error, passes func(error) 
 		if err == nil {
 			return
 		}
-		if t.Context().Err() != nil || !passes(err) || time.Now().After(deadline) {
+		late := errors.Is(err, context.DeadlineExceeded)
+		if t.Context().Err() != nil || !late && !passes(err) || time.Now().After(deadline) {
 			t.Fatal(err)
 		}
 		time.Sleep(20 * time.Millisecond) // poll: no event tells that a cluster has settled

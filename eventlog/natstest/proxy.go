@@ -49,7 +49,8 @@ func (s *Server) Proxy(tb testing.TB) *Proxy {
 // Connect connects by the proxy and closes with the test.
 func (p *Proxy) Connect(tb testing.TB, options ...nats.Option) (*nats.Conn, jetstream.JetStream) {
 	tb.Helper()
-	return connect(tb, "nats://"+p.listener.Addr().String(), options...)
+	nc := connect(tb, "nats://"+p.listener.Addr().String(), options...)
+	return nc, jetStream(tb, nc)
 }
 
 // Stall lets nothing of the server's pass for a while. The connection stays.

@@ -73,7 +73,18 @@ no_auth_user: anybody`)
 // StoreDir keeps the server's data in a directory that the test chose.
 func StoreDir(dir string) Option { return func(o *server.Options) { o.StoreDir = dir } }
 
+// patience is how long a server waits for a client that logs in, a client for its server,
+// and a client of one server for an answer: on a busy machine each of them stands still for
+// seconds.
+const patience = 20 * time.Second
+
 func quiet(o *server.Options) {
+	if o.AuthTimeout == 0 {
+		o.AuthTimeout = patience.Seconds()
+	}
+	if o.TLSTimeout == 0 {
+		o.TLSTimeout = patience.Seconds()
+	}
 	o.Host, o.NoLog, o.NoSigs, o.JetStream, o.DontListen = "127.0.0.1", true, true, true, false
 	if o.Port == 0 {
 		o.Port = server.RANDOM_PORT
@@ -126,8 +137,8 @@ func (s *Server) up() {
 	s.tb.Helper()
 	s.begin()
 	srv := s.srv
-	if !srv.ReadyForConnections(20 * time.Second) {
-		s.tb.Fatal("NATS server: not ready after 20 s")
+	if !srv.ReadyForConnections(time.Minute) {
+		s.tb.Fatal("NATS server: not ready after a minute")
 	}
 	s.opts.Port = srv.Addr().(*net.TCPAddr).Port // kept over a restart
 }
@@ -176,16 +187,18 @@ func (s *Server) URL() string {
 // Clients counts the connections of clients.
 func (s *Server) Clients() int { return s.srv.NumClients() }
 
-// Connect connects as options say and closes with the test.
+// Connect connects as options say and closes with the test. One server loses no request:
+// where a context has no deadline, its answer is waited for as long as patience says.
 func (s *Server) Connect(tb testing.TB, options ...nats.Option) (*nats.Conn, jetstream.JetStream) {
 	tb.Helper()
-	return connect(tb, s.URL(), options...)
+	nc := connect(tb, s.URL(), options...)
+	return nc, jetStream(tb, nc, jetstream.WithDefaultTimeout(patience))
 }
 
-func connect(tb testing.TB, url string, options ...nats.Option) (*nats.Conn, jetstream.JetStream) {
+func connect(tb testing.TB, url string, options ...nats.Option) *nats.Conn {
 	tb.Helper()
 	options = append([]nats.Option{
-		nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
+		nats.Timeout(patience), nats.MaxReconnects(-1), nats.ReconnectWait(20 * time.Millisecond),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
 	}, options...)
 	nc, err := nats.Connect(url, options...)
@@ -193,11 +206,16 @@ func connect(tb testing.TB, url string, options ...nats.Option) (*nats.Conn, jet
 		tb.Fatalf("connect to %s: %v", url, err)
 	}
 	tb.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
+	return nc
+}
+
+func jetStream(tb testing.TB, nc *nats.Conn, options ...jetstream.JetStreamOpt) jetstream.JetStream {
+	tb.Helper()
+	js, err := jetstream.New(nc, options...)
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return nc, js
+	return js
 }
 
 // Raw publishes by the protocol itself, as a client of its own can write headers
@@ -209,7 +227,7 @@ func (s *Server) Raw(tb testing.TB, subject, header, data string) {
 		tb.Fatal(err)
 	}
 	defer c.Close()
-	if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(time.Minute)); err != nil {
 		tb.Fatal(err)
 	}
 	fmt.Fprintf(c, "CONNECT {\"headers\":true,\"verbose\":false,\"pedantic\":false}\r\nSUB answer 1\r\n")

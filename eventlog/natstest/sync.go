@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -22,13 +21,16 @@ func AnswerSync(tb testing.TB, nc *nats.Conn, js jetstream.JetStream) {
 			tb.Logf("sync: %v", err)
 		}
 	})
+	if err == nil {
+		err = nc.Flush()
+	}
 	if err != nil {
 		tb.Fatal(err)
 	}
 }
 
 func answerSync(nc *nats.Conn, js jetstream.JetStream, m *nats.Msg) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	id, _ := eventlog.DeviceOfSync(m.Subject)
 	log, err := logstream.Inspect(ctx, js)

@@ -142,7 +142,7 @@ func TestAStalledConnectionIsNotTheEnd(t *testing.T) {
 
 // Small messages end a request by their number, with bytes left, which the server
 // says too. A reader that took it for an error began again every 2,000 messages, and
-// was five times slower.
+// was five times slower: it had fifteen consumers.
 func TestManySmallMessagesAreReadInOneSession(t *testing.T) {
 	t.Parallel()
 	const n = 30_000
@@ -169,7 +169,7 @@ func TestManySmallMessagesAreReadInOneSession(t *testing.T) {
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	if made := consumers.Load(); came != n || made > 2 { // a second one, where a slow machine was silent for seconds
+	if made := consumers.Load(); came != n || made > 7 { // another one each time that a slow machine was silent for seconds
 		t.Errorf("%d messages came by %d consumers, want %d by one", came, made, n)
 	}
 }
