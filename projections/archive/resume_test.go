@@ -168,7 +168,7 @@ func TestARestoreThatWasCutShortIsFinishedByTheNext(t *testing.T) {
 		"while the log is sent": cut,
 		"while the log is sent, and the server noticed": func(t *testing.T, o *world) {
 			cut(t, o)
-			deadline := time.Now().Add(20 * time.Second)
+			deadline := time.Now().Add(time.Minute)
 			for { // until the server gives up waiting for the rest, and shows what it has
 				if _, err := logstream.Inspect(t.Context(), o.js); errors.Is(err, logstream.ErrRestoring) {
 					break

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -116,9 +117,15 @@ func messages(ctx context.Context, t *testing.T, js jetstream.JetStream, stream 
 	var all []stored
 	state := s.CachedInfo().State
 	for seq := state.FirstSeq; seq <= state.LastSeq; seq++ {
-		m, err := s.GetMsg(ctx, seq)
-		if err != nil {
-			continue // overtaken, in a bucket
+		var m *jetstream.RawStreamMsg
+		natstest.Settle(t, func(ctx context.Context) (err error) {
+			if m, err = s.GetMsg(ctx, seq); errors.Is(err, jetstream.ErrMsgNotFound) {
+				return nil // overtaken, in a bucket
+			}
+			return err
+		})
+		if m == nil {
+			continue
 		}
 		all = append(all, stored{m.Sequence, m.Time, m.Subject, m.Header, string(m.Data)})
 	}

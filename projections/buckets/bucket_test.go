@@ -1,6 +1,7 @@
 package buckets_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -53,38 +54,65 @@ func assign(t *testing.T, js jetstream.JetStream, device, deployment, body strin
 	return publish(t, js, d.Message("test", nats.NewInbox()))
 }
 
-func catchUp(t *testing.T, js jetstream.JetStream, bucket string) jetstream.KeyValue {
+// arrive waits until a bucket has what the log has.
+func arrive(ctx context.Context, js jetstream.JetStream, bucket string) error {
+	info, err := logstream.Inspect(ctx, js)
+	if err != nil {
+		return err
+	}
+	return buckets.WaitFor(ctx, js, bucket, info.Last)
+}
+
+func catchUp(t *testing.T, js jetstream.JetStream, bucket string) {
 	t.Helper()
-	info, err := logstream.Inspect(t.Context(), js)
+	if err := arrive(t.Context(), js, bucket); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// read reads a bucket as any KV client does: of several servers one may answer that is behind.
+func read(ctx context.Context, js jetstream.JetStream, bucket string) (map[string]string, error) {
+	if err := arrive(ctx, js, bucket); err != nil {
+		return nil, err
+	}
+	kv, err := js.KeyValue(ctx, bucket)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	if err := buckets.WaitFor(t.Context(), js, bucket, info.Last); err != nil {
-		t.Fatal(err)
+	keys, err := kv.Keys(ctx)
+	if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
+		return nil, err
 	}
-	kv, err := js.KeyValue(t.Context(), bucket)
-	if err != nil {
-		t.Fatal(err)
+	got := map[string]string{}
+	for _, k := range keys {
+		e, err := kv.Get(ctx, k)
+		if err != nil {
+			return nil, err
+		}
+		got[k] = string(e.Value())
 	}
-	return kv
+	return got, nil
 }
 
 func contents(t *testing.T, js jetstream.JetStream, bucket string) map[string]string {
 	t.Helper()
-	kv := catchUp(t, js, bucket)
-	got := map[string]string{}
-	keys, err := kv.Keys(t.Context())
-	if err != nil && !errors.Is(err, jetstream.ErrNoKeysFound) {
+	got, err := read(t.Context(), js, bucket)
+	if err != nil {
 		t.Fatal(err)
 	}
-	for _, k := range keys {
-		e, err := kv.Get(t.Context(), k)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got[k] = string(e.Value())
-	}
 	return got
+}
+
+// holds says in what a bucket differs from what it should hold.
+func holds(ctx context.Context, js jetstream.JetStream, bucket string, want map[string]string) error {
+	got, err := read(ctx, js, bucket)
+	if err != nil {
+		return err
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		return fmt.Errorf("bucket %s (-want +got):\n%s", bucket, diff)
+	}
+	return nil
 }
 
 // The log takes an id again once its own window has passed. A rebuild, which
@@ -286,7 +314,7 @@ func TestNewValuesAreSentToTheirDeviceAndARebuildSendsNone(t *testing.T) {
 	}
 	next := func() *nats.Msg {
 		t.Helper()
-		m, err := live.NextMsg(10 * time.Second)
+		m, err := live.NextMsg(time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}

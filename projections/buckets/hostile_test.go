@@ -21,7 +21,7 @@ import (
 // the log has, or is not found to be sound.
 func sound(t *testing.T, js jetstream.JetStream) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	log, err := logstream.Inspect(ctx, js)
 	if err != nil {
@@ -50,7 +50,7 @@ func TestAReportAsLargeAsTheLogTakesStopsNoBucket(t *testing.T) {
 	if _, err := js.Publish(t.Context(), subject, []byte(data+"x")); err == nil {
 		t.Error("the log takes more than it should, and this test shows nothing")
 	}
-	if _, err := nc.Request(eventlog.StateSubject("good", "web"), []byte(`{}`), 5*time.Second); err != nil {
+	if _, err := nc.Request(eventlog.StateSubject("good", "web"), []byte(`{}`), 30*time.Second); err != nil {
 		t.Fatal(err)
 	}
 	sound(t, js)
@@ -140,7 +140,7 @@ func TestABucketThatCannotGoOnHoldsUpNothingElse(t *testing.T) {
 	ensure(t, js)
 	s.Raw(t, eventlog.StateSubject("good", "web"), "NATS/1.0\r\n\r\n", `{}`)
 	s.Raw(t, eventlog.StateSubject("evil", "web"), "NATS/1.0\r\nNats-Expected-X: Nats-TTLNats-TTL\r\nNats-TTL: soon\r\n\r\n", "{}")
-	for until := time.Now().Add(30 * time.Second); ; time.Sleep(10 * time.Millisecond) { // poll
+	for until := time.Now().Add(2 * time.Minute); ; time.Sleep(10 * time.Millisecond) { // poll
 		m, err := buckets.Lacks(t.Context(), js, eventlog.BucketState)
 		if err == nil && m != nil && m.Subject == eventlog.StateSubject("evil", "web") {
 			break

@@ -1,6 +1,7 @@
 package buckets_test
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -17,10 +18,11 @@ import (
 
 func configOf(t *testing.T, js jetstream.JetStream, bucket string) jetstream.StreamConfig {
 	t.Helper()
-	s, err := js.Stream(t.Context(), eventlog.BucketStream(bucket))
-	if err != nil {
-		t.Fatal(err)
-	}
+	var s jetstream.Stream
+	natstest.Settle(t, func(ctx context.Context) (err error) {
+		s, err = js.Stream(ctx, eventlog.BucketStream(bucket))
+		return err
+	})
 	return s.CachedInfo().Config
 }
 

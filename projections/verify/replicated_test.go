@@ -29,9 +29,10 @@ func TestAReplicatedLogAgrees(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := a.Elect(t.Context(), eventlog.Leader{Identity: "op"}, at); err != nil {
-		t.Fatal(err)
-	}
+	natstest.Settle(t, func(ctx context.Context) error {
+		_, err := a.Elect(ctx, eventlog.Leader{Identity: "op"}, at)
+		return err
+	})
 	drafts := make([]eventlog.Draft, 300)
 	for i := range drafts {
 		drafts[i] = eventlog.Draft{
