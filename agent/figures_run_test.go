@@ -16,8 +16,15 @@ func TestThePulseHasTheAgentsFigures(t *testing.T) {
 	}
 	stop := w.agent()
 	w.await("the agent looked at its containers", func() bool { f := figures(); return f != nil && f.Run > 0 && !f.EngineDown })
-	run := figures().Run
+	var run uint64
+	w.await("which run it is", func() bool {
+		f := figures()
+		if f != nil {
+			run = f.Run
+		}
+		return run > 0
+	})
 	stop()
 	w.agent()
-	w.await("another run of the agent", func() bool { return figures().Run != run })
+	w.await("another run of the agent", func() bool { f := figures(); return f != nil && f.Run != run })
 }

@@ -93,7 +93,7 @@ func TestWithoutATokenNoServerIsBotheredAndTheFirstTokenIsUsedAtOnce(t *testing.
 func TestAfterAnOutageTheNextTokenIsUsedAtOnce(t *testing.T) {
 	t.Parallel()
 	s := startSmall(t, bus.Options{})
-	s.tokens.issue(time.Second)
+	s.tokens.issue(10 * time.Second) // in which a busy machine comes to connect
 	await(t, "a connection", s.Connected)
 	await(t, "its end", func() bool { return !s.Connected() })
 	await(t, "a back-off of seconds", func() bool { return strings.Count(s.log.String(), "no connection to NATS yet") > 4 })

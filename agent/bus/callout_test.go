@@ -16,9 +16,10 @@ import (
 )
 
 // accountsWithCallout has what crosses between the accounts; deploy/accounts has
-// the whole of it. A device is let in by the auth callout of the test.
+// the whole of it. A device is let in by the auth callout of the test, for which servers
+// wait long, as a busy machine stands still for seconds.
 const accountsWithCallout = `
-authorization { timeout: 1.8, auth_callout { issuer: %s, account: AUTH, auth_users: [callout, fleet] } }
+authorization { timeout: 20, auth_callout { issuer: %s, account: AUTH, auth_users: [callout, fleet] } }
 accounts {
   AUTH { users: [{ user: callout, password: x }] }
   FLEET {

@@ -24,13 +24,14 @@ import (
 	"fleet.nationtech.io/agent/store"
 	"fleet.nationtech.io/agent/trust"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/eventlog/pause"
 )
 
 // Over many rollovers, while requests, live values, commands and streamed
-// commands go on, nothing is lost, nothing is doubled, and nothing is later by a
-// second than what goes on beside it on a connection that never changes.
+// commands go on, nothing is lost, nothing is doubled, and nothing is later by
+// seconds than what goes on beside it on a connection that never changes.
 func TestOverManyRolloversNothingIsLostOrDoubled(t *testing.T) {
 	t.Parallel()
 	for name, tc := range map[string]struct {
@@ -61,7 +62,11 @@ func TestOverManyRolloversNothingIsLostOrDoubled(t *testing.T) {
 }
 
 // tokenLife leaves a loaded machine time for a rollover.
-const tokenLife = 10 * time.Second
+const tokenLife = time.Minute
+
+// late is by how much a rollover makes something too late: a connection that was lost is tried
+// again after up to 15 s. A busy machine lets single goroutines stand still for seconds.
+const late = 5 * time.Second
 
 // world is a device on real servers with accounts and a callout, and a fleet that
 // talks to it.
@@ -96,7 +101,10 @@ func newWorld(t *testing.T, servers int) *world {
 	auth, _ := connect(t, nats.UserInfo("callout", "x"))
 	c.serve(auth)
 	w.fleet, w.js = connect(t, nats.UserInfo("fleet", "x"))
-	natstest.EnsureLog(t, w.js, servers)
+	natstest.Settle(t, func(ctx context.Context) error { // on one server: of several, those that elect lose a report themselves
+		_, err := logstream.Ensure(ctx, w.js, logstream.Config{})
+		return err
+	})
 	w.store = &desired{}
 	w.answerSyncs()
 
@@ -170,7 +178,7 @@ func (w *world) report(ctx context.Context) {
 		m.Header.Set(jetstream.MsgIDHeader, ulid.Make().String())
 		m.Data = []byte(`{"device_id":"pi-01","deployment":"web","phase":"Running"}`)
 		began := time.Now()
-		brief, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		brief, cancel := context.WithTimeout(context.Background(), time.Minute)
 		answer, err := w.bus.Request(brief, m)
 		cancel()
 		var ack struct{ Seq uint64 }
@@ -295,7 +303,8 @@ func (w *world) stream(ctx context.Context) {
 	}
 }
 
-// control measures what the machine makes late by itself.
+// control measures what the machine makes late by itself, in its pauses too: the whole
+// process may stand still then.
 func (w *world) control(ctx context.Context) {
 	sub, err := w.fleet.Subscribe("control", func(m *nats.Msg) { _ = m.Respond(nil) }) // a lost answer is seen below
 	if err != nil {
@@ -303,13 +312,12 @@ func (w *world) control(ctx context.Context) {
 		return
 	}
 	defer func() { _ = sub.Unsubscribe() }()
-	for ctx.Err() == nil {
-		began := time.Now()
+	for began := time.Now(); ctx.Err() == nil; began = time.Now() {
+		pause.For(ctx, 5*time.Millisecond)
 		if _, err := w.fleet.Request("control", nil, time.Minute); err != nil {
 			w.t.Error(err)
 		}
 		atMost(&w.worst.control, began)
-		pause.For(ctx, 5*time.Millisecond)
 	}
 }
 
@@ -335,7 +343,7 @@ func (w *world) command(verb string, want int, worst *atomic.Int64) {
 			}
 			atMost(worst, last)
 			last = time.Now()
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			w.t.Errorf("%s: answer %d never came", verb, i)
 			return
 		}
@@ -353,16 +361,14 @@ func (w *world) judge() {
 		w.t.Errorf("live value %d was lost", sequence)
 		return true
 	})
-	stream, err := w.js.Stream(w.t.Context(), eventlog.LogStream)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	info, err := stream.Info(w.t.Context())
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	if int64(info.State.Msgs) != w.reports.Load() {
-		w.t.Errorf("the log has %d reports of %d", info.State.Msgs, w.reports.Load())
+	var has uint64
+	natstest.Settle(w.t, func(ctx context.Context) error {
+		log, err := logstream.Inspect(ctx, w.js)
+		has = log.Last
+		return err
+	})
+	if int64(has) != w.reports.Load() {
+		w.t.Errorf("the log has %d reports of %d", has, w.reports.Load())
 	}
 	if n := w.store.twice(); n > 0 {
 		w.t.Errorf("the session took %d live values twice", n)
@@ -375,7 +381,7 @@ func (w *world) judge() {
 		w.rollovers(), w.reports.Load(), ms(&w.worst.report), w.live.Load(), ms(&w.worst.live), w.pings.Load(), ms(&w.worst.ping),
 		w.streams.Load(), streamed, ms(&w.worst.stream), w.heardTwice.Load(), ms(&w.worst.control))
 	for what, worst := range map[string]*atomic.Int64{"report": &w.worst.report, "live value": &w.worst.live, "ping": &w.worst.ping, "streamed answer": &w.worst.stream} {
-		if worst.Load() > w.worst.control.Load()+time.Second.Microseconds() {
+		if worst.Load() > w.worst.control.Load()+late.Microseconds() {
 			w.t.Errorf("the slowest %s took %s, and %s beside it", what, ms(worst), ms(&w.worst.control))
 		}
 	}

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"fmt"
 	"log/slog"
-	"net"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +25,7 @@ func TestADeviceGetsInOverTLSWhateverItsClock(t *testing.T) {
 	today := time.Now()
 	ca := trusttest.NewAuthority(t, today.AddDate(-5, 0, 0))
 	certificate := ca.Sign("bus.example.org", today.AddDate(0, -1, 0), today.AddDate(0, 2, 0))
-	port := freePort(t)
+	port := natstest.FreePort(t)
 	srv := natstest.Start(t, natstest.Config(t, onePassword), func(o *server.Options) {
 		o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{certificate}}
 		o.Websocket = server.WebsocketOpts{Host: "127.0.0.1", Port: port, TLSConfig: o.TLSConfig}
@@ -114,14 +113,4 @@ func TestADeviceLearnsTheTimeFromALaterTryToo(t *testing.T) {
 	await(t, "a try without a network", func() bool { return strings.Contains(log.String(), "no connection to NATS yet") })
 	srv.Start()
 	await(t, "a connection", nc.IsConnected)
-}
-
-func freePort(t *testing.T) int {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port
 }

@@ -232,7 +232,7 @@ func TestItAsksUntilItIsAnswered(t *testing.T) {
 			server := natstest.Start(t)
 			nc, _ := server.Connect(t)
 			o := newOperator(t, nc, bad)
-			s := start(t, deviceConn(t, server), session.Options{Timeout: 100 * time.Millisecond, MaxRetry: 50 * time.Millisecond})
+			s := start(t, deviceConn(t, server), session.Options{Timeout: time.Second, MaxRetry: 50 * time.Millisecond})
 			await(t, "a third question", func() bool { return o.count() > 2 })
 			if got := s.store.of("web"); got.Sequence != 0 {
 				t.Errorf("believed %+v", got)
@@ -253,19 +253,21 @@ func TestItFollowsLiveAndAsksAgainAtAGap(t *testing.T) {
 	o := newOperator(t, nc, whole("A", 5, "{5}"))
 	s := start(t, deviceConn(t, server), session.Options{})
 	await(t, "the answer", s.has("web", "{5}"))
+	asked := o.count()
 	o.live("web", "{6}", 6, 2, 1)
 	await(t, "a live value", s.has("web", "{6}"))
 	o.live("web", "{7}", 7, 3, 2)
 	await(t, "the next", s.has("web", "{7}"))
-	if n := o.count(); n != 1 {
-		t.Errorf("asked %d times", n)
+	if n := o.count(); n != asked {
+		t.Errorf("asked %d times more", n-asked)
 	}
 	o.then(whole("A", 9, "{9}"))
 	o.live("web", "{9}", 9, 5, 4) // the one of sequence 8 is missing
-	await(t, "a second question", func() bool { return o.count() == 2 })
+	await(t, "a second question", func() bool { return o.count() > asked })
 	await(t, "what it says", s.has("web", "{9}"))
+	asked = o.count()
 	s.Resync()
-	await(t, "a third, for it was told to", func() bool { return o.count() == 3 })
+	await(t, "a third, for it was told to", func() bool { return o.count() > asked })
 }
 
 func TestItAsksAgainFromTimeToTimeAndAtEachConnection(t *testing.T) {

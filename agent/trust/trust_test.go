@@ -40,7 +40,7 @@ func serve(t *testing.T, a *trusttest.Authority, name string, from, until time.T
 func dial(s *trust.Servers, address, name string) error {
 	config := s.TLS()
 	config.ServerName = name
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", address, config)
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: time.Minute}, "tcp", address, config)
 	if err == nil {
 		c.Close()
 	}
