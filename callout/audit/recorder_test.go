@@ -62,9 +62,23 @@ func lines(t *testing.T, js jetstream.JetStream) (got []string) {
 
 func await(t *testing.T, js jetstream.JetStream, n int) []string {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if got := lines(t, js); len(got) >= n || time.Now().After(deadline) {
 			return got
+		}
+	}
+}
+
+// followed waits until replicas know that the log has a grant.
+func followed(t *testing.T, device, digest string, replicas ...*audit.Recorder) {
+	t.Helper()
+	deadline := time.Now().Add(time.Minute)
+	for _, r := range replicas {
+		for r.Known(device) != digest {
+			if time.Now().After(deadline) {
+				t.Fatalf("of %s a replica knows %q, want %q", device, r.Known(device), digest)
+			}
+			time.Sleep(5 * time.Millisecond) // poll
 		}
 	}
 }
@@ -90,7 +104,9 @@ func TestTwoReplicasRecordOneGrantOnce(t *testing.T) {
 		if got := await(t, js, (round+1)*devices); len(got) != (round+1)*devices {
 			t.Fatalf("round %d: %d events, want %d", round, len(got), (round+1)*devices)
 		}
-		time.Sleep(300 * time.Millisecond) // both have followed what the other one wrote
+		for i := range devices { // both have followed what the other one wrote
+			followed(t, fmt.Sprintf("pi-%d", i), digest, a, b)
+		}
 	}
 	stopA()
 	stopB()

@@ -265,7 +265,7 @@ func TestAnIdentityReachesNothingThatIsClosed(t *testing.T) {
 				if !errors.Is(err, nats.ErrPermissionViolation) {
 					t.Errorf("%s: %s: %v", name, what, err)
 				}
-			case <-time.After(5 * time.Second):
+			case <-time.After(time.Minute):
 				t.Errorf("%s: %s is open", name, what)
 			}
 		}
@@ -318,7 +318,7 @@ func (w *world) rawLogin(token string) (net.Conn, *bufio.Scanner) {
 			w.t.Fatal(err)
 		}
 		w.t.Cleanup(func() { _ = c.Close() }) // the server may have closed it
-		if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+		if err := c.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 			w.t.Fatal(err)
 		}
 		lines := bufio.NewScanner(c)
@@ -348,7 +348,7 @@ func TestASecondCONNECTGivesWhatItsTokenGivesAndIsRevokedWithIt(t *testing.T) {
 	for lines.Scan() {
 		continue // until the server ends the connection
 	}
-	if took := time.Since(began); took > 2*time.Second {
+	if took := time.Since(began); took > tooLate {
 		t.Errorf("it ended %v after the revocation", took)
 	}
 	c, lines = w.rawLogin(w.provider.Device("pi-01").Token(t))
@@ -382,10 +382,10 @@ func TestAClientDoesNotChooseItsName(t *testing.T) {
 	w.start()
 	for name, connect := range map[string]func(url, token string) (*nats.Conn, error){
 		"by a name": func(url, token string) (*nats.Conn, error) {
-			return nats.Connect(url, nats.Token(token), nats.Name("operator"))
+			return nats.Connect(url, nats.Token(token), nats.Name("operator"), nats.Timeout(20*time.Second))
 		},
 		"by a user beside the token": func(url, token string) (*nats.Conn, error) {
-			return nats.Connect(strings.Replace(url, "nats://", "nats://device-pi-02:x@", 1), nats.Token(token))
+			return nats.Connect(strings.Replace(url, "nats://", "nats://device-pi-02:x@", 1), nats.Token(token), nats.Timeout(20*time.Second))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -394,9 +394,8 @@ func TestAClientDoesNotChooseItsName(t *testing.T) {
 				return // refused: so be it
 			}
 			defer nc.Close()
-			if n := w.connections("DEVICES", "device-pi-01"); n != 1 {
-				t.Errorf("%d connections of device-pi-01, want 1", n)
-			}
+			// One that was closed before may be known to the server for a moment more.
+			eventually(t, "one connection of device-pi-01", func() bool { return w.connections("DEVICES", "device-pi-01") == 1 })
 		})
 	}
 }
@@ -435,7 +434,7 @@ func TestATokenOpensNoMoreThanItsLimits(t *testing.T) {
 		select {
 		case err := <-refused:
 			t.Logf("it is refused: %v", err)
-		case <-time.After(5 * time.Second):
+		case <-time.After(time.Minute):
 			t.Error("65 subscriptions are open")
 		}
 	})

@@ -22,7 +22,7 @@ func TestADeviceLogsInAndReportsAsItself(t *testing.T) {
 	w := newWorld(t)
 	w.start()
 	nc := w.connect(w.provider.Device("pi-01").Token(t), nats.CustomInboxPrefix(eventlog.InboxPrefix("pi-01")))
-	if _, err := nc.Request(eventlog.StateSubject("pi-01", "web"), []byte(`{"device_id":"pi-01","deployment":"web","phase":"Running"}`), 5*time.Second); err != nil {
+	if _, err := nc.Request(eventlog.StateSubject("pi-01", "web"), []byte(`{"device_id":"pi-01","deployment":"web","phase":"Running"}`), 30*time.Second); err != nil {
 		t.Errorf("its own report is not acknowledged: %v", err)
 	}
 	if _, err := nc.Request(eventlog.StateSubject("pi-02", "web"), []byte(`{}`), 200*time.Millisecond); err == nil {
@@ -50,7 +50,7 @@ func TestPersonsAndServicesLogInToTheirAccounts(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			nc := w.connect(tt.draft.Token(t), nats.CustomInboxPrefix(eventlog.InboxPrefix(tt.actor)))
-			if _, err := nc.Request(tt.request, []byte(`{"last_by_subj":"fleet.evt.leader"}`), 5*time.Second); err != nil {
+			if _, err := nc.Request(tt.request, []byte(`{"last_by_subj":"fleet.evt.leader"}`), 30*time.Second); err != nil {
 				t.Errorf("%s: %v", tt.request, err)
 			}
 			if m, err := nc.Request(tt.refused, nil, 200*time.Millisecond); err == nil {
@@ -63,12 +63,8 @@ func TestPersonsAndServicesLogInToTheirAccounts(t *testing.T) {
 func TestUsersOfTheConfigurationLogInByPasswordWithoutTheCallout(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t) // no callout runs
-	nc, err := nats.Connect(w.server.URL(), nats.UserInfo("lab", "l"), nats.NoReconnect())
-	if err != nil {
-		t.Fatal(err)
-	}
-	nc.Close()
-	if nc, err := nats.Connect(w.server.URL(), nats.UserInfo("lab", "wrong"), nats.NoReconnect()); !errors.Is(err, nats.ErrAuthorization) {
+	w.server.Connect(t, nats.UserInfo("lab", "l"), nats.NoReconnect())
+	if nc, err := nats.Connect(w.server.URL(), nats.UserInfo("lab", "wrong"), nats.NoReconnect(), nats.Timeout(20*time.Second)); !errors.Is(err, nats.ErrAuthorization) {
 		nc.Close()
 		t.Errorf("a wrong password: %v", err)
 	}
@@ -79,15 +75,15 @@ func TestAConnectionEndsWithItsToken(t *testing.T) {
 	w := newWorld(t)
 	w.start()
 	closed := make(chan struct{})
-	exp := time.Now().Add(2 * time.Second)
+	exp := time.Now().Add(8 * time.Second) // in which a busy machine comes to connect
 	nc := w.connect(w.provider.Device("pi-01").With("exp", exp.Unix()).Token(t), nats.ClosedHandler(func(*nats.Conn) { close(closed) }))
 	select {
 	case <-closed:
-		if late := time.Since(exp); late > time.Second {
+		if late := time.Since(exp); late > token.DefaultLeeway/2 { // a server that gave a leeway would end it by that later
 			t.Errorf("it ended %v after its token", late)
 		}
-	case <-time.After(10 * time.Second):
-		t.Error("it outlives its token by 8 s")
+	case <-time.After(time.Minute):
+		t.Error("it outlives its token")
 	}
 	nc.Close()
 }
@@ -101,8 +97,7 @@ func TestAnOpaqueTokenLogsIn(t *testing.T) {
 	}
 	r := w.start(func(o *service.Options) { o.Introspection = key })
 	w.connect(w.provider.Opaque(w.provider.Device("pi-01").Claims))
-	w.refused("an unknown opaque token", "opaque")
-	r.await(t, "fleet_callout_decisions_total", 1, `"Inactive"`)
+	r.refused(w, "an unknown opaque token", "opaque", refusal.Inactive)
 }
 
 func TestLoginsAreRecordedWhenSomethingChanged(t *testing.T) {
@@ -116,10 +111,10 @@ func TestLoginsAreRecordedWhenSomethingChanged(t *testing.T) {
 	r.await(t, "fleet_callout_events_total", 2, `"granted"`)
 	w.connect(w.provider.Person("17", "operator").Token(t)).Close()
 	r.await(t, "fleet_callout_events_total", 3, `"granted"`)
-	w.refused("an expired token", w.provider.Device("pi-01").With("exp", time.Now().Add(-time.Hour).Unix()).Token(t))
-	w.refused("an expired token again", w.provider.Device("pi-01").With("exp", time.Now().Add(-time.Hour).Unix()).Token(t))
-	w.refused("a forged token for another's subject", w.provider.Device("pi-02").Sign(jwt.SigningMethodRS256, providertest.AttackersKey()).Token(t))
-	w.refused("another organization's user with a device's id", w.provider.Device("pi-03").With("urn:zitadel:iam:user:resourceowner:id", providertest.OtherOrg).Token(t))
+	r.refused(w, "an expired token", w.provider.Device("pi-01").With("exp", time.Now().Add(-time.Hour).Unix()).Token(t), refusal.Expired)
+	r.refused(w, "an expired token again", w.provider.Device("pi-01").With("exp", time.Now().Add(-time.Hour).Unix()).Token(t), refusal.Expired)
+	r.refused(w, "a forged token for another's subject", w.provider.Device("pi-02").Sign(jwt.SigningMethodRS256, providertest.AttackersKey()).Token(t), refusal.BadSignature)
+	r.refused(w, "another organization's user with a device's id", w.provider.Device("pi-03").With("urn:zitadel:iam:user:resourceowner:id", providertest.OtherOrg).Token(t), refusal.NoRole)
 	r.stop()
 
 	type line struct {

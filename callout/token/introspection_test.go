@@ -15,12 +15,12 @@ import (
 func introspecting(t *testing.T, c token.Credentials) (*providertest.Provider, *token.Verifier, *time.Duration) {
 	t.Helper()
 	p := providertest.Start(t)
-	source, err := token.NewProvider(token.ProviderOptions{Issuer: p.Issuer(), Timeout: time.Second})
+	source, err := token.NewProvider(token.ProviderOptions{Issuer: p.Issuer(), Timeout: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	later := new(time.Duration)
-	now := func() time.Time { return time.Now().Add(*later) }
+	later, began := new(time.Duration), time.Now()
+	now := func() time.Time { return began.Add(*later) }
 	v, err := token.NewVerifier(token.Options{
 		Issuer: p.Issuer(), Project: providertest.Project, Now: now, Keys: token.NewKeys(token.KeysOptions{Source: source}),
 		Introspector: token.NewIntrospector(token.IntrospectorOptions{Provider: source, Credentials: c, Now: now}),

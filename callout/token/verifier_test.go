@@ -26,7 +26,7 @@ type side struct {
 func start(t *testing.T, change ...func(*token.KeysOptions, *token.Options)) side {
 	t.Helper()
 	p := providertest.Start(t)
-	source, err := token.NewProvider(token.ProviderOptions{Issuer: p.Issuer(), Timeout: time.Second})
+	source, err := token.NewProvider(token.ProviderOptions{Issuer: p.Issuer(), Timeout: 5 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,9 +42,9 @@ func start(t *testing.T, change ...func(*token.KeysOptions, *token.Options)) sid
 		t.Fatal(err)
 	}
 	go func() { _ = keys.Run(t.Context()) }() // ends with the test
-	for deadline := time.Now().Add(10 * time.Second); !keys.Ready(); time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); !keys.Ready(); time.Sleep(time.Millisecond) {
 		if time.Now().After(deadline) {
-			t.Fatal("the keys were not read within 10 s")
+			t.Fatal("the keys were not read within a minute")
 		}
 	}
 	return side{p, keys, v}
@@ -52,7 +52,7 @@ func start(t *testing.T, change ...func(*token.KeysOptions, *token.Options)) sid
 
 func TestEachRefusalHasItsReason(t *testing.T) {
 	t.Parallel()
-	s := start(t)
+	s := start(t, func(k *token.KeysOptions, _ *token.Options) { k.MinInterval = time.Hour }) // the provider is not asked again
 	p := s.provider
 	good := func() *providertest.Draft { return p.Device("pi-01") }
 	now := time.Now()
