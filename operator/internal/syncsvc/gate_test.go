@@ -54,7 +54,7 @@ func TestARestoredLogIsWithheldUntilItIsReconciled(t *testing.T) {
 	}
 	becomes := func(want string) {
 		t.Helper()
-		deadline := time.Now().Add(10 * time.Second)
+		deadline := time.Now().Add(time.Minute)
 		for got := answered(); got != want; got = answered() {
 			if time.Now().After(deadline) {
 				t.Fatalf("refused with %q, want %q", got, want)

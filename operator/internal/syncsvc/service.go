@@ -18,10 +18,7 @@ import (
 	"fleet.nationtech.io/operator/internal/state"
 )
 
-const (
-	drainTimeout = 2 * time.Second // how long a replica that ends goes on answering
-	flushTimeout = time.Second
-)
+const flushTimeout = time.Second
 
 // queueGroup makes the replicas share the requests.
 const queueGroup = "fleet-sync"
@@ -41,6 +38,7 @@ type Options struct {
 	Workers int           // answers made at a time; 0: 8
 	Waiting int           // devices that may wait for theirs; 0: 8192
 	Timeout time.Duration // how long a bucket that lags behind the fold is waited for; 0: 2 s
+	Drain   time.Duration // how long a replica that ends goes on answering; 0: 2 s
 	// Log asks the log about itself: what a restored one says is withheld until
 	// it has been reconciled. Without it, nothing is.
 	Log      func(context.Context) (logstream.Info, error)
@@ -79,6 +77,9 @@ func New(nc *nats.Conn, fold Fold, bucket Bucket, o Options) *Service {
 	if o.Timeout == 0 {
 		o.Timeout = 2 * time.Second
 	}
+	if o.Drain == 0 {
+		o.Drain = 2 * time.Second
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -89,7 +90,7 @@ func New(nc *nats.Conn, fold Fold, bucket Bucket, o Options) *Service {
 }
 
 // Run answers until the context ends. Then it takes no more questions, and answers
-// those that it has taken, for drainTimeout at most. It may be called once.
+// those that it has taken, for Options.Drain at most. It may be called once.
 func (s *Service) Run(ctx context.Context) error {
 	subject := eventlog.SyncSubject(eventlog.Wildcard)
 	sub, err := s.nc.QueueSubscribe(subject, queueGroup, s.take)
@@ -105,7 +106,7 @@ func (s *Service) Run(ctx context.Context) error {
 		workers.Go(func() { s.work(answering) })
 	}
 	<-ctx.Done()
-	defer time.AfterFunc(drainTimeout, end).Stop()
+	defer time.AfterFunc(s.options.Drain, end).Stop()
 	if err := sub.Drain(); err != nil {
 		end() // the connection is closed: nobody would get an answer
 	}

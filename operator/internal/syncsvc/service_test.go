@@ -121,7 +121,7 @@ func (w *world) ask(device, nonce string) []*nats.Msg {
 	}
 	var got []*nats.Msg
 	for {
-		m, err := sub.NextMsg(10 * time.Second)
+		m, err := sub.NextMsg(time.Minute)
 		if err != nil {
 			w.t.Fatalf("after %d messages: %v", len(got), err)
 		}
@@ -189,7 +189,7 @@ func TestMoreKeysThanOneDirectGetGives(t *testing.T) {
 	position := w.position(last, names...)
 	position.Desired = desired // the bucket may still be filling as the first piece is read
 	w.fold.set(position)
-	w.serve(syncsvc.DesiredState{JS: w.js}, syncsvc.Options{Timeout: 10 * time.Second})
+	w.serve(syncsvc.DesiredState{JS: w.js}, syncsvc.Options{Timeout: 30 * time.Second})
 	keys := map[string]bool{}
 	for _, m := range w.ask("pi-01", "nonce-0001") {
 		keys[m.Header.Get("Fleet-Key")] = true
@@ -274,7 +274,7 @@ func TestBeyondTheQueueDevicesAreToldToAskAgain(t *testing.T) {
 	for _, q := range []string{"b", "b", "b", "c", "d"} { // b asks thrice and takes one place
 		send(q, "question-"+q)
 	}
-	m, err := sub.NextMsg(5 * time.Second)
+	m, err := sub.NextMsg(time.Minute)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -284,7 +284,7 @@ func TestBeyondTheQueueDevicesAreToldToAskAgain(t *testing.T) {
 	close(b.release)
 	var ends []string
 	for range 3 {
-		m, err := sub.NextMsg(5 * time.Second)
+		m, err := sub.NextMsg(time.Minute)
 		if err != nil {
 			t.Fatal(err)
 		}
