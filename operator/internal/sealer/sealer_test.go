@@ -3,6 +3,7 @@ package sealer
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"testing"
 	"time"
@@ -138,11 +139,20 @@ func (w *world) seals() (all []eventlog.Seal) {
 // await polls until so many seals are there, and gives the last.
 func (w *world) await(n int) eventlog.Seal {
 	w.Helper()
-	for end := time.Now().Add(20 * time.Second); ; {
-		if all := w.seals(); len(all) >= n {
-			return all[len(all)-1]
-		} else if time.Now().After(end) {
-			w.Fatalf("%d seals, want %d", len(all), n)
+	var all []eventlog.Seal
+	w.eventually(fmt.Sprintf("%d seals", n), func() bool {
+		all = w.seals()
+		return len(all) >= n
+	})
+	return all[len(all)-1]
+}
+
+// eventually polls until something holds.
+func (w *world) eventually(what string, holds func() bool) {
+	w.Helper()
+	for end := time.Now().Add(time.Minute); !holds(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			w.Fatalf("not within a minute: %s", what)
 		}
 	}
 }
@@ -165,22 +175,20 @@ func TestTheLogIsSealedByCountAndByTimeAndNotForSealsAlone(t *testing.T) {
 	w.process(1000, 300*time.Millisecond) // another process
 	w.lead()                              // 12
 	w.say(3)
-	s := w.await(2)
-	for s.TreeSize < 15 { // the election may have been sealed alone
-		s = w.await(len(w.seals()) + 1)
-	}
+	var s eventlog.Seal
+	w.eventually("a seal over all", func() bool { // the election may have been sealed alone
+		s = w.await(2)
+		return s.TreeSize >= 15
+	})
 	n := len(w.seals())
 	quiet := time.NewTimer(time.Second)
 	<-quiet.C // several intervals in which nothing but the seal came
 	if got := len(w.seals()); got != n {
 		t.Errorf("%d seals over nothing but seals", got-n)
 	}
-	if got := testutil.ToFloat64(w.metrics.sealed); got != float64(s.TreeSize) {
-		t.Errorf("sealed_sequence is %v, want %d", got, s.TreeSize)
-	}
-	if got := testutil.ToFloat64(w.metrics.lag); got != 1 {
-		t.Errorf("the lag is %v, want the seal itself", got)
-	}
+	w.eventually(fmt.Sprintf("sealed_sequence is %d, and the lag the seal itself", s.TreeSize), func() bool {
+		return testutil.ToFloat64(w.metrics.sealed) == float64(s.TreeSize) && testutil.ToFloat64(w.metrics.lag) == 1
+	})
 	w.end()
 }
 
@@ -240,11 +248,7 @@ func TestNothingIsSealedOverASealThatContradictsTheLog(t *testing.T) {
 	forged.Signature = make([]byte, 64)
 	append1(forged)
 	w.say(5)
-	for end := time.Now().Add(20 * time.Second); testutil.ToFloat64(w.metrics.sealed) < 12; {
-		if time.Now().After(end) {
-			t.Fatal("a forged seal stopped the sealing")
-		}
-	}
+	w.eventually("a forged seal stops no sealing", func() bool { return testutil.ToFloat64(w.metrics.sealed) >= 12 })
 
 	other := seal.NewTree()
 	for n := range uint64(15) {
@@ -267,7 +271,7 @@ func TestNothingIsSealedOverASealThatContradictsTheLog(t *testing.T) {
 		if !errors.Is(err, errBroken) {
 			t.Errorf("told of %v", err)
 		}
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("nobody was told")
 	}
 	if testutil.ToFloat64(w.metrics.broken) != 1 {
