@@ -49,7 +49,7 @@ func run(t *testing.T, js jetstream.JetStream, change ...func(*state.Options)) *
 	// No deadline, as in the operator: with one, a request that is lost while the
 	// server restarts is waited for until then.
 	ctx, cancel := context.WithCancel(t.Context())
-	timeout := time.AfterFunc(time.Minute, cancel)
+	timeout := time.AfterFunc(3*time.Minute, cancel) // of a test on a busy machine
 	t.Cleanup(func() { timeout.Stop() })
 	r.ctx = ctx
 	done := make(chan error, 1)

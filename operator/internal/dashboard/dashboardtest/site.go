@@ -57,6 +57,7 @@ func New(t testing.TB, js jetstream.JetStream, change ...func(*dashboard.Options
 	o := dashboard.Options{
 		JS: js, Moments: s.Moments, Events: eventsapi.New(eventsapi.Options{JS: js, Fold: fold, Registry: registry, Logger: quiet}),
 		Registry: registry, Logger: quiet, Now: time.Now,
+		FoldTime: time.Minute, // a busy machine folds late
 	}
 	for _, c := range change {
 		c(&o)

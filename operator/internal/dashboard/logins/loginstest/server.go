@@ -42,7 +42,7 @@ accounts {
   SYS { users: [ { user: sys, password: secret } ] }
 }
 system_account: SYS
-authorization { auth_callout { issuer: %s, account: FLEET, auth_users: [ operator, sys ] } }`, issuer)))
+authorization { timeout: 20, auth_callout { issuer: %s, account: FLEET, auth_users: [ operator, sys ] } }`, issuer)))
 	nc, js := server.Connect(t, nats.UserInfo("operator", "secret"))
 	s := &Server{Server: server, JS: js, logins: map[string]int{}, grants: map[string]func(int) bool{}}
 	_, err = nc.Subscribe("$SYS.REQ.USER.AUTH", func(m *nats.Msg) {
