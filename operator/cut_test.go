@@ -86,7 +86,7 @@ func TestAnOperatorThatMissedTheAdoptionOfItsLogDeposesNobody(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
 	x := w.wire()
-	nc, err := nats.Connect("nats://"+x.l.Addr().String(), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
+	nc, err := nats.Connect("nats://"+x.l.Addr().String(), nats.Timeout(20*time.Second), nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -86,7 +86,7 @@ func TestARebuildThatDiedIsFinishedByTheLeader(t *testing.T) {
 		}
 		took := time.Since(began)
 		t.Logf("cut %s: repaired and told %s after", cut.when, took.Round(time.Millisecond))
-		if took > 15*time.Second {
+		if took > 45*time.Second { // 15 s, and on a busy machine a look or two that fail, each repeated after 10 s
 			t.Errorf("cut %s: repaired and told only after %s", cut.when, took)
 		}
 		eventually(t, "it is recorded that devices were told", func() string {
@@ -99,18 +99,14 @@ func TestARebuildThatDiedIsFinishedByTheLeader(t *testing.T) {
 			}
 			return ""
 		})
-		if w.desired("pi-01."+name) == "" {
-			t.Errorf("cut %s: what was applied meanwhile is not in the bucket", cut.when)
-		}
+		w.assigned("pi-01", name, true) // what was applied meanwhile
 		live := deployment(ns, fmt.Sprintf("live-%d", i), "app:1", lab)
 		w.apply(live)
 		w.ready(ns, live.Name, v1alpha1.ReasonAllSucceeded) // by the live value alone: this device does not sync
 	}
 	w.warned(health.ReasonBucketRepaired, "Bucket desired-state was not in service: its stream is missing")
 	w.warned(health.ReasonBucketRepaired, "a rebuild of it was cut short")
-	if n := op.metric(t, "fleet_operator_bucket_out_of_service"); n != 0 {
-		t.Errorf("%v buckets are said to be out of service", n)
-	}
+	op.gauge(t, "fleet_operator_bucket_out_of_service", 0)
 }
 
 // A sync that an operator owed its devices when it died is told by the next, and

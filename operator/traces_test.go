@@ -18,10 +18,7 @@ import (
 
 // tracing sends the spans of an operator to a collector.
 func tracing(c *collectortest.Collector) func(*operator.Options) {
-	return func(o *operator.Options) {
-		o.Traces, o.TraceEndpoint = true, c.URL
-		o.LeaseDuration, o.RenewDeadline = 30*time.Second, 20*time.Second // a busy machine takes the lease away from none
-	}
+	return func(o *operator.Options) { o.Traces, o.TraceEndpoint = true, c.URL }
 }
 
 // traceIDs are the traces that a Deployment's changes name, in order.
@@ -165,9 +162,7 @@ func TestANewLeaderGoesOnWithTheTraceOfARestart(t *testing.T) {
 			t.Errorf("the outermost span is %s", span.Name)
 		}
 	}
-	if said := oneTree(c.Trace(change), 2); said != "" {
-		t.Errorf("the change before: %s", said)
-	}
+	eventually(t, "the spans of the change before are one tree", func() string { return oneTree(c.Trace(change), 2) })
 }
 
 // A deletion is told as a trace of its own. Its outermost span is sent once it is known that no
@@ -247,8 +242,8 @@ func TestACollectorThatIsAwayHoldsUpNothing(t *testing.T) {
 		return ""
 	})
 	began := time.Now()
-	op.stop() // the last spans are tried for a bounded time
-	if took := time.Since(began); took > 20*time.Second {
+	op.stop()                                             // the last spans are tried for a bounded time
+	if took := time.Since(began); took > 28*time.Second { // without the bound a batch is tried for 30 s
 		t.Errorf("the operator took %v to end", took)
 	}
 }
@@ -298,11 +293,7 @@ func TestAChangeIsPartOfTheTraceOfItsAuthor(t *testing.T) {
 		return fmt.Sprint(c.Trace(trace))
 	})
 	// The annotation stays, and a person changes the spec by hand: that is another change.
-	now := w.deployment(ns, "web")
-	now.Spec.Score.Data = deployment(ns, "web", "app:2", nil).Spec.Score.Data
-	if _, err := w.fleet.FleetV1alpha1().Deployments(ns).Update(t.Context(), now, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	w.setImage(ns, "web", "app:2")
 	eventually(t, "the next change has a trace of its own", func() string {
 		if ids := w.traceIDs(ns, "web"); len(ids) != 2 || ids[0] != trace || ids[1] == trace {
 			return fmt.Sprint(ids)

@@ -97,7 +97,7 @@ spec:
 		t.Helper()
 		done := make(chan string, 1)
 		go func() {
-			out, code := w.kubectl("wait", "fleetdep/web", "-n", ns, "--for=condition="+condition, "--timeout=60s")
+			out, code := w.kubectl("wait", "fleetdep/web", "-n", ns, "--for=condition="+condition, "--timeout="+timeout.String())
 			done <- strings.TrimPrefix(fmt.Sprintf("exit code %d: %s", code, out), "exit code 0: ")
 		}()
 		for {
