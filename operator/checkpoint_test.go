@@ -47,6 +47,7 @@ func TestALeaderSavesCheckpointsAndTheNextBeginsFromThem(t *testing.T) {
 	for i := range devices {
 		devices[i] = w.device(fmt.Sprintf("pi-%d", i), map[string]string{"site": "lab"})
 	}
+	w.labelled("pi-0", "pi-1", "pi-2", "pi-3", "pi-4")
 	w.apply(deployment("default", "web", "app:1", map[string]string{"site": "lab"}))
 	w.ready("default", "web", "AllSucceeded")
 	for n := range 400 { // the log grows by several times a checkpoint
@@ -64,6 +65,7 @@ func TestALeaderSavesCheckpointsAndTheNextBeginsFromThem(t *testing.T) {
 	for n := range 100 {
 		devices[n%5].info()
 	}
+	<-w.js.PublishAsyncComplete() // all is in the log, of which at most these are not saved
 	first.stop()
 	log, err := logstream.Inspect(t.Context(), w.js)
 	if err != nil {

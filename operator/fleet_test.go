@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -87,10 +88,12 @@ func (w *world) operate(change ...func(*operator.Options)) *replica {
 		level = slog.LevelInfo
 	}
 	o := operator.Options{
-		Conn: nc, RestConfig: w.api.Config, Identity: "op-1", PulseInterval: 30 * time.Second,
-		ListenAddr: "127.0.0.1:0", Registry: prometheus.NewRegistry(), RetryPeriod: 200 * time.Millisecond,
-		LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second,
-		Logger: slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: level})),
+		Conn: nc, RestConfig: w.api.Config, Identity: "op-1",
+		ListenAddr: "127.0.0.1:0", Registry: prometheus.NewRegistry(),
+		// A busy machine takes the lease away from none, nor a device, which pulses once, off the network.
+		LeaseDuration: 30 * time.Second, RenewDeadline: 20 * time.Second, RetryPeriod: 200 * time.Millisecond,
+		PulseInterval: 5 * time.Minute,
+		Logger:        slog.New(slog.NewTextHandler(w.t.Output(), &slog.HandlerOptions{Level: level})),
 	}
 	for _, c := range change {
 		c(&o)
@@ -128,6 +131,17 @@ func (r *replica) get(t *testing.T, path string) (int, string) {
 	return resp.StatusCode, string(b)
 }
 
+// ready waits until the replica says that it is of use.
+func (r *replica) ready(t *testing.T) {
+	t.Helper()
+	eventually(t, "the replica is ready", func() string {
+		if code, text := r.get(t, "/readyz"); code != http.StatusOK {
+			return fmt.Sprint(code, " ", text)
+		}
+		return ""
+	})
+}
+
 // online waits until the operator hears so many devices.
 func (r *replica) online(t *testing.T, devices int) {
 	t.Helper()
@@ -157,7 +171,8 @@ func (r *replica) metric(t *testing.T, name string) float64 {
 	return sum
 }
 
-const timeout = time.Minute
+// timeout is what a busy machine may take for what it does in seconds when it is idle.
+const timeout = 2 * time.Minute
 
 // eventually polls until the condition says nothing against it.
 func eventually(t testing.TB, what string, against func() string) {
@@ -236,10 +251,27 @@ func (w *world) json(subject string, v any) {
 	w.publish(&nats.Msg{Subject: subject, Data: b})
 }
 
+// publish says something to the log, and says it again where its stream has no leader for a
+// moment, as an agent does.
 func (w *world) publish(m *nats.Msg) {
-	if err := w.nc.PublishMsg(m); err != nil && !w.nc.IsClosed() {
+	_, err := w.js.PublishMsgAsync(m, jetstream.WithRetryAttempts(40), jetstream.WithRetryWait(250*time.Millisecond), jetstream.WithStallWait(20*time.Second))
+	if err != nil && !w.nc.IsClosed() {
 		w.t.Error(err)
 	}
+}
+
+// heard waits until the server, which was away, knows again what the devices listen to.
+func (w *world) heard() {
+	w.t.Helper()
+	eventually(w.t, "the devices are connected again", func() string {
+		if !w.nc.IsConnected() {
+			return w.nc.Status().String()
+		}
+		if err := w.nc.Flush(); err != nil {
+			return err.Error()
+		}
+		return ""
+	})
 }
 
 // logged waits until there is a log that takes what devices say.
@@ -248,6 +280,21 @@ func (w *world) logged() {
 	eventually(w.t, "the log", func() string {
 		if _, err := logstream.Inspect(w.t.Context(), w.js); err != nil {
 			return err.Error()
+		}
+		return ""
+	})
+}
+
+// labelled waits until the log knows the labels of devices: who comes after a Deployment is no
+// part of its rollout, nor of what a status says at first.
+func (w *world) labelled(ids ...string) {
+	w.t.Helper()
+	eventually(w.t, "the log knows the devices' labels", func() string {
+		got := w.told(eventlog.FamilyDevice)
+		for _, id := range ids {
+			if !slices.Contains(got, string(eventlog.DeviceRelabeled)+" "+id) {
+				return fmt.Sprintf("%s is not among %v", id, got)
+			}
 		}
 		return ""
 	})

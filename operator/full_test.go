@@ -7,11 +7,9 @@ import (
 	"fmt"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
@@ -28,7 +26,7 @@ func (w *world) fill(id string) {
 			w.t.Fatal(err)
 		}
 		for {
-			ctx, cancel := context.WithTimeout(w.t.Context(), 10*time.Second)
+			ctx, cancel := context.WithTimeout(w.t.Context(), timeout)
 			_, err := w.js.Publish(ctx, eventlog.StateSubject(id, "web"), data)
 			cancel()
 			if err == nil {
@@ -91,11 +89,7 @@ func TestAFullLogIsReportedAndItsReserveOpensOnce(t *testing.T) {
 	op.gauge(t, "fleet_operator_access_revoked_devices", 1)
 
 	w.fill("evil")
-	d := w.deployment(ns, "db")
-	d.Spec.Score = deployment(ns, "db", "app:2", nil).Spec.Score
-	if _, err := w.fleet.FleetV1alpha1().Deployments(ns).Update(t.Context(), d, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	w.setImage(ns, "db", "app:2")
 	w.ready(ns, "db", term.ReasonLogFull)
 	w.ready(ns, "web", term.ReasonLogFull)
 	w.readySays(ns, "web", "raise --log-max-bytes")

@@ -32,6 +32,12 @@ func TestANewLeaderWritesNothingWhereNothingChanged(t *testing.T) {
 		w.ready(ns, name, v1alpha1.ReasonAllSucceeded)
 	}
 	w.completed(ns, names...)
+	eventually(t, "the Device's status", func() string { // the first leader's last word of it
+		if n := w.cr("pi-01").Status.Deployments; n == nil || int(n.Running) != len(names) {
+			return fmt.Sprintf("%+v", n)
+		}
+		return ""
+	})
 	first.stop()
 	versions := func() map[string]string {
 		vs := map[string]string{}

@@ -221,6 +221,7 @@ func TestALogThatLostItsTailIsCompletedAgain(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.server.Start()
+	w.heard() // what it is told is said once
 	w.apply(deployment(ns, "db", "app:1", map[string]string{"site": "lab"}))
 	w.ready(ns, "db", v1alpha1.ReasonAllSucceeded)
 	w.server.Stop()
@@ -279,9 +280,7 @@ func TestTheSecondReplicaTakesOver(t *testing.T) {
 	if a, b := first.metric(t, "fleet_operator_leader"), second.metric(t, "fleet_operator_leader"); a+b != 1 {
 		t.Errorf("leaders: %v and %v", a, b)
 	}
-	if code, text := second.get(t, "/readyz"); code != 200 {
-		t.Errorf("the standby's /readyz: %d %s", code, text)
-	}
+	second.ready(t)
 	first.stop()
 	w.apply(deployment(ns, "db", "app:1", map[string]string{"site": "lab"}))
 	w.ready(ns, "db", v1alpha1.ReasonAllSucceeded)
@@ -294,16 +293,13 @@ func TestTheSecondReplicaTakesOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := w.deployment(ns, "db")
 	uid := clusterUID(t, w.api)
 	if _, err := a.Elect(t.Context(), eventlog.Leader{Identity: "usurper", ClusterUID: uid}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	d.Spec.Score = deployment(ns, "db", "app:2", nil).Spec.Score
-	if _, err := w.fleet.FleetV1alpha1().Deployments(ns).Update(t.Context(), d, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
-	if d = w.ready(ns, "db", v1alpha1.ReasonAllSucceeded); d.Status.Revision != 2 {
+	w.setImage(ns, "db", "app:2")
+	d := w.ready(ns, "db", v1alpha1.ReasonAllSucceeded)
+	if d.Status.Revision != 2 {
 		t.Errorf("revision %d, want 2", d.Status.Revision)
 	}
 	if c := meta.FindStatusCondition(d.Status.Conditions, v1alpha1.ConditionReady); c.Status != metav1.ConditionTrue {

@@ -3,7 +3,6 @@ package operator_test
 import (
 	"context"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -114,7 +113,7 @@ func TestTheLogRecordsTheRequester(t *testing.T) {
 		return ""
 	})
 
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	if err := install.Policies(ctx, w.api.Config); err != nil {
 		t.Fatal(err)

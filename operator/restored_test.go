@@ -205,11 +205,7 @@ func TestAnArchiveThatIsOlderThanTheFleetTakesNothingBack(t *testing.T) {
 	}
 	path := w.archived()
 
-	web := w.deployment(ns, "web")
-	web.Spec.Score = deployment(ns, "web", "app:2", nil).Spec.Score
-	if _, err := w.fleet.FleetV1alpha1().Deployments(ns).Update(t.Context(), web, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	w.setImage(ns, "web", "app:2")
 	for _, name := range []string{"new", "back"} {
 		w.apply(deployment(ns, name, "app:1", site))
 		w.ready(ns, name, v1alpha1.ReasonAllSucceeded)
@@ -244,6 +240,7 @@ func TestAnArchiveThatIsOlderThanTheFleetTakesNothingBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	h.ask() // before anybody can answer: no answer of theirs is missed
 	w.operate()
 	w.operate(func(o *operator.Options) { o.Identity = "op-2" })
 	eventually(t, "the device is answered", func() string {

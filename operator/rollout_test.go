@@ -147,11 +147,9 @@ func shortRollout(t testing.TB, text string) v1alpha1.RolloutSpec {
 	return r
 }
 
-// pulsed makes an operator listen to devices that pulse each second.
-func pulsed(o *operator.Options) {
-	o.PulseInterval = 2 * time.Second
-	o.LeaseDuration, o.RenewDeadline = 6*time.Second, 4*time.Second
-}
+// pulsed makes an operator listen to devices that pulse each second. A busy machine takes none
+// of them off the network.
+func pulsed(o *operator.Options) { o.PulseInterval = 4 * time.Second }
 
 // Two hundred devices, a broken update, one that takes devices off the network, and a
 // good one, while leaders are stopped in between.
@@ -165,7 +163,7 @@ func TestRolloutsOfTwoHundredDevices(t *testing.T) {
 	ns := w.api.Namespace(t)
 	first.online(t, devices)
 	d := deployment(ns, "web", "app:1", map[string]string{"site": "lab"})
-	const ample, soon = "300s", "12s" // a slow machine, or a leader that changes, must not fail the good ones
+	const ample, soon = "300s", "20s" // a slow machine, or a leader that changes, must not fail the good ones
 	d.Spec.Rollout = shortRollout(t, `{"batches":[{"size":2,"soak":"2s"},{"size":"20%","soak":"1s"},{"soak":"1s"}],"maxUnavailable":"30%","progressDeadline":"`+ample+`"}`)
 	w.apply(d)
 	w.phase(ns, "web", 1, v1alpha1.RolloutCompleted)
@@ -235,15 +233,18 @@ func TestRolloutsOfTwoHundredDevices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	events, err := core.EventsV1().Events(ns).List(t.Context(), metav1.ListOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	reasons := map[string]int{}
-	for _, e := range events.Items {
-		reasons[e.Reason]++
-	}
-	if reasons["BatchFailed"] != 2 || reasons["RolloutCompleted"] != 2 {
-		t.Errorf("Kubernetes Events by reason: %v", reasons)
-	}
+	eventually(t, "the Kubernetes Events", func() string {
+		events, err := core.EventsV1().Events(ns).List(t.Context(), metav1.ListOptions{})
+		if err != nil {
+			return err.Error()
+		}
+		reasons := map[string]int{}
+		for _, e := range events.Items {
+			reasons[e.Reason]++
+		}
+		if reasons["BatchFailed"] != 2 || reasons["RolloutCompleted"] != 2 {
+			return fmt.Sprintf("by reason: %v", reasons)
+		}
+		return ""
+	})
 }

@@ -20,7 +20,6 @@ import (
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/devicetest"
 	"fleet.nationtech.io/eventlog/reader"
-	"fleet.nationtech.io/operator"
 )
 
 // scenario is one story of a rollout. It has devices, with labels of their own, and the
@@ -60,7 +59,7 @@ var scenarios = map[string]struct {
 func TestRolloutScenarios(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), timeout)
 	defer cancel()
 	if err := install.Policies(ctx, w.api.Config); err != nil {
 		t.Fatal(err)
@@ -68,10 +67,7 @@ func TestRolloutScenarios(t *testing.T) {
 	if err := install.AwaitPolicies(ctx, w.api.Config); err != nil {
 		t.Fatal(err)
 	}
-	op := w.operate(func(o *operator.Options) {
-		o.PulseInterval = 4 * time.Second                                 // a busy machine takes no device off the network
-		o.LeaseDuration, o.RenewDeadline = 30*time.Second, 20*time.Second // nor the lease away
-	})
+	op := w.operate(pulsed)
 	w.logged()
 	labels, ids := map[string]map[string]string{}, map[string][]string{}
 	for name, s := range scenarios {

@@ -10,6 +10,7 @@ import (
 	"fleet.nationtech.io/eventlog"
 	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
+	"fleet.nationtech.io/operator"
 )
 
 // What a replica said as the leader it no longer says once another leads: nobody
@@ -27,7 +28,9 @@ func TestAReplicaThatLostTheLeaseRaisesNoAlarm(t *testing.T) {
 	if _, err := a.Elect(t.Context(), eventlog.Leader{Identity: "other", ClusterUID: "another"}, time.Now()); err != nil {
 		t.Fatal(err)
 	}
-	op := w.operate()
+	op := w.operate(func(o *operator.Options) { // it tries for so long to renew what another holds
+		o.LeaseDuration, o.RenewDeadline = 3*time.Second, 2*time.Second
+	})
 	op.gauge(t, "fleet_operator_cluster_mismatch", 1)
 	core, err := kubernetes.NewForConfig(w.api.Config)
 	if err != nil {

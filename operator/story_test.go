@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -17,6 +16,7 @@ import (
 
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/appender"
 	"fleet.nationtech.io/eventlog/logstream"
 	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/eventlog/reader"
@@ -34,24 +34,35 @@ func TestFromApplyToReadyToDelete(t *testing.T) {
 func TestOnThreeServersBesideAHostileWriter(t *testing.T) {
 	t.Parallel()
 	w := newClusteredWorld(t)
-	op := w.operate(func(o *operator.Options) { o.Replicas = 3 })
+	var out record
+	op := w.operate(out.logged, func(o *operator.Options) { o.Replicas = 3 })
 	op.gauge(t, "fleet_operator_leader", 1) // so the streams have leaders of their own
 	stop := w.attack()
 	w.fromApplyToReadyToDelete(t, op)
 	stop()
-	if got := w.told(eventlog.FamilyLeader); len(got) != 1 {
-		t.Errorf("elections: %v, want one: the attack must not depose the leader", got)
+	elections := 1
+	for line := range strings.Lines(out.String()) {
+		if !contains(line, "a new term begins") && !contains(line, "the term failed") {
+			continue
+		}
+		elections++ // a busy cluster may lose an answer; the attack gives none
+		if contains(line, "API error") {
+			t.Errorf("the attack cost the leader its term: %s", line)
+		}
+	}
+	if got := w.told(eventlog.FamilyLeader); len(got) > elections || out.said(appender.ErrDeposed.Error()) {
+		t.Errorf("elections: %v, want %d: the attack must not depose the leader", got, elections)
 	}
 	if attacks := len(w.told(eventlog.FamilyState)); attacks < 20 {
 		t.Errorf("%d states in the log: the attack did not take place", attacks)
 	}
-	info, err := logstream.Inspect(t.Context(), w.js)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if info.Replicas != 3 {
-		t.Errorf("the log has %d replicas, want 3", info.Replicas)
-	}
+	natstest.Settle(t, func(ctx context.Context) error {
+		info, err := logstream.Inspect(ctx, w.js)
+		if err == nil && info.Replicas != 3 {
+			t.Errorf("the log has %d replicas, want 3", info.Replicas)
+		}
+		return err
+	})
 }
 
 // attack has a hostile device write with headers that are none of its business,
@@ -78,10 +89,11 @@ func (w *world) attack() (stop func()) {
 	start(func(i int) nats.Header { // holds open as many batches as it can
 		return nats.Header{"Nats-Batch-Id": {fmt.Sprintf("evil-%d", i%60)}, "Nats-Batch-Sequence": {"1"}}
 	})
-	token, err := reader.LastSequence(ctx, w.js, eventlog.LogStream, eventlog.LeaderSubject)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	var token uint64
+	natstest.Settle(w.t, func(ctx context.Context) (err error) {
+		token, err = reader.LastSequence(ctx, w.js, eventlog.LogStream, eventlog.LeaderSubject)
+		return err
+	})
 	start(func(int) nats.Header { // claims the fence
 		return nats.Header{
 			"Nats-Expected-Last-Subject-Sequence": {fmt.Sprint(token)}, "Nats-Expected-Last-Subject-Sequence-Subject": {eventlog.LeaderSubject},
@@ -97,12 +109,7 @@ func (w *world) fromApplyToReadyToDelete(t *testing.T, op *replica) {
 	t.Helper()
 	w.device("pi-01", map[string]string{"site": "lab"})
 	w.device("pi-02", map[string]string{"site": "shop"})
-	eventually(t, "the log knows pi-01's labels", func() string { // who comes after the Deployment is no part of its rollout
-		if got := w.told(eventlog.FamilyDevice); !slices.ContainsFunc(got, func(s string) bool { return strings.HasPrefix(s, "device.relabeled pi-01") }) {
-			return fmt.Sprint(got)
-		}
-		return ""
-	})
+	w.labelled("pi-01")
 	ns := w.api.Namespace(t)
 	w.apply(deployment(ns, "web", "app:1", map[string]string{"site": "lab"}))
 	d := w.ready(ns, "web", v1alpha1.ReasonAllSucceeded)
@@ -113,10 +120,7 @@ func (w *world) fromApplyToReadyToDelete(t *testing.T, op *replica) {
 		t.Errorf("revision %d, finalizers %v", d.Status.Revision, d.Finalizers)
 	}
 
-	d.Spec.Score = deployment(ns, "web", "app:2", nil).Spec.Score
-	if _, err := w.fleet.FleetV1alpha1().Deployments(ns).Update(t.Context(), d, metav1.UpdateOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	w.setImage(ns, "web", "app:2")
 	if d = w.ready(ns, "web", v1alpha1.ReasonAllSucceeded); d.Status.Revision != 2 {
 		t.Errorf("revision %d after a change, want 2", d.Status.Revision)
 	}
@@ -156,10 +160,6 @@ func (w *world) fromApplyToReadyToDelete(t *testing.T, op *replica) {
 		t.Errorf("the log (-want +got):\n%s", diff)
 	}
 	eventually(t, "the bucket", func() string { return w.desired("pi-01.web") })
-	if code, _ := op.get(t, "/readyz"); code != 200 {
-		t.Errorf("/readyz: %d", code)
-	}
-	if n := op.metric(t, "fleet_operator_leader"); n != 1 {
-		t.Errorf("fleet_operator_leader %v", n)
-	}
+	op.ready(t)
+	op.gauge(t, "fleet_operator_leader", 1)
 }
