@@ -254,7 +254,7 @@ func (s *site) operate() (seen *recorder, stop func()) {
 	}
 	op, err := operator.New(operator.Options{
 		Conn: s.nc, RestConfig: config, Namespace: names.Namespace, Identity: "op", RetryPeriod: 200 * time.Millisecond,
-		LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, SealEvents: 1, SealInterval: 100 * time.Millisecond,
+		LeaseDuration: 60 * time.Second, RenewDeadline: 50 * time.Second, SealEvents: 1, SealInterval: 100 * time.Millisecond,
 		Logger: slog.New(slog.NewTextHandler(s.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

@@ -60,7 +60,7 @@ func (c *cluster) operate(identity string, adopt bool) (stop func()) {
 	nc, _ := c.nats.Connect(c.t)
 	op, err := operator.New(operator.Options{
 		Conn: nc, RestConfig: c.api.Config, Identity: identity, AdoptCluster: adopt,
-		LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 200 * time.Millisecond,
+		LeaseDuration: 60 * time.Second, RenewDeadline: 50 * time.Second, RetryPeriod: 200 * time.Millisecond, // a busy machine loses no Lease
 		Logger: slog.New(slog.NewTextHandler(c.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
@@ -82,7 +82,7 @@ func (c *cluster) operate(identity string, adopt bool) (stop func()) {
 // eventually polls until nothing speaks against the condition.
 func eventually(t *testing.T, what string, against func() string) {
 	t.Helper()
-	deadline := time.Now().Add(30 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		why := against()
 		if why == "" {

@@ -84,8 +84,8 @@ func (r *recording) operate(identity string) {
 	r.t.Helper()
 	nc, _ := r.server.Connect(r.t, nats.UserInfo("operator", "p"))
 	op, err := operator.New(operator.Options{
-		Conn: nc, RestConfig: r.api.Config, Identity: identity, PulseInterval: time.Second, CheckpointEvents: 40, DashboardAddr: "127.0.0.1:0",
-		LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 200 * time.Millisecond,
+		Conn: nc, RestConfig: r.api.Config, Identity: identity, PulseInterval: 10 * time.Second, CheckpointEvents: 40, DashboardAddr: "127.0.0.1:0",
+		LeaseDuration: 60 * time.Second, RenewDeadline: 50 * time.Second, RetryPeriod: 200 * time.Millisecond, // a busy machine loses no Lease
 		Logger: slog.New(slog.NewTextHandler(r.t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {
