@@ -39,7 +39,7 @@ func operate(t *testing.T, server *natstest.Server, api *localapitest.Cluster) {
 	t.Helper()
 	nc, _ := server.Connect(t, nats.UserInfo("operator", "p"))
 	op, err := operator.New(operator.Options{
-		Conn: nc, RestConfig: api.Config, Identity: "op", LeaseDuration: 3 * time.Second, RenewDeadline: 2 * time.Second, RetryPeriod: 200 * time.Millisecond,
+		Conn: nc, RestConfig: api.Config, Identity: "op", LeaseDuration: 60 * time.Second, RenewDeadline: 50 * time.Second, RetryPeriod: 200 * time.Millisecond,
 		PulseInterval: time.Second, Logger: slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelWarn})),
 	})
 	if err != nil {

@@ -105,6 +105,21 @@ func (n *node) containers(t *testing.T) (ids []string) {
 	return ids
 }
 
+// running counts the containers that run: one that is made only would be started later.
+func (n *node) running(t *testing.T) (count int) {
+	t.Helper()
+	found, err := n.engine.Observe(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range found {
+		if c.State == engine.StateRunning {
+			count++
+		}
+	}
+	return count
+}
+
 // old is an agent that knows the KV API alone. It restarts a Deployment where the
 // content of its score changes.
 type old struct {
