@@ -3,6 +3,7 @@ package accounts_test
 import (
 	"bytes"
 	"context"
+	"slices"
 	"testing"
 	"time"
 
@@ -47,8 +48,20 @@ func TestAPersonReadsCheckpointsAndWritesNone(t *testing.T) {
 			}
 			var kept checkpoint.Entry
 			eventually(t, "the checkpoint is saved", func() bool { // a bucket that was just made may have no leader yet
-				kept, err = checkpoint.Store{JS: w.js, Replicas: tt.replicas}.Save(ctx, log.ID, zero)
+				try, end := context.WithTimeout(ctx, 20*time.Second)
+				defer end()
+				kept, err = checkpoint.Store{JS: w.js, Replicas: tt.replicas}.Save(try, log.ID, zero)
 				return err == nil
+			})
+			eventually(t, "each server has the checkpoint", func() bool { // any of them answers who reads it
+				try, end := context.WithTimeout(ctx, 5*time.Second)
+				defer end()
+				s, err := w.js.Stream(try, "OBJ_"+eventlog.BucketCheckpoints)
+				if err != nil {
+					return false
+				}
+				c := s.CachedInfo().Cluster
+				return c == nil || !slices.ContainsFunc(c.Replicas, func(p *jetstream.PeerInfo) bool { return !p.Current || p.Lag > 0 })
 			})
 			if kept.Bytes <= 128<<10 {
 				t.Errorf("the checkpoint has %d bytes: it should be more than one part", kept.Bytes)

@@ -112,17 +112,20 @@ func (w *world) logged() map[string]uint64 {
 	return w.subjects(eventlog.LogStream)
 }
 
-func (w *world) subjects(stream string) map[string]uint64 {
+func (w *world) subjects(stream string) (all map[string]uint64) {
 	w.t.Helper()
-	s, err := w.js.Stream(w.t.Context(), stream)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	info, err := s.Info(w.t.Context(), jetstream.WithSubjectFilter(">"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return info.State.Subjects
+	natstest.Settle(w.t, func(ctx context.Context) error {
+		s, err := w.js.Stream(ctx, stream)
+		if err != nil {
+			return err
+		}
+		info, err := s.Info(ctx, jetstream.WithSubjectFilter(">"))
+		if err == nil {
+			all = info.State.Subjects
+		}
+		return err
+	})
+	return all
 }
 
 // append appends as the operator does, but without a fence.

@@ -87,9 +87,16 @@ func (w *identities) callout(dir string, c *accounts.Callout) {
 // by connects with a token, as the given inbox.
 func (w *identities) by(d *providertest.Draft, inbox string, options ...nats.Option) *nats.Conn {
 	w.t.Helper()
-	nc, _ := w.connect(w.t, append([]nats.Option{
-		nats.Token(d.Token(w.t)), nats.CustomInboxPrefix(eventlog.InboxPrefix(inbox)), nats.Timeout(5 * time.Second),
-	}, options...)...)
+	options = append([]nats.Option{
+		nats.Token(d.Token(w.t)), nats.CustomInboxPrefix(eventlog.InboxPrefix(inbox)), nats.Timeout(20 * time.Second), nats.MaxReconnects(-1),
+	}, options...)
+	var nc *nats.Conn
+	eventually(w.t, inbox+" is let in", func() bool { // the server waits for the callout's answer for less than a busy machine may take
+		var err error
+		nc, err = nats.Connect(w.server.URL(), options...)
+		return err == nil
+	})
+	w.t.Cleanup(nc.Close)
 	return nc
 }
 

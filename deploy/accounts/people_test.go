@@ -1,6 +1,7 @@
 package accounts_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -11,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/natstest"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/asof"
 	"fleet.nationtech.io/projections/buckets"
@@ -51,13 +53,15 @@ func TestAViewerReadsWhatTheOperatorReads(t *testing.T) {
 			for i := range 20 {
 				m := nats.NewMsg(eventlog.StateSubject(victim, "web"))
 				m.Data = fmt.Appendf(nil, `{"device_id":"victim","deployment":"web","phase":"Running","revision":%d}`, i)
-				if _, err := device.RequestMsg(m, timeout); err != nil {
-					t.Fatal(err)
-				}
+				natstest.Settle(t, func(ctx context.Context) error {
+					_, err := device.RequestMsgWithContext(ctx, m)
+					return err
+				})
 			}
-			if _, err := device.Request(eventlog.PulseSubject(victim), []byte(`{}`), timeout); err != nil {
-				t.Fatal(err)
-			}
+			natstest.Settle(t, func(ctx context.Context) error {
+				_, err := device.RequestWithContext(ctx, eventlog.PulseSubject(victim), []byte(`{}`))
+				return err
+			})
 			var refused violations
 			_, js := w.as(victor, refused.option())
 			for which, o := range map[string]reader.Options{
@@ -78,30 +82,32 @@ func TestAViewerReadsWhatTheOperatorReads(t *testing.T) {
 			said := make(chan error, 1)
 			go func() {
 				defer close(said)
-				for i := range more {
-					if i == more/2 && name != "one server" {
-						if _, err := w.nc.Request("$JS.API.STREAM.LEADER.STEPDOWN.FLEET", nil, timeout); err != nil {
-							said <- err
-							return
+				asked := func(nc *nats.Conn, m *nats.Msg) bool {
+					for deadline := time.Now().Add(timeout); time.Now().Before(deadline); {
+						if _, err := nc.RequestMsg(m, 5*time.Second); err == nil {
+							return true
 						}
+					}
+					return false
+				}
+				for i := range more {
+					if i == more/2 && name != "one server" && !asked(w.nc, nats.NewMsg("$JS.API.STREAM.LEADER.STEPDOWN.FLEET")) {
+						said <- errors.New("the leader does not step down")
+						return
 					}
 					m := nats.NewMsg(eventlog.StateSubject(victim, "web"))
 					m.Data = fmt.Appendf(nil, `{"device_id":"victim","deployment":"web","phase":"Pending","revision":%d}`, i)
 					m.Header.Set(nats.MsgIdHdr, fmt.Sprintf("more-%d", i))
-					ack := func() bool {
-						_, err := device.RequestMsg(m, time.Second)
-						return err == nil
-					}
-					for deadline := time.Now().Add(timeout); !ack(); {
-						if time.Now().After(deadline) {
-							said <- fmt.Errorf("report %d is not acknowledged", i)
-							return
-						}
+					if !asked(device, m) {
+						said <- fmt.Errorf("report %d is not acknowledged", i)
+						return
 					}
 				}
 			}()
 			var followed []string
-			for e, err := range reader.Follow(soon(t), js, reader.Options{From: last + 1}) {
+			patient, cancel := context.WithTimeout(t.Context(), 3*timeout) // a leader is chosen meanwhile
+			defer cancel()
+			for e, err := range reader.Follow(patient, js, reader.Options{From: last + 1}) {
 				if err != nil {
 					t.Fatal(err)
 				}
