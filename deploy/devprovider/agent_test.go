@@ -16,7 +16,7 @@ import (
 // The agent's own credentials get tokens here, and renew them.
 func TestAnAgentGetsTokens(t *testing.T) {
 	t.Parallel()
-	w := start(t, devprovider.Options{TokenLifetime: 3 * time.Second, Lag: 500 * time.Millisecond})
+	w := start(t, devprovider.Options{TokenLifetime: 10 * time.Second, Lag: 500 * time.Millisecond})
 	text, err := json.Marshal(w.key)
 	w.must(err)
 	c := config.Default()
@@ -28,11 +28,11 @@ func TestAnAgentGetsTokens(t *testing.T) {
 	w.must(os.WriteFile(c.Auth.KeyFile, text, 0o600))
 	credentials, err := identity.New(c, identity.Options{})
 	w.must(err)
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	done := make(chan error, 1)
 	go func() { done <- credentials.Run(ctx) }()
-	for n := uint64(1); n <= 3; n++ {
+	for n := uint64(1); n <= 3; {
 		select {
 		case <-ctx.Done():
 			t.Fatalf("no token %d", n)
@@ -40,9 +40,10 @@ func TestAnAgentGetsTokens(t *testing.T) {
 		}
 		p, err := credentials.Show()
 		w.must(err)
-		if p.Number != n || claims(t, p.Token)["sub"] != machine {
+		if p.Number < n || claims(t, p.Token)["sub"] != machine {
 			t.Errorf("proof %+v", p)
 		}
+		n = max(n, p.Number) + 1 // who looks late may see a later one
 	}
 	cancel()
 	w.must(<-done)

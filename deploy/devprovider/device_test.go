@@ -84,13 +84,15 @@ func TestAPersonLogsInAtATerminal(t *testing.T) {
 
 func TestADeviceCodeIsDeniedOrEnds(t *testing.T) {
 	t.Parallel()
-	w := start(t, devprovider.Options{CodeLifetime: time.Second, PollInterval: time.Second})
+	w := start(t, devprovider.Options{})
 	app := w.api(devprovider.Application{Project: project, Native: true})
 	denied := w.authorize(app, "openid")
 	w.must(w.Deny(denied.UserCode))
 	if s := w.poll(app, denied); s.Error != "access_denied" {
 		t.Errorf("denied: %+v", s)
 	}
+	w = start(t, devprovider.Options{CodeLifetime: time.Second})
+	app = w.api(devprovider.Application{Project: project, Native: true})
 	ends := w.authorize(app, "openid")
 	time.Sleep(1100 * time.Millisecond) // the life of a code
 	if s := w.poll(app, ends); s.Error != "expired_token" {

@@ -164,13 +164,13 @@ func TestPitfalls(t *testing.T) {
 // Pitfall 12: users, keys and grants are seen some seconds later.
 func TestWhatIsNewIsSeenLater(t *testing.T) {
 	t.Parallel()
-	w := start(t, devprovider.Options{Lag: time.Second})
+	w := start(t, devprovider.Options{Lag: 10 * time.Second})
 	first := w.exchange(w.assertion(w.key, w.right(machine)), deviceScopes...)
 	if first.Error != "invalid_grant" {
 		t.Errorf("at once: %+v", first)
 	}
 	var got said
-	for until := time.Now().Add(20 * time.Second); got.Token == "" && time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
+	for until := time.Now().Add(time.Minute); got.Token == "" && time.Now().Before(until); time.Sleep(50 * time.Millisecond) {
 		got = w.exchange(w.assertion(w.key, w.right(machine)), deviceScopes...)
 	}
 	if got.Token == "" {

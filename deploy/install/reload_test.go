@@ -93,7 +93,7 @@ func (n *natsServers) connect(url, user, password string) *nats.Conn {
 	n.t.Helper()
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(n.ca.Pair().Certificate)
-	nc, err := nats.Connect(url, nats.UserInfo(user, password), nats.Secure(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}), nats.IgnoreDiscoveredServers())
+	nc, err := nats.Connect(url, nats.UserInfo(user, password), nats.Secure(&tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}), nats.IgnoreDiscoveredServers(), nats.Timeout(20*time.Second))
 	if err != nil {
 		n.t.Fatal(err)
 	}

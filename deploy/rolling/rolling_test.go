@@ -107,8 +107,8 @@ func TestAUserOfAnotherAccountChangesNoServer(t *testing.T) {
 	t.Parallel()
 	c := start(t)
 	c.system, _ = c.servers.Connect(t, nats.UserInfo("operator", "o"))
-	changed, err := c.change(rolling.Options{Timeout: 2 * time.Second})
-	if len(changed) > 0 || err == nil || !strings.Contains(err.Error(), "nothing was changed: after 2s: ask the servers: none hears the question") {
+	changed, err := c.change(rolling.Options{Timeout: 10 * time.Second})
+	if len(changed) > 0 || err == nil || !strings.Contains(err.Error(), "nothing was changed: after 10s: ask the servers: none hears the question") {
 		t.Errorf("changed %v, error %v", changed, err)
 	}
 }
@@ -134,7 +134,7 @@ func TestAServerThatRefusesItsConfigurationKeepsItAndStopsTheRest(t *testing.T) 
 func TestWhereDevicesDoNotComeBackTheNextServerIsUntouched(t *testing.T) {
 	t.Parallel()
 	c := start(t)
-	changed, err := c.change(rolling.Options{Timeout: 3 * time.Second, Apply: func(_ context.Context, s rolling.Server) error {
+	changed, err := c.change(rolling.Options{Timeout: 15 * time.Second, Apply: func(_ context.Context, s rolling.Server) error {
 		for i, node := range c.servers.Nodes {
 			if node.Name() == s.Name {
 				c.devices[i].Close()
@@ -142,7 +142,7 @@ func TestWhereDevicesDoNotComeBackTheNextServerIsUntouched(t *testing.T) {
 		}
 		return nil
 	}})
-	if !errors.Is(err, rolling.ErrClientsAway) || !strings.Contains(err.Error(), "server node-1 (1 of 3): after 3s: not all devices are back: 2 of 3") {
+	if !errors.Is(err, rolling.ErrClientsAway) || !strings.Contains(err.Error(), "server node-1 (1 of 3): after 15s: not all devices are back: 2 of 3") {
 		t.Errorf("error %v", err)
 	}
 	if len(changed) > 0 || !c.devices[1].IsConnected() || !c.devices[2].IsConnected() {

@@ -74,7 +74,7 @@ func (w *world) keyFile(id string) string {
 func (w *world) signIn(id string) *zitadel.Session {
 	w.t.Helper()
 	path := w.keyFile(id)
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		s, err := zitadel.SignIn(w.t.Context(), zitadel.SignInOptions{Issuer: w.Issuer(), KeyFile: path})
 		if err == nil {
 			return s

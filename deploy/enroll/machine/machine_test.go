@@ -364,10 +364,10 @@ func TestWhatIsNotThereIsToldSoonAndWithWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	for address, says := range map[string]string{
-		silent.Addr().String(): "no answer within 100ms: is that an SSH server?",
+		silent.Addr().String(): "no answer within 5s: is that an SSH server?",
 		closed.Addr().String(): "does sshd run there, and on this port?",
 	} {
-		d, err := machine.NewDialer(machine.Options{ConfigFile: machine.NoConfig, Home: t.TempDir(), Timeout: 100 * time.Millisecond})
+		d, err := machine.NewDialer(machine.Options{ConfigFile: machine.NoConfig, Home: t.TempDir(), Timeout: 5 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -429,7 +429,7 @@ func TestALoginThatHangsIsGivenUpOverAJumpHostToo(t *testing.T) {
 	}
 	defer silent.Close()
 	o := known(t, bastion)
-	o.Handshake, o.ConfigFile, o.Home = 3*time.Second, machine.NoConfig, t.TempDir()
+	o.Handshake, o.ConfigFile, o.Home = 10*time.Second, machine.NoConfig, t.TempDir()
 	d, err := machine.NewDialer(o)
 	if err != nil {
 		t.Fatal(err)

@@ -30,7 +30,7 @@ func TestARealAPIIsFoundOut(t *testing.T) {
 	if !f.Namespace.Exists || f.Namespace.Ending {
 		t.Errorf("namespace: %+v", f.Namespace)
 	}
-	if f.Skew.Abs() > 2*time.Second {
+	if f.Skew.Abs() > time.Minute { // which a machine that stalls does not reach
 		t.Errorf("the clock of this very machine is %s away", f.Skew)
 	}
 	if !f.Has("fleet.nationtech.io") || f.Has(cluster.GroupRoute) {

@@ -48,7 +48,7 @@ func start(t *testing.T, o devprovider.Options, g devprovider.Generation) *world
 	w.must(err)
 	file := filepath.Join(t.TempDir(), "root.json")
 	w.must(os.WriteFile(file, text, 0o600))
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) {
 		if w.session, err = zitadel.SignIn(t.Context(), zitadel.SignInOptions{Issuer: p.Issuer(), KeyFile: file}); err == nil {
 			return w
 		}
@@ -190,7 +190,7 @@ func (w *world) works(o setup.Outcome) {
 	w.t.Helper()
 	var s *zitadel.Session
 	var err error
-	for end := time.Now().Add(20 * time.Second); ; time.Sleep(50 * time.Millisecond) { // its key may not be seen yet
+	for end := time.Now().Add(time.Minute); ; time.Sleep(50 * time.Millisecond) { // its key may not be seen yet
 		if s, err = zitadel.SignIn(w.t.Context(), zitadel.SignInOptions{Issuer: w.Issuer(), KeyFile: o.AccountKeyFile}); err == nil {
 			break
 		}
