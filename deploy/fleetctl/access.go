@@ -148,13 +148,11 @@ func revoke(ctx context.Context, s cli.Streams, c *query.Connection, js jetstrea
 // requestAccess asks the operator about a device's access, and waits for its answer
 // where that is wanted. A request that asks for what is so by then has no answer.
 func requestAccess(ctx context.Context, s cli.Streams, c *query.Connection, js jetstream.JetStream, st query.Standing, id, verb string, answeredBy eventlog.Type, f requestFlags) (requested, answered uint64, err error) {
-	bounded, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
-	requested, err = c.Append(bounded, s, js, eventlog.DeviceRequestSubject(c.User, id), eventlog.RequestMade, eventlog.Request{Verb: verb, Reason: f.reason})
+	requested, err = c.Append(ctx, s, js, eventlog.DeviceRequestSubject(c.User, id), eventlog.RequestMade, eventlog.Request{Verb: verb, Reason: f.reason})
 	if err != nil || !f.wait {
 		return requested, 0, err
 	}
-	if err := st.Update(bounded, js); err != nil {
+	if err := st.Update(ctx, js); err != nil {
 		return requested, 0, err
 	}
 	if st.Device == nil || st.Device.AccessRequest == nil {
@@ -164,6 +162,8 @@ func requestAccess(ctx context.Context, s cli.Streams, c *query.Connection, js j
 		return requested, 0, nil
 	}
 	asks := openRequest{do: verb + " " + id, sequence: requested, answeredOn: []string{eventlog.AccessSubject(id)}, timeout: f.timeout}
+	bounded, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
 	answered, err = asks.await(ctx, bounded, s, js, func(e eventlog.Event) (bool, error) {
 		return e.Type == answeredBy, nil
 	})

@@ -90,10 +90,8 @@ func decommission(ctx context.Context, s cli.Streams, c *query.Connection, js je
 			return err
 		}
 	}
-	bounded, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
 	if out.Requested == 0 {
-		seq, err := c.Append(bounded, s, js, eventlog.DeviceRequestSubject(c.User, id), eventlog.RequestMade,
+		seq, err := c.Append(ctx, s, js, eventlog.DeviceRequestSubject(c.User, id), eventlog.RequestMade,
 			eventlog.Request{Verb: eventlog.RequestDecommission, Reason: f.reason})
 		if err != nil {
 			return err
@@ -109,6 +107,8 @@ func decommission(ctx context.Context, s cli.Streams, c *query.Connection, js je
 	}
 	var err error
 	asks := openRequest{do: "decommission " + id, sequence: out.Requested, answeredOn: []string{eventlog.DeviceSubject(id), eventlog.AccessSubject(id)}, timeout: f.timeout}
+	bounded, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
 	out.Decommissioned, err = asks.await(ctx, bounded, s, js, func(e eventlog.Event) (bool, error) {
 		if e.Type == eventlog.AccessAllowed {
 			return false, cli.Failed(fmt.Errorf("%s was allowed again meanwhile (event %d), which takes the request back", id, e.Sequence),

@@ -66,9 +66,7 @@ func withdraw(ctx context.Context, s cli.Streams, c *query.Connection, key fleet
 	if err != nil {
 		return c.Explain(err, nc)
 	}
-	bounded, cancel := context.WithTimeout(ctx, timeout)
-	defer cancel()
-	seq, err := c.Append(bounded, s, js, eventlog.RequestSubject(c.User, key.Namespace, key.Name), eventlog.RequestMade,
+	seq, err := c.Append(ctx, s, js, eventlog.RequestSubject(c.User, key.Namespace, key.Name), eventlog.RequestMade,
 		eventlog.Request{Verb: eventlog.RequestWithdraw, Reason: reason})
 	if err != nil {
 		return c.Explain(err, nc)
@@ -77,6 +75,8 @@ func withdraw(ctx context.Context, s cli.Streams, c *query.Connection, key fleet
 	asks := openRequest{
 		do: "withdraw " + key.String(), sequence: seq, answeredOn: []string{eventlog.DeploymentSubject(key.Namespace, key.Name)}, timeout: timeout,
 	}
+	bounded, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
 	done, err := asks.await(ctx, bounded, s, js, func(e eventlog.Event) (bool, error) {
 		if e.Type == eventlog.DeploymentAdopted {
 			return false, cli.Failed(fmt.Errorf("%s was adopted meanwhile: its custom resource is there again", key), fmt.Sprintf("kubectl delete fleetdep %s -n %s", key.Name, key.Namespace))

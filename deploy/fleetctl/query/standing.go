@@ -144,6 +144,9 @@ func (c *Connection) withStanding(ctx context.Context, device string, then func(
 	return nil
 }
 
+// appendPatience is how long the servers may take to store one event.
+const appendPatience = 10 * time.Second
+
 // Append appends an event whose actor is the connection's user.
 func (c *Connection) Append(ctx context.Context, s cli.Streams, js jetstream.JetStream, subject string, t eventlog.Type, payload any) (uint64, error) {
 	d, err := eventlog.NewDraft(subject, t, s.Now(), payload)
@@ -151,6 +154,8 @@ func (c *Connection) Append(ctx context.Context, s cli.Streams, js jetstream.Jet
 		return 0, err
 	}
 	d.Actor = c.User
+	ctx, cancel := context.WithTimeout(ctx, appendPatience)
+	defer cancel()
 	ctx, stop := c.Permitted(ctx)
 	defer stop()
 	return appender.Unfenced(ctx, js, "fleetctl", d)

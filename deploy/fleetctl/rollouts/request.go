@@ -89,9 +89,7 @@ func (e env) request(ctx context.Context, v verb, f requestFlags, stdin io.Reade
 
 // ask makes the request, as its author saw the Deployment, and waits for the answer.
 func (e env) ask(ctx context.Context, _ *nats.Conn, js jetstream.JetStream, v verb, f requestFlags, d *fleet.Deployment) error {
-	bounded, cancel := context.WithTimeout(ctx, f.timeout)
-	defer cancel()
-	seq, err := e.c.Append(bounded, e.s, js, eventlog.RequestSubject(e.c.User, f.key.Namespace, f.key.Name), eventlog.RequestMade, eventlog.Request{
+	seq, err := e.c.Append(ctx, e.s, js, eventlog.RequestSubject(e.c.User, f.key.Namespace, f.key.Name), eventlog.RequestMade, eventlog.Request{
 		Verb: v.name, Reason: f.reason, Revision: d.Spec.Revision, Run: d.Run.ID, Batch: d.Run.Batch, ToRevision: f.toRevision, Full: f.full,
 	})
 	if err != nil {
@@ -102,6 +100,8 @@ func (e env) ask(ctx context.Context, _ *nats.Conn, js jetstream.JetStream, v ve
 		out.Message = fmt.Sprintf("asked the operator to %s %s (event %d)", phrase(v.name), f.key, seq)
 		return e.tell(f, out)
 	}
+	bounded, cancel := context.WithTimeout(ctx, f.timeout)
+	defer cancel()
 	if err := e.await(ctx, bounded, js, f, &out); err != nil {
 		return err
 	}
