@@ -146,7 +146,7 @@ func (r *recording) messages() []jetstream.Msg {
 	}
 	out := make([]jetstream.Msg, 0, info.Last)
 	for uint64(len(out)) < info.Last {
-		m, err := cons.Next(jetstream.FetchMaxWait(10 * time.Second))
+		m, err := cons.Next(jetstream.FetchMaxWait(time.Minute))
 		if err != nil {
 			r.t.Fatalf("after %d of %d messages: %v", len(out), info.Last, err)
 		}

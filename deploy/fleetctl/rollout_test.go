@@ -74,7 +74,7 @@ func batchFails() []told {
 // answerRollout is what an operator says to a request about hello's rollout: it refuses
 // to abort.
 func (w *world) answerRollout(m *nats.Msg, asked eventlog.Request) {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	r := eventlog.Rollout{Revision: 2, Batch: asked.Batch, Verb: asked.Verb, Full: asked.Full, Kind: eventlog.RunUpdate, Reason: "Requested"}
 	for ctx.Err() == nil && r.Request == 0 { // it may not be stored yet

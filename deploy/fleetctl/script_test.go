@@ -145,7 +145,7 @@ func scripts(t *testing.T, user string) testscript.Params {
 
 // reachable waits until the stories can be told again.
 func (w *world) reachable() error {
-	const timeout, pause, once = 20 * time.Second, 10 * time.Millisecond, time.Second
+	const timeout, pause, once = time.Minute, 10 * time.Millisecond, 5 * time.Second
 	for end := time.Now().Add(timeout); ; time.Sleep(pause) {
 		ctx, cancel := context.WithTimeout(context.Background(), once)
 		_, err := logstream.Inspect(ctx, w.js)
@@ -175,7 +175,7 @@ func (w *world) lose(streams []string) error {
 
 // await polls a file until it has a match.
 func await(file string, pattern *regexp.Regexp) error {
-	const timeout, pause = 20 * time.Second, 10 * time.Millisecond
+	const timeout, pause = time.Minute, 10 * time.Millisecond
 	for end := time.Now().Add(timeout); ; time.Sleep(pause) {
 		b, err := os.ReadFile(file)
 		switch {

@@ -46,7 +46,7 @@ func sealCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: seal [forged]")
 	}
 	w := ts.Value("world").(*world)
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	t := seal.NewTree()
 	for e, err := range reader.Read(ctx, w.js, reader.Options{}) {

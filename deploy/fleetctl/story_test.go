@@ -214,7 +214,7 @@ func relabeled(device string) told {
 
 // say appends a story to the log.
 func (w *world) say(story ...told) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	for _, e := range story {
 		if err := w.append(ctx, e); err != nil {
@@ -248,7 +248,7 @@ func (w *world) append(ctx context.Context, e told) error {
 		if a.Family == eventlog.FamilyAgent { // there may be many
 			_, err = w.js.PublishMsgAsync(&nats.Msg{
 				Subject: e.subject, Data: data, Header: nats.Header{eventlog.HeaderType: {eventlog.CloudEventType(e.kind, 1)}},
-			}, jetstream.WithStallWait(time.Second))
+			}, jetstream.WithStallWait(time.Minute))
 			return err
 		}
 		_, err = w.js.Publish(ctx, e.subject, data)

@@ -108,7 +108,7 @@ func (s *terminal) resize(columns, rows int) {
 // until waits for the screen to show all of the texts.
 func (s *terminal) until(texts ...string) {
 	s.t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for {
 		shown := s.screen()
 		missing := ""
@@ -133,7 +133,7 @@ func (s *terminal) ended() error {
 	select {
 	case <-s.done:
 		return s.err
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		s.t.Fatalf("the command goes on:\n%s", s.screen())
 		return nil
 	}

@@ -40,7 +40,7 @@ func TestStoriesOfAProvider(t *testing.T) {
 			},
 			"approve": func(ts *testscript.TestScript, _ bool, _ []string) {
 				p := ts.Value("provider").(*devprovider.Provider)
-				for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+				for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
 					if codes := p.Codes(); len(codes) > 0 {
 						ts.Check(p.Approve(codes[0], "root"))
 						return

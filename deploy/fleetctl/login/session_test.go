@@ -195,7 +195,7 @@ func TestACallerWhoGoesAwayBurnsNoRefreshToken(t *testing.T) {
 	first := w.login(person)
 	w.skew.Store(int64(11*time.Hour + 58*time.Minute)) // it is time to renew
 
-	hasty, cancel := context.WithTimeout(t.Context(), time.Second)
+	hasty, cancel := context.WithTimeout(t.Context(), 4*time.Second)
 	defer cancel()
 	s := w.session()
 	if err := s.Ready(hasty); err != nil || s.Show() != first.Access {
