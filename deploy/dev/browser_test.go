@@ -12,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 )
 
 // browser is somebody's: it keeps cookies, and follows no redirect by itself. Cookies are kept by
@@ -105,9 +106,17 @@ func (b *browser) do(method, address string, form url.Values, header ...string) 
 	return page{answer, string(body)}
 }
 
+// get opens a page. Where it cannot be made just then, it is asked for again, as it says; but for
+// the provider's answer to a sign-in, which is good for once.
 func (b *browser) get(address string, header ...string) page {
 	b.t.Helper()
-	return b.do(http.MethodGet, address, nil, header...)
+	const tries = 10
+	p := b.do(http.MethodGet, address, nil, header...)
+	for try := 1; try < tries && p.StatusCode == http.StatusServiceUnavailable && !strings.HasPrefix(p.Request.URL.Path, "/auth/"); try++ {
+		time.Sleep(2 * time.Second) // as its Retry-After says
+		p = b.do(http.MethodGet, address, nil, header...)
+	}
+	return p
 }
 
 // next is where a page leads a browser by itself; empty: nowhere.
@@ -149,7 +158,12 @@ func (b *browser) choose(p page, user string) page {
 // signIn opens a page of a dashboard, signs in as a person, and gives the page.
 func (b *browser) signIn(address, user string) page {
 	b.t.Helper()
-	return b.follow(b.choose(b.follow(b.get(address)), user))
+	const tries = 5
+	p := b.follow(b.choose(b.follow(b.get(address)), user))
+	for try := 1; try < tries && p.StatusCode == http.StatusServiceUnavailable; try++ { // which asks to try again
+		p = b.follow(b.choose(b.follow(b.get(address)), user))
+	}
+	return p
 }
 
 // keep keeps a cookie.

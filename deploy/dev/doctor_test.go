@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"fleet.nationtech.io/crds/client/clientset/versioned"
@@ -35,29 +36,30 @@ func TestNothingIsWrongWithALocalFleet(t *testing.T) {
 	}
 }
 
-func examined(ctx context.Context, t *testing.T, f *Fleet) error {
+// online waits until each device of a fleet is.
+func online(ctx context.Context, f *Fleet) error {
 	c, err := versioned.NewForConfig(f.RestConfig)
 	if err != nil {
 		return err
 	}
-	for online := 0; online < 3; { // a fleet is well once its devices are heard
+	return until(ctx, 2*time.Minute, func(ctx context.Context) (bool, string, error) {
 		list, err := c.FleetV1alpha1().Devices().List(ctx, metav1.ListOptions{})
 		if err != nil {
-			return err
+			return false, "", err
 		}
-		online = 0
+		are := 0
 		for _, d := range list.Items {
-			for _, cond := range d.Status.Conditions {
-				if cond.Type == v1alpha1.ConditionOnline && cond.Status == metav1.ConditionTrue {
-					online++
-				}
+			if meta.IsStatusConditionTrue(d.Status.Conditions, v1alpha1.ConditionOnline) {
+				are++
 			}
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(100 * time.Millisecond):
-		}
+		return are == len(f.Devices), fmt.Sprintf("%d of %d devices are online", are, len(f.Devices)), nil
+	})
+}
+
+func examined(ctx context.Context, t *testing.T, f *Fleet) error {
+	if err := online(ctx, f); err != nil { // a fleet is well once its devices are heard
+		return err
 	}
 	env := map[string]string{
 		"FLEET_NATS_URL": f.Env.NATSURL, "FLEET_NATS_USER": f.Env.User, "FLEET_NATS_PASSWORD": f.Env.Password, "FLEET_NATS_CA": f.Env.NATSCA,

@@ -55,6 +55,9 @@ func withDoor(t *testing.T, use func(context.Context, door), change ...func(*Opt
 	}
 	t.Cleanup(func() { _ = log.Close() })
 	err = Run(t.Context(), o, func(ctx context.Context, f *Fleet) error {
+		if err := online(ctx, f); err != nil { // pages list what was heard of
+			return err
+		}
 		use(ctx, door{f, t, o.DataDir, f.Env.DashboardURL, strings.TrimPrefix(f.Env.DashboardURL, "http://")})
 		return nil
 	})
@@ -182,7 +185,7 @@ func (d door) service(name, role string) (keyFile string) {
 // access records that a person's access is revoked, or allowed again. No command does so yet.
 func (d door) access(ctx context.Context, actor string, t eventlog.Type) {
 	d.t.Helper()
-	nc, err := nats.Connect(d.Env.NATSURL, append(d.Env.NATSOptions(), nats.UserInfo(d.Env.User, d.Env.Password))...)
+	nc, err := nats.Connect(d.Env.NATSURL, append(d.Env.NATSOptions(), nats.UserInfo(d.Env.User, d.Env.Password), nats.Timeout(20*time.Second))...)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -229,7 +232,7 @@ func (d door) within(limit time.Duration, what string, ended <-chan struct{}) {
 // becomes waits until a page has a status, and gives it.
 func (d door) becomes(ctx context.Context, status int, ask func() page) (p page) {
 	d.t.Helper()
-	err := until(ctx, 20*time.Second, func(context.Context) (bool, string, error) {
+	err := until(ctx, time.Minute, func(context.Context) (bool, string, error) {
 		p = ask()
 		return p.StatusCode == status, p.Status, nil
 	})

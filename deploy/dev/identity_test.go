@@ -63,7 +63,7 @@ func TestAFleetOfIdentitiesDoesTheMainJobAndIsRecovered(t *testing.T) {
 
 // answered waits until each device of a fleet answers.
 func answered(ctx context.Context, f *Fleet) error {
-	nc, err := nats.Connect(f.Env.NATSURL, append(f.Env.NATSOptions(), nats.UserInfo(f.Env.User, f.Env.Password))...)
+	nc, err := nats.Connect(f.Env.NATSURL, append(f.Env.NATSOptions(), nats.UserInfo(f.Env.User, f.Env.Password), nats.Timeout(20*time.Second))...)
 	if err != nil {
 		return err
 	}
@@ -74,7 +74,7 @@ func answered(ctx context.Context, f *Fleet) error {
 	}
 	s := &story{js: js}
 	for _, d := range f.Devices {
-		err := until(ctx, 30*time.Second, func(ctx context.Context) (bool, string, error) {
+		err := until(ctx, 2*time.Minute, func(ctx context.Context) (bool, string, error) {
 			err := s.ping(ctx, d.ID)
 			return err == nil, fmt.Sprintf("%s: %v", d.ID, err), nil
 		})

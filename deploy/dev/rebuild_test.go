@@ -98,7 +98,7 @@ func newCrowd(t *testing.T, f *Fleet) (*crowd, error) {
 	if err != nil {
 		return nil, err
 	}
-	nc, err := nats.Connect(f.Env.NATSURL, nats.UserInfo(f.Env.User, f.Env.Password))
+	nc, err := nats.Connect(f.Env.NATSURL, nats.UserInfo(f.Env.User, f.Env.Password), nats.Timeout(20*time.Second))
 	if err != nil {
 		return nil, err
 	}

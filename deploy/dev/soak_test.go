@@ -42,15 +42,15 @@ func TestDevicesWorkOverManyTokensAndAnOutageOfTheProvider(t *testing.T) {
 		}
 	}
 	o := Options{DataDir: t.TempDir(), Devices: devices, Engine: EngineMemory, Auth: AuthOIDC, TokenLifetime: life}
-	if err := Run(t.Context(), o, func(ctx context.Context, f *Fleet) error { return soak(ctx, t, f, length) }); err != nil {
+	if err := Run(t.Context(), o, func(ctx context.Context, f *Fleet) error { return soak(ctx, t, f, length, life) }); err != nil {
 		t.Fatal(err)
 	}
 }
 
 const soakOutage = 15 * time.Second
 
-func soak(ctx context.Context, t *testing.T, f *Fleet, length time.Duration) error {
-	nc, err := nats.Connect(f.Env.NATSURL, append(f.Env.NATSOptions(), nats.UserInfo(f.Env.User, f.Env.Password))...)
+func soak(ctx context.Context, t *testing.T, f *Fleet, length, tokens time.Duration) error {
+	nc, err := nats.Connect(f.Env.NATSURL, append(f.Env.NATSOptions(), nats.UserInfo(f.Env.User, f.Env.Password), nats.Timeout(20*time.Second))...)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func soak(ctx context.Context, t *testing.T, f *Fleet, length time.Duration) err
 	if err != nil {
 		return err
 	}
-	w := &soaking{t: t, fleet: f, js: js, changes: kube, began: time.Now(), outageAt: length/2 - soakOutage}
+	w := &soaking{t: t, fleet: f, js: js, changes: kube, began: time.Now(), outageAt: length/2 - soakOutage, tokens: tokens, back: map[string]bool{}}
 	working, stop := context.WithTimeout(ctx, length)
 	defer stop()
 	var parts sync.WaitGroup
@@ -92,13 +92,27 @@ type soaking struct {
 		asked, lost int
 		slowest     time.Duration
 	}
+
+	tokens time.Duration   // how long one holds
+	back   map[string]bool // devices that answered with a token of after the outage
+	healed time.Time       // when all of them had
 }
 
 // felt says whether the outage can be felt at a moment: a device whose token ended
 // meanwhile comes back once it has a new one.
 func (w *soaking) felt(at time.Time) bool {
-	since := at.Sub(w.began.Add(w.outageAt))
-	return since > 0 && since < soakOutage+20*time.Second
+	return at.After(w.began.Add(w.outageAt)) && (w.healed.IsZero() || at.Before(w.healed))
+}
+
+// answered notes that a device answered who was asked at a moment. No token of before the
+// outage holds for longer after it than the quarter at the end, in which it is renewed.
+func (w *soaking) answered(id string, asked time.Time) {
+	if !w.healed.IsZero() || asked.Before(w.began.Add(w.outageAt+soakOutage+min(w.tokens/4, 20*time.Second))) {
+		return
+	}
+	if w.back[id] = true; len(w.back) == len(w.fleet.Devices) {
+		w.healed = time.Now()
+	}
 }
 
 func (w *soaking) outage(ctx context.Context) error {
@@ -151,7 +165,7 @@ func (w *soaking) ping(ctx context.Context) error {
 	for i := 0; pauseFor(ctx, 50*time.Millisecond); i++ {
 		id := w.fleet.Devices[i%len(w.fleet.Devices)].ID
 		began := time.Now()
-		brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
 		m, err := w.js.Conn().RequestWithContext(brief, eventlog.DeviceCommandSubject(id, eventlog.VerbPing), nil)
 		cancel()
 		w.pings.asked++
@@ -159,6 +173,9 @@ func (w *soaking) ping(ctx context.Context) error {
 			DeviceID string `json:"device_id"`
 		}
 		ok := err == nil && json.Unmarshal(m.Data, &pong) == nil && pong.DeviceID == id
+		if ok {
+			w.answered(id, began)
+		}
 		switch {
 		case w.felt(began) || w.felt(time.Now()):
 			if !ok {
@@ -179,7 +196,7 @@ func (w *soaking) judge(ctx context.Context) error {
 	key := fleet.Key{Namespace: "default", Name: "soak"}
 	var slowest time.Duration // from an assignment to the report that it runs
 	reports := 0
-	return until(ctx, time.Minute, func(ctx context.Context) (bool, string, error) {
+	return until(ctx, 2*time.Minute, func(ctx context.Context) (bool, string, error) {
 		v := fleet.New()
 		assigned := map[string]time.Time{} // device and revision
 		slowest, reports = 0, 0

@@ -3,12 +3,14 @@ package dev
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go/jetstream"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -135,11 +137,20 @@ func (s *story) buckets(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("bucket %s: %w", bucket, err)
 		}
-		e, err := kv.Get(ctx, key)
+		// A pulse of before the servers had a stream for it is in no bucket: the next one is.
+		err = until(ctx, 60*time.Second, func(ctx context.Context) (bool, string, error) {
+			e, err := kv.Get(ctx, key)
+			if errors.Is(err, jetstream.ErrKeyNotFound) {
+				return false, "it is not there", nil
+			}
+			if err == nil {
+				s.tell("%-16s %-22s %.90s", bucket, key, e.Value())
+			}
+			return err == nil, "", err
+		})
 		if err != nil {
 			return fmt.Errorf("bucket %s, key %s: %w", bucket, key, err)
 		}
-		s.tell("%-16s %-22s %.90s", bucket, key, e.Value())
 	}
 	return nil
 }
