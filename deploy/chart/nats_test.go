@@ -201,7 +201,7 @@ func TestThreeRenderedServersAreOneClusterOverTLS(t *testing.T) {
 	}
 	servers := natstest.ClusterOf(t, files...)
 	url := strings.ReplaceAll(servers.URL(), "nats://", "tls://")
-	nc, err := nats.Connect(url, nats.UserInfo("operator", "o"), nats.RootCAs(a.file))
+	nc, err := nats.Connect(url, nats.UserInfo("operator", "o"), nats.RootCAs(a.file), nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -215,7 +215,7 @@ func TestThreeRenderedServersAreOneClusterOverTLS(t *testing.T) {
 		t.Errorf("the servers tell clients their own addresses: %v", nc.DiscoveredServers())
 	}
 	for _, port := range l.webSockets {
-		ws, err := nats.Connect(fmt.Sprintf("wss://127.0.0.1:%d", port), nats.UserInfo(accounts.DeviceUser("pi-01"), "p"), nats.RootCAs(a.file))
+		ws, err := nats.Connect(fmt.Sprintf("wss://127.0.0.1:%d", port), nats.UserInfo(accounts.DeviceUser("pi-01"), "p"), nats.RootCAs(a.file), nats.Timeout(patience))
 		if err != nil {
 			t.Errorf("WebSocket: %v", err)
 			continue
@@ -227,7 +227,7 @@ func TestThreeRenderedServersAreOneClusterOverTLS(t *testing.T) {
 		t.Error("a wrong password is let in")
 	}
 	// Another accounts.conf is in force once each server was reloaded, one after the other.
-	login := []nats.Option{nats.UserInfo(accounts.DeviceUser("pi-02"), "p"), nats.RootCAs(a.file)}
+	login := []nats.Option{nats.UserInfo(accounts.DeviceUser("pi-02"), "p"), nats.RootCAs(a.file), nats.Timeout(patience)}
 	if nc, err := nats.Connect(url, login...); err == nil {
 		nc.Close()
 		t.Error("a device is let in that is in no accounts.conf yet")
@@ -237,7 +237,7 @@ func TestThreeRenderedServersAreOneClusterOverTLS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	system, err := nats.Connect(url, nats.UserInfo("sys", "s"), nats.RootCAs(a.file))
+	system, err := nats.Connect(url, nats.UserInfo("sys", "s"), nats.RootCAs(a.file), nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -348,7 +348,7 @@ func TestALabServerBehindAnIngress(t *testing.T) { // not parallel: the environm
 		t.Setenv(name, v)
 	}
 	servers := natstest.ClusterOf(t, files...)
-	nc, err := nats.Connect(strings.ReplaceAll(servers.URL(), "nats://", "tls://"), nats.UserInfo("operator", "o"), nats.RootCAs(a.file))
+	nc, err := nats.Connect(strings.ReplaceAll(servers.URL(), "nats://", "tls://"), nats.UserInfo("operator", "o"), nats.RootCAs(a.file), nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,13 +358,13 @@ func TestALabServerBehindAnIngress(t *testing.T) { // not parallel: the environm
 		t.Fatal(err)
 	}
 	natstest.EnsureLog(t, js, 1)
-	system, err := nats.Connect(strings.ReplaceAll(servers.URL(), "nats://", "tls://"), nats.UserInfo("sys", "s"), nats.RootCAs(a.file))
+	system, err := nats.Connect(strings.ReplaceAll(servers.URL(), "nats://", "tls://"), nats.UserInfo("sys", "s"), nats.RootCAs(a.file), nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer system.Close()
 	l.mustHaveLoaded(t, system, files, usersOf(t, "pi-01"))
-	ws, err := nats.Connect(fmt.Sprintf("ws://127.0.0.1:%d", l.webSockets[0]), nats.UserInfo(accounts.DeviceUser("pi-01"), "p"))
+	ws, err := nats.Connect(fmt.Sprintf("ws://127.0.0.1:%d", l.webSockets[0]), nats.UserInfo(accounts.DeviceUser("pi-01"), "p"), nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -51,7 +51,7 @@ func (a *agents) rolled() (lost int) {
 	for _, id := range a.ids {
 		before := rollovers(a.world.t, a.registry[id])
 		a.world.await("a rollover of "+id, func() bool {
-			if !a.world.ping(id, 10*time.Second) {
+			if !a.world.ping(id, 20*time.Second) {
 				lost++
 			}
 			return rollovers(a.world.t, a.registry[id]) > before
@@ -114,7 +114,7 @@ func TestAgentsStayWhileProviderAndCalloutsAreAway(t *testing.T) {
 	a.answer("one replica is enough")
 	second()
 	for _, id := range a.ids {
-		if !w.ping(id, 5*time.Second) {
+		if !w.ping(id, 20*time.Second) {
 			t.Errorf("%s does not go on without a callout", id)
 		}
 	}

@@ -89,13 +89,13 @@ func TestWhoFollowsTheLogLosesNothingOverManyTokens(t *testing.T) {
 }
 
 func follow(t *testing.T, role string) {
-	w := start(t, devprovider.Options{TokenLifetime: 3 * time.Second})
+	w := start(t, devprovider.Options{TokenLifetime: 6 * time.Second})
 	w.mustLogin(w.person("Ada", role))
 	c := w.begin(nil, "log", "-f", "--device", "edge-01", "-o", "json")
-	const events = 40 // over 10 s
+	const events = 40 // over 20 s
 	for i := range events {
 		w.say(eventlog.DeviceSubject("edge-01"), eventlog.DeviceRegistered, eventlog.Registration{AgentVersion: fmt.Sprint("number-", i)})
-		time.Sleep(250 * time.Millisecond) // the pace of the events
+		time.Sleep(500 * time.Millisecond) // the pace of the events
 	}
 	w.eventually("the last event", func() bool { return strings.Contains(c.out.String(), fmt.Sprintf("number-%d\"", events-1)) })
 	for i := range events {

@@ -21,7 +21,7 @@ func (w *world) device(keyFile string) error {
 	})
 	w.must(err)
 	w.must(s.Ready(w.t.Context()))
-	nc, err := nats.Connect(w.server.URL(), nats.TokenHandler(s.Show), nats.Timeout(5*time.Second), nats.NoReconnect())
+	nc, err := nats.Connect(w.server.URL(), nats.TokenHandler(s.Show), nats.Timeout(20*time.Second), nats.NoReconnect())
 	if err == nil {
 		nc.Close()
 	}

@@ -25,7 +25,7 @@ func TestAStormOfReportsIsTwoStatusPatches(t *testing.T) {
 	const devices = 500
 	m := newMachine(t)
 	f := m.up()
-	nc, err := nats.Connect(f.env["FLEET_NATS_URL"], nats.UserInfo(f.env["FLEET_LAB_USER"], f.env["FLEET_LAB_PASSWORD"]))
+	nc, err := nats.Connect(f.env["FLEET_NATS_URL"], nats.UserInfo(f.env["FLEET_LAB_USER"], f.env["FLEET_LAB_PASSWORD"]), nats.Timeout(atOnce))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +38,7 @@ func TestAStormOfReportsIsTwoStatusPatches(t *testing.T) {
 	}
 	for i := range devices {
 		body := fmt.Appendf(nil, `{"device_id":%q,"labels":{"storm":"yes"},"inventory":{},"updated_at":"2026-01-01T00:00:00Z"}`, id(i))
-		if _, err := nc.Request("fleet.evt.info."+id(i), body, 5*time.Second); err != nil {
+		if _, err := nc.Request("fleet.evt.info."+id(i), body, atOnce); err != nil {
 			t.Fatal(err)
 		}
 	}

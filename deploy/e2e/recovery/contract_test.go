@@ -52,7 +52,7 @@ func (f *fleet) older(id string) jetstream.JetStream {
 		f.t.Fatal(err)
 	}
 	user := accounts.LegacyUser(id)
-	nc, err := nats.Connect(f.env["FLEET_NATS_URL"], nats.UserInfo(user, passwords[user]))
+	nc, err := nats.Connect(f.env["FLEET_NATS_URL"], nats.UserInfo(user, passwords[user]), nats.Timeout(atOnce))
 	if err != nil {
 		f.t.Fatalf("connect as %s: %v", user, err)
 	}
@@ -238,12 +238,12 @@ func TestAnAgentBelievesNothingThatIsAimedAtIt(t *testing.T) {
 	if err := f.apply("hello", "one"); err != nil {
 		t.Fatal(err)
 	}
-	bad, err := nats.Connect(f.env["FLEET_NATS_URL"], nats.UserInfo(f.env["FLEET_LAB_USER"], f.env["FLEET_LAB_PASSWORD"]), nats.CustomInboxPrefix("_INBOX.mallory"))
+	bad, err := nats.Connect(f.env["FLEET_NATS_URL"], nats.UserInfo(f.env["FLEET_LAB_USER"], f.env["FLEET_LAB_PASSWORD"]), nats.CustomInboxPrefix("_INBOX.mallory"), nats.Timeout(atOnce))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer bad.Close()
-	if _, err := bad.Request("fleet.evt.info.mallory", []byte(`{"device_id":"mallory","labels":{"site":"cellar"},"inventory":{},"updated_at":"2026-01-01T00:00:00Z"}`), 5*time.Second); err != nil {
+	if _, err := bad.Request("fleet.evt.info.mallory", []byte(`{"device_id":"mallory","labels":{"site":"cellar"},"inventory":{},"updated_at":"2026-01-01T00:00:00Z"}`), atOnce); err != nil {
 		t.Fatal(err)
 	}
 	// What is desired of the hostile device is what it would have others run, and

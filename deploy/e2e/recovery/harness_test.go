@@ -270,7 +270,7 @@ func (m *machine) connect() *fleet {
 	if err != nil {
 		m.t.Fatal(err)
 	}
-	nc, err := nats.Connect(env["FLEET_NATS_URL"], nats.UserInfo(env["FLEET_NATS_USER"], env["FLEET_NATS_PASSWORD"]))
+	nc, err := nats.Connect(env["FLEET_NATS_URL"], nats.UserInfo(env["FLEET_NATS_USER"], env["FLEET_NATS_PASSWORD"]), nats.Timeout(atOnce))
 	if err != nil {
 		m.t.Fatal(err)
 	}

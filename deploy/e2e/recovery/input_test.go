@@ -11,7 +11,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -105,7 +104,7 @@ func TestBadInputIsReportedAndTheRestGoesOn(t *testing.T) {
 	}
 
 	// A device that writes nonsense, and one that forges the headers of others.
-	nc, err := nats.Connect(f.env["FLEET_NATS_URL"], nats.UserInfo(f.env["FLEET_LAB_USER"], f.env["FLEET_LAB_PASSWORD"]))
+	nc, err := nats.Connect(f.env["FLEET_NATS_URL"], nats.UserInfo(f.env["FLEET_LAB_USER"], f.env["FLEET_LAB_PASSWORD"]), nats.Timeout(atOnce))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -117,7 +116,7 @@ func TestBadInputIsReportedAndTheRestGoesOn(t *testing.T) {
 			Header: nats.Header{eventlog.HeaderType: {eventlog.CloudEventType(eventlog.DesiredWithdrawn, 1)}, eventlog.HeaderActor: {"admin"}},
 		},
 	} {
-		if _, err := nc.RequestMsg(msg, 5*time.Second); err != nil {
+		if _, err := nc.RequestMsg(msg, atOnce); err != nil {
 			t.Fatal(err)
 		}
 	}

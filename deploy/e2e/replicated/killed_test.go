@@ -108,7 +108,7 @@ func TestServersThatAreKilledInTurnLoseNothing(t *testing.T) {
 	}
 	natstest.EnsureLog(t, js, 3)
 
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	appendOnce(ctx, t, js, 1)
 	appended, total := 1, 1+rounds*len(servers)*each
