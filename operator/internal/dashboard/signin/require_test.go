@@ -128,18 +128,14 @@ func TestWithoutNATSASessionIsToldAtOnce(t *testing.T) {
 	w.nats.Stop()
 	for end := time.Now().Add(time.Minute); w.js.Conn().IsConnected() && time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
 	}
-	var quickest time.Duration // of some: a busy machine holds up one
-	for range 3 {
-		began := time.Now()
+	began := time.Now()
+	for range 10 {
 		answer := ask(t.Context(), w.closed, http.MethodGet, "/", "Cookie", cookie)
 		if answer.Code != http.StatusServiceUnavailable || answer.Header().Get("Retry-After") == "" || !strings.Contains(answer.Body.String(), "NATS does not answer") {
 			t.Errorf("%d %v %s", answer.Code, answer.Header(), answer.Body)
 		}
-		if took := time.Since(began); quickest == 0 || took < quickest {
-			quickest = took
-		}
 	}
-	if quickest > 3*time.Second {
-		t.Errorf("the quickest of three answers took %s", quickest)
+	if took := time.Since(began); took > 25*time.Second { // one that waits for NATS takes 5 s
+		t.Errorf("ten answers took %s", took)
 	}
 }
