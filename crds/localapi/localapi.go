@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -25,7 +26,7 @@ import (
 
 // stopTimeout is how long Stop waits for an orderly end, which writes etcd's
 // last pages, before it kills.
-const stopTimeout = 20 * time.Second
+const stopTimeout = 45 * time.Second
 
 // Options says how to run a Kubernetes API.
 type Options struct {
@@ -193,14 +194,18 @@ func (a *API) Stop() error {
 			return
 		default:
 		}
-		err = a.stdin.Close()
+		// Its stdin stays open meanwhile: to the child its end means that nobody waits.
+		if err = a.child.Process.Signal(syscall.SIGTERM); errors.Is(err, os.ErrProcessDone) {
+			err = nil
+		}
 		select {
 		case <-a.done:
-			err = a.Err()
+			err = errors.Join(err, a.Err())
 		case <-time.After(stopTimeout):
 			err = errors.Join(err, a.child.Process.Kill(), fmt.Errorf("the Kubernetes API did not stop within %s and was killed", stopTimeout))
 			<-a.done
 		}
+		_ = a.stdin.Close() // nobody reads it any more
 	})
 	return err
 }

@@ -23,7 +23,7 @@ const (
 	connectionGrace = 2 * time.Second
 	// drainLimit bounds the API server's part of a shutdown, so that etcd has
 	// the rest of shutdownLimit to close in.
-	drainLimit = 6 * time.Second
+	drainLimit = 20 * time.Second
 )
 
 // apiServer is the generic control plane: CRDs, namespaces, RBAC, leases, events,

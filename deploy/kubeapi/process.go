@@ -21,8 +21,9 @@ var (
 
 const (
 	// shutdownLimit bounds a graceful shutdown. etcd survives a kill at any
-	// instruction, so leaving early costs nothing but tidiness.
-	shutdownLimit = 10 * time.Second
+	// instruction, so leaving early costs nothing but tidiness. A machine that does
+	// much else has the time to be tidy; a person gives a second signal.
+	shutdownLimit = 30 * time.Second
 	// orphanLimit is the same when the parent is gone: nobody waits for answers
 	// any more, but its successor may already wait for the data directory.
 	orphanLimit = 2 * time.Second
