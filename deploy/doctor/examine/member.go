@@ -27,6 +27,9 @@ type storageOf struct {
 		Interval   time.Duration `json:"sync_interval"`
 		SyncAlways bool          `json:"sync_always"`
 	} `json:"config"`
+	Meta *struct {
+		Size int `json:"cluster_size"`
+	} `json:"meta_cluster"`
 	Accounts []struct {
 		Streams []struct {
 			Name  string `json:"name"`
@@ -59,8 +62,9 @@ func (s storageOf) member(name string, asked, answered time.Time) doctor.Member 
 	return m
 }
 
-// silence ends a question to all servers, of which some may be away.
-const silence = time.Second
+// silence ends a question to all servers. One of a cluster that has not answered is waited for
+// longer, and so is the first: it may be away, or busy.
+const silence, silenceOfOne = time.Second, 4 * time.Second
 
 // members asks each server of itself, in the servers' own account. There are none where the user
 // is of another account.
@@ -76,8 +80,13 @@ func (l *look) members(ctx context.Context) ([]doctor.Member, error) {
 		return nil, err
 	}
 	var all []doctor.Member
-	for {
-		brief, cancel := context.WithTimeout(ctx, silence)
+	known := 0 // servers with JetStream of the cluster; 0: none has answered, or they are no cluster
+	for known == 0 || len(all) < known {
+		patience := silenceOfOne
+		if known == 0 && len(all) > 0 {
+			patience = silence
+		}
+		brief, cancel := context.WithTimeout(ctx, patience)
 		m, err := sub.NextMsgWithContext(brief)
 		cancel()
 		switch {
@@ -99,8 +108,12 @@ func (l *look) members(ctx context.Context) ([]doctor.Member, error) {
 		}
 		if !said.Data.Disabled && said.Server.Name != "" {
 			all = append(all, said.Data.member(said.Server.Name, asked, l.Now()))
+			if said.Data.Meta != nil {
+				known = max(known, said.Data.Meta.Size)
+			}
 		}
 	}
+	return all, nil
 }
 
 // Monitored asks the server of a name of itself, by the monitoring port at an address such as
