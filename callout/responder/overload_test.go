@@ -38,6 +38,7 @@ type site struct {
 	server   *natstest.Server
 	keys     responder.Keys
 	deadline time.Duration // of its replicas
+	check    time.Duration // how soon they must have answered themselves; 0 is the default
 }
 
 func pair(t testing.TB, create func() (nkeys.KeyPair, error)) (seed []byte, public string) {
@@ -60,11 +61,14 @@ func newSite(t testing.TB, sealed bool) *site {
 	return siteWith(t, sealed, 1.8, deadline)
 }
 
-// patientSite is one that waits long for an answer, and so do its clients: where a machine
-// that stands still for seconds must not refuse anybody.
+// patientSite is one that waits long for an answer, and so do its clients and its replicas,
+// which leave no requests to others that are not there: a machine that stands still for
+// seconds must not refuse anybody.
 func patientSite(t testing.TB) *site {
 	t.Helper()
-	return siteWith(t, true, 15, 12*time.Second)
+	s := siteWith(t, true, 15, 12*time.Second)
+	s.check = 12 * time.Second
+	return s
 }
 
 func siteWith(t testing.TB, sealed bool, timeout float64, deadline time.Duration) *site {
@@ -123,7 +127,7 @@ func (s *site) run(d responder.Decider, change ...func(*responder.Options)) (sto
 
 func (s *site) runOn(nc *nats.Conn, d responder.Decider, change ...func(*responder.Options)) (stop func()) {
 	s.t.Helper()
-	o := responder.Options{Conn: nc, Keys: s.keys, Decider: d, Deadline: s.deadline}
+	o := responder.Options{Conn: nc, Keys: s.keys, Decider: d, Deadline: s.deadline, CheckTimeout: s.check}
 	for _, f := range change {
 		f(&o)
 	}

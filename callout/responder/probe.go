@@ -55,10 +55,10 @@ func newProber(c *codec) (*prober, error) {
 	return p, err
 }
 
-func (p *prober) request(now time.Time) ([]byte, error) {
+func (p *prober) request(expires time.Time) ([]byte, error) {
 	c := jwt.NewAuthorizationRequestClaims(p.issuer)
 	c.Audience, c.UserNkey, c.Server.ID = requestAudience, p.user, p.id
-	c.Expires = now.Add(checkTimeout).Unix()
+	c.Expires = expires.Unix()
 	text, err := c.Encode(p.server)
 	if err != nil || p.xkey == nil {
 		return []byte(text), err
@@ -85,16 +85,16 @@ func (p *prober) understood(answer []byte) error {
 }
 
 // check fails unless the replica answers itself, and its server answers it, within
-// a second.
+// CheckTimeout.
 func (r *Responder) check(ctx context.Context) (err error) {
 	defer func() {
 		if err != nil && ctx.Err() == nil {
 			r.options.Metrics.failed.Inc()
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	ctx, cancel := context.WithTimeout(ctx, r.options.CheckTimeout)
 	defer cancel()
-	asked, err := r.probe.request(r.options.Now())
+	asked, err := r.probe.request(r.options.Now().Add(r.options.CheckTimeout))
 	if err != nil {
 		return fmt.Errorf("self-check: %w", err)
 	}
@@ -105,14 +105,14 @@ func (r *Responder) check(ctx context.Context) (err error) {
 	}})
 	select {
 	case <-ctx.Done():
-		return errors.New("self-check: the replica did not answer itself within a second")
+		return fmt.Errorf("self-check: the replica did not answer itself within %s", r.options.CheckTimeout)
 	case a := <-answered:
 		if err := r.probe.understood(a); err != nil {
 			return fmt.Errorf("self-check: %w", err)
 		}
 	}
 	if err := r.options.Conn.FlushWithContext(ctx); err != nil {
-		return fmt.Errorf("self-check: the server did not answer within a second: %w", err)
+		return fmt.Errorf("self-check: the server did not answer within %s: %w", r.options.CheckTimeout, err)
 	}
 	return nil
 }

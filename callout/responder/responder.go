@@ -25,8 +25,8 @@ const (
 	DefaultDeadline = 1200 * time.Millisecond
 	// DefaultCheckInterval is how often a replica asks itself.
 	DefaultCheckInterval = 500 * time.Millisecond
-	// checkTimeout is how soon it must have answered itself.
-	checkTimeout = time.Second
+	// DefaultCheckTimeout is how soon it must have answered itself.
+	DefaultCheckTimeout = time.Second
 
 	queueSize      = 4096
 	defaultWaiters = 256
@@ -55,6 +55,7 @@ type Options struct {
 	AllowPlain    bool
 	Deadline      time.Duration
 	CheckInterval time.Duration
+	CheckTimeout  time.Duration
 	Workers       int // that decide; by default one a processor
 	Waiters       int // that wait for the provider
 	Now           func() time.Time
@@ -80,6 +81,9 @@ func New(o Options) (*Responder, error) {
 	}
 	if o.CheckInterval == 0 {
 		o.CheckInterval = DefaultCheckInterval
+	}
+	if o.CheckTimeout == 0 {
+		o.CheckTimeout = DefaultCheckTimeout
 	}
 	if o.Workers == 0 {
 		o.Workers = runtime.GOMAXPROCS(0)
