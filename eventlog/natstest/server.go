@@ -85,6 +85,9 @@ func quiet(o *server.Options) {
 	if o.TLSTimeout == 0 {
 		o.TLSTimeout = patience.Seconds()
 	}
+	// A client that is still logging in takes a ping for a refusal, and a server sends its first
+	// one after a second or two.
+	o.DisableShortFirstPing = true
 	o.Host, o.NoLog, o.NoSigs, o.JetStream, o.DontListen = "127.0.0.1", true, true, true, false
 	if o.Port == 0 {
 		o.Port = server.RANDOM_PORT
