@@ -13,13 +13,6 @@ import (
 	"fleet.nationtech.io/eventlog"
 )
 
-// A repair has repairTries to be done within repairLimit: a machine that does
-// other work too may be late once, and is not late each time.
-const (
-	repairLimit = 5 * time.Second
-	repairTries = 3
-)
-
 // kill stops a container as a person on the device could, and waits for the
 // agent to bring one back.
 func (s *story) kill(ctx context.Context) error {
@@ -28,19 +21,11 @@ func (s *story) kill(ctx context.Context) error {
 		return nil
 	}
 	for _, how := range [][]string{{"kill"}, {"rm", "-f"}} {
-		for try := 1; ; try++ {
-			took, err := s.hurt(ctx, how)
-			if err != nil {
-				return fmt.Errorf("podman %s: %w", how[0], err)
-			}
-			s.tell("podman %-4s on %s: answers again after %.1f s", how[0], s.devices[0], took.Seconds())
-			if took <= repairLimit {
-				break
-			}
-			if try == repairTries {
-				return fmt.Errorf("podman %s: later than after %s in each of %d tries", how[0], repairLimit, repairTries)
-			}
+		took, err := s.hurt(ctx, how)
+		if err != nil {
+			return fmt.Errorf("podman %s: %w", how[0], err)
 		}
+		s.tell("podman %-4s on %s: answers again after %.1f s", how[0], s.devices[0], took.Seconds())
 	}
 	return nil
 }
