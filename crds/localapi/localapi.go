@@ -110,6 +110,7 @@ func (a *API) launch(ctx context.Context, options Options) (<-chan string, error
 	// The context bounds the start; the child outlives it until Stop.
 	a.child = exec.CommandContext(context.WithoutCancel(ctx), options.Binary, args...)
 	a.child.SysProcAttr = ownGroup()
+	a.child.WaitDelay = 5 * time.Second // where it left a process that holds its output
 	a.child.Stderr = a.last
 	if options.Stderr != nil {
 		a.child.Stderr = io.MultiWriter(a.last, options.Stderr)

@@ -148,8 +148,8 @@ func TestStartFailsWithASentence(t *testing.T) {
 		script, says string
 	}{
 		"it ends before it is ready": {`echo "port in use" >&2; exit 1`, "port in use"},
-		"it never gets ready":        {`echo "still at it" >&2; cat >/dev/null`, "not ready yet: context deadline exceeded; it said last:\nstill at it"},
-		"it leaves no kubeconfig":    {`echo "ready https://127.0.0.1:1"; cat >/dev/null`, "read its kubeconfig"},
+		"it never gets ready":        {`echo "still at it" >&2; exec cat >/dev/null`, "not ready yet: context deadline exceeded; it said last:\nstill at it"},
+		"it leaves no kubeconfig":    {`echo "ready https://127.0.0.1:1"; exec cat >/dev/null`, "read its kubeconfig"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
