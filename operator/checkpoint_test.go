@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -65,7 +66,11 @@ func TestALeaderSavesCheckpointsAndTheNextBeginsFromThem(t *testing.T) {
 	for n := range 100 {
 		devices[n%5].info()
 	}
-	<-w.js.PublishAsyncComplete() // all is in the log, of which at most these are not saved
+	select { // all is in the log, of which at most these are not saved
+	case <-w.js.PublishAsyncComplete():
+	case <-time.After(timeout):
+		t.Fatalf("of %d reports no acknowledgement came", w.js.PublishAsyncPending())
+	}
 	first.stop()
 	log, err := logstream.Inspect(t.Context(), w.js)
 	if err != nil {

@@ -231,7 +231,13 @@ func (d *device) info() {
 }
 
 func (d *device) pulse() {
-	d.w.json(eventlog.PulseSubject(d.id), eventlog.Heartbeat{DeviceID: d.id, At: time.Now()})
+	b, err := json.Marshal(eventlog.Heartbeat{DeviceID: d.id, At: time.Now()})
+	if err == nil {
+		err = d.w.nc.Publish(eventlog.PulseSubject(d.id), b) // the next one makes up for one lost
+	}
+	if err != nil && !d.w.nc.IsClosed() {
+		d.w.t.Error(err)
+	}
 }
 
 func (d *device) report(name string, phase eventlog.Phase, hash, failure string) {
