@@ -135,7 +135,7 @@ test: bin/kubeapi bin/fleet-hello ## Run the tests of all modules (those on Podm
 	@echo "compile the tests (4 to 12 minutes on 2 cores the first time, seconds after)"
 	@CGO_ENABLED=$(if $(RACE),1,0) tools/beat.sh "still compiling the tests" \
 	go list -trimpath $(RACE) -tags "$(TAGS)" -test -deps -export work >/dev/null
-	$(GO_TEST) -p 2 -timeout 20m -shuffle=on -tags "$(TAGS)" $(TESTFLAGS) $(LONGEST) work
+	$(GO_TEST) -p 2 -timeout 30m -shuffle=on -tags "$(TAGS)" $(TESTFLAGS) $(LONGEST) work
 	cd deploy/kubeapi && GOWORK=off CGO_ENABLED=0 go test -trimpath -timeout 10m -shuffle=on $(TESTFLAGS) ./...
 	cd deploy/grafana/promtest && GOWORK=off CGO_ENABLED=0 go test -trimpath -timeout 10m -shuffle=on $(TESTFLAGS) ./...
 
