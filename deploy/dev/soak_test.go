@@ -19,6 +19,7 @@ import (
 	"fleet.nationtech.io/crds/v1alpha1"
 	"fleet.nationtech.io/deploy/devprovider"
 	"fleet.nationtech.io/eventlog"
+	"fleet.nationtech.io/eventlog/pause"
 	"fleet.nationtech.io/eventlog/reader"
 	"fleet.nationtech.io/projections/fleet"
 )
@@ -116,22 +117,12 @@ func (w *soaking) answered(id string, asked time.Time) {
 }
 
 func (w *soaking) outage(ctx context.Context) error {
-	if pauseFor(ctx, w.outageAt) {
+	if pause.For(ctx, w.outageAt) {
 		w.fleet.provider.SetFault(&devprovider.Fault{Hang: true})
 		defer w.fleet.provider.SetFault(nil)
-		pauseFor(ctx, soakOutage)
+		pause.For(ctx, soakOutage)
 	}
 	return nil
-}
-
-// pauseFor says whether the context goes on after a time.
-func pauseFor(ctx context.Context, d time.Duration) bool {
-	select {
-	case <-ctx.Done():
-		return false
-	case <-time.After(d):
-		return true
-	}
 }
 
 // change gives all devices another revision every three seconds.
@@ -149,7 +140,7 @@ func (w *soaking) change(ctx context.Context) error {
 		return err
 	}
 	w.revisions = 1
-	for pauseFor(ctx, 3*time.Second) {
+	for pause.For(ctx, 3*time.Second) {
 		patch := fmt.Sprintf(`[{"op":"replace","path":"/spec/score/data/services/0/image","value":"app:%d"}]`, w.revisions+1)
 		// A change that the end of the test would cut short could be made without being counted.
 		if _, err := api.Patch(context.WithoutCancel(ctx), "soak", types.JSONPatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
@@ -162,7 +153,7 @@ func (w *soaking) change(ctx context.Context) error {
 
 // ping asks one device after the other.
 func (w *soaking) ping(ctx context.Context) error {
-	for i := 0; pauseFor(ctx, 50*time.Millisecond); i++ {
+	for i := 0; pause.For(ctx, 50*time.Millisecond); i++ {
 		id := w.fleet.Devices[i%len(w.fleet.Devices)].ID
 		began := time.Now()
 		brief, cancel := context.WithTimeout(context.WithoutCancel(ctx), 20*time.Second)
