@@ -29,7 +29,7 @@ const Path = "/api/v1/events"
 const (
 	atOnce      = 4                // requests that read the log at a time
 	patience    = 2 * time.Second  // for which another one waits
-	requestTime = 10 * time.Second // that one may take to read
+	requestTime = 30 * time.Second // that one may take to read; above firstTime
 	writeTime   = 30 * time.Second // that a client may take to read the answer
 )
 
@@ -229,8 +229,10 @@ func (h *Handler) failed(ctx context.Context, err error) error {
 		return failure{http.StatusBadRequest, err.Error()}
 	case errors.Is(err, context.Canceled) && ctx.Err() != nil:
 		return brokenOff(ctx)
-	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, ErrTooSlow):
-		return failure{http.StatusGatewayTimeout, ErrTooSlow.Error()}
+	case errors.Is(err, ErrTooSlow):
+		return failure{http.StatusGatewayTimeout, err.Error()}
+	case errors.Is(err, context.DeadlineExceeded):
+		return failure{http.StatusGatewayTimeout, fmt.Sprintf("the event log gave no answer within %s: ask again, or about less time", requestTime)}
 	case errors.Is(err, jetstream.ErrStreamNotFound):
 		return failure{http.StatusServiceUnavailable, "there is no event log yet"}
 	case errors.Is(err, logstream.ErrRestoring):

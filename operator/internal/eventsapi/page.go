@@ -3,7 +3,6 @@ package eventsapi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -15,9 +14,10 @@ import (
 )
 
 // Bounds of the work for one page. A page that meets them ends early and says where to go
-// on.
+// on. One that has nothing to give yet is read for longer, as it could not say where.
 const (
 	readTime  = 5 * time.Second
+	firstTime = 20 * time.Second
 	pageBytes = 8 << 20 // of data
 	maxWindow = 1 << 13 // events that are looked through for a page at a time
 )
@@ -97,7 +97,11 @@ func locate(ctx context.Context, js jetstream.JetStream, q *query) (span, error)
 
 // readPage reads one page. take gives what is wanted of an event, with how much data that has.
 func readPage[T any](ctx context.Context, js jetstream.JetStream, s span, q *query, take func(*eventlog.Event, error) (T, int)) (Page[T], error) {
-	p := pager[T]{js: js, q: q, span: s, take: take, deadline: time.Now().Add(readTime)}
+	now := time.Now()
+	p := pager[T]{js: js, q: q, span: s, take: take, deadline: now.Add(readTime), latest: now.Add(firstTime)}
+	if end, has := ctx.Deadline(); has && end.Add(-time.Second).Before(p.latest) {
+		p.latest = end.Add(-time.Second) // there is time to say so
+	}
 	if s.last == 0 {
 		return Page[T]{Last: s.newest}, nil
 	}
@@ -113,12 +117,13 @@ type pager[T any] struct {
 	take     func(*eventlog.Event, error) (T, int)
 	js       jetstream.JetStream
 	q        *query
-	deadline time.Time
+	deadline time.Time // when a page ends early
+	latest   time.Time // when one ends that has nothing to give yet
 }
 
 // each reads the events that are asked for between two sequences, until fn says that it
-// has enough. through is the last sequence up to which all was looked at.
-func (p *pager[T]) each(ctx context.Context, from, to uint64, most int, fn func(taken[T]) bool) (through uint64, err error) {
+// has enough or the time is up. through is the last sequence up to which all was looked at.
+func (p *pager[T]) each(ctx context.Context, from, to uint64, most int, deadline time.Time, fn func(taken[T]) bool) (through uint64, err error) {
 	o := reader.Options{From: from, Until: to, Subjects: p.subjects, LogID: p.log.ID, Direct: true, Most: most}
 	through = from - 1
 	for e, err := range reader.Read(ctx, p.js, o) {
@@ -135,7 +140,7 @@ func (p *pager[T]) each(ctx context.Context, from, to uint64, most int, fn func(
 				return through, nil
 			}
 		}
-		if time.Now().After(p.deadline) {
+		if time.Now().After(deadline) {
 			return through, nil
 		}
 	}
@@ -149,7 +154,7 @@ func (p *pager[T]) oldestFirst(ctx context.Context) (Page[T], error) {
 	if p.q.sieves() {
 		most = max(most, MaxLimit)
 	}
-	through, err := p.each(ctx, p.first, p.last, most, func(r taken[T]) bool {
+	through, err := p.each(ctx, p.first, p.last, most, p.deadline, func(r taken[T]) bool {
 		rows = append(rows, r.row)
 		size += r.size
 		return len(rows) < p.q.limit && size < pageBytes
@@ -176,8 +181,11 @@ func (p *pager[T]) newestFirst(ctx context.Context) (Page[T], error) {
 			return out, err
 		}
 		var rows []taken[T] // of the window, the last ones
-		dropped := false
-		through, err := p.each(ctx, from, to, want, func(r taken[T]) bool {
+		dropped, deadline := false, p.deadline
+		if to == p.last {
+			deadline = p.latest
+		}
+		through, err := p.each(ctx, from, to, want, deadline, func(r taken[T]) bool {
 			rows = append(rows, r)
 			size += r.size
 			for len(rows) > p.q.limit-len(out.Rows) || size > pageBytes && len(rows) > 1 {
@@ -190,7 +198,7 @@ func (p *pager[T]) newestFirst(ctx context.Context) (Page[T], error) {
 			return out, err
 		}
 		if through < to { // the time is up before the window's end: it is as if it had not been read
-			if len(out.Rows) == 0 && to == p.last {
+			if to == p.last {
 				return out, ErrTooSlow
 			}
 			out.Next, out.Early = to+1, true
@@ -215,7 +223,7 @@ func (p *pager[T]) newestFirst(ctx context.Context) (Page[T], error) {
 }
 
 // ErrTooSlow says that not even a part of a page was read in time.
-var ErrTooSlow = fmt.Errorf("nothing could be read within %s: ask about a Deployment or a device, or about less time", readTime)
+var ErrTooSlow = errors.New("nothing could be read in time: ask again, or about a Deployment or a device, or about less time")
 
 // window gives the first sequence of a window that ends with to and has about as many
 // events on the subjects as are wanted, or more.
