@@ -240,7 +240,7 @@ func (s *story) connectAs(ctx context.Context, c agent.Config) (*nats.Conn, *ato
 	}
 	var refused atomic.Int64
 	nc, err := nats.Connect(s.fleet.Env.NATSURL, append(s.fleet.Env.NATSOptions(),
-		nats.Token(proof.Token), nats.Name("thief"), nats.NoReconnect(), nats.Timeout(20*time.Second),
+		nats.Token(proof.Token), nats.Name("thief"), nats.NoReconnect(), nats.Timeout(connectTimeout),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			if errors.Is(err, nats.ErrPermissionViolation) {
 				refused.Add(1)

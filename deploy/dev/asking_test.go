@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/callout/service"
@@ -38,7 +37,7 @@ func (d door) sitDown(user string) desk {
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	nc, err := nats.Connect(d.Env.NATSURL, append(d.Env.NATSOptions(), nats.UserInfo(d.Env.User, d.Env.Password), nats.Timeout(20*time.Second))...)
+	nc, err := d.Env.Connect()
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -185,7 +185,7 @@ func (d door) service(name, role string) (keyFile string) {
 // access records that a person's access is revoked, or allowed again. No command does so yet.
 func (d door) access(ctx context.Context, actor string, t eventlog.Type) {
 	d.t.Helper()
-	nc, err := nats.Connect(d.Env.NATSURL, append(d.Env.NATSOptions(), nats.UserInfo(d.Env.User, d.Env.Password), nats.Timeout(20*time.Second))...)
+	nc, err := d.Env.Connect()
 	if err != nil {
 		d.t.Fatal(err)
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -36,6 +37,17 @@ func (e Env) NATSOptions() []nats.Option {
 		return nil
 	}
 	return []nats.Option{nats.RootCAs(e.NATSCA)}
+}
+
+// connectTimeout is how long a client waits for a server of the fleet, which shares its machine with
+// all the rest.
+const connectTimeout = 20 * time.Second
+
+// Connect connects to the fleet's servers, as its person in the account FLEET where the options say
+// nobody else.
+func (e Env) Connect(options ...nats.Option) (*nats.Conn, error) {
+	own := append(e.NATSOptions(), nats.UserInfo(e.User, e.Password), nats.Timeout(connectTimeout))
+	return nats.Connect(e.NATSURL, append(own, options...)...)
 }
 
 // write puts shell assignments into a file, so that `set -a; . FILE` is enough.

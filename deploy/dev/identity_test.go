@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"fleet.nationtech.io/deploy/accounts"
@@ -63,7 +62,7 @@ func TestAFleetOfIdentitiesDoesTheMainJobAndIsRecovered(t *testing.T) {
 
 // answered waits until each device of a fleet answers.
 func answered(ctx context.Context, f *Fleet) error {
-	nc, err := nats.Connect(f.Env.NATSURL, append(f.Env.NATSOptions(), nats.UserInfo(f.Env.User, f.Env.Password), nats.Timeout(20*time.Second))...)
+	nc, err := f.Env.Connect()
 	if err != nil {
 		return err
 	}

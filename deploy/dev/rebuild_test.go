@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -98,7 +97,7 @@ func newCrowd(t *testing.T, f *Fleet) (*crowd, error) {
 	if err != nil {
 		return nil, err
 	}
-	nc, err := nats.Connect(f.Env.NATSURL, nats.UserInfo(f.Env.User, f.Env.Password), nats.Timeout(20*time.Second))
+	nc, err := f.Env.Connect()
 	if err != nil {
 		return nil, err
 	}

@@ -17,8 +17,7 @@ func (r *runner) restore(ctx context.Context, users accounts.Users) error {
 	if r.Restore == "" {
 		return nil
 	}
-	nc, err := nats.Connect(r.fleet.Env.NATSURL, append(r.fleet.Env.NATSOptions(),
-		nats.UserInfo(userOperator, users.Operator.Password), nats.Name("fleet-dev restore"))...)
+	nc, err := r.fleet.Env.Connect(nats.UserInfo(userOperator, users.Operator.Password), nats.Name("fleet-dev restore"))
 	if err != nil {
 		return fmt.Errorf("restore %s: %w", r.Restore, err)
 	}

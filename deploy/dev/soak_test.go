@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -51,7 +50,7 @@ func TestDevicesWorkOverManyTokensAndAnOutageOfTheProvider(t *testing.T) {
 const soakOutage = 15 * time.Second
 
 func soak(ctx context.Context, t *testing.T, f *Fleet, length, tokens time.Duration) error {
-	nc, err := nats.Connect(f.Env.NATSURL, append(f.Env.NATSOptions(), nats.UserInfo(f.Env.User, f.Env.Password), nats.Timeout(20*time.Second))...)
+	nc, err := f.Env.Connect()
 	if err != nil {
 		return err
 	}

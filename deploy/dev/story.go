@@ -35,7 +35,7 @@ func Tell(ctx context.Context, f *Fleet, out io.Writer) error {
 	if err != nil {
 		return fmt.Errorf("story: %w", err)
 	}
-	nc, err := nats.Connect(f.Env.NATSURL, append(f.Env.NATSOptions(), nats.UserInfo(f.Env.User, f.Env.Password), nats.Name("fleet-dev demo"), nats.Timeout(20*time.Second))...)
+	nc, err := f.Env.Connect(nats.Name("fleet-dev demo"))
 	if err != nil {
 		return fmt.Errorf("story: %w", err)
 	}

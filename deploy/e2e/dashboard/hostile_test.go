@@ -47,7 +47,7 @@ func TestABrowserProtectsWhoLooks(t *testing.T) {
 // names, errors, reasons, causes, values of the environment, messages of rollouts.
 func infest(ctx context.Context, t *testing.T, f *dev.Fleet) {
 	t.Helper()
-	nc, err := nats.Connect(f.Env.NATSURL, append(f.Env.NATSOptions(), nats.UserInfo(f.Env.User, f.Env.Password), nats.Timeout(patience))...)
+	nc, err := f.Env.Connect()
 	if err != nil {
 		t.Fatal(err)
 	}
