@@ -86,6 +86,7 @@ func scripts(t *testing.T, user string) testscript.Params {
 			env.Setenv("FLEET_NATS_USER", user)
 			env.Setenv("FLEET_NATS_PASSWORD", "p")
 			env.Setenv("TZ", "UTC")
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("KEY", publicKey(sealKey(1)))
 			env.Setenv("OTHER_KEY", publicKey(sealKey(2)))
 			return nil

@@ -29,6 +29,7 @@ func TestStoriesOfAProvider(t *testing.T) {
 			p := devprovidertest.Start(t, devprovider.Options{PollInterval: time.Second})
 			env.Values["provider"] = p
 			env.Setenv("ISSUER", p.Issuer())
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("XDG_CONFIG_HOME", filepath.Join(env.WorkDir, "config"))
 			return populate(p, filepath.Join(env.WorkDir, "admin.json"))
 		},
