@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"fleet.nationtech.io/deploy/grafana"
+	"fleet.nationtech.io/eventlog/pause"
 )
 
 // eventURLs gives what the Infinity queries of a dashboard ask for.
@@ -97,15 +98,28 @@ func TestTheOperatorAnswersWhatTheTablesOfEventsAsk(t *testing.T) {
 	}
 }
 
-// eventsOf gives the rows of an answer of the operator.
-func eventsOf(ctx context.Context, address string) ([]map[string]any, error) {
+// eventsOf gives the rows of an answer of the operator. Where the log could not be read in time, it asks
+// again.
+func eventsOf(ctx context.Context, address string) (events []map[string]any, err error) {
+	for range 10 {
+		var unread bool
+		if events, unread, err = askEvents(ctx, address); !unread {
+			break
+		}
+		pause.For(ctx, time.Second)
+	}
+	return events, err
+}
+
+// askEvents asks once. unread says that another time there may be an answer.
+func askEvents(ctx context.Context, address string) (events []map[string]any, unread bool, err error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, address, nil)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer res.Body.Close()
 	var answer struct {
@@ -113,10 +127,11 @@ func eventsOf(ctx context.Context, address string) ([]map[string]any, error) {
 		Error  string           `json:"error"`
 	}
 	if err := json.NewDecoder(res.Body).Decode(&answer); err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	if res.StatusCode != http.StatusOK {
-		return nil, fmt.Errorf("%s: %s", res.Status, answer.Error)
+		unread = res.StatusCode == http.StatusServiceUnavailable || res.StatusCode == http.StatusGatewayTimeout
+		return nil, unread, fmt.Errorf("%s: %s", res.Status, answer.Error)
 	}
-	return answer.Events, nil
+	return answer.Events, false, nil
 }

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
 	"time"
 
@@ -98,7 +99,21 @@ type body struct {
 	Error   string           `json:"error"`
 }
 
-func (l *log) get(query string, header ...string) (*http.Response, body) {
+// get asks, and asks again where the log could not be read, as on a machine that stands still for
+// seconds.
+func (l *log) get(query string, header ...string) (resp *http.Response, b body) {
+	l.t.Helper()
+	for range 10 {
+		resp, b = l.ask(query, header...)
+		if resp.StatusCode != http.StatusServiceUnavailable || !strings.HasPrefix(b.Error, "the event log cannot be read now") {
+			break
+		}
+		time.Sleep(time.Second) // as the answer says: Retry-After
+	}
+	return resp, b
+}
+
+func (l *log) ask(query string, header ...string) (*http.Response, body) {
 	l.t.Helper()
 	r, err := http.NewRequestWithContext(l.t.Context(), http.MethodGet, l.url(query), nil)
 	if err != nil {
