@@ -47,7 +47,7 @@ func TestABrowserProtectsWhoLooks(t *testing.T) {
 // names, errors, reasons, causes, values of the environment, messages of rollouts.
 func infest(ctx context.Context, t *testing.T, f *dev.Fleet) {
 	t.Helper()
-	nc, err := f.Env.Connect()
+	nc, err := f.Env.Connect(nats.Timeout(patience))
 	if err != nil {
 		t.Fatal(err)
 	}
